@@ -17,7 +17,7 @@ settings.register_profile("here", deadline=None)  # a pause of the machine is no
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # A shell starts what runs in its background with SIGINT ignored, nohup with SIGHUP. Servers rightly
-# keep to that, but here they are to be told to end by it. What is started inherits no handler.
+# keep to that, but here they are to be asked to end by it. What is started inherits no handler.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:

@@ -15,7 +15,7 @@ from examples.crm.client import ApiError, Client
 
 @pytest.fixture
 def nowhere(monkeypatch):
-    """An address at which nobody answers, in place of the default one."""
+    """An address at which no one answers, in place of the default one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -106,7 +106,7 @@ def test_it_leaves_an_app_of_the_same_name_alone(capsys, make_server):
     assert [app["entities"] for app in server.admin.get("/api/v1/apps").json()] == [["things"]]
 
 
-def test_a_named_server_that_does_not_answer_is_told(capsys, nowhere):
+def test_a_named_server_that_does_not_answer_is_reported(capsys, nowhere):
     status, said = run(capsys, "--url", nowhere)
     assert status == 1
     assert "no Caudex server answers" in said

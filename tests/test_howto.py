@@ -29,7 +29,7 @@ def page(name: str) -> str:
 
 @pytest.fixture
 def kept_ports() -> Iterator[list[str]]:
-    """Two ports that nobody else is given: bound, but a server that names them may listen there."""
+    """Two ports that no other is given: bound, but a server that names them may listen there."""
     with socket.socket() as one, socket.socket() as two:
         for kept in (one, two):
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -165,7 +165,7 @@ def test_the_plugin_of_the_guide_grows_while_its_server_runs(database, tmp_path)
 
 
 def status_of(server):
-    """What the route answers; nothing while the server starts anew."""
+    """What the route answers; nothing while the server restarts."""
     try:
         return server.get("/api/v1/hello").status_code
     except httpx.TransportError:
@@ -235,7 +235,7 @@ def test_the_guide_shows_every_kind_of_mistake():
 
 
 @pytest.mark.parametrize(("name", "was", "became", "said"), MISTAKES, ids=lambda cell: cell[:30])
-def test_a_mistake_is_told_as_the_guide_says(tmp_path, name, was, became, said):
+def test_a_mistake_is_reported_as_the_guide_says(tmp_path, name, was, became, said):
     write_files(guide(), tmp_path)
     path = tmp_path / name
     text = path.read_text("utf-8")
@@ -297,9 +297,9 @@ def test_the_api_can_be_browsed_as_the_guide_says(make_server, tmp_path):
     for reply, expected in shown:
         assert reply == expected
     assert server.http.get("/api/v1/docs").status_code == 200
-    told = json.loads((tmp_path / "server.json").read_text("utf-8"))["paths"]["/api/v1/things"]
-    assert told["get"]["summary"] == "List things by name."
-    assert [each["name"] for each in told["get"]["parameters"]] == ["limit"]
+    reported = json.loads((tmp_path / "server.json").read_text("utf-8"))["paths"]["/api/v1/things"]
+    assert reported["get"]["summary"] == "List things by name."
+    assert [each["name"] for each in reported["get"]["parameters"]] == ["limit"]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ CONTRIB_STORIES = {"contrib": CONTRIB, "proxy": PROXY}
 
 @pytest.mark.slow
 def test_the_examples_are_true(make_server):
-    """After a change that is wanted, with a server nobody has used: `python -m docs.story URL`."""
+    """After a change that is wanted, with a server no one has used: `python -m docs.story URL`."""
     server = make_server()
     played, written = story.play(server.url), story.read()
     assert played.keys() == written.keys()
@@ -71,15 +71,15 @@ def assert_fit(routes, examples, document, page):
         example = examples[name]
         assert f"### {name}\n" in text
         assert f"```text\n{route.method} {example['path']}" in text
-        told = document["paths"][route.path][route.method.lower()]
-        content = told["responses"][str(example["status"])].get("content", {})
+        reported = document["paths"][route.path][route.method.lower()]
+        content = reported["responses"][str(example["status"])].get("content", {})
         content = content.get("application/json")
         if content and content["schema"] and name not in story.CUT and "/logs" not in name:
             schema = {**content["schema"], "components": document["components"]}
             jsonschema_rs.Draft202012Validator(schema).validate(example["reply"])
             assert content["example"] == example["reply"]
         if route.body is not None:
-            content = told["requestBody"]["content"]["application/json"]
+            content = reported["requestBody"]["content"]["application/json"]
             schema = {**content["schema"], "components": document["components"]}
             jsonschema_rs.Draft202012Validator(schema).validate(example["body"])
             assert content["example"] == example["body"]

@@ -123,7 +123,7 @@ def test_an_app_can_be_uninstalled_once(crm):
     assert crm.admin.get(records(crm, "contacts")).status_code == 404
 
 
-def test_somebody_elses_app_is_403_and_an_unknown_one_404(crm):
+def test_anothers_app_is_403_and_an_unknown_one_404(crm):
     user = crm.user()
     assert user.post("/api/v1/apps", json=CRM).status_code == 403
     assert user.delete("/api/v1/apps/crm").status_code == 403

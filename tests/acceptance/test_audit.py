@@ -138,7 +138,7 @@ def test_one_actor_is_not_taken_for_the_next(server: Server, owner: Client) -> N
             record = create(client)
             [row] = audit(server.admin, record_id=record["id"])
             assert row["actor_id"] == client.id
-        server.sql("insert into crm.contacts (first_name) values ('nobody')")
+        server.sql("insert into crm.contacts (first_name) values ('no one')")
         [row] = audit(server.admin, app_id="crm", limit=1)
         assert row["actor_id"] is None
 

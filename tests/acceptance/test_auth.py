@@ -16,7 +16,7 @@ AUTH = "/api/v1/auth"
 
 @pytest.fixture(scope="module", autouse=True)
 def admin(dear_hashes, server):
-    """The first to register is the admin, before any test registers somebody."""
+    """The first to register is the admin, before any test registers someone."""
     return server.admin
 
 
@@ -52,7 +52,7 @@ def refused(answer, status, *words):
 # Registration
 
 
-def test_mode_says_that_setup_is_required_until_somebody_has_registered(make_server):
+def test_mode_says_that_setup_is_required_until_someone_has_registered(make_server):
     server = make_server()
     assert server.http.get(f"{AUTH}/mode").json()["setupRequired"] is True
     assert server.admin.username == "admin"
@@ -202,7 +202,7 @@ def test_closed_registration_lets_core_admins_register_others(make_server, mode)
         opened = make_server(dsn=server.dsn, data_dir=server.kernel.context.data_dir)
         opened.admin.close()
         admin = server.login("admin")
-        # That somebody is admin is news here: he was registered at the other server.
+        # That someone is admin is news here: he was registered at the other server.
         assignments = "/api/v1/apps/core/roles/assignments"
         eventually(lambda: admin.get(assignments).status_code == 200)
     else:
@@ -259,7 +259,7 @@ def test_every_failed_login_says_the_same(server):
         login(server, user.username, PASSWORD.swapcase()),
         login(server, user.username, ""),
         login(server, user.username, "A" * 5000),
-        login(server, "nobody-of-that-name"),
+        login(server, "no-such-user"),
         login(server, "x" * 500),
         login(server, "' or 1=1 --"),
         login(server, closed.username),
@@ -516,7 +516,7 @@ def test_sessions_are_listed_and_ended_one_by_one(server):
     refused(user.get(f"{AUTH}/sessions"), 401, "session revoked")
 
 
-def test_somebody_elses_session_does_not_exist(server):
+def test_anothers_session_does_not_exist(server):
     user, other = server.user(), server.user()
     [session] = other.get(f"{AUTH}/sessions").json()
     refused(user.delete(f"{AUTH}/sessions/{session['id']}"), 404)
@@ -591,7 +591,7 @@ def test_unknown_users_are_not_found(server):
         refused(server.admin.delete(path), status)
 
 
-def test_others_change_nobody(server):
+def test_other_users_change_no_account(server):
     user = server.user()
     path = f"/api/v1/users/{user.id}"
     refused(user.patch(path, json={"disabled": True}), 403)
@@ -636,8 +636,8 @@ def test_logins_and_failures_stand_in_the_audit_trail(server):
     user = server.user()
     login(server, user.username, "Wr0ngPass!xyz")
     rows = server.admin.get("/api/v1/audit", params={"app_id": "core", "limit": 20}).json()
-    told = {row["operation"] for row in rows}
-    assert {"REGISTER", "LOGIN", "LOGIN_FAILED"} <= told
+    reported = {row["operation"] for row in rows}
+    assert {"REGISTER", "LOGIN", "LOGIN_FAILED"} <= reported
     for secret in ("argon2", "eyJ", PASSWORD, "Wr0ngPass"):
         assert secret not in json.dumps(rows)
 

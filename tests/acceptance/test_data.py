@@ -173,7 +173,7 @@ def test_everything_else_is_refused_by_name(admin, field, value):
     assert admin.get(CONTACTS).json() == []
 
 
-def test_breaches_are_told_in_words(admin):
+def test_breaches_are_reported_in_words(admin):
     refused(
         admin.post(COMPANIES, json={"name": "x", "industry": "Mining"}),
         400,

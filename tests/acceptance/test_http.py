@@ -177,7 +177,7 @@ def test_nul_invalid_utf8_and_lone_surrogates_are_400(server: Server, raw: bytes
     assert is_envelope(answer)
 
 
-def test_text_in_members_that_nobody_reads_may_be_of_any_script(server: Server):
+def test_text_in_members_that_no_one_reads_may_be_of_any_script(server: Server):
     long = "aä€🙂" * 40_000  # each of the three stands across the edge of a part somewhere
     raw = json.dumps({"name": "of_any_scripts", "long": long}, ensure_ascii=False).encode()
     assert server.admin.post(ROLES, content=raw, headers=JSON).status_code == 200
@@ -229,7 +229,7 @@ def test_another_content_type_is_400(server: Server, kind: str):
      'application/json;charset="UTF-8"', "application/merge-patch+json"],
 )  # fmt: skip
 def test_json_goes_by_several_names(server: Server, kind: str):
-    raw = b'{"username": "nobody", "password": "x"}'
+    raw = b'{"username": "no_one", "password": "x"}'
     answer = server.http.post(LOGIN, content=raw, headers={"content-type": kind})
     assert answer.status_code == 401
 
@@ -243,7 +243,7 @@ def test_a_page_cannot_post_without_a_content_type(server: Server):
 
 
 def test_a_body_without_a_content_type_is_taken_as_json(server: Server):
-    raw = b'{"username": "nobody", "password": "x"}'
+    raw = b'{"username": "no_one", "password": "x"}'
     assert server.http.post(LOGIN, content=raw).status_code == 401
 
 
@@ -257,7 +257,7 @@ def test_a_content_encoding_is_400(server: Server, coding: str):
 
 
 def test_auth_takes_64_kilobytes(server: Server):
-    fits = b'{"username": "nobody", "password": "x"' + b" " * 60_000 + b"}"
+    fits = b'{"username": "no_one", "password": "x"' + b" " * 60_000 + b"}"
     assert server.http.post(LOGIN, content=fits, headers=JSON).status_code == 401
     answer = server.http.post(LOGIN, content=b" " * 70_000, headers=JSON)
     assert answer.status_code == 413
@@ -402,7 +402,7 @@ def test_local_processes_leave_places_to_the_clients_of_a_proxy(make_server: Mak
 
 
 @pytest.mark.slow
-def test_unfinished_logins_of_many_addresses_keep_nobody_out(make_server: MakeServer):
+def test_unfinished_logins_of_many_addresses_keep_no_user_out(make_server: MakeServer):
     """They have a pool of their own, which is smaller than the number of places."""
     limits = {"max_requests": 250, "trusted_proxies": ["127.0.0.0/8"]}
     server = make_server({"server": limits})
@@ -568,7 +568,7 @@ def test_configured_names_are_served_beside_those_of_the_machine(make_server: Ma
     assert addressed(make_server({"server": {"allowed_hosts": ["*"]}}), "any").status_code == 200
 
 
-def test_a_server_on_other_addresses_answers_to_every_name_unless_told_which(
+def test_a_server_on_other_addresses_answers_to_every_name_unless_configured(
     make_server: MakeServer,
 ):
     open_to_all = make_server({"server": {"host": "0.0.0.0"}})
@@ -770,7 +770,7 @@ def test_a_body_that_is_long_and_quick_enough_passes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.53)  # three times of it ahead
-    body = b'{"username": "nobody", "password": "x"' + b" " * 40_000 + b"}"
+    body = b'{"username": "no_one", "password": "x"' + b" " * 40_000 + b"}"
     request = head(
         f"POST {LOGIN} HTTP/1.1",
         "Host: localhost",
@@ -852,7 +852,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server):
 @pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UPGRADE"])
 def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(server: Server, name: str):
     """Java's client asks for h2c with every request."""
-    body = b'{"username": "nobody", "password": "Upgrade: x"}'
+    body = b'{"username": "no_one", "password": "Upgrade: x"}'
     wish = ["Connection: Upgrade, HTTP2-Settings", f"{name}: h2c", "HTTP2-Settings: AAMAAABk"]
     request = head(
         f"POST {LOGIN} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *wish

@@ -84,8 +84,8 @@ def has_role(server: Server, number: int) -> bool:
     return server.sql(query, str(number)) == [(True,)]
 
 
-def install_anew(server: Server) -> None:
-    """As a core admin, who has it for somebody else."""
+def install_again(server: Server) -> None:
+    """As a core admin, who has it for another."""
     client = server.login("admin")
     client.delete(f"/api/v1/apps/{APP}").raise_for_status()
     client.post("/api/v1/apps", json=MANIFEST).raise_for_status()
@@ -107,7 +107,7 @@ def test_nothing_of_an_app_that_went_while_plugins_were_off_is_its_successors(
 
     without = make_server(config(*off), dsn=one.dsn, data_dir=tmp_path)
     without._admin = without.login("admin")
-    install_anew(without)
+    install_again(without)
     without.stop()
 
     two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)

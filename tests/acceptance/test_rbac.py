@@ -98,7 +98,7 @@ def test_available_lists_generated_keys_then_declared_ones(server: Server):
     assert words["contacts.write"] == "Write them"
 
 
-def test_a_declared_key_lets_nobody_write(server: Server):
+def test_a_declared_key_allows_no_write(server: Server):
     app = install(server.admin, [{"key": "contacts.write", "description": "Write"}])
     user = member(server, app, "contacts.write")
     assert user.get(url(app, "permissions")).json()["permissions"] == ["contacts.write"]
@@ -374,8 +374,8 @@ def test_role_changes_are_audited(server: Server, crm: str):
     server.admin.post(url(crm, "roles/revoke"), json={"userId": user.id, "role": name})
     server.admin.delete(url(crm, f"roles/{name}"))
     rows = server.admin.get("/api/v1/audit?app_id=core&limit=20").json()
-    told = [row["operation"] for row in rows if name in str(row)]
-    assert told == [
+    reported = [row["operation"] for row in rows if name in str(row)]
+    assert reported == [
         "ROLE_DELETED", "ROLE_REVOKED", "ROLE_UPDATED", "ROLE_ASSIGNED", "ROLE_CREATED",
     ]  # fmt: skip
     updated = next(row for row in rows if row["operation"] == "ROLE_UPDATED")

@@ -96,10 +96,10 @@ def test_an_app_that_is_not_installed_is_a_404(server, app_id):
 
 def test_writes_are_audited_by_name_only(server, app):
     path = f"/api/v1/apps/{app}/secrets"
-    server.admin.post(path, json={"key": "TOLD", "value": "hush-hush"}).raise_for_status()
-    server.admin.delete(f"{path}/TOLD").raise_for_status()
+    server.admin.post(path, json={"key": "SENT", "value": "hush-hush"}).raise_for_status()
+    server.admin.delete(f"{path}/SENT").raise_for_status()
     rows = server.admin.get(
-        "/api/v1/audit", params={"app_id": "core", "entity": "secrets", "record_id": f"{app}/TOLD"}
+        "/api/v1/audit", params={"app_id": "core", "entity": "secrets", "record_id": f"{app}/SENT"}
     )
     assert [row["operation"] for row in rows.json()] == ["SECRET_DELETED", "SECRET_SET"]
     assert "hush" not in rows.text

@@ -44,7 +44,7 @@ def admin(server: Server) -> Client:
 
 @contextmanager
 def others_are_served(server: Server, within: float = 1.0) -> Iterator[None]:
-    """Ask for /health all the while: nobody else may wait for long.
+    """Ask for /health all the while: no other may wait for long.
 
     What counts is the processor's time of this process, with the server in it: what holds its loop
     takes that, and whatever else runs on this machine does not.
@@ -72,14 +72,14 @@ def others_are_served(server: Server, within: float = 1.0) -> Iterator[None]:
             asking.result(30)
     finally:
         gc.enable()
-    assert slowest[0] < within, f"somebody waited for {slowest[0]:.2f} s"
+    assert slowest[0] < within, f"a request waited for {slowest[0]:.2f} s"
 
 
 # What costs the server more than the caller
 
 
 @pytest.mark.parametrize("part", ["eyJ", "://a:", "password='", "%ff"])
-def test_a_hostile_path_holds_nobody_up(server: Server, part: str):
+def test_a_hostile_path_delays_no_other(server: Server, part: str):
     with others_are_served(server):
         answer = server.http.get("/" + part * (60_000 // len(part)))
     assert answer.status_code == 404
@@ -201,7 +201,7 @@ def test_one_user_leaves_others_room_for_large_bodies(
 
 
 def test_parallel_revocations_do_not_wait_for_each_others_connections(make_server: MakeServer):
-    # All queue for one row, on a busy machine for long; for a connection nobody waits above 5 s.
+    # All queue for one row, on a busy machine for long; for a connection no one waits above 5 s.
     server = make_server({"database": {"lock_timeout": 15, "statement_timeout": 20}})
     body = {"appId": "crowd", "name": "Crowd"}
     assert server.admin.post("/api/v1/apps", json=body).status_code == 200
@@ -270,7 +270,7 @@ def test_a_schema_that_is_no_app_is_no_app(admin: Client, app: str):
     assert admin.delete(f"/api/v1/apps/{app}").status_code == 404
 
 
-def test_headers_make_nobody_somebody_else(server: Server, admin: Client):
+def test_headers_change_no_identity(server: Server, admin: Client):
     more = {"x-user-id": admin.id, "x-run-as": admin.id, "x-forwarded-user": "admin", "cookie": "a"}
     assert server.http.get("/api/v1/auth/me", headers=more).status_code == 401
     user = server.user()

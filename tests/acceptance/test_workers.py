@@ -63,7 +63,7 @@ def app(server: Server) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_without_a_token_nothing_is_told(server: Server, app: str, method: str, path: str):
+def test_without_a_token_nothing_is_reported(server: Server, app: str, method: str, path: str):
     assert server.http.request(method, f"/api/v1/apps/{app}/{path}").status_code == 401
 
 
@@ -470,7 +470,7 @@ def test_params_are_an_empty_object_where_there_are_none(server: Server, app: st
     assert result(server.admin, app, "echo") == {}
 
 
-def test_the_handlers_error_is_told(server: Server, app: str):
+def test_the_handlers_error_is_reported(server: Server, app: str):
     answer = rpc(server.admin, app, "fail", {"say": "Failed to connect to SMTP server"})
     assert answer.status_code == 500
     assert answer.json() == {"error": "Failed to connect to SMTP server"}
@@ -570,9 +570,9 @@ def test_a_caller_whose_role_is_gone_is_refused(server: Server, app: str):
 
 
 def test_a_worker_acts_with_the_rights_of_its_caller(server: Server):
-    app, reader, nobody = deployed(server), server.user(), server.user()
+    app, reader, no_one = deployed(server), server.user(), server.user()
     grant(server, reader, app, "contacts.read")
-    grant(server, nobody, app, "contacts.delete")
+    grant(server, no_one, app, "contacts.delete")
     made = result(
         server.admin, app, "op", {"entity": "contacts", "op": "insert", "data": {"name": "Ann"}}
     )
@@ -580,12 +580,12 @@ def test_a_worker_acts_with_the_rights_of_its_caller(server: Server):
     for method in ("op", "op_async"):
         find = {"entity": "contacts", "op": "find", "data": {"name": "Ann"}}
         assert result(reader, app, method, find) == [made]
-        refused = rpc(nobody, app, method, find)
+        refused = rpc(no_one, app, method, find)
         assert refused.status_code == 500
         assert "contacts.read" in refused.json()["error"]
         insert = {"entity": "contacts", "op": "insert", "data": {"name": "Bob"}}
         assert rpc(reader, app, method, insert).status_code == 500
-    owned = result(nobody, app, "op_own", {"entity": "contacts", "op": "find", "data": {}})
+    owned = result(no_one, app, "op_own", {"entity": "contacts", "op": "find", "data": {}})
     assert owned == [made], "without a caller it is the app itself that acts"
 
 

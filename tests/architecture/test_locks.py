@@ -7,10 +7,10 @@ import kernel
 import plugins
 
 REPLACED = ("0002_functions.sql",)
-"""Migrations whose functions a later one defines anew; what was applied is never changed."""
+"""Migrations whose functions a later one defines again; what was applied is never changed."""
 
 
-def test_nobody_waits_for_a_lock_that_every_login_can_hold() -> None:
+def test_no_request_waits_for_a_lock_that_every_login_can_hold() -> None:
     """An advisory lock has no owner, and the code of an app has a login of its own."""
     for package in (kernel, plugins, contrib):
         for path in Path(package.__path__[0]).rglob("*"):

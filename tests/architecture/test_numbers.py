@@ -38,7 +38,7 @@ def test_a_number_has_bounds_and_is_refused_beyond_them_in_one_line(
     for wrong in (low - 1, high + 1, str(low - 1), *beyond):
         with pytest.raises(BootError) as error:
             convert({key: wrong}, config, "[plugins.x]", {})
-        told = rf"\[plugins\.x\]: {key}: expected (int|float) [<>]= [0-9.]+"
-        assert re.fullmatch(told, str(error.value))
+        reported = rf"\[plugins\.x\]: {key}: expected (int|float) [<>]= [0-9.]+"
+        assert re.fullmatch(reported, str(error.value))
     for right in (low, high, str(low)):
         assert getattr(convert({key: right}, config, "", {}), key) == float(right)

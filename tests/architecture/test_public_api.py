@@ -1,6 +1,6 @@
 """What plugins were promised stays, or `KERNEL_API` is raised: names, hooks, services, attributes.
 
-`public_api.txt` holds it. `python -m tests.architecture.test_public_api` writes it anew: do
+`public_api.txt` holds it. `python -m tests.architecture.test_public_api` writes it again: do
 so for a release; when something goes, raise `kernel.hooks.plugin.KERNEL_API` first.
 """
 

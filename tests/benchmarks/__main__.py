@@ -89,25 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             opened.enter_context(stage(options.folder, name=_name(config), config=config))
             for config in PROVIDERS[options.statements]
         ]
-        told = machine(stages[0].ask("show server_version").split()[0])
-        busy = os.getloadavg()[0] > 0.75 * told.cores
+        reported = machine(stages[0].ask("show server_version").split()[0])
+        busy = os.getloadavg()[0] > 0.75 * reported.cores
         try:
             _run(opened, stages, results, plan, set(options.only), options.folder)
         finally:  # what was measured until a case failed took long enough
             found = {
-                "machine": told, "plan": plan, "busy": busy,
+                "machine": reported, "plan": plan, "busy": busy,
                 "seconds": round(time.perf_counter() - began, 1),
                 "ratios": results.ratios, "bounds": results.bounds, "measured": results.measured,
             }  # fmt: skip
-            _show(results.ratios, str(told), busy=busy)
+            _show(results.ratios, str(reported), busy=busy)
             costs(results.measured).show()
-            _write(Path(options.json), Path(options.chart), found, results.ratios, str(told))
+            _write(Path(options.json), Path(options.chart), found, results.ratios, str(reported))
     return 0
 
 
-def _show(ratios: Sequence[Ratio], told: str, *, busy: bool) -> None:
+def _show(ratios: Sequence[Ratio], reported: str, *, busy: bool) -> None:
     table = of_ratios(ratios)
-    table.note(f"Every figure is ours divided by theirs. {told}.")
+    table.note(f"Every figure is ours divided by theirs. {reported}.")
     if busy:
         table.note("Mind: the machine had other work, which costs one process more than many.")
     table.show()
@@ -205,7 +205,7 @@ def _everyday(stages: Sequence[Stage], results: Results, plan: Plan, only: set[s
         return
     first = stages[0]
     with by_hand(first) as hand, pocketbase(first, requests.IDS) as base, bare(first) as alone:
-        say("Comparing what everybody answers")
+        say("Comparing what all answer")
         found = requests.cases(stages, hand, base, alone, lambda name: GROUP_OF[name] in wanted)
         if "login" in wanted:
             found.append(login.case(stages, hand, base))
@@ -250,10 +250,10 @@ def _bounds(one: Stage, idle: float, results: Results, plan: Plan) -> None:
 
 
 def _write(
-    file: Path, chart: Path, found: Mapping[str, Any], ratios: Sequence[Ratio], told: str
+    file: Path, chart: Path, found: Mapping[str, Any], ratios: Sequence[Ratio], reported: str
 ) -> None:
     file.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-    chart.write_text(svg(ratios, f"Throughput of Caudex. {told}"), "utf-8")
+    chart.write_text(svg(ratios, f"Throughput of Caudex. {reported}"), "utf-8")
     say(f"Every figure is in {file}, the chart in {chart}")
 
 

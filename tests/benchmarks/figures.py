@@ -10,7 +10,7 @@ import msgspec
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One contender in one round. Times in seconds; None where it cannot be told."""
+    """One contender in one round. Times in seconds; None where it cannot be reported."""
 
     rate: float
     """Requests, jobs or transactions a second."""

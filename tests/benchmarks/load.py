@@ -40,7 +40,7 @@ function done(summary, latency)
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end
 """
-TOLD = re.compile(r"^caudex (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
+REPORTED = re.compile(r"^caudex (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 
 
 class Sample(msgspec.Struct):
@@ -94,10 +94,10 @@ def load(
 
 def wrk_sample(output: str) -> Sample:
     """Read what our script lets wrk print. Raises BadReply when requests failed."""
-    told = TOLD.search(output)
-    if told is None:
-        raise BadReply(f"wrk told nothing: {output[-300:]}")
-    count, duration, p50, p99, errors = map(int, told.groups())
+    reported = REPORTED.search(output)
+    if reported is None:
+        raise BadReply(f"wrk reported nothing: {output[-300:]}")
+    count, duration, p50, p99, errors = map(int, reported.groups())
     if errors or not count:
         raise BadReply(f"{errors} of {count} requests failed")
     return Sample(count=count, per_second=count / duration * 1e6, p50=p50 / 1e6, p99=p99 / 1e6)

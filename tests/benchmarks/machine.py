@@ -1,4 +1,4 @@
-"""What a run was made on, in words that tell a reader what to expect and name nobody."""
+"""What a run was made on, in words that tell a reader what to expect and name no one."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def _record(server: Stage, case: str, seconds: int, file: str) -> str:
     )  # fmt: skip
     load(server.url, raw, connections=32, seconds=seconds + 1)
     said, _ = spy.communicate(timeout=60)
-    lines = said.strip().splitlines() or ["it told nothing"]
+    lines = said.strip().splitlines() or ["it reported nothing"]
     return lines[-1] if spy.returncode else ""
 
 

@@ -171,11 +171,11 @@ class Theirs:
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{self.name} failed: {done.stderr[-1000:]}")
-        told = json.loads(done.stdout.splitlines()[-1])
+        reported = json.loads(done.stdout.splitlines()[-1])
         return Measured(
-            rate=told["jobs"] / told["seconds"],
-            server_cpu=told["cpu"] / told["jobs"],
-            database_cpu=told["database_cpu"] / told["jobs"],
+            rate=reported["jobs"] / reported["seconds"],
+            server_cpu=reported["cpu"] / reported["jobs"],
+            database_cpu=reported["database_cpu"] / reported["jobs"],
         )
 
 

@@ -100,7 +100,7 @@ def fill(stage: Stage) -> None:
 
 
 class Server(Protocol):
-    """Whose processor time and memory are told."""
+    """Whose processor time and memory are reported."""
 
     def cpu(self) -> float:
         """Seconds so far."""

@@ -107,7 +107,7 @@ class Pgbench:
             self._script(name, variant, statements, {k: v[variant] for k, v in replace.items()})
 
     def body(self, stage: Stage) -> bytes:
-        """What the statements answer to whoever asks the database itself."""
+        """What the statements answer to any caller that asks the database itself."""
         with psycopg.connect(stage.dsn, autocommit=True) as connection:
             raw = psycopg.RawCursor(connection)
             for statement in self._statements:

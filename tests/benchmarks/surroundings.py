@@ -94,8 +94,8 @@ def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
     ]
 
 
-class Anew:
-    """A server that starts anew for each measurement.
+class Again:
+    """A server that restarts for each measurement.
 
     Where its memory comes to lie makes a process some percent dearer or cheaper for all its life,
     which is more than what is looked for here: many processes even it out.
@@ -131,8 +131,8 @@ def plugins(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
         options = [word for code in codes for word in ("--plugin", str(_file(none, code)))]
         other = opened.enter_context(stage(folder, name=title, config=config, options=options))
         fill(other)
-        ours = Anew(other, want, title.partition(":")[0])
-        found.append(Case(title, [ours], [Anew(none, want, "none")]))
+        ours = Again(other, want, title.partition(":")[0])
+        found.append(Case(title, [ours], [Again(none, want, "none")]))
     return found
 
 

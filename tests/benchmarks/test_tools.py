@@ -59,8 +59,8 @@ def run(server, requests, **more):
     return asyncio.run(measure(server.url, requests, connections=3, seconds=10, **more))
 
 
-class Told:
-    """A contender that answers, or measures, what it is told to."""
+class Reported:
+    """A contender that answers, or measures, what it is asked to."""
 
     def __init__(self, name, body=b"", rates=()):
         self.name, self._body, self._rates = name, body, list(rates)
@@ -191,17 +191,17 @@ def test_linked_records_are_compared_wherever_they_are(linked):
 
 def test_nothing_is_timed_that_answers_otherwise():
     one, other = b'[{"title": "A"}]', b'[{"title": "B"}]'
-    same("x", 1, [Told("ours", one), Told("theirs", one)])
+    same("x", 1, [Reported("ours", one), Reported("theirs", one)])
     with pytest.raises(ValueError, match=r"theirs answers otherwise than ours.*'A'.*'B'"):
-        same("x", 1, [Told("ours", one), Told("theirs", other)])
+        same("x", 1, [Reported("ours", one), Reported("theirs", other)])
     with pytest.raises(ValueError, match="theirs answers otherwise"):
-        same("x", 1, [Told("ours", one), Told("theirs", b"[]")])
+        same("x", 1, [Reported("ours", one), Reported("theirs", b"[]")])
     with pytest.raises(ValueError, match="answers 1 records, 20 are wanted"):
-        same("x", 20, [Told("ours", one)])
+        same("x", 20, [Reported("ours", one)])
 
 
 def test_contenders_take_turns_and_medians_are_divided():
-    ours, theirs = Told("ours", rates=[10, 30, 20]), Told("theirs", rates=[5, 100, 4])
+    ours, theirs = Reported("ours", rates=[10, 30, 20]), Reported("theirs", rates=[5, 100, 4])
     case = Case("case", [ours], [theirs])
     for _ in range(3):
         case.round(1)
@@ -213,10 +213,10 @@ def test_contenders_take_turns_and_medians_are_divided():
     assert found.memory is None
 
 
-def test_nobody_is_always_first():
+def test_no_caller_is_always_first():
     turns = []
 
-    class Noted(Told):
+    class Noted(Reported):
         def measure(self, seconds):
             turns.append(self.name)
             return super().measure(seconds)
@@ -232,10 +232,10 @@ def test_what_was_not_measured_is_no_ratio():
     assert ratio("x", "a", one, "b", [Measured(rate=2, memory=0)]).memory is None
 
 
-# What is told
+# What is reported
 
 
-def test_groups_are_chosen_by_name_and_wrong_names_are_told():
+def test_groups_are_chosen_by_name_and_wrong_names_are_reported():
     assert groups("jobs, rpc") == ["jobs", "rpc"]
     with pytest.raises(argparse.ArgumentTypeError, match=r"no such group: job .*jobs"):
         groups("job")
@@ -251,7 +251,7 @@ def test_one_user_may_be_all_the_listeners_of_a_log():
         shares.take("the user")
 
 
-def test_what_was_measured_is_told_also_where_a_case_fails(tmp_path, monkeypatch, capsys):
+def test_what_was_measured_is_reported_also_where_a_case_fails(tmp_path, monkeypatch, capsys):
     class Standing:
         def ask(self, _):
             return "18.6"
@@ -309,7 +309,7 @@ def test_processor_time_and_memory_are_those_of_the_whole_tree():
     code = f"{burnt}; print(flush=True); input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as child:
-        child.stdout.readline()  # its own child has ended, and its time went over, rounded anew
+        child.stdout.readline()  # its own child has ended, and its time went over, rounded again
         assert 0.5 <= processes.cpu(child.pid) < 3
         without = processes.cpu(os.getpid(), child.pid)
         assert processes.cpu(os.getpid()) >= without + 0.5
@@ -318,11 +318,11 @@ def test_processor_time_and_memory_are_those_of_the_whole_tree():
     assert processes.cpu(child.pid) == 0
 
 
-def test_a_machine_is_told_without_its_name():
-    told = str(machine("18.1"))
-    assert f"{os.cpu_count()} cores" in told
-    assert "PostgreSQL 18.1" in told
-    assert os.uname().nodename not in told
+def test_a_machine_is_reported_without_its_name():
+    reported = str(machine("18.1"))
+    assert f"{os.cpu_count()} cores" in reported
+    assert "PostgreSQL 18.1" in reported
+    assert os.uname().nodename not in reported
 
 
 def test_the_worker_is_packed_as_it_is_deployed():

@@ -49,7 +49,7 @@ def test_sessions_that_never_end_and_passwords_in_clear_do_not_pass(postgres, tm
     assert broken == set(own)
 
 
-def test_an_engine_that_accepts_everything_for_everybody_does_not_pass(postgres, tmp_path):
+def test_an_engine_that_accepts_everything_for_everyone_does_not_pass(postgres, tmp_path):
     quick = "listed or list or one_key or unknown or reached or bad or others or their_app"
     broken = broken_promises(postgres, tmp_path, "JobsConformance", "WrongJobsPlugin", only=quick)
     assert broken == {

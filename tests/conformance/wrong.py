@@ -1,4 +1,4 @@
-"""Engines that break promises, each in a way that somebody might."""
+"""Engines that break promises, each in a way that someone might."""
 
 import uuid
 from contextlib import asynccontextmanager
@@ -40,7 +40,7 @@ from plugins.rbac import RbacPlugin
 
 
 class WrongVault:
-    """One namespace for everybody, kept in memory and in clear, without limits or news."""
+    """One namespace for everyone, kept in memory and in clear, without limits or news."""
 
     def __init__(self, statements):
         self._statements = statements
@@ -78,7 +78,7 @@ class WrongVaultPlugin(Plugin):
 
 
 class WrongIdentity:
-    """The accounts of `auth`, with tokens that outlive them and names told apart by case."""
+    """The accounts of `auth`, with tokens that outlive them and names distinguished by case."""
 
     def __init__(self, auth):
         self._auth = auth
@@ -101,7 +101,7 @@ class WrongIdentity:
         try:
             return await self._auth.accounts.issue_delegated_token(user_id, late)
         except NotFound:
-            return self._auth.sessions._tokens.delegated(user_id, "somebody", late)
+            return self._auth.sessions._tokens.delegated(user_id, "someone", late)
 
 
 class WrongIdentityPlugin(Plugin):
@@ -138,7 +138,7 @@ class WrongSessions:
 
     async def login(self, form, caller, client):
         if await self.accounts.find(form.username) is None:
-            raise Unauthenticated("nobody has this name")
+            raise Unauthenticated("no user has this name")
         return await self._auth.logins.login(form, caller, client)
 
     async def refresh(self, token, caller):
@@ -152,7 +152,7 @@ class WrongSessions:
 
 
 class WrongSessionsPlugin(AuthPlugin):
-    """Signs in whoever registers, believes any token to its end, and has no logout."""
+    """Signs in any caller that registers, believes any token to its end, and has no logout."""
 
     name = "auth"
     migrations = Path(plugins.auth.__file__).parent / "migrations"
@@ -188,7 +188,7 @@ class WrongSessionsPlugin(AuthPlugin):
         if (header := request.headers.get("authorization")) is None:
             return None
         claims = self._services.get(AUTH).claims(header.removeprefix("Bearer "))
-        return Actor(user_id=claims.sub, username="somebody", session_id=claims.sid)
+        return Actor(user_id=claims.sub, username="someone", session_id=claims.sid)
 
 
 class WrongAccessPlugin(RbacPlugin):
@@ -213,7 +213,7 @@ class WrongAccessPlugin(RbacPlugin):
 
 
 class WrongJobs:
-    """One list for everybody, in memory; whatever is asked for is accepted."""
+    """One list for everyone, in memory; whatever is asked for is accepted."""
 
     def __init__(self):
         self._jobs = {}
@@ -248,7 +248,7 @@ class WrongJobsPlugin(Plugin):
 
 
 class WrongRecords(RecordsService):
-    """The built-in records, but what is somebody's own is forgotten, and many are one by one."""
+    """The built-in records, but what is someone's own is forgotten, and many are one by one."""
 
     async def get(self, actor, grant, app_id, entity, record_id):
         return await super().get(actor, Grant(), app_id, entity, record_id)

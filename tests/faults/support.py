@@ -61,7 +61,7 @@ class Site:
             user.close()
 
     def user(self, server: Served, name: str = "admin") -> User:
-        """Register somebody, unless that was done before, and sign in."""
+        """Register someone, unless that was done before, and sign in."""
         return self.user_at(server.url, name)
 
     def user_at(self, url: str, name: str = "admin") -> User:
@@ -75,7 +75,7 @@ class Site:
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Ask the database, past the server."""
-        if not self.dsn:  # told anew a moment after a restart
+        if not self.dsn:  # reported again a moment after a restart
             eventually(
                 lambda: attach(self.folder / "data"), 5, "the embedded database does not run"
             )

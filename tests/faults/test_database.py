@@ -146,7 +146,7 @@ def waiting(site: Site) -> int:
     return site.sql(f"{query} and datname = current_database()")[0][0]
 
 
-def test_a_locked_table_costs_its_own_callers_a_503_and_nobody_else(site: Site) -> None:
+def test_a_locked_table_costs_its_own_callers_a_503_and_no_other(site: Site) -> None:
     with site.serve() as server:
         user = site.user(server)
         locked, free = user.install(), user.install()

@@ -38,7 +38,7 @@ def test_a_killed_server_has_kept_every_acknowledged_write(
                 load.more(10)
                 pause(0, 0.5)
                 kill(server)
-                load.goto("http://127.0.0.1:1")  # nobody's: its port may soon be another server's
+                load.goto("http://127.0.0.1:1")  # no one's: its port may soon be another server's
     assert load is not None
     with site.serve() as server:
         load.check(site.sql)
@@ -66,12 +66,12 @@ def test_a_killed_postmaster_comes_back_and_has_kept_everything(
 
 
 def noticed(server: Served, site: Site, killed: int) -> bool:
-    """Whether the server says that PostgreSQL is away, or has started it anew between two looks."""
+    """Whether the server says that PostgreSQL is away, or has restarted it between two looks."""
     return server.get("/health/ready").status_code == 503 or postmaster(site) not in (0, killed)
 
 
 def postmaster(site: Site) -> int:
     """The process id of the site's PostgreSQL, as its lock file tells it; 0 without one."""
     file = site.folder / "data" / "postgres" / "postmaster.pid"
-    told = file.read_text().split() if file.exists() else []
-    return int(told[0]) if told else 0
+    reported = file.read_text().split() if file.exists() else []
+    return int(reported[0]) if reported else 0

@@ -26,7 +26,7 @@ TRIES = 5
 """In the middle of so many a change takes no longer than is promised."""
 
 SETTLE = 0.5
-"""Changed secrets gather for so long, then the worker starts anew."""
+"""Changed secrets gather for so long, then the worker restarts."""
 
 FRESH = 16
 """Connections of their own: with two processes behind one port, all but never to the same one."""
@@ -54,7 +54,7 @@ class Place:
     def agrees(
         self, holds: Callable[[httpx.Response], bool], *request: Any, seconds: float = SOON
     ) -> float:
-        """See that an answer is the same everywhere, soon; returns the seconds after which somebody
+        """See that an answer is the same everywhere, soon; returns the seconds after which someone
         who asked still had another."""
         began, late = time.monotonic(), 0.0
         while old := [one for one in self.everywhere(*request) if not holds(one[1])]:
@@ -84,7 +84,7 @@ def is_result(value: Any) -> Callable[[httpx.Response], bool]:
 
 
 def knows_the_secret(value: str) -> Callable[[httpx.Response], bool]:
-    return lambda answer: answer.status_code == 200 and answer.json().get("TOLD") == value
+    return lambda answer: answer.status_code == 200 and answer.json().get("SENT") == value
 
 
 def test_a_change_at_one_process_is_in_force_at_every_other_within_a_second(place: Place) -> None:
@@ -120,10 +120,10 @@ def test_a_change_at_one_process_is_in_force_at_every_other_within_a_second(plac
         runs = is_result(number + 2)
         late["deploy"].append(place.agrees(runs, token, *rpc, seconds=20))
 
-        secret = {"key": "TOLD", "value": f"{number}"}
+        secret = {"key": "SENT", "value": f"{number}"}
         admin.post(f"/api/v1/apps/{app}/secrets", json=secret).raise_for_status()
-        told = (knows_the_secret(f"{number}"), token, "POST", rpc[1], {"method": "environment"})
-        late["secret"].append(place.agrees(*told, seconds=20))
+        reported = (knows_the_secret(f"{number}"), token, "POST", rpc[1], {"method": "environment"})
+        late["secret"].append(place.agrees(*reported, seconds=20))
 
         admin.post(f"/api/v1/apps/{app}/worker/stop").raise_for_status()
         late["stop"].append(place.agrees(is_status(503), token, *rpc))
@@ -170,7 +170,7 @@ def test_what_is_done_at_one_process_holds_at_every_other(place: Place, site: Si
     assert deploy(admin, app, WORKER.replace("VERSION = 1", "VERSION = 2")).status_code == 200
     place.agrees(is_result(2), token, "POST", rpc, {"method": "version"}, seconds=20)
 
-    secret = {"key": "TOLD", "value": "to everybody"}
+    secret = {"key": "SENT", "value": "to all"}
     admin.post(f"/api/v1/apps/{app}/secrets", json=secret).raise_for_status()
     place.agrees(
         knows_the_secret(secret["value"]), token, "POST", rpc, {"method": "environment"}, seconds=20

@@ -64,7 +64,7 @@ def following(user: User, app_id: str, count: int = 5) -> Generator[list[Followe
 @pytest.mark.parametrize(
     ("words", "number"), [([], TERM), ([], INT), (TWO, TERM)], ids=["TERM", "INT", "two processes"]
 )
-def test_a_server_that_is_told_to_end_loses_nothing(
+def test_a_server_that_is_asked_to_end_loses_nothing(
     site: Site, words: list[str], number: int
 ) -> None:
     for _ in range(ROUNDS):
@@ -164,7 +164,7 @@ def test_nothing_is_accepted_while_the_last_requests_are_answered(
 
 
 def refuses(server: Served) -> bool:
-    """Whether the system says that nobody listens."""
+    """Whether the system says that no one listens."""
     try:
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=2):
             return False
@@ -192,9 +192,9 @@ def test_a_second_signal_ends_it_without_the_drain(
         everywhere(user, app, words)
         with Load(user, app) as load:
             load.more(5)
-            told: list[str] = []
+            reported: list[str] = []
             clients = [
-                threading.Thread(target=_ask_slowly, args=(server, method, told))
+                threading.Thread(target=_ask_slowly, args=(server, method, reported))
                 for method in ("GET", "POST") * 2
             ]
             for one in clients:
@@ -212,9 +212,9 @@ def test_a_second_signal_ends_it_without_the_drain(
             eventually(lambda: not alive(below), 10, lambda: f"left over: {alive(below)}")
         for one in clients:
             one.join(5)
-        # Who is cut off knows that nothing was acknowledged; nobody gets another answer.
-        assert len(told) == 4
-        assert not [one for one in told if one not in (*STOPPING.values(), *CUT_OFF)]
+        # Who is cut off knows that nothing was acknowledged; no one gets another answer.
+        assert len(reported) == 4
+        assert not [one for one in reported if one not in (*STOPPING.values(), *CUT_OFF)]
     no_traceback(server)
     with site.serve():
         load.check(site.sql)
@@ -229,12 +229,12 @@ STOPPING = {
 CUT_OFF = ("ConnectError", "ReadError", "RemoteProtocolError")
 
 
-def _ask_slowly(server: Served, method: str, told: list[str]) -> None:
+def _ask_slowly(server: Served, method: str, reported: list[str]) -> None:
     try:
         answer = httpx.request(method, f"{server.url}/slow/25", timeout=30)
     except httpx.HTTPError as error:
-        told.append(type(error).__name__)
+        reported.append(type(error).__name__)
     else:
         again = answer.headers.get("retry-after")
         said = f"{answer.status_code} {again} {answer.text}"
-        told.append(said if said == STOPPING[method] else f"{method}: {said}")
+        reported.append(said if said == STOPPING[method] else f"{method}: {said}")

@@ -27,10 +27,10 @@ def test_four_starts_at_once_migrate_an_empty_database_once(site: Site) -> None:
         for server in servers:
             stack.enter_context(server)
         applied = [name for (name,) in site.sql(LEDGER)]
-        told = [
+        reported = [
             line for server in servers for line in server.err.splitlines() if "migrated" in line
         ]
-        assert len(told) == len(applied) == len(load(load_config(environ={})).migrations)
+        assert len(reported) == len(applied) == len(load(load_config(environ={})).migrations)
         user = site.user(servers[0])
         path = notes(user.install())
         for server in servers:

@@ -228,9 +228,9 @@ def test_a_secret_that_does_not_open_stops_its_worker_and_costs_no_other(site: S
         user.post(f"/api/v1/apps/{broken}/worker/start").raise_for_status()
         runs(user, broken)
         assert call(user, broken, "environment")["BAD"] == f"hush {broken} BAD"
-        told = [line for line in server.err.splitlines() if "cannot be opened" in line]
-        assert told
-        assert all("BAD" in line and broken in line for line in told), told
+        reported = [line for line in server.err.splitlines() if "cannot be opened" in line]
+        assert reported
+        assert all("BAD" in line and broken in line for line in reported), reported
         assert "hush" not in server.err
         assert os.path.exists(f"/proc/{server.process.pid}")
         assert server.end()[0] == 0
@@ -238,7 +238,7 @@ def test_a_secret_that_does_not_open_stops_its_worker_and_costs_no_other(site: S
 
 
 def test_news_that_are_lost_keep_no_secret_stop_or_job_from_the_other_server(site: Site) -> None:
-    """The rows are the truth: whoever lost the word of a change looks for it."""
+    """The rows are the truth: any caller that lost the word of a change looks for it."""
     cut = (
         "select count(pg_terminate_backend(pid)) from pg_stat_activity"
         " where application_name = 'caudex notifications' and datname = current_database()"

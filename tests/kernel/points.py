@@ -23,7 +23,7 @@ from kernel.public import (
 
 SCOPED = "tenants"
 HEARD: list[tuple[str, str]] = []
-"""What `event_committed` was told: subject and operation."""
+"""What `event_committed` received: subject and operation."""
 
 
 class PointsPlugin(Plugin):
@@ -42,7 +42,7 @@ class PointsPlugin(Plugin):
     @hookimpl
     @for_subjects("tenants.*")
     async def record_writing(self, tx: Transaction, change: Change) -> None:
-        """Stamps the tenant, and lets nobody touch what is locked."""
+        """Stamps the tenant, and lets no one touch what is locked."""
         if change.values.get("title") == "forbidden":
             raise Forbidden("this title is taken")
         if change.action == "delete" and change.entity == "ledger":

@@ -120,7 +120,7 @@ class Ended:
         self.err = err
 
     @property
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         """What was said to the operator: the lines of stderr that are no log."""
         return [line for line in self.err.splitlines() if not line.startswith("{")]
 
@@ -128,10 +128,10 @@ class Ended:
     def refusal(self) -> str:
         """The one line with which a server refuses to start."""
         assert self.status == 78, (self.status, self.out, self.err)
-        assert len(self.told) == 1, self.err
+        assert len(self.reported) == 1, self.err
         assert "Traceback" not in self.err, self.err
-        assert self.told[0].startswith("caudex: "), self.err
-        return self.told[0].removeprefix("caudex: ")
+        assert self.reported[0].startswith("caudex: "), self.err
+        return self.reported[0].removeprefix("caudex: ")
 
 
 def caudex(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
@@ -144,7 +144,7 @@ def caudex(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ende
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-# A process that is told to end while it still starts may be reading a folder.
+# A process that is asked to end while it still starts may be reading a folder.
 WARNING = re.compile(r"Warning(?!: unclosed scandir iterator|: Enable tracemalloc)")
 
 

@@ -15,7 +15,7 @@ BUILT_IN = [
     for folder in Path(package.__path__[0]).iterdir()
     if (folder / "__init__.py").exists()
 ]
-NOBODY = 65534
+UNPRIVILEGED = 65534
 HEAD = """
 from caudex import *; from caudex import APP_ADMIN, subjects_from
 from caudex import Plugin, hookimpl, for_subjects, provide, ServiceKey, Route, Permission, entity
@@ -33,11 +33,11 @@ def plugin(name: str, body: str = "pass", head: str = "") -> str:
 
 @contextmanager
 def shut(folder: Path, mode: int = 0) -> Generator[None]:
-    """Let nobody into a folder, root neither: meanwhile this is an account that owns nothing."""
+    """Let no one into a folder, root neither: meanwhile this is an account that owns nothing."""
     before, account = folder.stat().st_mode, os.geteuid()
     folder.chmod(mode)
     if account == 0:
-        os.seteuid(NOBODY)
+        os.seteuid(UNPRIVILEGED)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The boot and its reverse: what is opened is closed, what fails is told plainly."""
+"""The boot and its reverse: what is opened is closed, what fails is reported plainly."""
 
 import textwrap
 from collections.abc import Callable

@@ -39,7 +39,7 @@ def hello(importable: None, postgres: Postgres) -> Generator[Server]:
         yield running
 
 
-def test_somebody_with_the_permission_greets(hello: Server) -> None:
+def test_someone_with_the_permission_greets(hello: Server) -> None:
     user = hello.user(permissions={"core": ["hello.greet", "hello.read"]})
     answer = user.post("/api/v1/hello", json={"name": "World"})
     assert (answer.status_code, answer.json()["text"]) == (201, "Hello, World!")
@@ -52,7 +52,7 @@ def test_one_permission_is_not_the_other(hello: Server) -> None:
     assert user.post("/api/v1/hello", json={"name": "World"}).status_code == 403
 
 
-def test_without_a_token_nobody_is_greeted(hello: Server) -> None:
+def test_without_a_token_no_user_is_greeted(hello: Server) -> None:
     assert hello.http.post("/api/v1/hello", json={"name": "World"}).status_code == 401
 
 

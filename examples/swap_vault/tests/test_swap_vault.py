@@ -57,7 +57,7 @@ def before(make_server: MakeServer, tmp_path: Path) -> Server:
     return server
 
 
-def test_the_secrets_move_and_nobody_notices(
+def test_the_secrets_move_unnoticed(
     before: Server, make_server: MakeServer, tmp_path: Path
 ) -> None:
     wanted = {"STRIPE_KEY": "sk-1", "SMTP_PASSWORD": "the shop's"}

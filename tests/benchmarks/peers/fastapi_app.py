@@ -203,7 +203,7 @@ async def update_deal(deal_id: uuid.UUID, body: DealPatch, db: Session) -> DealO
 
 @app.post("/register", status_code=201)
 def register(body: LoginIn) -> str:
-    """The hash of a password; whoever starts the program stores it."""
+    """The hash of a password; any caller that starts the program stores it."""
     return passwords.hash(body.password)
 
 

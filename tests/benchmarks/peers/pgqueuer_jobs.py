@@ -54,13 +54,13 @@ async def main(
         await ended.wait()
         while await pool.fetchval("select count(*) from pgqueuer"):  # its outcomes are stored
             await asyncio.sleep(0.002)
-        told = {
+        reported = {
             "seconds": time.perf_counter() - began,
             "cpu": time.process_time() - used,
             "database_cpu": cpu(postmaster) - database_used,
             "jobs": done,
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(reported), flush=True)
         app.qm.shutdown.set()
         await working
 

@@ -61,13 +61,13 @@ async def main(
             working = asyncio.create_task(app.run_worker_async(**work))  # noqa: TID251
             await produce()
             await ended.wait()
-        told = {
+        reported = {
             "seconds": time.perf_counter() - began,
             "cpu": time.process_time() - used,
             "database_cpu": cpu(postmaster) - database_used,
             "jobs": done,
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(reported), flush=True)
         if how != "waiting":
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)

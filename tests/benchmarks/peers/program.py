@@ -28,7 +28,7 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody has just now."""
+    """A port of the loopback address that no one has just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

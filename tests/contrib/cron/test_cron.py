@@ -179,7 +179,7 @@ def test_allow_runs_both(server):
     assert [job["status"] for job in jobs(server, app)] == ["pending", "pending"]
 
 
-def test_a_key_of_somebody_elses_job_keeps_no_cron_from_firing(server):
+def test_a_key_of_anothers_job_keeps_no_cron_from_firing(server):
     app = app_with(server, {"name": "c"})
     for key in ("c", "cron:c", f"cron:{app}/c"):
         body = {"payload": 1, "key": key}
@@ -328,7 +328,7 @@ def test_a_cron_that_is_gone_from_the_manifest_goes_with_its_log(server):
     assert len(jobs(server, app)) == 1
 
 
-def test_an_uninstall_takes_the_crons_and_a_new_app_of_the_name_begins_anew(server):
+def test_an_uninstall_takes_the_crons_and_a_new_app_of_the_name_begins_again(server):
     app = app_with(server, {"name": "c"})
     server.admin.post(path(app, "c", "trigger")).raise_for_status()
     server.admin.delete(f"/api/v1/apps/{app}").raise_for_status()
@@ -521,7 +521,7 @@ def test_an_engine_of_jobs_that_breaks_does_not_end_the_server(server):
     assert server.http.get("/health").status_code == 200
 
 
-def test_an_app_that_came_anew_while_the_plugin_was_off_has_nothing_of_the_former_ones(
+def test_an_app_that_came_again_while_the_plugin_was_off_has_nothing_of_the_former_ones(
     make_server, tmp_path
 ):
     one = make_server(config(), data_dir=tmp_path)
@@ -580,7 +580,7 @@ def hold_up(server, app):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
-def test_an_app_whose_jobs_somebody_is_at_holds_up_no_other(make_server, overlap):
+def test_an_app_whose_jobs_someone_is_at_holds_up_no_other(make_server, overlap):
     server = make_server({**config(), "database": {"lock_timeout": 1.0}})
     held = app_with(server, *({"name": f"c{n}", "overlap": overlap} for n in range(10)))
     make_due(server, held, ago=60)

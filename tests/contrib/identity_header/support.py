@@ -3,7 +3,7 @@
 from kernel.testing import Client
 
 SECRET = "the proxy's own secret"
-TOLD = {"email_header": "X-Forwarded-Email", "name_header": "X-Forwarded-Name"}
+REPORTED = {"email_header": "X-Forwarded-Email", "name_header": "X-Forwarded-Name"}
 OWNER = {
     "name": "owner", "type": "entity_link", "on_delete": "restrict",
     "references": {"entity": "core:users", "field": "id"},
@@ -21,7 +21,7 @@ def behind_proxy(**config):
     """A configuration; `config` is the plugin's."""
     return {
         "services": CHOSEN,
-        "plugins": {"auth": {"enabled": False}, "identity_header": {**TOLD, **config}},
+        "plugins": {"auth": {"enabled": False}, "identity_header": {**REPORTED, **config}},
     }
 
 
@@ -30,8 +30,8 @@ OVERRIDES = behind_proxy(secret=SECRET)
 
 def headers_of(user, /, **more):
     """What the proxy sends: `groups="a,b"` becomes `X-Forwarded-Groups`."""
-    told = {f"x-forwarded-{key}": value for key, value in more.items()}
-    return {"x-forwarded-user": user, "x-proxy-secret": SECRET, **told}
+    reported = {f"x-forwarded-{key}": value for key, value in more.items()}
+    return {"x-forwarded-user": user, "x-proxy-secret": SECRET, **reported}
 
 
 def client_of(server, user, /, **more):

@@ -70,12 +70,12 @@ def trust(**config):
 
 
 @pytest.mark.parametrize("secrets", [(), ("",), ("wrong",), (SECRET + "x",), (SECRET, SECRET)])
-def test_a_header_without_the_secret_is_refused_and_told_to_the_log(server, secrets):
+def test_a_header_without_the_secret_is_refused_and_asked_to_the_log(server, secrets):
     headers = [("x-forwarded-user", "root"), *(("x-proxy-secret", each) for each in secrets)]
     with capture_logs() as logs:
         assert "trusted proxy" in refused(ask(server, headers))
-    [told] = [line for line in logs if line["event"] == "a sign-in header is not believed"]
-    assert (told["peer"], told["why"]) == ("127.0.0.1", "the secret is not the proxy's")
+    [reported] = [line for line in logs if line["event"] == "a sign-in header is not believed"]
+    assert (reported["peer"], reported["why"]) == ("127.0.0.1", "the secret is not the proxy's")
     assert SECRET not in str(logs)
 
 
@@ -183,8 +183,8 @@ def test_a_configuration_that_believes_others_is_refused_at_load(tmp_path, confi
 
 
 @pytest.mark.slow
-def test_who_asks_before_a_start_is_told_that_nobody_is_trusted(tmp_path):
-    """A file without `trusted` and `secret`, as somebody has it who follows half of the README."""
+def test_before_a_start_no_account_is_trusted(tmp_path):
+    """A file without `trusted` and `secret`, as someone has it who follows half of the README."""
     path = tmp_path / "caudex.toml"
     path.write_text(
         '[services]\nidentity = "identity_header"\n'
@@ -219,7 +219,7 @@ def test_two_of_one_header_are_none(server):
 @pytest.mark.parametrize(
     "name", [b"\xff\xfe", b"a\tb", "\u202eroot".encode(), b"x" * 65, "\u200b".encode()]
 )
-def test_what_is_no_name_is_nobody(server, name):
+def test_what_is_no_name_is_no_user(server, name):
     sent = [(b"x-forwarded-user", name), (b"x-proxy-secret", SECRET.encode())]
     refused(ask(server, sent))
 
@@ -242,13 +242,13 @@ def test_the_headers_are_called_as_the_operator_says(make_server):
 def test_what_is_not_configured_is_not_read(make_server):
     server = make_server(behind_proxy(secret=SECRET, email_header="", name_header=""))
     client_of(server, "root")
-    told = {"email": "root@example.com", "name": "Root", "groups": "platform"}
-    user = client_of(server, "other", **told).get(ME).json()
+    reported = {"email": "root@example.com", "name": "Root", "groups": "platform"}
+    user = client_of(server, "other", **reported).get(ME).json()
     assert (user["email"], user["display_name"]) == (None, None)
 
 
 @pytest.mark.parametrize("config", [{"secret": SECRET}, {}])
-def test_an_engine_that_is_not_chosen_reads_no_header_and_trusts_nobody(make_server, config):
+def test_an_engine_that_is_not_chosen_reads_no_header_and_trusts_no_caller(make_server, config):
     plugins = behind_proxy(**config)["plugins"]
     server = make_server({"plugins": plugins}, services={IDENTITY: FakeIdentity()})
     refused(ask(server, headers_of("root")))
@@ -295,7 +295,7 @@ def test_a_stream_does_not_repeat_what_the_proxy_said_when_it_began(server, root
     assert len(asked) == 1
 
 
-def test_an_email_of_somebody_else_is_left_out(server):
+def test_an_email_of_another_is_left_out(server):
     client_of(server, "erna", email="erna@example.com")
     other = client_of(server, "fred", email="ERNA@example.com")
     assert other.get(ME).json()["email"] is None
@@ -362,20 +362,20 @@ def test_before_the_first_account_there_is_nothing_but_setup(make_server):
 
 
 def test_routes_tell_of_accounts_that_stay_and_of_those_that_are_gone(server, root):
-    told = {f"{route.method} {route.path}": route.errors for _, route in server.kernel.routes}
+    reported = {f"{route.method} {route.path}": route.errors for _, route in server.kernel.routes}
     root.post("/api/v1/apps", json=NOTES).raise_for_status()
     lena = client_of(server, "lena")
     note = root.post("/api/v1/apps/notes/collections/notes", json={"owner": lena.id})
     assert note.status_code == 201, note.text
     answer = root.delete(f"/api/v1/users/{lena.id}")
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert 400 in told["DELETE /api/v1/users/{id}"]
+    assert 400 in reported["DELETE /api/v1/users/{id}"]
     mona = client_of(server, "mona")
     time.sleep(1)  # the news of the account itself
     assert mona.get(ME).status_code == 200
     server.sql("delete from caudex_identity_header.users where id = %s", mona.id)
     assert mona.get(ME).status_code == 404
-    assert 404 in told["GET /api/v1/auth/me"]
+    assert 404 in reported["GET /api/v1/auth/me"]
 
 
 # Groups
@@ -439,13 +439,13 @@ def test_doctor_warns_of_addresses_alone(config, said):
 
     tree = {f"plugins.{name}": table for name, table in behind_proxy(**config)["plugins"].items()}
     kernel = load(load_config(environ={}, overrides=tree))
-    told = [
+    reported = [
         remark
         for plugin, remarks in kernel.bus.collect(hookspecs.diagnose, query=lambda *_: None)
         if plugin == "identity_header"
         for remark in remarks
     ]
-    assert len(told) == said
+    assert len(reported) == said
 
 
 EVIL = "https://evil.example"
@@ -466,7 +466,7 @@ EVIL = "https://evil.example"
         ({}, 400),
     ],
 )
-def test_a_page_of_somebody_else_writes_nothing_with_the_users_cookie(make_server, headers, status):
+def test_a_page_of_another_writes_nothing_with_the_users_cookie(make_server, headers, status):
     server = make_server(behind_proxy(secret=SECRET, origins=["https://page.example"]))
     root = client_of(server, "root")
     own = server.url.removeprefix("http://")

@@ -197,7 +197,7 @@ def test_the_process_is_measured(server):
     assert value(server, "process_open_fds") > 0
 
 
-def test_the_version_is_told(server):
+def test_the_version_is_reported(server):
     [(labels, one)] = numbers(server)["caudex_info"]
     assert (list(labels), one) == (["version"], 1)
 
@@ -236,7 +236,7 @@ def test_without_a_token_only_core_admins_may_read(make_server):
         assert answer.status_code == 401
 
 
-def test_without_accounts_and_a_token_nobody_may_read(make_server):
+def test_without_accounts_and_a_token_no_one_may_read(make_server):
     # Nothing is left that could tell who asks.
     names = ("auth", "rbac", "apps", "data", "jobs", "workers", "logs", "vault", "audit", "backup")
     off = {name: {"enabled": False} for name in names}
@@ -275,8 +275,8 @@ def test_a_token_is_long_and_plain(token):
 def test_a_scraper_gets_the_form_that_it_asks_for(server, accept, kind, read):
     answer = page(server, accept=accept)
     assert answer.headers["content-type"] == kind
-    [told] = [route.openapi for _, route in server.kernel.routes if route.path == "/metrics"]
-    assert kind.partition(";")[0] in told["responses"]["200"]["content"]
+    [reported] = [route.openapi for _, route in server.kernel.routes if route.path == "/metrics"]
+    assert kind.partition(";")[0] in reported["responses"]["200"]["content"]
     wanted = {"caudex_http_requests", "caudex_hook_calls", "caudex_jobs"}
     assert wanted - {"caudex_jobs"} <= {family.name for family in read(answer.text)}
     # A count of jobs that takes too long is left out of a page, and is in a later one.
@@ -286,9 +286,9 @@ def test_a_scraper_gets_the_form_that_it_asks_for(server, accept, kind, read):
 def test_the_global_registry_of_the_library_is_left_alone(server):
     names = {family.name for family in prometheus_client.REGISTRY.collect()}
     assert not any(name.startswith("caudex") for name in names)
-    gauge = prometheus_client.Gauge("somebody_elses", "x")
+    gauge = prometheus_client.Gauge("another_plugins", "x")
     try:
-        assert "somebody_elses" not in page(server).text
+        assert "another_plugins" not in page(server).text
     finally:
         prometheus_client.REGISTRY.unregister(gauge)
 
@@ -296,7 +296,7 @@ def test_the_global_registry_of_the_library_is_left_alone(server):
 # Several processes
 
 
-def test_whoever_is_asked_answers_for_all_processes(make_server, tmp_path):
+def test_any_process_answers_for_all(make_server, tmp_path):
     one = make_server(config(), data_dir=tmp_path)
     two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)
     for _ in range(3):
@@ -332,7 +332,7 @@ def test_a_process_that_died_is_forgotten(make_server, tmp_path):
     ahead = time.time() + 60
     os.utime(dead, (ahead, ahead))  # it lives, however long we take to ask
     assert 'process="1-dead"' in page(server).text
-    os.utime(dead)  # from now on nobody renews it
+    os.utime(dead)  # from now on no one renews it
     eventually(lambda: 'process="1-dead"' not in page(server).text)
     eventually(lambda: page(server) and list(folder.glob("*.json")) == [own])
     server.stop()

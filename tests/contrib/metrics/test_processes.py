@@ -1,4 +1,4 @@
-"""`caudex serve --workers 2`: a scrape reaches any process, and is told of all."""
+"""`caudex serve --workers 2`: a scrape reaches any process, and is notified of all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def counted(served: Served) -> dict[str, float]:
     }
 
 
-def test_every_process_of_a_server_is_told_of_whichever_answers(database, tmp_path):
+def test_any_process_reports_on_every_process_of_a_server(database, tmp_path):
     tree = {
         "server": {"data_dir": str(tmp_path / "data")},
         "database": {"url": database},
@@ -46,7 +46,7 @@ def test_every_process_of_a_server_is_told_of_whichever_answers(database, tmp_pa
 
         def all_know() -> bool:
             sums = {sum(counted(served).values()) for _ in range(10)}
-            assert max(sums) <= sent  # what is not told yet is less, and nothing counts twice
+            assert max(sums) <= sent  # what is not reported yet is less, and nothing counts twice
             return sums == {sent}
 
         eventually(all_know, 30, lambda: (sent, counted(served)))

@@ -21,7 +21,7 @@ SCOPES = ["openid", "profile", "email", "groups"]
 
 @pytest.fixture(scope="session")
 def iam_server_port():
-    """A port that nobody else is given: bound, but a provider that names it may listen there."""
+    """A port that no other is given: bound, but a provider that names it may listen there."""
     with socket.socket() as kept:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.bind(("127.0.0.1", 0))
@@ -38,9 +38,9 @@ def provider(iam_server):  # noqa: F811
     @iam_server.app.after_request
     def say_what_is_verified(answer):
         if flask.request.path == "/oauth/userinfo":
-            told = answer.get_json()
-            told["email_verified"] = not told["email"].startswith("unproven")
-            answer.set_data(json.dumps(told))
+            reported = answer.get_json()
+            reported["email_verified"] = not reported["email"].startswith("unproven")
+            answer.set_data(json.dumps(reported))
         return answer
 
     client = iam_server.models.Client(
@@ -155,7 +155,7 @@ def browse(provider):
 
 @pytest.fixture
 def person(provider):
-    """Make somebody at the provider: `person("ada", groups=["editors"])`."""
+    """Make someone at the provider: `person("ada", groups=["editors"])`."""
 
     def make(name, groups=(), **more):
         fields = {"emails": [f"{name}@example.org"], "given_name": name, "family_name": "Test"}
@@ -190,7 +190,7 @@ def query(address):
 
 
 def error_of(answer):
-    """What a page is told behind `#error=`."""
+    """What a page is reported behind `#error=`."""
     found = re.search(r"#error=(.+)", answer.headers["location"])
     assert found, answer.headers["location"]
     return httpx.URL("http://x/?" + "e=" + found[1]).params["e"]

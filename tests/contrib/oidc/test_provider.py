@@ -104,7 +104,7 @@ async def test_a_good_token_tells_who_it_is():
         {"azp": "another"}, {"iat": 9_000_000_000}, {"nonce": None},
     ],
 )  # fmt: skip
-async def test_a_token_for_somebody_or_something_else_is_refused(claims):
+async def test_a_token_for_someone_or_something_else_is_refused(claims):
     outside = Outside(**claims)
     outside.claims = {key: value for key, value in outside.claims.items() if value is not None}
     with pytest.raises(Unauthenticated):
@@ -151,7 +151,7 @@ async def test_a_new_key_is_looked_for_and_not_again_and_again(monkeypatch):
     assert outside.asked == 2
 
 
-async def test_userinfo_of_somebody_else_is_refused():
+async def test_userinfo_of_another_is_refused():
     outside = Outside()
     outside.userinfo = {"sub": "eve", "email": "ada@example.org", "email_verified": True}
     with pytest.raises(Unauthenticated):

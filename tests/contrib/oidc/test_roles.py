@@ -54,7 +54,7 @@ class Elsewhere:
         if self.refusal is not None:
             raise self.refusal
         if (user_id, Granted(app_id, role)) not in self.held:
-            raise NotFound("nobody gave that")
+            raise NotFound("no provider gave that")
         self.held.remove((user_id, Granted(app_id, role)))
 
     def of_user(self):
@@ -86,12 +86,12 @@ async def test_a_role_comes_and_goes():
     access, notes = Elsewhere(), Notes()
     await sign_in(access, notes, "writers", "lost")
     assert access.of_user() == notes.roles == {WRITER}
-    assert access.lists == 0  # that could be long, and nobody had to know
+    assert access.lists == 0  # that could be long, and no one had to know
     await sign_in(access, notes)
     assert access.of_user() == notes.roles == set()
 
 
-async def test_a_role_that_somebody_else_took_is_forgotten():
+async def test_a_role_that_another_took_is_forgotten():
     access, notes = Elsewhere(), Notes(WRITER)
     await sign_in(access, notes)
     assert notes.roles == set()

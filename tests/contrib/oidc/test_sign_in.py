@@ -50,12 +50,12 @@ def test_the_cookie_tells_a_reader_nothing_and_goes_nowhere_else(browser):
 
 
 def test_a_newcomer_gets_an_account_and_a_session(server, browser, person):
-    told = browser.tokens(person("ada"))
-    assert told["user"]["username"] == "ada"
-    assert told["user"]["email"] == "ada@example.org"
-    headers = {"authorization": f"Bearer {told['accessToken']}"}
+    reported = browser.tokens(person("ada"))
+    assert reported["user"]["username"] == "ada"
+    assert reported["user"]["email"] == "ada@example.org"
+    headers = {"authorization": f"Bearer {reported['accessToken']}"}
     assert server.http.get("/api/v1/auth/me", headers=headers).json()["username"] == "ada"
-    more = server.http.post("/api/v1/auth/refresh", json={"refreshToken": told["refreshToken"]})
+    more = server.http.post("/api/v1/auth/refresh", json={"refreshToken": reported["refreshToken"]})
     assert more.status_code == 200
 
 
@@ -88,13 +88,13 @@ def test_a_document_tells_where_both_redirects_lead(make_server, configured, bro
     ]
     assert [answer.status_code for _, answer in answers] == [302, 302, 200]
     for responses, answer in answers:
-        told = responses[str(answer.status_code)]
-        assert ("content" in told) == ("content-type" in answer.headers)
-        assert ("Location" in told["headers"]) == ("location" in answer.headers)
+        reported = responses[str(answer.status_code)]
+        assert ("content" in reported) == ("content-type" in answer.headers)
+        assert ("Location" in reported["headers"]) == ("location" in answer.headers)
 
 
 def test_the_examples_of_the_reference_are_true(provider, browser, person):
-    """After a change that is wanted they are mended by hand: no story has a provider."""
+    """After a change that is wanted they are corrected by hand: no story has a provider."""
     story, path = Story(str(browser.base_url)), "/api/v1/auth/oidc"
     places = {provider.url.rstrip("/"): "https://id.example.com", PUBLIC: "https://crm.example.com"}
 
@@ -190,7 +190,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("others", OTHERS.values(), ids=OTHERS)
-def test_a_cookie_is_found_between_others_that_nobody_parses(server, others, monkeypatch):
+def test_a_cookie_is_found_between_others_that_no_one_parses(server, others, monkeypatch):
     def parse(*_):
         raise AssertionError("http.cookies takes a time that grows with the square of a header")
 
@@ -223,7 +223,7 @@ def test_a_sign_in_returns_to_frontends_only(browser, page):
     assert answer.status_code == 400, answer.headers.get("location")
 
 
-def test_a_refusal_of_the_provider_is_told_to_the_page(browser):
+def test_a_refusal_of_the_provider_is_asked_to_the_page(browser):
     state = query(browser.begin())["state"]
     answer = browser.get(
         "/api/v1/auth/oidc/callback", params={"state": state, "error": "access_denied"}
@@ -232,7 +232,7 @@ def test_a_refusal_of_the_provider_is_told_to_the_page(browser):
     assert "access_denied" in error_of(answer)
 
 
-def test_a_code_that_the_provider_never_gave_signs_nobody_in(browser, provider):
+def test_a_code_that_the_provider_never_gave_signs_no_user_in(browser, provider):
     asked = query(browser.begin())
     answer = browser.get(
         "/api/v1/auth/oidc/callback",
@@ -249,13 +249,13 @@ def test_an_answer_of_another_issuer_is_refused(browser, person):
 
 def test_a_disabled_account_is_refused(server, browser, person):
     user = person("hal")
-    told = browser.tokens(user)
-    path = f"/api/v1/users/{told['user']['id']}"
+    reported = browser.tokens(user)
+    path = f"/api/v1/users/{reported['user']['id']}"
     assert server.admin.patch(path, json={"disabled": True}).is_success
     assert "disabled" in error_of(browser.sign_in(user))
 
 
-def test_who_was_deleted_begins_anew(server, browser, person):
+def test_a_deleted_user_begins_again(server, browser, person):
     user = person("ike")
     first = browser.tokens(user)["user"]["id"]
     assert server.admin.delete(f"/api/v1/users/{first}").is_success
@@ -263,7 +263,7 @@ def test_who_was_deleted_begins_anew(server, browser, person):
     assert browser.tokens(user)["user"]["id"] != first
 
 
-def test_an_email_that_somebody_only_wrote_finds_no_account(server, browser, person):
+def test_an_email_that_someone_only_wrote_finds_no_account(server, browser, person):
     body = {"username": "lurker", "email": "jo@example.org", "password": "Str0ngPass!x"}
     assert server.http.post("/api/v1/auth/register", json=body).status_code == 201
     assert "not linked" in error_of(browser.sign_in(person("jo")))
@@ -317,14 +317,14 @@ def test_roles_come_and_go_with_the_claim(make_server, configured, browse, perso
         role = {"name": name, "permissions": ["contacts.read"]}
         assert server.admin.post("/api/v1/apps/crm/roles", json=role).is_success
     user, browser = person("pia", groups=["writers", "others"]), browse(server)
-    told = browser.tokens(user)["user"]["id"]
+    reported = browser.tokens(user)["user"]["id"]
 
     def held():
         assignments = server.admin.get("/api/v1/apps/crm/roles/assignments").json()
-        return {a["role"] for a in assignments if a["userId"] == told}
+        return {a["role"] for a in assignments if a["userId"] == reported}
 
     assert held() == {"writer"}
-    given = {"userId": told, "role": "kept"}
+    given = {"userId": reported, "role": "kept"}
     assert server.admin.post("/api/v1/apps/crm/roles/assign", json=given).is_success
     group = join(provider, person("quinn"), "writers")
     group.members = [one for one in group.members if one.user_name != "pia"]
@@ -345,7 +345,7 @@ def test_roles_come_and_go_with_the_claim(make_server, configured, browse, perso
         ({"client_id": None}, "client_id"),
     ],
 )
-def test_a_mistake_in_the_configuration_is_told(configured, tmp_path, wrong, said):
+def test_a_mistake_in_the_configuration_is_reported(configured, tmp_path, wrong, said):
     overrides = configured()
     overrides["plugins"]["oidc"] |= wrong
     overrides["plugins"]["oidc"] = {

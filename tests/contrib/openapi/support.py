@@ -72,7 +72,7 @@ class _Provider(BaseHTTPRequestHandler):
         self._answer(400, {"error": "invalid_grant"})
 
     def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
+        """No one reads it."""
 
     def _answer(self, status: int, value: Any) -> None:
         self.send_response(status)
@@ -83,7 +83,7 @@ class _Provider(BaseHTTPRequestHandler):
 
 @contextmanager
 def oidc_provider() -> Iterator[str]:
-    """The address of a sign-in provider that lets nobody in."""
+    """The address of a sign-in provider that lets no one in."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Provider) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{listening.server_address[1]}"
@@ -93,8 +93,8 @@ def oidc_provider() -> Iterator[str]:
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, path, operation) of a document."""
     for path, item in document["paths"].items():
-        for method, told in item.items():
-            yield method.upper(), path, told
+        for method, reported in item.items():
+            yield method.upper(), path, reported
 
 
 def places(document: dict[str, Any]) -> set[str]:
@@ -121,6 +121,6 @@ def resolved(document: dict[str, Any], reference: str) -> Any:
     return found
 
 
-def reply_schema(told: dict[str, Any], status: str) -> dict[str, Any]:
+def reply_schema(reported: dict[str, Any], status: str) -> dict[str, Any]:
     """The schema of a JSON reply."""
-    return told["responses"][status]["content"]["application/json"]["schema"]
+    return reported["responses"][status]["content"]["application/json"]["schema"]

@@ -40,7 +40,7 @@ def test_it_is_valid_openapi_3_1_and_whole(document):
         if isinstance(each.get("$ref"), str):
             assert isinstance(resolved(document, each["$ref"]), dict), each
         assert "x-caudex-shape" not in each
-    ids = [told["operationId"] for _, _, told in operations(document)]
+    ids = [reported["operationId"] for _, _, reported in operations(document)]
     assert len(ids) == len(set(ids))
     assert not [path for path in document["paths"] if "{app_id}" in path or "{entity}" in path]
 
@@ -78,13 +78,13 @@ def test_what_is_created_and_what_is_changed_differ_from_what_is_read(document):
 
 
 def test_a_list_is_sorted_and_filtered_by_the_fields_there_are(document):
-    told = document["paths"][ONE]["get"]
-    parameters = {each["name"]: each for each in told["parameters"]}
+    reported = document["paths"][ONE]["get"]
+    parameters = {each["name"]: each for each in reported["parameters"]}
     assert set(parameters["sort"]["schema"]["enum"]) == READ
     assert parameters["urgent"]["schema"] == {"type": "boolean"}
     assert parameters["order"]["schema"]["enum"] == ["asc", "desc"]
     assert not parameters.keys() & {"tags", "more", "filters", "app_id", "entity"}
-    assert reply_schema(told, "200")["items"] == {"$ref": "#/components/schemas/tasks.Record"}
+    assert reply_schema(reported, "200")["items"] == {"$ref": "#/components/schemas/tasks.Record"}
     [record_id, *others] = document["paths"][f"{ONE}/{{id}}"]["get"]["parameters"]
     assert [each["name"] for each in others] == ["fields", "expand", "If-None-Match"]
     assert (record_id["name"], record_id["in"], record_id["required"]) == ("id", "path", True)
@@ -92,8 +92,8 @@ def test_a_list_is_sorted_and_filtered_by_the_fields_there_are(document):
 
 
 def test_a_where_tree_knows_fields_and_operators(document):
-    told = document["paths"][f"{ONE}/query"]["post"]
-    body = told["requestBody"]["content"]["application/json"]["schema"]
+    reported = document["paths"][f"{ONE}/query"]["post"]
+    body = reported["requestBody"]["content"]["application/json"]["schema"]
     validator = jsonschema_rs.Draft202012Validator(
         {**body, "components": document["components"]}, validate_formats=True
     )
@@ -119,12 +119,12 @@ def test_a_where_tree_knows_fields_and_operators(document):
         {"title": {"$has": {}}},
     ):
         assert not validator.is_valid({"where": bad}), bad
-    assert reply_schema(told, "200") == {"$ref": "#/components/schemas/tasks.Found"}
+    assert reply_schema(reported, "200") == {"$ref": "#/components/schemas/tasks.Found"}
 
 
 def test_what_the_document_refuses_the_server_refuses(server, document):
-    told = document["paths"][ONE]["post"]
-    body = told["requestBody"]["content"]["application/json"]["schema"]
+    reported = document["paths"][ONE]["post"]
+    body = reported["requestBody"]["content"]["application/json"]["schema"]
     validator = jsonschema_rs.Draft202012Validator(
         {**body, "components": document["components"]}, validate_formats=True
     )
@@ -139,12 +139,12 @@ def test_what_the_document_refuses_the_server_refuses(server, document):
         assert server.admin.post(ONE, json=good | change).status_code == 400, change
 
 
-def test_headers_files_and_other_replies_are_told(document):
+def test_headers_files_and_other_replies_are_reported(document):
     """What types of routes cannot say; the fuzz test compares it with the server."""
 
     def headers(method: str, path: str) -> list[str]:
-        told = document["paths"][path][method]
-        return [each["name"] for each in told.get("parameters", ()) if each["in"] == "header"]
+        reported = document["paths"][path][method]
+        return [each["name"] for each in reported.get("parameters", ()) if each["in"] == "header"]
 
     one = f"{ONE}/{{id}}"
     keyed = [f"{ONE}/{name}" for name in ("bulk", "import", "update-where", "delete-where")]
@@ -153,8 +153,8 @@ def test_headers_files_and_other_replies_are_told(document):
     assert headers("get", one) == ["If-None-Match"]
     assert headers("patch", one) == headers("delete", one) == ["If-Match"]
     files = {"text/csv", "application/x-ndjson"}
-    for told in (document["paths"][ONE]["get"], document["paths"][f"{ONE}/query"]["post"]):
-        assert set(told["responses"]["200"]["content"]) == {"application/json", *files}
+    for reported in (document["paths"][ONE]["get"], document["paths"][f"{ONE}/query"]["post"]):
+        assert set(reported["responses"]["200"]["content"]) == {"application/json", *files}
     assert set(document["paths"][f"{ONE}/import"]["post"]["requestBody"]["content"]) == files
     read = document["paths"][one]["get"]["responses"]
     assert "ETag" in read["200"]["headers"]
@@ -164,7 +164,7 @@ def test_headers_files_and_other_replies_are_told(document):
     assert met["items"]["properties"]["record"] == {"$ref": "#/components/schemas/tasks.Record"}
 
 
-def test_linked_records_are_told(document):
+def test_linked_records_are_reported(document):
     linked = schema(document, "tasks.Record")["properties"]["expand"]["properties"]
     assert linked["board"]["anyOf"][0] == {"$ref": "#/components/schemas/boards.Record"}
     assert linked["owner"]["anyOf"][0] == {"type": "object"}
@@ -174,10 +174,10 @@ def test_linked_records_are_told(document):
     }
 
 
-def test_no_link_is_told_to_what_the_caller_may_not_read(holder):
-    told = holder("tasks.read", "boards.create").get(PATH).json()
-    assert set(schema(told, "tasks.Record")["properties"]["expand"]["properties"]) == {"owner"}
-    where = schema(told, "tasks.Where")["properties"]
+def test_no_link_is_asked_to_what_the_caller_may_not_read(holder):
+    reported = holder("tasks.read", "boards.create").get(PATH).json()
+    assert set(schema(reported, "tasks.Record")["properties"]["expand"]["properties"]) == {"owner"}
+    where = schema(reported, "tasks.Where")["properties"]
     assert where["board"] == {"$ref": "#/components/schemas/Where.text"}
 
 
@@ -193,31 +193,31 @@ def test_a_reader_sees_only_what_reads(holder):
     assert "DELETE /api/v1/apps/tasks" not in seen
 
 
-def test_nothing_is_told_of_entities_that_the_caller_may_not_touch(holder):
+def test_nothing_is_notified_of_entities_that_the_caller_may_not_touch(holder):
     text = holder("tasks.create").get(PATH).text
     assert "boards.Record" not in text
     assert '"boards"' in text  # as what a link of a task leads to
 
 
-def test_rights_over_own_records_are_told(holder):
+def test_rights_over_own_records_are_reported(holder):
     document = holder("tasks.update.own").get(PATH).json()
     assert {place for place in places(document) if "/collections/" in place} == {
         f"PATCH {ONE}/{{id}}",
         f"POST {ONE}/update-where",
     }
-    told = document["paths"][f"{ONE}/{{id}}"]["patch"]
-    assert told["x-permission"] == "tasks.update.own"
-    assert "Only records that the caller created." in told["description"]
-    assert "Needs: `tasks.update`." in told["description"]
+    reported = document["paths"][f"{ONE}/{{id}}"]["patch"]
+    assert reported["x-permission"] == "tasks.update.own"
+    assert "Only records that the caller created." in reported["description"]
+    assert "Needs: `tasks.update`." in reported["description"]
 
 
 def test_what_it_shows_a_caller_the_caller_may(server, holder):
     user = holder("tasks.read", "boards.create")
     every = {
         (method, path)
-        for method, path, told in operations(server.admin.get(PATH).json())
+        for method, path, reported in operations(server.admin.get(PATH).json())
         # The log has no end; what any user may ask for, the handler judges.
-        if not path.endswith("/logs") and told["x-permission"] != "any user"
+        if not path.endswith("/logs") and reported["x-permission"] != "any user"
     }
     own = {(m, p) for m, p, _ in operations(user.get(PATH).json())}
     assert every - own
@@ -272,7 +272,7 @@ def test_documents_that_are_kept_have_a_bound():
     assert not any(kept.get(number) for number in range(7))
 
 
-def test_an_app_of_many_fields_is_told_whole(server):
+def test_an_app_of_many_fields_is_reported_whole(server):
     fields = [{"name": f"field_{number}", "type": "text"} for number in range(100)]
     contract = [{"entityName": f"entity_{number}", "fields": fields} for number in range(20)]
     app = {"appId": "large", "name": "Large", "dataContract": contract}

@@ -1,4 +1,4 @@
-"""The running server against its own documents, with what nobody would think of.
+"""The running server against its own documents, with what no one would think of.
 
 Schemathesis makes requests that fit a document and requests that do not. Whatever comes, the server
 answers what the document says: no 5xx, no status that is not there, no reply of another type or
@@ -158,7 +158,7 @@ def fuzz(client: Client, path: str, known: Known, plugin: str = "", **more: str)
 
 
 def _spared(label: str, known: Known) -> Known:
-    """An app that is removed is one that nobody needs."""
+    """An app that is removed is one that no one needs."""
     gone = {f"DELETE {API}/apps/{{app_id}}": {"app_id": ["junk"]}}
     return {**known, **gone.get(label, {})}
 

@@ -44,31 +44,31 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(document):
 
 def test_it_has_every_route_of_every_plugin_once(server, document):
     assert places(document) == {f"{route.method} {route.path}" for _, route in server.kernel.routes}
-    ids = [told["operationId"] for _, _, told in operations(document)]
+    ids = [reported["operationId"] for _, _, reported in operations(document)]
     assert len(ids) == len(set(ids)) > 50
     assert all(re.fullmatch(r"[a-z]\w+", each) for each in ids)
 
 
 def test_each_operation_says_who_may_and_how_it_refuses(server, document):
     for plugin, route in server.kernel.routes:
-        told = document["paths"][route.path][route.method.lower()]
-        assert told["x-permission"] == str(route.needs)
-        assert told["tags"] == [plugin]
+        reported = document["paths"][route.path][route.method.lower()]
+        assert reported["x-permission"] == str(route.needs)
+        assert reported["tags"] == [plugin]
         public = route.needs.kind == "public"
-        assert told["security"] == ([] if public else [{"bearer": []}])
-        assert ("401" in told["responses"]) >= (not public)
+        assert reported["security"] == ([] if public else [{"bearer": []}])
+        assert ("401" in reported["responses"]) >= (not public)
         if route.needs.kind not in ("public", "user"):
-            assert {"401", "403"} <= told["responses"].keys()
-        for status in (each for each in told["responses"] if each >= "400"):
-            error = resolved(document, told["responses"][status]["$ref"])
+            assert {"401", "403"} <= reported["responses"].keys()
+        for status in (each for each in reported["responses"] if each >= "400"):
+            error = resolved(document, reported["responses"][status]["$ref"])
             schema = error["content"]["application/json"]["schema"]
             name = "Conflict" if status == "412" else "Error"
             assert schema == {"$ref": f"#/components/schemas/{name}"}
 
 
 def test_parameters_bodies_and_replies_are_the_declared_ones(document):
-    told = document["paths"]["/api/v1/apps/{app_id}/jobs"]["get"]
-    parameters = {each["name"]: each for each in told["parameters"]}
+    reported = document["paths"]["/api/v1/apps/{app_id}/jobs"]["get"]
+    parameters = {each["name"]: each for each in reported["parameters"]}
     assert list(parameters) == ["app_id", "status", "limit", "before"]
     assert parameters["app_id"]["in"] == "path"
     assert parameters["app_id"]["required"] is True
@@ -76,26 +76,26 @@ def test_parameters_bodies_and_replies_are_the_declared_ones(document):
     assert parameters["status"]["schema"]["enum"] == sorted(
         ["pending", "running", "completed", "failed", "cancelled"]
     )
-    assert reply_schema(told, "200")["items"] == {"$ref": "#/components/schemas/Job"}
-    told = document["paths"]["/api/v1/apps/{app_id}/jobs"]["post"]
-    body = told["requestBody"]["content"]["application/json"]["schema"]
+    assert reply_schema(reported, "200")["items"] == {"$ref": "#/components/schemas/Job"}
+    reported = document["paths"]["/api/v1/apps/{app_id}/jobs"]["post"]
+    body = reported["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/NewJob"}
-    assert reply_schema(told, "201") == {"$ref": "#/components/schemas/Accepted"}
-    assert {"400", "413", "404"} <= told["responses"].keys()
+    assert reply_schema(reported, "201") == {"$ref": "#/components/schemas/Accepted"}
+    assert {"400", "413", "404"} <= reported["responses"].keys()
 
 
 def test_what_no_type_can_say_is_laid_over(document):
-    told = document["paths"]["/api/v1/apps/{app_id}/logs"]["get"]
-    assert list(told["responses"]["200"]["content"]) == ["text/event-stream"]
-    told = document["paths"]["/api/v1/apps/{app_id}/deploy"]["post"]
-    assert list(told["requestBody"]["content"]) == ["multipart/form-data"]
+    reported = document["paths"]["/api/v1/apps/{app_id}/logs"]["get"]
+    assert list(reported["responses"]["200"]["content"]) == ["text/event-stream"]
+    reported = document["paths"]["/api/v1/apps/{app_id}/deploy"]["post"]
+    assert list(reported["requestBody"]["content"]) == ["multipart/form-data"]
 
 
 def test_every_route_of_contrib_tells_what_it_does():
     for kernel in with_contrib():
         for plugin, route in kernel.routes:
-            told = operation(plugin, route, Schemas([route]))
-            assert re.match(r"[A-Z][a-z]+ ", told["summary"]), f"{route.method} {route.path}"
+            reported = operation(plugin, route, Schemas([route]))
+            assert re.match(r"[A-Z][a-z]+ ", reported["summary"]), f"{route.method} {route.path}"
 
 
 def test_it_needs_a_token_unless_it_is_public(server, make_server):
@@ -115,17 +115,17 @@ def test_a_reader_who_has_it_gets_no_second_copy(server):
     assert (again.status_code, again.content) == (304, b"")
     for path, item in first.json()["paths"].items():
         if "openapi.json" in path or "/docs" in path:
-            told = item["get"]["responses"]["304"]
-            assert told["headers"].keys() == {"X-Request-Id"}
-            assert "content" not in told
+            reported = item["get"]["responses"]["304"]
+            assert reported["headers"].keys() == {"X-Request-Id"}
+            assert "content" not in reported
     assert again.headers["etag"] == first.headers["etag"]
     assert user.get(SERVER, headers={"if-none-match": '"x"'}).status_code == 200
 
 
 def test_a_redirect_has_no_content_unless_the_route_says_so():
     moved = Route("GET", "/api/v1/moved", bare, PUBLIC, status=302)
-    told = of_server([("things", moved)], Schemas([moved]))["paths"]["/api/v1/moved"]["get"]
-    assert told["responses"]["302"].keys() == {"description", "headers"}
+    reported = of_server([("things", moved)], Schemas([moved]))["paths"]["/api/v1/moved"]["get"]
+    assert reported["responses"]["302"].keys() == {"description", "headers"}
 
 
 class Thing(msgspec.Struct):
@@ -153,7 +153,7 @@ async def bare(request):
     return reply({})
 
 
-def test_routes_of_third_parties_are_told_by_what_they_declare(caplog):
+def test_routes_of_third_parties_are_reported_by_what_they_declare(caplog):
     routes = [
         Route("GET", "/api/v1/things", list_things, ANY_USER, returns=list[Thing], query=Sought),
         Route("GET", "/api/v1/odd/{id}", bare, PUBLIC, returns=object()),
@@ -161,15 +161,15 @@ def test_routes_of_third_parties_are_told_by_what_they_declare(caplog):
     ]
     tree = of_server([("things", route) for route in routes], Schemas(routes))
     assert not list(definitions.OPENAPI_31_VALIDATOR.iter_errors(tree))
-    told = tree["paths"]["/api/v1/things"]["get"]
-    assert told["summary"] == "List things."
-    assert told["description"] == "The latest last.\n\nNeeds: `any user`."
-    assert [(each["name"], each["required"]) for each in told["parameters"]] == [
+    reported = tree["paths"]["/api/v1/things"]["get"]
+    assert reported["summary"] == "List things."
+    assert reported["description"] == "The latest last.\n\nNeeds: `any user`."
+    assert [(each["name"], each["required"]) for each in reported["parameters"]] == [
         ("name", True),
         ("most", False),
     ]
     assert tree["components"]["schemas"]["Thing"]["required"] == ["name"]
     assert reply_schema(tree["paths"]["/api/v1/odd/{id}"]["get"], "200") == {}
-    told = tree["paths"]["/api/v1/apps/{app_id}/bare"]["patch"]
-    assert told["summary"] == "PATCH /api/v1/apps/{app_id}/bare"
-    assert told["responses"].keys() == {"200", "401", "403", "404", "429", "503"}
+    reported = tree["paths"]["/api/v1/apps/{app_id}/bare"]["patch"]
+    assert reported["summary"] == "PATCH /api/v1/apps/{app_id}/bare"
+    assert reported["responses"].keys() == {"200", "401", "403", "404", "429", "503"}

@@ -1,4 +1,4 @@
-"""Secrets as files in the contract's own words, where nobody has set a secret before."""
+"""Secrets as files in the contract's own words, where no one has set a secret before."""
 
 import pytest
 

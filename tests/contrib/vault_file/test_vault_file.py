@@ -116,8 +116,8 @@ def test_a_damaged_file_is_named_and_stops_the_start(server, app, damage):
     path.write_bytes(broken[damage])
     with pytest.raises(BadRequest, match="set them again: BROKEN"):
         reveal(server, app)
-    put(server, app, "BROKEN", "mended")
-    assert reveal(server, app)["BROKEN"] == "mended"
+    put(server, app, "BROKEN", "repaired")
+    assert reveal(server, app)["BROKEN"] == "repaired"
 
 
 def test_a_link_is_not_followed(server, app, tmp_path):
@@ -460,8 +460,8 @@ def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("again", [True, False], ids=["installed anew", "gone"])
-def test_what_an_app_left_that_went_while_the_plugin_was_off_is_nobodys(
+@pytest.mark.parametrize("again", [True, False], ids=["installed again", "gone"])
+def test_what_an_app_left_that_went_while_the_plugin_was_off_has_no_owner(
     make_server, tmp_path, again
 ):
     one = make_server(CHOSEN, data_dir=tmp_path)

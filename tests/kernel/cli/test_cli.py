@@ -100,9 +100,9 @@ def test_each_command_explains_itself(here: Here, command: str) -> None:
 
 
 def test_help_of_serve_tells_the_defaults(here: Here) -> None:
-    told = here("serve", "--help").out
+    reported = here("serve", "--help").out
     for words in ("(127.0.0.1)", "(9100)", "--workers", "--reload", "--plugin FILE"):
-        assert words in told
+        assert words in reported
 
 
 def test_help_works_with_a_broken_configuration(here: Here, tmp_path: Path) -> None:
@@ -112,12 +112,12 @@ def test_help_works_with_a_broken_configuration(here: Here, tmp_path: Path) -> N
         assert (ended.status, ended.err) == (0, "")
 
 
-def test_the_version_is_told(here: Here) -> None:
+def test_the_version_is_reported(here: Here) -> None:
     assert here("--version").out.startswith("caudex 0.")
 
 
 @pytest.mark.parametrize("words", [["srve"], ["serve", "--prot", "1"], ["serve", "--port", "x"]])
-def test_a_misspelt_word_is_told_with_the_usage(here: Here, words: list[str]) -> None:
+def test_a_misspelt_word_is_reported_with_the_usage(here: Here, words: list[str]) -> None:
     ended = here(*words)
     assert ended.status == 2
     assert ended.err.startswith("Usage: caudex")
@@ -132,7 +132,7 @@ def test_a_misspelt_word_is_told_with_the_usage(here: Here, words: list[str]) ->
         ("config chek", "'check'"),
     ],
 )  # fmt: skip
-def test_the_nearest_word_is_told(here: Here, words: str, meant: str) -> None:
+def test_the_nearest_word_is_reported(here: Here, words: str, meant: str) -> None:
     ended = here(*words.split())
     assert ended.status == 2
     assert ended.err.endswith(f" Did you mean {meant}?\n")
@@ -196,11 +196,11 @@ def test_a_wrong_key_is_one_line_with_the_nearest_known(
     assert remedy in said
 
 
-def test_every_mistake_is_told_at_once_a_line_each(here: Here, tmp_path: Path) -> None:
+def test_every_mistake_is_reported_at_once_a_line_each(here: Here, tmp_path: Path) -> None:
     (tmp_path / "caudex.toml").write_text("[server]\nprot = 1\n[database]\nurll = 'x'")
     ended = here("serve")
     assert ended.status == 78
-    assert [line.split(":")[1].strip() for line in ended.told] == [
+    assert [line.split(":")[1].strip() for line in ended.reported] == [
         "caudex.toml [server]",
         "caudex.toml [database]",
     ]
@@ -236,7 +236,7 @@ def test_plugins_and_routes_need_no_database(here: Here, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("words", [["plugins"], ["config", "check"], ["plugins", "plan"]])
-def test_every_command_knows_a_file_that_it_is_told(
+def test_every_command_knows_a_file_that_is_named(
     here: Here, tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "probe.py").write_text(PROBE)
@@ -380,7 +380,9 @@ def test_doctor_goes_on_after_a_plugin_that_cannot_say_how_it_is(
     assert [line.split(":")[0] for line in wrong] == ["  fail   diagnosis"] * 2
     assert "alpha.py:8: diagnose failed: ZeroDivisionError" in wrong[0]
     assert "plugin beta" in wrong[1]
-    assert "ok     workers: python" in ended.out, "the plugins' own remarks are told all the same"
+    assert "ok     workers: python" in ended.out, (
+        "the plugins' own remarks are reported all the same"
+    )
 
 
 @pytest.mark.usefixtures("any_port")
@@ -449,9 +451,9 @@ def test_a_server_waits_for_its_database_and_then_says_one_line(
 
 
 def test_a_wrong_account_is_not_waited_for(configured: Path, here: Here, database: str) -> None:
-    url = database + " user=nobody_here"
+    url = database + " user=no_user_here"
     write_config(configured, {"database": {"url": url, "wait": 60.0}})
-    assert "nobody_here" in here("migrate").refusal
+    assert "no_user_here" in here("migrate").refusal
 
 
 # --- refusals of serve ----------------------------------------------------------------------
@@ -511,9 +513,9 @@ def test_a_plugin_that_does_not_start_is_one_line_with_its_name(
     plugin.write_text(FAULTS[says])
     ended = caudex("serve", "--port", "0", "--plugin", str(plugin), *words, cwd=configured)
     assert ended.status == 78
-    [told] = ended.told
+    [reported] = ended.reported
     for word in ("plugin probe", says, "RuntimeError"):
-        assert word in told
+        assert word in reported
     assert ("Traceback" in ended.err) is (says == "it failed to start")  # in the log, as JSON
 
 
@@ -556,7 +558,7 @@ def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) 
     assert not (tmp_path / "data").exists()
 
 
-def test_doctor_finds_that_nobody_gives_a_database(tmp_path: Path, here: Here) -> None:
+def test_doctor_finds_that_no_one_gives_a_database(tmp_path: Path, here: Here) -> None:
     (tmp_path / "caudex.toml").write_text("[plugins.postgres]\nenabled = false")
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))
     assert ended.status == 1
@@ -628,7 +630,7 @@ def test_doctor_knows_another_server_on_the_port_from_its_own(
     other = caudex_here(
         "doctor", "--data-dir", str(tmp_path / "other"), cwd=tmp_path, env=environment(port)
     )
-    assert (other.status, other.told) == (1, [])
+    assert (other.status, other.reported) == (1, [])
     assert "database: embedded, not running" in other.out
     [wrong] = [line for line in other.out.splitlines() if line.startswith("  fail")]
     assert "the Caudex server that answers there is another one" in wrong
@@ -745,7 +747,7 @@ def test_a_server_that_does_not_tell_is_one_line_without_the_token(
     env = {"CAUDEX_TOKEN": "hush", "CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
     ended = caudex_here("plugins", *words, cwd=folder, env=environment(env))
     assert (ended.status, ended.out) == (1, "")
-    [said] = ended.told
+    [said] = ended.reported
     assert says in said
     assert said.endswith("set CAUDEX_TOKEN to the access token of a core admin")
     assert "hush" not in said
@@ -756,9 +758,9 @@ def test_what_needs_no_plugins_works_beside_a_broken_one(
 ) -> None:
     _, server = embedded
     (tmp_path / "caudex.toml").write_text("[plugins.auth]\nmodule = 'gone'\n")
-    told = here("plugins", "--url", server.url, "--token", "hush").told
-    assert len(told) == 1
-    assert "it answers 401" in told[0]
+    reported = here("plugins", "--url", server.url, "--token", "hush").reported
+    assert len(reported) == 1
+    assert "it answers 401" in reported[0]
     for words in (["plugins"], ["routes"], ["users", "list"]):
         assert here(*words).refusal.startswith("plugin auth, gone: cannot be imported: ")
     for words in (["plugins", "--help"], ["users", "--help"]):

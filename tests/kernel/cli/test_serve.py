@@ -177,7 +177,7 @@ def test_a_second_signal_ends_it_at_once(server: Served) -> None:
     eventually(lambda: not alive(below), 20)
 
 
-def test_a_request_that_does_not_end_is_cut_in_time_and_told_so(folder: Path) -> None:
+def test_a_request_that_does_not_end_is_cut_in_time_and_reported(folder: Path) -> None:
     with Served(cwd=folder) as server:
         slow = Asking(server, "/probe/slow/60")
         status, seconds = server.end()
@@ -290,7 +290,7 @@ def test_a_signal_while_the_database_is_waited_for_ends_it_too(
 
 
 def test_a_signal_before_the_event_loop_runs_is_not_forgotten(folder: Path) -> None:
-    told_early = (
+    reported_early = (
         "import asyncio, os, signal\n"
         "_run = asyncio.Runner.run\n"
         "def run(self, coroutine):\n"
@@ -299,7 +299,7 @@ def test_a_signal_before_the_event_loop_runs_is_not_forgotten(folder: Path) -> N
         "    return _run(self, coroutine)\n"
         "asyncio.Runner.run = run\n"
     )
-    (folder / "probe.py").write_text(f"{PROBE}\n\n{told_early}")
+    (folder / "probe.py").write_text(f"{PROBE}\n\n{reported_early}")
     server = Served(cwd=folder)
     try:
         assert server.process.wait(20) == 0, server.err
@@ -589,8 +589,10 @@ def test_a_server_is_small_and_starts_quickly(folder: Path) -> None:
     started = time.monotonic()
     with Served(cwd=folder) as server:
         assert time.monotonic() - started < 30
-        told = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-        assert sum(map(int, told[11:13])) / os.sysconf("SC_CLK_TCK") < 6  # what others do not slow
+        reported = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+        assert (
+            sum(map(int, reported[11:13])) / os.sysconf("SC_CLK_TCK") < 6
+        )  # what others do not slow
         status = Path(f"/proc/{server.process.pid}/status").read_text()
         resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
         assert resident < 120

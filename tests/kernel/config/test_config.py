@@ -63,7 +63,7 @@ def test_the_file_is_found_in_the_folder_or_by_a_variable(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("named", ["data", "./data", "~/data", "/data"])
-def test_the_data_folder_is_absolute_whoever_names_it(
+def test_the_data_folder_is_absolute_wherever_it_is_named(
     toml: Any, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", "/home/of")
@@ -131,7 +131,7 @@ def test_what_a_file_cannot_say(toml: Any, text: str, said: str) -> None:
     assert said in line
 
 
-def test_all_mistakes_are_told_at_once(toml: Any) -> None:
+def test_all_mistakes_are_reported_at_once(toml: Any) -> None:
     with pytest.raises(BootError) as caught:
         toml(
             "[server]\nprot = 1\nhots = 'x'\nport = 'y'\n[data]\nx = 1\n",
@@ -152,7 +152,9 @@ def test_all_mistakes_are_told_at_once(toml: Any) -> None:
         ("CAUDEX_SERVER__PORT__FILE", "CAUDEX_SERVER__PORT"),
     ],
 )
-def test_an_unknown_variable_is_told_with_the_nearest_known_one(name: str, nearest: str) -> None:
+def test_an_unknown_variable_is_reported_with_the_nearest_known_one(
+    name: str, nearest: str
+) -> None:
     [said] = refused(environ={name: "1"})
     assert said == f"{name}: unknown variable; did you mean {nearest!r}?"
 
@@ -231,7 +233,7 @@ def test_database_url_is_what_platforms_call_it(toml: Any) -> None:
         ("CAUDEX_PLUGINS__AUTH__REGISTRATON", "open", "unknown key 'registraton'; did you mean"),
     ],
 )
-def test_a_mistake_in_a_variable_is_told_with_its_name(
+def test_a_mistake_in_a_variable_is_reported_with_its_name(
     toml: Any, name: str, value: str, said: str
 ) -> None:
     with pytest.raises(BootError) as caught:

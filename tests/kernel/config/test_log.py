@@ -24,7 +24,7 @@ from tests.kernel.processes import COMMAND, PROBE, environment, write_config
 from tests.waiting import eventually
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9mLWl0"
-Told = Callable[[], str]
+Reported = Callable[[], str]
 
 
 class Terminal(io.StringIO):
@@ -55,7 +55,7 @@ def logged(
     return target.getvalue().splitlines()
 
 
-def told(**values: Any) -> dict[str, Any]:
+def reported(**values: Any) -> dict[str, Any]:
     [line] = logged(lambda: structlog.get_logger("t").info("said", **values))
     return json.loads(line)
 
@@ -64,7 +64,7 @@ def told(**values: Any) -> dict[str, Any]:
 
 
 def test_elsewhere_than_on_a_terminal_each_line_is_json() -> None:
-    line = told(n=1, ok=True, nothing=None, list=[1, "a"], map={"k": 2.5})
+    line = reported(n=1, ok=True, nothing=None, list=[1, "a"], map={"k": 2.5})
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("timestamp"))
     assert line == {
         "event": "said", "level": "info", "n": 1, "ok": True, "nothing": None, "list": [1, "a"],
@@ -124,7 +124,7 @@ def test_what_libraries_log_comes_in_the_same_form_from_warning_on() -> None:
     ]
 
 
-def test_an_exception_is_told_with_its_traceback_in_one_line() -> None:
+def test_an_exception_is_reported_with_its_traceback_in_one_line() -> None:
     def write() -> None:
         try:
             raise LookupError(f"with a token {JWT}")
@@ -154,8 +154,8 @@ def test_an_exception_is_told_with_its_traceback_in_one_line() -> None:
 )  # fmt: skip
 def test_values_under_telling_names_are_hidden(name: str) -> None:
     for value in ("hush", ["hush"], {"x": "hush"}, b"hush"):
-        assert told(**{name: value})[name] == "[hidden]"
-        assert told(inner={name: value}, many=[{name: value}]) | {"timestamp": ""} == {
+        assert reported(**{name: value})[name] == "[hidden]"
+        assert reported(inner={name: value}, many=[{name: value}]) | {"timestamp": ""} == {
             "event": "said", "level": "info", "timestamp": "",
             "inner": {name: "[hidden]"}, "many": [{name: "[hidden]"}],
         }  # fmt: skip
@@ -180,7 +180,7 @@ def test_tokens_and_passwords_within_texts_are_masked(text: str) -> None:
 
 
 def test_ordinary_values_are_left_as_they_are() -> None:
-    line = told(path="/api/v1/apps/crm", url="https://example.org/a?b=c", mail="a@example.org")
+    line = reported(path="/api/v1/apps/crm", url="https://example.org/a?b=c", mail="a@example.org")
     assert line["path"] == "/api/v1/apps/crm"
     assert line["url"] == "https://example.org/a?b=c"
     assert line["mail"] == "a@example.org"
@@ -201,7 +201,7 @@ class Stalled(io.StringIO):
         return super().write(text)
 
 
-def test_a_stalled_reader_blocks_nobody_and_what_is_dropped_is_counted() -> None:
+def test_a_stalled_reader_blocks_no_request_and_what_is_dropped_is_counted() -> None:
     stream = Stalled()
     writer = NonBlockingWriter(stream)
     writer.write("line 0\n")
@@ -231,7 +231,7 @@ def test_a_line_of_any_length_is_cut() -> None:
 
 
 def test_a_line_whose_values_are_cut_is_still_json() -> None:
-    line = told(text='"' * 30_000, deep={"list": ["\n" * 9_000] * 9}, user="ada")
+    line = reported(text='"' * 30_000, deep={"list": ["\n" * 9_000] * 9}, user="ada")
     assert (line["event"], line["user"]) == ("said", "ada")
     assert len(json.dumps(line)) < 20_000
     assert line["text"].startswith('"""')
@@ -254,7 +254,7 @@ def test_a_stream_that_is_gone_is_no_error() -> None:
         writer = NonBlockingWriter(stream)
         os.close(reading)
         for _ in range(3):
-            writer.write("nobody reads this\n")
+            writer.write("no one reads this\n")
         writer.close(30)
         assert writer.dropped > 0
 
@@ -278,7 +278,7 @@ def ask(url: str) -> httpx.Response:
 
 
 @pytest.mark.slow
-def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
+def test_a_server_whose_log_no_one_reads_goes_on_and_ends_well(
     tmp_path: Path, database: str
 ) -> None:
     (tmp_path / "probe.py").write_text(PROBE)
@@ -299,7 +299,7 @@ def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
             line = process.stderr.readline().decode()
             assert line, "the server did not start"
             found = re.search(r"on (http://\S+)", line)
-        # From here on nobody reads: the pipe holds 64 kB, the queue some thousand lines.
+        # From here on no one reads: the pipe holds 64 kB, the queue some thousand lines.
         logs = f"{found[1]}/probe/log/{QUEUE + 2000}"
         assert ask(logs).status_code == 200
         for _ in range(20):

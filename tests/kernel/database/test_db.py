@@ -235,7 +235,7 @@ async def test_a_prepared_statement_survives_a_change_of_its_result_type(dsn: st
         assert await db.run(ACTOR, lambda tx: tx.fetch(query, 1)) == b"5.5"
 
 
-async def test_a_column_that_went_away_is_told_as_such(dsn: str) -> None:
+async def test_a_column_that_went_away_is_reported_as_such(dsn: str) -> None:
     name = table(dsn)
     async with opened(dsn) as db:
         await db.fetch(text(f"select n from {name}"))
@@ -279,7 +279,7 @@ async def test_large_rows_after_small_ones_take_no_more_memory(dsn: str) -> None
 
 @pytest.mark.slow
 async def test_a_row_that_comes_in_many_pieces_is_put_together_once(dsn: str) -> None:
-    """Joined anew with each of them it would be copied as often, and be there three times."""
+    """Joined again with each of them it would be copied as often, and be there three times."""
     size = 80_000_000
     async with opened(dsn) as db:
         tracemalloc.start()
@@ -409,7 +409,7 @@ async def test_a_wait_for_a_lock_is_cut_off(dsn: str) -> None:
 async def test_a_wish_to_cancel_that_fails_is_repeated(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where PostgreSQL takes no connection more, by which it is told."""
+    """As where PostgreSQL takes no connection more, by which it is reported."""
     ask, faults = psycopg.AsyncConnection[Any].cancel_safe, [psycopg.OperationalError("full")] * 2
 
     async def refused(self: psycopg.AsyncConnection[Any], **more: Any) -> None:
@@ -510,10 +510,10 @@ async def test_a_write_in_flight_is_unavailable_and_never_sent_twice(dsn: str) -
 
         async def write() -> None:
             slow = f"insert into {name} select nextval('{name}_tries') from pg_sleep(9)"
-            with pytest.raises(OutcomeUnknown) as told:
+            with pytest.raises(OutcomeUnknown) as reported:
                 await db.execute(text(slow))
-            assert "may have been made" in told.value.message
-            assert "retry-after" not in told.value.headers
+            assert "may have been made" in reported.value.message
+            assert "retry-after" not in reported.value.headers
 
         await together(cut, write)
         assert await db.execute("select 'next'") == b"next"
@@ -539,7 +539,7 @@ async def drained(db: Database, query: LiteralString, each: Callable[[], Any] = 
             each()
 
 
-async def test_a_statement_that_names_what_is_not_there_is_told_to_the_log(dsn: str) -> None:
+async def test_a_statement_that_names_what_is_not_there_is_asked_to_the_log(dsn: str) -> None:
     async with opened(dsn) as db:
         with capture_logs() as logged, pytest.raises(SchemaChanged):
             await db.fetch("select jso_build_object()::text")
@@ -565,7 +565,7 @@ async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_who_is_cancelled_while_a_connection_is_given_back_takes_it_from_nobody(
+async def test_a_task_cancelled_while_a_connection_is_released_takes_it_from_no_other(
     dsn: str,
 ) -> None:
     """Given up in the middle, neither the connection nor who waits for it would be found again."""

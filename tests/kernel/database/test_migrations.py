@@ -96,7 +96,7 @@ def test_a_database_from_before_the_channel_gets_it_where_nothing_else_is_missin
     assert len(sql(database, "select name from caudex_kernel.channel")) == 1
 
 
-def test_a_database_whose_schemas_are_put_aside_is_not_set_up_anew(
+def test_a_database_whose_schemas_are_put_aside_is_not_set_up_again(
     database: str, folder: Path
 ) -> None:
     apply(database, folder)
@@ -109,11 +109,11 @@ def test_a_database_whose_schemas_are_put_aside_is_not_set_up_anew(
         missing(database, folder)
     assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
     sql(database, "alter schema caudex_before_1 rename to caudex_kernel")
-    # What is left over beside a database that stands keeps nobody from using it.
+    # What is left over beside a database that stands keeps no one from using it.
     assert apply(database, folder) == []
 
 
-def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_anew(
+def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_again(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a server does that looked before a restore began."""
@@ -371,7 +371,7 @@ def test_a_login_that_may_do_nothing_keeps_no_server_from_starting(
             connection.execute(names.SQL("drop role {}").format(role))
 
 
-def test_an_account_without_the_right_to_create_is_told_what_it_lacks(
+def test_an_account_without_the_right_to_create_is_reported_what_it_lacks(
     database: str, folder: Path
 ) -> None:
     role = f"caudex_test_{abs(hash(database))}"
@@ -421,7 +421,7 @@ def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -
     assert eventually(lambda: sql(database, held) == [(0,)], 15)
 
 
-def test_a_server_that_is_away_is_told_in_one_line(database: str, folder: Path) -> None:
+def test_a_server_that_is_away_is_reported_in_one_line(database: str, folder: Path) -> None:
     assert refusal(make_conninfo(database, port=1), folder).startswith("migrations: ")
 
 

@@ -1,4 +1,4 @@
-"""Transactions, whoever carries them: the kernel's pool or the pipelined driver."""
+"""Transactions, any caller that carries them: the kernel's pool or the pipelined driver."""
 
 import asyncio
 import time
@@ -81,7 +81,7 @@ async def test_an_error_rolls_everything_back(opened: Opening, dsn: str) -> None
     assert called == []
 
 
-async def test_who_keeps_a_failed_statement_to_himself_is_not_told_that_all_is_well(
+async def test_a_function_that_hides_a_failed_statement_gets_no_success(
     opened: Opening, dsn: str
 ) -> None:
     name, called = table(dsn), list[str]()
@@ -100,7 +100,7 @@ async def test_who_keeps_a_failed_statement_to_himself_is_not_told_that_all_is_w
     assert called == []
 
 
-async def test_a_statement_that_is_stale_on_every_connection_fails_nobody(
+async def test_a_statement_that_is_stale_on_every_connection_fails_no_request(
     opened: Opening, dsn: str
 ) -> None:
     """As after a change of a type: each connection has it prepared, and learns of it by failing."""
@@ -252,7 +252,7 @@ async def ends_soon(opened: Opening, dsn: str) -> None:
         assert own == await db.run(ACTOR, lambda tx: tx.fetch("select pg_backend_pid()"))
 
 
-async def test_the_end_does_not_wait_for_what_nobody_wants_any_more(
+async def test_the_end_does_not_wait_for_what_no_one_wants_any_more(
     opened: Opening, dsn: str
 ) -> None:
     await ends_soon(opened, dsn)
@@ -307,7 +307,7 @@ async def test_what_was_given_up_is_not_committed(
     assert sql(dsn, f"select id from {name}") == ([(2,)] if undone else [])
 
 
-async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, dsn: str) -> None:
+async def test_a_serialization_failure_runs_the_function_again(opened: Opening, dsn: str) -> None:
     """Two transactions really read, wait for each other, and write the same row."""
     name = table(dsn)
     sql(dsn, f"insert into {name} values (1, 0)")
@@ -329,7 +329,7 @@ async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, d
     assert tries > 2
 
 
-async def test_a_deadlock_runs_the_function_anew(opened: Opening, dsn: str) -> None:
+async def test_a_deadlock_runs_the_function_again(opened: Opening, dsn: str) -> None:
     name = table(dsn)
     sql(dsn, f"insert into {name} values (1, 0), (2, 0)")
     tries, hold_one = 0, asyncio.Barrier(2)
@@ -385,7 +385,7 @@ async def test_other_errors_are_not_tried_again(opened: Opening, dsn: str) -> No
     assert tries == 1
 
 
-async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_nobody(
+async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_no_other(
     opened: Opening, dsn: str
 ) -> None:
     name, seen = table(dsn), list[Any]()
@@ -425,10 +425,10 @@ async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_o
         async with opened(dsn) as db:
             with anyio.fail_after(10):
                 assert await db.run(ACTOR, write) == 5
-    told = [line for line in logs if line["event"] == "a callback after a commit failed"]
-    assert [line["error"].split(":")[0] for line in told] == ["TimeoutError", "RuntimeError"]
-    assert "exc_info" not in told[0]
-    assert isinstance(told[1]["exc_info"], RuntimeError)
+    reported = [line for line in logs if line["event"] == "a callback after a commit failed"]
+    assert [line["error"].split(":")[0] for line in reported] == ["TimeoutError", "RuntimeError"]
+    assert "exc_info" not in reported[0]
+    assert isinstance(reported[1]["exc_info"], RuntimeError)
 
 
 async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(
@@ -475,7 +475,7 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
 
     async def write(tx: Transaction) -> None:
         await tx.execute(text(f"insert into {name} values (1)"))
-        tx.after_commit(remember(called, "told"))
+        tx.after_commit(remember(called, "reported"))
 
     async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
         tasks.start_soon(db.run, ACTOR, write)
@@ -484,7 +484,7 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
         await anyio.sleep(after)
         tasks.cancel_scope.cancel()
     assert sql(dsn, f"select id from {name}") == [(1,)]
-    assert called == ["told"]
+    assert called == ["reported"]
 
 
 async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
@@ -516,21 +516,21 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
     assert called == []
 
 
-async def test_events_are_told_in_the_transaction_and_after_the_commit(
+async def test_events_are_reported_in_the_transaction_and_after_the_commit(
     opened: Opening, dsn: str
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     class Listener:
         @hookimpl
         async def event_recorded(self, tx: Transaction, event: Event) -> None:
-            told.append(f"recorded {event.operation} {await tx.fetch('select 1')!r}")
+            reported.append(f"recorded {event.operation} {await tx.fetch('select 1')!r}")
             if event.operation == "REFUSED":
                 raise BadRequest("no")
 
         @hookimpl
         async def event_committed(self, event: Event) -> None:
-            told.append(f"committed {event.operation}")
+            reported.append(f"committed {event.operation}")
 
     def event(operation: str) -> Event:
         return Event(app_id="core", entity="users", operation=operation, actor=ACTOR)
@@ -539,10 +539,10 @@ async def test_events_are_told_in_the_transaction_and_after_the_commit(
         await db.run(ACTOR, lambda tx: tx.record(event("LOGIN")))
         with pytest.raises(BadRequest):
             await db.run(ACTOR, lambda tx: tx.record(event("REFUSED")))
-    assert told == ["recorded LOGIN b'1'", "committed LOGIN", "recorded REFUSED b'1'"]
+    assert reported == ["recorded LOGIN b'1'", "committed LOGIN", "recorded REFUSED b'1'"]
 
 
-async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_anew(
+async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_again(
     opened: Opening, dsn: str
 ) -> None:
     name, tries = table(dsn), 0
@@ -555,16 +555,16 @@ async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_
         await tx.execute(text(f"insert into {name} values (2)"))
 
     async with opened(dsn) as db:
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(Unavailable) as reported:
             await db.run(ACTOR, write)
         assert tries == 1
-        # It was not committed, so whoever comes again does it once.
-        assert told.value.message == "the database is not available"
-        assert told.value.headers["retry-after"]
+        # It was not committed, so any caller that comes again does it once.
+        assert reported.value.message == "the database is not available"
+        assert reported.value.headers["retry-after"]
         assert await db.fetch(text(f"select count(*) from {name}")) == b"0"
 
 
-async def test_a_connection_that_breaks_under_the_commit_leaves_nobody_sure(
+async def test_a_connection_that_breaks_under_the_commit_leaves_the_outcome_unknown(
     opened: Opening, dsn: str
 ) -> None:
     name, tries = table(dsn), 0
@@ -580,10 +580,10 @@ async def test_a_connection_that_breaks_under_the_commit_leaves_nobody_sure(
         assert kill(dsn) >= 1
 
     async def commit() -> None:
-        with pytest.raises(OutcomeUnknown) as told:
+        with pytest.raises(OutcomeUnknown) as reported:
             await db.run(ACTOR, write)
-        assert "may have been made" in told.value.message
-        assert "retry-after" not in told.value.headers
+        assert "may have been made" in reported.value.message
+        assert "retry-after" not in reported.value.headers
 
     async with opened(dsn) as db:
         await together(cut, commit)
@@ -635,24 +635,24 @@ async def test_a_transaction_carries_the_settings_and_leaves_none_behind(
 ) -> None:
     name = table(dsn)
     sql(dsn, TRIGGER.format(name))
-    nobody = Actor(user_id=None, request_id="req-2")
+    no_one = Actor(user_id=None, request_id="req-2")
     async with opened(dsn, Tenants(), pool_size=1) as db:
-        await db.run(nobody, lambda tx: tx.execute(text(f"insert into {name} values (1)")))
+        await db.run(no_one, lambda tx: tx.execute(text(f"insert into {name} values (1)")))
         assert await db.fetch("select current_setting('caudex.request_id', true)") in (None, b"")
-        assert await db.run(nobody, lambda tx: told_actor(tx)) is nobody
+        assert await db.run(no_one, lambda tx: reported_actor(tx)) is no_one
         motto = "select current_setting('tenant.motto')"
-        assert await db.run(nobody, lambda tx: tx.fetch(motto)) == HOSTILE.encode()
+        assert await db.run(no_one, lambda tx: tx.fetch(motto)) == HOSTILE.encode()
         schemas = "select array_length(current_schemas(false), 1)"
-        assert await db.run(nobody, lambda tx: tx.fetch(schemas)) == b"2"
+        assert await db.run(no_one, lambda tx: tx.fetch(schemas)) == b"2"
     assert sql(dsn, f"select * from {name}_log") == [("", "req-2", 'of "req-2"')]
 
 
-def remember(told: list[str], word: str) -> Callable[[], Awaitable[None]]:
+def remember(reported: list[str], word: str) -> Callable[[], Awaitable[None]]:
     async def note() -> None:
-        told.append(word)
+        reported.append(word)
 
     return note
 
 
-async def told_actor(tx: Transaction) -> Actor:
+async def reported_actor(tx: Transaction) -> Actor:
     return tx.actor

@@ -26,7 +26,7 @@ LEDGER = "/api/v1/apps/tenants/collections/ledger"
 
 @pytest.fixture(scope="module")
 def points(postgres: Postgres) -> Generator[Server]:
-    """A server with the plugin, its journal and the app `tenants`, open to everybody."""
+    """A server with the plugin, its journal and the app `tenants`, open to everyone."""
     module = {"module": "tests.kernel.points:PointsPlugin"}
     with running_server(postgres, {"plugins": {"points": module}}) as running:
         running.sql("create table public.journal (operation text, record text, title text)")

@@ -1,4 +1,4 @@
-"""A plugin that raises while the server runs: what guards fails closed, what observes harms nobody,
+"""A plugin that raises while the server runs: guards fail closed, observers harm no other,
 and the log names the plugin, the hook and the place."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -163,7 +163,7 @@ def register(server: Server) -> httpx.Response:
 GUARDS: dict[str, Callable[[Server], httpx.Response]] = {
     "handler": lambda server: server.admin.get("/faulty"),
     "register_middleware": lambda server: server.http.get("/health"),
-    # Asked where nobody before it knows the caller.
+    # Asked where no one before it knows the caller.
     "authenticate": lambda server: server.http.get("/faulty"),
     "session_settings": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "record_scope": lambda server: server.admin.get(CUPS),
@@ -213,17 +213,17 @@ def test_nothing_came_of_it(server: Server) -> None:
     assert server.http.post("/api/v1/auth/login", json=login).status_code == 401
 
 
-def test_an_observer_that_fails_harms_nobody_and_the_log_names_it(server: Server) -> None:
+def test_an_observer_that_fails_harms_no_other_and_the_log_names_it(server: Server) -> None:
     with broken("event_committed") as logs:
         assert server.admin.post(CUPS, json={"title": "second"}).status_code == 201
-        told = [line for line in logs if line["event"] == "an observer failed"]
-    assert told
-    assert (told[0]["plugin"], told[0]["hook"]) == ("faulty", "event_committed")
-    assert told[0]["at"].startswith(f"{__file__}:")
-    assert told[0]["error"] == "ValueError: event_committed is broken"
-    assert told[0]["remedy"] == FIX_PLUGIN
+        reported = [line for line in logs if line["event"] == "an observer failed"]
+    assert reported
+    assert (reported[0]["plugin"], reported[0]["hook"]) == ("faulty", "event_committed")
+    assert reported[0]["at"].startswith(f"{__file__}:")
+    assert reported[0]["error"] == "ValueError: event_committed is broken"
+    assert reported[0]["remedy"] == FIX_PLUGIN
 
 
-def test_whoever_is_asked_again_works_as_before(server: Server) -> None:
+def test_a_second_request_works_as_before(server: Server) -> None:
     assert server.admin.get("/faulty").status_code == 200
     assert server.http.get("/faulty").status_code == 401

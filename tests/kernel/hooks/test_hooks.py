@@ -69,7 +69,7 @@ def test_an_implementation_that_cannot_be_called(refusal: Refusal, body: str, wo
     assert said.endswith(words)
 
 
-def test_every_mistake_of_a_plugin_is_told(refusal: Refusal) -> None:
+def test_every_mistake_of_a_plugin_is_reported(refusal: Refusal) -> None:
     body = "@hookimpl\ndef helth(self): ...\ndef lifespan(self, services): ..."
     assert len(refusal(wrong=plugin("wrong", body))) == 2
 
@@ -220,7 +220,7 @@ def test_emit_stops_at_the_first_who_refuses() -> None:
     ("subject", "expected"),
     [("crm.contacts", True), ("hr.people", True), ("crm.deals", False), ("hrx.people", False)],
 )
-def test_only_those_who_are_concerned_are_told(subject: str, expected: bool) -> None:
+def test_only_those_who_are_concerned_are_reported(subject: str, expected: bool) -> None:
     bus: Any = bus_of(B)
     app, _, entity = subject.partition(".")
     event = Event(app_id=app, entity=entity, operation="INSERT", actor=server_actor())

@@ -1,4 +1,4 @@
-"""A server without a plugin that failed to start: it says so wherever somebody asks."""
+"""A server without a plugin that failed to start: it says so wherever someone asks."""
 
 from pathlib import Path
 from typing import Any

@@ -88,7 +88,7 @@ def test_a_folder_of_plugins_that_is_not_there(refusal: Refusal, tmp_path: Path)
 
 
 def test_a_folder_of_plugins_that_may_not_be_listed() -> None:
-    """What guards may lie in it: nobody must take it for empty."""
+    """What guards may lie in it: no one must take it for empty."""
     with open_folder() as above:
         folder = above / "dropped"
         folder.mkdir()
@@ -196,7 +196,7 @@ def test_also_for_what_it_contributes_it_may_be_missed(
     "fault", ["kernel_api = 99", "Config = int", "def __init__(self, *a): 1 / 0", "name = 'other'"]
 )
 def test_a_plugin_that_guards_is_not_left_out(refusal: Refusal, fault: str) -> None:
-    """Else everybody would see what it hides."""
+    """Else everyone would see what it hides."""
     scope = "@hookimpl\nasync def record_scope(self, actor): ..."
     table = {"plugins.guard": {"on_failure": "degrade"}}
     [_, reason] = refusal(table, guard=plugin("guard", f"{scope}\n{fault}"))
@@ -400,7 +400,7 @@ def test_a_plugin_gets_its_configuration(load_plugins: LoadPlugins) -> None:
     assert kernel.instances[0].config.tries == 7
 
 
-def test_unknown_keys_of_a_plugin_are_told_with_the_nearest_known_one(refusal: Refusal) -> None:
+def test_unknown_keys_of_a_plugin_are_reported_with_the_nearest_known_one(refusal: Refusal) -> None:
     assert refusal({"plugins.mine": {"triez": 1, "enabeld": True}}, mine=CONFIG) == [
         "[plugins.mine]: unknown key 'triez'; did you mean 'tries'?",
         "[plugins.mine]: unknown key 'enabeld'; did you mean 'enabled'?",
@@ -429,13 +429,13 @@ def test_another_method_is_another_route(load_plugins: LoadPlugins) -> None:
     assert len(kernel.routes) == 2
 
 
-def test_a_route_that_needs_a_role_where_nobody_knows_roles(refusal: Refusal) -> None:
+def test_a_route_that_needs_a_role_where_no_one_knows_roles(refusal: Refusal) -> None:
     [said] = refusal(a=plugin("a", route(needs="CORE_ADMIN")))
     assert "plugin a: the route GET /x needs the service 'access'" in placeless(said)
     assert said.endswith("enable plugin rbac")
 
 
-def test_a_route_that_needs_a_permission_nobody_registers(refusal: Refusal) -> None:
+def test_a_route_that_needs_a_permission_no_one_registers(refusal: Refusal) -> None:
     access = plugin("acl", providing("access"))
     registering = giving("register_permissions", "[Permission('tea.drink')]")
     needing = route(needs="core_permission('tea.drunk')")
@@ -484,7 +484,7 @@ def test_the_kernels_commands_are_the_ones_it_has() -> None:
     assert sorted(cli.command_line(None).commands) == sorted(contributions.KERNEL_COMMANDS)
 
 
-def test_a_service_that_nobody_provides(refusal: Refusal) -> None:
+def test_a_service_that_no_one_provides(refusal: Refusal) -> None:
     [said] = refusal(needy=plugin("needy", "requires = (ServiceKey('tea'),)"))
     assert said.startswith("plugin needy: needs the service 'tea', which no plugin provides; ")
     assert "(not on: app_logins, apps, audit, " in said
@@ -545,7 +545,7 @@ def test_a_hook_that_raises_at_load_names_its_plugin(refusal: Refusal) -> None:
     assert "register_routes failed: LookupError: the service 'access' is not available" in said[1]
 
 
-def test_every_mistake_is_told_at_once(refusal: Refusal) -> None:
+def test_every_mistake_is_reported_at_once(refusal: Refusal) -> None:
     said = refusal(
         {"plugins.nothing": {}}, a="1 / 0", b=plugin("c"), d=plugin("d", "kernel_api = 0")
     )

@@ -146,7 +146,7 @@ def test_only_the_plugins_that_are_named_are_on(make_server: MakeServer) -> None
     assert server.user().get("/greet/me").status_code == 200
 
 
-def test_a_name_that_is_none_is_told(make_server: MakeServer) -> None:
+def test_a_name_that_is_not_allowed_is_reported(make_server: MakeServer) -> None:
     with pytest.raises(BootError, match=r"\[plugins.autj\]: there is no such plugin.*auth"):
         make_server(only=["autj"])
     with pytest.raises(BootError, match="install its package, or say where it is: module"):

@@ -39,7 +39,7 @@ def test_a_key_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 def test_a_key_of_another_account_is_not_taken_for_a_missing_one() -> None:
-    """Who is told to choose another folder would make a second key."""
+    """Who is asked to choose another folder would make a second key."""
     with open_folder() as data:
         load_key("signing", "", data)
         file = data / "config" / "signing.key"
@@ -118,7 +118,7 @@ def test_a_damaged_key_file_is_refused_and_left_alone(tmp_path: Path, content: b
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("in the way")
     said = refusal("", tmp_path)
     assert said.startswith("data directory: ")
@@ -172,7 +172,7 @@ async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(
     assert KEY.hex()[:16] not in str(kept)
 
 
-async def test_a_key_that_was_lost_is_not_made_anew(database: str, tmp_path: Path) -> None:
+async def test_a_key_that_was_lost_is_not_made_again(database: str, tmp_path: Path) -> None:
     """A new one beside the old database would be in the way of the right one."""
     file = tmp_path / "config" / "signing.key"
     async with opened(database) as db:

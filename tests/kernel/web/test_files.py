@@ -125,9 +125,9 @@ def test_other_methods_of_a_catch_all_route_are_known(server):
 def test_it_is_declared_and_documented_like_other_routes(server):
     declared = [(plugin, f"{r.method} {r.path}") for plugin, r in server.kernel.routes]
     assert ("ui", "GET /ui/{path*}") in declared
-    told = server.admin.get("/api/v1/openapi.json").json()["paths"]["/ui/{path}"]["get"]
-    assert [each["name"] for each in told["parameters"]] == ["path"]
-    assert told["description"] == "Needs: `public`."
+    reported = server.admin.get("/api/v1/openapi.json").json()["paths"]["/ui/{path}"]["get"]
+    assert [each["name"] for each in reported["parameters"]] == ["path"]
+    assert reported["description"] == "Needs: `public`."
 
 
 def broken(folder: Path, route: str) -> str:

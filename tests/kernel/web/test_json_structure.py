@@ -39,7 +39,7 @@ def refused(raw: bytes) -> bool:
 
 @settings(max_examples=300, deadline=None)
 @given(trees, st.integers(min_value=0, max_value=MAX_DEPTH + 2), st.booleans())
-def test_depth_is_told_exactly(tree: object, levels: int, as_object: bool):
+def test_depth_is_reported_exactly(tree: object, levels: int, as_object: bool):
     for _ in range(levels):
         # Enough brackets beside it that the check looks closely.
         tree = {"[": tree, "]\\": "}" * 70} if as_object else [tree, "[" * 70, []]
@@ -87,7 +87,7 @@ def test_a_body_of_closing_brackets_costs_no_step_of_the_interpreter_for_each():
 
 @pytest.mark.parametrize("number", [b"1e308", b"-5e-324", b"1.5E+0300 ", b"12345678901e290"])
 def test_too_many_numbers_that_take_long_are_refused(number: bytes):
-    """A million of them would hold up everybody for twelve seconds."""
+    """A million of them would hold up everyone for twelve seconds."""
     decode(b"[" + b",".join([number] * MAX_FAR) + b"]", anything)
     with pytest.raises(BadRequest, match="more than 10000 numbers beyond"):
         decode(b'{"a":[' + b",".join([number] * (MAX_FAR + 1)) + b"]}", anything)

@@ -311,10 +311,10 @@ def test_where_the_server_may_make_no_roles_there_is_none_and_the_status_says_so
 def test_the_address_is_what_a_worker_can_reach(
     workers: Server, changes: dict, address: str, expected: str
 ):
-    told = {
+    reported = {
         "role": "r", "password": "p/w", "database": "d b", "address": None, "port": 5432,
         "listens": "localhost, ::1", "socket_folder": "/run/pg",
     }  # fmt: skip
     config = AppLoginsConfig(address=address)
     logins = AppLoginsService(workers.services.get(STATEMENTS), config)
-    assert logins.url_of(Login(**(told | changes))) == expected
+    assert logins.url_of(Login(**(reported | changes))) == expected

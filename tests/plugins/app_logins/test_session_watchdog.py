@@ -1,4 +1,4 @@
-"""What a login of an app may not do to everybody: fill what all share, or go on for ever."""
+"""What a login of an app may not do to everyone: fill what all share, or go on for ever."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def site(request: pytest.FixtureRequest, cluster: Postgres) -> Generator[Server]
 
 
 class Flood(threading.Thread):
-    """Code of an app that does one thing with its login again and again, and connects anew."""
+    """Code of an app that does one thing with its login again and again, and reconnects."""
 
     def __init__(self, url: str, statements: Sequence[LiteralString]) -> None:
         super().__init__(daemon=True)
@@ -112,7 +112,7 @@ def flooding(server: Server, url: str, statements: Sequence[LiteralString]) -> G
         flood.over.set()
         flood.join(60)
         assert not flood.is_alive()
-    eventually(lambda: nobody(server, url), PATIENCE)  # what it held goes with its session
+    eventually(lambda: no_one(server, url), PATIENCE)  # what it held goes with its session
 
 
 def login(server: Server, app: str) -> str:
@@ -121,12 +121,12 @@ def login(server: Server, app: str) -> str:
 
 def shut(server: Server, url: str) -> bool:
     role = urlsplit(url).username
-    with suppress(psycopg.OperationalError):  # while the table is full nobody connects
+    with suppress(psycopg.OperationalError):  # while the table is full no one connects
         return server.sql("select rolcanlogin from pg_roles where rolname = %s", role) == [(False,)]
     return False
 
 
-def nobody(server: Server, url: str) -> bool:
+def no_one(server: Server, url: str) -> bool:
     """Whether the login of a connection string has no session left."""
     role = urlsplit(url).username
     query = "select pid from pg_stat_activity where usename = %s"
@@ -162,7 +162,7 @@ def test_a_login_that_fills_the_table_of_locks_is_shut_and_an_admin_opens_it(
         eventually(lambda: flood.full.is_set() or shut(site, url), PATIENCE)
         eventually(lambda: written(site, other), PATIENCE)
         # The last session that came in may hold all that there is.
-        eventually(lambda: shut(site, url) and nobody(site, url), PATIENCE)
+        eventually(lambda: shut(site, url) and no_one(site, url), PATIENCE)
         assert written(site, other)
         [note] = eventually(lambda: notes(site, app))
         assert "login is shut: it held" in note
@@ -206,7 +206,7 @@ def test_a_stop_gets_through_a_full_table_of_locks(site: Server):
         eventually(lambda: stopped(site, app), PATIENCE)
 
 
-def test_who_reads_no_notifications_keeps_nobody_from_telling_others(site: Server):
+def test_a_process_that_reads_no_notifications_stops_no_other_from_sending(site: Server):
     app = deployed(site)
     url = login(site, app)
     many = (
@@ -225,7 +225,7 @@ def test_who_reads_no_notifications_keeps_nobody_from_telling_others(site: Serve
     eventually(lambda: site.sql("select pg_notification_queue_usage() < 0.1") == [(True,)])
 
 
-def test_where_nobody_can_look_who_fills_the_table_all_workers_are_started_anew(site: Server):
+def test_where_the_table_cannot_be_examined_all_workers_are_restarted(site: Server):
     app, other = deployed(site), install(site)
     process = result(site.admin, app, "facts")["pid"]
     cut = (
@@ -241,11 +241,11 @@ def test_where_nobody_can_look_who_fills_the_table_all_workers_are_started_anew(
                 lambda: boss.execute(cut) and not Path(f"/proc/{process}").exists(), PATIENCE
             )
 
-    def anew() -> bool:  # the server may not have heard yet that the first one is gone
+    def again() -> bool:  # the server may not have heard yet that the first one is gone
         answer = rpc(site.admin, app, "pid")
         return answer.status_code == 200 and answer.json() != process
 
-    eventually(anew, PATIENCE)
+    eventually(again, PATIENCE)
     assert written(site, other)
 
 

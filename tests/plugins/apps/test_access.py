@@ -1,4 +1,4 @@
-"""Who installs, updates, verifies and removes, and what everybody sees."""
+"""Who installs, updates, verifies and removes, and what everyone sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links to accounts come and go while everybody signs in."""
+"""Links to accounts come and go while everyone signs in."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def server_options() -> ServerOptions:
 
 @pytest.fixture
 def app() -> str:
-    """The id of an app; nobody is kept waiting."""
+    """The id of an app; no one is kept waiting."""
     WatchPlugin.held.clear()
     WatchPlugin.here.clear()
     WatchPlugin.on.set()
@@ -140,7 +140,7 @@ def test_the_accounts_are_free_until_an_uninstall_is_all_but_done(server: Server
     assert server.sql("select to_regnamespace(%s)::text", app) == [(None,)]
 
 
-def test_nobody_takes_part_in_an_install_whose_links_lead_nowhere(server: Server, app):
+def test_no_one_takes_part_in_an_install_whose_links_lead_nowhere(server: Server, app):
     install(server.admin, manifest(app, entity("a", field("u", "uuid"))))
     server.sql(f"insert into {app}.a (u) values (gen_random_uuid())")
     WatchPlugin.held.clear()
@@ -149,10 +149,10 @@ def test_nobody_takes_part_in_an_install_whose_links_lead_nowhere(server: Server
 
 
 class Listening:
-    """A transaction that carries nothing out and keeps what it is told to."""
+    """A transaction that carries nothing out and keeps what it is asked to."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     async def fetch(self, query: bytes) -> None:
         """No row stands in the way."""
@@ -166,7 +166,7 @@ class Listening:
 
     async def script(self, statements: bytes) -> None:
         """Note them."""
-        self.told += statements.decode().split(";\n")
+        self.reported += statements.decode().split(";\n")
 
 
 def carried_out(server: Server, wanted: dict[str, Any]) -> list[str]:
@@ -178,7 +178,7 @@ def carried_out(server: Server, wanted: dict[str, Any]) -> list[str]:
         plan = await sync.plan_for(server.services.get(STATEMENTS), read_manifest(wanted), users)
         await sync.apply(listening, wanted["appId"], plan)
         await sync.apply_foreign(listening, wanted["appId"], plan, 1)
-        return [text for text in listening.told if not text.startswith("lock table")]
+        return [text for text in listening.reported if not text.startswith("lock table")]
 
     return server.run(work)
 
@@ -192,19 +192,19 @@ def test_a_link_that_cannot_outlive_its_column_goes_after_all_other_conversions(
     wanted = manifest(
         app, entity("a", field("u"), field("x", "number")), entity("b", field("x", "number"))
     )
-    told = carried_out(server, wanted)
-    [last, other] = places(told, lambda s: "drop constraint" in s, lambda s: '."b"' in s)
+    reported = carried_out(server, wanted)
+    [last, other] = places(reported, lambda s: "drop constraint" in s, lambda s: '."b"' in s)
     assert last > other
-    assert told[last].count(" type ") == 2  # one ALTER TABLE: the table is rewritten once
+    assert reported[last].count(" type ") == 2  # one ALTER TABLE: the table is rewritten once
     install(server.admin, wanted)
     assert links(server, app) == ""
 
 
-def test_new_links_are_checked_before_old_ones_shut_everybody_out(server, app):
+def test_new_links_are_checked_before_old_ones_shut_everyone_out(server, app):
     install(server.admin, manifest(app, entity("a", USER), entity("b"), entity("c", USER)))
     wanted = manifest(app, entity("a", CASCADE), entity("b", USER), entity("c"))
-    told = carried_out(server, wanted)
-    kinds = [[kind for kind in ("drop", "add") if f"{kind} constraint" in s] for s in told]
+    reported = carried_out(server, wanted)
+    kinds = [[kind for kind in ("drop", "add") if f"{kind} constraint" in s] for s in reported]
     assert [kind for kind in kinds if kind] == [["add"], ["add"], ["drop"], ["drop"]]
     install(server.admin, wanted)
     assert sorted(links(server, app)) == ["c", "n"]

@@ -143,7 +143,7 @@ def test_an_app_that_cannot_be_read_does_not_block_the_others(server):
     server.run(check)
 
 
-def test_a_forged_notification_refuses_nobody(server):
+def test_a_forged_notification_refuses_no_caller(server):
     assert server.admin.get("/api/v1/apps").status_code == 200
     heard: list[str | None] = []
 
@@ -203,7 +203,7 @@ def test_a_failed_read_is_tried_again(server):
 
 
 def test_other_processes_see_an_install(server, make_server, monkeypatch):
-    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is told counts
+    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is reported counts
     other = make_server(dsn=server.dsn, data_dir=server.kernel.config.data_dir)
     app = fresh_id()
 

@@ -131,7 +131,7 @@ def test_who_waited_is_asked_again_whether_it_is_still_theirs(server, app, metho
 def test_a_core_admin_is_not_refused_where_news_of_the_app_are_still_to_come(
     server, app, monkeypatch, method, path
 ):
-    """It was removed and installed anew meanwhile: the table has it, and its roles are not read."""
+    """It was removed and installed again since: the table has it, and its roles are not read."""
     install(server.admin, manifest(app, entity("a")))
 
     async def unknown(self, user_id, app_id):
@@ -198,7 +198,7 @@ def test_others_are_served_while_a_manifest_is_read_and_compared(
         most[0] = max(most[0], inside[0])
         in_time = served.wait(10)
         inside[0] -= 1
-        assert in_time, "nobody was served meanwhile"
+        assert in_time, "no request was served meanwhile"
         return work(*args)
 
     monkeypatch.setattr(module, name, slow)

@@ -35,10 +35,10 @@ def server(postgres: Postgres) -> Any:
 
 
 def test_it_says_what_searches_lack(server: Server):
-    told = partial(query, server)
-    assert findings(told) == []  # no app searches
+    reported = partial(query, server)
+    assert findings(reported) == []  # no app searches
     server.install(MANIFEST)
-    [fine] = findings(told)
+    [fine] = findings(reported)
     assert (fine.state, fine.text) == ("ok", "with an index in searched")
     indexes = server.sql(
         "select indexname from pg_indexes"
@@ -46,11 +46,11 @@ def test_it_says_what_searches_lack(server: Server):
     )
     for (index,) in indexes:
         server.sql(f'drop index searched."{index}"')
-    [bad] = findings(told)
+    [bad] = findings(reported)
     assert bad.state == "warn"
     assert "searched.notes" in bad.text
     server.sql("drop extension pg_trgm cascade")
-    texts = [finding.text for finding in findings(told)]
+    texts = [finding.text for finding in findings(reported)]
     assert len(texts) == 2
     assert "no extension pg_trgm" in texts[0]
     refused = [finding.text for finding in findings(lambda *asked: None if asked[1:] else "crm")]

@@ -94,7 +94,7 @@ def test_null_is_the_same_as_absent():
     assert read_manifest(raw).ignored == ()
 
 
-def test_every_problem_is_told_with_its_path():
+def test_every_problem_is_reported_with_its_path():
     raw = manifest(
         "shop",
         entity("Things"),
@@ -285,7 +285,7 @@ def test_permission_keys_are_words_joined_by_dots_or_colons(key):
     ["*", "things.*", "a,b", "", "a..b", ".a", "a b", "a\u0000", "a\n", "x" * 129,
      "2fa.use", "a::b", "a:", "a.", "a.:b", ":a", "-a", "_a"],
 )  # fmt: skip
-def test_any_other_permission_key_is_told_with_its_path_beside_other_problems(key):
+def test_any_other_permission_key_is_reported_with_its_path_beside_other_problems(key):
     found = problems(manifest("shop", entity("Things"), permissions=[{"key": "a"}, {"key": key}]))
     assert [problem.split(": ")[0] for problem in found] == [
         "dataContract[0].entityName",
@@ -293,7 +293,7 @@ def test_any_other_permission_key_is_told_with_its_path_beside_other_problems(ke
     ]
 
 
-def test_what_nobody_understands_is_listed():
+def test_unknown_parts_are_listed():
     raw = manifest(
         "shop",
         entity("a", field("b", label="B"), icon="x"),
@@ -313,7 +313,7 @@ def test_what_nobody_understands_is_listed():
     assert "webhooks" not in read_manifest(raw, webhooks).ignored
 
 
-def test_what_nobody_understands_further_in_is_listed_too():
+def test_unknown_parts_further_in_are_listed_too():
     raw = manifest(
         "shop",
         entity(
@@ -356,7 +356,7 @@ def test_indexes_name_fields_once():
 
 
 def test_a_default_is_bounded():
-    """It is written anew in each record of a bulk that leaves its field out."""
+    """It is written again in each record of a bulk that leaves its field out."""
     longest = "x" * 63_998  # with its quotes
     assert only_entity(field("a", default_value=longest)).entities[0].fields[0].default == longest
     for kind, default in (

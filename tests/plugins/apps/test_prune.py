@@ -106,7 +106,7 @@ def test_what_was_pruned_comes_back_empty(server, app):
     assert server.sql(f"select count(*) from {app}.b") == [(0,)]
 
 
-def test_what_somebody_dropped_by_hand_is_struck_from_the_ledger(server, app):
+def test_what_someone_dropped_by_hand_is_struck_from_the_ledger(server, app):
     server.sql(f"drop table {app}.b")
     server.sql(f"alter table {app}.a drop column y")
     dropped = prune(server, app).json()["dropped"]

@@ -214,7 +214,7 @@ def test_a_broken_schema_names_plugin_place_and_remedy(schema, place, problem):
     assert "register_manifest_section" in error.remedy
 
 
-def test_every_broken_schema_is_told_at_once():
+def test_every_broken_schema_is_reported_at_once():
     with pytest.raises(BootErrors) as found:
         Sections([(name, ManifestSection(name, {"type": 5})) for name in ("a", "b")])
     assert [error.where[:8] for error in found.value.errors] == ["plugin a", "plugin b"]

@@ -66,7 +66,7 @@ def test_a_table_has_the_columns_of_the_manifest_and_those_of_the_server(server,
     assert (row["b"], row["c"], row["i"], row["j"]) == (1.5, False, [1, 2.5], "it's a \\ back")
 
 
-def test_updated_at_follows_every_update_whoever_writes(server, app):
+def test_updated_at_follows_every_update_of_any_writer(server, app):
     install(server.admin, manifest(app, entity("things", field("a"))))
     server.sql(f"insert into {app}.things (a, updated_at) values ('x', '2000-01-01')")
     server.sql(f"update {app}.things set a = 'y', updated_at = '1999-01-01'")
@@ -125,10 +125,10 @@ def test_rules_are_in_force(server, app):
     ):
         with pytest.raises(kind) as found:
             server.sql(f"insert into {app}.things {statement}")
-        told = found.value.diag
+        reported = found.value.diag
         known = server.run(_entity, server, app, "things").constraints
-        if told.constraint_name and kind is not psycopg.errors.NotNullViolation:
-            assert known[told.constraint_name]
+        if reported.constraint_name and kind is not psycopg.errors.NotNullViolation:
+            assert known[reported.constraint_name]
 
 
 async def _entity(server, app, name):
@@ -269,10 +269,10 @@ def test_verify_tells_what_an_install_would_change_and_changes_nothing(server, a
             indexes=[{"columns": ["x"], "unique": True}],
         ),
     )
-    told = kinds(server.admin, second)
-    assert ("a", "alter_type", "x") in told
-    assert told == kinds(server.admin, second)
-    assert set(told) == {
+    reported = kinds(server.admin, second)
+    assert ("a", "alter_type", "x") in reported
+    assert reported == kinds(server.admin, second)
+    assert set(reported) == {
         ("a", "alter_type", "x"), ("a", "set_not_null", "x"), ("a", "set_default", "x"),
         ("a", "add_column", "new"), ("a", "add_check", "new"), ("a", "add_column", "up"),
         ("a", "add_foreign_key", "up"), ("a", "create_index", "up"), ("a", "create_index", "x"),
@@ -322,7 +322,7 @@ def test_drift_of_what_is_retired_is_lifted_again(server, app):
     install(server.admin, wanted)
 
 
-def test_a_schema_that_somebody_dropped_is_made_again(server, app):
+def test_a_schema_that_someone_dropped_is_made_again(server, app):
     wanted = manifest(app, entity("a", field("x")))
     install(server.admin, wanted)
     server.sql(f"drop schema {app} cascade")
@@ -457,17 +457,17 @@ def test_a_link_to_what_is_not_there_is_refused(server, app):
 
 def test_a_link_to_an_account_that_is_not_there_is_refused(server, app):
     install(server.admin, manifest(app, entity("a", field("u", "uuid"))))
-    nobody = str(uuid.uuid4())
-    server.sql(f"insert into {app}.a (u) values (%s), (null)", nobody)
+    no_one = str(uuid.uuid4())
+    server.sql(f"insert into {app}.a (u) values (%s), (null)", no_one)
     wanted = manifest(app, entity("a", link("u", "core:users")))
-    assert refused(server.admin, wanted) == f'a.u: 1 value is no record of users ("{nobody}")'
+    assert refused(server.admin, wanted) == f'a.u: 1 value is no record of users ("{no_one}")'
     server.sql(f"update {app}.a set u = %s where u is not null", server.admin.id)
     install(server.admin, wanted)
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
-        server.sql(f"insert into {app}.a (u) values (%s)", nobody)
+        server.sql(f"insert into {app}.a (u) values (%s)", no_one)
 
 
-def test_all_refusals_of_all_tables_are_told_at_once(server, app):
+def test_all_refusals_of_all_tables_are_reported_at_once(server, app):
     install(server.admin, manifest(app, entity("a", field("x")), entity("b", field("y"))))
     server.sql(f"insert into {app}.a (x) values ('u')")
     server.sql(f"insert into {app}.b (y) values ('v')")

@@ -1,4 +1,4 @@
-"""What the triggers write, whoever writes the table."""
+"""What the triggers write, any caller that writes the table."""
 
 import hashlib
 import json
@@ -65,7 +65,7 @@ def test_truncate_is_recorded(trail: Server) -> None:
 def test_a_rolled_back_write_leaves_no_row(trail: Server) -> None:
     before = last(trail)
     with psycopg.connect(trail.dsn) as connection:
-        connection.execute("insert into crm.contacts (name) values ('nobody')")
+        connection.execute("insert into crm.contacts (name) values ('no one')")
         connection.rollback()
     assert last(trail) == before
 
@@ -156,7 +156,7 @@ def test_what_a_login_makes_for_its_session_is_not_run_by_the_trigger(trail: Ser
     assert last(trail)[0]["new_record"]["name"] == "Mallory"
 
 
-def test_numbers_are_told_as_they_are_whatever_the_session_says(trail: Server) -> None:
+def test_numbers_are_reported_as_they_are_whatever_the_session_says(trail: Server) -> None:
     with psycopg.connect(trail.dsn, autocommit=True) as connection:
         connection.execute("alter table crm.contacts add column if not exists score float8")
         connection.execute("set extra_float_digits = -15")
@@ -227,7 +227,7 @@ def test_what_an_update_leaves_alone_in_a_large_row_is_not_written_again(
     assert row["record_id"] == row["new_record"]["id"] == "w"
 
 
-def test_what_an_update_changes_in_a_large_row_is_told_whole(
+def test_what_an_update_changes_in_a_large_row_is_reported_whole(
     trail: Server, wide: dict[str, str]
 ) -> None:
     trail.sql("update crm.wide set large_3 = large_4, large_5 = null, large_6 = 'new'")
@@ -244,7 +244,7 @@ def test_what_an_update_changes_in_a_large_row_is_told_whole(
     assert row["old_record"]["large_9"] == wide["large_9"]
 
 
-def test_a_row_of_up_to_1_mb_is_told_whole_by_an_update(trail: Server) -> None:
+def test_a_row_of_up_to_1_mb_is_reported_whole_by_an_update(trail: Server) -> None:
     text = "x" * 990_000
     trail.sql("insert into crm.contacts (name, tags) values (%s, '{a}')", text)
     trail.sql("update crm.contacts set tags = '{b}' where name = %s", text)
@@ -267,7 +267,7 @@ def test_rows_have_the_transaction_the_installation_and_the_owner(trail: Server)
         connection.execute("insert into owned.notes (name, _owner) values ('Olga', %s)", [owner])
         connection.execute("update owned.notes set name = 'Inga' where _owner = %s", [owner])
         connection.execute("delete from owned.notes where _owner = %s", [owner])
-        connection.execute("insert into owned.notes (name) values ('of nobody')")
+        connection.execute("insert into owned.notes (name) values ('of no owner')")
     rows = trail.sql(
         "select operation, owner_id::text, app_key from caudex_audit.log"
         " where xid = %s::xid8 order by id",
@@ -330,7 +330,7 @@ def test_the_right_to_change_the_trail_is_taken_from_its_owner(trail: Server) ->
     assert not {right for _, right in rights} & {"UPDATE", "DELETE", "TRUNCATE"}
 
 
-def test_functions_pin_their_search_path_and_are_nobody_elses(trail: Server) -> None:
+def test_functions_pin_their_search_path_and_are_revoked_from_others(trail: Server) -> None:
     rows = trail.sql(
         "select proname, proconfig::text, proacl::text from pg_proc"
         " where pronamespace = 'caudex_audit'::regnamespace"

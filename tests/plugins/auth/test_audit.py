@@ -1,4 +1,4 @@
-"""What happens to accounts and sessions is told, and secrets never are."""
+"""What happens to accounts and sessions is reported, and secrets never are."""
 
 import json
 
@@ -24,7 +24,7 @@ class Recorder(Plugin):
 
 
 @pytest.fixture
-def told(make_server, tmp_path):
+def reported(make_server, tmp_path):
     (tmp_path / "recorder.py").write_text(RECORDER)
     server = make_server({"server": {"plugins_dir": str(tmp_path)}})
     assert server.admin
@@ -37,8 +37,8 @@ def operations(events):
     return [(event.entity, event.operation) for event in events]
 
 
-def test_the_life_of_an_account_is_told(told):
-    server, events = told
+def test_the_life_of_an_account_is_reported(reported):
+    server, events = reported
     user = server.user("hilda")
     assert operations(events) == [("users", "REGISTER"), ("sessions", "LOGIN")]
     assert {event.actor.user_id for event in events} == {user.id}
@@ -69,8 +69,8 @@ def test_the_life_of_an_account_is_told(told):
     assert json.loads(events[3].new)["display_name"] == "Hilda"
 
 
-def test_a_stolen_refresh_token_is_told(told):
-    server, events = told
+def test_a_stolen_refresh_token_is_reported(reported):
+    server, events = reported
     first = server.user().tokens["refreshToken"]
     token = first
     for _ in range(3):
@@ -82,14 +82,14 @@ def test_a_stolen_refresh_token_is_told(told):
     assert "again" in json.loads(events[0].new)["reason"]
 
 
-def test_no_event_holds_a_secret_or_what_was_typed_as_a_name(told):
-    server, events = told
+def test_no_event_holds_a_secret_or_what_was_typed_as_a_name(reported):
+    server, events = reported
     user = server.user()
     typed = "MyPassw0rdInTheWrongField"
     for name in (typed, user.username):
         server.http.post("/api/v1/auth/login", json={"username": name, "password": "Wr0ngPass!x"})
     user.post("/api/v1/auth/password", json={"current": PASSWORD, "new": "N3wPassword!"})
-    told_text = "".join(f"{event}" for event in events)
-    assert "LOGIN_FAILED" in told_text
+    reported_text = "".join(f"{event}" for event in events)
+    assert "LOGIN_FAILED" in reported_text
     for secret in (typed, PASSWORD, "Wr0ngPass!x", "N3wPassword!", "argon2", "eyJ"):
-        assert secret not in told_text
+        assert secret not in reported_text

@@ -91,7 +91,7 @@ def test_a_new_password_ends_every_session(server, caudex):
     assert server.login(user.username, "N3wPassword!")
 
 
-def test_disabling_keeps_somebody_out_until_enabled(server, caudex):
+def test_disabling_keeps_someone_out_until_enabled(server, caudex):
     user = server.user()
     body = {"username": user.username, "password": PASSWORD}
     assert caudex("disable", user.username)[0] == 0
@@ -118,10 +118,10 @@ def test_the_last_admin_cannot_be_disabled(make_server, command):
     assert server.admin.get("/api/v1/auth/me").status_code == 200
 
 
-def test_an_unknown_user_is_told(caudex):
-    status, _, err = caudex("disable", "nobody-of-that-name")
+def test_an_unknown_user_is_reported(caudex):
+    status, _, err = caudex("disable", "no-such-user")
     assert status == 1
-    assert err == "caudex: there is no user 'nobody-of-that-name'\n"
+    assert err == "caudex: there is no user 'no-such-user'\n"
 
 
 def hashed(password, passes=2, memory=19 * 1024 * 1024):

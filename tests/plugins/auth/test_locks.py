@@ -68,7 +68,7 @@ def test_who_decides_about_names_does_so_alone_and_is_read_past(server: Server):
     assert steps == ["in", "out"] * 2
 
 
-def test_a_link_that_an_app_is_just_making_keeps_nobody_from_disabling_the_user(
+def test_a_link_that_an_app_is_just_making_keeps_no_other_from_disabling_the_user(
     make_server: MakeServer,
 ):
     """The check of a foreign key locks the user's row by the right of the table's owner."""
@@ -77,7 +77,7 @@ def test_a_link_that_an_app_is_just_making_keeps_nobody_from_disabling_the_user(
     with psycopg.connect(server.dsn) as app, ThreadPoolExecutor(1) as pool:
         app.execute("select from caudex_auth.users where id = %s for key share", [user.id])
         assert server.admin.patch(url + user.id, json={"disabled": True}).status_code == 200
-        # A key of the row does wait for that, and nobody else with it.
+        # A key of the row does wait for that, and no other with it.
         changes = {"email": "linked@example.org"}
         waiting = pool.submit(server.admin.patch, url + user.id, json=changes)
         while server.sql("select 1 from pg_locks where not granted") == []:

@@ -116,7 +116,7 @@ def test_blocked_network_gives_every_other_name_the_same_answer(server, owner, m
     monkeypatch.setattr(server.services.get(AUTH).logins._hasher, "verify", fail)
     answers = [
         attempt(server, name, HOME, password)
-        for name in (stranger, "nobody-of-that-name")
+        for name in (stranger, "no-such-user")
         for password in (PASSWORD, "Wr0ngPass!xyz")
     ]
     assert {answer.status_code for answer in answers} == {429}
@@ -185,9 +185,9 @@ def test_many_networks_give_a_stranger_no_more_guesses(server, owner):
     assert blocked(server, owner, STRANGER)
 
 
-def test_a_name_that_nobody_has_is_counted_like_an_account_that_has_not_been_there(server):
-    assert guess(server, "nobody-of-that-name", STRANGER, 6) == [401] * 6
-    assert blocked(server, "nobody-of-that-name", HOME)
+def test_a_name_that_no_one_has_is_counted_like_an_account_that_has_not_been_there(server):
+    assert guess(server, "no-such-user", STRANGER, 6) == [401] * 6
+    assert blocked(server, "no-such-user", HOME)
 
 
 def test_a_network_is_remembered_after_a_logout(server, owner):

@@ -34,7 +34,7 @@ def test_the_exact_text_counts_every_character_of_it():
     anyio.run(main)
 
 
-def test_nobody_has_no_password_that_fits():
+def test_an_unknown_account_has_no_password_that_fits():
     async def main():
         assert not await PasswordHasher().verify(None, PASSWORD)
 
@@ -80,7 +80,7 @@ def test_a_queue_that_is_full_refuses_at_once_and_recovers():
 
 
 @pytest.mark.slow
-def test_whoever_gives_up_waiting_leaves_the_queue():
+def test_a_request_that_stops_waiting_leaves_the_queue():
     async def main():
         hasher = PasswordHasher()
         async with anyio.create_task_group() as tasks:
@@ -119,7 +119,7 @@ def login(server, user):
 
 @pytest.fixture
 def old(server):
-    """Somebody whose hash has older parameters."""
+    """Someone whose hash has older parameters."""
     assert server.admin
     user = server.user()
     set_hash(server, user, weak_hash())
@@ -128,7 +128,7 @@ def old(server):
 
 @pytest.fixture
 def meanwhile(server, monkeypatch):
-    """Let the hash of somebody change each time when a login has made a new one."""
+    """Let the hash of someone change each time when a login has made a new one."""
     hasher = server.services.get(AUTH).logins._hasher
     made, verified = hasher.hash, hasher.verify
     checks = []

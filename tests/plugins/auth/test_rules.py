@@ -95,7 +95,7 @@ def test_what_is_no_email_is_refused(email):
         ("aLICE123456", "username"),
     ],
 )
-def test_a_weak_password_is_refused_and_told_why(password, word):
+def test_a_weak_password_is_refused_with_the_reason(password, word):
     with pytest.raises(BadRequest, match=word):
         rules.check(password, "Alice123456")
 

@@ -53,7 +53,7 @@ def test_an_unknown_name_costs_one_hash_like_a_known_one(server, monkeypatch):
     monkeypatch.setattr(hasher, "verify", verify)
     user = server.user()
     checked.clear()
-    for name in (user.username, "nobody-of-that-name"):
+    for name in (user.username, "no-such-user"):
         body = {"username": name, "password": "Wr0ngPass!xyz"}
         assert server.http.post("/api/v1/auth/login", json=body).status_code == 401
     assert len(checked) == 2
@@ -88,9 +88,9 @@ def test_a_token_for_work_on_a_users_behalf_is_good_as_long_as_the_account(serve
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 200
     server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True})
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401
-    for nobody in (user.id, "nonsense", str(uuid.uuid4())):
+    for no_one in (user.id, "nonsense", str(uuid.uuid4())):
         with pytest.raises(NotFound):
-            server.run(identity.issue_delegated_token, nobody, new_delegation("app", 60))
+            server.run(identity.issue_delegated_token, no_one, new_delegation("app", 60))
 
 
 def test_the_tables_hold_hashes_only(server):
@@ -227,7 +227,7 @@ def test_refusals_are_logged_with_user_and_session(make_server):
         user.id,
         None,
     )
-    wrong["username"] = "nobody-of-that-name"
+    wrong["username"] = "no-such-user"
     assert logged(lambda: server.http.post("/api/v1/auth/login", json=wrong), 401) == (None, None)
     assert server.http.post("/api/v1/auth/logout", json=body).status_code == 200
     assert logged(lambda: user.get(path), 401) == (user.id, session)
@@ -347,9 +347,11 @@ def test_who_signs_in_by_other_means_has_an_account_that_no_password_opens(serve
     for password in ("", "Str0ngPass!x", "!"):
         body = {"username": "outside", "password": password}
         assert server.http.post("/api/v1/auth/login", json=body).status_code in (400, 401)
-    told = msgspec.json.decode(server.run(sessions.begin, user.id, Actor(user_id=None), "browser"))
-    assert told.keys() == {"accessToken", "refreshToken", "expiresIn", "user"}
-    headers = {"authorization": f"Bearer {told['accessToken']}"}
+    reported = msgspec.json.decode(
+        server.run(sessions.begin, user.id, Actor(user_id=None), "browser")
+    )
+    assert reported.keys() == {"accessToken", "refreshToken", "expiresIn", "user"}
+    headers = {"authorization": f"Bearer {reported['accessToken']}"}
     assert server.http.get("/api/v1/auth/me", headers=headers).json()["id"] == user.id
     assert server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True}).is_success
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401

@@ -122,7 +122,7 @@ def test_another_key_is_refused(key):
 
 def test_an_edited_payload_is_refused():
     head, _, mac = forge().split(".")
-    refused(f"{head}.{b64(json.dumps(CLAIMS | {'sub': 'somebody'}).encode())}.{mac}")
+    refused(f"{head}.{b64(json.dumps(CLAIMS | {'sub': 'someone'}).encode())}.{mac}")
 
 
 def test_the_two_kinds_do_not_pass_for_each_other():

@@ -256,7 +256,7 @@ def test_no_server_sets_up_a_database_while_it_is_restored_or_after_a_kill(
 
 
 @pytest.mark.slow
-def test_what_is_put_aside_beside_a_database_that_was_set_up_anew_goes_with_a_restore_only(
+def test_what_is_put_aside_beside_a_database_that_was_set_up_again_goes_with_a_restore_only(
     make_server, tmp_path, caudex
 ):
     server = filled(make_server, tmp_path / "one")
@@ -328,8 +328,8 @@ def test_what_is_replaced_and_cannot_go_is_reported(database, monkeypatch, capsy
         [aside] = postgres_tools.put_aside(database, ["crm"])
         other.execute(f"select from {aside}.notes")
         commands._drop_replaced(database)
-    told = capsys.readouterr().out
-    assert f"still there ({aside}, …): canceling statement due to lock timeout; the next" in told
+    noted = capsys.readouterr().out
+    assert f"still there ({aside}, …): canceling statement due to lock timeout; the next" in noted
     assert postgres_tools.leftovers(database) == [aside]
     commands._drop_replaced(database)
     assert postgres_tools.leftovers(database) == []
@@ -340,7 +340,7 @@ def test_tools_go_past_a_pooler(make_server, tmp_path, caudex):
     """One that hands each transaction to another connection would share what a tool sets."""
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"
-    pooler = make_conninfo(server.dsn, host="127.0.0.1", port=1)  # nobody is there
+    pooler = make_conninfo(server.dsn, host="127.0.0.1", port=1)  # no one is there
     direct = {"CAUDEX_DATABASE__DIRECT_URL": server.dsn}
     caudex(pooler, "backup", str(file), data_dir=tmp_path / "one", env=direct)
     server.stop()
@@ -370,7 +370,7 @@ def test_an_extension_in_a_schema_of_its_own_stays(make_server, postgres, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_backup_that_is_told_to_end_leaves_nothing(make_server, tmp_path, number):
+def test_a_backup_that_is_asked_to_end_leaves_nothing(make_server, tmp_path, number):
     server = filled(make_server, tmp_path / "one")
     place = tmp_path / "place"
     place.mkdir()
@@ -393,7 +393,7 @@ def test_a_backup_that_is_told_to_end_leaves_nothing(make_server, tmp_path, numb
 
 
 @pytest.mark.slow
-def test_a_restore_that_is_told_to_end_leaves_what_was_there(make_server, tmp_path, caudex):
+def test_a_restore_that_is_asked_to_end_leaves_what_was_there(make_server, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"
     caudex(server.dsn, "backup", str(file), "--with-keys", data_dir=tmp_path / "one")
@@ -450,7 +450,7 @@ def test_no_backup_is_made_of_a_database_whose_schemas_are_put_aside(make_server
     caudex(server.dsn, *words, data_dir=tmp_path / "one")
 
 
-def test_a_database_that_cannot_be_reached_is_told_in_one_line(make_server, tmp_path, caudex):
+def test_a_database_that_cannot_be_reached_is_reported_in_one_line(make_server, tmp_path, caudex):
     server = make_server(data_dir=tmp_path / "one")
     file, new = tmp_path / "all.backup", tmp_path / "new.backup"
     caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
@@ -481,7 +481,7 @@ def test_where_the_program_on_path_is_older_than_the_database_that_of_the_packag
     assert said.startswith(f"wrote {file}")
 
 
-def test_a_login_that_may_not_read_or_make_everything_is_told_so(
+def test_a_login_that_may_not_read_or_make_everything_is_reported(
     make_server, postgres, tmp_path, caudex
 ):
     server = make_server(data_dir=tmp_path / "one")
@@ -506,7 +506,7 @@ def test_a_login_that_may_not_read_or_make_everything_is_told_so(
     postgres.drop(empty)
 
 
-def test_files_that_cannot_be_read_or_written_are_told_in_one_line(
+def test_files_that_cannot_be_read_or_written_are_reported_in_one_line(
     make_server, postgres, tmp_path, caudex, monkeypatch
 ):
     server = make_server(data_dir=tmp_path / "one")
@@ -522,7 +522,7 @@ def test_files_that_cannot_be_read_or_written_are_told_in_one_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["is_a_folder", "one"]
 
 
-def test_a_full_disk_is_told_with_its_place(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_with_its_place(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

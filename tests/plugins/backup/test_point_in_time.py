@@ -57,8 +57,8 @@ def test_records_come_back_as_they_were_before_a_mistake_and_a_kill():
             client.post(NOTES, json={"body": "after"}).raise_for_status()
             running = caudex("restore", "--at", at, *here, cwd=folder)
             assert "stop the server that runs" in running.refusal
-            told = caudex("doctor", *here, cwd=folder).out
-            assert "archive: any time since" in told
+            reported = caudex("doctor", *here, cwd=folder).out
+            assert "archive: any time since" in reported
             server.end(signal.SIGKILL)
 
         early = datetime.now(UTC) - timedelta(days=3)

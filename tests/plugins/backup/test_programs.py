@@ -24,7 +24,7 @@ def old(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_where_none_is_new_enough_it_is_told_what_to_install(
+def test_where_none_is_new_enough_it_is_reported_what_to_install(
     postgres, monkeypatch, old, tmp_path, there
 ):
     monkeypatch.setenv("PATH", str(old if there else tmp_path))

@@ -61,7 +61,7 @@ def test_a_table_too_many_or_too_few_is_named():
         _compare(about, {"crm.notes": 1, "crm.new": 3})
 
 
-def test_a_login_that_may_create_no_database_is_told_of_another_server(
+def test_a_login_that_may_create_no_database_is_notified_of_another_server(
     make_server, postgres, tmp_path, caudex
 ):
     server = filled(make_server, tmp_path / "one")

@@ -26,7 +26,7 @@ addEventListener('securitypolicyviolation', (e) => console.error(
 """
 
 LEAVE = """(address) => {
-    // A screen is drawn anew when one of the first three parts of its address changes.
+    // A screen is drawn again when one of the first three parts of its address changes.
     const screen = (hash) => hash.slice(2).split('?')[0].split('/').slice(0, 3).join('/');
     const main = document.querySelector('#main');
     if (!main || screen(location.hash) === screen(address)) return false;
@@ -61,7 +61,7 @@ class Pages:
         self._idle: list[tuple[str, Any]] = []
 
     def new(self, **options: Any) -> Any:
-        """Return a page that nobody used."""
+        """Return a page that no one used."""
         options = {"viewport": WIDE, "locale": "en-GB", "permissions": CLIPBOARD} | options
         page = self._browser.new_context(**options).new_page()
         page.add_init_script(WATCH)

@@ -34,7 +34,12 @@ def test_the_body_of_a_route_draws_the_form(server: Server):
 def test_modules_are_served_and_nothing_beside_them(server: Server):
     found = server.http.get("/console/ext/guests/works.js")
     assert found.headers["content-type"].startswith("text/javascript")
-    for path in ("guests/nothing.js", "nobody/works.js", "guests/..%2f__init__.py", "guests/x.py"):
+    for path in (
+        "guests/nothing.js",
+        "no_plugin/works.js",
+        "guests/..%2f__init__.py",
+        "guests/x.py",
+    ):
         assert server.http.get(f"/console/ext/{path}").status_code == 404
 
 

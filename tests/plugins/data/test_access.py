@@ -112,7 +112,7 @@ def test_an_update_that_changes_nothing_is_a_read(lab: Server):
     assert record["id"].encode() in lab.run(update, server_actor())
 
 
-def test_rows_of_nobody_are_for_full_rights_only(shop: Server, admin: Client):
+def test_rows_without_an_owner_are_for_full_rights_only(shop: Server, admin: Client):
     owner = holding(shop, "samples.read.own")
     shop.sql("insert into lab.samples (name) values ('by hand')")
     assert names(owner.get(SAMPLES)) == []
@@ -122,12 +122,12 @@ def test_rows_of_nobody_are_for_full_rights_only(shop: Server, admin: Client):
 def test_a_worker_uses_the_same_service(shop: Server, admin: Client):
     async def work() -> tuple[bytes, int]:
         records = shop.services.get(RECORDS)
-        nobody = server_actor()
-        made = await records.create(nobody, Grant(), "lab", "samples", {"name": "w"})
+        no_one = server_actor()
+        made = await records.create(no_one, Grant(), "lab", "samples", {"name": "w"})
         page = Page(where={"name": "w"})
-        assert await records.page(nobody, Grant(), "lab", "samples", page) == b"[" + made + b"]"
+        assert await records.page(no_one, Grant(), "lab", "samples", page) == b"[" + made + b"]"
         with pytest.raises(NotFound):
-            await records.get(nobody, Grant(own_only=True), "lab", "samples", made[7:43].decode())
+            await records.get(no_one, Grant(own_only=True), "lab", "samples", made[7:43].decode())
         count = await records.count(Actor(user_id=None), Grant(), "lab", "samples", None)
         return made, count
 

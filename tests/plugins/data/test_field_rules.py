@@ -139,7 +139,7 @@ def test_no_door_tells_of_a_hidden_field(clerk: Client, ada: dict[str, Any], nam
 
 def test_words_of_a_hidden_field_never_match(clerk: Client, hr: Client, ada: dict[str, Any]):
     assert query(clerk, search="b7")["total"] == 0
-    assert query(hr, search="b7")["total"] == 0  # nobody holds it but by hand, or by *
+    assert query(hr, search="b7")["total"] == 0  # no one holds it but by hand, or by *
     assert query(clerk, search="ada")["total"] == 1
 
 

@@ -324,7 +324,7 @@ def test_the_patterns_of_one_field_have_a_bound_together(operator: str):
         assert "patterns have at most 500 characters together" in refusal(tree)
 
 
-def test_a_search_is_told_from_what_an_index_helps_with():
+def test_a_search_is_reported_from_what_an_index_helps_with():
     for tree, searches in (
         ({"word": "a"}, False),
         ({"word": {"$like": "a%"}}, False),

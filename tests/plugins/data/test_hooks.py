@@ -42,14 +42,18 @@ def admin(witnessed: Server, witness: WitnessPlugin) -> Client:
     return witnessed.admin
 
 
-def test_every_write_is_told_with_old_and_new(admin: Client, witness: WitnessPlugin):
+def test_every_write_is_reported_with_old_and_new(admin: Client, witness: WitnessPlugin):
     made = create(admin, name="a")
     path = f"{SAMPLES}/{made['id']}"
     changed = admin.patch(path, json={"name": "b"}).json()
     admin.delete(path)
-    told = [(e.operation, e.old and json.loads(e.old), e.new and json.loads(e.new))
+    reported = [(e.operation, e.old and json.loads(e.old), e.new and json.loads(e.new))
             for e in witness.recorded]  # fmt: skip
-    assert told == [("INSERT", None, made), ("UPDATE", made, changed), ("DELETE", changed, None)]
+    assert reported == [
+        ("INSERT", None, made),
+        ("UPDATE", made, changed),
+        ("DELETE", changed, None),
+    ]
     assert witness.committed == witness.recorded
     assert {event.record_id for event in witness.recorded} == {made["id"]}
     assert {event.actor.user_id for event in witness.recorded} == {admin.id}
@@ -80,7 +84,7 @@ def test_a_change_and_its_event_have_one_id_the_time_and_the_record_before(
     assert {event.entity for event in events} == {"samples"}
 
 
-def test_an_observer_that_asks_for_it_gets_the_record_before_whoever_else_listens(
+def test_an_observer_that_asks_for_it_gets_the_record_before_whatever_others_ask(
     postgres: Postgres,
 ):
     with running_server(postgres, overrides("OldPlugin", "ObserverPlugin")) as server:
@@ -90,8 +94,8 @@ def test_an_observer_that_asks_for_it_gets_the_record_before_whoever_else_listen
         path = f"{SAMPLES}/{made['id']}"
         changed = server.admin.patch(path, json={"name": "b"}).json()
         server.admin.delete(path)
-        told = [(e.operation, e.old and json.loads(e.old)) for e in asking.committed]
-        assert told == [("INSERT", None), ("UPDATE", made), ("DELETE", changed)]
+        reported = [(e.operation, e.old and json.loads(e.old)) for e in asking.committed]
+        assert reported == [("INSERT", None), ("UPDATE", made), ("DELETE", changed)]
         ids = [event.id for event in asking.committed]
         assert ids == [event.id for event in other.committed if event.app_id == "lab"]
 
@@ -110,7 +114,7 @@ def test_subjects_come_from_the_configuration_of_the_plugin(postgres: Postgres):
         assert len(plugin.recorded) == 1
 
 
-def test_a_bulk_is_told_row_by_row(admin: Client, witness: WitnessPlugin):
+def test_a_bulk_is_reported_row_by_row(admin: Client, witness: WitnessPlugin):
     made = admin.post(f"{SAMPLES}/bulk", json=[{"name": "a"}, {"name": "b", "amount": 2}]).json()
     assert [json.loads(event.new or b"") for event in witness.recorded] == made
     assert [event.record_id for event in witness.recorded] == [record["id"] for record in made]

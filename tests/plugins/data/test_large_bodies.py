@@ -1,4 +1,4 @@
-"""Bodies at their limit: what they cost the event loop, which everybody else waits for."""
+"""Bodies at their limit: what they cost the event loop, which everyone else waits for."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_an_empty_list_is_an_empty_array(admin: Client):
         assert admin.post(f"{SAMPLES}/query", json=body).json() == {"data": [], "total": 0}
 
 
-def test_a_misspelt_parameter_is_told_with_the_one_that_was_meant(admin: Client):
+def test_a_misspelt_parameter_is_reported_with_the_one_that_was_meant(admin: Client):
     for wrong, meant in (("limt", "limit"), ("ofset", "offset"), ("nmae", "name")):
         said = refused(admin.get(SAMPLES, params={wrong: "3"}))
         assert said == f"samples has no field {wrong!r}; did you mean {meant!r}?"
@@ -167,7 +167,7 @@ def test_a_large_record_among_small_ones_is_where_it_belongs(shop: Server, admin
     assert list(walked(admin, f"{SAMPLES}?limit=300")) == found.json()
 
 
-def test_a_cursor_that_nobody_knows_is_refused_by_every_way(shop: Server, admin: Client):
+def test_a_cursor_that_no_one_knows_is_refused_by_every_way(shop: Server, admin: Client):
     weighing(shop, *[3_000_000] * 6)
     unknown = {"after": str(uuid.uuid4())}
     for sort in ("created_at", "id", "amount"):

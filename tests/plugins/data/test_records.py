@@ -106,7 +106,7 @@ def test_a_patch_changes_what_it_names(admin: Client):
     assert changed == {**record, "amount": None, "tags": ["b"]}
 
 
-def test_a_delete_is_told_by_its_id(admin: Client):
+def test_a_delete_is_reported_by_its_id(admin: Client):
     record_id = create(admin)["id"]
     answer = admin.delete(f"{SAMPLES}/{record_id}")
     assert (answer.status_code, answer.json()) == (
@@ -153,7 +153,7 @@ def test_required_fields_are_required(admin: Client):
     assert refused(admin.post(SAMPLES, json={"name": "x", "state": None}))
 
 
-def test_breaches_are_told_in_words(admin: Client):
+def test_breaches_are_reported_in_words(admin: Client):
     said = refused(admin.post(SAMPLES, json={"name": "x", "kind": "Rock"}))
     assert said == "samples.kind must be one of Blood, Soil, Water's"
     said = refused(admin.post(SAMPLES, json={"name": "x", "parent": str(uuid.uuid4())}))

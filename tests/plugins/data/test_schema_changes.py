@@ -32,7 +32,7 @@ from tests.waiting import eventually
 
 
 class StaleApps:
-    """A catalog in which `samples` still has a column, until it is read anew."""
+    """A catalog in which `samples` still has a column, until it is read again."""
 
     def __init__(self, apps: Any, app: App, *, learns: bool) -> None:
         self._apps = apps
@@ -128,7 +128,7 @@ def test_what_was_meant_for_a_former_app_is_not_tried_on_the_next_of_its_name(se
 def test_an_install_on_one_server_is_seen_by_the_other(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is told counts
+    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is reported counts
     one = make_server()
     admin = installed(one)
     two = make_server(dsn=one.dsn, data_dir=one.kernel.config.data_dir)

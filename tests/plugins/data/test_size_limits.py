@@ -95,7 +95,7 @@ def little_memory(server: Server) -> Generator[None]:
 
 @pytest.fixture
 def heavy(lab: Server, admin: Client, unaudited: None) -> str:
-    """The id of a record that somebody made too large by SQL."""
+    """The id of a record that someone made too large by SQL."""
     record = create(admin, name="heavy")
     lab.sql("update lab.samples set scan = repeat('x', %s)", BIG)
     return record["id"]
@@ -118,7 +118,7 @@ def test_a_record_that_is_too_large_is_not_read(lab: Server, admin: Client, heav
 def test_a_record_that_is_too_large_can_be_made_smaller(lab: Server, admin: Client, heavy: str):
     with little_memory(lab):
         answer = admin.patch(f"{SAMPLES}/{heavy}", json={"scan": "small"})
-        if answer.status_code == 400:  # hooks would be told what it was
+        if answer.status_code == 400:  # hooks would be reported what it was
             assert "over 64 MB" in refused(answer)
             return
     assert answer.json()["scan"] == "small"

@@ -86,7 +86,7 @@ def test_a_fifth_stream_has_to_wait(crowd: Server):
         if crowd.admin.get(SAMPLES, params={"offset": MANY - 1}).status_code == 200:
             return
         anyio.run(anyio.sleep, 0.1)
-    raise AssertionError("streams that nobody reads any more are not given up")
+    raise AssertionError("streams without a reader are not given up")
 
 
 def test_one_user_reads_two_lists_at_once_and_others_wait_for_none_of_them(
@@ -103,7 +103,7 @@ def test_one_user_reads_two_lists_at_once_and_others_wait_for_none_of_them(
 
 
 def reader(server: Server) -> Client:
-    """Somebody else who may read all samples."""
+    """Another user who may read all samples."""
     return server.user(permissions={"lab": ["samples.read"]})
 
 

@@ -21,7 +21,7 @@ from kernel.public import (
 
 
 class WitnessPlugin(Plugin):
-    """Remembers what it is told; `change` may change a write."""
+    """Remembers what it is reported; `change` may change a write."""
 
     name = "witness"
 

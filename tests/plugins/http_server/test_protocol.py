@@ -113,20 +113,20 @@ def connected(server: Server) -> Generator[socket.socket]:
 
 def received(connection: socket.socket, until: bytes = b"") -> bytes:
     """What arrives until it ends so, or the server closes."""
-    told = b""
-    while not (until and told.endswith(until)) and (piece := connection.recv(65536)):
-        told += piece
-    return told
+    reported = b""
+    while not (until and reported.endswith(until)) and (piece := connection.recv(65536)):
+        reported += piece
+    return reported
 
 
 @pytest.mark.parametrize("kind", ["forged", "bare-feed", "control", "name"])
 def test_no_value_of_a_header_can_begin_another_one(odd: Server, kind: str) -> None:
     with connected(odd) as connection:
         connection.sendall(ASK.format(f"/odd/{kind}").encode())
-        told = received(connection, b"}")
-    assert b"set-cookie" not in told.lower()
-    assert b'"odd"' not in told
-    assert re.match(rb"HTTP/1.1 500 |$", told)
+        reported = received(connection, b"}")
+    assert b"set-cookie" not in reported.lower()
+    assert b'"odd"' not in reported
+    assert re.match(rb"HTTP/1.1 500 |$", reported)
 
 
 @pytest.mark.parametrize("kind", ["short", "long"])
@@ -138,16 +138,16 @@ def test_a_reply_of_another_length_than_it_says_does_not_look_whole(odd: Server,
 def test_a_reply_is_the_same_in_one_piece_and_in_several(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(method: str, path: str) -> tuple[int, bytes, list[str]]:
+    def reported(method: str, path: str) -> tuple[int, bytes, list[str]]:
         answer = odd.http.request(method, path)
         return answer.status_code, answer.content, sorted(answer.headers)
 
     asked = [("GET", "/odd/plain"), ("HEAD", "/odd/plain"), ("GET", "/health"), ("GET", "/none")]
-    whole = [told(*each) for each in asked]
+    whole = [reported(*each) for each in asked]
     assert whole[0][:2] == (200, b'"odd"')
     assert whole[1][:2] == (200, b"")
     monkeypatch.setattr(protocol.Cycle, "send_whole", lambda *_: False)
-    assert [told(*each) for each in asked] == whole
+    assert [reported(*each) for each in asked] == whole
 
 
 def test_what_is_of_the_common_kind_leaves_in_one_piece(
@@ -206,8 +206,8 @@ def test_what_a_body_weighs_is_not_held_against_the_next_head(odd: Server) -> No
             connection.sendall(body + ask[:20])
             time.sleep(0.05)
             connection.sendall(ask[20:])
-            told = received(connection, b'"odd"')
-            assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"200"]
+            reported = received(connection, b'"odd"')
+            assert re.findall(rb"HTTP/1.1 (\d+)", reported) == [b"200", b"200"]
 
 
 CHUNKED = "POST {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -220,15 +220,15 @@ def test_what_follows_a_body_is_no_header(odd: Server) -> None:
         for _ in range(2):
             head = CHUNKED.format("/heard").encode()
             connection.sendall(head + b"2\r\n{}\r\n0\r\n" + trailers + b"\r\n")
-            told = received(connection, b"host transfer-encoding")
-            assert told.startswith(b"HTTP/1.1 200 ")
-            assert b"forged" not in told
+            reported = received(connection, b"host transfer-encoding")
+            assert reported.startswith(b"HTTP/1.1 200 ")
+            assert b"forged" not in reported
 
 
 @pytest.mark.parametrize(
     "begun", [b"2\r\n{}\r\n0\r\nx: ", b"2\r\n{}\r\n0\r\n", b"2;x="], ids=["one", "many", "chunk"]
 )
-def test_nobody_sends_without_end_around_a_body(odd: Server, begun: bytes) -> None:
+def test_no_one_sends_without_end_around_a_body(odd: Server, begun: bytes) -> None:
     piece = b"x: y\r\n" * 10_000 if begun.endswith(b"\n") else b"y" * 70_000
     with connected(odd) as connection:
         connection.sendall(CHUNKED.format("/odd").encode() + begun)
@@ -270,11 +270,11 @@ def test_a_body_that_is_read_twice_is_a_fault_and_no_wait(odd: Server) -> None:
 def test_no_refusal_stands_within_another_reply(odd: Server, late: bytes) -> None:
     with connected(odd) as connection:
         connection.sendall(ASK.format("/slow").encode())
-        told = received(connection, b"piece\r\n")
+        reported = received(connection, b"piece\r\n")
         connection.sendall(late)
-        told += received(connection)
-    assert told.count(b"HTTP/1.1 ") == 1
-    assert not told.endswith(b"0\r\n\r\n")
+        reported += received(connection)
+    assert reported.count(b"HTTP/1.1 ") == 1
+    assert not reported.endswith(b"0\r\n\r\n")
 
 
 @pytest.fixture
@@ -300,11 +300,11 @@ def test_requests_that_are_sent_ahead_are_read_as_they_are_answered(
     with connected(odd) as connection:
         sender = threading.Thread(target=connection.sendall, args=(ask * 2000,), daemon=True)
         sender.start()
-        told = b""
-        while told.count(b"HTTP/1.1 200 ") < 2000 and (piece := connection.recv(65536)):
-            told += piece
+        reported = b""
+        while reported.count(b"HTTP/1.1 200 ") < 2000 and (piece := connection.recv(65536)):
+            reported += piece
         sender.join(5)
-    assert told.count(b"HTTP/1.1 200 ") == len(waiting) == 2000
+    assert reported.count(b"HTTP/1.1 200 ") == len(waiting) == 2000
     assert max(waiting) < 500
 
 
@@ -332,10 +332,10 @@ def test_a_head_that_waits_to_be_read_is_not_slow(
         connection.sendall(ask + plain * 150 + plain[:10])
         time.sleep(0.5)
         connection.sendall(plain[10:])
-        told = b""
-        while told.count(b'"odd"') < 151 and (piece := connection.recv(65536)):
-            told += piece
-    assert told.count(b"HTTP/1.1 200 ") == 152
+        reported = b""
+        while reported.count(b'"odd"') < 151 and (piece := connection.recv(65536)):
+            reported += piece
+    assert reported.count(b"HTTP/1.1 200 ") == 152
 
 
 @pytest.mark.parametrize("ahead", [b"", ASK.format("/odd/plain").encode()], ids=["alone", "two"])

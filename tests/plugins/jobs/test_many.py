@@ -83,7 +83,7 @@ def test_all_pending_jobs_are_cancelled_in_portions(server, app):
     assert {job_of(server, app, each)["status"] for each in ids} == {"cancelled"}
 
 
-def test_running_jobs_are_told_to_end(server, app):
+def test_running_jobs_are_asked_to_end(server, app):
     fake(server).handler = forever
     ids = [enqueue(server, app) for _ in range(3)]
     eventually(lambda: counts(server.admin, app)["running"] == 3)

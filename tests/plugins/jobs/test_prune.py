@@ -54,7 +54,7 @@ def left(server, app_id):
 
 
 @pytest.mark.slow
-def test_large_jobs_that_a_statement_cannot_delete_together_hold_up_nobody(make, monkeypatch):
+def test_large_jobs_that_a_statement_cannot_delete_together_delays_no_other(make, monkeypatch):
     monkeypatch.setattr(maintenance, "PRUNE_EVERY", 0.1)
     server = make()
     server.sql(SLOW)

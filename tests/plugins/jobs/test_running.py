@@ -149,7 +149,7 @@ def test_an_idle_worker_has_the_job_within_tens_of_milliseconds(make_server):
     assert sorted(waits)[2] < 0.05  # a busy machine holds most of them up
 
 
-def test_the_worker_is_told_on_whose_behalf_it_works(server, app):
+def test_the_worker_is_reported_on_whose_behalf_it_works(server, app):
     callers = []
 
     async def handler(job):
@@ -348,7 +348,7 @@ def test_waits_between_attempts_double_up_to_a_quarter_of_an_hour():
 # Time limits and cancelling
 
 
-def test_a_job_that_takes_too_long_is_told_to_end_and_counts_as_failed(server, app):
+def test_a_job_that_takes_too_long_is_asked_to_end_and_counts_as_failed(server, app):
     async def handler(job):
         await job.cancelled.wait()
         return "late"
@@ -360,7 +360,7 @@ def test_a_job_that_takes_too_long_is_told_to_end_and_counts_as_failed(server, a
     assert fake(server).restarts == 0
 
 
-def test_a_job_that_does_not_end_then_costs_the_worker_its_process_and_nobody_else(server, app):
+def test_a_job_that_does_not_end_then_costs_the_worker_its_process_and_no_other(server, app):
     async def handler(job):
         await (forever(job) if job.payload == "hang" else job.cancelled.wait())
 
@@ -401,7 +401,7 @@ def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
     assert sorted(server.sql(rows, app)) == [("completed", 1, len(jobs)), ("failed", 1, 10)]
 
 
-def test_a_running_job_that_is_cancelled_is_told_and_ends_as_cancelled(server, app):
+def test_a_running_job_that_is_cancelled_is_reported_and_ends_as_cancelled(server, app):
     async def handler(job):
         await job.cancelled.wait()
         return "half"
@@ -485,7 +485,7 @@ def test_progress_is_shown_while_the_job_runs(server, app):
     assert ended(server, app, job_id)["progress"] == {"done": 0.4}
 
 
-def test_progress_that_cannot_be_stored_harms_nobody(server, app):
+def test_progress_that_cannot_be_stored_harms_no_other(server, app):
     async def handler(job):
         await job.progress(b"{oops")
         await job.progress(b'"' + b"x" * 100_000 + b'"')
@@ -649,7 +649,7 @@ def test_an_app_that_is_busy_keeps_no_other_from_its_turn(server, app):
     server.run(die, server, other)
 
 
-def test_jobs_of_an_app_that_goes_are_told_to_end(server):
+def test_jobs_of_an_app_that_goes_are_asked_to_end(server):
     app_id = install(server)
     seen = []
 

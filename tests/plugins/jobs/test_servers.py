@@ -356,7 +356,7 @@ def test_connections_that_break_lose_no_job(pair):
 
 
 @pytest.mark.slow
-def test_a_row_of_one_app_that_somebody_holds_costs_the_jobs_of_others_nothing(
+def test_a_row_of_one_app_that_someone_holds_costs_the_jobs_of_others_nothing(
     make_server, tmp_path
 ):
     """As the removal of an app does, with its jobs."""

@@ -166,7 +166,7 @@ def settle(connection, jobs):
     return cost
 
 
-def test_where_nothing_waits_for_its_time_nobody_is_told_to_look_again(connection):
+def test_where_nothing_waits_for_its_time_no_process_is_asked_to_look_again(connection):
     connection.execute("delete from caudex_jobs.jobs where status = 'pending' and not due")
     [[promoted]] = connection.execute("select caudex_jobs.promote_due(1000)").fetchall()
     assert promoted == {"apps": [], "next": None}

@@ -109,7 +109,7 @@ def test_an_error_is_the_jobs_and_progress_and_cancelling_reach_the_handler(serv
     assert (job["status"], job["result"]) == ("cancelled", "stopped in time")
 
 
-def test_what_a_handler_told_last_is_what_its_job_shows_in_the_end(server, app):
+def test_what_a_handler_reported_last_is_what_its_job_shows_in_the_end(server, app):
     jobs = {enqueue(server, app, {"type": "count", "to": n}): n for n in range(20)}
     for job_id, last in jobs.items():
         assert ended(server, app, job_id)["progress"] == last

@@ -289,7 +289,7 @@ async def test_what_an_app_said_that_went_meanwhile_is_not_stored():
     assert size_of(sink.intake) == (0, {})
 
 
-async def test_a_slow_reader_is_told_once_how_much_it_missed():
+async def test_a_slow_reader_is_reported_once_how_much_it_missed():
     feed = Feed(0)
     reading = feed.read(0)
     feed.add([line(1)])

@@ -243,7 +243,7 @@ async def test_who_catches_up_when_the_server_stops_gets_a_last_line_and_no_gap(
 
 
 async def test_lines_that_come_while_the_first_reader_does_are_not_missed(statements):
-    """Their news is told while nobody listens yet."""
+    """Their news is reported while no one listens yet."""
     async with running(statements) as service:
         statements.rows = [row(1)]
         async with service.follow("app", 0) as following:

@@ -260,7 +260,7 @@ def test_one_user_leaves_others_places_at_a_log(make_server):
 
 
 def reader_of(server, app_id):
-    """Somebody with a role on the app that can be taken away."""
+    """Someone with a role on the app that can be taken away."""
     user = server.user(f"user{uuid.uuid4().hex[:8]}")
     server.assign(user, app_id, "admin")
     return user
@@ -343,14 +343,14 @@ class Asked:
 
 
 @pytest.mark.parametrize("end", [None, "stranger", Unauthenticated()])
-async def test_a_reader_is_refused_who_is_nobody_or_a_stranger(end):
+async def test_a_reader_without_an_account_or_a_role_is_refused(end):
     services = Asked("reader", Unavailable("away"), "reader", end)
     with anyio.fail_after(5):
         await Guard(services, services).refusal(0.01)
     assert services.asked == 4
 
 
-async def test_a_reader_is_refused_when_nobody_can_tell_for_long():
+async def test_a_reader_is_refused_when_its_rights_stay_unknown():
     services = Asked("reader", Unavailable("away"))
     began = time.monotonic()
     with anyio.fail_after(5):
@@ -365,7 +365,7 @@ async def test_what_costs_a_moment_of_the_database_costs_no_stream(monkeypatch):
     monkeypatch.setattr(sse_module, "time", clock)
     with anyio.fail_after(20):
         await Guard(services, services).refusal(0.01, 30.0)
-    assert services.asked == 101, "it went on until he was nobody"
+    assert services.asked == 101, "it went on until the account was gone"
 
 
 # The end of the server

@@ -91,7 +91,7 @@ def test_zero_keeps_however_many_bytes(make):
 @pytest.mark.parametrize(
     "logs", [{"keep_days": 1}, {"keep_days": 0, "keep_lines": 1}], ids=["age", "number"]
 )
-def test_large_lines_that_a_statement_cannot_delete_together_hold_up_nobody(
+def test_large_lines_that_a_statement_cannot_delete_together_delays_no_other(
     make, monkeypatch, logs
 ):
     monkeypatch.setattr(store, "PORTION_SIZE", 16_000_000)

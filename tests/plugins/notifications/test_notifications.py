@@ -143,7 +143,7 @@ async def test_a_forged_notification_hides_no_real_one(database: str) -> None:
         await until(lambda: heard == ["first", "forged", "second"], 10)
 
 
-async def test_topics_that_nobody_here_wants_are_not_remembered(database: str) -> None:
+async def test_topics_that_no_one_here_wants_are_not_remembered(database: str) -> None:
     """A worker's login may NOTIFY too, with topics of its own making."""
     async with process(database) as one:
         heard = one.listen()
@@ -226,8 +226,8 @@ async def test_a_login_that_is_not_the_servers_neither_hears_nor_tells_anything(
             )
             await one.publish("real")
             await until(lambda: heard == ["real"], 10)
-            told = [each.payload for each in connection.notifies(timeout=0.1)]
-            assert [msgspec.json.decode(text)["payload"] for text in told] == ["forged"]
+            reported = [each.payload for each in connection.notifies(timeout=0.1)]
+            assert [msgspec.json.decode(text)["payload"] for text in reported] == ["forged"]
     sql(database, "drop role caudex_test_listener")
 
 
@@ -289,24 +289,24 @@ async def flood(db: Database) -> None:
 
 
 @pytest.mark.slow
-async def test_a_subscriber_that_fails_is_told_again_and_does_not_keep_others_from_hearing(
+async def test_a_subscriber_that_fails_is_notified_again_and_does_not_keep_others_from_hearing(
     database: str,
 ) -> None:
-    told: Heard = []
+    reported: Heard = []
 
     async def fail_once(payload: str | None) -> None:
-        told.append(payload)
-        if len(told) == 1:
+        reported.append(payload)
+        if len(reported) == 1:
             raise RuntimeError("the cache could not be loaded")
 
     async with process(database) as one:
         one.notifier.subscribe("roles", fail_once)
         heard = one.listen()
         await one.publish("a")
-        assert (told, heard) == (["a"], ["a"])
-        await until(lambda: told == ["a", None], 10)
+        assert (reported, heard) == (["a"], ["a"])
+        await until(lambda: reported == ["a", None], 10)
         await anyio.sleep(1.5 * POLL_INTERVAL)
-        assert told == ["a", None]
+        assert reported == ["a", None]
 
 
 async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_have_changed(

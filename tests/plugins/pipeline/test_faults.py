@@ -101,17 +101,17 @@ async def test_statements_go_through_the_pool_while_no_connection_stands(
         assert pids(driver, "reads")
 
 
-async def test_a_server_that_is_away_is_told_at_once(
+async def test_a_server_that_is_away_is_reported_at_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pipelined(dsn, ONE) as (driver, pool):
         monkeypatch.setattr(pool, "online", False)
         for call in (driver.fetch, driver.fetch_all, driver.execute, driver.execute_all):
             began = time.monotonic()
-            with pytest.raises(Unavailable) as told:
+            with pytest.raises(Unavailable) as reported:
                 await call("select 1")
             assert time.monotonic() - began < 1
-            assert told.value.headers["retry-after"]
+            assert reported.value.headers["retry-after"]
 
 
 async def test_a_connection_that_never_answers_is_given_up(
@@ -131,7 +131,7 @@ async def test_a_connection_that_never_answers_is_given_up(
 # --- callers that give up -------------------------------------------------------------------
 
 
-async def test_the_answer_of_who_gave_up_reaches_nobody(dsn: str) -> None:
+async def test_the_answer_of_who_gave_up_reaches_no_caller(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, _):
         for call in (driver.fetch, driver.execute):
             tasks = [started(call("select $1::int", n)) for n in range(200)]
@@ -162,7 +162,7 @@ async def test_who_gives_up_cancels_nothing_on_the_connection(dsn: str) -> None:
 # --- slow ones ------------------------------------------------------------------------------
 
 
-async def test_nobody_waits_behind_a_slow_read(dsn: str) -> None:
+async def test_no_request_waits_behind_a_slow_read(dsn: str) -> None:
     patient = {"lock_timeout": 30, "statement_timeout": 30}
     async with pipelined(dsn, ONE, **patient) as (driver, _):
         await driver.fetch("select $1::int", 0)
@@ -188,7 +188,7 @@ async def named(driver: Any, custom: bool) -> list[bytes]:
 
 
 @pytest.mark.slow
-async def test_nobody_waits_behind_a_write_that_waits_for_a_lock(dsn: str) -> None:
+async def test_no_request_waits_behind_a_write_that_waits_for_a_lock(dsn: str) -> None:
     name, free = table(dsn), table(dsn)
     insert = "insert into {} (id) values ($1::int)"
     async with pipelined(dsn, PipelineConfig(writes=2), lock_timeout=5) as (driver, _):
@@ -236,7 +236,7 @@ async def test_a_timeout_ends_a_statement_and_not_its_neighbours(dsn: str) -> No
         calls = [caught(driver.fetch("select pg_sleep($1::float8)", n % 2 * 5)) for n in range(6)]
         answers = await asyncio.gather(*calls)
         assert [type(each) for each in answers] == [bytes, Unavailable] * 3
-        # Half a second of work each, together on one connection, is nobody's timeout.
+        # Half a second of work each, together on one connection, is no one's timeout.
         calls = [caught(driver.fetch("select pg_sleep(0.5)")) for _ in range(6)]
         assert await asyncio.gather(*calls) == [b""] * 6
 
@@ -373,7 +373,7 @@ async def test_statements_survive_a_table_that_changes_under_them(dsn: str) -> N
         }  # fmt: skip
 
 
-async def test_a_result_of_another_type_is_prepared_anew_and_written_once(
+async def test_a_result_of_another_type_is_prepared_again_and_written_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "TICK_SECONDS", 10.0)  # a busy machine slows no test down
@@ -406,7 +406,7 @@ async def test_filters_are_planned_for_their_values(dsn: str) -> None:
 # --- what does not belong here --------------------------------------------------------------
 
 
-async def test_a_transaction_that_is_begun_by_a_statement_takes_nobody_along(dsn: str) -> None:
+async def test_a_transaction_that_is_begun_by_a_statement_takes_no_other_along(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         await driver.execute("begin")
@@ -454,7 +454,7 @@ async def test_what_waits_is_bounded_and_the_rest_is_refused(
         assert answers.count(b"") == 20 - len(refused) >= 2
 
 
-async def test_a_large_statement_and_a_large_answer_hold_up_nobody(
+async def test_a_large_statement_and_a_large_answer_delays_no_other(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

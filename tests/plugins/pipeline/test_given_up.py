@@ -70,7 +70,7 @@ class Play:
             raise LookupError
 
     async def one(self, driver: object, number: int) -> None:
-        """Run one transaction and note what its caller is told."""
+        """Run one transaction and note what its caller is reported."""
         self.outcomes[number] = "unknown"
         run = driver.run  # type: ignore[attr-defined]
         try:
@@ -130,9 +130,9 @@ async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
     for transaction, row, xid in sql(dsn, f"select id, row, xid from {name}"):
         written[transaction].append(row)
         owners[xid].add(transaction)
-    assert all(len(each) == 1 for each in owners.values()), "committed by somebody else"
+    assert all(len(each) == 1 for each in owners.values()), "committed by another"
     assert all(sorted(each) == list(range(ROWS)) for each in written.values()), "in parts"
-    told = {what: {n for n, w in play.outcomes.items() if w == what} for what in ("in", "out")}
-    assert told["in"] <= set(written), "told to be in"
-    assert not told["out"] & set(written), "told to be out"
-    assert len(told["in"]) > ENOUGH, (Counter(play.outcomes.values()), play.errors)
+    reported = {what: {n for n, w in play.outcomes.items() if w == what} for what in ("in", "out")}
+    assert reported["in"] <= set(written), "reported as in"
+    assert not reported["out"] & set(written), "reported as out"
+    assert len(reported["in"]) > ENOUGH, (Counter(play.outcomes.values()), play.errors)

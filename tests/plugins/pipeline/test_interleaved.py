@@ -1,5 +1,5 @@
 """Thousands of good, bad, slow and abandoned statements at once, while connections are cut and
-tables change: every answer reaches the one who asked, and what was written is what was told."""
+tables change: every answer reaches the one who asked, and what was written is what was reported."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ ACTS: dict[str, Callable[..., Any]] = {
 
 
 class Play:
-    """A pipelined driver, its pool, and somebody who does harm past both."""
+    """A pipelined driver, its pool, and someone who does harm past both."""
 
     def __init__(self, dsn: str, driver: PipelinedStatements, harm: AsyncConnection[Any]) -> None:
         self.dsn = dsn
@@ -262,10 +262,10 @@ class Play:
         members = [member for driver in self.driver.groups.values() for member in driver.members]
         return len(members) == 9 and not any(member.pending or member.held for member in members)
 
-    def _judge(self, told: list[tuple[Question, Answer, bool]]) -> None:
+    def _judge(self, reported: list[tuple[Question, Answer, bool]]) -> None:
         rows = Counter(token for (token,) in sql(self.dsn, "table log"))
         rows += Counter(token for (token,) in sql(self.dsn, "select token from shape"))
-        for question, answer, given_up in told:
+        for question, answer, given_up in reported:
             count = rows.pop(question.writes, 0) if question.writes else 0
             if given_up and isinstance(answer, asyncio.CancelledError):
                 assert count <= 1, (question, "was written twice")
@@ -276,7 +276,7 @@ class Play:
                 assert question.fits(answer), (question, answer)
                 assert count == bool(question.writes), (question, count)
         rows.pop(None, None)
-        assert not rows, f"written by nobody, or by who was refused: {rows}"
+        assert not rows, f"written by no caller, or by one that was refused: {rows}"
         sql(self.dsn, "truncate log")
         sql(self.dsn, "delete from shape where token is not null")
 

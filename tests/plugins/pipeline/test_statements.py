@@ -68,7 +68,7 @@ async def test_every_call_answers_as_the_pool_does(dsn: str, query: str, params:
         ("do $$ begin raise 'x' using errcode = '40001'; end $$", Unavailable),
     ],
 )
-async def test_every_error_is_told_as_the_pool_tells_it(
+async def test_every_error_is_reported_as_the_pool_tells_it(
     dsn: str, query: str, error: type[Exception]
 ) -> None:
     params = [0] if "$1" in query else []
@@ -78,12 +78,12 @@ async def test_every_error_is_told_as_the_pool_tells_it(
             (driver.fetch, pool.fetch), (driver.fetch_all, pool.fetch_all),
             (driver.execute, pool.execute), (driver.execute_all, pool.execute_all),
         ):  # fmt: skip
-            with pytest.raises(error) as told:
+            with pytest.raises(error) as reported:
                 await call(query.encode(), *params)
             with pytest.raises(error) as wanted:
                 await same(query.encode(), *params)
-            assert type(told.value) is type(wanted.value)
-            assert str(told.value) == str(wanted.value)
+            assert type(reported.value) is type(wanted.value)
+            assert str(reported.value) == str(wanted.value)
             assert await driver.fetch("select 'still here'") == b"still here"
 
 
@@ -92,13 +92,13 @@ async def test_a_breach_tells_its_table_column_and_constraint(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, _):
         insert = f"insert into {name} (id) values ($1::int)".encode()
         await driver.execute(insert, 1)
-        with pytest.raises(ConstraintViolation) as told:
+        with pytest.raises(ConstraintViolation) as reported:
             await driver.execute(insert, 1)
-        assert told.value.constraint == f"{name}_pkey"
-        assert told.value.table == name
+        assert reported.value.constraint == f"{name}_pkey"
+        assert reported.value.table == name
 
 
-async def test_a_rule_that_is_checked_at_the_commit_is_told(dsn: str) -> None:
+async def test_a_rule_that_is_checked_at_the_commit_is_reported(dsn: str) -> None:
     parent = table(dsn, "id int primary key")
     child = table(dsn, f"id int references {parent} deferrable initially deferred")
     async with pipelined(dsn, ONE) as (driver, _):

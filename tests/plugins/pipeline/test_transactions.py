@@ -33,7 +33,7 @@ def dsn(postgres: Postgres) -> Generator[str]:
 
 
 def rows(dsn: str, name: str) -> list[int]:
-    """What a table holds for everybody to see."""
+    """What a table holds for everyone to see."""
     return [row[0] for row in sql(dsn, f"select id from {name} order by id")]
 
 
@@ -195,7 +195,7 @@ async def test_a_copy_ends_the_transaction_and_nothing_else(dsn: str, call: str)
 
 
 async def test_nothing_is_written_where_the_beginning_fails(dsn: str) -> None:
-    """Somebody drops the prepared statements behind our back: begin is one of them."""
+    """Someone drops the prepared statements behind our back: begin is one of them."""
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         before = pids(driver, "transactions")
@@ -234,7 +234,7 @@ async def test_nothing_follows_a_beginning_that_failed(dsn: str, at_once: bool) 
     assert rows(dsn, name) == [1]
 
 
-async def test_a_result_of_another_type_runs_the_function_anew(dsn: str) -> None:
+async def test_a_result_of_another_type_runs_the_function_again(dsn: str) -> None:
     name, tries = table(dsn), 0
 
     async def write(tx: Transaction) -> bytes | None:
@@ -283,9 +283,9 @@ async def test_a_connection_that_breaks_between_two_statements(dsn: str) -> None
             await until(lambda: mine not in pids(driver, "transactions"))
             await inserts(name, 2)(tx)
 
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(Unavailable) as reported:
             await driver.run(ACTOR, write)
-        assert told.value.headers["retry-after"]
+        assert reported.value.headers["retry-after"]
         await until(lambda: bool(pids(driver, "transactions")))
         await driver.run(ACTOR, inserts(name, 3))
     assert rows(dsn, name) == [3]
@@ -301,10 +301,10 @@ async def test_a_commit_that_cannot_be_sent_any_more_is_surely_not_in(dsn: str) 
             sql(dsn, "select pg_terminate_backend(%s)", mine)
             await until(lambda: mine not in pids(driver, "transactions"))
 
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(Unavailable) as reported:
             await driver.run(ACTOR, write)
-        assert told.value.message == "the database is not available"
-        assert told.value.headers["retry-after"]
+        assert reported.value.message == "the database is not available"
+        assert reported.value.headers["retry-after"]
     assert rows(dsn, name) == []
 
 
@@ -433,7 +433,7 @@ async def test_a_deadline_at_the_edge_of_a_part_harms_nothing(dsn: str, when: st
     assert rows(dsn, name) == ([1, 3] if when == "savepoint" else [1, 2, 3])
 
 
-async def test_what_is_still_at_work_harms_nobody_after_the_end(dsn: str) -> None:
+async def test_what_is_still_at_work_harms_no_other_after_the_end(dsn: str) -> None:
     """`gather` leaves the others running when one of them fails."""
     name = table(dsn)
 
@@ -463,7 +463,7 @@ async def test_what_is_still_at_work_harms_nobody_after_the_end(dsn: str) -> Non
     assert rows(dsn, name) == [1, 2]
 
 
-async def test_a_part_that_fails_during_the_commit_closes_nobodys_connection(dsn: str) -> None:
+async def test_a_part_that_fails_during_the_commit_closes_no_ones_connection(dsn: str) -> None:
     """What `fn` left running ends between its return and the next one's begin."""
     name = table(dsn)
 
@@ -578,7 +578,7 @@ async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> No
     assert rows(dsn, name) == [0, 1]
 
 
-async def test_who_comes_while_it_ends_is_told_so(
+async def test_a_request_during_the_end_is_refused_with_the_reason(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = list[asyncio.Task[Any]]()

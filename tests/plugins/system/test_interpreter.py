@@ -1,4 +1,4 @@
-"""Builds of Python told apart by what they say of themselves."""
+"""Builds of Python distinguished by what they say of themselves."""
 
 import sysconfig
 
@@ -11,7 +11,7 @@ CLANG = "-fprofile-instr-use=code.profclangd"
 
 
 @pytest.mark.parametrize(
-    ("told", "quick"),
+    ("reported", "quick"),
     [
         ({"PGO_PROF_USE_FLAG": FLAG, "CONFIG_ARGS": "'--enable-shared'"}, False),
         ({"PGO_PROF_USE_FLAG": CLANG, "CONFIG_ARGS": ""}, False),
@@ -20,18 +20,18 @@ CLANG = "-fprofile-instr-use=code.profclangd"
         ({"PGO_PROF_USE_FLAG": "", "CONFIG_ARGS": "'--prefix=/usr'"}, True),
         ({}, True),
     ],
-    ids=["plain", "clang", "configured", "by its flags", "debian", "nothing told"],
+    ids=["plain", "clang", "configured", "by its flags", "debian", "nothing reported"],
 )
-def test_a_build_without_a_profile_is_noticed(told, quick):
-    assert diagnosis.profiled(told) is quick
+def test_a_build_without_a_profile_is_noticed(reported, quick):
+    assert diagnosis.profiled(reported) is quick
 
 
 @pytest.mark.parametrize(
     ("flag", "good", "word"), [(FLAG, False, "--enable-optimizations"), ("", True, "3.")]
 )
 def test_the_remark_is_advice(monkeypatch, flag, good, word):
-    told = {"PGO_PROF_USE_FLAG": flag}
-    monkeypatch.setattr(sysconfig, "get_config_vars", lambda: told)
+    reported = {"PGO_PROF_USE_FLAG": flag}
+    monkeypatch.setattr(sysconfig, "get_config_vars", lambda: reported)
     remark = diagnosis.python_build()
     assert (remark.name, remark.state) == ("python", "ok" if good else "warn")
     assert word in remark.text

@@ -1,4 +1,4 @@
-"""What a core admin learns of the plugins, and what nobody does."""
+"""What a core admin learns of the plugins, and what no one does."""
 
 import os
 import textwrap
@@ -81,7 +81,7 @@ def test_it_says_what_a_plugin_is_gives_and_needs(busy: Server):
     assert "statements" in auth["requires"]
 
 
-def test_names_of_settings_are_told_and_values_never(busy: Server):
+def test_names_of_settings_are_reported_and_values_never(busy: Server):
     found = plugin(busy.admin, "busy")
     assert found["settings"] == ["password", "depth"]
     assert found["configured"] == ["password"]
@@ -89,7 +89,7 @@ def test_names_of_settings_are_told_and_values_never(busy: Server):
     assert "hunter2" not in busy.admin.get("/api/v1/plugins").text
 
 
-def test_plugins_that_are_off_are_told_too(make_server: MakeServer):
+def test_plugins_that_are_off_are_reported_too(make_server: MakeServer):
     server = make_server({"plugins": {"audit": {"enabled": False}}})
     found = plugin(server.admin, "audit")
     assert (found["state"], found["routes"], found["hooks"]) == ("off", [], [])
@@ -106,7 +106,7 @@ def test_calls_are_counted_with_their_times(busy: Server):
     assert 10 <= before["p50_ms"] <= before["p99_ms"] < 5000
 
 
-def test_a_fault_is_told_by_class_and_place_without_what_it_said(busy: Server):
+def test_a_fault_is_reported_by_class_and_place_without_what_it_said(busy: Server):
     admin = busy.admin
     admin.post("/api/v1/apps", json={"appId": "tea", "name": "Tea"}).raise_for_status()
     found = eventually(lambda: (seen := hook(admin, "event_committed"))["errors"] and seen)
@@ -131,7 +131,7 @@ def test_it_is_for_the_admin_of_core_alone(busy: Server):
     assert busy.user().get("/api/v1/plugins").status_code == 403
 
 
-def test_a_plugin_that_is_left_out_is_told_wherever_somebody_asks(
+def test_a_plugin_that_is_left_out_is_reported_wherever_someone_asks(
     make_server: MakeServer, tmp_path: Path
 ):
     (tmp_path / "mailer.py").write_text(

@@ -20,7 +20,7 @@ Run = Callable[..., Ended]
 def planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Generator[Run]:
-    """Plan in a folder of its own; a database that nobody could reach is configured."""
+    """Plan in a folder of its own; a database that no one could reach is configured."""
     monkeypatch.chdir(tmp_path)
     tree: dict[str, Any] = {
         "server": {"data_dir": str(tmp_path / "data")},
@@ -31,8 +31,8 @@ def planned(
     def run(*words: str) -> Ended:
         capsys.readouterr()
         status = cli.main(["plugins", "plan", *words])
-        told = capsys.readouterr()
-        return Ended(status, told.out, told.err)
+        reported = capsys.readouterr()
+        return Ended(status, reported.out, reported.err)
 
     yield run
     assert not (tmp_path / "data").exists()
@@ -118,11 +118,11 @@ def test_it_says_so_of_those_whose_start_has_no_order(planned: Run) -> None:
         "plugin vault uses the service 'logs' and would run without it",
         "plugin workers uses the service 'logs' and would run without it",
     ]
-    told = lines(planned("--disable", "workers"), "warn")
-    assert {line.split()[1] for line in told} == {"app_logins", "jobs", "vault"}
+    reported = lines(planned("--disable", "workers"), "warn")
+    assert {line.split()[1] for line in reported} == {"app_logins", "jobs", "vault"}
 
 
-def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> None:
+def test_a_setting_that_would_break_is_reported_with_the_remedy_and_status_78(planned: Run) -> None:
     ended = planned("--disable", "apps")
     assert (ended.status, ended.err) == (78, "")
     assert "plugin apps" in lines(ended, "removed")
@@ -138,14 +138,14 @@ def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> 
     assert planned("--disable", "apps", *more).status == 0
 
 
-def test_a_choice_that_becomes_needed_is_told(planned: Run) -> None:
+def test_a_choice_that_becomes_needed_is_reported(planned: Run) -> None:
     ended = planned("--enable", "vault_file")
     assert (ended.status, ended.err) == (78, "")
     [reason] = lines(ended, "reason")
     assert "set vault = 'vault' or vault = 'vault_file'" in reason
 
 
-def test_a_misspelt_name_is_told_with_the_nearest(planned: Run) -> None:
+def test_a_misspelt_name_is_reported_with_the_nearest(planned: Run) -> None:
     [reason] = lines(planned("--disable", "vualt"), "reason")
     assert reason == "[plugins.vualt]: there is no such plugin; did you mean 'vault'?"
 
@@ -196,7 +196,7 @@ def test_the_tables_it_names_are_those_that_a_start_makes(postgres: Postgres) ->
     from kernel.loading.loader import load
 
     kernel = load(load_config(environ={}))
-    told = {line.split()[1] for line in plan._tables(kernel, set())}
+    reported = {line.split()[1] for line in plan._tables(kernel, set())}
     url = postgres.migrated(kernel)
     with psycopg.connect(url) as connection:
         made = connection.execute(
@@ -204,4 +204,4 @@ def test_the_tables_it_names_are_those_that_a_start_makes(postgres: Postgres) ->
             " where schemaname like 'caudex\\_%' and schemaname <> 'caudex_kernel'"
         ).fetchall()
     postgres.drop(url)
-    assert told == {name for (name,) in made}
+    assert reported == {name for (name,) in made}

@@ -95,8 +95,8 @@ def test_why_a_subsystem_tells_nothing_is_in_the_log_once(
     with capture_logs() as logs:
         for _ in range(2):
             assert server.http.get("/health/ready").status_code == 503
-    told = [line for line in logs if line["event"] == "a plugin does not report its health"]
-    assert [(line["plugin"], line["error"]) for line in told] == [("sick", said)]
+    reported = [line for line in logs if line["event"] == "a plugin does not report its health"]
+    assert [(line["plugin"], line["error"]) for line in reported] == [("sick", said)]
     found = server.services.get(HOOKS).implementations("health")
     [implementation] = [each for each in found if each.plugin == "sick"]
     assert implementation.errors == 2
@@ -107,7 +107,7 @@ def test_a_subsystem_that_is_merely_idle_does_not(make_server: MakeServer, tmp_p
     assert server.http.get("/health/ready").status_code == 200
 
 
-def test_a_database_that_hangs_is_told_in_time(make_server: MakeServer):
+def test_a_database_that_hangs_is_reported_in_time(make_server: MakeServer):
     server = make_server({"plugins": alone()})
     real = server.services.get(STATEMENTS)
     server.services.put(STATEMENTS, Slow(60))  # type: ignore[arg-type]
@@ -146,13 +146,13 @@ def test_who_asks_while_the_database_is_asked_shares_the_next_round(
     server.services.put(STATEMENTS, gate)  # type: ignore[arg-type]
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(ready, 0)
-        eventually(lambda: gate.asked, 20, "nobody asks the database")
+        eventually(lambda: gate.asked, 20, "no one asks the database")
         others = list(pool.map(ready, range(19)))
     assert [first.result(), *others] == [200] * 20
     assert gate.asked == 2
     server.services.put(STATEMENTS, real)
 
 
-def test_without_roles_nobody_may_see_the_plugins(make_server: MakeServer):
+def test_without_roles_no_user_may_see_the_plugins(make_server: MakeServer):
     server = make_server({"plugins": alone()})
     assert server.http.get("/api/v1/plugins").status_code == 404

@@ -52,7 +52,7 @@ class SlowPlugin(Plugin):
 WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 
-def told(header: str) -> dict[str, float]:
+def reported(header: str) -> dict[str, float]:
     """Names and milliseconds; each entry is as RFC 9110 and the W3C have it."""
     entries = [
         re.fullmatch(rf'({WORD});dur=([0-9.]+)(;desc="[^"]*")?', part.strip())
@@ -71,7 +71,7 @@ def test_each_plugin_and_hook_has_an_entry(make_server: MakeServer, tmp_path: Pa
     server = make_server(with_slow(tmp_path))
     answer = server.admin.get("/slow")
     assert answer.status_code == 200
-    found = told(answer.headers["server-timing"])
+    found = reported(answer.headers["server-timing"])
     assert found["slow.handler"] >= 5
     assert found["slow.middleware"] >= 10
     assert found["auth.authenticate"] > 0
@@ -82,16 +82,18 @@ def test_a_hook_that_waits_for_a_task_of_its_own_is_counted(
     make_server: MakeServer, tmp_path: Path
 ) -> None:
     server = make_server(with_slow(tmp_path))
-    found = told(server.http.get("/slow").headers["server-timing"])  # auth says: not mine
+    found = reported(server.http.get("/slow").headers["server-timing"])  # auth says: not mine
     assert found["slow.authenticate"] >= 20
 
 
-def test_the_database_the_access_check_and_transactions_are_told(make_server: MakeServer) -> None:
+def test_the_database_the_access_check_and_transactions_are_reported(
+    make_server: MakeServer,
+) -> None:
     server = make_server(TIMED)
     body = {"appId": "tea", "name": "Tea"}
-    made = told(server.admin.post("/api/v1/apps", json=body).headers["server-timing"])
+    made = reported(server.admin.post("/api/v1/apps", json=body).headers["server-timing"])
     assert {"tx", "apps.handler", "auth.authenticate"} <= made.keys()
-    read = told(server.admin.get("/api/v1/platform/secrets").headers["server-timing"])
+    read = reported(server.admin.get("/api/v1/platform/secrets").headers["server-timing"])
     assert 0 < read["db"] < read["total"]
     assert "access" in read
 
@@ -101,7 +103,7 @@ def test_replies_of_every_status_have_it(make_server: MakeServer, tmp_path: Path
     for path, status in (("/slow", 401), ("/nowhere", 404), ("/slow/broken", 500)):
         answer = server.http.get(path)
         assert answer.status_code == status
-        assert "total" in told(answer.headers["server-timing"])
+        assert "total" in reported(answer.headers["server-timing"])
 
 
 def test_requests_at_the_same_time_are_counted_apart(
@@ -128,7 +130,7 @@ def test_requests_at_the_same_time_are_counted_apart(
     assert not [h for a in answers if "calls" in (h := a.headers["server-timing"])]
 
 
-def test_nothing_is_told_unless_it_is_asked_for(server: Server) -> None:
+def test_nothing_is_reported_unless_it_is_asked_for(server: Server) -> None:
     assert "server-timing" not in server.admin.get("/api/v1/audit").headers
     assert not any(impl.observe for impl in server.kernel.bus.all_implementations())
 
@@ -145,7 +147,7 @@ def test_nothing_is_told_unless_it_is_asked_for(server: Server) -> None:
         (["--reload", "--host", "0.0.0.0"], "server_timing = true", True),
     ],
 )
-def test_it_is_on_while_somebody_develops_on_their_machine(
+def test_it_is_on_during_development_on_the_own_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], table: str, on: bool
 ) -> None:
     served: list[Any] = []
@@ -165,7 +167,7 @@ def test_the_header_stays_short_whatever_is_counted() -> None:
         timings.add(f"{'plugin' * 6}{number}.hook", number / 1000)
     header = timings.header()
     assert len(header) <= MAX_HEADER
-    found = told(header.decode())
+    found = reported(header.decode())
     assert list(found)[:1] == ["total"]
     assert list(found)[-1] == "others"
     assert sum(found.values()) - found["total"] == pytest.approx(sum(range(5000)), rel=0.001)

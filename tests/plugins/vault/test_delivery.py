@@ -36,7 +36,7 @@ def put(server: Server, app: str | None, text: str) -> None:
 
 @pytest.fixture
 def unheard(monkeypatch: pytest.MonkeyPatch):
-    """Changes of secrets that nobody is told of."""
+    """Changes of secrets that no one is notified of."""
 
     async def nothing(*_: object) -> None:
         pass
@@ -69,7 +69,7 @@ def test_a_broken_connection_brings_a_secret_that_was_set_meanwhile(workers: Ser
     eventually(lambda: value(workers, app) == "meanwhile")
 
 
-def test_a_value_that_is_no_other_restarts_nobody(workers: Server):
+def test_a_value_that_is_no_other_restarts_nothing(workers: Server):
     app = deployed(workers)
     put(workers, app, "same")
     eventually(lambda: value(workers, app) == "same")
@@ -104,7 +104,7 @@ def test_a_worker_whose_secrets_cannot_be_read_is_tried_again():
             with anyio.move_on_after(10):
                 while len(asked) < 4:
                     await anyio.sleep(0.01)
-            await anyio.sleep(0.1)  # and nobody is looked at once more
+            await anyio.sleep(0.1)  # and no one is looked at once more
 
     anyio.run(lose_news)
     assert asked == ["one", "three", "two", "one"]

@@ -111,7 +111,7 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
         callers = Callers(identity, notifications, 30)
         for wanted in ("token 1", "token 2", "token 2"):
             assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == wanted
-        await notifications.notify(REVOKED, "somebody else")
+        await notifications.notify(REVOKED, "another user")
         assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == "token 2"
 
     anyio.run(main)

@@ -12,14 +12,14 @@ from plugins.workers.isolation.sandbox import landlock_version
 from plugins.workers.store import CRASHED
 
 
-def told(config: WorkersConfig, folder: Path) -> dict[str, bool]:
+def reported(config: WorkersConfig, folder: Path) -> dict[str, bool]:
     found = findings(config, folder)
     assert {remark.name for remark in found} == {"workers"}
     return {remark.text: remark.state == "ok" for remark in found}
 
 
 def test_it_tells_what_confines_and_what_runs_workers(tmp_path: Path):
-    found = told(WorkersConfig(), tmp_path / "data")
+    found = reported(WorkersConfig(), tmp_path / "data")
     account = "an account of its own" if os.geteuid() == 0 else "the server's account"
     landlock = f", within Landlock {landlock_version()}" if landlock_version() else ""
     assert found[f"each app runs under {account}{landlock}"]
@@ -59,7 +59,7 @@ def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("plugins.workers.isolation.sandbox._succeeds", lambda _: False)
     config = WorkersConfig(bun="/nonexistent/bun", node="/nonexistent/node", python="/nonexistent")
     need = "; install one if apps need it"
-    assert told(config, tmp_path) == dict.fromkeys(
+    assert reported(config, tmp_path) == dict.fromkeys(
         [
             "each app runs under the server's account",
             "this kernel has no Landlock: files that others may read, workers read too",
@@ -73,21 +73,21 @@ def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ],
         False,
     )
-    [(text, good)] = told(WorkersConfig(sandbox="required"), tmp_path).items()
+    [(text, good)] = reported(WorkersConfig(sandbox="required"), tmp_path).items()
     assert not good
     assert "[plugins.workers] sandbox: this machine can neither" in text
-    off = told(WorkersConfig(sandbox="off"), tmp_path)
+    off = reported(WorkersConfig(sandbox="off"), tmp_path)
     assert off['nothing confines them: sandbox = "off" in [plugins.workers]'] is False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
-def test_a_data_folder_that_workers_could_not_enter_is_told_once_a_server_has_made_it(
+def test_a_data_folder_that_workers_could_not_enter_is_reported_once_a_server_has_made_it(
     tmp_path: Path,
 ):
     said = "workers run with the server's own account: theirs cannot enter the data folder"
     data = tmp_path / "private" / "data"
     data.mkdir(parents=True)
     data.parent.chmod(0o700)
-    assert said not in told(WorkersConfig(), data)
+    assert said not in reported(WorkersConfig(), data)
     (data / "workers").mkdir()
-    assert told(WorkersConfig(), data)[said] is False
+    assert reported(WorkersConfig(), data)[said] is False

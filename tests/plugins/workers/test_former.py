@@ -25,7 +25,7 @@ from tests.plugins.workers.support import (
 from tests.waiting import eventually
 
 PATIENT = {**QUICK, "rpc_timeout": 300, "shutdown_wait": 300, "term_wait": 300}
-"""Longer than any test waits: whoever is gone before was killed."""
+"""Longer than any test waits: any caller that is gone before was killed."""
 
 _count = itertools.count(1)
 
@@ -53,8 +53,8 @@ def insert():
 
 threading.Thread(target=insert, daemon=True).start()
 for line in sys.stdin:
-    told = json.loads(line)
-    if told["type"] == "discover":
+    reported = json.loads(line)
+    if reported["type"] == "discover":
         say({"type": "discover", "methods": []})
 time.sleep(600)
 """
@@ -121,7 +121,7 @@ def test_so_is_one_that_retires_already(patient: Server):
 
 
 @pytest.mark.slow
-def test_one_that_nobody_has_killed_yet_does_nothing_in_the_next_app_of_its_name(
+def test_one_that_no_one_has_killed_yet_does_nothing_in_the_next_app_of_its_name(
     patient: Server, monkeypatch: pytest.MonkeyPatch
 ):
     """The server has not heard that the former app went, and only knows which one there is."""

@@ -184,7 +184,7 @@ def test_a_stale_lock_file_does_not_stop_a_deploy(server: Server):
         eventually(lambda: (said,) in server.sql(query, app))
 
 
-def test_a_syntax_error_is_told(server: Server):
+def test_a_syntax_error_is_reported(server: Server):
     answer = deploy(server.admin, install(server), {"index.js": "serve({ ping: ( => 1 });"})
     assert answer.status_code == 400
     assert "index.js" in answer.json()["error"]

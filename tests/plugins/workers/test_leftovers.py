@@ -202,7 +202,7 @@ def reconciler_of(server: Server) -> Reconciler:
 
 @pytest.mark.parametrize("name", ["../config", ".servers", "", ".", "..", "/etc", "never\0was"])
 def test_a_name_that_is_no_app_leads_nowhere(workers: Server, name: str):
-    """Whoever may connect to the database may also make up news."""
+    """Any caller that may connect to the database may also make up news."""
     app, data = deployed(workers), workers.kernel.context.data_dir
     before = sorted(path.name for path in (data / "config").iterdir())
     follower = reconciler_of(workers)

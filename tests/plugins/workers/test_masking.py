@@ -167,7 +167,7 @@ def test_an_error_is_not_searched_without_an_end():
     assert mask_text(text[:MAX_LINE], Mask(["a secret"])).startswith("[secret] and x")
 
 
-def test_only_what_is_written_in_another_way_is_written_anew():
+def test_only_what_is_written_in_another_way_is_written_again():
     mask = Mask(['a"secret'])
     escaped = b'{"a": 1.50, "b": "a\\"secret"}'
     assert within(mask, escaped) == b'{"a":1.5,"b":"[secret]"}'

@@ -39,7 +39,7 @@ def new_mark(server: str = "") -> str:
 
 MINE = new_mark()
 ACCOUNT = 300_000 + os.getpid()
-"""Nobody else's: these tests may run twice at the same time, and see all processes."""
+"""No one else's: these tests may run twice at the same time, and see all processes."""
 
 WORKER = """
 import os, sys
@@ -133,7 +133,7 @@ def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers:
     pid, theirs = daemon(workers, app, hides=True), daemon(workers, other, hides=True)
     if os.getppid() != 1 and _parent(pid) != 1:
         os.kill(pid, signal.SIGKILL)
-        pytest.skip("orphans come to somebody else than init here")
+        pytest.skip("orphans come to another process than init here")
     stop(workers, app)
     assert not lives(pid)
     assert lives(theirs)
@@ -145,7 +145,9 @@ def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     """A daemon of the new version, looked for by the old one while it executes its program."""
     looks = list[list[bytes]]()
     monkeypatch.setattr(orphans, "_environment", lambda pid: looks.pop(0) if looks else [b""])
-    monkeypatch.setattr(orphans, "INIT", -1)  # whoever runs this may be process 1 of a container
+    monkeypatch.setattr(
+        orphans, "INIT", -1
+    )  # any caller that runs this may be process 1 of a container
     monkeypatch.setattr(orphans, "_status", lambda pid: (b"S", -1))
     own, uid = os.getpid(), os.stat(f"/proc/{os.getpid()}").st_uid
     mark = orphans.REPLICA_VARIABLE.encode() + b"="
@@ -167,7 +169,7 @@ def _parent(pid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[1])
 
 
-def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
+def test_no_other_is_ended(monkeypatch: pytest.MonkeyPatch):
     """Neither who has another mark, nor who has none and lives under root's account or ours."""
     ended: list[int] = []
     monkeypatch.setattr(
@@ -208,9 +210,9 @@ with open("/proc/self/stat") as file:
 # proc(5): start and end of code, data and heap, then stack, start and end of arguments.
 code, data, heap = stat[26:28], stat[45:47], [stat[47], libc.sbrk(0)]
 numbers = [int(each) for each in (*code, *data, *heap, stat[28], *stat[48:50])]
-told = (ctypes.c_uint64 * 13)(*numbers, start, start + size, 0, 0xFFFFFFFF << 32)
+reported = (ctypes.c_uint64 * 13)(*numbers, start, start + size, 0, 0xFFFFFFFF << 32)
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
-print(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, told, ctypes.sizeof(told), 0), flush=True)
+print(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, reported, ctypes.sizeof(reported), 0), flush=True)
 sys.stdin.read()
 """
 
@@ -247,7 +249,7 @@ def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
         assert other.poll() is None
 
 
-def test_only_what_is_marked_with_a_name_that_nobody_holds_is_left_over(folder: Path):
+def test_only_what_is_marked_with_a_name_that_no_one_holds_is_left_over(folder: Path):
     with server_name(folder, folder / "draft") as ours, ExitStack() as stack:
         gone = _name_of_the_dead(folder)
         left, *others = [
@@ -345,5 +347,5 @@ def _is_up(pid: int, environment: Mapping[str, str]) -> bool:
     """Whether it is `sleep` and has its environment: execve(2) gives it its name before that."""
     with open(f"/proc/{pid}/comm") as names, open(f"/proc/{pid}/environ", "rb") as variables:
         name, found = names.read(), variables.read().split(b"\0")
-    told = (f"{key}={value}".encode() for key, value in environment.items())
-    return "sleep" in name and all(each in found for each in told)
+    reported = (f"{key}={value}".encode() for key, value in environment.items())
+    return "sleep" in name and all(each in found for each in reported)

@@ -266,7 +266,7 @@ class Slow(Heard):
         time.sleep(self._seconds)  # as a search for secrets would
 
 
-def test_a_line_that_nobody_can_handle_takes_no_other_with_it(run: Run):
+def test_a_line_that_no_one_can_handle_takes_no_other_with_it(run: Run):
     heard = Clumsy()
 
     async def work(_: Heard) -> None:

@@ -53,7 +53,7 @@ def key_of(server: Server, app: str) -> int:
     return key
 
 
-def anew(server: Server, app: str, admin: Client | None = None) -> None:
+def again(server: Server, app: str, admin: Client | None = None) -> None:
     """Remove an app and install another of its name, with the same admin where one is given."""
     assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
     server.install({"appId": app, "name": app, "dataContract": []})
@@ -169,7 +169,7 @@ def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
 def test_a_version_of_an_app_that_went_is_not_saved_for_its_successor(workers: Server):
     app = install(workers)
     former = begin(workers, app)
-    anew(workers, app)
+    again(workers, app)
     begin(workers, app)
 
     async def save(tx: Transaction) -> bool:
@@ -223,7 +223,7 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
         return await usual(self, release)
 
     def happens() -> None:
-        anew(workers, app, admin)
+        again(workers, app, admin)
         assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
 
     when(monkeypatch, happens)
@@ -279,7 +279,7 @@ def test_nor_is_the_first_deploy_of_one_who_was_admin_of_a_former_app(
 ):
     app, admin = install(workers), workers.user()
     workers.assign(admin, app, "admin")
-    after_a_wait(monkeypatch, lambda: anew(workers, app))
+    after_a_wait(monkeypatch, lambda: again(workers, app))
     assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 403
     assert status(workers.admin, app)["status"] == "stopped"
 
@@ -305,14 +305,14 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
     [replica] = supervisor.replicas()
     assert not replica.gone
     monkeypatch.undo()
-    workers.run(service.reconciler.on_notification, None)  # what it was told meanwhile
+    workers.run(service.reconciler.on_notification, None)  # what was reported meanwhile
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     eventually(lambda: replica.gone)
     workers.run(supervisor.tidy)
     assert not list(folder.glob("1-*"))
 
 
-# What is told
+# What is reported
 
 
 def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
@@ -342,7 +342,7 @@ def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
         workers.admin.delete(f"/api/v1/apps/{app}")
 
 
-def test_a_start_that_takes_too_long_is_not_told_as_done(
+def test_a_start_that_takes_too_long_is_not_reported_as_done(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     app = deployed(workers)

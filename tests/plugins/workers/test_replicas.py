@@ -160,7 +160,7 @@ def test_deploys_at_both_at_once_end_in_one_version(pair: Pair):
         thread.start()
     for thread in threads:
         thread.join()
-    # Where the earlier one comes up last it is told that the later one is in service.
+    # Where the earlier one comes up last it is reported that the later one is in service.
     assert sorted(codes) in ([200, 200], [200, 400])
 
     def agreed() -> bool:
@@ -258,8 +258,8 @@ def test_what_is_deployed_at_one_is_kept_at_the_other_for_as_many_versions(pair:
     one, two = pair
     app, seen = install(one), 0
     for version in range(1, 9):
-        told = f"@worker.rpc\ndef version(params, ctx): return {version}\nworker.run()\n"
-        code = PYTHON.replace("worker.run()\n", told)
+        reported = f"@worker.rpc\ndef version(params, ctx): return {version}\nworker.run()\n"
+        code = PYTHON.replace("worker.run()\n", reported)
         assert deploy(one.admin, app, {"worker.py": code}).status_code == 200
         eventually(lambda version=version: runs_at(two, one.admin, app, version), 30)
         seen = max(seen, len(code_at(two, app)))
@@ -294,7 +294,7 @@ def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
     assert rpc(one.admin, app, "echo").status_code == 200
 
 
-def test_a_stray_kill_at_one_server_is_mended_there_alone(pair: Pair):
+def test_a_kill_at_one_server_is_repaired_there_alone(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
     eventually(lambda: rpc(there, app, "pid").status_code == 200, SOON)

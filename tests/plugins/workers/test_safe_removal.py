@@ -26,7 +26,7 @@ from plugins.workers.releases import folders as folders_module
 from plugins.workers.releases.folders import Folders, discard
 from plugins.workers.releases.ownership import give_to_account, reclaim, walk
 
-NOBODY = pwd.getpwnam("nobody").pw_uid
+UNPRIVILEGED = pwd.getpwnam("nobody").pw_uid
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -154,10 +154,10 @@ def test_files_go_as_well_and_what_is_not_there_is_no_fault(
 
 @linux
 def test_folders_that_are_shut_are_opened_by_who_owns_them(top: Path):
-    os.chown(top, NOBODY if os.geteuid() == 0 else -1, -1)
+    os.chown(top, UNPRIVILEGED if os.geteuid() == 0 else -1, -1)
     usual = os.geteuid()
     if usual == 0:
-        os.seteuid(NOBODY)
+        os.seteuid(UNPRIVILEGED)
     try:
         nest(top, 40, 0)
         top.chmod(0o700)
@@ -201,7 +201,7 @@ def test_what_takes_the_place_of_a_folder_leads_nowhere_and_holds_nothing_up(top
     for count in range(50):
         (outside / f"kept{count}").touch()
     outside.chmod(0o500)
-    uid = NOBODY if owner == "theirs" else None
+    uid = UNPRIVILEGED if owner == "theirs" else None
     for _ in range(3):
         top.mkdir(exist_ok=True)
         for count in range(200):
@@ -264,10 +264,10 @@ def test_what_cannot_be_removed_stays_and_the_rest_goes(top: Path, monkeypatch: 
     for name in ("a/b/immutable", "a/b/c/d", "a/e", "f/g"):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).touch()
-    subprocess.run(["chown", "-R", str(NOBODY), top], check=True)
+    subprocess.run(["chown", "-R", str(UNPRIVILEGED), top], check=True)
     os.chown(top / "a" / "b", 0, 0)
     shutil.rmtree(top / "a" / "b" / "c")
-    os.seteuid(NOBODY)
+    os.seteuid(UNPRIVILEGED)
     try:
         ends(lambda: discard(top))
     finally:
@@ -368,7 +368,7 @@ def test_a_pipe_in_the_place_of_a_folder_does_not_hold_up_what_is_taken_back(
 def test_links_to_folders_are_not_opened(top: Path, monkeypatch: pytest.MonkeyPatch):
     outside, opened = top.parent / "outside", list[object]()
     (outside / "inner").mkdir(parents=True)
-    os.chown(outside / "inner", NOBODY, NOBODY)
+    os.chown(outside / "inner", UNPRIVILEGED, UNPRIVILEGED)
     (top / "link").symlink_to(outside)
     (top / "victim").mkdir()
     Swap(monkeypatch, lambda name, fd: os.symlink(outside, name, dir_fd=fd))
@@ -380,16 +380,16 @@ def test_links_to_folders_are_not_opened(top: Path, monkeypatch: pytest.MonkeyPa
         return fd
 
     monkeypatch.setattr(os, "open", noted)
-    reclaim(top, NOBODY)
+    reclaim(top, UNPRIVILEGED)
     assert str(outside) not in opened
-    assert (outside / "inner").stat().st_uid == NOBODY
+    assert (outside / "inner").stat().st_uid == UNPRIVILEGED
 
 
 @as_root
 def test_what_an_account_puts_into_a_folder_that_it_was_given_is_not_given_too(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Where the system lets everybody link to what is not theirs (fs.protected_hardlinks = 0)."""
+    """Where the system lets everyone link to what is not theirs (fs.protected_hardlinks = 0)."""
     secret, inner = top.parent / "secret", top / "a" / "inner"
     secret.touch()
     inner.mkdir(parents=True)
@@ -398,18 +398,18 @@ def test_what_an_account_puts_into_a_folder_that_it_was_given_is_not_given_too(
     def watched(call: Callable[..., None]) -> Callable[..., None]:
         def changed(*arguments: object, **more: object) -> None:
             call(*arguments, **more)
-            if inner.stat().st_uid == NOBODY and not (inner / "theirs").exists():
+            if inner.stat().st_uid == UNPRIVILEGED and not (inner / "theirs").exists():
                 os.link(secret, inner / "theirs")
 
         return changed
 
     monkeypatch.setattr(os, "chown", watched(os.chown))
     monkeypatch.setattr(os, "fchown", watched(os.fchown))
-    give_to_account(top, NOBODY)
+    give_to_account(top, UNPRIVILEGED)
     assert (inner / "theirs").exists()
     assert secret.stat().st_uid == 0
     given = [top, top / ".caudex", top / "a", inner, inner / "code"]
-    assert [path.stat().st_uid for path in given] == [NOBODY] * 5
+    assert [path.stat().st_uid for path in given] == [UNPRIVILEGED] * 5
 
 
 LEASE = """
@@ -429,14 +429,14 @@ def test_a_file_that_a_process_of_the_account_does_not_let_go_of_is_refused(top:
     if python is None:
         pytest.skip("no interpreter that another account reaches")
     (top / "code").touch()
-    os.chown(top / "code", NOBODY, NOBODY)
+    os.chown(top / "code", UNPRIVILEGED, UNPRIVILEGED)
     command = [python, "-c", LEASE, str(top / "code")]
     with subprocess.Popen(
-        command, user=NOBODY, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command, user=UNPRIVILEGED, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != b"held\n":
             pytest.skip("this file system has no leases")
         with pytest.raises(BadRequest, match="'code' was installed, and a process holds it"):
-            reclaim(top, NOBODY)
+            reclaim(top, UNPRIVILEGED)
         holder.kill()

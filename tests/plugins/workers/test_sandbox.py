@@ -21,7 +21,7 @@ from plugins.workers.releases.ownership import give_to_account, reclaim
 from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
 
 ROOT = os.geteuid() == 0
-NOBODY = pwd.getpwnam("nobody").pw_uid
+UNPRIVILEGED = pwd.getpwnam("nobody").pw_uid
 ABOVE = Path(plugins.__path__[0]).parent
 as_root = pytest.mark.skipif(not ROOT, reason="accounts are changed as root only")
 confined = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
@@ -313,7 +313,7 @@ def account(uid: int, name: str) -> pwd.struct_passwd:
         ({"uid_base": 5_000, "uid_count": 1}, "alice"),
     ],
 )
-def test_no_app_gets_an_account_of_somebody(
+def test_no_app_gets_an_account_that_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, int], name: str
 ):
     accounts = [account(0, "root"), account(5_000, "alice"), account(65_534, "nobody")]
@@ -328,7 +328,7 @@ def test_no_app_gets_an_account_of_somebody(
 
 @as_root
 def test_no_app_gets_the_account_of_the_embedded_database(tmp_path: Path):
-    """Which no list of accounts need have: here nobody's uid, where a cluster would be."""
+    """Which no list of accounts need have: here no one's uid, where a cluster would be."""
     (tmp_path / "postgres").mkdir()
     os.chown(tmp_path / "postgres", 203_000, 203_000)
     with pytest.raises(BootError, match=r"203000 is the owner of .*/postgres"):
@@ -423,7 +423,7 @@ def test_only_what_counts_apart_and_does_limit_is_taken_for_a_limit(
 def as_ordinary_user(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run our Python, or another of its version that such a user reaches, with our code."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    account = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if ROOT else {}
+    account = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": ()} if ROOT else {}
     path = os.pathsep.join([str(ABOVE), *filter(os.path.isdir, sys.path)])
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -453,7 +453,7 @@ def test_a_fork_bomb_of_an_ordinary_user_stays_small_however_many_others_there_a
     if status["processes"] is None:
         assert "nothing limits how many processes a worker starts" in status["notes"]
         return
-    uid, gid = (NOBODY, NOBODY) if ROOT else (os.getuid(), os.getgid())
+    uid, gid = (UNPRIVILEGED, UNPRIVILEGED) if ROOT else (os.getuid(), os.getgid())
     assert status["processes"] == 30
     assert said == [[29, uid, gid, ["0" * 16]]] * 2
 

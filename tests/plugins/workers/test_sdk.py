@@ -211,7 +211,7 @@ EXITS = {
     "async": "async def die(payload, ctx): sys.exit(7)",
     "thread": "def die(payload, ctx): sys.exit(7)",
     "task": "async def die(payload, ctx): await asyncio.create_task(leave())",
-    "task of nobody": "async def die(payload, ctx): asyncio.create_task(leave()); await forever()",
+    "lone task": "async def die(payload, ctx): asyncio.create_task(leave()); await forever()",
     "callback": "async def die(payload, ctx): worker.loop.call_soon(sys.exit, 7); await forever()",
     "loop held up": """
 def die(payload, ctx):
@@ -225,7 +225,7 @@ def die(payload, ctx):
 def test_a_handler_that_exits_ends_the_worker_at_once_and_says_nothing_of_its_neighbours(
     python, how: str
 ):
-    """Whoever waits for them hears that the worker is gone, not that they failed."""
+    """Any caller that waits for them hears that the worker is gone, not that they failed."""
     talk = python(
         f"""
 import asyncio, sys, time
@@ -301,10 +301,10 @@ def test_outcomes_of_threads_do_not_wait_for_an_event_loop_that_is_held_up(pytho
     talk = python(
         """
 import os, threading, time
-send, told, held = worker._wire.send, [], threading.Event()
+send, reported, held = worker._wire.send, [], threading.Event()
 def noted(message, **how):
     send(message, **how)
-    told.append(message["type"])
+    reported.append(message["type"])
 worker._wire.send = noted
 def hold_up():
     held.set()
@@ -316,7 +316,7 @@ def work(payload, ctx):
         return payload["n"]
     worker.loop.call_soon_threadsafe(hold_up)
     ends = time.monotonic() + 7
-    while told.count("job_result") < 9 and time.monotonic() < ends:
+    while reported.count("job_result") < 9 and time.monotonic() < ends:
         time.sleep(0.01)
     os._exit(7)
 """
@@ -351,7 +351,7 @@ def test_a_file_for_input_is_read_to_its_end(tmp_path: Path):
     assert done.returncode == 0
 
 
-def test_an_error_of_any_size_or_kind_is_told(python):
+def test_an_error_of_any_size_or_kind_is_reported(python):
     talk = python(
         """
 class Odd(Exception):
@@ -476,7 +476,7 @@ async def rest(payload, ctx): return "rest"
         assert talk.hear()["result"] == "rest"
 
 
-def test_a_job_that_nobody_takes_says_so(python):
+def test_a_job_that_no_one_takes_says_so(python):
     talk = python("")
     talk.hear("discover")
     talk.say(type="job", id="j1", payload={"type": "x"}, caller=None)
@@ -512,7 +512,7 @@ def test_a_cancel_that_comes_with_its_job_is_heard(python, define: str):
     heard = [talk.hear("job_result") for _ in range(2)]
     assert {message["id"]: message["result"] for message in heard} == {"j1": True, "j2": False}
     talk.say(**job, id="j1")
-    assert talk.hear("job_result")["result"] is False, "another run of the job begins anew"
+    assert talk.hear("job_result")["result"] is False, "another run of the job begins again"
 
 
 @pytest.mark.parametrize(("define", "wait"), [("def", ""), ("async def", "await ")])
@@ -734,7 +734,7 @@ STYLES = {
             bad: () => { throw new Error("so bad"); } },
           { onStart: (ctx) => log.info("up", ctx.app_id),
             onJob: async (payload, caller, ctx) => { ctx.progress(0.5); return payload.n + 1; },
-            onError: (error) => log.warn("told", error.message),
+            onError: (error) => log.warn("reported", error.message),
             onShutdown: () => emit("bye", 1) });""",
     "one object": """
         serve({
@@ -742,7 +742,7 @@ STYLES = {
                  bad: async () => { throw new Error("so bad"); } },
           onStart: async (ctx) => ctx.log.info("up", ctx.appId),
           onJob: (payload, caller, ctx) => { ctx.progress(0.5); return payload.n + 1; },
-          onError: (error) => log.warn("told", error.message),
+          onError: (error) => log.warn("reported", error.message),
           onShutdown: async () => emit("bye", 1) });""",
 }
 
@@ -756,7 +756,7 @@ def test_both_styles_of_serve(javascript, style: str):
     assert talk.hear()["result"] == {"params": [1], "who": "ann", "app": "crm"}
     talk.say(type="rpc", id="r2", method="bad", params={}, caller=CALLER)
     assert talk.hear("log")["level"] == "error"
-    assert talk.hear("log")["message"] == "told so bad"
+    assert talk.hear("log")["message"] == "reported so bad"
     assert talk.hear() == {"type": "rpc_response", "id": "r2", "error": "so bad"}
     talk.say(type="rpc", id="r3", method="toString", params={}, caller=CALLER)
     assert talk.hear()["error"] == "unknown method: toString"
@@ -910,8 +910,8 @@ def test_what_has_ended_is_answered_by_javascript_that_exits(javascript):
     ("death", "status"),
     [
         ("process.exit(7)", 7),
-        ("setImmediate(() => { throw new Error('nobody catches it'); })", 1),
-        ("Promise.reject(new Error('nobody catches it'))", 1),
+        ("setImmediate(() => { throw new Error('no handler catches it'); })", 1),
+        ("Promise.reject(new Error('no handler catches it'))", 1),
     ],
 )
 def test_an_end_of_javascript_says_nothing_of_what_is_under_way(

@@ -133,17 +133,17 @@ def test_after_the_fifth_crash_in_a_minute_a_worker_is_crashed_until_a_later_try
 
 
 @pytest.mark.slow
-def test_a_deploy_mends_what_crashed(workers: Server):
+def test_a_deploy_repairs_what_crashed(workers: Server):
     app = deployed(workers, HEAD + "worker.on_start(lambda: None)\nworker.run()")
     dies = (
         HEAD
         + """
 import threading
 say = worker.say
-def told(message):  # dies when it is up: the first that it says is that it is
+def reported(message):  # dies when it is up: the first that it says is that it is
     say(message)
     threading.Timer(0.1, os._exit, [1]).start()
-worker.say = told
+worker.say = reported
 worker.run()
 """
     )
@@ -173,7 +173,7 @@ def test_waits_between_crashes_grow(make_server: MakeServer, monkeypatch: pytest
         rpc(server.admin, app, "die")
         eventually(lambda: rpc(server.admin, app, "echo").status_code == 200)
         assert time.monotonic() - began > wait
-    assert [wait for told, wait in decided if told == app] == pytest.approx(waits)
+    assert [wait for reported, wait in decided if reported == app] == pytest.approx(waits)
 
 
 BUILD = 75.0
@@ -226,7 +226,7 @@ async def step_until(supervisor: Supervisor, builder: Slowly, state: WorkerState
 def test_starts_that_fail_slowly_wait_longer_and_longer():
     async def fail() -> None:
         supervisor, builder = slow_supervisor()
-        for attempt in (1, 2):  # a start or a deploy begins anew
+        for attempt in (1, 2):  # a start or a deploy begins again
             builder.begun.clear()
             supervisor.set_desired(wanted(attempt))
             await step_until(supervisor, builder, "crashed")
@@ -420,7 +420,7 @@ def test_an_idle_worker_costs_the_server_less_than_a_megabyte(make_server: MakeS
 
 
 @pytest.mark.slow
-def test_a_flood_on_stdout_hurts_nobody(workers: Server):
+def test_a_flood_on_stdout_harms_no_other(workers: Server):
     quiet = deployed(workers)
     flood = deployed(
         workers,
@@ -449,7 +449,7 @@ worker.run()
     assert status(workers.admin, flood)["status"] == "stopped"
 
 
-def test_an_endless_line_hurts_nobody(workers: Server):
+def test_an_endless_line_harms_no_other(workers: Server):
     app = deployed(
         workers,
         RAW
@@ -568,7 +568,7 @@ def test_a_result_is_handed_on_as_it_stands(workers: Server):
     assert rpc(workers.admin, app, "any").content == b'{"b" : 1.50, "a":[ ] }'
 
 
-def test_errors_of_any_shape_are_told(workers: Server):
+def test_errors_of_any_shape_are_reported(workers: Server):
     app = deployed(
         workers,
         RAW
@@ -779,7 +779,7 @@ def test_a_job_tells_how_far_it_is_and_hears_that_it_is_cancelled(workers: Serve
     workers.run(service.cancel_job, app, "j1")
     thread.join(5)
     assert running == [b'"stopped"']
-    assert len(said) < 60, "only the latest is told, now and then"
+    assert len(said) < 60, "only the latest is reported, now and then"
 
 
 def test_a_job_that_is_cancelled_while_its_worker_is_not_ready_hears_of_it(
@@ -804,7 +804,7 @@ def test_a_job_that_is_cancelled_while_its_worker_is_not_ready_hears_of_it(
         assert running.result(30) == b'"stopped"'
 
 
-def test_a_change_of_state_is_told(workers: Server):
+def test_a_change_of_state_is_reported(workers: Server):
     seen: list[tuple[str, str]] = []
 
     async def on_state_change(app_id: str, state: str) -> None:
@@ -816,7 +816,11 @@ def test_a_change_of_state_is_told(workers: Server):
     assert app in service.running()
     stop(workers, app)
     assert app not in service.running()
-    assert [state for told, state in seen if told == app] == ["running", "stopping", "stopped"]
+    assert [state for reported, state in seen if reported == app] == [
+        "running",
+        "stopping",
+        "stopped",
+    ]
 
 
 def test_a_caller_is_remembered_for_a_moment_and_needs_an_account(workers: Server):
@@ -873,7 +877,7 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
         eventually(lambda: ticket() == "3")
         time.sleep(0.5)
         assert ticket() == "3"
-        assert calls[app] == 3, "deployed, found outdated, started anew"
+        assert calls[app] == 3, "deployed, found outdated, started again"
     finally:
         implementations.remove(restless)
 
@@ -956,7 +960,7 @@ import asyncio, pathlib, uvloop
 from plugins.workers.config import WorkersConfig
 from plugins.workers.replica.process import Child
 from plugins.workers.isolation.sandbox import Place, Sandbox
-class Nobody:
+class NoIsolation:
     def on_line(self, line): print(line.decode(), flush=True)
     def on_noise(self, level, text): print(level, text, flush=True)
     def on_unreadable(self, ids, why): pass
@@ -965,7 +969,7 @@ async def main():
     sandbox = Sandbox(WorkersConfig(), pathlib.Path("{tmp_path}/data"))
     sandbox.prepare()
     argv = sandbox.command(["/bin/sh", "-c", "echo $$; sleep 300; sleep 300"], 1, Place())
-    await Child.spawn(Nobody(), argv, {{"PATH": "/usr/bin:/bin"}}, pathlib.Path("/"))
+    await Child.spawn(NoIsolation(), argv, {{"PATH": "/usr/bin:/bin"}}, pathlib.Path("/"))
     await asyncio.sleep(300)
 uvloop.run(main())
 """],

@@ -129,19 +129,19 @@ def test_a_line_of_many_small_pieces_costs_little_more_than_its_bytes():
     assert [len(line) for line in heard.lines] == [1 + 6 * count]
 
 
-def test_a_line_that_is_handed_on_is_done_with_even_if_nobody_can_take_it():
+def test_a_line_that_is_handed_on_is_done_with_even_if_no_one_can_take_it():
     taken: list[bytes] = []
 
     def take(line: bytes) -> None:
         taken.append(line)
-        raise ValueError("nobody can take it")
+        raise ValueError("no handler can take it")
 
     splitter = LineSplitter(take, lambda head, edges: None, messages=True)
     splitter.feed(b"one\ntw")
     splitter.feed(b"o\nthree")
     splitter.close()
     for _ in range(3):
-        with pytest.raises(ValueError, match="nobody"):
+        with pytest.raises(ValueError, match="no handler"):
             splitter.pass_on()
     assert taken == [b"one", b"two", b"three"]
     assert not splitter.has_line

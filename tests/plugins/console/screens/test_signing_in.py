@@ -150,7 +150,7 @@ def _first_list(crm: Server, tab: Tab) -> float:
     tab.open("data/crm/deals", ready="[name=username]")
     tab.page.fill("[name=username]", crm.admin.username)
     tab.page.fill("[name=password]", PASSWORD)
-    tab.page.wait_for_timeout(300)  # nobody types a password faster
+    tab.page.wait_for_timeout(300)  # no one types a password faster
     return tab.page.evaluate("""async () => {
         const done = new Promise((go) => new MutationObserver(() => {
             if (document.querySelector('.gs .gr')) go(performance.now());
