@@ -83,7 +83,7 @@ class Jobs(Protocol):
         """Run the jobs of a plugin in this process, for as long as the context lasts.
 
         `handler` gets the payload, and what it returns is the result, as JSON. An error that it
-        raises is a failure, but Unavailable is none: the job runs again later. It is cancelled when
+        raises is a failure, but Unavailable is not: the job runs again later. It is cancelled when
         its time is over or the job is cancelled. Jobs wait while no process handles them. At the
         end of the context jobs have a few seconds to end; the others run again elsewhere.
         """

@@ -19,7 +19,7 @@ from tests.faults.support import PASSWORD, Site, User, no_traceback, notes
 pytestmark = pytest.mark.slow
 
 SOON = 3.0
-"""Seconds that a change may take to be in force everywhere on a machine that is at work."""
+"""Seconds until a change is active everywhere, on a busy machine."""
 
 PROMISED = 1.0
 TRIES = 5

@@ -1,7 +1,7 @@
 """The archive of the write-ahead log (WAL): base backups, and every segment since the oldest.
 
 `<archive>/<system identifier>/` holds `wal/` and `base/<time of its end>/`. A cluster that is made
-anew has another identifier, so it never writes between the segments of a former one.
+again has another identifier, so it never writes between the segments of a former one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Off means off: the database is told when a plugin is switched, and says who runs with it."""
+"""Off means off: the database records when a plugin is switched, and which servers run with it."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ delete from caudex_system.switches where plugin = $1::text"""
 
 
 class Switch(msgspec.Struct, frozen=True):
-    """What the database knows of a plugin that is told when it is switched."""
+    """What the database knows of a plugin whose switch it records."""
 
     plugin: str
     enabled: bool

@@ -29,7 +29,7 @@ from plugins.logs.sse import Guard
 from tests.waiting import eventually
 
 SOON = 10
-"""Seconds; a change is in force within one, on a machine that has time."""
+"""Seconds; a change is active within one, on a machine that has time."""
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ function Screen({ path, picker }) {
                     ${by && html`<span class="dim"> by the worker of ${by}</span>`}
                   </td>
                   <td class="right nowrap">
-                    <button class="small" onClick=${() => set(key)}>Set anew…</button> <button
+                    <button class="small" onClick=${() => set(key)}>Set again…</button> <button
                       class="quiet icon small"
                       aria-label=${`Delete ${key}`}
                       onClick=${() => drop(key)}
