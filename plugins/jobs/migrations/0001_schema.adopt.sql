@@ -10,3 +10,6 @@ alter table caudex_jobs.jobs rename column until to delegation_ends;
 alter table caudex_jobs.jobs rename column mark to delegation_epoch;
 drop function caudex_jobs.claim, caudex_jobs.settle, caudex_jobs.report, caudex_jobs.renew,
     caudex_jobs.unclaim, caudex_jobs.ripen, caudex_jobs.expire;
+alter table caudex_jobs.jobs add column unavailable integer not null default 0, add column started_at timestamptz,
+    add column earlier jsonb not null default '[]';
+create index jobs_of_user on caudex_jobs.jobs (app_id, user_id, status, created_at, id) where user_id is not null;

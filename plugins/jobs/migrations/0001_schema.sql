@@ -35,7 +35,13 @@ create table caudex_jobs.jobs (
     -- enqueues inherits it from the worker's call. Otherwise it begins with the first claim, and later
     -- starts do not extend it. It ends at a full hour, so that jobs of one hour share their tokens.
     delegation_ends timestamptz,
-    delegation_epoch text
+    delegation_epoch text,
+    -- Runs in a row that ended because something was unavailable: they are no failures.
+    unavailable integer not null default 0,
+    -- When the job was started last, and the attempts before that which ended without a result:
+    -- [{"started_at", "ended_at", "error"}], the last twenty.
+    started_at timestamptz,
+    earlier jsonb not null default '[]'
 ) with (
     -- Space for heartbeats and progress in the row's page; each claim leaves a dead row.
     fillfactor = 85,
@@ -51,6 +57,8 @@ create index jobs_running on caudex_jobs.jobs (id) where status = 'running';
 create unique index jobs_key on caudex_jobs.jobs (app_id, key)
     where key is not null and status in ('pending', 'running');
 create index jobs_listed on caudex_jobs.jobs (app_id, status, created_at, id);
+-- The jobs of one user, for callers that may see no others.
+create index jobs_of_user on caudex_jobs.jobs (app_id, user_id, status, created_at, id) where user_id is not null;
 create index jobs_ended on caudex_jobs.jobs (ended_at) where ended_at is not null;
 -- A job as REST shows it.
 create function caudex_jobs.shown(j caudex_jobs.jobs) returns json language sql stable as $$
@@ -114,14 +122,15 @@ begin
     return query
         update caudex_jobs.jobs as j
         set status = 'running', due = false, attempts = j.attempts + 1, progress = null,
-            lease_token = token, lease_until = now() + lease, updated_at = now(),
+            lease_token = token, lease_until = now() + lease, updated_at = now(), started_at = now(),
             delegation_ends =
                 coalesce(j.delegation_ends, date_trunc('hour', now(), 'UTC') + interval '8 days')
         where j.id = any(picked)
         returning json_build_object('id', j.id, 'app_id', j.app_id, 'payload', j.payload,
             'user_id', j.user_id, 'timeout_s', j.timeout_s, 'failures', j.failures,
             'max_attempts', j.max_attempts, 'quarantined', j.quarantined,
-            'worker_crashes', j.worker_crashes, 'priority', j.priority,
+            'worker_crashes', j.worker_crashes, 'unavailable', j.unavailable,
+            'priority', j.priority,
             'run_at', extract(epoch from j.run_at),
             'delegation_ends', extract(epoch from j.delegation_ends),
             'delegation_epoch', coalesce(j.delegation_epoch, ''));
@@ -138,12 +147,12 @@ begin
         run_at = case when o.delay = 0 then j.run_at else now() + make_interval(secs => o.delay) end,
         attempts = j.attempts - o.unstarted::int,
         failures = o.failures, worker_crashes = o.worker_crashes, quarantined = o.quarantined,
-        result = o.result::json, error = o.error,
+        unavailable = coalesce(o.unavailable, 0), result = o.result::json, error = o.error,
         lease_token = null, lease_until = null, updated_at = now(),
         ended_at = case when j.cancelled_at is null and o.status = 'pending' then null else now() end
     from json_to_recordset(outcomes) as o (id uuid, token uuid, status text, delay double precision,
-        unstarted boolean, failures integer, worker_crashes integer, quarantined boolean, result text,
-        error text)
+        unstarted boolean, failures integer, worker_crashes integer, unavailable integer,
+        quarantined boolean, result text, error text)
     where j.id = o.id and j.lease_token = o.token;
 end $$;
 -- Store the progress of jobs.
@@ -226,3 +235,24 @@ set search_path = '' set enable_seqscan = off as $$
     from expired as e where j.id = e.id
     returning j.app_id
 $$;
+-- A time as the API shows it.
+create function caudex_jobs.shown_time(at timestamptz) returns text language sql stable as $$
+    select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+-- An attempt that makes the job pending again is kept, unless the worker never had it: `attempts` is then
+-- lower. An expired lease leaves `error` as it was.
+create function caudex_jobs.note_attempt() returns trigger language plpgsql set search_path = '' as $$
+begin
+    if new.attempts = old.attempts then
+        new.earlier := case when jsonb_array_length(old.earlier) < 20 then old.earlier else old.earlier - 0 end
+            || jsonb_build_object('started_at', caudex_jobs.shown_time(old.started_at),
+                'ended_at', caudex_jobs.shown_time(now()),
+                'error', case when new.error is distinct from old.error then left(new.error, 2000) end);
+    else
+        new.started_at := null;
+    end if;
+    return new;
+end $$;
+create trigger note_attempt before update on caudex_jobs.jobs for each row
+    when (old.status = 'running' and new.status = 'pending')
+    execute function caudex_jobs.note_attempt();
