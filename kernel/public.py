@@ -10,7 +10,7 @@ from kernel.database import dialect
 from kernel.errors import *  # noqa: F403
 from kernel.hooks import plugin
 from kernel.hooks.bus import HOOKS, HookBus, Implementation
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import declared_at, place
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.hooks.services import Services
 from kernel.toolkit import values
@@ -30,9 +30,10 @@ from kernel.web.http import *  # noqa: F403
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
     "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
-    "Tasks", "compare_key", "decode", "deprecated", "dialect", "files_route", "for_subjects",
-    "hookimpl", "hookspec", "hookspecs", "limited", "load_key", "place", "read_body",
-    "register_app", "server_key", "subjects_from", "sync_folder", "unregister_app", "write_file",
+    "Tasks", "compare_key", "declared_at", "decode", "deprecated", "dialect", "files_route",
+    "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited", "load_key", "place",
+    "read_body", "register_app", "server_key", "subjects_from", "sync_folder", "unregister_app",
+    "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

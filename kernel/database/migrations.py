@@ -77,22 +77,22 @@ def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     for one, other in itertools.pairwise(found):
         if one.name[:4] == other.name[:4]:
             both = f"{one.name} and {other.name} have one number"
-            raise BootError(f"plugin {plugin}", both, "give the later one the next")
+            raise BootError(f"plugin {plugin}, {folder}", both, "give the later one the next")
     return found
 
 
 def _read(plugin: str, path: Path, name: str = "") -> Migration:
-    name, text = name or path.name, path.read_bytes()
+    name, text, where = name or path.name, path.read_bytes(), f"plugin {plugin}, {path}"
     if not _NAME.fullmatch(name) or b"\0" in text:  # libpq would stop reading there
         remedy = "say 0001_what.sql, with plain text in it"
-        raise BootError(f"plugin {plugin}", f"{path.name} is no migration", remedy)
+        raise BootError(where, f"{path.name} is no migration", remedy)
     replaces, adoption = tuple[str, ...](), b""
     if line := _REPLACES.match(text):
         beside = path.with_suffix(".adopt.sql")
         if not beside.is_file():
             problem = f"{name} replaces others, and {beside.name} is missing"
             remedy = "write what changes their tables into these"
-            raise BootError(f"plugin {plugin}", problem, remedy)
+            raise BootError(where, problem, remedy)
         replaces = tuple(line[1].decode().split())
         adoption = beside.read_bytes() + text.partition(_ALSO_ADOPTED)[2]
     return Migration(plugin, name, text, hashlib.sha256(text).hexdigest(), replaces, adoption)

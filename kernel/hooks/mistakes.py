@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from inspect import getmembers, iscoroutinefunction, isroutine, signature, unwrap
 from typing import Any
 
@@ -53,3 +56,12 @@ def place(function: Callable[..., Any]) -> str:
     if code is None:
         return getattr(function, "__qualname__", repr(function))
     return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def declared_at(plugin: type[object], attribute: str) -> str:
+    """Return where a class assigns an attribute, or the class begins: `file:line`."""
+    with suppress(OSError):  # without its source
+        lines, first = inspect.getsourcelines(plugin)
+        found = (at for at, line in enumerate(lines) if re.match(rf"\s+{attribute}\b", line))
+        return f"{inspect.getsourcefile(plugin)}:{first + next(found, 0)}"
+    return plugin.__module__

@@ -26,6 +26,7 @@ from kernel.database.connect import wait_for_database
 from kernel.database.migrations import Migration, find_migrations, pending
 from kernel.errors import BootError, BootErrors, owner_of
 from kernel.hooks.bus import HOOKS, HookBus
+from kernel.hooks.mistakes import declared_at
 from kernel.hooks.plugin import Plugin
 from kernel.hooks.services import KERNEL, Services
 from kernel.web.middleware import Edge
@@ -273,7 +274,9 @@ def migrations_of(plugin: Plugin) -> list[Migration]:
     if folder is None and source.stem == "__init__":
         folder = source.parent / "migrations"
         return find_migrations(plugin.name, folder) if folder.is_dir() else []
-    if folder is not None and not folder.is_dir():
-        problem = f"its folder of migrations is missing: {folder}"
-        raise BootError(f"plugin {plugin.name}, {source}", problem, "make it, or name another")
-    return [] if folder is None else find_migrations(plugin.name, folder)
+    found = [] if folder is None else find_migrations(plugin.name, folder)
+    if folder and not found:
+        where = f"plugin {plugin.name}, {declared_at(type(plugin), 'migrations')}"
+        problem = f"its folder of migrations {'is empty' if folder.is_dir() else 'is missing'}"
+        raise BootError(where, f"{problem}: {folder}", "write 0001_what.sql into it")
+    return found

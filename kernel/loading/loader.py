@@ -17,7 +17,7 @@ from kernel.config.settings import Config
 from kernel.contracts.base import Provider
 from kernel.contracts.server import PluginInfo
 from kernel.errors import BootError, BootErrors, nearest, raise_all
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import declared_at, place
 from kernel.hooks.plugin import Plugin
 from kernel.loading.contributions import collect
 from kernel.loading.kernel import Kernel, guard_hooks
@@ -202,7 +202,7 @@ def _unmet(kernel: Kernel) -> list[BootError]:
     errors = kernel.services.check()
     # Where a plugin failed to load, those of Caudex may only lack what it provides.
     lost = any(info.state == "failed" for info in kernel.plugins)
-    own = {info.name for info in kernel.plugins if lost and info.origin in ("built-in", "contrib")}
+    own = {info.name for info in kernel.plugins if info.origin in ("built-in", "contrib")}
     # Plugins that are off by default, as all of contrib, are not named.
     off = sorted(kernel.config.plugins.keys() - {plugin.name for plugin in kernel.instances})
     known = f" (not on: {', '.join(off)})" if off else ""
@@ -210,10 +210,12 @@ def _unmet(kernel: Kernel) -> list[BootError]:
     for plugin in kernel.instances:
         remedy = f"enable a plugin that does{known}, or disable {plugin.name}"
         needed = {*(key.name for key in plugin.requires), *kernel.services.wrapped_by(plugin.name)}
+        foreign = plugin.name not in own
+        where = f", {declared_at(type(plugin), 'requires')}" if foreign else ""
         for name in needed - {*KERNEL_SERVICES, *chosen}:
-            if plugin.name not in own and not kernel.services.provider(name):
+            if (foreign or not lost) and not kernel.services.provider(name):
                 problem = f"needs the service {name!r}, which no plugin provides"
-                errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
+                errors.append(BootError(f"plugin {plugin.name}{where}", problem, remedy))
     return errors
 
 

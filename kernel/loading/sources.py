@@ -24,6 +24,7 @@ import msgspec
 from kernel.config.settings import Config
 from kernel.contracts.base import ServiceKey
 from kernel.errors import REMEDY, BootError, raised_at
+from kernel.hooks.mistakes import declared_at
 from kernel.hooks.plugin import KERNEL_API, Plugin
 
 ENTRY_POINTS = "caudex.plugins"
@@ -149,6 +150,7 @@ def check_class(cls: type[Plugin], source: Source) -> None:
             isinstance(key, ServiceKey) for key in cast("tuple[object, ...]", keys)
         ):
             remedy = f"write a tuple of service keys: {attribute} = (STATEMENTS,)"
+            where = f"{where}, {declared_at(cls, attribute)}"
             raise BootError(where, f"its {attribute} are no service keys", remedy)
     config: Any = cls.Config
     if not inspect.isclass(config) or not issubclass(config, msgspec.Struct):

@@ -12,7 +12,7 @@ from kernel.public import HOOKS, REGISTRY, Plugin, ServiceKey
 
 ALWAYS: Final = (HOOKS.name, REGISTRY.name)
 """Services of the kernel that are there from the load on."""
-ASKING: Final = ("get", "find")
+NAMING: Final = ("LOAD_ATTR", "LOAD_METHOD")
 
 
 def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -20,10 +20,9 @@ def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str,
     declared = {key.name for key in (*plugin.requires, *plugin.uses, *plugin.finds)}
     known = {*declared, *provided, *ALWAYS}
     for code, names in _codes(type(plugin)):
-        if any(name in code.co_names for name in ASKING):
-            for line, key in _asked(code, names):
-                if key.name not in known:
-                    yield f"{code.co_filename}:{line}", key.name
+        for line, key in _referred(code, names):
+            if key.name not in known:
+                yield f"{code.co_filename}:{line}", key.name
 
 
 def _codes(plugin: type[Plugin]) -> Iterator[tuple[CodeType, dict[str, Any]]]:
@@ -80,13 +79,19 @@ def _function(value: Any) -> FunctionType | None:
     return value if isinstance(value, FunctionType) else None
 
 
-def _asked(code: CodeType, names: dict[str, Any]) -> Iterator[tuple[int, ServiceKey[Any]]]:
-    """Yield the line and the key of each `….get(KEY)` and `….find(KEY)`."""
-    line, before = code.co_firstlineno, ""
-    for step in dis.get_instructions(code):
+def _referred(code: CodeType, names: dict[str, Any]) -> Iterator[tuple[int, ServiceKey[Any]]]:
+    """Yield the line of each key that code gives to a function; `KEY.name` only names it.
+
+    What it is given to is not asked: `get` may have another name there.
+    """
+    line, steps = code.co_firstlineno, list(dis.get_instructions(code))
+    for before, step, after in zip([None, *steps], steps, [*steps[1:], None], strict=False):
         line = step.starts_line or line
-        if step.opname == "LOAD_GLOBAL" and before in ASKING:
+        key: Any = None
+        if step.opname == "LOAD_GLOBAL":
             key = names.get(str(step.argval))
-            if isinstance(key, ServiceKey):
-                yield line, key
-        before = step.argval if isinstance(step.argval, str) else ""
+        elif before is not None and before.opname == "LOAD_GLOBAL" and step.opname in NAMING:
+            module = names.get(str(before.argval))
+            key = vars(module).get(step.argval) if isinstance(module, ModuleType) else None
+        if isinstance(key, ServiceKey) and (after is None or after.opname not in NAMING):
+            yield line, key

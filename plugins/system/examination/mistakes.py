@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from inspect import iscoroutinefunction, isfunction, ismethod, signature, unwrap
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, cast
 
 from kernel.public import (
     ACCESS,
@@ -16,6 +17,8 @@ from kernel.public import (
     Needs,
     Plugin,
     Route,
+    ServiceKey,
+    declared_at,
     hookspecs,
     nearest,
     place,
@@ -31,6 +34,7 @@ PATH: Final = re.compile(
 address of a page with relative links does."""
 OF_AN_APP: Final = ("app_user", "app_admin", "app_permission", "entity")
 SUBJECT: Final = re.compile(r"\*|[a-z][a-z0-9_]*\.(\*|[a-z][a-z0-9_]*)")
+DECLARING: Final = ("requires", "uses", "finds")
 WITH_SUBJECTS: Final = ("record_writing", "event_recorded", "event_committed")
 
 Fault = tuple[str, str]
@@ -53,7 +57,10 @@ def mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
             yield BootError(_hook_of(loaded, owner), problem, "write it as hello.greet")
     for plugin in loaded.instances:
         if _is_foreign(loaded, plugin):
-            for at, key in undeclared(plugin, loaded.services.offered_by(plugin.name)):
+            yield from _of_class(type(plugin))
+            services = loaded.services
+            provided = services.offered_by(plugin.name) + services.wrapped_by(plugin.name)
+            for at, key in undeclared(plugin, provided):
                 problem = f"asks for the service {key!r}, which it does not declare"
                 remedy = "name its key in `requires`, or in `uses` or `finds` if it may be missing"
                 yield BootError(f"plugin {plugin.name}, {at}", problem, remedy)
@@ -63,6 +70,31 @@ def _is_foreign(loaded: LoadedPlugins, plugin: Plugin) -> bool:
     """Whether a plugin does not come with Caudex; tests look at those that do."""
     origins = {info.name: info.origin for info in loaded.plugins}
     return origins.get(plugin.name) not in ("built-in", "contrib")
+
+
+def _of_class(plugin: type[Plugin]) -> Iterator[BootError]:
+    """Find services that a class names twice, and attributes whose names are misspelt."""
+    met = set[str]()
+    for attribute in DECLARING:
+        for key in getattr(plugin, attribute):
+            if key.name in met:
+                problem = f"names the service {key.name!r} twice"
+                remedy = f"keep it in one of {', '.join(DECLARING)}, once"
+                where = f"plugin {plugin.name}, {declared_at(plugin, attribute)}"
+                yield BootError(where, problem, remedy)
+            met.add(key.name)
+    for attribute, value in vars(plugin).items():
+        if attribute not in vars(Plugin) and _is_declaration(value):
+            near = nearest(attribute, (*DECLARING, "migrations"))
+            if near.startswith("did you mean"):
+                where = f"plugin {plugin.name}, {declared_at(plugin, attribute)}"
+                yield BootError(where, f"{attribute!r} has no meaning", near)
+
+
+def _is_declaration(value: object) -> bool:
+    """Whether a value is what `requires` or `migrations` could be."""
+    keys = cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
+    return isinstance(value, Path) or any(isinstance(key, ServiceKey) for key in keys)
 
 
 def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
@@ -101,6 +133,9 @@ def _of_subjects(impl: Implementation) -> Iterator[Fault]:
 def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
     """Return what a request would fail by, and the remedy."""
     needs: Any = route.needs
+    if route.method == "GET" and route.body is not None:
+        remedy = "declare parameters by query=, or write POST"
+        return "has a body=, and a GET request has none", remedy
     if not isinstance(needs, Needs):
         remedy = "write PUBLIC, ANY_USER, CORE_ADMIN, core_permission(...)"
         return f"needs {needs!r}, which is no need", remedy

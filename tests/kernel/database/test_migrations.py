@@ -163,17 +163,25 @@ def test_only_what_is_new_is_applied_later(database: str, folder: Path) -> None:
     assert apply(database, folder) == ["demo/0003_third.sql"]
 
 
+@pytest.mark.parametrize(
+    ("last", "late", "next_name"),
+    [
+        ("0004_fourth.sql", "0003_third.sql", "0005_third.sql"),
+        ("0010_tenth.sql", "0009_ninth.sql", "0011_ninth.sql"),
+        ("0003_third.sql", "0000_before.sql", "0004_before.sql"),
+    ],
+)
 def test_a_file_that_comes_before_one_that_was_applied_is_refused(
-    database: str, folder: Path
+    database: str, folder: Path, last: str, late: str, next_name: str
 ) -> None:
-    write(folder, "0004_fourth.sql", "create table caudex_demo.four (id int);")
+    write(folder, last, "create table caudex_demo.four (id int);")
     apply(database, folder)
-    write(folder, "0003_third.sql", "create table caudex_demo.three (id int);")
+    write(folder, late, "create table caudex_demo.three (id int);")
     assert refusal(database, folder) == (
-        "plugin demo, 0003_third.sql: 0004_fourth.sql was applied before it; name it 0005_third.sql"
+        f"plugin demo, {late}: {last} was applied before it; name it {next_name}"
     )
-    (folder / "0003_third.sql").rename(folder / "0005_third.sql")
-    assert apply(database, folder) == ["demo/0005_third.sql"]
+    (folder / late).rename(folder / next_name)
+    assert apply(database, folder) == [f"demo/{next_name}"]
 
 
 def test_several_plugins_go_in_their_order(database: str, folder: Path, tmp_path: Path) -> None:
@@ -248,7 +256,8 @@ def test_a_name_that_is_none_is_refused(folder: Path, name: str) -> None:
     write(folder, name, "select 1")
     with pytest.raises(BootError) as caught:
         find_migrations("demo", folder)
-    assert str(caught.value).startswith(f"plugin demo: {name} is no migration; say 0001_what.sql")
+    where = f"plugin demo, {folder / name}"
+    assert str(caught.value).startswith(f"{where}: {name} is no migration; say 0001_what.sql")
 
 
 def test_a_file_that_postgres_would_read_in_part_is_refused(folder: Path) -> None:
@@ -498,6 +507,6 @@ def test_a_file_that_replaces_others_comes_with_an_adoption(squashed: Path) -> N
     with pytest.raises(BootError) as caught:
         find_migrations("demo", squashed)
     assert str(caught.value) == (
-        "plugin demo: 0001_schema.sql replaces others, and 0001_schema.adopt.sql is missing;"
-        " write what changes their tables into these"
+        f"plugin demo, {squashed / '0001_schema.sql'}: 0001_schema.sql replaces others, and"
+        " 0001_schema.adopt.sql is missing; write what changes their tables into these"
     )

@@ -1,4 +1,4 @@
-"""Each mistake of an author stops the start, with plugin, file, line and remedy; all at once."""
+"""Further mistakes of an author, and all of them at once; see `test_three_of_each.py`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from kernel.config.settings import load_config
 from kernel.loading.loader import load
 from plugins.system.examination.asked import undeclared
 from tests.kernel.here import caudex_here
-from tests.kernel.support import BUILT_IN, HEAD, LoadPlugins, plugin
+from tests.kernel.support import BUILT_IN, LoadPlugins, plugin
 
 Refusal = Callable[..., list[str]]
-HEADER = HEAD.count("\n")
 
 
 def hook(name: str, arguments: str, mark: str = "", *, word: str = "async def") -> str:
@@ -24,17 +23,8 @@ def hook(name: str, arguments: str, mark: str = "", *, word: str = "async def") 
 
 MISTAKES = [
     # Patterns of subjects.
-    (hook("event_recorded", "self, event", "@for_subjects('contacts')"),
-     "@for_subjects('contacts') names no app and entity",
-     "write <app>.<entity>, <app>.* or core.*, as crm.contacts"),
     (hook("event_committed", "self, event", "@for_subjects('*.contacts')"),
      "@for_subjects('*.contacts') names no app and entity", "write <app>"),
-    (hook("record_writing", "self, change", "@for_subjects('crm.contacts', 'crm')"),
-     "@for_subjects('crm') names no app and entity", "write <app>"),
-    (hook("record_scope", "self, actor", "@for_subjects('crm.contacts')"),
-     "record_scope ignores @for_subjects",
-     "it is for record_writing, event_recorded, event_committed"),
-    (hook("health", "self", "@for_subjects('crm.*')"), "health ignores @for_subjects", "it is for"),
     ("@hookimpl\n@for_subjects('core.*')\ndef register_permissions(self): return []",
      "register_permissions ignores @for_subjects", "it is for"),
     (hook("app_installing", "self, tx", "@subjects_from('_none')"),
@@ -56,18 +46,7 @@ MISTAKES = [
      "register_routes returned nothing", "return a list of Route"),
     ("@hookimpl\ndef register_commands(self): return 5",
      "register_commands returned a int", "return a list of Command"),
-    # Marks of pluggy that have no effect here.
-    ("@hookimpl(tryfirst=True)\nasync def authenticate(self, request): ...",
-     "authenticate is marked tryfirst or trylast, which has no effect",
-     "plugins are called in the order of what they need"),
-    ("@hookimpl(trylast=True)\nasync def record_writing(self, change): ...",
-     "record_writing is marked tryfirst or trylast", "plugins are called"),
-    ("@hookimpl(tryfirst=True)\ndef register_routes(self, services): ...",
-     "register_routes is marked tryfirst or trylast", "plugins are called"),
     # A method without self.
-    (hook("authenticate", "request"), "authenticate has no self", "make it the first argument"),
-    (hook("register_permissions", "", word="def"), "register_permissions has no self", "make it"),
-    (hook("event_committed", ""), "event_committed has no self", "make it"),
     ("@classmethod\n@hookimpl\ndef register_commands(cls): return []",
      "register_commands has no self", "make it"),
 ]  # fmt: skip
@@ -111,52 +90,6 @@ def test_a_route_that_a_plugin_has_twice_is_removed(refusal: Refusal) -> None:
     assert said.endswith("the route GET /x is already plugin odd's; remove one of the two")
 
 
-ROUTES = [
-    ("body=dict", "self, request",
-     "has a body=, and its handler takes none", "write it as async def (request, body)"),
-    ("body=int", "self, request, *, body",
-     "has a body=, and its handler takes none", "write it as"),
-    ("body=dict", "self", "has a body=, and its handler takes none", "write it as"),
-    ("", "self, request, body",
-     "has no body=, and its handler takes more than the request", "give body= its type"),
-    ("", "self",
-     "has no body=, and its handler takes more than the request", "give body= its type"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("given", "arguments", "problem", "remedy"), ROUTES)
-def test_a_body_and_a_handler_that_do_not_fit(
-    refusal: Refusal, given: str, arguments: str, problem: str, remedy: str
-) -> None:
-    body = f"""
-@hookimpl
-def register_routes(self, services):
-    return [Route("POST", "/x", self.post, PUBLIC, {given})]
-
-async def post({arguments}): ...
-"""
-    [said] = refusal(odd=plugin("odd", body))
-    line = HEADER + 1 + 2 + body[: body.index("async def post")].count("\n")
-    assert f"odd.py:{line}: the route POST /x {problem}; {remedy}" in said
-
-
-@pytest.mark.parametrize(
-    "asking",
-    [
-        "def _ask(self): return self._services.get(ACCESS)",
-        "async def ask(self, s): return await s.find(ACCESS).roles('x')",
-        "def ask(self, s): return lambda: s.get(ACCESS)",
-        "@property\n    def access(self): return self._s.get(ACCESS)",
-    ],
-)
-def test_a_service_that_is_asked_for_and_not_declared(refusal: Refusal, asking: str) -> None:
-    body = "\n".join(line.removeprefix("    ") for line in asking.splitlines())
-    [said] = refusal(odd=plugin("odd", body))
-    line = HEADER + 3 + len(body.splitlines())
-    assert f"odd.py:{line}: asks for the service 'access', which it does not declare" in said
-    assert said.endswith("name its key in `requires`, or in `uses` or `finds` if it may be missing")
-
-
 def test_a_service_that_is_declared_or_provided_or_only_named(load_plugins: LoadPlugins) -> None:
     on = {"plugins.system": {}}
     for declared in ("uses", "finds"):
@@ -185,21 +118,6 @@ def test_the_plugins_of_caudex_declare_what_they_ask_for() -> None:
     kernel = load(load_config(environ={}, overrides=on))
     for each in kernel.instances:
         assert list(undeclared(each, kernel.services.offered_by(each.name))) == [], each.name
-
-
-@pytest.mark.parametrize("key", ["", "hello greet", ".hello", "hello.", "x" * 129])
-def test_a_key_that_no_permission_can_have(refusal: Refusal, key: str) -> None:
-    body = f"@hookimpl\ndef register_permissions(self): return [Permission({key!r})]"
-    [said] = refusal(odd=plugin("odd", body))
-    assert re.match(r"plugin odd, /\S+/odd\.py:\d+: ", said), said
-    assert f"{key!r} is no key of a permission; write it as hello.greet" in said
-
-
-def test_a_folder_of_migrations_that_is_missing(refusal: Refusal) -> None:
-    body = "from pathlib import Path\nmigrations = Path('/no/such/folder')"
-    [said] = refusal(odd=plugin("odd", body))
-    assert re.match(r"plugin odd, /\S+/odd\.py: its folder of migrations is missing: ", said), said
-    assert said.endswith("/no/such/folder; make it, or name another")
 
 
 def test_a_clash_is_the_newcomers(refusal: Refusal) -> None:
@@ -283,7 +201,7 @@ def test_all_kinds_of_errors_come_in_one_round(
         "plugin syntax, ",
         "there is no hook 'register_rutes'",
         "the route GET /x has a body=",
-        "plugin needy: needs the service 'tea'",
+        ": needs the service 'tea'",
         "first.sql is no migration",
         "the command 'serve' is already the kernel's",
     ):
