@@ -27,7 +27,7 @@ create index log_kind on caudex_audit.log (table_schema, table_name, operation, 
 create index log_record on caudex_audit.log (record_id, (-id));
 create index log_actor on caudex_audit.log (actor_id, (-id));
 create index log_latest on caudex_audit.log (id);
-create index log_request on caudex_audit.log using hash (request_id);
+create index log_request on caudex_audit.log (request_id);
 -- Which tables and operations the trail knows: a search for a part of (schema, table, operation) looks the whole ones
 -- up here, and one index serves them all.
 create table caudex_audit.kinds (
@@ -77,22 +77,22 @@ alter table caudex_audit.log_default enable always trigger refuse;
 revoke update, delete, truncate on caudex_audit.log, caudex_audit.log_default from current_user;
 -- in an adopted database as well:
 -- Columns that the trail leaves out: the owner has a column of its own, and the words of a search are computed. It is
--- inlined, as is `as_json`.
+-- inlined.
 create function caudex_audit.hidden() returns text[]
 language sql immutable as $$
     select '{_owner,_search,_search_1,_search_2,_search_3,_search_4,_search_5,_search_6,_search_7,_search_8,_search_9}'
         ::text[]
 $$;
--- Timestamps are in UTC and numbers complete, whatever the session's settings. The server's own sessions have these
--- settings, and to set them again for each row takes longer than to make its JSON.
+-- Timestamps are in UTC and numbers complete, whatever the session's settings.
 create function caudex_audit.as_json_in_utc(whole anyelement) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' set extra_float_digits = 1 as $$
     select to_jsonb(whole)
 $$;
-create function caudex_audit.as_json(whole anyelement) returns jsonb
+-- Whether this session has these settings, as the server's own have: to set them again for each row takes longer than
+-- to make its JSON. It is inlined.
+create function caudex_audit.in_utc() returns boolean
 language sql stable as $$
-    select case when current_setting('timezone') = 'UTC' and current_setting('extra_float_digits') = '1'
-        then to_jsonb(whole) else caudex_audit.as_json_in_utc(whole) end
+    select current_setting('timezone') = 'UTC' and current_setting('extra_float_digits') = '1'
 $$;
 -- Attached to every entity table, with the app's key as argument. It runs as the server's own role, so a login that
 -- may write the table needs no right on the trail, and has none.
@@ -105,6 +105,7 @@ create or replace function caudex_audit.record() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
+    plain boolean := caudex_audit.in_utc();
     old_row jsonb;
     new_row jsonb;
     unchanged jsonb;
@@ -113,8 +114,8 @@ declare
     request text;
 begin
     if tg_level = 'ROW' then
-        old_row := caudex_audit.as_json(old);
-        new_row := caudex_audit.as_json(new);
+        old_row := case when plain then to_jsonb(old) else caudex_audit.as_json_in_utc(old) end;
+        new_row := case when plain then to_jsonb(new) else caudex_audit.as_json_in_utc(new) end;
         owner := (coalesce(new_row, old_row) ->> '_owner')::uuid;
         old_row := old_row - caudex_audit.hidden();
         new_row := new_row - caudex_audit.hidden();
@@ -159,6 +160,7 @@ create function caudex_audit.record_all() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
+    plain boolean := caudex_audit.in_utc();
     actor uuid;
     request text;
 begin
@@ -170,15 +172,15 @@ begin
     insert into caudex_audit.log
         (table_schema, table_name, record_id, operation, old_record, new_record,
          actor_id, request_id, app_key, owner_id)
-    select tg_table_schema, tg_table_name, shown ->> 'id', tg_op,
-        case tg_op when 'DELETE' then shown end, case tg_op when 'INSERT' then shown end,
+    select tg_table_schema, tg_table_name, id, tg_op,
+        case when tg_op = 'DELETE' then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
+        case when tg_op = 'INSERT' then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
         actor, request, tg_argv[0]::bigint, owner
     from (
-        select owner, case when pg_column_size(kept) > 1000000 then caudex_audit.shrunk(kept) else kept end as shown
-        from (
-            select (whole ->> '_owner')::uuid as owner, whole - caudex_audit.hidden() as kept
-            from (select caudex_audit.as_json(_r) as whole from changed as _r offset 0) as w offset 0
-        ) as k offset 0
+        select _r.id::text, _r._owner as owner,
+            case when plain then to_jsonb(_r) else caudex_audit.as_json_in_utc(_r) end - caudex_audit.hidden() as r
+        from changed as _r
+        offset 0
     ) as s;
     return null;
 end $$;

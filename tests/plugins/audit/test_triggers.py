@@ -196,7 +196,9 @@ LARGE = [f"large_{index}" for index in range(10)]
 def wide(trail: Server) -> dict[str, str]:
     """A record of ten large values, each below 1 MB and unlike the others, and a short one."""
     columns = ", ".join(f"{name} text" for name in LARGE)
-    trail.sql(f"create table if not exists crm.wide (id text primary key, short text, {columns})")
+    trail.sql(
+        f"create table if not exists crm.wide (id text primary key, _owner uuid, short text, {columns})"
+    )
     install(trail, "crm", "wide", make=False)
     trail.sql("truncate crm.wide")
     values = {name: str(index) * (900_000 + index) for index, name in enumerate(LARGE)}
@@ -336,7 +338,7 @@ def test_functions_pin_their_search_path_and_are_revoked_from_others(trail: Serv
         " where pronamespace = 'caudex_audit'::regnamespace"
     )
     called = {"record", "record_all", "refuse", "shrunk", "switched", "as_json_in_utc"}
-    inlined = {"as_json", "hidden"}  # into those above, where their search path applies
+    inlined = {"in_utc", "hidden"}  # into those above, where their search path applies
     assert {name for name, _, _ in rows} == called | inlined
     for name, settings, rights in rows:
         assert name in inlined or "search_path=pg_catalog, pg_temp" in settings
@@ -385,8 +387,8 @@ def test_triggers_of_an_older_version_are_replaced(trail: Server) -> None:
 
 def test_a_text_id_is_the_record_id(trail: Server) -> None:
     trail.sql("create schema ops")
-    trail.sql("create table ops.parts (id text primary key, n float8)")
+    trail.sql("create table ops.parts (id text primary key, _owner uuid, n float8)")
     install(trail, "ops", "parts", make=False)
-    trail.sql("insert into ops.parts values ('bolt', 'nan')")
+    trail.sql("insert into ops.parts (id, n) values ('bolt', 'nan')")
     [row] = last(trail)
     assert (row["record_id"], row["new_record"]["n"]) == ("bolt", "NaN")
