@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -61,6 +62,7 @@ APP_ADMIN = Needs("app_admin")
 """The route needs the role `admin` on the app of the path's `app_id`, or on `core`."""
 
 
+@cache
 def entity(action: Action) -> Needs:
     """The generated permission `<entity>.<action>`, or its `.own` form."""
     return Needs("entity", action)

@@ -64,7 +64,8 @@ class Bodies:
         sender = request.scope["caudex.actor"].user_id
         held, least = (self._anonymous, 4 * self._free) if sender is None else (self._held, 0)
         pieces, size, counted = list[bytes](), 0, least
-        held.take(sender, counted)
+        if least:
+            held.take(sender, least)
         try:
             while True:
                 message = await request.receive()
@@ -74,22 +75,23 @@ class Bodies:
                 size += len(pieces[-1])
                 if size > limit:
                     raise TooLarge(limit)
-                more = max(least, size - self._free) - counted
-                held.take(sender, more)
-                counted += more
+                if (more := max(least, size - self._free) - counted) > 0:
+                    held.take(sender, more)
+                    counted += more
                 if not message.get("more_body", False):
                     break
             slow = len(pieces) > 1 or time.monotonic() - began > 1.0  # permissions can change
             whole = b"".join(pieces)
             pieces.clear()
-            if size <= self._free:
+            if counted and size <= self._free:
                 held.give_back(sender, counted)
                 counted = 0
             if slow or size > self._free:
                 await again()
             return await handle(whole)
         finally:
-            held.give_back(sender, counted)
+            if counted:
+                held.give_back(sender, counted)
 
 
 async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:

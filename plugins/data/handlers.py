@@ -51,17 +51,18 @@ class CollectionRoutes:
             raise Unavailable("the provider of records does not offer this", retry_after=None)
         return self._whole
 
-    async def _acting(
+    def _acting(
         self,
         request: Request,
         body: Any,
         handle: Callable[[], Awaitable[Response]],
         *actions: Action,
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
+        if b"idempotency-key" not in request.scope["caudex.headers"]:
+            return handle()
         name = request.path("entity")
-        needed: list[tuple[str, Action]] = [(name, action) for action in actions]
-        return await self._once(request, body, needed, handle)
+        return self._once(request, body, [(name, action) for action in actions], handle)
 
     async def _once(
         self,

@@ -167,6 +167,13 @@ class RoleCache:
             found = await self._users.get_or_load(user_id, load)
         return found
 
+    async def app_and_held(self, app_id: str, user_id: str | None) -> tuple[AppPermissions, Held]:
+        """Return an app and the roles of a user, in one step where both are in memory."""
+        app, held = self._apps.get(app_id), self._users.get(user_id or "")
+        if app is None:
+            app = await self.app(app_id)
+        return app, await self.held(user_id) if held is None else held
+
     async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
         """See `FactorDemands.demands_factor`. Raises Unavailable."""
         key = (user_id, of_admins)

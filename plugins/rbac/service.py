@@ -88,22 +88,20 @@ class RbacService:
                 allowed = await self.is_core_admin(user_id)
                 return _require(allowed, "only core admins may do this")
             case "core_permission":
-                core, held = await self._cache.app(CORE), await self._cache.held(user_id)
+                core, held = await self._cache.app_and_held(CORE, user_id)
                 allowed = core.rights(held.get(CORE, ())).holds(needs.key)
                 return _require(allowed, f"the permission '{needs.key}' on core is needed")
             case "app_user":
-                await self._cache.app(path["app_id"])
-                held = await self._cache.held(user_id)
+                _, held = await self._cache.app_and_held(path["app_id"], user_id)
                 allowed = path["app_id"] in held or ADMIN in held.get(CORE, ())
                 return _require(allowed, "a role on this app is needed")
             case "app_permission":
-                app, held = await self._cache.app(path["app_id"]), await self._cache.held(user_id)
+                app, held = await self._cache.app_and_held(path["app_id"], user_id)
                 named = app.rights(held.get(path["app_id"], ())).names(needs.key)
                 allowed = named or ADMIN in held.get(CORE, ())
                 return _require(allowed, f"the permission '{needs.key}' is needed")
             case "app_admin":
-                await self._cache.app(path["app_id"])
-                held = await self._cache.held(user_id)
+                _, held = await self._cache.app_and_held(path["app_id"], user_id)
                 allowed = ADMIN in held.get(path["app_id"], ()) or ADMIN in held.get(CORE, ())
                 return _require(allowed, "only admins of the app may do this")
 
@@ -146,7 +144,7 @@ class RbacService:
 
     async def _on_entity(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
         """Decide about an entity; only callers with a role on the app learn that it is unknown."""
-        app, held = await self._cache.app(app_id), await self._cache.held(user_id)
+        app, held = await self._cache.app_and_held(app_id, user_id)
         known, roles = entity in app.entities, held.get(app_id, ())
         grant = app.rights(roles).on(entity, action) if known else None
         if grant is FULL:
@@ -163,7 +161,7 @@ class RbacService:
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
-        app, held = await self._cache.app(app_id), await self._cache.held(user_id)
+        app, held = await self._cache.app_and_held(app_id, user_id)
         roles = held.get(app_id, ())
         rights = app.rights(roles)
         everything = rights.everything

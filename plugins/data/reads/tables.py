@@ -162,9 +162,14 @@ class EntityTables:
         self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action = "read"
     ) -> RowScope:
         table = await self._table(app_id, entity, grant.hidden)
-        if not self._bus.implementations(hookspecs.record_scope):
+        if not self._is_scoped:
             return RowScope(table, actor.user_id, grant.own_only)
         return await resolve_scope(self._bus, actor, grant, table, action)
+
+    @property
+    def _is_scoped(self) -> bool:
+        """Whether a plugin narrows which records a caller may reach."""
+        return bool(self._bus.implementations(hookspecs.record_scope))
 
     def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
         return self._searches.hold(app_id) if rows.searches else nullcontext()

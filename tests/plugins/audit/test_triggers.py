@@ -195,10 +195,8 @@ LARGE = [f"large_{index}" for index in range(10)]
 @pytest.fixture
 def wide(trail: Server) -> dict[str, str]:
     """A record of ten large values, each below 1 MB and unlike the others, and a short one."""
-    columns = ", ".join(f"{name} text" for name in LARGE)
-    trail.sql(
-        f"create table if not exists crm.wide (id text primary key, _owner uuid, short text, {columns})"
-    )
+    columns = ", ".join(f"{name} text" for name in ("short", *LARGE))
+    trail.sql(f"create table if not exists crm.wide (id text primary key, _owner uuid, {columns})")
     install(trail, "crm", "wide", make=False)
     trail.sql("truncate crm.wide")
     values = {name: str(index) * (900_000 + index) for index, name in enumerate(LARGE)}
