@@ -35,6 +35,7 @@ from .config import SystemConfig
 from .examination.diagnosis import findings, python_build
 from .examination.disk import Disk
 from .examination.mistakes import mistakes
+from .flooding import PERIOD, TableWatch
 from .inventory import warnings_of
 from .routes import SystemRoutes
 from .serving.manager import ProcessManager
@@ -68,7 +69,8 @@ class SystemPlugin(Plugin):
         """Declare health and status, and where roles are known, the plugins."""
         registry = services.get(REGISTRY)
         self._watch = LoopWatch(registry, always=bool(registry.config.server.server_timing))
-        return SystemRoutes(services, self._watch).routes()
+        self._floods = TableWatch(self.config.table_writes)
+        return SystemRoutes(services, self._watch, self._floods).routes()
 
     @hookimpl
     def plugins_loaded(self, services: Services) -> None:
@@ -89,11 +91,14 @@ class SystemPlugin(Plugin):
         self.tasks.every(30, Disk(self.context.data_dir).watch, "watch the disk")
         if (registry := services.get(REGISTRY)).config.server.server_timing:
             time_services(services)
-        for plugin, said in warnings_of(services.get(HOOKS).all_implementations(), {}).items():
+        statements = services.get(STATEMENTS)
+        self.tasks.every(PERIOD, lambda: self._floods.look(statements, registry.plugins),
+                         "watch the tables of plugins")  # fmt: skip
+        for plugin, said in warnings_of(services.get(HOOKS).all_implementations()).items():
             log.warning("a plugin slows others down", plugin=plugin, warnings=said)
         if self.config.safe:
             self.context.notices[:0] = await notices(self.context.config_file)
-        states = registered(services.get(STATEMENTS), registry, self.tasks, safe=self.config.safe)
+        states = registered(statements, registry, self.tasks, safe=self.config.safe)
         async with states, self._watch.running(), reloading(registry):
             yield
 

@@ -139,7 +139,7 @@ async def _plugins(
         _table(
             PLUGIN, [{**msgspec.to_builtins(p), "routes": routes[p.name]} for p in loaded.plugins]
         )
-        for plugin, said in warnings_of(loaded.bus.all_implementations(), {}).items():
+        for plugin, said in warnings_of(loaded.bus.all_implementations()).items():
             print(f"\nwarning: plugin {plugin}: {'; '.join(said)}")
         print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
         return 0
@@ -161,7 +161,7 @@ def _encoded(registry: Registry, url: str, token: str) -> bytes:
     """Encode the plugins as `GET /api/v1/plugins` does, also where no server runs."""
     if url or token:
         return msgspec.json.encode(running_plugins(registry, url, token))
-    return msgspec.json.encode(inventory(registry.with_plugins({}).services, {}).plugins)
+    return msgspec.json.encode(inventory(registry.with_plugins({}).services).plugins)
 
 
 async def _routes(registry: Registry, _: OpenServices) -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from kernel.public import Section
 
 
 class SystemConfig(Section, frozen=True, kw_only=True):
-    """One setting, which `caudex serve --safe` makes."""
+    """What the server watches of its plugins."""
 
     safe: bool = False
     """Print at the start which plugins are broken; set by `caudex serve --safe`."""
+    table_writes: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000
+    """Rows a second in its tables beyond which log and health name a plugin; 0 names none."""

@@ -19,14 +19,17 @@ TAKING_PART: Final = ("record_writing", "event_recorded")
 """Hooks for which a write needs a transaction."""
 
 
-def inventory(services: Services, blocked: Mapping[str, str]) -> Inventory:
+def inventory(
+    services: Services, blocked: Mapping[str, str] = {}, flooding: Mapping[str, int] = {}
+) -> Inventory:
     """Look at every plugin that was found, those that are on in the order of their start.
 
-    `blocked` is the place where each plugin held the event loop.
+    `blocked` is the place where each plugin held the event loop, `flooding` the rows a second that
+    it wrote.
     """
     registry = services.get(REGISTRY)
     implementations = list(services.get(HOOKS).all_implementations())
-    warnings = warnings_of(implementations, blocked)
+    warnings = warnings_of(implementations, blocked, flooding)
     plugins = [
         PluginState(
             **asdict(info),
@@ -46,7 +49,9 @@ def inventory(services: Services, blocked: Mapping[str, str]) -> Inventory:
 
 
 def warnings_of(
-    implementations: Iterable[Implementation], blocked: Mapping[str, str]
+    implementations: Iterable[Implementation],
+    blocked: Mapping[str, str] = {},
+    flooding: Mapping[str, int] = {},
 ) -> Mapping[str, list[str]]:
     """Return sentences about plugins that cost others more than they need to, by plugin."""
     found = defaultdict[str, list[str]](list)
@@ -60,6 +65,8 @@ def warnings_of(
             found[each.plugin].append(f"{each.hook} keeps failing and is skipped for a while")
     for plugin, at in blocked.items():
         found[plugin].append(f"its code at {at} blocks the event loop")
+    for plugin, rows in flooding.items():
+        found[plugin].append(f"it floods its tables: {rows} rows a second")
     return found
 
 

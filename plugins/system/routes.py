@@ -22,6 +22,7 @@ from kernel.public import (
 )
 
 from .blocking import LoopWatch
+from .flooding import TableWatch
 from .inventory import inventory
 from .models import Inventory, Sign, Status, Toggle, TogglePlan
 from .plan import plan
@@ -31,10 +32,11 @@ from .service import SystemService
 class SystemRoutes:
     """The handlers. `/health` checks nothing: it answers as long as the process runs."""
 
-    def __init__(self, services: Services, watch: LoopWatch) -> None:
+    def __init__(self, services: Services, watch: LoopWatch, floods: TableWatch) -> None:
         self._services = services
         self._watch = watch
-        self._service = SystemService(services, watch)
+        self._floods = floods
+        self._service = SystemService(services, watch, floods)
 
     def routes(self) -> list[Route]:
         routes = [
@@ -68,7 +70,7 @@ class SystemRoutes:
 
     async def plugins(self, request: Request) -> Response:
         """Show every plugin with what it gives, needs and costs."""
-        return reply(inventory(self._services, self._watch.blocked()))
+        return reply(inventory(self._services, self._watch.blocked(), self._floods.flooding()))
 
     async def plan(self, request: Request, body: Toggle) -> Response:
         """Say what enabling or disabling plugins would do; nothing is changed."""

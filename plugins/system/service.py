@@ -23,6 +23,7 @@ from kernel.public import (
 )
 
 from .blocking import LoopWatch
+from .flooding import TableWatch
 
 LIMIT: Final = 2.0
 """Seconds that a subsystem may take to answer."""
@@ -33,9 +34,10 @@ log = structlog.get_logger("caudex.system")
 class SystemService:
     """State of the server, its database, and the plugins that implement the hook `health`."""
 
-    def __init__(self, services: Services, watch: LoopWatch) -> None:
+    def __init__(self, services: Services, watch: LoopWatch, floods: TableWatch) -> None:
         self._services = services
         self._watch = watch
+        self._floods = floods
         self._lock = anyio.Lock()
         self._began = float("-inf")
         self._answer: tuple[str, list[Health]] = ("Offline", [])
@@ -50,6 +52,7 @@ class SystemService:
         names = {health.name for health in subsystems if not health.ready}
         problems = [f"{health.name}: {text}" for health in subsystems for text in health.problems]
         problems += [f"{plugin}: its code blocks the event loop" for plugin in self._blocking()]
+        problems += [f"{plugin}: it floods its tables" for plugin in self._floods.flooding()]
         missing = names if database == "Online" else names | {"postgres"}
         return sorted(missing), sorted(problems)
 
@@ -90,6 +93,8 @@ class SystemService:
                 status[name] = shown | state | {"tasks": failing}
         for name, at in self._blocking().items():
             status[name] = {"state": "Online"} | status.get(name, {}) | {"blocks": at}
+        for name, rows in self._floods.flooding().items():
+            status[name] = {"state": "Online"} | status.get(name, {}) | {"rows_per_second": rows}
         return status
 
     async def _ask(self) -> tuple[str, list[Health]]:

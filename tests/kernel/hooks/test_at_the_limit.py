@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import anyio
 import httpx
@@ -15,6 +16,7 @@ from kernel.errors import HookTimeout
 from kernel.public import (
     ANY_USER,
     RECORDS,
+    STATEMENTS,
     Event,
     Grant,
     Plugin,
@@ -109,30 +111,40 @@ class PouringPlugin(Plugin):
     """Writes into its table without a pause."""
 
     name = "pouring"
+    pours: ClassVar[bool] = False
     poured: ClassVar[int] = 0
-    requires = (RECORDS,)
+    pause: ClassVar[float] = 0
+    requires = (STATEMENTS,)
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        self._records = services.get(RECORDS)
+        self._statements = services.get(STATEMENTS)
         self.tasks.every(0, self.pour, "pour", jitter=0)
         yield
 
     async def pour(self) -> float:
-        if not PouringPlugin.poured:
+        if not PouringPlugin.pours:
             return 0.05
-        rows = [{"title": "x" * 500}] * 1000
-        actor = hookspecs.Actor(user_id=None)
-        await self._records.create_many(actor, Grant(), "tea", "cups", rows)
-        PouringPlugin.poured += len(rows)
-        return 0
+        rows = 1000
+        await self._statements.execute(
+            "insert into caudex_pouring.drops select n from generate_series(1, $1::integer) as n",
+            rows,
+        )
+        PouringPlugin.poured += rows
+        return self.pause
 
 
 @pytest.fixture(scope="module")
-def server(postgres: Postgres) -> Generator[Server]:
+def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
     config = {"server": {"hook_timeout": 0.5}}
-    with running_server(postgres, config, plugins=[SleepyPlugin, PouringPlugin]) as running:
+    PouringPlugin.migrations = tmp_path_factory.mktemp("pouring")
+    table = "create table caudex_pouring.drops (n integer);"
+    (PouringPlugin.migrations / "0001_drops.sql").write_text(table)
+    with (
+        patch("plugins.system.PERIOD", 1.0),
+        running_server(postgres, config, plugins=[SleepyPlugin, PouringPlugin]) as running,
+    ):
         running.admin.post("/api/v1/apps", json=TEA).raise_for_status()
         running.http.post("/api/v1/auth/register", json=LOGIN).raise_for_status()
         yield running
@@ -212,17 +224,30 @@ def test_an_observer_that_floods_its_own_hook_is_ended_and_named(server: Server)
 
 
 @pytest.mark.slow
-def test_a_plugin_that_pours_into_a_table_holds_up_no_other(server: Server) -> None:
+def test_a_plugin_that_pours_into_its_table_holds_up_no_other_and_is_named(server: Server) -> None:
     quickest = min(timed(server) for _ in range(3))
-    PouringPlugin.poured = 1
+    PouringPlugin.pours = True
     deadline = time.monotonic() + 10
     while PouringPlugin.poured < 3000 and time.monotonic() < deadline:
         time.sleep(0.05)
     slowest = min(timed(server) for _ in range(3))
     assert PouringPlugin.poured > 3000
     assert slowest < quickest + 1.0
-    assert server.http.get("/health/ready").status_code == 200
-    PouringPlugin.poured = 0
+    PouringPlugin.pause = 0.05
+
+    def problems() -> list[str]:
+        return server.http.get("/health/ready").raise_for_status().json().get("problems", [])
+
+    with capture_logs() as logs:
+        eventually(lambda: problems() == ["pouring: it floods its tables"], 15)
+    [line] = [each for each in logs if each["event"] == "a plugin floods its tables"]
+    assert (line["plugin"], line["rows_per_second"] > 1000) == ("pouring", True)
+    assert server.admin.get("/api/v1/status").json()["pouring"]["rows_per_second"] > 1000
+    [info] = [each for each in server.admin.get("/api/v1/plugins").json()["plugins"]
+              if each["name"] == "pouring"]  # fmt: skip
+    assert info["warnings"][0].startswith("it floods its tables: ")
+    PouringPlugin.pours = False
+    eventually(lambda: not problems(), 15)
 
 
 def timed(server: Server) -> float:
