@@ -445,6 +445,7 @@ def _work(story: Story, token: str) -> None:
     story.ask(f"POST {jobs}", later, status=201, **more)
     story.ask(f"POST {jobs}/cancel", {"status": "pending"}, **more)
     story.ask(f"POST {jobs}/retry", {"status": "cancelled"}, **more)
+    story.ask(f"GET {API}/plugins/{{plugin}}/jobs", query="?status=failed", plugin="jobs", **more)
 
 
 def _deploy(story: Story, token: str) -> None:

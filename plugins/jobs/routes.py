@@ -12,6 +12,7 @@ from kernel.public import (
     ACCESS,
     APP_USER,
     APPS,
+    CORE_ADMIN,
     IDEMPOTENCY,
     JOBS,
     JOBS_MANAGE,
@@ -33,6 +34,7 @@ from kernel.public import (
     Transaction,
     limit_of,
     one_of,
+    plugin_jobs,
     reply,
     supports,
 )
@@ -52,6 +54,7 @@ from .models import (
 
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
+OF_PLUGIN: Final = "/api/v1/plugins/{plugin}/jobs"
 NOT_RUN: Final = (
     "no plugin that is on runs workers: jobs wait until one does ([plugins.workers] enabled = true)"
 )
@@ -140,6 +143,14 @@ class JobsRoutes:
             Route(
                 "POST", f"{OF_APP}/retry", self.retry_many, APP_USER, RetryJobs, returns=PortionDone
             ),
+            Route(
+                "GET",
+                OF_PLUGIN,
+                self.list_of_plugin,
+                CORE_ADMIN,
+                returns=list[Job],
+                query=JobsQuery,
+            ),
         ]
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:
@@ -175,16 +186,24 @@ class JobsRoutes:
 
     async def list(self, request: Request) -> Response:
         """List the jobs of an app, newest first; without `core:jobs.read` one's own."""
+        user_id = await self._restricted(request, JOBS_READ)
+        return await self._page(request, request.path("app_id"), user_id)
+
+    async def list_of_plugin(self, request: Request) -> Response:
+        """List the jobs of a plugin's own, newest first."""
+        return await self._page(request, plugin_jobs(request.path("plugin")), None)
+
+    async def _page(self, request: Request, app_id: str, user_id: str | None) -> Response:
         query = request.query()
         if unknown := query.keys() - PARAMETERS:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
         status = query.get("status")
         jobs = await self._jobs.list(
-            request.path("app_id"),
+            app_id,
             status=None if status is None else one_of("status", status, STATUSES),
             limit=limit_of(query.get("limit"), 100),
             before=query.get("before"),
-            user_id=await self._restricted(request, JOBS_READ),
+            user_id=user_id,
         )
         return reply(jobs)
 

@@ -60,6 +60,23 @@ def test_a_failure_is_logged_with_the_plugin_and_where_it_was_raised(make_server
     assert error == "ValueError: there is no such address"
 
 
+def test_core_admins_see_the_jobs_of_a_plugin(make_server: MakeServer):
+    server = make_server(CONFIG, plugins=[MAILER])
+    waiting, failed = mail(server, "ada"), mail(server, "nowhere")
+    eventually(lambda: status(server, failed) == "failed", 10)
+    path = "/api/v1/plugins/mailer/jobs"
+    assert [job["id"] for job in server.admin.get(path).json()] == [failed, waiting]
+    [job] = server.admin.get(path, params={"status": "failed"}).json()
+    assert (job["id"], job["app_id"]) == (failed, "plugin:mailer")
+    assert job["error"] == "ValueError: there is no such address"
+    assert server.admin.get(path, params={"before": failed, "limit": 1}).json()[0]["id"] == waiting
+    assert server.admin.get(path, params={"state": "failed"}).status_code == 400
+    assert server.user().get(path).status_code == 403
+    assert server.http.get(path).status_code == 401
+    absent = server.admin.get("/api/v1/plugins/absent/jobs")
+    assert (absent.status_code, absent.json()) == (404, {"error": "plugin 'absent' is not on"})
+
+
 def test_jobs_of_a_plugin_are_none_of_an_app(make_server: MakeServer):
     server = make_server(CONFIG, plugins=[MAILER])
     job_id = mail(server, "ada")
