@@ -45,6 +45,10 @@ class Logs(Protocol):
         """The last `count` lines, oldest first."""
         ...
 
+    async def before(self, app_id: str, since: str) -> int:
+        """Id behind which the lines of a time (RFC 3339) and later are; 0 for all of them."""
+        ...
+
     def follow(
         self, app_id: str, after: int
     ) -> AbstractAsyncContextManager[AsyncIterator[LogLine | None]]:

@@ -248,11 +248,13 @@ class Collections(Records, Protocol):
         on: str | None = None,
         dry_run: bool = False,
         raw: bool = False,
+        preview: int = 0,
     ) -> bytes:
         """Create records from a file, or with `on` change those that have its keys.
 
         With mode `all` nothing is written where a row is wrong. Returns
         `{"rows", "valid", "created", "updated", "errors": [{"row", "field", "value", "error"}]}`.
+        With `preview` it also has `"preview": [{"row", "record"}]`, of so many of the first rows.
         Raises BadRequest for a wrong header.
         """
         ...

@@ -23,6 +23,7 @@ from kernel.public import (
     limited,
     one_of,
     reply,
+    whole_number,
 )
 
 from .described import ACTED, IMPORTED, MET
@@ -31,6 +32,7 @@ from .exchange.imports import Mode
 from .exchange.operations import needs_of
 from .handlers import COLLECTION, CollectionRoutes, check_parameters, flag, header_of, names_of
 from .models import (
+    MAX_PREVIEW,
     Batch,
     Bulk,
     BulkQuery,
@@ -44,7 +46,7 @@ from .models import (
 )
 from .writes.upsert import Then
 
-IMPORT_PARAMETERS: Final = ("dryRun", "on", "mode", "raw")
+IMPORT_PARAMETERS: Final = ("dryRun", "on", "mode", "raw", "preview")
 BATCH: Final = "/api/v1/apps/{app_id}/batch"
 
 
@@ -151,6 +153,7 @@ class ManyRoutes(CollectionRoutes):
         kind = _given_format(request)
         mode = cast("Mode", one_of("mode", given.get("mode", "all"), ("all", "valid")))
         options = {"dry_run": flag(given, "dryRun"), "raw": flag(given, "raw")}
+        preview = whole_number("preview", given.get("preview", "0"), maximum=MAX_PREVIEW)
         with tempfile.SpooledTemporaryFile(1_000_000) as file:
             digest = hashlib.sha256()
             async for piece in limited(request, MAX_BODY):
@@ -160,8 +163,9 @@ class ManyRoutes(CollectionRoutes):
 
             async def handle() -> Response:
                 done = await self._collections.import_file(
-                    *caller, cast("IO[bytes]", file), kind, mode=mode, on=given.get("on"), **options
-                )
+                    *caller, cast("IO[bytes]", file), kind, mode=mode, on=given.get("on"),
+                    preview=preview, **options,
+                )  # fmt: skip
                 return reply(done)
 
             actions: list[Action] = ["create", "update"] if "on" in given else ["create"]

@@ -22,6 +22,9 @@ from kernel.public import (
     Where,
 )
 
+MAX_PREVIEW: Final = 100
+"""Rows of an import of which a reply shows what they become."""
+
 Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
 """The body of POST …/bulk; the service checks how many records there are."""
 
@@ -205,6 +208,10 @@ class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["all", "valid"], Meta(description="`valid` leaves out the rows that are wrong")
     ] = "all"
     raw: Annotated[bool, Meta(description="texts were exported with `raw`")] = False
+    preview: Annotated[
+        int,
+        Meta(ge=0, description=f"rows, {MAX_PREVIEW} at most, of which the reply has the records"),
+    ] = 0
 
 
 class ImportBody(
@@ -218,6 +225,7 @@ class ImportBody(
     on: str | None = None
     mode: Literal["all", "valid"] = "all"
     raw: bool = False
+    preview: Annotated[int, Meta(ge=0, le=MAX_PREVIEW)] = 0
 
 
 class ImportProblem(msgspec.Struct, frozen=True):
@@ -229,14 +237,25 @@ class ImportProblem(msgspec.Struct, frozen=True):
     error: str
 
 
-class Imported(msgspec.Struct, frozen=True):
-    """The reply of POST …/import; `errors` has the first 1000."""
+class ImportRow(msgspec.Struct, frozen=True):
+    """What a row of an import becomes; rows count from 1 without the header."""
+
+    row: int
+    record: Record
+
+
+class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The reply of POST …/import; `errors` has the first 1000.
+
+    `preview` has the valid ones of the first rows, where it was asked for.
+    """
 
     rows: int
     valid: int
     created: int
     updated: int
     errors: list[ImportProblem]
+    preview: list[ImportRow] | msgspec.UnsetType = msgspec.UNSET
 
 
 class UpdateWhere(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

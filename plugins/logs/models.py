@@ -27,3 +27,9 @@ class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
     tail: Annotated[
         int, Meta(ge=0, description=f"how many old lines come first, at most {MAX_TAIL}")
     ] = 100
+    since: (
+        Annotated[
+            str, Meta(description="RFC 3339: the lines of this time and later come, without a tail")
+        ]
+        | None
+    ) = None

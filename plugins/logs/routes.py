@@ -19,6 +19,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    coerce_value,
     whole_number,
 )
 
@@ -55,13 +56,15 @@ class LogsRoutes:
     async def stream(self, request: Request) -> Response:
         """Follow the log of an app: its last lines, then each new one as an event.
 
-        `Last-Event-ID` resumes behind a line instead.
+        `since` begins at a time, and `Last-Event-ID` behind a line, however many come then.
         """
         app = await self._services.get(APPS).app(request.path("app_id"))
-        tail, after = _position(request)
+        tail, since, after = _position(request)
         logs = self._services.get(LOGS)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._readers.hold((app.id, request.actor.user_id)))
+            if after is None and since is not None:
+                after = await logs.before(app.id, since)
             lines = [] if after is not None else await logs.tail(app.id, tail)
             if after is None:  # without a tail, only lines behind any that is there
                 after = lines[-1].id if lines else 0 if tail else sys.maxsize
@@ -81,11 +84,12 @@ async def _events(
         yield event(line)
 
 
-def _position(request: Request) -> tuple[int, int | None]:
-    """How many old lines are wanted, or behind which id a broken stream goes on."""
+def _position(request: Request) -> tuple[int, str | None, int | None]:
+    """How many old lines are wanted, since when, or behind which id a broken stream goes on."""
     query = request.query()
     if unknown := query.keys() - set(LogsQuery.__struct_fields__):
         raise BadRequest(f"unknown parameter {min(unknown)!r}")
     tail = min(whole_number("tail", query.get("tail", str(LogsQuery().tail))), MAX_TAIL)
     last = request.headers.get("last-event-id", "")
-    return tail, whole_number("Last-Event-ID", last) if last else None
+    since: str | None = coerce_value("timestamp", query.get("since"), "since")
+    return tail, since, whole_number("Last-Event-ID", last) if last else None

@@ -76,6 +76,10 @@ class LogsService:
             return [remark(f"{left} older lines are left out: they are too large"), *lines]
         return lines
 
+    async def before(self, app_id: str, since: str) -> int:
+        """See `Logs.before`."""
+        return await store.before(self._statements, app_id, since)
+
     @asynccontextmanager
     async def follow(
         self, app_id: str, after: int

@@ -46,6 +46,12 @@ select count(*) from (
     select from caudex_logs.lines where app_id = $1::text and id < $2::bigint limit $3::int
 ) l"""
 _LAST: Final = "select coalesce(max(id), 0) from caudex_logs.lines where app_id = $1::text"
+# Times are those of writing, and grow with the ids of an app but for a few milliseconds.
+_BEFORE: Final = """
+select coalesce(
+    (select id - 1 from caudex_logs.lines
+        where app_id = $1::text and ts >= $2::timestamptz order by id limit 1),
+    (select max(id) from caudex_logs.lines where app_id = $1::text), 0)"""
 _SWEEP_ALONE: Final = "logs.sweep"
 # From one app to the next by the index: a `distinct` would read every line.
 _APPS: Final = """
@@ -140,6 +146,11 @@ async def between(
 async def last_id(reader: Reader, app_id: str) -> int:
     """Id of an app's newest line, 0 when it has none."""
     return int(await reader.fetch(_LAST, app_id) or 0)
+
+
+async def before(reader: Reader, app_id: str, since: str) -> int:
+    """Id of the newest line before the first one of a time or later."""
+    return int(await reader.fetch(_BEFORE, app_id, since) or 0)
 
 
 async def apps(reader: Reader) -> list[str]:

@@ -95,6 +95,10 @@ class FakeLogs:
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
         return self.lines[app_id][-count:] if count > 0 else []
 
+    async def before(self, app_id: str, since: str) -> int:
+        at = datetime.fromisoformat(since)
+        return sum(datetime.fromisoformat(line.ts) < at for line in self.lines[app_id])
+
     @asynccontextmanager
     async def follow(
         self, app_id: str, after: int

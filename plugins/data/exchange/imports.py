@@ -17,6 +17,7 @@ from kernel.public import (
     Transaction,
 )
 from plugins.data.reads.tables import on_new_schema
+from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.store import NO_SETTINGS, Table
 from plugins.data.writes.batch import Batches
 from plugins.data.writes.rows import Row, encode, unify_columns
@@ -32,6 +33,13 @@ Mode = Literal["all", "valid"]
 Numbered = Sequence[tuple[int, Row]]
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """What a row becomes, as far as its sender may read that."""
+
+    row: int
+    record: msgspec.Raw
+
+
 class Report(msgspec.Struct):
     """What an import did; of the rows that are not valid the first are in `errors`."""
 
@@ -40,6 +48,13 @@ class Report(msgspec.Struct):
     created: int = 0
     updated: int = 0
     errors: list[Problem] = []
+    preview: list[Shown] | msgspec.UnsetType = msgspec.UNSET
+
+    def show(self, number: int, record: bytes) -> None:
+        """Add the record of a row, as long as a reply has room for it."""
+        shown = self.preview or []
+        if sum(len(each.record) for each in shown) + len(record) <= MAX_PAGE_BYTES:
+            self.preview = [*shown, Shown(number, msgspec.Raw(record))]
 
     def refuse(self, problem: Problem) -> None:
         """Add a problem of a row."""
@@ -62,6 +77,7 @@ class Import(msgspec.Struct, frozen=True):
     dry_run: bool
     raw: bool
     upsert: Upsert | None
+    preview: int = 0
 
 
 class Imports(Batches):
@@ -90,18 +106,19 @@ class Imports(Batches):
         on: str | None = None,
         dry_run: bool = False,
         raw: bool = False,
+        preview: int = 0,
     ) -> bytes:
         """See `Collections.import_file`."""
         table = await self._table(app_id, entity, grant.hidden)
         upsert = None
         if on is not None:
             upsert = await self._upsert_plan(actor, grant, app_id, entity, on, "update")
-        wanted = Import(file, kind, grant, table, mode, dry_run, raw, upsert)
+        wanted = Import(file, kind, grant, table, mode, dry_run, raw, upsert, preview)
         report = Report(errors=[])
 
         async def work(tx: Transaction) -> None:
             nonlocal report
-            report = Report(errors=[])
+            report = Report(errors=[], preview=[] if preview else msgspec.UNSET)
             file.seek(0)
             await self._import(tx, wanted, report)
             if dry_run or (mode == "all" and report.valid < report.rows):
@@ -127,19 +144,24 @@ class Imports(Batches):
         report.rows += chunk.read
         for problem in chunk.problems:
             report.refuse(problem)
-        if not chunk.rows:
-            return
+        first = [numbered for numbered in chunk.rows if numbered[0] <= wanted.preview]
+        for numbered in first:
+            await self._row(tx, wanted, numbered, report)
+        if rest := chunk.rows[len(first) :]:
+            await self._rest(tx, wanted, rest, report)
+        report.errors.sort(key=lambda problem: problem.row)
+
+    async def _rest(self, tx: Transaction, wanted: Import, rows: Numbered, report: Report) -> None:
         try:
             async with tx.savepoint():
-                created, updated = await self._rows(tx, wanted, chunk.rows)
-            report.valid += len(chunk.rows)
+                created, updated = await self._rows(tx, wanted, rows)
+            report.valid += len(rows)
             report.created += created
             report.updated += updated
         except BadRequest:
             # PostgreSQL does not say which of them it was.
-            for numbered in chunk.rows:
+            for numbered in rows:
                 await self._row(tx, wanted, numbered, report)
-        report.errors.sort(key=lambda problem: problem.row)
 
     async def _row(
         self, tx: Transaction, wanted: Import, numbered: tuple[int, Row], report: Report
@@ -147,7 +169,10 @@ class Imports(Batches):
         number, row = numbered
         try:
             async with tx.savepoint():
-                created, updated = await self._rows(tx, wanted, [numbered])
+                if number <= wanted.preview:
+                    created, updated = await self._previewed(tx, wanted, numbered, report)
+                else:
+                    created, updated = await self._rows(tx, wanted, [numbered])
         except BadRequest as error:
             if isinstance(error, ConstraintViolation):
                 error = await self._describe(error, wanted.table)
@@ -156,6 +181,22 @@ class Imports(Batches):
             report.valid += 1
             report.created += created
             report.updated += updated
+
+    async def _previewed(
+        self, tx: Transaction, wanted: Import, numbered: tuple[int, Row], report: Report
+    ) -> tuple[int, int]:
+        """Write a row and show what it became; see `_rows`."""
+        number, row = numbered
+        result = "created"
+        if wanted.upsert is not None:
+            result, shown = await self.upsert_one(tx, wanted.upsert, row)
+        else:
+            [made] = await self._transactional.create(tx, wanted.table, [row])
+            shown = await self._answer(
+                tx.actor, wanted.table, made, tuple(row), own=True, reader=tx
+            )
+        report.show(number, shown.record)
+        return (1, 0) if result == "created" else (0, 1)
 
     async def _rows(self, tx: Transaction, wanted: Import, rows: Numbered) -> tuple[int, int]:
         """Write rows and return how many records were created and changed."""

@@ -163,6 +163,7 @@ class Operations(Imports):
             on=body.on,
             dry_run=body.dry_run,
             raw=body.raw,
+            preview=body.preview,
         )
 
 

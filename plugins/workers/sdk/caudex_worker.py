@@ -201,7 +201,7 @@ class Collection:
 
     def import_file(self, text: str, **options: Any) -> Any:
         """Import the text of a file and return a report: options `format` "csv" (default) or
-        "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `raw`."""
+        "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `preview`, `raw`."""
         return self._do("import", {"text": text, **_camel(options)})
 
     def insert_many(self, rows: list[dict[str, Any]]) -> Any:

@@ -211,6 +211,20 @@ def until(page: Any, expression: str, seconds: float = 10) -> None:
         page.wait_for_timeout(50)
 
 
+def drop(page: Any, where: str, name: str, content: bytes) -> None:
+    """Drop a file on an element, as a hand does."""
+    made = page.evaluate_handle(
+        """([name, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], name));
+            return data;
+        }""",
+        [name, list(content)],
+    )
+    for event in ("dragover", "drop"):
+        page.dispatch_event(where, event, {"dataTransfer": made})
+
+
 @contextmanager
 def chromium() -> Generator[Any]:
     """Start the browser."""

@@ -503,3 +503,30 @@ def test_a_file_with_a_broken_byte_is_refused(shop: Server, file: Any, data: st.
         assert all(each["row"] for each in report(answer)["errors"])
         assert answer.json()["errors"]
     assert query(shop.admin, DEALS)["total"] == 0
+
+
+def test_a_preview_shows_rows_as_they_would_be_stored(shop: Server, admin: Client):
+    text = "email,company_id\nnew,\nnew,\nx,nonsense\ny,\nz,\n"
+    done = report(imported(admin, CONTACTS, text, dryRun="true", preview="4"))
+    assert (done["valid"], done["created"], [each["row"] for each in done["errors"]]) == (
+        3, 3, [2, 3],
+    )  # fmt: skip
+    assert [(each["row"], each["record"]["email"]) for each in done["preview"]] == [
+        (1, "new"), (4, "y"),
+    ]  # fmt: skip
+    shown = done["preview"][0]["record"]
+    add(admin, CONTACTS, email="new")
+    stored = admin.get(CONTACTS, params={"email": "new"}).json()[0]
+    assert shown.keys() == stored.keys()
+    for_all = {"id", "created_at", "updated_at"}
+    assert {k: v for k, v in shown.items() if k not in for_all} == {
+        k: v for k, v in stored.items() if k not in for_all
+    }
+    done = report(imported(admin, CONTACTS, text, dryRun="true", on="email", preview="1"))
+    assert done["preview"][0]["record"]["id"] == stored["id"]
+    assert done["updated"] == 2
+    assert "preview" not in report(imported(admin, CONTACTS, text, dryRun="true"))
+    refused(imported(admin, CONTACTS, text, preview="-1"))
+    writer = holding(shop, "deals.create")  # which reads nothing
+    [row] = report(imported(writer, DEALS, "title,value\na,1.50\n", preview="9"))["preview"]
+    assert {**row["record"], "id": ""} == {"id": "", "title": "a", "value": 1.5}

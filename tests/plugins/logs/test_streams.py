@@ -61,7 +61,7 @@ class Follower(threading.Thread):
         super().__init__(daemon=True)
         self._client, self._path, self._options = client, path(app_id), options
         self.began = threading.Event()
-        self.events, self.ended = [], 0.0
+        self.events, self.last_id, self.ended = [], "", 0.0
 
     def __enter__(self):
         self.start()
@@ -79,6 +79,8 @@ class Follower(threading.Thread):
             assert answer.status_code == 200
             for line in answer.iter_lines():
                 self.began.set()
+                if line.startswith("id: "):
+                    self.last_id = line[4:]
                 if line.startswith("data: "):
                     self.events.append(json.loads(line[6:]))
         self.ended = time.monotonic()
@@ -121,6 +123,27 @@ def test_a_tail_that_is_just_full_leaves_nothing_out(server, app):
     keep(server, app, 4, 1_000_000)
     lines = server.run(lambda: server.services.get(LOGS).tail(app, 1000))
     assert [line.message.split()[0] for line in lines] == ["1", "2", "3", "4"]
+
+
+def test_a_stream_begins_at_a_time(server, app):
+    server.sql(
+        "insert into caudex_logs.lines (app_id, level, message, ts)"
+        " select %s, 'info', n::text, timestamptz '2031-01-01 10:00Z' + n * interval '1 minute'"
+        " from generate_series(1, 1200) n",
+        app,
+    )
+    at = {"since": "2031-01-01T11:30:30+00:00", "tail": "5"}
+    with Follower(server.admin, app, params=at) as follower:
+        assert follower.has(1110)[0] == "91"
+    resumed = {"params": at, "headers": {"last-event-id": follower.last_id}}
+    with Follower(server.admin, app, params={"since": "2032-01-01"}) as late:
+        server.services.get(LOGS).write(app, "info", "live")
+        assert late.has(1) == ["live"]
+    with Follower(server.admin, app, **resumed) as follower:
+        assert follower.has(1) == ["live"]
+    refused = server.admin.get(path(app), params={"since": "noon"})
+    assert refused.status_code == 400
+    assert refused.json()["error"].startswith("since: a timestamp (ISO 8601) is wanted")
 
 
 def test_a_page_ends_with_the_line_that_fills_it(server, app):

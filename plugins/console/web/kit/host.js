@@ -24,12 +24,18 @@ export function Plugin({ page, part = 'default', fallback = null, ...props }) {
     const done = () => delete localStorage[mark];
     localStorage[mark] = Date.now();
     const timer = setTimeout(done, WITHIN);
-    import(page.module).then(
-      (m) => set({ Component: m[part] }),
-      (e) => set({ error: e }),
+    // When the name of the plugin is drawn: it is what is seen should the module never return.
+    const start = setTimeout(
+      () =>
+        import(page.module).then(
+          (m) => set({ Component: m[part] }),
+          (e) => set({ error: e }),
+        ),
+      20,
     );
     return () => {
       clearTimeout(timer);
+      clearTimeout(start);
       done();
     };
   }, [page.module, hung]);
@@ -58,6 +64,8 @@ export function Plugin({ page, part = 'default', fallback = null, ...props }) {
       <div>${String(problem.message ?? problem)}</div>
       <button onClick=${reset}>Try again</button>
     </div>`;
-  if (!module) return html`<${Loading} />`;
+  if (!module)
+    return html`<${Loading} />
+      <p class="dim">Opening “${page.title}” of plugin ${page.plugin}…</p>`;
   return html`<${module.Component} kit=${kit} page=${page} ...${props} />`;
 }

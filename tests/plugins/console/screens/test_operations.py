@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kernel.testing import Server
-from tests.plugins.console.browser import needs_browser, until
+from tests.plugins.console.browser import drop, needs_browser, until
 from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
@@ -59,10 +59,7 @@ def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
     page.click("button:has-text('Call')")
     page.wait_for_selector("pre:has-text('\"sum\": 5')")
     assert page.locator("td .tag:has-text('running')").count() == 1
-    page.set_input_files(
-        "[aria-label=Archive]",
-        {"name": "w2.tar.gz", "mimeType": "application/gzip", "buffer": archive("# two")},
-    )
+    drop(page, ".drop", "w2.tar.gz", archive("# two"))
     page.click("li:has-text('1') button:has-text('Go back to it')")
     page.click("dialog button.danger")
     page.wait_for_selector(".toast:has-text('version 1 of worker')")
@@ -155,6 +152,33 @@ def test_the_log_resumes_behind_its_last_line(crm: Server, new_tab):
     assert asked[:2] == [None, "7"]
     assert tab.page.locator(".ll > span").all_inner_texts()[:2] == ["line 1", "line 2"]
     tab.page.unroute("**/logs?tail=500")
+
+
+def test_the_log_jumps_to_a_time_and_shows_a_level(crm: Server, new_tab):
+    crm.install({"appId": "aged", "name": "Aged", "dataContract": []})
+    crm.sql(
+        "insert into caudex_logs.lines (app_id, level, message, ts) select 'aged',"
+        " case when n % 1000 = 0 then 'error' else 'info' end, 'line ' || n,"
+        " timestamptz '2031-01-01 10:00Z' + n * interval '1 second' from generate_series(1, 9000) n"
+    )
+    tab = new_tab(timezone_id="Europe/Berlin").sign_in(crm.admin)
+    page = tab.open("logs/aged", ready=".ll:has-text('line 9000')").page
+    page.wait_for_selector(".loglines h3:has-text('1 January 2031')")
+    assert page.query_selector(".ll:has-text('line 1200')") is None
+    page.fill("[aria-label='From this time']", "2031-01-01T11:20")
+    page.keyboard.press("Tab")
+    page.wait_for_selector(".ll:has-text('line 1200')")
+    assert page.inner_text(".ll >> nth=0").split()[0] == "11:20:00.000"
+    assert page.is_visible(".ll >> nth=0")
+    assert "at=2031-01-01T11" in page.url
+    page.select_option("[aria-label=Level]", "error")
+    page.wait_for_selector(".ll:has-text('line 3000')")
+    assert set(page.locator(".ll b").all_inner_texts()) == {"error"}
+    page.click("button:has-text('Next lines')")
+    page.wait_for_selector(".ll:has-text('line 5000')")
+    assert page.query_selector(".ll:has-text('line 3000')") is None
+    page.click("[aria-label^='Copy as']")
+    assert "since=2031-01-01T10%3A20" in page.inner_text("dialog pre")
 
 
 def test_crons_show_their_next_times_and_run_now(crm: Server, new_tab):

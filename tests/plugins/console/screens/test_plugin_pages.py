@@ -45,6 +45,19 @@ def test_a_page_that_throws_shows_a_box_and_the_rest_works(server: Server, new_t
     assert "export default" in tab.page.inner_text(".notice.bad")
 
 
+def test_a_module_that_is_missing_shows_a_box_and_can_be_tried_again(server: Server, new_tab):
+    tab = new_tab(fresh=True).allow(404).sign_in(server.admin).open("health")
+    tab.page.route("**/works.js", lambda route: route.fulfill(status=404, body="gone"))
+    tab.open("pages/guests/module", ready=".notice.bad")
+    assert "plugin guests" in tab.page.inner_text(".notice.bad")
+    tab.page.click("nav.side a:has-text('Health')")
+    tab.page.wait_for_selector("h1:has-text('Health')")
+    tab.page.unroute("**/works.js")
+    tab.page.route("**/loops.js", lambda route: None)  # not answered: its name is seen
+    tab.open("pages/guests/loops", ready="main p:has-text('Opening “Loops” of plugin guests')")
+    tab.page.unroute_all()
+
+
 def test_a_page_that_never_ends_stops_its_tab_alone_and_is_not_opened_again(
     server: Server, new_tab
 ):

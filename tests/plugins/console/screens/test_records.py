@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kernel.testing import Server
-from tests.plugins.console.browser import needs_browser, until
+from tests.plugins.console.browser import drop, needs_browser, until
 from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
@@ -146,16 +146,17 @@ Second;2;Qualified;2031-02-30x
 
 def test_an_import_shows_the_result_before_it_writes(crm: Server, new_tab):
     tab = new_tab().sign_in(crm.admin).open("import/crm/deals")
-    tab.page.set_input_files(
-        "[aria-label='CSV file']",
-        {"name": "deals.csv", "mimeType": "text/csv", "buffer": CSV.encode()},
-    )
+    drop(tab.page, ".drop", "deals.csv", CSV.encode())
     tab.page.wait_for_selector(".maps")
     tab.page.select_option(".maps label:has-text('When') select", "close_date")
     tab.page.wait_for_selector("text=2 with errors")
     errors = tab.page.inner_text("section:has(h2:text-is('Errors'))")
     assert 'a number is wanted, not "1 000"' in errors
     assert "close_date" in errors
+    first = "[aria-label='First rows as they would be'] tbody tr"
+    as_sent = ["1", "First", "1 000", "Lead", "2031-01-01"]
+    assert tab.page.locator(f"{first}:nth-child(1) td").all_inner_texts() == as_sent
+    assert tab.page.inner_text(f"{first}:nth-child(3) td:nth-child(3)") == "3.5"
     assert tab.page.is_disabled("button:has-text('Import 1 records')")
     with tab.page.expect_download() as download:
         tab.page.click("text=Download the rejected rows")
@@ -171,7 +172,11 @@ def test_an_import_shows_the_result_before_it_writes(crm: Server, new_tab):
 
 
 def test_an_import_changes_records_of_the_same_key(crm: Server, new_tab):
-    fields = [{"name": "code", "type": "text"}, {"name": "live", "type": "boolean"}]
+    fields = [
+        {"name": "code", "type": "text"}, {"name": "live", "type": "boolean"},
+        {"name": "kind", "type": "text", "defaultValue": "spare"},
+        {"name": "label", "type": "text", "generated": {"$concat": ["code", "!"]}},
+    ]  # fmt: skip
     crm.install({"appId": "keyed", "name": "Keyed", "dataContract": [
         {"entityName": "parts", "fields": fields,
          "indexes": [{"columns": ["code"], "unique": True}]}]})  # fmt: skip
@@ -183,6 +188,11 @@ def test_an_import_changes_records_of_the_same_key(crm: Server, new_tab):
     tab.page.wait_for_selector(".tag.bad:has-text('1 with errors')")
     tab.page.select_option("label:has-text('Rows whose key') select", "code")
     tab.page.wait_for_selector(".tag.info:has-text('1 changed')")
+    shown = tab.page.locator("[aria-label^='First rows'] tr").all_inner_texts()
+    assert [row.split() for row in shown] == [
+        ["Row", "Code", "Live", "Kind", "Label"], ["1", "A", "spare", "A!"],
+        ["2", "B", "no", "spare", "B!"],
+    ]  # fmt: skip
     tab.page.click("button:has-text('Import 2 records')")
     tab.page.wait_for_selector(".toast:has-text('1 records imported, 1 changed')")
     assert {row["code"]: row["live"] for row in crm.admin.get(path).json()} == {

@@ -15,6 +15,7 @@ import {
   useLoad,
 } from '../../core/ui.js';
 import { chosenRows, mapping, parseCsv, writeCsv } from './csv.js';
+import { Preview, SHOWN, linksOf } from './preview.js';
 
 export default function Import({ parts: [appId, name] }) {
   const app = useLoad(() => describe(appId), [appId]);
@@ -134,8 +135,12 @@ function Mapped({ appId, entity, rows, names, setNames }) {
       signal,
     });
   const tried = useLoad(
-    (signal) =>
-      csv[0].length ? send({ on: options.on, mode: 'valid', dryRun: true }, signal) : null,
+    async (signal) => {
+      if (!csv[0].length) return null;
+      const query = { on: options.on, mode: 'valid', dryRun: true, preview: SHOWN };
+      const found = await send(query, signal);
+      return { ...found, links: await linksOf(appId, entity, found) };
+    },
     [csv, options.on],
   );
   const put = (i) => (e) => {
@@ -167,11 +172,13 @@ function Mapped({ appId, entity, rows, names, setNames }) {
             <span class="cut">${head || `column ${i + 1}`}</span>
             <select onChange=${put(i)}>
               <option value="" selected=${!names[i]}>leave out</option>
-              ${entity.fields.map(
-                (f) => html`<option key=${f.name} value=${f.name} selected=${names[i] === f.name}>
+              ${entity.fields
+                .filter((f) => !f.locked)
+                .map(
+                  (f) => html`<option key=${f.name} value=${f.name} selected=${names[i] === f.name}>
                   ${words(f.name)}${f.required ? ' *' : ''}
                 </option>`,
-              )}
+                )}
             </select>
           </label>`,
         )}
@@ -197,26 +204,7 @@ function Mapped({ appId, entity, rows, names, setNames }) {
       <h2>Result</h2>
       <${ErrorBox} error=${tried.error} retry=${tried.reload} />
       ${report && html`<${Counts} report=${report} bad=${bad} />`}
-      <div class="scrollx" tabindex="0" role="region" aria-label="First rows as they would be">
-        <table class="list">
-          <thead><tr><th>Row</th>${csv[0].map((n) => html`<th key=${n}>${words(n)}</th>`)}</tr></thead>
-          <tbody>
-            ${csv.slice(1, 21).map(
-              (row, i) => html`<tr key=${i}>
-                <td class="dim">${i + 1}</td>
-                ${row.map((cell, c) => {
-                  const wrong = report?.errors.find(
-                    (e) => e.row === i + 1 && e.field === csv[0][c],
-                  );
-                  return html`<td key=${c} class=${wrong ? 'wrong' : ''} title=${wrong?.error}>
-                    ${cell || html`<span class="dim">–</span>`}
-                  </td>`;
-                })}
-              </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>
+      <${Preview} appId=${appId} entity=${entity} csv=${csv} report=${report} />
     </section>
     ${bad > 0 && html`<${Errors} report=${report} heads=${heads} data=${data} name=${entity.name} />`}
     <div class="row">
