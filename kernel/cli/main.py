@@ -89,10 +89,6 @@ class CaudexGroup(CaudexCommand, click.Group):
     command_class = CaudexCommand
 
 
-class _Root(click.Group):
-    command_class = CaudexCommand
-
-
 def _kernel_for(words: Sequence[str]) -> Kernel | None:
     """Load the plugins where their commands matter; help needs no valid configuration.
 
@@ -184,7 +180,7 @@ def _config(given: Mapping[str, Any] | None = None, **server: Any) -> Config:
         raise
 
 
-@click.group(cls=_Root, help="The backend core for internal tools: one server on PostgreSQL.")
+@click.group(cls=CaudexGroup, help="The backend core for internal tools: one server on PostgreSQL.")
 @click.version_option(VERSION, message="caudex %(version)s")
 def kernel_commands() -> None:
     """Hold the kernel's own commands."""

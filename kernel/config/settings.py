@@ -305,10 +305,11 @@ def _build(
                 good = {key: each for key, each in table.items() if _fits(name, key, each)}
                 parts[name] = convert(good, SECTIONS[name], where, {})
         else:
-            errors += _check_tables(name, cast("dict[str, Any]", value), where)
-            kind = dict if name == "plugins" else str
-            entries = cast("dict[str, Any]", value).items()
-            parts[name] = {key: each for key, each in entries if isinstance(each, kind)}
+            entries = cast("dict[str, Any]", value)
+            kind, word = (dict, "a table") if name == "plugins" else (str, "a plugin's name")
+            parts[name] = {key: each for key, each in entries.items() if isinstance(each, kind)}
+            wrong = [key for key in entries if key not in parts[name]]
+            errors += [BootError(where, f"{key} must be {word}") for key in wrong]
     config = Config(**parts)
     for section, key, problem, remedy in _faults(config):
         where = variables.get(section, {}).get(key, f"{place} [{section}] {key}")
@@ -322,15 +323,6 @@ def _fits(section: str, key: str, value: object) -> bool:
     return False
 
 
-def _check_tables(name: str, table: dict[str, Any], where: str) -> list[BootError]:
-    kind, word = (dict, "a table") if name == "plugins" else (str, "a plugin's name")
-    return [
-        BootError(where, f"{key} must be {word}")
-        for key, value in table.items()
-        if not isinstance(value, kind)
-    ]
-
-
 def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
     """Yield section, key, problem and remedy of values that no type describes."""
     for network in config.server.trusted_proxies:
@@ -341,10 +333,8 @@ def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
     for key in ("url", "direct_url", "replica_url"):
         url = getattr(config.database, key)
         if url and (problem := url_problem(url)):
-            remedy = (
-                "write postgresql://user:password@host/name, and % @ / ? in it as %25 %40 %2F %3F"
-            )
-            yield "database", key, problem, remedy
+            shape = "postgresql://user:password@host/name"
+            yield "database", key, problem, f"write {shape}, and % @ / ? in it as %25 %40 %2F %3F"
 
 
 def url_problem(url: str) -> str | None:

@@ -63,11 +63,14 @@ class Bodies:
         began = time.monotonic()
         sender = request.scope["caudex.actor"].user_id
         held, least = (self._anonymous, 4 * self._free) if sender is None else (self._held, 0)
-        pieces, size, counted = list[bytes](), 0, least
-        if least:
-            held.take(sender, least)
+        pieces, size, counted, more_body = list[bytes](), 0, 0, True
         try:
             while True:
+                if more := max(least, size - self._free) - counted:
+                    held.take(sender, more)
+                    counted += more
+                if not more_body:
+                    break
                 message = await request.receive()
                 if message["type"] != "http.request":
                     raise ClientDisconnect
@@ -75,11 +78,7 @@ class Bodies:
                 size += len(pieces[-1])
                 if size > limit:
                     raise TooLarge(limit)
-                if (more := max(least, size - self._free) - counted) > 0:
-                    held.take(sender, more)
-                    counted += more
-                if not message.get("more_body", False):
-                    break
+                more_body = message.get("more_body", False)
             slow = len(pieces) > 1 or time.monotonic() - began > 1.0  # permissions can change
             whole = b"".join(pieces)
             pieces.clear()
@@ -208,8 +207,8 @@ def _hint(problem: str, kind: Any) -> str:
         return ""
     schemas = msgspec.json.schema_components([kind])[1].values()
     members = {name: each for one in schemas for name, each in one.get("properties", {}).items()}
-    if wrong[1] is not None:
-        return f"; {nearest(wrong[1], members)}"
-    each = members.get(problem.rpartition(".")[2].rstrip("`"), {})
-    options = (each, *each.get("anyOf", ()))
-    return f"; {nearest(wrong[2], (str(word) for one in options for word in one.get('enum', ())))}"
+    words = list(members)
+    if wrong.lastindex == 2:
+        each = members.get(problem.rpartition(".")[2].rstrip("`"), {})
+        words = [str(w) for one in (each, *each.get("anyOf", ())) for w in one.get("enum", ())]
+    return f"; {nearest(wrong[wrong.lastindex or 0], words)}"

@@ -14,9 +14,7 @@ from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
 from kernel.errors import BadRequest
 
-__all__ = [
-    "Request", "Response", "reply", "stream_reply",
-]  # fmt: skip
+__all__ = ["Request", "Response", "reply", "stream_reply"]
 
 JSON = b"application/json"
 

@@ -113,19 +113,19 @@ class RecordRoutes(CollectionRoutes):
 
     async def _get(self, request: Request) -> Response:
         """Show a record; linked records stand under `expand`."""
-        names, record_id = names_of(request), request.path("id")
-        view = EVERYTHING
+        app_id, name, record_id = map(request.path, ("app_id", "entity", "id"))
+        caller, view = (request.actor, request.grant, app_id, name), EVERYTHING
         if request.scope["query_string"]:
             given = request.query()
             check_parameters(given, VIEW_PARAMETERS)
             view = _view(given, await self._own_parameters(request))
         if self._whole is None:
-            return reply(await self._records.get(request.actor, request.grant, *names, record_id))
-        caller = (request.actor, request.grant, *names)
-        found = await self._collections.view(*caller, record_id, view)
-        unless = header_of(request, b"if-none-match")
-        if unless and not view.expand and found.etag and is_none_match(unless, found.etag):
-            return Response(status_code=304, headers={"etag": found.etag})
+            return reply(await self._records.get(*caller, record_id))
+        found = await self._whole.view(*caller, record_id, view)
+        if b"if-none-match" in request.scope["caudex.headers"] and not view.expand:
+            unless = header_of(request, b"if-none-match")
+            if unless and found.etag and is_none_match(unless, found.etag):
+                return Response(status_code=304, headers={"etag": found.etag})
         return _tagged(found)
 
     async def _own_parameters(self, request: Request) -> frozenset[str]:

@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGresult
 
 from kernel.public import Query, dialect
 
-from .prepared import STALE, Command, Preparations, Verb, end_request
+from .prepared import STALE, Command, Preparations, Verb, send_sync
 
 # Plain numbers: looking up an enum's member takes time for each of three results of a statement.
 FOUND: Final = int(ExecStatus.TUPLES_OK)
@@ -127,11 +127,14 @@ class PipelinedConnection:
             before: list[Command] = []
             request.before = before
             for step in request.ahead:
-                name = self._prepared.name(step.query, before)
+                name = self._prepared.get(step.query) or self._prepared.prepare(step.query, before)
+                self._prepared.move_to_end(step.query)
                 self._pg.send_query_prepared(name, step.values)
                 before.append(Command(Verb.EXECUTE, step.query, name))
             if request.prepare:
-                request.name = self._prepared.name(request.query, before)
+                query = request.query
+                request.name = self._prepared.get(query) or self._prepared.prepare(query, before)
+                self._prepared.move_to_end(query)
                 self._pg.send_query_prepared(request.name, request.values)
             else:
                 self._pg.send_query_params(_bytes(request.query), request.values)
@@ -197,7 +200,10 @@ class PipelinedConnection:
         self._end()
 
     def _end(self) -> None:
-        end_request(self._pg)
+        if send_sync is None:
+            self._pg.pipeline_sync()
+        elif not send_sync(self._pg.pgconn_ptr):  # type: ignore[attr-defined]  # of its C class
+            raise psycopg.OperationalError("a sync cannot be sent")
         self._flush_soon()
 
     def _flush_soon(self) -> None:

@@ -1,4 +1,4 @@
-"""What a request sends around its statement: preparations before it, a sync behind it."""
+"""What a request sends around its statement: preparations before it, a sync after it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
-from psycopg import OperationalError, capabilities
+from psycopg import capabilities
 from psycopg.pq import PGconn
 from psycopg.pq import abc as pq
 
@@ -38,13 +38,13 @@ class Command(NamedTuple):
     name: bytes
 
 
-class Preparations:
-    """Which statements have been prepared under which names."""
+class Preparations(OrderedDict[Query, bytes]):
+    """The names of prepared statements by their texts, the least recently used one first."""
 
     def __init__(self, connection: pq.PGconn, most: int) -> None:
+        super().__init__()
         self._pg = connection
         self._most = most
-        self._names: OrderedDict[Query, bytes] = OrderedDict()
         self._size = 0
         self._obsolete: list[bytes] = []
         self._count = 0
@@ -53,14 +53,6 @@ class Preparations:
             if capabilities.has_send_close_prepared()
             else lambda name: connection.send_query_params(b"deallocate " + name, [])
         )
-
-    def name(self, query: Query, before: list[Command]) -> bytes:
-        """Return the name of a statement; what has to be sent for it is sent, and noted."""
-        name = self._names.get(query)
-        if name is None:
-            name = self._prepare(query, before)
-        self._names.move_to_end(query)
-        return name
 
     def failed(self, before: Sequence[Command], at: int, state: bytes | None) -> None:
         """Forget what is not prepared after all: command number `at` failed, the next were skipped.
@@ -82,11 +74,14 @@ class Preparations:
         if state == STALE[0]:
             self._obsolete.append(name)
 
-    def _prepare(self, query: Query, before: list[Command]) -> bytes:
-        """Drop the least recently used statements."""
+    def prepare(self, query: Query, before: list[Command]) -> bytes:
+        """Prepare a statement, in place of the least recently used ones, and return its name.
+
+        What is sent for it is noted in `before`.
+        """
         self._size += len(query)
-        while self._names and (len(self._names) >= self._most or self._size > MAX_BYTES):
-            oldest, name = self._names.popitem(last=False)
+        while self and (len(self) >= self._most or self._size > MAX_BYTES):
+            oldest, name = self.popitem(last=False)
             self._size -= len(oldest)
             self._obsolete.append(name)
         for name in self._obsolete:
@@ -94,25 +89,24 @@ class Preparations:
             before.append(Command(Verb.CLOSE, b"", name))
         self._obsolete.clear()
         self._count += 1
-        name = self._names[query] = b"lane_%d" % self._count
+        name = self[query] = b"lane_%d" % self._count
         self._pg.send_prepare(name, query.encode() if isinstance(query, str) else query)
         before.append(Command(Verb.PREPARE, query, name))
         return name
 
     def _forget(self, query: Query, name: bytes) -> None:
-        if self._names.get(query) == name:
-            del self._names[query]
+        if self.get(query) == name:
+            del self[query]
             self._size -= len(query)
         elif name in self._obsolete:
             self._obsolete.remove(name)
 
 
-def _unflushed() -> Callable[[pq.PGconn], None] | None:
+def _find_send_sync() -> Callable[[int | None], int] | None:
     """Find PQsendPipelineSync (libpq 17), which psycopg does not wrap.
 
     Its `pipeline_sync` makes a system call for each statement. The function is looked up in the
-    very library that psycopg's extension is linked with; `pgconn_ptr` is None, and refused by
-    libpq, once the connection is closed.
+    very library that psycopg's extension is linked with.
     """
     file = getattr(sys.modules[PGconn.__module__], "__file__", None) or ""
     try:
@@ -120,17 +114,11 @@ def _unflushed() -> Callable[[pq.PGconn], None] | None:
     except (OSError, AttributeError):
         return None
     send.argtypes, send.restype = [ctypes.c_void_p], ctypes.c_int  # type: ignore[attr-defined]
-
-    def sync(connection: Any) -> None:
-        if not send(connection.pgconn_ptr):
-            raise OperationalError("a sync cannot be sent")
-
-    return sync
+    return send
 
 
-def _flushed(connection: pq.PGconn) -> None:
-    connection.pipeline_sync()
+send_sync: Final = _find_send_sync()
+"""Ends a statement, which is on its way after the next flush; 0 is a failure. None before libpq 17.
 
-
-end_request: Final = _unflushed() or _flushed
-"""Ends a statement; it is on its way after the next flush."""
+It takes `pgconn_ptr`, which is None, and refused by libpq, once the connection is closed.
+"""
