@@ -57,7 +57,7 @@ def names() -> Iterator[Name]:
     """Every name of `caudex.__all__`, by the alphabet."""
     exported: list[str] = vars(public)["__all__"]
     for name in sorted(exported, key=lambda name: (name.lower(), name)):
-        value = getattr(public, name)
+        value = inspect.unwrap(getattr(public, name))  # of one that is cached
         if inspect.isclass(value) or inspect.isfunction(value):
             yield Name(name, _room(value.__module__), value, _words(value), "")
         elif isinstance(value, ModuleType):

@@ -24,7 +24,7 @@ def promised() -> Iterator[str]:
     yield f"version {KERNEL_API}"
     for name in public.__all__:
         yield f"name {name}"
-        value: Any = getattr(public, name)
+        value: Any = inspect.unwrap(getattr(public, name))  # of one that is cached
         if inspect.isclass(value) and issubclass(value, msgspec.Struct):
             yield from (f"field {name}.{field}" for field in value.__struct_fields__)
         elif inspect.isfunction(value):
