@@ -46,7 +46,7 @@ class BackupPlugin(Plugin):
     def register_commands(self, services: Services) -> Sequence[Command]:
         """Add the commands."""
         self._services = services
-        return backup_commands(self.context, self.config)
+        return backup_commands(self.context, self.config, services)
 
     @hookimpl
     @asynccontextmanager

@@ -37,9 +37,9 @@ DATED: Final = "caudex-%Y%m%dT%H%M%SZ.tar"
 DATED_NAME: Final = re.compile(r"caudex-\d{8}T\d{6}Z\.tar(\.enc)?")
 
 
-def backup_commands(context: Context, config: BackupConfig) -> list[Command]:
+def backup_commands(context: Context, config: BackupConfig, services: Services) -> list[Command]:
     """Make the subcommands."""
-    path, here = click.Path(path_type=Path), _Here(context, config)
+    path, here = click.Path(path_type=Path), _Here(context, config, services)
     key = click.Option(["--key-file"], type=path, metavar="FILE", default=config.key_path or None,
                        help="the key of encrypted backups ([plugins.backup] key_path)")  # fmt: skip
     return [
@@ -86,6 +86,8 @@ class _Here:
 
     context: Context
     config: BackupConfig
+    services: Services
+    """Those of a command that has opened none."""
 
     async def backup(
         self,
@@ -130,8 +132,7 @@ class _Here:
         if (file is None) == (at is None):
             raise BadRequest("name a file, or a time: caudex restore FILE, or --at TIME")
         if file is None:
-            async with open_services() as services:
-                print(_recover(services, _time(at or "")))
+            print(_recover(self.services, _time(at or "")))
             return 0
         data_dir = self.context.data_dir
         with reported(), scratch(None) as folder:
@@ -158,7 +159,9 @@ def _time(text: str) -> datetime:
 
 
 def _recover(services: Services, at: datetime) -> str:
-    server = services.find(DATABASE_SERVER)
+    """Restore the embedded cluster, which is not started before: it may not be able to."""
+    own = services.get(REGISTRY).database_url
+    server = None if own else services.build_early(DATABASE_SERVER)
     if server is None:
         raise BadRequest("there is no embedded database: restore yours by its own tools")
     said = server.recover(at)

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from .account import Account, server_account
-from .archiving.archive import Archive, base_for, system_identifier
+from .archiving.archive import Archive, Base, base_for, system_identifier
 from .archiving.recovery import BEFORE, recover
 from .binaries import Binaries, find_binaries, reachable
 from .config import DEFAULTS, EPHEMERAL, EmbeddedPostgresError, PostgresConfig, checked_settings
@@ -30,6 +31,8 @@ from .state import (
     remove_socket_dir,
     write_state,
 )
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,14 @@ class EmbeddedServer:
 
         Raises EmbeddedPostgresError, having undone everything, when that is not possible.
         """
+        return self._or_undone(self._start)
+
+    def _or_undone(self, begin: Callable[[], _T]) -> _T:
         if self._lock:
             raise EmbeddedPostgresError("the embedded PostgreSQL runs already: start it once only")
         self._owner = os.getpid()
         try:
-            return self._start()
+            return begin()
         except BaseException as error:
             self.stop()
             if not isinstance(error, OSError):
@@ -126,12 +132,17 @@ class EmbeddedServer:
                 f"see to space and rights in {self.data_dir}"
             ) from error
 
-    def _start(self) -> Started:
+    def _own_folder(self) -> Account:
+        """Take the data folder, and return the account to run under."""
         self._layout.prepare()
         self._lock = DataLock(self._layout.lock)
         account = server_account(self._layout.pgdata, self._config.account)
         self._require_way_in(account)
         self._sweep()
+        return account
+
+    def _start(self) -> Started:
+        account = self._own_folder()
         version = self._layout.cluster_version()
         binaries = reachable(find_binaries(version, self._config.bin_dir), account, self.data_dir)
         if version is None:
@@ -146,8 +157,8 @@ class EmbeddedServer:
         """Refuse a new cluster where a recovery was killed between its two renames."""
         for before in sorted(self.data_dir.glob(f"{BEFORE}*Z"), reverse=True):
             raise EmbeddedPostgresError(
-                f"a restore was interrupted: rename {before} to {self._layout.pgdata} and "
-                f"{before.name}.password to {self._layout.password.name}, then restore again"
+                f"a restore was interrupted: rename {before} to {self._layout.pgdata}, "
+                "then restore again"
             )
 
     def _require_way_in(self, account: Account) -> None:
@@ -187,24 +198,31 @@ class EmbeddedServer:
         timeout = self._settings.get("archive_timeout", "60")
         return {**archive.settings(), "archive_timeout": timeout}
 
-    def recover(self, at: datetime) -> Path:
-        """Restore the cluster as it was at a time, and run it. Returns where the replaced one is.
+    def recover(self, at: datetime) -> Path | None:
+        """Restore the cluster as it was at a time, and start it. Returns where the replaced one is.
 
-        Raises EmbeddedPostgresError, and runs what was there, where that is not possible.
+        The cluster may not run; it need not be able to start. Raises EmbeddedPostgresError, having
+        changed nothing, where that is not possible.
         """
-        plan = self._running_plan()
         if not self._config.archive:
             raise EmbeddedPostgresError(
                 "there is no archive to restore from: set plugins.postgres.archive"
             )
-        base = base_for(self._config.archive, at)
-        if self._keeper and self._keeper.postmaster:
-            self._keeper.postmaster.stop()
-        try:
-            return recover(plan, base, at, self._report_line)
-        finally:
-            remove_lock_files(self._layout.pgdata)
-            self._launch(plan.binaries, plan.account)
+        return self._or_undone(partial(self._recover, base_for(self._config.archive, at), at))
+
+    def _recover(self, base: Base, at: datetime) -> Path | None:
+        account = self._own_folder()
+        if not self._layout.pgdata.exists():
+            self._refuse_lost_swap()
+        found = find_binaries(base.cluster_version(), self._config.bin_dir)
+        binaries = reachable(found, account, self.data_dir)
+        clear_orphans(self._layout.pgdata)
+        port = choose_port(0, strict=False)
+        # It listens in its own folder, for as long as the log is replayed.
+        plan = Plan(self._layout, binaries, account, port, self._layout.pgdata, self._settings)
+        before = recover(plan, base, at, self._report_line)
+        self._launch(binaries, account)
+        return before
 
     def _run(self, plan: Plan) -> None:
         self._plan = plan

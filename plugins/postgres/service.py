@@ -63,14 +63,15 @@ class EmbeddedDatabase:
     def recover(self, at: datetime) -> str:
         """Restore the data as it was at a time, and return what to tell. Main thread only."""
         with _boot_errors():
-            if self._server is None:
-                raise EmbeddedPostgresError(
-                    "the embedded PostgreSQL does not belong to this command: stop the server that "
-                    "runs, or see to the configured database.url"
-                )
-            before = self._server.recover(at)
-            self._server.role_dsn()
-            return f"the former cluster is {before}: remove it when you need it no more"
+            server = EmbeddedServer(self._context.data_dir, self._config, report=log.warning)
+            try:
+                before = server.recover(at)
+                server.role_dsn()
+            finally:
+                server.stop()
+        if before is None:
+            return "there was no cluster before"
+        return f"the former cluster is {before}: remove it when you need it no more"
 
     @property
     def port(self) -> int | None:

@@ -125,7 +125,8 @@ class DatabaseServer(Protocol):
     def recover(self, at: datetime) -> str:
         """Restore the data as it was at a time, keep what is replaced, and return what to tell.
 
-        Blocks; main thread only, and only where this process started it. Raises BootError.
+        No server may run on the data; it need not be able to start. Blocks; main thread only.
+        Raises BootError.
         """
         ...
 

@@ -10,7 +10,10 @@ import re
 import shlex
 import shutil
 import struct
-from collections.abc import Iterator
+import tarfile
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +22,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from kernel.public import DatabaseQuery, Finding, Statements, Unavailable, sync_folder, write_file
+from kernel.public import DatabaseQuery, Finding, Statements, Unavailable, sync_folder
 from plugins.postgres.account import Account, environment
 from plugins.postgres.binaries import Binaries
 from plugins.postgres.config import EmbeddedPostgresError, PostgresConfig
@@ -31,16 +34,24 @@ select last_failed_wal from pg_stat_archiver
 where last_failed_time > coalesce(last_archived_time, '-infinity')"""
 ENDED = "%Y%m%dT%H%M%S.%fZ"
 PARTIAL = ".partial-"
-PASSWORD = "password"
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 
 log = structlog.get_logger("caudex.postgres")
 
 
 def system_identifier(pgdata: Path) -> str:
-    """Return the number that a cluster and its WAL share: the head of `global/pg_control`."""
-    with (pgdata / "global" / "pg_control").open("rb") as file:
-        return str(struct.unpack("=Q", file.read(8))[0])
+    """Return the number that a cluster and its WAL share: the head of `global/pg_control`.
+
+    Raises EmbeddedPostgresError where the file is lost or cut off.
+    """
+    path = pgdata / "global" / "pg_control"
+    try:
+        with path.open("rb") as file:
+            return str(struct.unpack("=Q", file.read(8))[0])
+    except (OSError, struct.error) as error:
+        raise EmbeddedPostgresError(
+            f"{path} is damaged ({error}): caudex restore --at TIME restores the cluster"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,26 @@ class Base:
     def system(self) -> str:
         """The identifier of its cluster."""
         return self.folder.parents[1].name
+
+    @contextmanager
+    def opened(self) -> Generator[tarfile.TarFile]:
+        """Open the files. Raises EmbeddedPostgresError where they are damaged."""
+        try:
+            with tarfile.open(self.folder / "base.tar.gz") as tar:
+                yield tar
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            said = f"the base backup {self.folder} is damaged ({error}): restore an earlier time"
+            raise EmbeddedPostgresError(f"{said}, or move it away") from None
+
+    def cluster_version(self) -> int:
+        """Return the major version of PostgreSQL that it needs."""
+        with self.opened() as tar:
+            while entry := tar.next():
+                if entry.name.removeprefix("./") == "PG_VERSION" and (
+                    file := tar.extractfile(entry)
+                ):
+                    return int(file.read())
+        raise EmbeddedPostgresError(f"{self.folder} is damaged: it has no PG_VERSION")
 
     def first_segment(self) -> str:
         """Return the name of the first segment that a restore needs, without its timeline."""
@@ -118,9 +149,8 @@ class Archive:
         folder.mkdir(mode=0o700)
         return folder
 
-    def complete(self, partial: Path, password: str) -> Base:
-        """Name a base backup by the time of its end, with the password of its cluster."""
-        write_file(partial / PASSWORD, password.encode())
+    def complete(self, partial: Path) -> Base:
+        """Name a base backup by the time of its end."""
         for file in partial.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -166,7 +196,7 @@ class BaseBackups:
         if state is None:
             return
         program = Binaries(Path(state.bin_dir), state.version).program("pg_basebackup")
-        password, partial = read_password(self._layout), archive.partial()
+        partial, secret = archive.partial(), {"PGPASSWORD": read_password(self._layout)}
         command = [
             str(program), f"--pgdata={partial}", "--format=tar", "--gzip", "--wal-method=none",
             "--checkpoint=fast", f"--host={state.socket_dir}", f"--port={state.port}",
@@ -174,13 +204,11 @@ class BaseBackups:
         ]  # fmt: skip
         # It waits for the archive, for as long as it can be one's last base backup.
         with anyio.fail_after(max(60.0, self._config.archive_days * 86_400)):
-            ended = await anyio.run_process(
-                command, check=False, env={**environment(), "PGPASSWORD": password}
-            )
+            ended = await anyio.run_process(command, check=False, env=environment() | secret)
         if ended.returncode:
             said = ended.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
             raise Unavailable(f"a base backup failed: {said[-1]}")
-        base = await to_thread.run_sync(archive.complete, partial, password)
+        base = await to_thread.run_sync(archive.complete, partial)
         log.info("a base backup of the cluster", folder=str(base.folder))
 
 

@@ -38,7 +38,7 @@ def moment():
 
 
 @pytest.mark.slow
-def test_records_come_back_as_they_were_before_a_mistake_and_a_kill():
+def test_records_come_back_as_they_were_before_a_mistake_a_kill_and_damage():
     with open_folder() as folder:
         archive, here = folder / "archive", ("--data-dir", str(folder / "data"))
         tables = {
@@ -56,7 +56,7 @@ def test_records_come_back_as_they_were_before_a_mistake_and_a_kill():
                 client.delete(f"{NOTES}/{note['id']}").raise_for_status()
             client.post(NOTES, json={"body": "after"}).raise_for_status()
             running = caudex("restore", "--at", at, *here, cwd=folder)
-            assert "stop the server that runs" in running.refusal
+            assert "in use by another Caudex server" in running.refusal
             reported = caudex("doctor", *here, cwd=folder).out
             assert "archive: any time since" in reported
             server.end(signal.SIGKILL)
@@ -65,6 +65,8 @@ def test_records_come_back_as_they_were_before_a_mistake_and_a_kill():
         assert "no base backup before" in caudex(
             "restore", "--at", early.isoformat(), *here, cwd=folder
         ).refusal  # fmt: skip
+        (folder / "data" / "postgres" / "global" / "pg_control").write_bytes(b"lost")
+        assert "is damaged" in caudex("serve", *here, "--port", "0", cwd=folder).refusal
         done = caudex("restore", "--at", at, *here, cwd=folder)
         assert done.status == 0, done.err
         assert "postgres.before-" in done.out
@@ -82,7 +84,7 @@ def test_records_come_back_as_they_were_before_a_mistake_and_a_kill():
         (["--at", "yesterday"], "is no time: write 2026-01-31T12:00:00Z"),
         (["--at", "2026-01-01T00:00:00"], "has no time zone"),
         (["--at", "2999-01-01T00:00:00Z"], "is not over yet"),
-        (["--at", "2026-01-01T00:00:00Z"], "does not belong to this command"),
+        (["--at", "2026-01-01T00:00:00Z"], "there is no embedded database"),
     ],
 )
 def test_a_time_that_cannot_be_meant_is_refused(caudex_here, words, said):

@@ -1,12 +1,14 @@
 """Base backups and the archived log: a cluster as it was at a time."""
 
+import gzip
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -15,6 +17,7 @@ from kernel.public import Unavailable
 from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig
 from plugins.postgres.archiving.archive import ENDED, Archive, BaseBackups, base_for, remark
 from tests.plugins.postgres.support import ask
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +50,12 @@ def write(server: EmbeddedServer, number: int) -> datetime:
     return at
 
 
+def back(server: EmbeddedServer, at: datetime) -> Path | None:
+    """Stop the server and restore the cluster as it was at a time, which starts it again."""
+    server.stop()
+    return server.recover(at)
+
+
 def kept(server: EmbeddedServer) -> list[int]:
     return ask(server.dsn(), "SELECT array_agg(number ORDER BY number) FROM kept")
 
@@ -57,14 +66,15 @@ def test_a_cluster_comes_back_as_it_was_at_a_time_and_again(data: Path, folder: 
         first = write(server, 1)
         second = write(server, 2)
         write(server, 3)
-        before = server.recover(second)
+        before = back(server, second)
         assert kept(server) == [1, 2]
+        assert before
         assert (before / "PG_VERSION").is_file()
         fourth = write(server, 4)
         write(server, 5)
-        server.recover(fourth)
+        back(server, fourth)
         assert kept(server) == [1, 2, 4]
-        server.recover(first)
+        back(server, first)
         assert kept(server) == [1]
         write(server, 6)
     with EmbeddedServer(data, settings) as server:
@@ -78,11 +88,87 @@ def test_a_cluster_that_is_lost_comes_back_from_the_archive(data: Path, folder: 
         write(server, 2)
     password = (data / "postgres.password").read_text()
     shutil.rmtree(data)
-    with EmbeddedServer(data, settings) as server:
-        assert (data / "postgres.password").read_text() != password
-        server.recover(at)
+    server = EmbeddedServer(data, settings)
+    try:
+        assert server.recover(at) is None
         assert kept(server) == [1]
-    assert (data / "postgres.password").read_text() == password
+        assert ask(server.role_dsn(), "SELECT current_user") == "caudex"
+        assert password not in server.dsn()
+    finally:
+        server.stop()
+    with EmbeddedServer(data, settings) as again:
+        assert kept(again) == [1]
+
+
+def _without_start_of_log(data: Path) -> None:
+    (data / "postgres" / "pg_xact" / "0000").unlink()
+    for segment in (data / "postgres" / "pg_wal").glob("0*"):
+        segment.write_bytes(b"")
+
+
+def _without_control(data: Path) -> None:
+    (data / "postgres" / "global" / "pg_control").write_bytes(b"cut")
+
+
+def _without_version(data: Path) -> None:
+    (data / "postgres" / "PG_VERSION").write_text("")
+
+
+@pytest.mark.parametrize("damage", [_without_start_of_log, _without_control, _without_version])
+def test_a_cluster_that_does_not_start_is_replaced_from_the_archive(
+    data: Path, folder: Path, damage: Callable[[Path], None]
+) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        at = write(server, 1)
+        write(server, 2)
+        ask(server.dsn(), "SELECT pg_switch_wal()")
+    damage(data)
+    with pytest.raises(EmbeddedPostgresError):
+        EmbeddedServer(data, settings).start()
+    server = EmbeddedServer(data, settings)
+    try:
+        before = server.recover(at)
+        assert before
+        assert before.is_dir()
+        assert kept(server) == [1]
+    finally:
+        server.stop()
+
+
+def test_a_damaged_base_backup_is_named_and_changes_nothing(data: Path, folder: Path) -> None:
+    with archiving(data, config(folder)) as server:
+        at = write(server, 1)
+    [base] = base_folders(folder)
+    whole = (base / "base.tar.gz").read_bytes()
+    (base / "base.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(EmbeddedPostgresError, match=f"the base backup {base} is damaged"):
+        EmbeddedServer(data, config(folder)).recover(at)
+    with EmbeddedServer(data, config(folder)) as server:
+        assert kept(server) == [1]
+
+
+def test_only_the_account_reads_the_archive_and_no_password_is_in_it(
+    data: Path, folder: Path
+) -> None:
+    with archiving(data, config(folder)) as server:
+        write(server, 1)
+        role = urlsplit(server.role_dsn()).password
+        ask(server.dsn(), "SELECT pg_switch_wal()")
+        wal = base_folders(folder)[0].parents[1] / "wal"
+        eventually(lambda: list(wal.glob("*.gz")), 20)
+    passwords = [(data / "postgres.password").read_bytes(), (role or "").encode()]
+    assert all(passwords)
+    paths = [path for path in (folder / "wal").rglob("*") if path.is_file()]
+    assert {path.name for path in paths} >= {"base.tar.gz", "backup_manifest"}
+    for path in paths:
+        assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o077) in [
+            (0o600, 0), (0o600, 0o011),
+        ], path  # fmt: skip
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        assert not any(password in content for password in passwords), path
+    for shut in (wal, base_folders(folder)[0].parent):
+        assert shut.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_log_that_was_not_archived_is_taken_from_the_cluster(data: Path, folder: Path) -> None:
@@ -95,7 +181,7 @@ def test_a_log_that_was_not_archived_is_taken_from_the_cluster(data: Path, folde
         assert keeper.postmaster
         keeper.postmaster._process.kill()
         keeper.postmaster._process.wait()
-        server.recover(at)
+        back(server, at)
         assert kept(server) == [1]
 
 
@@ -105,14 +191,16 @@ def test_a_time_that_cannot_be_had_changes_nothing(data: Path, folder: Path) -> 
     with archiving(data, settings) as server:
         write(server, 1)
         with pytest.raises(EmbeddedPostgresError, match="no base backup before that time"):
-            server.recover(early)
+            back(server, early)
         with pytest.raises(EmbeddedPostgresError, match="recovery ended before"):
-            server.recover(datetime.now(UTC) + timedelta(hours=1))
+            back(server, datetime.now(UTC) + timedelta(hours=1))
+        server.start()
         assert kept(server) == [1]
         assert [path.name for path in data.glob("postgres.*-*")] == []
-    none = pytest.raises(EmbeddedPostgresError, match="there is no archive")
-    with EmbeddedServer(data, config(folder, archive="")) as server, none:
-        server.recover(early)
+    with EmbeddedServer(data, settings), pytest.raises(EmbeddedPostgresError, match="in use by"):
+        EmbeddedServer(data, settings).recover(datetime.now(UTC))
+    with pytest.raises(EmbeddedPostgresError, match="there is no archive"):
+        EmbeddedServer(data, config(folder, archive="")).recover(early)
 
 
 def test_a_restore_that_was_killed_between_its_renames_makes_no_new_cluster(
