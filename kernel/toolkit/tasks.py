@@ -128,7 +128,8 @@ class _Task:
 
     def _failed(self, error: Exception) -> float:
         """Report an error, and return the seconds until the next try."""
-        self.faults += not isinstance(error, KernelError | OSError)
+        unexpected = not isinstance(error, KernelError | OSError)
+        self.faults += unexpected
         name, failures, failed = self.info.name, self.info.failures + 1, self.faults >= MAX_FAULTS
         where = f"{type(error).__name__} {raised_at(error)}".strip()
         self.info = TaskInfo(name, "failed" if failed else "failing", failures, where)
@@ -136,7 +137,7 @@ class _Task:
         report = log.error if failed else log.warning
         said = {"error": f"{type(error).__name__}: {error}", "at": raised_at(error)}
         report("a task failed", plugin=self.owner.plugin, task=name, restart_in=pause,
-               exc_info=error, **said)  # fmt: skip
+               exc_info=error if unexpected else None, **said)  # fmt: skip
         return pause
 
     async def _lead(self) -> None:

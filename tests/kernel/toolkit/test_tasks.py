@@ -113,12 +113,16 @@ async def test_a_task_that_fails_too_often_is_tried_rarely(pauses: Slept, logged
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("reset")])
-async def test_a_database_that_is_away_is_waited_for(pauses: Slept, error: Exception):
+async def test_a_database_that_is_away_is_waited_for(
+    pauses: Slept, logged: list[Any], error: Exception
+):
     tasks = Tasks("notes")
     tasks.start(failing(*[error] * 100), "import")
     async with running(tasks):
         assert len(pauses) == 100
         assert (tasks.info()[0].state, tasks.info()[0].failures) == ("failing", 100)
+    assert len(logged) == 100
+    assert not any(each["exc_info"] for each in logged), "it is no fault of the code"
 
 
 async def test_a_failing_task_disturbs_no_other_one(pauses: Slept):
