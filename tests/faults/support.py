@@ -26,6 +26,10 @@ from tests.waiting import eventually
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 """Repetitions: `FAULT_ROUNDS=5 make faults` hurts for longer."""
 PASSWORD = "Str0ngPass!x"
+FIRST_UID = 30_000_000 + os.getpid() % 40_000 * 1000
+ACCOUNTS = {"uid_base": FIRST_UID, "uid_count": 1000}
+"""Accounts of apps of this process's servers. They are the machine's: a server ends what a killed
+server left under an account that both use, so tests that run at the same time share none."""
 NOTES = {
     "entityName": "notes",
     "fields": [{"name": "name", "type": "text"}, {"name": "revision", "type": "number"}],
@@ -43,6 +47,7 @@ class Site:
         tree: dict[str, dict[str, Any]] = {
             "server": {"data_dir": str(folder / "data")},
             "plugins.auth": {"rate_limit_logins": False},
+            "plugins.workers": dict(ACCOUNTS),
         }
         if dsn:
             tree["database"] = {"url": dsn}

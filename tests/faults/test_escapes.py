@@ -19,7 +19,7 @@ from plugins.workers.isolation.accounts import processes
 from plugins.workers.isolation.sandbox import landlock_version
 from tests.faults.at_work import call, deploy, kill, runs, state
 from tests.faults.hostile import WORKER
-from tests.faults.support import Site, User
+from tests.faults.support import FIRST_UID, Site, User
 from tests.kernel.processes import alive
 from tests.waiting import eventually
 
@@ -32,11 +32,7 @@ with_ports = pytest.mark.skipif(
 UNIFIED = Path("/sys/fs/cgroup/unified") if os.path.isdir("/sys/fs/cgroup/unified") else Path(
     "/sys/fs/cgroup"
 )  # fmt: skip
-FIRST = 30_000_000 + os.getpid() % 40_000 * 1000
-"""The first account of apps here: no other server of this machine has it."""
-SETTINGS: dict[str, Any] = {
-    "uid_base": FIRST, "uid_count": 1000, "shutdown_wait": 1, "term_wait": 0.5, "backoff": 0.05,
-}  # fmt: skip
+SETTINGS: dict[str, Any] = {"shutdown_wait": 1, "term_wait": 0.5, "backoff": 0.05}
 KINDS = [
     "setsid", "hidden", "not dumpable", "invented mark", "mark of the server", "nested reapers",
     "hops", "bomb",
@@ -54,7 +50,7 @@ def hurt(make_site: Callable[..., Site]) -> Generator[Site]:
 
 def of_apps() -> set[int]:
     """The processes under accounts of apps."""
-    return {pid for pid, uid in processes() if FIRST <= uid < FIRST + 1000}
+    return {pid for pid, uid in processes() if FIRST_UID <= uid < FIRST_UID + 1000}
 
 
 def hostile(user: User, **manifest: Any) -> str:
