@@ -16,7 +16,7 @@ there (for those who may know), 403, then 400 for the body.
 
 A role of an app holds permission keys: `<entity>.<create|read|update|delete>`, the same with
 `.own` at the end for the caller's own records, `<entity>.*`, `*`, and keys that the manifest
-declares. Admins of `core` are admins of every app.
+declares or plugins register. Admins of `core` are admins of every app.
 """
 MEANINGS: dict[Kind, tuple[str, str]] = {
     "public": ("PUBLIC", "nothing, not even a token"),
@@ -26,7 +26,10 @@ MEANINGS: dict[Kind, tuple[str, str]] = {
     "app_admin": ("APP_ADMIN", "the role `admin` on that app, or on `core`"),
     "app_permission": (
         'app_permission("<key>")',
-        "`core:jobs.read`, `core:jobs.manage`, `core:logs.read`, through a role on that app",
+        (
+            "through a role on that app `core:jobs.read`, `core:jobs.manage`, `core:logs.read`, "
+            'or a key that a plugin registers with `on="app"`'
+        ),
     ),
     "entity": ('entity("<action>")', "`<entity>.<action>` on that app, or its `.own` form"),
     "core_permission": (

@@ -96,6 +96,7 @@ def _now() -> datetime:
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened: a record of an app changed, or the system did (app `core`).
 
+    `operation` is INSERT, UPDATE or DELETE for records, and a word such as LOGIN_FAILED for `core`.
     `id` is unique, and the same as that of the `Change` before it. `time` is when the event was
     described, in UTC; the commit comes later. `old` and `new` are JSON text. For records they are
     what the API shows. `old` is there where a hook takes part in the transaction of the write, and
@@ -146,8 +147,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, kw_only=True):
     """A record about to be written; a hook may change `values` (field name to JSON value).
 
-    `values` is empty for a delete, `record_id` None for a create. `old` is the record before an
-    update or a delete, as JSON text. `id` is that of the `Event` that follows, `time` is in UTC.
+    `action` is create, update or delete. `values` is empty for a delete, `record_id` None for a
+    create. `old` is the record before an update or a delete, as JSON text. `id` is that of the
+    `Event` that follows, `time` is in UTC.
     """
 
     app_id: str

@@ -116,7 +116,7 @@ def register_middleware(services: Services) -> Sequence[Middleware]:
 
 @hookspec
 def register_permissions() -> Sequence[Permission]:
-    """Declare permission keys on `core` that routes of this plugin need. Collect, at load."""
+    """Declare keys that roles of `core`, or with `on="app"` of apps, can hold. Collect, at load."""
     raise NotImplementedError
 
 
