@@ -28,6 +28,14 @@ MAX_PREVIEW: Final = 100
 Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
 """The body of POST …/bulk; the service checks how many records there are."""
 
+OrderBy = Annotated[
+    str,
+    Meta(
+        description="A field; of groups a member of theirs, such as the name of an aggregate.",
+        extra_json_schema={"anyOf": [{SHAPE: "SortField"}, {"type": "string"}]},
+    ),
+]
+
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of GET …/{entity}."""
@@ -96,7 +104,7 @@ class QueryBody(
     """The body of POST …/query; `None` is the same as leaving a member out."""
 
     where: Where | None = None
-    order_by: SortField | None = None
+    order_by: OrderBy | None = None
     order: Literal["asc", "desc"] | None = None
     limit: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "default": 100})] = None
     offset: Annotated[int | None, Meta(extra_json_schema={"minimum": 0})] = None

@@ -104,43 +104,49 @@ class NestedRendering(Rendering):
 
     def __init__(self) -> None:
         self._marks: dict[str, int] = {}
-        self._replaced: list[tuple[bytes, bytes]] = [
-            (b'+00:00","\\u0001":null}', b'Z"}'),
-            (b',"\\u0001":null}', b"}"),
-            (b", \n ", b","),
-        ]
+        self._replaced: dict[bytes, bytes] = {}
+        """Each is a pass over a page, so only those that can occur are here."""
+
+    def lists(self) -> None:
+        """Finish arrays of linked records too."""
+        self._replaced[b", \n "] = b","
 
     def items(self, columns: Sequence[Column], more: Sequence[tuple[bytes, str]] = ()) -> bytes:
         """Write the select list of a record; `more` are expressions with their names."""
         found: list[bytes] = []
-        stamp = False
+        stamp: Column | None = None
         for column in columns:
             found.append(self._item(column.sql, column.name, stamp))
-            stamp = column.kind == "timestamp"
+            stamp = column if column.kind == "timestamp" else None
         for expression, name in more:
             found.append(self._item(expression, name, stamp))
-            stamp = False
-        if stamp:
+            stamp = None
+        if stamp is not None:
+            self._ends(stamp, b',"\\u0001":null}', b"}")
             found.append(b"null::text as %b" % quoted(_MARK))
         return b", ".join(found)
 
     def record(self, raw: bytes) -> bytes:
         """Finish one record."""
-        for marked, plain in self._replaced:
+        for marked, plain in self._replaced.items():
             raw = raw.replace(marked, plain)
         return raw
 
     array = record
 
-    def _item(self, expression: bytes, name: str, after_stamp: bool) -> bytes:
-        if not after_stamp:
+    def _item(self, expression: bytes, name: str, stamp: Column | None) -> bytes:
+        """Write a member of a record; `stamp` is the timestamp before it."""
+        if stamp is None:
             return b"%b as %b" % (expression, quoted(name))
-        if (number := self._marks.get(name)) is None:
-            number = self._marks[name] = len(self._marks)
-            marked, plain = b',"\\u0001%d":' % number, b',"%b":' % name.encode()
-            self._replaced.append((b'+00:00"' + marked, b'Z"' + plain))
-            self._replaced.append((marked, plain))
+        number = self._marks.setdefault(name, len(self._marks))
+        self._ends(stamp, b',"\\u0001%d":' % number, b',"%b":' % name.encode())
         return b"%b as %b" % (expression, quoted(f"{_MARK}{number}"))
+
+    def _ends(self, stamp: Column, marked: bytes, plain: bytes) -> None:
+        """Finish a timestamp, whose end is before a mark, and one that is null."""
+        self._replaced[b'+00:00"' + marked] = b'Z"' + plain
+        if stamp.field is not None:  # those of the server are never null
+            self._replaced[marked] = plain
 
 
 _MARK: Final = "\x01"

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+import httpx
 import pytest
 
-from tests.faults.support import ROUNDS, Load, Site, no_traceback, pause
+from kernel.testing import Client
+from tests.faults.support import ROUNDS, Load, Site, in_background, no_traceback, notes, pause
 from tests.kernel.processes import Served, alive, descendants
 from tests.waiting import eventually
 
@@ -43,6 +46,43 @@ def test_a_killed_server_has_kept_every_acknowledged_write(
     with site.serve() as server:
         load.check(site.sql)
         assert server.end()[0] == 0
+
+
+def test_a_server_that_is_killed_during_an_import_leaves_no_row_of_it(site: Site) -> None:
+    rows = 40_000
+    content = "name,revision\n" + "".join(f"imported {n},{n}\n" for n in range(rows))
+    with site.serve() as server:
+        user = site.user(server)
+        app_id = user.install()
+        before = user.post(notes(app_id), json={"name": "before"})
+        assert before.status_code == 201, before.text
+
+        def send(_: threading.Event) -> None:
+            headers = {**user.headers, "content-type": "text/csv"}
+            with Client(timeout=60, headers=headers) as client, suppress(httpx.TransportError):
+                answers.append(client.post(path, content=content))
+
+        answers, path = list[httpx.Response](), f"{server.url}{notes(app_id)}/import"
+        with in_background(send):
+            eventually(lambda: pages(site, app_id) > 20, 30, "no row was written")
+            kill(server)
+        assert not answers, answers[0].text
+    everything = f"select count(*), min(name) from {app_id}.notes"
+    assert site.sql(everything) == [(1, "before")]
+    trail = "select count(*) from caudex_audit.log where table_schema = %s and table_name = 'notes'"
+    assert site.sql(trail, app_id) == [(1,)]
+    with site.serve() as server:
+        report = user.goto(server.url).post(
+            f"{notes(app_id)}/import", content=content, headers={"content-type": "text/csv"}
+        )
+        assert report.json()["created"] == rows, report.text
+        assert site.sql(everything) == [(1 + rows, "before")]
+
+
+def pages(site: Site, app_id: str) -> int:
+    """How many pages the table has, those of a transaction that is under way included."""
+    [(size,)] = site.sql(f"select pg_relation_size('{app_id}.notes')")
+    return size // 8192
 
 
 def test_a_killed_postmaster_comes_back_and_has_kept_everything(

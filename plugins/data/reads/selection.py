@@ -170,6 +170,7 @@ class _Expander:
         target = self._related.get(link.entity)
         if target is None:
             return b"'[]'::json"
+        self._rendering.lists()
         alias = self._rows.alias()
         inner = target.columns.under(alias)
         items = self._items(inner, _fields(name, expansion), expansion.inner)

@@ -22,11 +22,12 @@ from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.rendering import id_of
 from plugins.data.row_scope import RowScope
+from plugins.data.store import Table
 
 from .conditional import ConditionalWrites
 from .records import at, placed, row_for
-from .rows import Row
-from .tags import Condition
+from .rows import Row, encode
+from .tags import NO_CONDITION, Condition
 from .upsert import Upsert, upserted_row
 
 MAX_OPERATIONS: Final = 1000
@@ -49,6 +50,16 @@ class Prepared(msgspec.Struct, frozen=True):
     scope: RowScope
     condition: Condition
     upsert: Upsert | None = None
+
+
+class Done(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an operation did, as replies have it."""
+
+    op: str
+    result: str | msgspec.UnsetType
+    id: str | None
+    record: msgspec.Raw
+    etag: str | None = None
 
 
 class DryRun(Exception):
@@ -74,8 +85,9 @@ class Batches(ConditionalWrites):
     async def _batch(
         self, actor: Actor, _: Grant, app_id: str, operations: Sequence[Operation], dry_run: bool
     ) -> bytes:
+        known: dict[tuple[str, str], tuple[Grant, RowScope]] = {}
         prepared = [
-            await self._prepared(actor, app_id, place, given)
+            await self._prepared(actor, app_id, place, given, known)
             for place, given in enumerate(operations)
         ]
         try:
@@ -110,19 +122,34 @@ class Batches(ConditionalWrites):
             error = await self._describe(error, table, deleted)
         raise placed(error, operation.place) from None
 
-    async def _prepared(self, actor: Actor, app_id: str, place: int, given: Operation) -> Prepared:
-        """Check the rights of an operation, and what can be said of it at once."""
+    async def _prepared(
+        self,
+        actor: Actor,
+        app_id: str,
+        place: int,
+        given: Operation,
+        known: dict[tuple[str, str], tuple[Grant, RowScope]],
+    ) -> Prepared:
+        """Check the rights of an operation, and what can be said of it at once.
+
+        `known` has the rights of the operations before it.
+        """
+        what, action = (given.entity, given.op), NEEDED[given.op][0]
         try:
-            grant = await self._granted(actor, app_id, given.entity, NEEDED[given.op][0])
+            grant, scope = known.get(what) or (None, None)
+            if grant is None:
+                grant = await self._granted(actor, app_id, given.entity, action)
             _check_members(given)
-            condition = await self._condition(actor, app_id, given.entity, given.if_match)
-            upsert = None
+            condition, upsert = NO_CONDITION, None
+            if given.if_match is not None:
+                condition = await self._condition(actor, app_id, given.entity, given.if_match)
             if given.op == "upsert":
                 upsert = await self._upsert_plan(
                     actor, grant, app_id, given.entity, given.on or "", given.then
                 )
-            action = NEEDED[given.op][0]
-            scope = await self._scope(actor, grant, app_id, given.entity, action)
+            if scope is None:
+                scope = await self._scope(actor, grant, app_id, given.entity, action)
+                known[what] = grant, scope
         except KernelError as error:
             raise placed(error, place) from None
         return Prepared(place, given, grant, scope, condition, upsert)
@@ -134,11 +161,16 @@ class Batches(ConditionalWrites):
         table = operation.scope.table
         return await self._answer(tx.actor, table, made, sent, own=own, reader=tx)
 
-    async def create_all(
-        self, tx: Transaction, group: Sequence[Prepared], rows: Sequence[Row]
-    ) -> list[Tagged]:
-        """Create the records of a group, which is of one entity."""
-        return await self._transactional.create(tx, group[0].scope.table, rows)
+    async def create_all(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
+        """Create records of one entity, and return what the caller may see of each."""
+        made = await self._transactional.create(tx, table, rows)
+        reading = await self._reading(tx.actor, table)
+        if reading is not None and not reading.trees and not table.hidden:
+            return made
+        return [
+            await self._answer(tx.actor, table, record, row, own=True, reader=tx)
+            for record, row in zip(made, rows, strict=True)
+        ]
 
     async def change_one(
         self, tx: Transaction, operation: Prepared, record_id: str, row: Row
@@ -210,10 +242,9 @@ class _Run:
         await self._guarded(group, self._created(group, rows))
 
     async def _created(self, group: Sequence[Prepared], rows: Sequence[Row]) -> None:
-        made = await self._writes.create_all(self._tx, group, rows)
-        for each, row, record in zip(group, rows, made, strict=True):
-            shown = await self._writes.shown(each, record, tuple(row), self._tx, own=True)
-            self._note(each, shown)
+        shown = await self._writes.create_all(self._tx, group[0].scope.table, rows)
+        for each, record in zip(group, shown, strict=True):
+            self._note(each, record)
 
     async def _one(self, operation: Prepared) -> None:
         given, table = operation.given, operation.scope.table
@@ -237,13 +268,9 @@ class _Run:
     def _note(self, operation: Prepared, shown: Tagged, result: str = "") -> None:
         if (name := operation.given.as_) is not None:
             self._named[name] = _record(shown.record)
-        members: dict[str, Any] = {"op": operation.given.op}
-        if result:
-            members["result"] = result
-        members |= {"id": id_of(shown.record), "record": msgspec.Raw(shown.record)}
-        if shown.etag is not None:
-            members["etag"] = shown.etag
-        self._results.append(msgspec.json.encode(members))
+        op, key = operation.given.op, id_of(shown.record)
+        done = Done(op, result or msgspec.UNSET, key, msgspec.Raw(shown.record), shown.etag)
+        self._results.append(encode(done))
 
     def _id(self, operation: Prepared) -> str:
         found = self._value(operation.given.id, "id")
@@ -287,11 +314,12 @@ def _joins(group: Sequence[Prepared], operation: Prepared) -> bool:
     given = operation.given
     if given.op != "create" or given.entity != group[0].given.entity:
         return False
-    names = {each.given.as_ for each in group} - {None}
-    return not any(
-        _is_reference(value) and value["$ref"].partition(".")[0] in names
+    targets = {
+        value["$ref"].partition(".")[0]
         for value in (given.data or {}).values()
-    )
+        if _is_reference(value)
+    }
+    return not targets or targets.isdisjoint(each.given.as_ for each in group)
 
 
 def _is_reference(value: Any) -> bool:

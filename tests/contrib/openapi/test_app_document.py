@@ -91,6 +91,15 @@ def test_a_list_is_sorted_and_filtered_by_the_fields_there_are(document):
     assert record_id["schema"] == {"type": "string", "format": "uuid"}
 
 
+def test_groups_are_ordered_by_more_than_fields(document):
+    found = schema(document, "tasks.QueryBody")["properties"]["orderBy"]
+    given = next(each for each in found["anyOf"] if each.get("type") == "string")
+    field, member = given["anyOf"]
+    assert set(field["enum"]) == READ
+    assert "enum" not in member
+    assert "aggregate" in given["description"]
+
+
 def test_a_where_tree_knows_fields_and_operators(document):
     reported = document["paths"][f"{ONE}/query"]["post"]
     body = reported["requestBody"]["content"]["application/json"]["schema"]
