@@ -38,6 +38,8 @@ def test_one_of_two_servers_makes_and_proves_the_backup_that_is_due(make_server,
     age(3)
     status = second.login("admin").get("/api/v1/status").json()["backup"]
     assert status["problems"] == ["The scheduled backup is late or missing."]
+    problems = second.http.get("/health/ready").json()["problems"]
+    assert problems == ["backup: The scheduled backup is late or missing."]
 
 
 @pytest.mark.slow

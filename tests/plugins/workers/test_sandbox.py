@@ -56,6 +56,14 @@ def test_it_leads_a_group_of_its_own_and_shares_no_file(facts: dict):
     assert facts["files"] < 20
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_how_far_it_yields_to_the_server_is_configurable(make_server: MakeServer):
+    server = make_server({"plugins": {"workers": {**QUICK, "oom_score_adj": 700, "nice": 9}}})
+    pid = result(server.admin, deployed(server), "facts")["pid"]
+    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == 700
+    assert os.getpriority(os.PRIO_PROCESS, pid) == max(9, os.getpriority(os.PRIO_PROCESS, 0))
+
+
 @as_root
 def test_each_app_has_an_account_of_its_own(workers: Server, facts: dict):
     other = result(workers.admin, deployed(workers), "facts")
