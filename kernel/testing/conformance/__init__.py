@@ -11,18 +11,21 @@ pytest collects the subclass and runs every promise against a real server on whi
 chooses that engine. `overrides` is merged into the server's configuration.
 """
 
+from pathlib import Path
+
 import pytest
 
 # Before the import, so that a failed assertion shows the values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("kit", "access", "identity", "jobs", "records", "vault"))
+    *(f"{__name__}.{path.stem}" for path in Path(__file__).parent.glob("[!_]*.py"))
 )
 
 from kernel.testing.conformance.access import AccessConformance  # noqa: E402
-from kernel.testing.conformance.identity import IdentityConformance, SessionsConformance  # noqa: E402
+from kernel.testing.conformance.identity import IdentityConformance  # noqa: E402
 from kernel.testing.conformance.jobs import JobsConformance  # noqa: E402
 from kernel.testing.conformance.kit import Conformance  # noqa: E402
 from kernel.testing.conformance.records import RecordsConformance  # noqa: E402
+from kernel.testing.conformance.sessions import SessionsConformance  # noqa: E402
 from kernel.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [

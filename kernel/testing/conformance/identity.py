@@ -1,25 +1,19 @@
-"""The promises of IDENTITY, and of a provider that signs users in by password."""
+"""What IDENTITY promises."""
 
 from __future__ import annotations
 
-import base64
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import httpx
-import msgspec
 import pytest
 from msgspec.structs import replace
 
-from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS
-from kernel.contracts.base import MAX_DELEGATION, Actor, new_delegation, server_actor
+from kernel.contracts.base import MAX_DELEGATION, server_actor
 from kernel.contracts.identity import IDENTITY, Person, User
 from kernel.contracts.statements import STATEMENTS
 from kernel.errors import BadRequest, Forbidden, NotFound
-from kernel.hooks.bus import HOOKS
 from kernel.testing import PASSWORD, Client, MakeServer, Server
 from kernel.testing.conformance.kit import (
     SOON,
@@ -32,11 +26,9 @@ from kernel.testing.conformance.kit import (
     refused,
     unique,
 )
-from kernel.web.http import Request
+from kernel.testing.conformance.tokens import APP, FORGERIES, ME, acting, as_bearer, bearer
 
 ACTOR = server_actor("conformance")
-ME = "/api/v1/auth/me"
-APP = "conformance"
 USERS = "/api/v1/users"
 GHOST = "00000000-0000-4000-8000-000000000000"
 NO_IDS = ["", "nonsense", "\0", "x" * 10_000, GHOST]
@@ -45,6 +37,7 @@ CLAIMED = {
     "x-remote-user": "admin", "remote-user": "admin", "x-forwarded-email": "admin@example.com",
     "x-forwarded-for": "127.0.0.1", "forwarded": "for=127.0.0.1", "cookie": "user=admin",
 }  # fmt: skip
+DISABLED = {"disabled": True}
 
 
 class IdentityConformance(Conformance):
@@ -356,170 +349,3 @@ class IdentityConformance(Conformance):
             return self.sign_in(server, name).id
         except AssertionError:
             return None
-
-
-class SessionsConformance(IdentityConformance):
-    """Sign-in by password: registration, login, and sessions that end at once."""
-
-    def test_registration_gives_an_account_and_no_token(self, server: Server) -> None:
-        name = unique("new")
-        body = {"username": name, "password": PASSWORD, "email": f"{name}@example.com"}
-        answer = server.http.post("/api/v1/auth/register", json={**body, "is_admin": True})
-        user = body_of(answer, 201)["user"]
-        assert (user["username"], user["email"]) == (name, f"{name}@example.com")
-        assert "oken" not in answer.text
-        assert PASSWORD not in answer.text
-
-    def test_a_name_is_taken_once(self, server: Server, caller: Client) -> None:
-        for name in (caller.username, caller.username.upper(), f" {caller.username} "):
-            body = {"username": name, "password": PASSWORD}
-            answer = server.http.post("/api/v1/auth/register", json=body)
-            assert "already taken" in refused(answer, 400)
-
-    @pytest.mark.parametrize(
-        "password", ["Sh0rt", "nouppercase1", "NOLOWERCASE1", "NoDigitsHere", "A1a" + "x" * 1022]
-    )
-    def test_a_weak_password_is_refused(self, server: Server, password: str) -> None:
-        body = {"username": unique("weak"), "password": password}
-        refused(server.http.post("/api/v1/auth/register", json=body), 400)
-
-    def test_a_failed_login_does_not_tell_why(self, server: Server, caller: Client) -> None:
-        said: set[str] = set()
-        for name, password in (
-            (caller.username, "Wr0ngPass!x"), (caller.username, PASSWORD + "x"),
-            ("no such name", PASSWORD),
-        ):  # fmt: skip
-            body = {"username": name, "password": password}
-            said.add(refused(server.http.post("/api/v1/auth/login", json=body), 401))
-        assert len(said) == 1
-
-    def test_a_refreshed_session_goes_on(self, server: Server, caller: Client) -> None:
-        renewed = body_of(renew(server, caller.tokens["refreshToken"]))
-        assert renewed["expiresIn"] > 0
-        assert body_of(as_bearer(server, renewed["accessToken"]))["id"] == caller.id
-
-    def test_no_token_passes_for_the_other_kind(self, server: Server, caller: Client) -> None:
-        refused(as_bearer(server, caller.tokens["refreshToken"]), 401)
-        refused(renew(server, caller.tokens["accessToken"]), 401)
-        acting = bearer(server, caller.id)["authorization"].removeprefix("Bearer ")
-        refused(renew(server, acting), 401)
-
-    def test_logout_ends_this_session_at_once_everywhere(
-        self, server: Server, second: Server, caller: Client
-    ) -> None:
-        other = server.login(caller.username)
-        access, refresh = caller.tokens["accessToken"], caller.tokens["refreshToken"]
-        body_of(as_bearer(second, access))
-        body_of(server.http.post("/api/v1/auth/logout", json={"refreshToken": refresh}))
-        refused(as_bearer(server, access), 401)
-        refused(renew(server, refresh), 401)
-        refused(renew(second, refresh), 401)
-        eventually(lambda: as_bearer(second, access).status_code == 401, SOON)
-        assert body_of(other.get(ME))["id"] == caller.id
-
-    def test_a_new_password_ends_the_tokens_of_workers(
-        self, server: Server, second: Server, caller: Client
-    ) -> None:
-        before = bearer(server, caller.id)
-        for one in (server, second):
-            body_of(one.http.get(ME, headers=before))
-        change = {"current": PASSWORD, "new": f"{PASSWORD}2"}
-        body_of(caller.post("/api/v1/auth/password", json=change))
-        refused(server.http.get(ME, headers=before), 401)
-        eventually(lambda: second.http.get(ME, headers=before).status_code == 401, SOON)
-        body_of(server.http.get(ME, headers=bearer(server, caller.id)))
-
-    @pytest.mark.parametrize("body", [{}, {"refreshToken": 5}, {"refreshToken": None}, []])
-    def test_a_refresh_without_a_token_is_a_400(self, server: Server, body: Any) -> None:
-        refused(server.http.post("/api/v1/auth/refresh", json=body), 400)
-        refused(server.http.post("/api/v1/auth/logout", json=body), 400)
-
-    def test_an_account_that_was_disabled_needs_a_new_login(
-        self, server: Server, admin: Client, caller: Client
-    ) -> None:
-        for disabled in (True, False):
-            body_of(admin.patch(f"{USERS}/{caller.id}", json={"disabled": disabled}))
-        refused(caller.get(ME), 401)
-        refused(renew(server, caller.tokens["refreshToken"]), 401)
-        body_of(server.login(caller.username).get(ME))
-
-    def test_no_password_and_no_refresh_token_lies_anywhere_in_clear(
-        self, server: Server, caller: Client
-    ) -> None:
-        query = "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname"
-        for (table,) in server.sql(f"{query} like 'caudex%'"):
-            for secret in (PASSWORD, caller.tokens["refreshToken"].rpartition(".")[2]):
-                looked = f"select 1 from {table} t where t::text like %s limit 1"  # noqa: S608 - a name of the catalog
-                assert not server.sql(looked, f"%{secret}%"), table
-
-
-DISABLED = {"disabled": True}
-
-
-def bearer(server: Server, user_id: str, seconds: float = 60) -> dict[str, str]:
-    """Return a header with a token of a worker for a user. Raises NotFound."""
-    issue = server.services.get(IDENTITY).issue_delegated_token
-    token = server.run(issue, user_id, new_delegation(APP, seconds))
-    return {"authorization": f"Bearer {token}"}
-
-
-def acting(server: Server, headers: Mapping[str, str]) -> Actor:
-    """Return the actor of a request with these headers. Raises Unauthenticated."""
-    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "path": ME, "headers": sent,
-             "client": ("127.0.0.1", 5000), "server": ("10.0.0.1", 9100),
-             "caudex.request_id": "conformance", "caudex.address": "127.0.0.1"}  # fmt: skip
-
-    async def ask() -> Actor | None:
-        hooks = server.services.get(HOOKS)
-        return await hooks.first(hookspecs.authenticate, request=Request(scope))
-
-    actor = server.run(ask)
-    assert actor is not None
-    return actor
-
-
-def as_bearer(server: Server, token: str) -> httpx.Response:
-    """Get the account of a token."""
-    return server.http.get(ME, headers={"authorization": f"Bearer {token}"})
-
-
-def renew(server: Server, token: str) -> httpx.Response:
-    """Refresh a session."""
-    return server.http.post("/api/v1/auth/refresh", json={"refreshToken": token})
-
-
-def _no_algorithm(token: str, victim: str) -> str:
-    """Forge a token of another user without a signature."""
-    claims = _claims(token) | {"sub": victim}
-    return f"{_part({'alg': 'none', 'typ': 'JWT'})}.{_part(claims)}."
-
-
-def _unsigned(token: str, victim: str) -> str:
-    """Forge a token of another user with the old signature."""
-    head, _, signature = token.split(".")
-    return f"{head}.{_part(_claims(token) | {'sub': victim})}.{signature}"
-
-
-def _claims(token: str) -> dict[str, Any]:
-    payload = token.split(".")[1]
-    return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-
-
-def _part(value: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
-
-
-def _flipped(token: str, _: str) -> str:
-    """Change one character in the middle of the signature."""
-    at = len(token) - 10
-    return token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
-
-
-FORGERIES: Mapping[str, Callable[[str, str], str]] = {
-    "cut": lambda token, _: token[:-1],
-    "flipped": _flipped,
-    "unsigned": _unsigned,
-    "no algorithm": _no_algorithm,
-    "doubled": lambda token, _: f"{token}.{token}",
-}
