@@ -48,7 +48,7 @@ from .models import (
     QueryBody,
     RecordQuery,
 )
-from .reads.records import answer
+from .reads.pages import answer
 from .rendering import count_in, last_id
 from .statements.entity import keep
 from .writes.tags import is_none_match

@@ -28,10 +28,11 @@ from kernel.public import (
 
 from .explain import Explainer
 from .grants import CrossAppGrants
+from .installs import catch_up, install
 from .models import ADMIN, CORE
 from .role_cache import TOPIC, RoleCache, notification
 from .routes import RbacRoutes
-from .service import RbacService, catch_up, give, install
+from .service import RbacService, give
 from .store import RbacStore
 
 

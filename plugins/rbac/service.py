@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +11,7 @@ from msgspec.structs import replace
 from kernel.public import (
     Access,
     Actor,
-    App,
     AppGrant,
-    Apps,
     Assignment,
     BadRequest,
     Effective,
@@ -22,19 +19,16 @@ from kernel.public import (
     Forbidden,
     Grant,
     Identity,
-    InstallPlan,
     Needs,
     NotFound,
     Permission,
     Role,
     Statements,
     Transaction,
-    server_actor,
 )
 
 from . import store
-from .field_rules import permissions_of_fields, rules_of
-from .grammar import canonical_user_id, check_keys, check_role_name, permissions_of
+from .grammar import canonical_user_id, check_keys, check_role_name
 from .grants import CrossAppGrants
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
@@ -304,36 +298,6 @@ async def give(tx: Transaction, app_id: str, role: str, user_id: str) -> None:
     """Assign a role that exists; twice is once."""
     if await store.assign(tx, app_id, role, user_id):
         await _record_assignment(tx, "ROLE_ASSIGNED", app_id, role, user_id)
-
-
-async def install(tx: Transaction, plan: InstallPlan) -> None:
-    """Store the permission keys of an app, and assign a new app's `admin` to its installer.
-
-    An app that was installed while another plugin provided ACCESS is not new and has no `admin`.
-    """
-    app = plan.app
-    await take_over(tx, app)
-    if plan.first and tx.actor.user_id:
-        await give(tx, app.id, ADMIN, tx.actor.user_id)
-
-
-async def take_over(tx: Transaction, app: App) -> None:
-    """Store the permission keys of an app."""
-    entities = list(app.entities)
-    rules = rules_of(app)
-    permissions = permissions_of(entities, app.permissions, permissions_of_fields(rules))
-    await store.put_app(tx, app.id, entities, permissions, rules)
-    await store.add_admin_role(tx, app.id)
-    await tx.publish(TOPIC, notification(app.id))
-
-
-async def catch_up(statements: Statements, apps: Apps) -> None:
-    """Store the apps that were installed while another plugin provided ACCESS."""
-    await apps.refresh()
-    known = await store.known_apps(statements)
-    for app in await apps.all():
-        if app.id not in known:
-            await statements.run(server_actor(), partial(take_over, app=app))
 
 
 async def permissions_for(

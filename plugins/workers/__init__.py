@@ -144,14 +144,18 @@ class WorkersPlugin(Plugin):
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
         """Count the workers of this process."""
-        return [] if self._service is None else self._service.measured()
+        return [] if self._service is None else self._service.reports.measured()
 
     @hookimpl
     async def health(self) -> Health:
         """Report how many workers run here, what confines them, and which ones crashed."""
         if self._service is None:
             return Health(name="workers")
-        crashed, detail = self._service.crashed(), self._service.described()
+        reports = self._service.reports
+        detail: dict[str, object] = {
+            "running": len(self._service.running()), "sandbox": reports.confinement()
+        }  # fmt: skip
+        crashed = reports.crashed()
         if not crashed:
             return Health(name="workers", detail=detail)
         problem = f"crashed too often and tried again with growing pauses: {len(crashed)}"

@@ -131,11 +131,11 @@ class WorkersRoutes:
 
     async def versions(self, request: Request) -> Response:
         """List the versions of the worker that are kept, the newest first."""
-        return reply(await self._services.get(SERVICE).versions(request.path("app_id")))
+        return reply(await self._services.get(SERVICE).reports.versions(request.path("app_id")))
 
     async def replicas(self, request: Request) -> Response:
         """List the replicas of the worker in server processes that are alive."""
-        return reply(await self._services.get(SERVICE).replicas(request.path("app_id")))
+        return reply(await self._services.get(SERVICE).reports.replicas(request.path("app_id")))
 
     async def rollback(self, request: Request, body: PutBack) -> Response:
         """Put an earlier version of the worker into service."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, get_args
 
 import anyio
 import structlog
@@ -23,13 +21,11 @@ from kernel.public import (
     Caller,
     ConcurrencyLimiter,
     KernelError,
-    Measure,
     NotFound,
     ServiceKey,
     Transaction,
     Unavailable,
     WorkerLost,
-    WorkerState,
     WorkerStatus,
     failure,
     server_actor,
@@ -40,14 +36,13 @@ from .control.quota import DiskQuota
 from .control.reconciler import Reconciler
 from .control.supervisor import Supervisor
 from .host import Host, OnChange
-from .models import Release, ReplicaRow, ShownReplica
+from .models import Release
 from .releases.builds import Builder, digest_of, store_archive
 from .releases.folders import discard
 from .replica.calls import Progress
 from .replica.protocol import MAX_PARAMS
 from .replica.replica import Replica, StartFailed
-
-BEST_FIRST: Final[Sequence[WorkerState]] = ("running", "starting", "stopping", "crashed")
+from .status import StatusReports
 
 log = structlog.get_logger("caudex.workers")
 
@@ -61,6 +56,7 @@ class WorkersService:
         self._access = host.services.get(ACCESS)
         self._builder = Builder(host)
         self.reconciler = Reconciler(host, self._builder)
+        self.reports = StatusReports(host, self.reconciler)
         self.quota = DiskQuota(host, self.reconciler, partial(self.stop, server_actor()))
         self._uploads = ConcurrencyLimiter(
             16, per_key=8, message="too many archives are being received", retry_after=10
@@ -275,82 +271,9 @@ class WorkersService:
 
     # Status
 
-    async def versions(self, app_id: str) -> bytes:
-        """Return a JSON array of the versions that are kept, the newest first. Raises NotFound."""
-        return await self.host.store.versions((await self._apps.app(app_id)).id)
-
-    async def replicas(self, app_id: str) -> list[ShownReplica]:
-        """Return the replicas in server processes that are alive, by the id of these."""
-        await self._apps.app(app_id)
-        found = [
-            ShownReplica(server_id=row.server_id, state=row.state, version=row.version)
-            for row in await self._all_replicas(app_id)
-        ]
-        return sorted(found, key=lambda each: each.server_id)
-
-    async def _all_replicas(self, app_id: str) -> list[ReplicaRow]:
-        """Return the rows of other processes, and what is true in this one."""
-        here = self.reconciler.server_id
-        rows = await self.host.store.replicas(app_id)
-        others = [row for row in rows if row.server_id != here]
-        return [*others, *(row for row in self.reconciler.rows() if row.app_id == app_id)]
-
     async def status(self, app_id: str) -> WorkerStatus:
         """See `Workers.status`."""
-        replica = await self._replica(app_id)
-        app = next(iter(await self.host.store.desired([app_id])), None)
-        replicas = await self._all_replicas(app_id)
-        states = {row.state for row in replicas}
-        status: WorkerState = "starting" if app and app.release else "stopped"
-        for state in BEST_FIRST:
-            status = state if state in states else status
-        return WorkerStatus(
-            app_id=app_id,
-            status=status,
-            replicas=len(replicas),
-            version=app.version if app else None,
-            sandbox=await self._active_limits(app_id, app.number if app else None, replica),
-        )
-
-    async def _active_limits(
-        self, app_id: str, number: int | None, replica: Replica | None
-    ) -> dict[str, Any]:
-        sandbox = self.host.sandbox
-        uid = None if number is None else sandbox.uid(number)
-        found = self._limits(replica.spec.bounds.uid if replica else uid)
-        if replica is not None:
-            found["program"] = replica.spec.program
-        logins = self.host.logins
-        if number is not None and logins is not None and (notes := await logins.notes(app_id)):
-            found["notes"] = [*sandbox.notes, *notes]
-        return found
-
-    def described(self) -> dict[str, Any]:
-        """Return what runs in this process and how it is confined, for the server's status."""
-        sandbox = self.host.sandbox
-        return {"running": len(self.running()), "sandbox": self._limits(sandbox.uid(0))}
-
-    def _limits(self, uid: int | None) -> dict[str, Any]:
-        found = self.host.sandbox.active_limits(uid)
-        return found | {"cgroup": self.host.cgroups.level}
-
-    def crashed(self) -> Sequence[str]:
-        """Return the apps whose worker crashed too often here, sorted."""
-        found = self.reconciler.supervisors.values()
-        return sorted(each.app_id for each in found if each.state == "crashed")
-
-    def measured(self) -> list[Measure]:
-        """Count the replicas of this process by state."""
-        counts = Counter(each.state for each in self.reconciler.supervisors.values())
-        return [
-            Measure(
-                name="caudex_workers",
-                help="Workers of apps in this process.",
-                value=counts[state],
-                labels={"state": state},
-            )
-            for state in get_args(WorkerState)
-        ]
+        return await self.reports.status(app_id, await self._replica(app_id))
 
     def running(self) -> Sequence[str]:
         """See `Workers.running`."""

@@ -20,7 +20,7 @@ from plugins.data.models import (
     UpdateWhere,
     UpsertRows,
 )
-from plugins.data.reads.records import answer
+from plugins.data.reads.pages import answer
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.writes.batch import NEEDED
 

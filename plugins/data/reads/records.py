@@ -14,20 +14,17 @@ from kernel.public import (
     Actor,
     Aggregation,
     BadRequest,
-    Collections,
     Grant,
     Page,
     Reader,
-    Records,
     Tagged,
     View,
-    supports,
 )
 from plugins.data.columns import Column
 from plugins.data.exchange.export import Format, csv_pieces, ndjson_pieces
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
-from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
+from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, split_version
 from plugins.data.row_scope import RowScope, Tree, record_not_found
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.lists import MAX_PAGE_BYTES
@@ -378,33 +375,3 @@ async def _pieces(
         yield before + rendering.batch(batch)
         before = b",\n"
     yield b"[]" if before == b"[" else b"]"
-
-
-async def answer(
-    records: Records,
-    actor: Actor,
-    grant: Grant,
-    app_id: str,
-    entity: str,
-    page: Page,
-    *,
-    total: bool,
-) -> bytes:
-    """Return a page within an object; with `total` it has the exact number of all records."""
-    data = await records.page(actor, grant, app_id, entity, page)
-    if not total:
-        return b'{"data": %b}' % data
-    count, seen = count_in(data), page.offset
-    if page.after is None and count < min(page.limit, MAX_PAGE) and (count or not seen):
-        every = seen + count  # the page includes the end of the list
-    else:
-        every = await _counted(records, actor, grant, app_id, entity, page)
-    return b'{"data": %b, "total": %d}' % (data, every)
-
-
-async def _counted(
-    records: Records, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
-) -> int:
-    if page.search is None or not supports(records, Collections):
-        return await records.count(actor, grant, app_id, entity, page.where)
-    return await records.count(actor, grant, app_id, entity, page.where, page.search)

@@ -18,7 +18,8 @@ from plugins.workers import store
 from plugins.workers.host import Host
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE
 from plugins.workers.models import Release
-from plugins.workers.replica.process import Bounds, Child, Listener
+from plugins.workers.replica.listener import Listener
+from plugins.workers.replica.process import Bounds, Child
 from plugins.workers.replica.protocol import Hello
 from plugins.workers.replica.replica import ReplicaSpec
 

@@ -21,50 +21,30 @@ import anyio
 import msgspec
 import structlog
 
-from kernel.public import LogLevel, Unavailable
+from kernel.public import Unavailable
 from plugins.workers.isolation import cgroups
 from plugins.workers.isolation.accounts import SERVERS
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE, is_held, kill_orphans
 
+from .listener import Listener
 from .protocol import MAX_FRAME, LineSplitter, ids_in, text_of
 
 SHARE: Final = 0.25
 """The part of the event loop's time that reading from one worker may take."""
-
 MAX_DEBT: Final = 0.02
 """Seconds beyond its share after which a worker is not read for a while.
 
 Lines are handled for this long, and one line more, without a turn for others.
 """
-
 MAX_UNREAD: Final = 6 * MAX_FRAME
 """Bytes that may wait for a worker that does not read its input."""
-
 DRAIN_SECONDS: Final = 1.0
 """What was written before the end is read for this long after it."""
-
 PARENT_PIPE: Final = "CAUDEX_PARENT_PIPE"
 VARIABLES: Final = "CAUDEX_VARIABLES_FILE"
 """Numbers of open files, for the exec wrapper."""
 
 log = structlog.get_logger("caudex.workers")
-
-
-class Listener:
-    """The owner of a child. Called on the event loop; must not block."""
-
-    def on_line(self, line: bytes) -> None:
-        """Handle a whole line of its output."""
-        self.on_noise("stdout", text_of(line))
-
-    def on_noise(self, level: LogLevel, text: str) -> None:
-        """Handle output that is no message."""
-
-    def on_unreadable(self, ids: list[str], why: str) -> None:
-        """Handle an unreadable line that may be the outcome of one of these calls."""
-
-    def on_gone(self) -> None:
-        """Handle its end, after all of its output."""
 
 
 class Bounds(NamedTuple):

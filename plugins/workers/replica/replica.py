@@ -17,7 +17,8 @@ from plugins.workers.host import Host
 from plugins.workers.models import Release
 
 from .calls import Call, Calls, Collections, Progress
-from .process import Bounds, Child, Listener
+from .listener import Listener
+from .process import Bounds, Child
 from .protocol import (
     EDGE,
     AppEvent,
