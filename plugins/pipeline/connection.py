@@ -127,14 +127,11 @@ class PipelinedConnection:
             before: list[Command] = []
             request.before = before
             for step in request.ahead:
-                name = self._prepared.get(step.query) or self._prepared.prepare(step.query, before)
-                self._prepared.move_to_end(step.query)
+                name = self._name(step.query, before)
                 self._pg.send_query_prepared(name, step.values)
                 before.append(Command(Verb.EXECUTE, step.query, name))
             if request.prepare:
-                query = request.query
-                request.name = self._prepared.get(query) or self._prepared.prepare(query, before)
-                self._prepared.move_to_end(query)
+                request.name = self._name(request.query, before)
                 self._pg.send_query_prepared(request.name, request.values)
             else:
                 self._pg.send_query_params(_bytes(request.query), request.values)
@@ -198,6 +195,12 @@ class PipelinedConnection:
         self.pending.append(request)
         self._pg.send_query_params(_bytes(request.query), request.values)
         self._end()
+
+    def _name(self, query: Query, before: list[Command]) -> bytes:
+        """Return the name of a prepared statement, which may have to be prepared first."""
+        name = self._prepared.get(query) or self._prepared.prepare(query, before)
+        self._prepared.move_to_end(query)
+        return name
 
     def _end(self) -> None:
         if send_sync is None:

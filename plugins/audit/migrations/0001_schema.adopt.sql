@@ -3,7 +3,7 @@ alter table caudex_audit.log drop constraint log_pkey, add column xid xid8 not n
     add column app_key bigint, add column owner_id uuid;
 alter table caudex_audit.log alter column xid set default pg_current_xact_id();
 create index log_latest on caudex_audit.log (id);
-create index log_request on caudex_audit.log (request_id);
+create index log_request on caudex_audit.log (request_id) where request_id is not null;
 create table caudex_audit.apps (
     app_id text collate "C" primary key references caudex_kernel.apps (app_id) on delete cascade,
     begins bigint not null

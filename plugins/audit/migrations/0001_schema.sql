@@ -27,7 +27,8 @@ create index log_kind on caudex_audit.log (table_schema, table_name, operation, 
 create index log_record on caudex_audit.log (record_id, (-id));
 create index log_actor on caudex_audit.log (actor_id, (-id));
 create index log_latest on caudex_audit.log (id);
-create index log_request on caudex_audit.log (request_id);
+-- The rows of a request share one key here; in a hash index each would walk a chain of pages to its end.
+create index log_request on caudex_audit.log (request_id) where request_id is not null;
 -- Which tables and operations the trail knows: a search for a part of (schema, table, operation) looks the whole ones
 -- up here, and one index serves them all.
 create table caudex_audit.kinds (
