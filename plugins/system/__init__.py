@@ -38,7 +38,7 @@ from .examination.mistakes import mistakes
 from .flooding import PERIOD, TableWatch
 from .inventory import warnings_of
 from .routes import SystemRoutes
-from .serving.manager import ProcessManager
+from .serving.manager import ProcessManager, is_reloaded
 from .serving.reloading import reloading
 from .serving.safe_mode import notices
 from .serving.watcher import FileWatcher
@@ -68,7 +68,8 @@ class SystemPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare health and status, and where roles are known, the plugins."""
         registry = services.get(REGISTRY)
-        self._watch = LoopWatch(registry, always=bool(registry.config.server.server_timing))
+        always = is_reloaded() or bool(registry.config.server.server_timing)
+        self._watch = LoopWatch(registry, always=always)
         self._floods = TableWatch(self.config.table_writes)
         return SystemRoutes(services, self._watch, self._floods).routes()
 

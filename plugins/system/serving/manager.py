@@ -24,6 +24,8 @@ END_SECONDS: Final = 28.0
 """Seconds from a first signal until a process is killed; it ends by itself a little earlier."""
 FORCED_SECONDS: Final = 2.0
 """The same from a second signal."""
+RELOADED: Final = "reloaded"
+"""Name of a server process that a change ends."""
 REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n"
     b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
@@ -32,14 +34,19 @@ REFUSAL: Final = (
 log = structlog.get_logger("caudex.supervisor")
 
 
+def is_reloaded() -> bool:
+    """Whether this server process was started by `serve --reload`."""
+    return multiprocessing.current_process().name == RELOADED
+
+
 class _Child:
     """One server process; its pipe breaks when the parent dies, in whatever way."""
 
-    def __init__(self, target: Callable[[Connection], None]) -> None:
+    def __init__(self, target: Callable[[Connection], None], name: str | None) -> None:
         # Not a fork: the parent has threads, and the child should import changed files again.
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=target, args=(theirs,), daemon=True)
+        self.process = spawn.Process(target=target, args=(theirs,), name=name, daemon=True)
         # Ctrl-C and the end of a terminal signal the whole foreground group, but only the parent
         # ends the children.
         ignored = (signal.SIGINT, signal.SIGHUP)
@@ -166,7 +173,9 @@ class ProcessManager:
                 self._not_before = time.monotonic() + 1.0
         wanted = self._server.count if self._announced else 1
         while len(self._children) < wanted and time.monotonic() >= self._not_before:
-            self._children.append(_Child(self._server.target))
+            self._children.append(
+                _Child(self._server.target, RELOADED if self._server.reload else None)
+            )
             self._fault = ""
         return 0
 

@@ -479,6 +479,19 @@ def test_reload_serves_what_changed(folder: Path) -> None:
         assert "Traceback" not in server.err
 
 
+@pytest.mark.parametrize(("words", "lines"), [(["--reload"], 2), ([], 1)])
+def test_code_that_blocks_is_logged_each_time_under_reload(
+    folder: Path, words: list[str], lines: int
+) -> None:
+    slow = PROBE.replace("return reply(", "__import__('time').sleep(0.6)\n        return reply(", 1)
+    assert slow != PROBE
+    (folder / "probe.py").write_text(slow)
+    with Served(*words, cwd=folder, env={"CAUDEX_SERVER__SERVER_TIMING": "false"}) as server:
+        assert [_status(server, "/probe") for _ in range(2)] == [200, 200]
+        blocked = [line for line in server.err.splitlines() if "event loop is blocked" in line]
+        assert len([line for line in blocked if "probe.py:" in line]) == lines, server.err
+
+
 def test_reload_notices_files_of_the_folder_that_come_change_and_go(folder: Path) -> None:
     dropped = folder / "dropped"
     dropped.mkdir()
