@@ -79,7 +79,9 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
         early = load(config, to_serve=True) if config.server.port else None
         prepare = partial(early.bus.collect, hookspecs.address_binding) if early else _nothing
         listener = held.enter_context(bound_socket(config, prepare))
-        kernel = early or load(at_port(config, listener), to_serve=True)
+        # The configured port can be 0, for any free one.
+        bound = config.replaced("server", port=listener.getsockname()[1])
+        kernel = early or load(bound, to_serve=True)
         kernel.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.server.workers
@@ -300,11 +302,6 @@ def bound_socket(
             remedy = "choose another with --host or --port"
             raise BootError(f"address {host}:{port}", said, remedy) from None
         yield listener
-
-
-def at_port(config: Config, listener: socket.socket) -> Config:
-    """Put the bound port into the configuration: 0 means any free one."""
-    return config.replaced("server", port=listener.getsockname()[1])
 
 
 def _banner(

@@ -101,12 +101,10 @@ def _mistake(
     said, _, path = text.partition(" - at `$.")
     said, path = said[0].lower() + said[1:].replace("`", ""), path.rstrip("`")
     key = re.split(r"[.\[]", path, maxsplit=1)[0]
-    wanted = _wanted(into, key) if "matching regex" in said or "enum value" in said else ""
-    remedy = ""
+    wanted = _wanted(into, key)
     if wanted and "matching regex" in said:
         said = f"expected {wanted}"
-    elif wanted:
-        remedy = f"write {wanted}"
+    remedy = f"write {wanted}" if wanted and "enum value" in said else ""
     if key in variables:
         where, path = variables[key], path.removeprefix(key)
     return BootError(where, f"{path}: {said}" if path else said, remedy)

@@ -34,10 +34,6 @@ log = structlog.get_logger("caudex.hooks")
 class Implementation:
     """One plugin's implementation of one hook, with the statistics of its calls."""
 
-    __slots__ = ("_retry_at", "arguments", "calls", "durations", "errors", "failed_at", "fixed",
-                 "function", "hook", "in_a_row", "last_error", "limit", "observe", "old", "plugin",
-                 "refusals", "returns", "seconds", "subjects")  # fmt: skip
-
     def __init__(
         self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
     ) -> None:
@@ -46,10 +42,9 @@ class Implementation:
         self.function = function
         self.arguments = tuple(arguments)
         method = getattr(function, "caudex_subjects_from", "")
-        self.subjects: Callable[[], Iterable[str]] | None = None
+        owner = getattr(function, "__self__", None)
+        self.subjects: Callable[[], Iterable[str]] | None = getattr(owner, method, None)
         """Returns the patterns at the moment, where `@subjects_from` names a method."""
-        if method:
-            self.subjects = getattr(function.__self__, method, None)  # type: ignore[attr-defined]
         self.fixed: tuple[str, ...] = getattr(function, "caudex_subjects", ("*",))
         self.old: bool = getattr(function, "caudex_old", False)
         """Whether it asks for the record before a change."""
@@ -294,16 +289,14 @@ class HookBus:
         self, spec: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> list[tuple[str, R]]:
         """Call a sync hook and return (plugin, result) pairs, without the Nones."""
-        _by_name(args)
-        results = [(i.plugin, i.invoke(kwargs)) for i in self.implementations(spec)]
+        results = [(i.plugin, i.invoke(kwargs)) for i in self._called(spec, args)]
         return [(plugin, result) for plugin, result in results if result is not None]
 
     async def first(
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> R | None:
         """Return the first answer that is not None."""
-        _by_name(args)
-        for impl in self._implementations[spec.__name__]:
+        for impl in self._called(spec, args):
             if (answer := await impl.call(kwargs)) is not None:
                 return answer
         return None
@@ -312,24 +305,21 @@ class HookBus:
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
         """Return every answer that is not None; an exception is the caller's."""
-        _by_name(args)
-        answers = [await impl.call(kwargs) for impl in self.implementations(spec)]
+        answers = [await impl.call(kwargs) for impl in self._called(spec, args)]
         return [answer for answer in answers if answer is not None]
 
     async def emit(
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Call the matching implementations in order; an exception stops and is raised."""
-        _by_name(args)
-        for impl in self._recipients(spec, kwargs):
+        for impl in self._recipients(spec, args, kwargs):
             await impl.call(kwargs)
 
     async def notify(
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Call the matching implementations; their errors are logged, never raised."""
-        _by_name(args)
-        for impl in self._recipients(spec, kwargs):
+        for impl in self._recipients(spec, args, kwargs):
             try:
                 await impl.attempt(kwargs)
             except errors.HookTimeout:
@@ -338,9 +328,18 @@ class HookBus:
                 at, said = impl.raised_at(error), f"{type(error).__name__}: {error}"
                 log.error("an observer failed", error=said, at=at, exc_info=error, **impl.named())
 
-    def _recipients(self, spec: Callable[..., Any], kwargs: dict[str, Any]) -> list[Implementation]:
+    def _called(self, spec: Callable[..., Any], args: tuple[object, ...]) -> list[Implementation]:
+        """Return the implementations of a hook, which get their arguments by name."""
+        if args:
+            raise TypeError("the arguments of a hook are passed by name")
+        return self._implementations[spec.__name__]
+
+    def _recipients(
+        self, spec: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, Any]
+    ) -> list[Implementation]:
         subject = getattr(kwargs.get("event") or kwargs.get("change"), "subject", None)
-        return self.implementations(spec) if subject is None else self.listeners(spec, subject)
+        impls = self._called(spec, args)
+        return impls if subject is None else self.listeners(spec, subject)
 
     def listeners(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
         """Return the implementations that match `subject` (`crm.contacts`), looked up once."""
@@ -356,12 +355,6 @@ class HookBus:
                 self._listeners.clear()
             self._listeners[key] = found
         return found
-
-
-def _by_name(args: tuple[object, ...]) -> None:
-    """Implementations get their arguments by name."""
-    if args:
-        raise TypeError("the arguments of a hook are passed by name")
 
 
 HOOKS = ServiceKey[HookBus]("hooks")

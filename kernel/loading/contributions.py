@@ -10,7 +10,7 @@ from kernel.contracts.access import Permission
 from kernel.contracts.apps import MANIFEST_KEYS
 from kernel.contracts.base import Command, ManifestSection
 from kernel.contracts.server import Route
-from kernel.errors import BootError, BootErrors
+from kernel.errors import BootError
 from kernel.hooks.bus import Implementation
 from kernel.hooks.mistakes import place
 from kernel.loading.kernel import Kernel, migrations_of
@@ -80,10 +80,8 @@ def _asked(
         try:
             with kernel.timing(impl.plugin):
                 items = _answer(impl, kind, {"services": kernel.services})
-        except BootErrors as error:
-            faults += error.errors
         except BootError as error:
-            faults.append(error)
+            faults += error.errors
         else:
             yield from ((impl, item) for item in items)
 

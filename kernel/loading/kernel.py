@@ -66,6 +66,7 @@ class Kernel:
         self.instances: list[Plugin] = []
         self.plugins: list[contract.PluginInfo] = []
         self.table = RouteTable(self.services, self.bus)
+        self.wrap_handlers = self.table.wrap_handlers
         self.permissions: list[Permission] = []
         self.migrations: list[Migration] = []
         """Those of the plugins that are on, in dependency order."""
@@ -109,10 +110,6 @@ class Kernel:
     def database_url(self) -> str:
         """The libpq connection string for tools such as pg_dump; never a pooler's."""
         return self.config.database.direct_url or self.config.database.url
-
-    def wrap_handlers(self, wrap: Callable[[str, contract.Handler], contract.Handler]) -> None:
-        """Serve each route by what `wrap(plugin, handler)` returns."""
-        self.table.wrap_handlers(wrap)
 
     def _edge(self, app: ASGIApp) -> ASGIApp:
         self.edge = Edge(app, self.config, self.homes)
@@ -194,8 +191,7 @@ class Kernel:
         try:
             yield
         finally:
-            self.boot_seconds.setdefault(plugin, 0.0)
-            self.boot_seconds[plugin] += perf_counter() - began
+            self.boot_seconds[plugin] = self.boot_seconds.get(plugin, 0.0) + perf_counter() - began
 
     @contextmanager
     def starting(self, plugin: str) -> Generator[None]:

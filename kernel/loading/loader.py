@@ -16,7 +16,7 @@ from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.base import Provider
 from kernel.contracts.server import PluginInfo
-from kernel.errors import BootError, BootErrors, nearest, raise_all
+from kernel.errors import BootError, nearest, raise_all
 from kernel.hooks.mistakes import declared_at, place
 from kernel.hooks.plugin import Plugin
 from kernel.loading.contributions import collect
@@ -95,8 +95,7 @@ class _Loading:
             with self._optional(plugin.name):
                 kernel.bus.register(plugin, plugin.name)
                 _bind_services(kernel, plugin)
-        sources = self._sources
-        kernel.plugins += [_info(kernel, each, sources[each.name]) for each in kernel.instances]
+        kernel.plugins += [_info(kernel, one, self._sources[one.name]) for one in kernel.instances]
         self.errors += _unmet(kernel)
         self.errors += _order(kernel)
         return kernel
@@ -135,7 +134,7 @@ class _Loading:
             cls = self._classes.pop(name, None)
             kernel.instances[:] = [plugin for plugin in kernel.instances if plugin.name != name]
             if not kernel.may_fail(name):
-                self.errors += error.errors if isinstance(error, BootErrors) else [error]
+                self.errors += error.errors
                 self._not_loaded(name, "failed")
             elif guards := guard_hooks(cls):
                 remedy = "fix it, or disable it if the deployment does not need what it guards"

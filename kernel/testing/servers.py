@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import structlog
 
-from kernel.cli.serve import Serving, at_port, bound_socket
+from kernel.cli.serve import Serving, bound_socket
 from kernel.hooks.services import Services
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
@@ -235,7 +235,7 @@ def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
     try:
         config = make_config(overrides_of(options), dsn or postgres.url, folder)
         with bound_socket(config) as listener:
-            kernel = load(at_port(config, listener))
+            kernel = load(config.replaced("server", port=listener.getsockname()[1]))
             url = url or postgres.migrated(kernel)
             kernel.use_database(url, None)
             with _served(kernel, listener) as thread:

@@ -50,13 +50,9 @@ class Request(starlette.requests.Request):
 
     def query(self) -> dict[str, str]:
         """Return the query parameters, each given once. Raises BadRequest."""
-        raw: bytes = self.scope["query_string"]
-        if not raw:
-            return {}
         try:
-            pairs = parse_qsl(
-                raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=600
-            )
+            text = self.scope["query_string"].decode("ascii")
+            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=600)
         except ValueError:
             raise BadRequest("the query string is not valid") from None
         found = dict(pairs)

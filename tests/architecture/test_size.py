@@ -13,7 +13,7 @@ from tests.architecture.code_lines import code_lines
 KERNEL = numbers.ROOT / "kernel"
 SOURCES = numbers.sources()
 LIMITS = {
-    numbers.kernel_lines: 3617,  # the goal is 3,600
+    numbers.kernel_lines: 3600,
     numbers.toolkit_lines: 739,  # the goal is 600
     numbers.kernel_entries: 14,
     numbers.layers: 9,
