@@ -138,6 +138,10 @@ class Tab:
         self.requests.append(request.url)
         if not request.url.startswith((self.server.url, "data:", "blob:")):
             self.problems.append(f"a request to another host: {request.url}")
+        elif not request.url.removeprefix(self.server.url).startswith(
+            ("/console/", "/api/v1/", "/health", "data:", "blob:")
+        ):
+            self.problems.append(f"a request beside the public API: {request.url}")
 
     def sign_in(self, client: Client) -> Tab:
         """Keep a session of this user in the cookie, as the form does."""

@@ -108,5 +108,13 @@ def test_no_file_names_another_host():
         assert not {host for host in found if ".example" not in host and "${" not in host}, path
 
 
+def test_streams_are_read_by_fetch_and_storage_holds_no_token():
+    for path in WEB.rglob("*.js"):
+        text = path.read_text("utf-8")
+        assert "EventSource(" not in text, path
+        for name in re.findall(r"localStorage(?:\.setItem\(|\[|\.getItem\()([^),\]]+)", text):
+            assert name.strip("'") == "caudex.theme" or name == "mark", (path, name)
+
+
 def test_the_version_of_the_kit_is_that_of_the_kernels_api():
     assert f"export const KIT = {KERNEL_API};" in (WEB / "core/kit.js").read_text("utf-8")

@@ -132,6 +132,10 @@ export const Input = ({ title, note = '', box = null, children = null, ...rest }
   ${children}
 </label>`;
 
+/** The input of a new password; see `Input`. */
+export const NewPassword = (props) =>
+  html`<${Input} title="Password" type="password" autocomplete="new-password" ...${props} />`;
+
 // --- dialogs
 
 const dialogs = signal([]);

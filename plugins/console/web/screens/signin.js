@@ -1,7 +1,7 @@
 /** Signing in; on a new server, making the first account. */
 import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, post, signIn } from '../core/api.js';
-import { ErrorBox, Input, Loading, useForm } from '../core/ui.js';
+import { ErrorBox, Input, Loading, NewPassword, useForm } from '../core/ui.js';
 
 const name = document.documentElement.dataset.name;
 
@@ -47,7 +47,7 @@ export function Password({ done, fixed = '' }) {
       if (second) setTimeout(() => code.current?.focus());
     }
   };
-  return html`<form onSubmit=${submit} onInput=${prefetch} class="stack">
+  return html`<${Entry} title="Sign in" submit=${submit} state=${state}>
     <${Input}
       title="Username or email"
       autocomplete="username"
@@ -74,10 +74,19 @@ export function Password({ done, fixed = '' }) {
         ...${bind('code')}
       />`
     }
-    <${ErrorBox} error=${state.error} />
-    <button class="primary wide" disabled=${state.busy}>Sign in</button>
-  </form>`;
+  <//>`;
 }
+
+/** A form with its error and its one button. */
+const Entry = ({ title, submit, state, children }) => html`<form
+  class="stack"
+  onSubmit=${submit}
+  onInput=${prefetch}
+>
+  ${children}
+  <${ErrorBox} error=${state.error} />
+  <button class="primary wide" disabled=${state.busy}>${title}</button>
+</form>`;
 
 function FirstAccount({ setup, done }) {
   const [form, bind] = useForm({ username: '', password: '', email: '' });
@@ -97,7 +106,7 @@ function FirstAccount({ setup, done }) {
       setState({ error });
     }
   };
-  return html`<form onSubmit=${submit} class="stack">
+  return html`<${Entry} title="Create account" submit=${submit} state=${state}>
     <div>
       <h1>Welcome</h1>
       <p class="dim">The first account is the administrator of this server.</p>
@@ -116,19 +125,10 @@ function FirstAccount({ setup, done }) {
       autocomplete="email"
       ...${bind('email')}
     />
-    <${Input}
-      title="Password"
-      type="password"
-      autocomplete="new-password"
-      required
-      minlength="10"
-      ...${bind('password')}
-    >
+    <${NewPassword} required minlength="10" ...${bind('password')}>
       <small>
         At least 10 characters with an upper-case letter, a lower-case letter and a digit.
       </small>
     <//>
-    <${ErrorBox} error=${state.error} />
-    <button class="primary wide" disabled=${state.busy}>Create account</button>
-  </form>`;
+  <//>`;
 }

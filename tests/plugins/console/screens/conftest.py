@@ -20,8 +20,9 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="package")
 def server(postgres: Postgres) -> Generator[Server]:
-    """A server with crons, and pages of a plugin."""
-    options: ServerOptions = {"plugins": [GuestsPlugin], "config": {"plugins": {"cron": {}}}}
+    """A server with crons, OpenAPI, and pages of a plugin."""
+    plugins = {"cron": {}, "openapi": {}, "console": {"name": "Caudex"}}
+    options: ServerOptions = {"plugins": [GuestsPlugin], "config": {"plugins": plugins}}
     with run_server(postgres, options) as running:
         yield running
 

@@ -6,6 +6,7 @@ import pytest
 
 from kernel.testing import Server
 from tests.plugins.console.browser import needs_browser, until
+from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
 
@@ -31,7 +32,10 @@ def test_the_plan_is_seen_before_anything_is_installed(stock: Server, new_tab):
     tab = new_tab().sign_in(stock.admin).open("apps/stock/manifest", ready=".editor")
     page = tab.page
     assert page.query_selector("button:has-text('Install')") is None
-    changed = manifest({"name": "name", "type": "text"}, {"name": "colour", "type": "text"})
+    for key in ("dataContract", "crons", "consolePages"):  # the last two are of plugins
+        page.wait_for_selector(f"dt:has-text('{key}')")
+    name = {"name": "name", "type": "text", "required": True}
+    changed = manifest(name, {"name": "colour", "type": "text"})
     page.fill(".editor", json.dumps(changed))
     page.click("text=Show the plan")
     page.wait_for_selector("[aria-label=Plan]")
@@ -39,6 +43,7 @@ def test_the_plan_is_seen_before_anything_is_installed(stock: Server, new_tab):
     assert "new column" in plan
     assert "retired" in plan
     assert "3 rows" in plan
+    assert "writers wait" in plan
     assert "colour" not in stock.admin.get("/api/v1/apps/stock").text
     page.click("button:has-text('Install')")
     page.wait_for_selector(".toast:has-text(\"app 'stock' installed\")")
@@ -111,6 +116,8 @@ def test_a_user_is_made_given_a_role_and_disabled(crm: Server, new_tab):
     page.click("td a:has-text('Nina N.')")
     page.select_option("[aria-label='Give a role on CRM']", "admin")
     page.wait_for_selector(".card:has-text('CRM') .tag:has-text('admin')")
+    page.click(".card:has-text('CRM') summary:has-text('effective permissions')")
+    page.wait_for_selector(".card:has-text('CRM') li:has-text('deals.update')")
     page.click(".card:has-text('CRM') [aria-label='Take the role admin']")
     page.wait_for_selector(".toast:has-text('revoked')")
     page.click("button:has-text('Disable')")
@@ -173,7 +180,8 @@ def test_a_user_without_rights_cannot_change_a_role(crm: Server, new_tab):
 def test_explain_names_the_role_and_answers_what_if(crm: Server, new_tab):
     user = crm.user("uma", permissions={"crm": ["deals.read"]})
     address = f"explain?app=crm&user={user.id}&action=deals.read"
-    page = new_tab().sign_in(crm.admin).open(address).page
+    tab = new_tab().sign_in(crm.admin).open(address)
+    page = tab.page
     page.wait_for_selector(".answer.allowed")
     assert "deals.read" in page.inner_text(".answer")
     page.select_option("label:has-text('Action') select", "deals.delete")
@@ -183,6 +191,18 @@ def test_explain_names_the_role_and_answers_what_if(crm: Server, new_tab):
     page.wait_for_selector(".answer.allowed")
     assert "roles=admin" in page.url
     assert user.get("/api/v1/apps/crm/permissions").json()["permissions"] == ["deals.read"]
+    roles = "/api/v1/apps/crm/roles"
+    deal = crm.admin.get(f"{DATA}/deals?limit=1").json()[0]
+    crm.admin.post(roles, json={"name": "whole", "permissions": ["deals.*"]})
+    crm.admin.post(f"{roles}/assign", json={"userId": user.id, "role": "whole"})
+    tab.open("health")
+    tab.open(f"explain?app=crm&user={user.id}&action=deals.update")
+    page.fill("[placeholder=id]", deal["id"])
+    page.keyboard.press("Tab")
+    page.wait_for_url(f"**record={deal['id']}**")
+    page.wait_for_selector(".answer.allowed")
+    text = page.inner_text(".answer tbody")
+    assert all(part in text for part in ("whole", "deals.*", "rbac")), text
 
 
 def test_sessions_are_listed_and_ended(crm: Server, new_tab):

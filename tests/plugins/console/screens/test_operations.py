@@ -91,7 +91,7 @@ def _jobs(crm: Server, tab) -> None:
     page.click("dialog button:has-text('Cancel the job')")
     page.wait_for_selector(".toast:has-text('Cancelled')")
     crm.admin.post(path, json={"payload": {"type": "report", "fail": True}})
-    tab.open("jobs/crm")
+    tab.open("jobs/crm", ready=".hour svg")
     page.click("text=New job")
     page.fill("dialog textarea", '{"type": "report"}')
     page.click("dialog button:has-text('Enqueue')")
@@ -222,6 +222,9 @@ def test_a_secret_is_set_and_never_shown(crm: Server, new_tab):
     page.wait_for_selector("td:has-text('SMTP_PASSWORD')")
     page.wait_for_selector("tr:has-text('SMTP_PASSWORD') td:has-text('never')")
     assert "hunter2" not in page.content()
+    crm.sql("update caudex_vault.secrets set used_at = now(), used_by = 'crm'")
+    page.reload()
+    page.wait_for_selector("tr:has-text('SMTP_PASSWORD') :text('by the worker of crm')")
     page.click("[aria-label='Delete SMTP_PASSWORD']")
     page.click("dialog button.danger")
     page.wait_for_selector("text=No secrets")
@@ -241,6 +244,12 @@ def test_the_trail_leads_from_a_change_to_its_request(crm: Server, new_tab):
     page.click("button:has-text('request console-test-1')")
     page.wait_for_url("**request=console-test-1**")
     until(page, "document.querySelectorAll('.trail li').length === 1")
+    tab.open("audit?app=crm")
+    for label, choice in {"Table": "deals", "Operation": "UPDATE", "By": crm.admin.id}.items():
+        page.select_option(f"select[aria-label={label}]", choice)
+        page.wait_for_url(f"**={choice}**")
+    page.wait_for_selector(".trail li:has-text('update')")
+    assert page.query_selector(".trail li:has-text('insert')") is None
 
 
 def test_an_admin_of_an_app_reads_its_trail_only(crm: Server, new_tab):
@@ -251,15 +260,22 @@ def test_an_admin_of_an_app_reads_its_trail_only(crm: Server, new_tab):
 
 
 def test_plugins_show_their_readme_hooks_and_routes(crm: Server, new_tab):
-    page = new_tab().sign_in(crm.admin).open("plugins").page
+    tab = new_tab().sign_in(crm.admin).open("plugins")
+    page = tab.page
     page.click("td a:has-text('rbac')")
     page.wait_for_selector(".md h2")
     text = page.inner_text("main")
     assert "POST /api/v1/permissions/explain" in text
     assert "app_installing" in text
+    for part in ("p50", "p99", "Last error", "Provides", "Requires", "Migrations"):
+        assert part in text
+    page.wait_for_selector(".spark", timeout=15_000)
     page.click("text=Show what would change")
     page.wait_for_selector("dialog h2:has-text('would not start')")
     page.keyboard.press("Escape")
+    tab.open("plugins/console")
+    assert page.inner_text("li:has(code:text-is('name')) .tag") not in ("", "default")
+    assert page.inner_text("li:has(code:text-is('colour')) .dim") == "default"
 
 
 def test_health_shows_the_database(crm: Server, new_tab):
@@ -267,5 +283,6 @@ def test_health_shows_the_database(crm: Server, new_tab):
     page.wait_for_selector(".card:has-text('postgres') .tag.good:has-text('Online')")
     text = page.inner_text("main")
     assert "GB" in text
+    assert page.get_attribute("a:has-text('API')", "href") == "/api/v1/docs"
     assert "waiting" in text
     assert "never" in text  # the last backup

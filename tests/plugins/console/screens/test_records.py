@@ -26,6 +26,10 @@ def test_a_form_saves_only_what_was_changed(crm: Server, new_tab, deal):
     tab.page.wait_for_selector(".toast:has-text('Saved')")
     assert [json.loads(each) for each in sent] == [{"notes": "called twice"}]
     tab.page.wait_for_selector(".history ins:has-text('called twice')")
+    assert crm.admin.username in tab.page.inner_text(".history li:first-child b")
+    tab.page.click(".history li:first-child a:has-text('request')")
+    tab.page.wait_for_selector(".trail li")
+    assert "request=" in tab.page.url
 
 
 def test_a_mistake_is_shown_beside_its_field(crm: Server, new_tab, deal):

@@ -31,6 +31,8 @@ def test_links_are_shown_by_their_titles(table):
 
 def test_a_cell_is_edited_in_place_and_by_keyboard_alone(table, crm: Server):
     page = table.page
+    tags: list[str | None] = []
+    table.on("request", lambda r: r.method == "PATCH" and tags.append(r.headers.get("if-match")))
     page.focus(".grid")
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")
@@ -46,6 +48,11 @@ def test_a_cell_is_edited_in_place_and_by_keyboard_alone(table, crm: Server):
     page.keyboard.type("7")
     page.keyboard.press("Escape")
     assert cell(table, 1, 1) == "1000.5"
+    assert tags
+    assert all(tags)
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Deal 0')")
 
 
 def test_a_refused_value_is_said_and_nothing_changes(table):
@@ -118,6 +125,10 @@ def test_a_filter_is_built_shown_as_a_tree_and_kept_in_the_address(table):
     page.click("summary")
     tree = json.loads(page.inner_text("dialog pre"))
     assert tree == {"$and": [{"stage": {"$eq": "Lead"}}, {"value": {"$lt": "3000"}}]}
+    page.select_option("dialog [aria-label=Match]", "any")
+    tree = json.loads(page.inner_text("dialog pre"))
+    assert tree == {"$or": [{"stage": {"$eq": "Lead"}}, {"value": {"$lt": "3000"}}]}
+    page.select_option("dialog [aria-label=Match]", "all")
     page.click("dialog button:has-text('Apply')")
     until(page, "document.querySelectorAll('.gs .gr').length === 1")
     page.reload()
@@ -148,7 +159,7 @@ def test_the_box_above_finds_text_and_slash_leads_there(table):
     until(page, "document.querySelectorAll('.gs .gr').length === 6")
 
 
-def test_the_menu_of_a_column_filters_and_counts(table):
+def test_the_menu_of_a_column_filters_and_counts(table, crm: Server):
     page = table.page
     page.hover(".gh [role=columnheader]:has-text('Stage')")
     page.click("[aria-label='Filter by stage']")
@@ -156,6 +167,14 @@ def test_the_menu_of_a_column_filters_and_counts(table):
     page.click(".popup button:has-text('Qualified')")
     until(page, "document.querySelectorAll('.gs .gr').length === 2")
     assert "where=" in page.url
+    done = [{"type": "Call", "subject": f"n{n}", "done": n < 2} for n in range(3)]
+    crm.admin.post(f"{DATA}/activities/bulk", json=done)
+    table.open("data/crm/activities", ready=".gs .gr")
+    page.hover(".gh [role=columnheader]:has-text('Done')")
+    page.click("[aria-label='Filter by done']")
+    page.wait_for_selector(".popup button:has-text('true') small:has-text('2')")
+    page.click(".popup button:has-text('true')")
+    until(page, "document.querySelectorAll('.gs .gr').length === 2")
 
 
 def test_values_of_links_are_counted_and_figures_follow_the_filter(table):
@@ -326,6 +345,16 @@ def test_copy_as_code_holds_the_filter(table):
     assert '\n    json={\n        "orderBy": "value",' in page.inner_text("dialog pre")
     page.click("dialog [role=tab]:has-text('TypeScript')")
     assert "await fetch" in page.inner_text("dialog pre")
+    page.keyboard.press("Escape")
+    for address, part in {
+        "jobs/crm?status=failed": "status=failed",
+        "audit?app=crm&entity=deals": "entity=deals",
+        "explain?app=crm&action=deals.read": '"action": "deals.read"',
+    }.items():
+        table.open(address)
+        page.click("[aria-label^='Copy as']")
+        assert part in page.inner_text("dialog pre")
+        page.keyboard.press("Escape")
 
 
 def test_html_and_scripts_are_shown_never_run(crm: Server, new_tab):

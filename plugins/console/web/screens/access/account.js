@@ -7,6 +7,7 @@ import {
   Head,
   Input,
   Loaded,
+  NewPassword,
   fail,
   icon,
   toast,
@@ -114,14 +115,7 @@ function Password() {
       autocomplete="current-password"
       ...${bind('current')}
     />
-    <${Input}
-      title="New password"
-      type="password"
-      required
-      minlength="10"
-      autocomplete="new-password"
-      ...${bind('new')}
-    />
+    <${NewPassword} title="New password" required minlength="10" ...${bind('new')} />
     <${ErrorBox} error=${error} />
     <div><button>Change</button></div>
   </form>`;

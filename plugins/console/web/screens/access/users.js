@@ -10,6 +10,7 @@ import {
   Head,
   Input,
   Loaded,
+  NewPassword,
   confirm,
   fail,
   icon,
@@ -96,13 +97,7 @@ function NewUser({ close }) {
     <${Input} title="Username" required autofocus ...${bind('username')} />
     <${Input} title="Display name" ...${bind('display_name')} />
     <${Input} title="Email" type="email" ...${bind('email')} />
-    <${Input}
-      title="Password"
-      type="password"
-      required
-      autocomplete="new-password"
-      ...${bind('password')}
-    />
+    <${NewPassword} required ...${bind('password')} />
     <${ErrorBox} error=${error} />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
@@ -201,12 +196,7 @@ function EditUser({ user, close, save }) {
     <h2>${user.username}</h2>
     <${Input} title="Display name" autofocus ...${bind('display_name')} />
     <${Input} title="Email" type="email" ...${bind('email')} />
-    <${Input}
-      title="New password"
-      type="password"
-      autocomplete="new-password"
-      ...${bind('password')}
-    />
+    <${NewPassword} title="New password" ...${bind('password')} />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
       <button class="primary">Save</button>
