@@ -116,7 +116,7 @@ def test_a_user_is_made_given_a_role_and_disabled(crm: Server, new_tab):
     page.click("td a:has-text('Nina N.')")
     page.select_option("[aria-label='Give a role on CRM']", "admin")
     page.wait_for_selector(".card:has-text('CRM') .tag:has-text('admin')")
-    page.click(".card:has-text('CRM') summary:has-text('effective permissions')")
+    page.click(".card:has-text('CRM') summary:has-text('effective')")
     page.wait_for_selector(".card:has-text('CRM') li:has-text('deals.update')")
     page.click(".card:has-text('CRM') [aria-label='Take the role admin']")
     page.wait_for_selector(".toast:has-text('revoked')")

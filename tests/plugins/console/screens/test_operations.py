@@ -187,7 +187,7 @@ def test_crons_show_their_next_times_and_run_now(crm: Server, new_tab):
     page = new_tab().sign_in(crm.admin).open("jobs/timed").page
     row = ".crons tr:has-text('sweep')"
     page.wait_for_selector(f"{row} :text('on weekdays at 08:30')")
-    assert page.locator(f"{row} td:nth-child(3) div").count() == 5
+    assert page.locator(f"{row} td:nth-child(3) span").count() == 5
     page.click(f"{row} button:has-text('Run now')")
     page.wait_for_selector(f"{row} td:has-text('fired')")
     page.click(f"{row} button:has-text('Disable')")

@@ -277,7 +277,7 @@ function Roles({ user }) {
               </p>`
             }
             <details>
-              <summary class="dim">${held.permissions.length} effective permissions</summary>
+              <summary class="dim">${held.permissions.length} effective ${held.permissions.length === 1 ? 'permission' : 'permissions'}</summary>
               <ul class="plain mono">
                 ${held.permissions.map((p) => html`<li key=${p}>${p}</li>`)}
               </ul>

@@ -36,8 +36,8 @@ export function Crons({ appId, admin }) {
           ${list.data.map((c) => {
             const one = `${path}/${encodeURIComponent(c.name)}`;
             return html`<tr key=${c.name}>
-              <td><b>${c.name}</b></td>
-              <td>
+              <td class="nowrap"><b>${c.name}</b></td>
+              <td class="nowrap">
                 ${inWords(c.schedule)}
                 <br />
                 <small><code>${c.schedule}</code> ${c.timezone}</small>
@@ -45,9 +45,9 @@ export function Crons({ appId, admin }) {
               <td>
                 ${
                   c.next_due
-                    ? c.due.map(
-                        (t, i) => html`<div key=${t} class=${i ? 'dim' : ''}>${when(t)}</div>`,
-                      )
+                    ? html`<div class="due">
+                      ${c.due.map((t, i) => html`<span key=${t} class=${i ? 'dim' : ''}>${behind(c.due[i - 1], t)}</span>`)}
+                    </div>`
                     : html`<span class="tag warn">disabled</span>`
                 }
               </td>
@@ -84,6 +84,12 @@ export function Crons({ appId, admin }) {
     </div>
   </section>`;
 }
+
+/** A time, without its day where that is the day of the time before. */
+const behind = (before, at) =>
+  before && new Date(before).toDateString() === new Date(at).toDateString()
+    ? new Date(at).toLocaleTimeString(undefined, { timeStyle: 'short' })
+    : when(at);
 
 /** The common schedules as a sentence; others are shown as they are written. */
 export function inWords(schedule) {

@@ -81,10 +81,12 @@ function Screen({ appId, picker }) {
               Object.keys(s.sandbox ?? {}).length > 0 &&
               html`<h3>Limits</h3>
                 <dl class="facts">
-                  ${Object.entries(s.sandbox).map(
-                    ([k, v]) => html`<dt key=${k}>${k.replaceAll('_', ' ')}</dt>
+                  ${Object.entries(s.sandbox)
+                    .filter(([, v]) => v !== null)
+                    .map(
+                      ([k, v]) => html`<dt key=${k}>${k.replaceAll('_', ' ')}</dt>
                       <dd>${typeof v === 'object' ? pretty(v) : String(v)}</dd>`,
-                  )}
+                    )}
                 </dl>`
             }
           </section>
