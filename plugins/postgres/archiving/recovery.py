@@ -8,8 +8,10 @@ PostgreSQL and root reach.
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +26,11 @@ from plugins.postgres.postmaster import Plan, Postmaster
 from plugins.postgres.processes import INIT_CLUSTER, INIT_PREFIX, remove_lock_files
 from plugins.postgres.state import choose_socket_dir, remove_socket_dir
 
-from .archive import Archive, Base, recovery_settings, system_identifier
+from .archive import Archive, Base, recovery_settings
 
 BEFORE = "postgres.before-"
 LOCAL_ONLY = "local all all trust\n"
-_SEGMENT = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history")
+_SEGMENT = re.compile(r"[0-9A-F]{24}")
 
 
 def recover(plan: Plan, base: Base, at: datetime, report: Callable[[str], None]) -> Path | None:
@@ -68,15 +70,20 @@ def _unpack(plan: Plan, base: Base, cluster: Path) -> None:
 def _copy_log(former: Path, base: Base, wal: Path) -> None:
     """Copy segments that the former cluster had no time to archive, where they can be read."""
     wal.mkdir(exist_ok=True)
-    try:
-        if system_identifier(former) != base.system:
-            return
-        segments = [path for path in (former / "pg_wal").iterdir() if _SEGMENT.fullmatch(path.name)]
-        for path in segments:
-            if not (base.wal / f"{path.name}.gz").exists():
+    with suppress(OSError):  # what the archive has is all there is
+        for path in (former / "pg_wal").iterdir():
+            archived = (base.wal / f"{path.name}.gz").exists()
+            if _SEGMENT.fullmatch(path.name) and not archived and _system_of(path) == base.system:
                 shutil.copyfile(path, wal / path.name)
-    except (OSError, EmbeddedPostgresError):
-        return  # what the archive has is all there is
+
+
+def _system_of(segment: Path) -> str:
+    """Return the identifier of the cluster that wrote a segment: the `xlp_sysid` of its head.
+
+    `pg_control` has it too, but may be what is damaged.
+    """
+    with segment.open("rb") as file:
+        return str(int.from_bytes(file.read(32)[24:], sys.byteorder))
 
 
 def _replay(

@@ -136,6 +136,23 @@ def test_a_cluster_that_does_not_start_is_replaced_from_the_archive(
         server.stop()
 
 
+def test_a_log_that_was_not_archived_is_taken_from_a_damaged_cluster(
+    data: Path, folder: Path
+) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        at = write(server, 1)
+        write(server, 2)
+        assert server._keeper
+        assert server._keeper.postmaster
+        server._keeper.postmaster._process.kill()
+        server._keeper.postmaster._process.wait()
+        server.stop()
+        _without_control(data)
+        server.recover(at)
+        assert kept(server) == [1]
+
+
 def test_a_damaged_base_backup_is_named_and_changes_nothing(data: Path, folder: Path) -> None:
     with archiving(data, config(folder)) as server:
         at = write(server, 1)
