@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
 from kernel.public import BootError
+from kernel.testing import Server
 from plugins.workers.config import WorkersConfig
 from plugins.workers.isolation import cgroups as module
+from plugins.workers.isolation.accounts import LOCKS
 from plugins.workers.isolation.cgroups import Cgroups, end, find_base
 from plugins.workers.isolation.diagnosis import findings
 from plugins.workers.isolation.orphans import kill_orphans_of_dead_servers, server_name
 from plugins.workers.isolation.sandbox import Place, Sandbox
+from tests.plugins.workers.support import QUICK, install
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -146,6 +154,26 @@ def test_a_cgroup_that_was_configured_and_cannot_be_used_stops_the_start(tmp_pat
     (tmp_path / "file").touch()
     with pytest.raises(BootError, match="cgroup"):
         Cgroups(WorkersConfig(cgroup=str(tmp_path / "file"))).open("server1")
+
+
+def test_the_unit_of_the_guide_delegates_to_the_server():
+    guide = (ROOT / "docs" / "howto" / "run-in-production.md").read_text("utf-8")
+    [unit] = re.findall(r"```ini\n(# /etc/systemd/system/caudex.service\n.*?)```", guide, re.DOTALL)
+    read = ConfigParser(interpolation=None)
+    read.read_string(unit)
+    assert read["Service"].getboolean("Delegate")
+    assert read["Service"]["RuntimeDirectory"] == LOCKS.parent.name
+
+
+def test_the_status_names_the_level_of_the_limits(make_server: Callable[..., Server], base: Path):
+    for offered, level in (("cpu memory pids\n", ["memory", "pids", "cpu"]), ("\n", None)):
+        (base / "cgroup.controllers").write_text(offered)
+        server = make_server({"plugins": {"workers": {**QUICK, "cgroup": str(base)}}})
+        found = server.admin.get("/api/v1/status").raise_for_status().json()
+        assert found["workers"]["sandbox"]["cgroup"] == level
+        app = install(server)
+        found = server.admin.get(f"/api/v1/apps/{app}/worker/status").raise_for_status().json()
+        assert found["sandbox"]["cgroup"] == level
 
 
 def test_doctor_names_the_level_of_the_limits(base: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -30,6 +31,16 @@ worker.run()
 """
 
 
+JAVASCRIPT = """
+let server;
+const act = (ctx, params) => ctx.collection("contacts").once(params.key)[params.op](params.data);
+serve({
+  onStart: (ctx) => { server = ctx; },
+  rpc: { op: (params, caller, ctx) => act(ctx, params), own: (params) => act(server, params) },
+});
+"""
+
+
 def act(client: Client, app: str, op: str, data: Any, key: str = "k1", by: str = "op") -> Any:
     return result(client, app, by, {"op": op, "data": data, "key": key})
 
@@ -45,9 +56,13 @@ def names(server: Server, app: str) -> list[str]:
     return [record["name"] for record in records.json()]
 
 
-@pytest.fixture(scope="module")
-def app(workers: Server) -> str:
-    return deployed(workers, WORKER)
+@pytest.fixture(scope="module", params=["python", "javascript"])
+def app(request: pytest.FixtureRequest, workers: Server) -> str:
+    if request.param == "python":
+        return deployed(workers, WORKER)
+    if not shutil.which("node"):
+        pytest.skip("no node on this machine")
+    return deployed(workers, {"index.js": JAVASCRIPT})
 
 
 @pytest.fixture
