@@ -128,8 +128,7 @@ class _Task:
 
     def _failed(self, error: Exception) -> float:
         """Report an error, and return the seconds until the next try."""
-        unexpected = not isinstance(error, KernelError | OSError)
-        self.faults += unexpected
+        self.faults += (unexpected := not isinstance(error, KernelError | OSError))
         name, failures, failed = self.info.name, self.info.failures + 1, self.faults >= MAX_FAULTS
         where = f"{type(error).__name__} {raised_at(error)}".strip()
         self.info = TaskInfo(name, "failed" if failed else "failing", failures, where)
