@@ -101,6 +101,7 @@ function FirstAccount({ setup, done }) {
       await post('/api/v1/auth/register', body);
       await signIn(form.username, form.password);
       history.replaceState(null, '', '#/start');
+      dispatchEvent(new Event('hashchange')); // the router may be loaded, and has read the address
       await done();
     } catch (error) {
       setState({ error });
