@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn, TypeGuard, cast
 
 import msgspec
 
@@ -38,6 +38,7 @@ NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {
     "upsert": ("create", "update"),
 }
 """Permissions that an operation needs; the first one's grant says which records it reaches."""
+_NONE: Final = frozenset[str]()
 _record = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -50,6 +51,8 @@ class Prepared(msgspec.Struct, frozen=True):
     scope: RowScope
     condition: Condition
     upsert: Upsert | None = None
+    refers_to: frozenset[str] = _NONE
+    """Names of operations before it whose values its data has."""
 
 
 class Done(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,7 +109,7 @@ class Batches(ConditionalWrites):
             return results
 
         try:
-            return await self._run(actor, work, *(each.scope.table for each in prepared))
+            return await self._run(actor, work, *{each.scope.table: None for each in prepared})
         except _Failed as failed:
             if failed.group:  # PostgreSQL does not say which of them it was
                 return await self._batched(actor, prepared, dry_run=dry_run, grouped=False)
@@ -152,7 +155,7 @@ class Batches(ConditionalWrites):
                 known[what] = grant, scope
         except KernelError as error:
             raise placed(error, place) from None
-        return Prepared(place, given, grant, scope, condition, upsert)
+        return Prepared(place, given, grant, scope, condition, upsert, _targets(given))
 
     async def shown(
         self, operation: Prepared, made: Tagged, sent: Sequence[str], tx: Transaction, *, own: bool
@@ -281,7 +284,7 @@ class _Run:
     def _resolved(self, operation: Prepared) -> Mapping[str, Any]:
         """Return the data of an operation with the values that it refers to."""
         data, columns = operation.given.data or {}, operation.scope.table.columns
-        if not any(_is_reference(value) for value in data.values()):
+        if not operation.refers_to:
             return data
 
         def value(name: str, given: Any) -> Any:
@@ -297,7 +300,7 @@ class _Run:
     def _value(self, given: Any, where: str) -> Any:
         if not _is_reference(given):
             return given
-        name, _, field = cast("str", given["$ref"]).partition(".")
+        name, _, field = given["$ref"].partition(".")
         record = self._named.get(name)
         if record is None:
             known = nearest(name, self._named) if self._named else "no operation before has a name"
@@ -314,15 +317,18 @@ def _joins(group: Sequence[Prepared], operation: Prepared) -> bool:
     given = operation.given
     if given.op != "create" or given.entity != group[0].given.entity:
         return False
-    targets = {
-        value["$ref"].partition(".")[0]
-        for value in (given.data or {}).values()
-        if _is_reference(value)
-    }
-    return not targets or targets.isdisjoint(each.given.as_ for each in group)
+    names = operation.refers_to
+    return not names or names.isdisjoint(each.given.as_ for each in group)
 
 
-def _is_reference(value: Any) -> bool:
+def _targets(given: Operation) -> frozenset[str]:
+    """Return the names of operations whose values the data of an operation has."""
+    values = given.data.values() if given.data else ()
+    found = [value["$ref"] for value in values if _is_reference(value)]
+    return frozenset(name.partition(".")[0] for name in found) if found else _NONE
+
+
+def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
     if not isinstance(value, dict):
         return False
     found = cast("dict[str, Any]", value)
