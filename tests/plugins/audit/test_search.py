@@ -299,6 +299,22 @@ def many(trail: Server) -> Server:
     return trail
 
 
+def test_a_row_of_a_request_with_many_costs_no_more_than_its_first(trail: Server) -> None:
+    def pages(rows: int) -> int:
+        """Add rows of one request; return how many pages that read."""
+        query = (
+            "explain (analyze, buffers, timing off, format json)"
+            " insert into caudex_audit.log (table_schema, table_name, operation, request_id)"
+            f" select 'crm', 'deals', 'INSERT', 'r-import' from generate_series(1, {rows})"
+        )
+        [(found,)] = trail.sql(query)
+        return found[0]["Plan"]["Shared Hit Blocks"]
+
+    first = pages(1000)
+    pages(20_000)
+    assert pages(1000) < 2 * first
+
+
 @pytest.mark.parametrize("wanted", [*WANTED, *ABSENTEES])
 def test_a_search_reads_few_pages_after_twenty_others(many: Server, wanted: AuditFilter) -> None:
     service = many.services.get(AUDIT)
