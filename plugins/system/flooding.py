@@ -13,7 +13,7 @@ from kernel.public import PluginInfo, Statements
 
 PERIOD: Final = 10.0
 """Seconds over which rows are counted."""
-REMEDY: Final = "write less often, several rows in one statement, or delete what is old"
+REMEDY: Final = "write fewer rows, or raise [plugins.system] table_writes where they are needed"
 _ROWS: Final = """
 select json_object_agg(schemaname, rows) from (
     select schemaname, sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint as rows

@@ -221,6 +221,8 @@ def test_an_observer_that_floods_its_own_hook_is_ended_and_named(server: Server)
               if each["name"] == "sleepy"]  # fmt: skip
     [hook] = [each for each in info["hooks"] if each["hook"] == "event_committed"]
     assert hook["errors"] > 0
+    kept = server.sql("select count(*) from tea.pots where title = 'first'")
+    assert kept == [(1,)]  # what was acknowledged is not lost
 
 
 @pytest.mark.slow
