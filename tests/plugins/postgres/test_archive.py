@@ -168,7 +168,12 @@ def test_a_damaged_base_backup_is_named_and_changes_nothing(data: Path, folder: 
 def test_only_the_account_reads_the_archive_and_no_password_is_in_it(
     data: Path, folder: Path
 ) -> None:
-    with archiving(data, config(folder)) as server:
+    settings = config(folder)
+    with archiving(data, settings):
+        [base] = base_folders(folder)
+        (base / "password").write_text("of an earlier version")
+    with EmbeddedServer(data, settings) as server:
+        assert not (base / "password").exists()
         write(server, 1)
         role = urlsplit(server.role_dsn()).password
         ask(server.dsn(), "SELECT pg_switch_wal()")
