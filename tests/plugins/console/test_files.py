@@ -51,6 +51,12 @@ def test_a_browser_is_led_to_the_console(server: Server):
     assert (program.status_code, program.json()) == (404, {"error": "there is no such route"})
 
 
+def test_the_server_prints_the_address_of_the_console(server: Server):
+    notices = server.kernel.context.notices
+    [said] = [each for each in notices if each.startswith("Console: ")]
+    assert re.fullmatch(r"Console: http://[^/]+:\d+/console/", said)
+
+
 def test_nothing_of_it_remains_when_it_is_off(make_server):
     server = make_server({"plugins": {"console": {"enabled": False}}})
     for path in ("/", "/console", "/console/", "/console/main.js", "/api/v1/console/session"):

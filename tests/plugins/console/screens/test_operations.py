@@ -136,6 +136,21 @@ def test_pending_jobs_are_cancelled_one_and_all(crm: Server, new_tab):
     assert counts["cancelled"] >= 3
 
 
+def test_an_attempt_that_was_interrupted_says_so(crm: Server, new_tab):
+    path = "/api/v1/apps/crm/jobs"
+    job = crm.admin.post(path, json={"payload": {"type": "cut"}}).json()["job_id"]
+    tab = new_tab().sign_in(crm.admin).open("health")
+    at = "2031-01-01T10:00:00Z"
+    tries = [{"started_at": at, "ended_at": at, "error": error} for error in (None, "torn", None)]
+    tab.page.route("**/attempts", lambda route: route.fulfill(json=tries))
+    page = tab.open(f"jobs/crm?job={job}", ready="dialog .timeline").page
+    said = page.locator(".timeline li:has-text('Attempt')").all_inner_texts()
+    assert ["ended before the job" in each for each in said] == [True, False, False]
+    page.click("dialog button:has-text('Cancel the job')")
+    page.wait_for_selector("dialog", state="detached")
+    page.unroute("**/attempts")
+
+
 def test_the_log_resumes_behind_its_last_line(crm: Server, new_tab):
     tab = new_tab().sign_in(crm.admin).open("health")
     asked: list[str | None] = []
@@ -267,6 +282,7 @@ def test_plugins_show_their_readme_hooks_and_routes(crm: Server, new_tab):
     text = page.inner_text("main")
     assert "POST /api/v1/permissions/explain" in text
     assert "app_installing" in text
+    assert page.inner_text(".head .tag") == "on"
     for part in ("p50", "p99", "Last error", "Provides", "Requires", "Migrations"):
         assert part in text
     page.wait_for_selector(".spark", timeout=15_000)

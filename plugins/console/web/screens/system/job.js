@@ -53,7 +53,7 @@ function Job({ path, id, reload, close }) {
           j.attempts > j.tries.length &&
           html`<li>${j.attempts - j.tries.length} attempts that are not kept</li>`
         }
-        ${j.tries.map((each, i) => html`<${Attempt} key=${i} ...${each} />`)}
+        ${j.tries.map((each, i) => html`<${Attempt} key=${i} ...${each} last=${i === j.tries.length - 1} />`)}
         <li>
           ${
             j.status === 'pending'
@@ -89,10 +89,14 @@ function Job({ path, id, reload, close }) {
   <//>`;
 }
 
-const Attempt = ({ started_at: start, ended_at: end, error }) => html`<li>
+const Attempt = ({ started_at: start, ended_at: end, error, last }) => html`<li>
   <b>Attempt</b> ${when(start)}
   ${end && start && html`<span class="dim"> for ${span(Date.parse(end) - Date.parse(start))}</span>`}
-  ${error && html`<div class="cut2">${error}</div>`}
+  ${
+    error
+      ? html`<div class="cut2">${error}</div>`
+      : !last && html`<div class="dim">The worker ended before the job did.</div>`
+  }
 </li>`;
 /** "1.5 s" */
 const span = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 60000)} min`);
