@@ -82,7 +82,7 @@ def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
 
 def _jobs(crm: Server, tab) -> None:
     path = "/api/v1/apps/crm/jobs"
-    body = {"payload": {"type": "report", "fail": True}, "max_attempts": 2}
+    body = {"payload": {"type": "report", "fail": True}, "max_attempts": 10}
     failing = crm.admin.post(path, json=body).json()["job_id"]
     tab.open("logs/crm")
     page = tab.page
