@@ -70,7 +70,6 @@ def files_route(prefix: str, folder: Path, needs: Needs = PUBLIC) -> Route:
         return response
 
     content = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-    answers = {"200": {"description": "The file.", "content": content},
-               "304": {"description": "The client has it."}}  # fmt: skip
-    openapi = {"responses": answers}
+    openapi = {"responses": {"200": {"description": "The file.", "content": content},
+                             "304": {"description": "The client has it."}}}  # fmt: skip
     return Route("GET", f"{prefix}/{{path*}}", send, needs, errors=(404,), openapi=openapi)

@@ -106,7 +106,7 @@ def walk_of_get(walk: Walk, server: Server) -> Counter[str]:
 def walk_of_deploy(walk: Walk, server: Server) -> Counter[str]:
     """Deploy a worker."""
     _deploy(server)
-    return walk.of(lambda: _deploy(server), 15)
+    return walk.of(lambda: _deploy(server), 25)
 
 
 def walk_of_job(walk: Walk, server: Server) -> Counter[str]:
@@ -120,7 +120,7 @@ def walk_of_job(walk: Walk, server: Server) -> Counter[str]:
         eventually(lambda: server.sql(status, job["job_id"]) == [("completed",)])
 
     run_job()
-    return walk.of(run_job, 40)
+    return walk.of(run_job, 80)
 
 
 def _deploy(server: Server) -> None:
