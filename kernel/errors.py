@@ -168,7 +168,7 @@ class BootError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.errors: Sequence[BootError] = (self,)
-        """It alone, or those that are shown together."""
+        """This error alone, or those that are shown together."""
         self.plugin = where.removeprefix("plugin ").split(",")[0] if where[:7] == "plugin " else ""
         """The plugin at fault, or an empty text."""
         super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
@@ -205,6 +205,8 @@ def raised_at(error: BaseException) -> str:
 
 class NoReply(TypeError):
     """A handler returned something else than a Response, such as a dict without `reply`."""
+
+    status: ClassVar[int] = 500
 
     def __init__(self, what: str, given: object, where: str) -> None:
         super().__init__(f"the handler of {what} returned {type(given).__name__}")

@@ -220,9 +220,8 @@ def _unmet(kernel: Kernel) -> list[BootError]:
 
 def _order(kernel: Kernel) -> list[BootError]:
     """Put providers before the plugins that need them; names break ties, so it never changes."""
-    errors = list[BootError]()
+    errors, ordered = list[BootError](), list[Plugin]()
     waiting = {plugin.name: plugin for plugin in sorted(kernel.instances, key=lambda p: p.name)}
-    ordered: list[Plugin] = []
     while waiting:
         ready = next((name for name in waiting if not _needs(kernel, waiting, name)), None)
         if ready is None:
