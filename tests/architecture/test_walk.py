@@ -10,7 +10,7 @@ from kernel.testing import Postgres, Server
 from tests.architecture.walk import Walk, walk_of_deploy, walk_of_get, walk_of_job, walked_server
 
 LIMITS = {walk_of_get: 22, walk_of_deploy: 58, walk_of_job: 35}
-"""Files; the goals are 22, 45 and 35 (docs/adr/0011). Lower a number whenever a change allows it."""
+"""Files; the goals are 22, 45 and 35. Lower a number whenever a change allows it."""
 
 
 @pytest.fixture(scope="module")
