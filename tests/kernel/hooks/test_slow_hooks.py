@@ -82,7 +82,9 @@ def test_others_answer_while_sixteen_slow_writes_wait(server: Server) -> None:
         tries = [timed(lambda: server.http.post("/api/v1/auth/login", json=LOGIN))
                  for _ in range(3)]  # fmt: skip
         assert [answer.status_code for answer, _ in tries] == [200] * 3
-        assert min(seconds for _, seconds in tries) < quickest + 0.1
+        # A hundred milliseconds; on top of its own time where the machine is slow or busy.
+        limit = 0.1 if quickest < 0.05 else quickest + 0.1
+        assert min(seconds for _, seconds in tries) < limit
         session = tries[0][0].json()
         calls = {
             "ready": lambda: server.http.get("/health/ready"),
