@@ -22,6 +22,7 @@ from kernel.public import (
 )
 
 from .many_routes import ManyRoutes
+from .reads.tables import Dependencies
 from .routes import RecordRoutes
 from .service import RecordsService
 
@@ -46,15 +47,15 @@ class DataPlugin(Plugin):
 
 
 def _build(services: Services) -> RecordsService:
-    statements, apps, bus = services.get(STATEMENTS), services.get(APPS), services.get(HOOKS)
-    records = RecordsService(
-        statements,
-        apps,
-        bus,
+    dependencies = Dependencies(
+        services.get(STATEMENTS),
+        services.get(APPS),
+        services.get(HOOKS),
         access=lambda: services.get(ACCESS),
         identity=lambda: services.find(IDENTITY),
         idempotency=lambda: services.find(IDEMPOTENCY),
     )
+    records = RecordsService(dependencies)
     if (reads := services.find(READS)) is not None:
         records.read_from(reads)
     return records

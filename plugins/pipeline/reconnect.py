@@ -9,7 +9,7 @@ import anyio
 import psycopg
 import structlog
 
-from kernel.public import Pool, dialect
+from kernel.public import Pool, Retry, dialect
 
 from .connection import PipelinedConnection
 from .groups import ConnectionGroup
@@ -18,6 +18,8 @@ LIFETIME: Final = 3600.0
 """Seconds that a connection serves, as in the pool: what PostgreSQL caches for it only grows."""
 CHECK_INTERVAL: Final = 5.0
 """Seconds between two checks whether a connection should be replaced."""
+
+_RETRY: Final = Retry(first=0.1, longest=3.0)
 
 log = structlog.get_logger("caudex.pipeline")
 
@@ -39,7 +41,7 @@ class Reconnector:
         That one may fail: a group without connections leaves its work to the pool and does not
         stop the start of a server.
         """
-        pause = 0.1
+        failures = 0
         while True:
             began = anyio.current_time()
             try:
@@ -48,7 +50,8 @@ class Reconnector:
                 self._log(error)
             attempted.set()
             lasted = anyio.current_time() - began > 5.0
-            pause = 0.1 if lasted else min(3.0, pause * 2)
+            failures = 0 if lasted else failures + 1
+            pause = _RETRY.pause(failures + 1)
             await anyio.sleep(pause * random.uniform(0.5, 1))  # not all at the same moment
 
     async def _hold(self, attempted: anyio.Event) -> None:

@@ -9,27 +9,32 @@ from kernel.public import Reader, Statements, Transaction
 _BLOCKED_FOR: Final = """
 select ceil(extract(epoch from max(blocked_until) - clock_timestamp()))::int
 from caudex_auth.throttle where key = any ($1::text[]) and blocked_until > clock_timestamp()"""
-# Five failures are free, each later one doubles the delay, up to 60 s. After an hour without one
-# they are forgiven.
-_FAIL_ACCOUNT: Final = """
+_COUNT: Final = """
 insert into caudex_auth.throttle as t (key, failures, since, failed_at)
 values ($1::text, 1, clock_timestamp(), clock_timestamp())
-on conflict (key) do update set
+on conflict (key) do update set"""
+_UNLESS_BLOCKED: Final = """
+where t.blocked_until is null or t.blocked_until <= clock_timestamp()
+returning true"""
+# Five failures are free, each later one doubles the delay, up to 60 s. After an hour without one
+# they are forgiven.
+_FAIL_ACCOUNT: Final = (
+    _COUNT
+    + """
     failures = case when t.failed_at < clock_timestamp() - interval '1 hour' then 1
         else t.failures + 1 end,
     failed_at = clock_timestamp(),
     blocked_until = case
         when t.failures >= 5 and t.failed_at >= clock_timestamp() - interval '1 hour'
         then clock_timestamp()
-            + make_interval(secs => least(60, 2 ^ least(t.failures - 5, 30))) end
-where t.blocked_until is null or t.blocked_until <= clock_timestamp()
-returning true"""
+            + make_interval(secs => least(60, 2 ^ least(t.failures - 5, 30))) end"""
+    + _UNLESS_BLOCKED
+)
 # A network has 30 failures in 300 s. Then it is blocked for 60 s, and each failure within 300 s of
 # the block's end doubles that, up to 900 s.
-_FAIL_NETWORK: Final = """
-insert into caudex_auth.throttle as t (key, failures, since, failed_at)
-values ($1::text, 1, clock_timestamp(), clock_timestamp())
-on conflict (key) do update set
+_FAIL_NETWORK: Final = (
+    _COUNT
+    + """
     failures = case
         when coalesce(t.blocked_until, t.since) > clock_timestamp() - interval '300 seconds'
         then t.failures + 1 else 1 end,
@@ -41,14 +46,13 @@ on conflict (key) do update set
         when t.failures + 1 >= 30
         and coalesce(t.blocked_until, t.since) > clock_timestamp() - interval '300 seconds'
         then clock_timestamp()
-            + make_interval(secs => least(900, 60 * 2 ^ least(t.failures + 1 - 30, 30))) end
-where t.blocked_until is null or t.blocked_until <= clock_timestamp()
-returning true"""
+            + make_interval(secs => least(900, 60 * 2 ^ least(t.failures + 1 - 30, 30))) end"""
+    + _UNLESS_BLOCKED
+)
 # A network has 30 registrations in 300 s.
-_COUNT_ADDRESS: Final = """
-insert into caudex_auth.throttle as t (key, failures, since, failed_at)
-values ($1::text, 1, clock_timestamp(), clock_timestamp())
-on conflict (key) do update set
+_COUNT_ADDRESS: Final = (
+    _COUNT
+    + """
     failures = case when t.since > clock_timestamp() - interval '300 seconds'
         then t.failures + 1 else 1 end,
     since = case when t.since > clock_timestamp() - interval '300 seconds'
@@ -59,6 +63,7 @@ on conflict (key) do update set
         then t.since + interval '300 seconds' end
 returning case when t.failures > 30
     then ceil(extract(epoch from t.blocked_until - clock_timestamp()))::int else 0 end"""
+)
 
 
 class AttemptStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import wraps
 from types import CoroutineType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from kernel.public import (
     ConcurrencyLimiter,
     Grant,
     HookBus,
+    Idempotency,
     Identity,
     NotFound,
     Reader,
@@ -79,24 +81,29 @@ def hooked(bus: HookBus, subjects: Iterable[str]) -> str:
     return next((each for each in subjects if any(bus.listeners(h, each) for h in _IN)), "")
 
 
+@dataclass(frozen=True)
+class Dependencies:
+    """The services that the data API asks; the last three are looked up when they are needed."""
+
+    statements: Statements
+    apps: Apps
+    bus: HookBus
+    access: Callable[[], Access]
+    identity: Callable[[], Identity | None] = lambda: None
+    idempotency: Callable[[], Idempotency | None] = lambda: None
+
+
 class EntityTables:
     """What reads and writes of records have in common."""
 
-    def __init__(
-        self,
-        statements: Statements,
-        apps: Apps,
-        bus: HookBus,
-        access: Callable[[], Access],
-        identity: Callable[[], Identity | None] = lambda: None,
-    ) -> None:
-        self._statements = statements
-        self._prompt: Reader = statements
-        self._large: StreamReader = statements
-        self._apps = apps
-        self._bus = bus
-        self._access = access
-        self._related = Related(access, identity, self._narrowed)
+    def __init__(self, services: Dependencies) -> None:
+        self._statements = services.statements
+        self._prompt: Reader = services.statements
+        self._large: StreamReader = services.statements
+        self._apps = services.apps
+        self._bus = services.bus
+        self._access = services.access
+        self._related = Related(services.access, services.identity, self._narrowed)
         self._trigrams: str | None = UNKNOWN
         self._tables: dict[tuple[str, str, frozenset[str]], Table] = {}
         # For each app, fewer than there are connections for searches.

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from kernel.public import (
-    Access,
-    Action,
-    Actor,
-    Answer,
-    Apps,
-    BadRequest,
-    Forbidden,
-    HookBus,
-    Idempotency,
-    Identity,
-    Statements,
-    Transaction,
-)
-from plugins.data.reads.tables import JOINED, hooked
+from kernel.public import Action, Actor, Answer, BadRequest, Forbidden, Transaction
+from plugins.data.reads.tables import JOINED, Dependencies, hooked
 
 from .replies import WriteReplies
 
@@ -26,17 +13,9 @@ from .replies import WriteReplies
 class KeyedWrites(WriteReplies):
     """Adds writes that join the transaction of a key."""
 
-    def __init__(
-        self,
-        statements: Statements,
-        apps: Apps,
-        bus: HookBus,
-        access: Callable[[], Access],
-        identity: Callable[[], Identity | None] = lambda: None,
-        idempotency: Callable[[], Idempotency | None] = lambda: None,
-    ) -> None:
-        super().__init__(statements, apps, bus, access, identity)
-        self._idempotency = idempotency
+    def __init__(self, services: Dependencies) -> None:
+        super().__init__(services)
+        self._idempotency = services.idempotency
 
     async def once(
         self,

@@ -6,26 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
 from kernel.public import (
-    Access,
     Actor,
-    Apps,
     BadRequest,
     ConstraintViolation,
     Forbidden,
     Grant,
-    HookBus,
-    Idempotency,
-    Identity,
     KernelError,
     NotFound,
     Reader,
-    Statements,
     Tagged,
     Transaction,
     hookspecs,
 )
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.tables import JOINED, on_new_schema
+from plugins.data.reads.tables import JOINED, Dependencies, on_new_schema
 from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
@@ -44,17 +38,9 @@ MAX_BULK: Final = 1000
 class RecordWrites(KeyedWrites):
     """The writes of RECORDS; see `kernel.contracts.records.Collections`."""
 
-    def __init__(
-        self,
-        statements: Statements,
-        apps: Apps,
-        bus: HookBus,
-        access: Callable[[], Access],
-        identity: Callable[[], Identity | None] = lambda: None,
-        idempotency: Callable[[], Idempotency | None] = lambda: None,
-    ) -> None:
-        super().__init__(statements, apps, bus, access, identity, idempotency)
-        self._transactional = TransactionalWrites(bus)
+    def __init__(self, services: Dependencies) -> None:
+        super().__init__(services)
+        self._transactional = TransactionalWrites(services.bus)
 
     async def create(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]

@@ -10,9 +10,12 @@ from typing import Any, Final
 import anyio
 from msgspec.structs import replace
 
+from kernel.public import Retry
 from plugins.jobs.models import Claimed, Outcome
 
 INVALID_RESULT: Final = "its result cannot be stored"
+
+_RETRY: Final = Retry(first=2.0, longest=900.0)
 
 
 class Ending(Enum):
@@ -134,4 +137,4 @@ def backoff(failures: int) -> float:
 
     A random quarter is taken off, so that jobs that failed together are not retried together.
     """
-    return min(2.0 ** min(failures, 30), 900.0) * random.uniform(0.75, 1)
+    return _RETRY.pause(failures) * random.uniform(0.75, 1)

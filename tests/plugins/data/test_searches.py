@@ -9,6 +9,7 @@ import pytest
 from kernel.public import Actor, App, Entity, Field, Grant, Page
 from kernel.testing.fakes import FakeAccess
 from plugins.data.reads.records import RecordReads
+from plugins.data.reads.tables import Dependencies
 
 ACTOR = Actor(user_id="3fa85f64-5717-4562-b3fc-2c963f66afa6", username="kim")
 PATTERNS: list[Mapping[str, Any]] = [{"name": {"$like": "%a"}}, {"name": {"$ilike": "a"}}]
@@ -51,7 +52,8 @@ class Bus:
 @pytest.mark.parametrize("where", PATTERNS)
 async def test_a_few_searches_of_an_app_are_under_way_and_others_do_not_wait(where: Any):
     database = Database()
-    reads = RecordReads(database, Catalog(), Bus(), lambda: FakeAccess())  # type: ignore[arg-type]
+    services = Dependencies(database, Catalog(), Bus(), lambda: FakeAccess())  # type: ignore[arg-type]
+    reads = RecordReads(services)
 
     async def ask(app_id: str, where: Mapping[str, Any]) -> None:
         page = Page(where=where, limit=5)
