@@ -56,15 +56,14 @@ async def migrated(kernel: Kernel) -> list[str]:
 
 
 async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
-    services = kernel.services
     for name in await migrated(kernel):
         log.info("migrated", migration=name)
-    database = Database(kernel.config.database, kernel.bus, services)
+    database = Database(kernel.config.database, kernel.bus, kernel.services)
     kernel.database = await stack.enter_async_context(database.opened())
-    services.put(POOL, kernel.database)
+    kernel.services.put(POOL, kernel.database)
     for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
         with kernel.starting(name):
-            await services.start(stack, [name])
+            await kernel.services.start(stack, [name])
 
 
 @asynccontextmanager

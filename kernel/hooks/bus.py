@@ -34,6 +34,10 @@ log = structlog.get_logger("caudex.hooks")
 class Implementation:
     """One plugin's implementation of one hook, with the statistics of its calls."""
 
+    __slots__ = ("_retry_at", "arguments", "calls", "durations", "errors", "failed_at", "fixed",
+                 "function", "hook", "in_a_row", "last_error", "limit", "observe", "old", "plugin",
+                 "refusals", "returns", "seconds", "subjects")  # fmt: skip
+
     def __init__(
         self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
     ) -> None:

@@ -111,8 +111,7 @@ class _Loading:
             value = tables[name].get("enabled", True) if name in tables else source.default_on
             enabled = FLAGS.get(str(value).lower())
             if enabled is None:
-                where = f"[plugins.{name}] enabled"
-                self.errors.append(BootError(where, "must be true or false"))
+                self.errors.append(BootError(f"[plugins.{name}] enabled", "must be true or false"))
             elif enabled:
                 yield source
             else:

@@ -145,9 +145,8 @@ class RouteTable:
     async def _guard(self, route: Route, request: Request) -> None:
         scope, needs = request.scope, route.needs
         if needs.kind == "public":
-            scope["caudex.actor"] = Actor(
-                user_id=None, request_id=request.request_id, address=request.address
-            )
+            actor = Actor(user_id=None, request_id=request.request_id, address=request.address)
+            scope["caudex.actor"] = actor
         else:
             actor = await self._bus.first(hookspecs.authenticate, request=request)
             if actor is None:
