@@ -18,6 +18,7 @@ from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.bodies import decode
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
+from plugins.data.reads.tables import Dependencies
 from plugins.data.rendering import Rendering
 from plugins.data.service import RecordsService
 from plugins.data.writes import rows as rows_of_bodies
@@ -86,7 +87,7 @@ def service_of(silent: Silent) -> RecordsService:
     things = msgspec.structs.replace(things, fields=(*things.fields, numbers))
     apps.put(App(id="lab", name="lab", version="1", version_stamp=1, entities={"things": things}))
     both: Any = silent
-    return RecordsService(both, apps, both, FakeAccess)
+    return RecordsService(Dependencies(both, apps, both, FakeAccess))
 
 
 async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Silent]:

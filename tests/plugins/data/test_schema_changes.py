@@ -25,6 +25,7 @@ from kernel.public import (
     server_actor,
 )
 from kernel.testing import MakeServer, Server
+from plugins.data.reads.tables import Dependencies
 from plugins.data.service import RecordsService
 from plugins.notifications import service as news
 from tests.plugins.data.support import MANIFEST, SAMPLES, create, installed
@@ -66,7 +67,9 @@ async def _stale(server: Server, *, learns: bool) -> tuple[RecordsService, Stale
     stale = StaleApps(apps, msgspec.structs.replace(app, entities=entities), learns=learns)
     catalog: Any = stale
     get = server.services.get
-    return RecordsService(get(STATEMENTS), catalog, get(HOOKS), lambda: get(ACCESS)), stale
+    return RecordsService(
+        Dependencies(get(STATEMENTS), catalog, get(HOOKS), lambda: get(ACCESS))
+    ), stale
 
 
 def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):

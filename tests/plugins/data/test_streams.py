@@ -19,6 +19,7 @@ from kernel.testing import Client, Server
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
+from plugins.data.reads.tables import Dependencies
 from plugins.data.rendering import id_of
 from plugins.data.routes import StreamedArray
 from plugins.data.service import RecordsService
@@ -321,7 +322,7 @@ def test_filters_are_planned_for_their_values_and_the_rest_is_not(crowd: Server)
     async def asked() -> dict[str, list[bool]]:
         recorder: Any = Recorder(crowd.services.get(STATEMENTS))
         get = crowd.services.get
-        service = RecordsService(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS))
+        service = RecordsService(Dependencies(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS)))
         caller = (server_actor(), Grant(), "lab", "samples")
         found: dict[str, list[bool]] = {}
         record = id_of(await service.page(*caller, Page(limit=1)), 1)
