@@ -43,6 +43,7 @@ def test_without_a_server_it_brings_one(capsys, nowhere):
     assert "signed with the secret" in said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("bun") or shutil.which("node")), reason="no bun, no node")
 def test_the_same_worker_in_javascript_says_the_same(capsys, make_server):
     server = make_server()

@@ -130,6 +130,7 @@ def test_decisions_are_numbered_without_gaps():
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
 
 
+@pytest.mark.slow
 def test_the_quickstart_can_be_followed(make_server, tmp_path):
     text = page("quickstart.md")
     assert write_files(text, tmp_path) == ["rules.py"]
@@ -187,6 +188,7 @@ def test_the_plugin_of_the_guide_passes_its_tests(postgres, tmp_path):
     assert "4 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_guide_can_be_tried_by_hand(make_server, tmp_path):
     text = section(guide(), "Everything a plugin can have")
     write_files(text, tmp_path)
@@ -205,6 +207,7 @@ def test_the_configuration_of_the_guide_is_good(tmp_path):
     assert plugin.config.word == "Ahoy"
 
 
+@pytest.mark.slow
 def test_the_package_of_the_guide_has_what_the_guide_says(tmp_path):
     text = section(guide(), "Keep it as a file, or make a package")
     [shell] = [block.text for block in blocks(text) if block.language == "sh"]
@@ -285,6 +288,7 @@ def test_the_number_of_the_kernel_api_in_the_guide_is_right():
     assert f"now {KERNEL_API}." in section(guide(), "What is stable")
 
 
+@pytest.mark.slow
 def test_the_api_can_be_browsed_as_the_guide_says(make_server, tmp_path):
     text = page("howto/browse-the-api.md")
     assert write_files(text, tmp_path) == ["caudex.toml", "things.py"]
@@ -356,6 +360,7 @@ def test_the_unit_for_systemd_is_good(tmp_path):
     assert "caudex.service" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch):
     text = page("howto/schedule-jobs.md")
     assert write_files(text, tmp_path) == ["caudex.toml", "worker.py"]

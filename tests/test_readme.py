@@ -9,6 +9,7 @@ from tests.pages import ROOT, alike, blocks, last_reply, run_shell, section
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_tour_works_when_pasted_and_shows_what_the_server_replies(make_server):
     server = make_server()
     tour = section(README, "Five minutes with curl")

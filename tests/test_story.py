@@ -40,6 +40,7 @@ def test_every_built_in_route_has_an_example_that_fits_its_declaration(make_serv
     assert_fit(routes, examples, document, "rest.md")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "path"), CONTRIB_STORIES.items())
 def test_the_examples_of_contrib_are_true(make_server, name, path):
     """After a change that is wanted: `python -m docs.story_contrib`, as it says itself."""
@@ -49,6 +50,7 @@ def test_the_examples_of_contrib_are_true(make_server, name, path):
         assert played == written[plugin], plugin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONTRIB_STORIES.values())
 def test_every_route_of_contrib_has_an_example_that_fits_its_declaration(make_server, path):
     config = tomllib.loads(path.read_text("utf-8"))

@@ -173,6 +173,7 @@ def test_rows_outlive_their_app(server: Server) -> None:
     assert row["operation"] == "INSERT"
 
 
+@pytest.mark.slow
 def test_who_takes_a_former_apps_name_does_not_read_what_it_did(make_server: MakeServer) -> None:
     server = make_server({"plugins": {"apps": {"install": "any"}}})
     former, owner = server.user(), server.user()
@@ -302,6 +303,7 @@ def test_no_password_token_or_hash_is_in_the_trail(server: Server) -> None:
         assert secret not in trail, secret
 
 
+@pytest.mark.slow
 def test_switched_off_it_leaves_no_route_and_writes_go_on(make_server: MakeServer) -> None:
     server = make_server({"plugins": {"audit": {"enabled": False}}})
     assert server.admin.get("/api/v1/audit").status_code == 404

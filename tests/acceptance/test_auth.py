@@ -52,6 +52,7 @@ def refused(answer, status, *words):
 # Registration
 
 
+@pytest.mark.slow
 def test_mode_says_that_setup_is_required_until_someone_has_registered(make_server):
     server = make_server()
     assert server.http.get(f"{AUTH}/mode").json()["setupRequired"] is True
@@ -170,6 +171,7 @@ def test_members_that_only_the_server_sets_are_dropped(server):
     assert server.login("modest").patch(f"/api/v1/users/{user['id']}", json={}).status_code == 403
 
 
+@pytest.mark.slow
 def test_of_many_who_register_at_once_exactly_one_is_admin(make_server):
     from kernel.public import ACCESS
 
@@ -194,6 +196,7 @@ def test_of_many_who_want_one_name_exactly_one_gets_it(server):
     assert sorted(statuses) == [201] + [400] * 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["closed", "first-user"])
 def test_closed_registration_lets_core_admins_register_others(make_server, mode):
     server = make_server({"plugins": {"auth": {"registration": mode}}})
@@ -464,6 +467,7 @@ def test_logout_reaches_every_server_process_within_a_second(make_server):
     assert min(seconds() for _ in range(3)) < 1  # a machine may be busy once
 
 
+@pytest.mark.slow
 def test_a_disabled_user_is_out_everywhere_within_a_second(make_server):
     here = make_server()
     there = make_server(dsn=here.dsn, data_dir=here.kernel.context.data_dir)

@@ -392,6 +392,7 @@ def test_no_body_is_a_server_error(crm, body):
         refused(answer)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(where=VALUES, order=VALUES, limit=VALUES)
 def test_no_query_is_a_server_error(crm, where, order, limit):

@@ -274,6 +274,7 @@ def test_a_chunked_body_is_counted_while_it_comes(server: Server):
     assert is_envelope(answer)
 
 
+@pytest.mark.slow
 def test_a_body_of_more_than_50_megabytes_reaches_no_route(server: Server):
     for path in (ROLES, "/api/v1/auth/register"):
         answer = server.admin.post(path, content=b" " * 51_000_000, headers=JSON)
@@ -282,6 +283,7 @@ def test_a_body_of_more_than_50_megabytes_reaches_no_route(server: Server):
     assert server.admin.get("/api/v1/auth/me").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_declared_size_is_refused_before_a_byte_is_read(server: Server):
     request = head(
         f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
@@ -304,6 +306,7 @@ def test_401_comes_before_the_body(server: Server):
     assert server.http.post(ROLES, content=b" " * 60_000_000).status_code == 401
 
 
+@pytest.mark.slow
 def test_what_a_route_asks_by_itself_comes_before_the_body(make_server: MakeServer, tmp_path: Path):
     (tmp_path / "late.py").write_text(LATE)
     server = make_server({"server": {"plugin_files": [str(tmp_path / "late.py")]}})
@@ -766,6 +769,7 @@ def test_a_body_that_never_comes_is_cut_off(server: Server, monkeypatch: pytest.
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.slow
 def test_a_body_that_is_long_and_quick_enough_passes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
@@ -816,6 +820,7 @@ def test_who_waits_to_be_asked_for_a_body_is_not_slow(
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_bytes",
     [b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
@@ -862,6 +867,7 @@ def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(server: Ser
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"401", b"200"]
 
 
+@pytest.mark.slow
 def test_a_web_socket_is_not_opened(server: Server):
     wish = head(
         "GET /health HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket",

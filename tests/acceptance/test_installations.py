@@ -157,6 +157,7 @@ def test_an_app_that_stayed_while_plugins_were_off_keeps_everything(
     two.stop()
 
 
+@pytest.mark.slow
 def test_what_an_app_leaves_goes_with_it_also_where_plugins_are_off(
     make_server: MakeServer, tmp_path: Path
 ):

@@ -218,6 +218,7 @@ def test_a_reader_that_leaves_is_forgotten(server, app):
     eventually(lambda: app not in service._feeds, 5)
 
 
+@pytest.mark.slow
 def test_streams_do_not_keep_a_server_from_stopping(make_server):
     server = make_server()
     server.admin.post("/api/v1/apps", json={"appId": "open", "name": "x"}).raise_for_status()

@@ -310,6 +310,7 @@ def test_deploys_and_starts_are_audited(server: Server):
     assert len(mine[1]["new_record"]["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_calls_go_on_while_a_new_version_is_deployed(patient: Server):
     app, admin, seen, done = deployed(patient), patient.admin, [], threading.Event()
 
@@ -330,6 +331,7 @@ def test_calls_go_on_while_a_new_version_is_deployed(patient: Server):
     assert set(seen) == {200}
 
 
+@pytest.mark.slow
 def test_a_call_that_runs_ends_on_the_old_version(patient: Server):
     app, answers = deployed(patient), []
     slow = threading.Thread(
@@ -411,6 +413,7 @@ worker.run()
 """
 
 
+@pytest.mark.slow
 def test_requirements_go_into_an_environment_of_the_apps_own(server: Server):
     app = install(server)
     files = {
@@ -434,6 +437,7 @@ def test_requirements_that_cannot_be_met_are_400_with_the_tools_words(server: Se
     assert status(server.admin, app)["status"] == "stopped"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("npm"), reason="no npm on this machine")
 def test_packages_of_javascript_are_installed(server: Server):
     app = install(server)

@@ -39,6 +39,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     return load(load_config(str(path), environ={}))
 
 
+@pytest.mark.slow
 def test_the_generated_pages_are_current() -> None:
     assert generate.stale() == [], "run `make docs` and commit what it writes"
 
@@ -97,6 +98,7 @@ def test_every_hook_of_the_kernel_says_when_where_and_how_often_it_is_called() -
         assert "| SQL of workers | does not reach it" in section
 
 
+@pytest.mark.slow
 def test_every_public_name_is_documented() -> None:
     """Each has words of its own, each method has, and each number is explained with its unit."""
     text, found = page("api"), {each.name: each for each in api.names()}

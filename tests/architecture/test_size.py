@@ -37,6 +37,7 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", LIMITS, ids=lambda count: count.__name__)
 def test_a_number_is_within_its_limit(count: Callable[[], float]) -> None:
     """`python -m tests.architecture.numbers` prints all of them."""
@@ -48,6 +49,7 @@ def test_folders_hold_few_modules() -> None:
     assert not large
 
 
+@pytest.mark.slow
 def test_constructors_have_few_parameters() -> None:
     found = numbers.constructors().items()
     assert not {name: count for name, count in found if count > PARAMETERS_LIMIT}
@@ -64,6 +66,7 @@ def test_files_are_short() -> None:
     assert len(long) <= len(SOURCES) / 10, long
 
 
+@pytest.mark.slow
 def test_functions_are_short() -> None:
     lengths = [length(node) for _, node in functions()]
     assert median(lengths) <= 10

@@ -83,6 +83,7 @@ def test_every_request_is_counted_and_timed(server):
     assert sample.per_second > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrk", WITH_WRK)
 def test_load_sends_every_variant_and_counts_what_was_answered(server, wrk):
     raw = [request("GET", server.url, f"/health?{n}") for n in range(3)]
@@ -302,6 +303,7 @@ def test_a_chart_draws_the_faster_to_the_right_of_one_and_the_slower_to_the_left
     assert fast[1] == pytest.approx(slow[1], abs=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the figures come from /proc")
 def test_processor_time_and_memory_are_those_of_the_whole_tree():
     burn = "import time\nend = time.process_time() + 0.6\nwhile time.process_time() < end: pass"

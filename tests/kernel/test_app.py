@@ -318,6 +318,7 @@ async def test_without_a_database_there_is_a_remedy(load_plugins: LoadPlugins) -
     assert str(caught.value) == "database: no database is configured; set [database] url"
 
 
+@pytest.mark.slow
 async def test_a_server_looks_after_its_database_whatever_the_look_raises(
     kernel_of: Load, database: str
 ) -> None:

@@ -95,6 +95,7 @@ def test_switched_off_it_leaves_no_route(make_server: MakeServer) -> None:
     assert server.admin.get("/api/v1/hello").status_code == 404
 
 
+@pytest.mark.slow
 def test_the_package_can_be_installed_and_is_found_by_its_entry_point(tmp_path: Path) -> None:
     done = subprocess.run(
         [

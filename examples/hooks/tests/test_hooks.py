@@ -121,6 +121,7 @@ def test_register_permissions(shop: Server) -> None:
     assert cashier.get("/api/v1/till").json() == {"cents": 12_000}
 
 
+@pytest.mark.slow
 def test_register_commands(shop: Server, tmp_path: Path) -> None:
     said = caudex(shop, tmp_path, "accounts", "--label", "people")
     [(count,)] = shop.sql("select count(*) from caudex_auth.users")

@@ -57,6 +57,7 @@ def before(make_server: MakeServer, tmp_path: Path) -> Server:
     return server
 
 
+@pytest.mark.slow
 def test_the_secrets_move_unnoticed(
     before: Server, make_server: MakeServer, tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_the_secrets_move_unnoticed(
     assert revealed(back) == wanted, "the old engine has what it had at the move"
 
 
+@pytest.mark.slow
 def test_without_the_old_rows_and_their_key_the_new_engine_goes_on(
     before: Server, make_server: MakeServer, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_queue_lets_a_run_wait_for_the_job_before_and_two_never_run_at_once(serv
     assert due_times == sorted(due_times)
 
 
+@pytest.mark.slow
 def test_so_many_runs_wait_and_no_more(make_server):
     server = make_server(config(max_waiting=2))
     app = app_with(server, {"name": "c", "overlap": "queue"})
@@ -429,6 +430,7 @@ def test_crons_of_an_app_that_is_gone_are_let_go(server):
     assert len(server.admin.get(path(app)).json()) == 1
 
 
+@pytest.mark.slow
 def test_switched_off_the_section_is_ignored_and_switched_on_again_it_is_taken_up(
     make_server, tmp_path
 ):
@@ -456,6 +458,7 @@ def test_switched_off_the_section_is_ignored_and_switched_on_again_it_is_taken_u
     assert two.sql("select count(*) from caudex_cron.crons where name = 'gone'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_what_came_due_while_no_server_ran_is_made_up_for_after_the_start(make_server, tmp_path):
     one = make_server(config(), data_dir=tmp_path)
     app = app_with(one, {"name": "c", "overlap": "allow"})
@@ -521,6 +524,7 @@ def test_an_engine_of_jobs_that_breaks_does_not_end_the_server(server):
     assert server.http.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_an_app_that_came_again_while_the_plugin_was_off_has_nothing_of_the_former_ones(
     make_server, tmp_path
 ):

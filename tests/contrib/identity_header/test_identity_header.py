@@ -105,6 +105,7 @@ def test_a_token_of_an_app_is_none_of_a_later_app_of_the_name(server, root):
     assert ask(server, token).status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoof",
     [
@@ -280,6 +281,7 @@ def test_what_an_admin_wrote_stays_where_the_proxy_says_nothing_of_it(make_serve
     assert (user["email"], user["display_name"]) == ("ida@example.com", "Ida")
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_repeat_what_the_proxy_said_when_it_began(server, root, monkeypatch):
     root.post("/api/v1/apps", json={"appId": "stream", "name": "Stream"}).raise_for_status()
     asked, sign_in = [], HeaderIdentity.signed_in
@@ -304,6 +306,7 @@ def test_an_email_of_another_is_left_out(server):
     )
 
 
+@pytest.mark.slow
 def test_a_person_costs_no_statement_from_one_request_to_the_next(server, monkeypatch):
     client = client_of(server, "gerd")
     time.sleep(1)  # the news of the account itself
@@ -361,6 +364,7 @@ def test_before_the_first_account_there_is_nothing_but_setup(make_server):
         assert server.http.post(f"/api/v1/auth/{path}", json={}).status_code == 404
 
 
+@pytest.mark.slow
 def test_routes_tell_of_accounts_that_stay_and_of_those_that_are_gone(server, root):
     reported = {f"{route.method} {route.path}": route.errors for _, route in server.kernel.routes}
     root.post("/api/v1/apps", json=NOTES).raise_for_status()

@@ -101,6 +101,7 @@ def test_durations_are_a_histogram_of_what_was_counted(server):
     assert 0 < value(server, f"{name}_sum", **labels) < 5 * (before + 5)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_handler_is_a_500_and_a_refusal_its_own_status(make_server, tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(

@@ -309,6 +309,7 @@ def test_the_first_account_is_never_made_by_a_sign_in(make_server, configured, b
     assert server.sql("select count(*) from caudex_auth.users") == [(0,)]
 
 
+@pytest.mark.slow
 def test_roles_come_and_go_with_the_claim(make_server, configured, browse, person, provider):
     rules = {"writers": ["crm:writer", "gone:x"], "readers": ["crm:reader"]}
     server = make_server(configured(roles=rules))

@@ -219,6 +219,7 @@ def test_a_file_that_was_written_since_is_not_deleted(tmp_path):
 # Keys
 
 
+@pytest.mark.slow
 def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_path):
     one = make_server(CHOSEN, data_dir=tmp_path)
     two = make_server(CHOSEN, dsn=one.dsn, data_dir=tmp_path)
@@ -286,6 +287,7 @@ def test_a_rotation_tells_what_it_could_not_open(make_server):
     assert (done.count, done.unopenable) == (1, ("damaged/BAD",))
 
 
+@pytest.mark.slow
 def test_configured_keys_are_rotated_by_the_configuration(make_server, tmp_path):
     old, new = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
     one = make_server(configured(master_key=old), data_dir=tmp_path)
@@ -410,6 +412,7 @@ def test_the_secrets_of_the_built_in_vault_move_in(make_server, tmp_path, capsys
         run_command(after, "import")
 
 
+@pytest.mark.slow
 def test_the_command_rotates(make_server, capsys):
     server = make_server(CHOSEN)
     put(server, None, "KEY", "x")
@@ -481,6 +484,7 @@ def test_what_an_app_left_that_went_while_the_plugin_was_off_has_no_owner(
     assert reveal(two, kept) == {"TOKEN": "x"}
 
 
+@pytest.mark.slow
 def test_files_that_a_killed_server_left_go_with_the_next_start(make_server, tmp_path, monkeypatch):
     one = make_server(CHOSEN, data_dir=tmp_path)
     app = install(one, "gone")

@@ -246,6 +246,7 @@ def test_every_command_knows_a_file_that_is_named(
     assert (ended.status, ended.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} routes | true"],
@@ -289,6 +290,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "words", "says"), MISTAKES, ids=range(len(MISTAKES)))
 def test_a_mistake_is_one_line(
     here: Here, tmp_path: Path, text: str, words: str, says: str
@@ -342,6 +344,7 @@ def test_a_configuration_of_another_account_is_one_line(
         assert here("--help").status == 0
 
 
+@pytest.mark.slow
 def test_doctor_says_whose_the_data_folder_is(here: Here, shared: Path) -> None:
     above = shared / "above"
     data = above / "data"
@@ -362,6 +365,7 @@ def test_doctor_says_whose_the_data_folder_is(here: Here, shared: Path) -> None:
         assert (ended.status, ended.err) == (1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_port")
 def test_doctor_goes_on_after_a_plugin_that_cannot_say_how_it_is(
     configured: Path, here: Here
@@ -459,6 +463,7 @@ def test_a_wrong_account_is_not_waited_for(configured: Path, here: Here, databas
 # --- refusals of serve ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_line_with_the_remedy(configured: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -522,6 +527,7 @@ def test_a_plugin_that_does_not_start_is_one_line_with_its_name(
 # --- doctor ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_port")
 def test_doctor_finds_nothing_wrong_and_changes_nothing(configured: Path, here: Here) -> None:
     ended = here("doctor")
@@ -534,6 +540,7 @@ def test_doctor_finds_nothing_wrong_and_changes_nothing(configured: Path, here: 
     assert "up to date" in here("doctor").out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_port")
 def test_doctor_says_that_the_login_may_not_make_roles(
     configured: Path, here: Here, database: str
@@ -550,6 +557,7 @@ def test_doctor_says_that_the_login_may_not_make_roles(
     assert (ended.status, said in ended.out) == (0, True), ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_port")
 def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) -> None:
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))
@@ -558,6 +566,7 @@ def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) 
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_doctor_finds_that_no_one_gives_a_database(tmp_path: Path, here: Here) -> None:
     (tmp_path / "caudex.toml").write_text("[plugins.postgres]\nenabled = false")
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))
@@ -620,6 +629,7 @@ def test_doctor_compares_the_keys_with_the_databases(configured: Path, here: Her
     assert here("doctor").status == 0
 
 
+@pytest.mark.slow
 def test_doctor_knows_another_server_on_the_port_from_its_own(
     embedded: tuple[Path, Served], here: Here, tmp_path: Path
 ) -> None:
@@ -661,6 +671,7 @@ def test_init_works_with_a_broken_configuration(tmp_path: Path, here: Here) -> N
     assert here("init", "other.toml").out == "wrote other.toml\n"
 
 
+@pytest.mark.slow
 def test_doctor_warns_of_open_registration_on_an_open_address(
     configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -767,6 +778,7 @@ def test_what_needs_no_plugins_works_beside_a_broken_one(
         assert here(*words).status == 0
 
 
+@pytest.mark.slow
 def test_the_other_commands_work_beside_a_running_server(embedded: tuple[Path, Served]) -> None:
     folder, server = embedded
     for words in (["plugins"], ["routes"], ["config", "check"], ["init", "other.toml"]):

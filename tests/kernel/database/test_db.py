@@ -359,6 +359,7 @@ async def test_an_error_of_either_side_releases_the_stream(dsn: str) -> None:
 # --- bounds ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_an_exhausted_pool_answers_within_its_timeout(dsn: str) -> None:
     async with opened(dsn, pool_size=2, pool_timeout=2.0) as db:
         holding, release = list[Transaction](), anyio.Event()

@@ -304,6 +304,7 @@ def at_once(count: int, code: str, *arguments: str) -> Sequence[tuple[int, str]]
     return [(process.wait(), process.communicate()[0].strip()) for process in processes]
 
 
+@pytest.mark.slow
 def test_four_processes_at_once_on_an_empty_database_apply_each_file_once(
     database: str, tmp_path: Path
 ) -> None:

@@ -329,6 +329,7 @@ async def test_a_serialization_failure_runs_the_function_again(opened: Opening, 
     assert tries > 2
 
 
+@pytest.mark.slow
 async def test_a_deadlock_runs_the_function_again(opened: Opening, dsn: str) -> None:
     name = table(dsn)
     sql(dsn, f"insert into {name} values (1, 0), (2, 0)")

@@ -108,6 +108,7 @@ def test_what_goes_wrong_in_the_preparation_says_why(server: Server) -> None:
         server.assign(server.user(), "core", "nobody")
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_once_get_one_admin_and_users_of_their_own(
     make_server: MakeServer,
 ) -> None:
@@ -137,6 +138,7 @@ def test_one_file_is_enough(make_server: MakeServer, tmp_path: Path) -> None:
     assert on == ["http_server", "ping"]
 
 
+@pytest.mark.slow
 def test_only_the_plugins_that_are_named_are_on(make_server: MakeServer) -> None:
     named = ["notifications", "auth", "rbac", "apps", "audit"]
     server = make_server(only=named, plugins=[GreeterPlugin])
@@ -153,6 +155,7 @@ def test_a_name_that_is_not_allowed_is_reported(make_server: MakeServer) -> None
         make_server({"plugins": {"zzz_unheard_of": {}}})
 
 
+@pytest.mark.slow
 def test_a_fake_answers_for_a_service(make_server: MakeServer) -> None:
     vault = FakeVault({"crm": {"OLD": "x"}})
     server = make_server(services={VAULT: vault})
@@ -165,6 +168,7 @@ def test_a_fake_answers_for_a_service(make_server: MakeServer) -> None:
     assert not list((server.kernel.config.data_dir / "config").glob("master*"))
 
 
+@pytest.mark.slow
 def test_servers_share_a_database(make_server: MakeServer) -> None:
     first = make_server(plugins=[GreeterPlugin])
     second = make_server(

@@ -40,6 +40,7 @@ def test_short_values_beyond_those_looked_for_alone_are_hidden_everywhere():
     assert hidden.count(HIDDEN) == len(values) + (len(values) - masking.WORDS)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(VALUES, st.lists(TEXTS | st.integers(0, 5), max_size=6))
 def test_nothing_is_left_of_what_is_in_a_text(values: list[str], pieces: list[str | int]):
@@ -92,6 +93,7 @@ def test_a_value_next_to_another_one_is_hidden():
     assert Mask(["secret", "another"]).hide("secretanothersecret!") == "[secret]!"
 
 
+@pytest.mark.slow
 def test_making_a_mask_of_a_great_many_long_values_takes_no_time():
     values = [f"{number}\n" + "x\nlonger\n" * 7000 for number in range(1000)]
     started = time.thread_time()

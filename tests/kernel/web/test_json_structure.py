@@ -37,6 +37,7 @@ def refused(raw: bytes) -> bool:
     return False
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(trees, st.integers(min_value=0, max_value=MAX_DEPTH + 2), st.booleans())
 def test_depth_is_reported_exactly(tree: object, levels: int, as_object: bool):
@@ -65,6 +66,7 @@ def test_a_long_text_is_one_value():
     assert len(decode(raw, anything)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b'"\\"', b'\\"', b"\\", b"[],", b"[", b'"",', b'",",', b"{,"])
 def test_fifty_megabytes_of_anything_are_looked_through_quickly(piece: bytes):
     raw = b"[" * (MAX_DEPTH + 1) + piece * (50_000_000 // len(piece))

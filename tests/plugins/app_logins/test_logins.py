@@ -162,6 +162,7 @@ def test_it_goes_whatever_its_worker_made(workers: Server, statement: str):
     assert roles(workers, url) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", MADE)
 def test_a_server_that_is_no_superuser_makes_it_changes_it_and_removes_it(
     modest: Server, statement: str
@@ -184,6 +185,7 @@ def test_a_server_that_is_no_superuser_makes_it_changes_it_and_removes_it(
     assert roles(modest, url) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["workers", "modest"])
 @pytest.mark.parametrize("made", ["elsewhere", "too much"])
 def test_one_that_cannot_go_is_shut_and_its_app_goes(

@@ -44,6 +44,7 @@ def exists(server: Server, url: str) -> bool:
     return bool(server.sql(query, urlsplit(url).username))
 
 
+@pytest.mark.slow
 def test_a_worker_runs_without_a_login_where_it_is_off(start: Start):
     begin, admin = start
     with begin(enabled=False) as server:

@@ -64,6 +64,7 @@ def test_installs_and_removals_at_once_leave_all_or_nothing(server, app):
     assert server.sql("select count(*) from caudex_apps.apps where id = %s", app) == [(int(here),)]
 
 
+@pytest.mark.slow
 def test_records_written_while_the_schema_changes_are_all_there(server, app):
     """Types, rules and fields go back and forth under writers; what was acknowledged stays."""
     states = [
@@ -170,6 +171,7 @@ def test_who_waits_for_accounts_lets_others_have_them(make_server, app):
             holder.execute(columns)
 
 
+@pytest.mark.slow
 def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):
     server = make_server({"plugins": {"apps": {"lock_timeout": 0.5}}})
     text = manifest(app, entity("a", field("x")))

@@ -332,6 +332,7 @@ def test_a_search_reads_few_pages_after_twenty_others(many: Server, wanted: Audi
     assert read < 600, json.dumps(found, indent=1)
 
 
+@pytest.mark.slow
 def test_a_search_for_what_is_absent_is_as_fast_as_a_common_one(many: Server) -> None:
     service = many.services.get(AUDIT)
 

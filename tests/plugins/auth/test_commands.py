@@ -128,6 +128,7 @@ def hashed(password, passes=2, memory=19 * 1024 * 1024):
     return argon2id.str(password.encode(), opslimit=passes, memlimit=memory).decode()
 
 
+@pytest.mark.slow
 def test_accounts_of_another_system_keep_their_passwords(server, caudex):
     lines = [
         {"id": "7", "email": "ivy@example.com", "display_name": "Ivy", "is_system": False,

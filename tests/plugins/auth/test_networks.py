@@ -103,6 +103,7 @@ def test_failures_in_a_network_keep_no_account_out_that_has_been_there(server, o
     assert guess(server, owner, HOME, 1) == [401]
 
 
+@pytest.mark.slow
 def test_blocked_network_gives_every_other_name_the_same_answer(server, owner, monkeypatch):
     """Whether there is such an account or not, and before a password is hashed."""
     stranger = server.user()
@@ -148,6 +149,7 @@ def test_slow_failures_of_a_network_are_free(server):
         pass_time(server, 11)
 
 
+@pytest.mark.slow
 def test_parallel_failures_of_a_network_let_its_delay_grow_once(server):
     for number in range(25):
         attempt(server, f"name{number}", HOME)

@@ -226,6 +226,7 @@ def test_code_is_ignored_where_no_factor_is_set_up(server):
     assert login(server, server.user().username, "123456").status_code == 200
 
 
+@pytest.mark.slow
 def test_wrong_codes_count_in_the_throttle(make_server, clock):
     server = make_server({"plugins": {"auth": {"rate_limit_logins": True}}})
     user = enrolled(server)
@@ -286,6 +287,7 @@ def test_secret_that_is_copied_to_another_account_does_not_open(server, user, cl
     refused(login(server, user.username, clock.code(other.secret)))
 
 
+@pytest.mark.slow
 def test_new_signing_key_leaves_the_recovery_codes(make_server, tmp_path, clock):
     before = make_server(data_dir=tmp_path)
     user = enrolled(before)
@@ -432,6 +434,7 @@ def test_role_admin_cannot_be_changed_to_demand_the_factor(server):
     assert server.admin.patch(path, json={"secondFactor": True}).status_code == 400
 
 
+@pytest.mark.slow
 def test_demand_reaches_the_tokens_of_another_server(make_server, tmp_path):
     first = make_server(data_dir=tmp_path)
     second = make_server(data_dir=tmp_path, dsn=first.dsn)

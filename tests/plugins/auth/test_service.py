@@ -147,6 +147,7 @@ def test_a_key_that_is_too_short_is_refused(make_server):
         make_server({"plugins": {"auth": {"signing_key": "short"}}})
 
 
+@pytest.mark.slow
 def test_the_key_may_come_from_the_configuration(make_server, tmp_path):
     config = {"plugins": {"auth": {"signing_key": "ab" * 32}}}
     one = make_server(config, data_dir=tmp_path)

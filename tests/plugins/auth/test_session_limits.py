@@ -77,6 +77,7 @@ def test_access_token_does_not_outlive_the_session(server, session):
     assert 50 < refresh(server, session.tokens["refreshToken"]).json()["expiresIn"] <= 60
 
 
+@pytest.mark.slow
 def test_limits_are_configurable_and_hold_for_sessions_that_began_before(make_server, tmp_path):
     before = make_server(data_dir=tmp_path)
     client = before.login(before.user().username)

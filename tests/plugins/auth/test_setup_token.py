@@ -106,6 +106,7 @@ def test_address_that_is_printed_leads_to_the_console(public):
     assert len(token) == 32
 
 
+@pytest.mark.slow
 def test_several_servers_agree_on_the_token_and_accept_it_once(make_server, tmp_path):
     """Also two requests at the same moment, one at each server."""
     first = make_server(PUBLIC, data_dir=tmp_path)

@@ -100,6 +100,7 @@ def test_other_accounts_are_not_affected(server):
     assert attempt(server, other.username, PASSWORD).status_code == 200
 
 
+@pytest.mark.slow
 def test_spraying_from_one_network_is_stopped(server):
     user = server.user()
     assert [attempt(server, f"name{n}").status_code for n in range(30)] == [401] * 30
@@ -116,6 +117,7 @@ def register(server, username, password=PASSWORD, **headers):
     return server.http.post("/api/v1/auth/register", json=body, headers=headers)
 
 
+@pytest.mark.slow
 def test_registering_account_after_account_is_stopped_for_five_minutes(server):
     before = server.sql("select failures from caudex_auth.throttle where key like 'register:%'")
     assert before == [(1,)], "the admin of the fixture"
@@ -138,6 +140,7 @@ def test_registering_account_after_account_is_stopped_for_five_minutes(server):
     assert register(server, "later").status_code == 201
 
 
+@pytest.mark.slow
 def test_parallel_registrations_are_counted_one_by_one(server):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: register(server, f"p{n}").status_code, range(50)))
@@ -145,6 +148,7 @@ def test_parallel_registrations_are_counted_one_by_one(server):
     assert answers.count(429) == 21
 
 
+@pytest.mark.slow
 def test_a_forwarded_address_is_not_believed(server):
     for number in range(30):
         server.http.post(
@@ -166,6 +170,7 @@ def test_parallel_guesses_get_no_more_answers_than_serial_ones(server):
     assert set(statuses) == {401, 429}
 
 
+@pytest.mark.slow
 def test_parallel_guesses_of_the_current_password_gain_nothing_either(server):
     user = server.user()
     change = {"current": "Wr0ngPass!xyz", "new": "N3wPassword!"}
@@ -178,6 +183,7 @@ def test_parallel_guesses_of_the_current_password_gain_nothing_either(server):
     assert set(statuses) == {400, 429}
 
 
+@pytest.mark.slow
 def test_the_right_guess_among_many_gets_no_answer_either(server):
     user = server.user()
 

@@ -65,6 +65,7 @@ def damage(file, damaged, folder):
     pack(damaged, about, folder / DUMP, [])
 
 
+@pytest.mark.slow
 def test_what_was_there_comes_back_on_another_database(make_server, postgres, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"
@@ -96,6 +97,7 @@ def test_what_was_there_comes_back_on_another_database(make_server, postgres, tm
     postgres.drop(dsn)
 
 
+@pytest.mark.slow
 def test_keys_that_were_lost_come_back_by_a_restore(make_server, tmp_path, caudex):
     """The start that tells of the loss puts no new ones in their way."""
     server = filled(make_server, tmp_path / "one")
@@ -152,6 +154,7 @@ def test_an_existing_file_is_not_replaced_by_chance(make_server, tmp_path, caude
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["all.backup"]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_used_or_not_empty_is_refused(make_server, postgres, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"
@@ -190,6 +193,7 @@ def test_a_restore_that_fails_leaves_what_was_there(make_server, tmp_path, caude
     assert postgres_tools.schemas(server.dsn) == before
 
 
+@pytest.mark.slow
 def test_what_a_killed_restore_put_aside_comes_back(make_server, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"
@@ -235,6 +239,7 @@ def test_what_a_restore_that_was_killed_at_its_end_replaced_is_not_backed_up_and
     assert len(notes.get("/api/v1/apps/crm/collections/notes").json()) == 20
 
 
+@pytest.mark.slow
 def test_no_server_sets_up_a_database_while_it_is_restored_or_after_a_kill(
     make_server, tmp_path, caudex
 ):
@@ -278,6 +283,7 @@ def test_what_is_put_aside_beside_a_database_that_was_set_up_again_goes_with_a_r
     assert postgres_tools.leftovers(server.dsn) == []
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_when_a_restore_does_keeps_what_is_there(
     make_server, tmp_path, caudex, monkeypatch
 ):
@@ -336,6 +342,7 @@ def test_what_is_replaced_and_cannot_go_is_reported(database, monkeypatch, capsy
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_tools_go_past_a_pooler(make_server, tmp_path, caudex):
     """One that hands each transaction to another connection would share what a tool sets."""
     server = filled(make_server, tmp_path / "one")
@@ -450,6 +457,7 @@ def test_no_backup_is_made_of_a_database_whose_schemas_are_put_aside(make_server
     caudex(server.dsn, *words, data_dir=tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_database_that_cannot_be_reached_is_reported_in_one_line(make_server, tmp_path, caudex):
     server = make_server(data_dir=tmp_path / "one")
     file, new = tmp_path / "all.backup", tmp_path / "new.backup"
@@ -467,6 +475,7 @@ def test_a_database_that_cannot_be_reached_is_reported_in_one_line(make_server, 
     assert not new.exists()
 
 
+@pytest.mark.slow
 def test_where_the_program_on_path_is_older_than_the_database_that_of_the_packages_is_used(
     make_server, tmp_path, caudex
 ):
@@ -481,6 +490,7 @@ def test_where_the_program_on_path_is_older_than_the_database_that_of_the_packag
     assert said.startswith(f"wrote {file}")
 
 
+@pytest.mark.slow
 def test_a_login_that_may_not_read_or_make_everything_is_reported(
     make_server, postgres, tmp_path, caudex
 ):
@@ -506,6 +516,7 @@ def test_a_login_that_may_not_read_or_make_everything_is_reported(
     postgres.drop(empty)
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_or_written_are_reported_in_one_line(
     make_server, postgres, tmp_path, caudex, monkeypatch
 ):

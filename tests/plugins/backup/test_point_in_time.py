@@ -76,6 +76,7 @@ def test_records_come_back_as_they_were_before_a_mistake_a_kill_and_damage():
             assert bodies(client) == ["one", "three", "two"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

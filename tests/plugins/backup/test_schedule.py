@@ -69,6 +69,7 @@ def test_doctor_tells_the_ages():
     assert "3 hours old: /x; /y was verified 2 days ago" in proved.text
 
 
+@pytest.mark.slow
 def test_doctor_reads_the_history_of_the_database(make_server, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     caudex(server.dsn, "backup", str(tmp_path / "all"), data_dir=tmp_path / "elsewhere")

@@ -80,6 +80,7 @@ def test_a_key_that_others_read_or_that_is_none_is_refused(tmp_path):
         read_key(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_deployment_encrypts_its_backups_with_a_key_kept_apart(
     make_server, postgres, tmp_path, caudex
 ):

@@ -61,6 +61,7 @@ def test_a_table_too_many_or_too_few_is_named():
         _compare(about, {"crm.notes": 1, "crm.new": 3})
 
 
+@pytest.mark.slow
 def test_a_login_that_may_create_no_database_is_notified_of_another_server(
     make_server, postgres, tmp_path, caudex
 ):
@@ -96,6 +97,7 @@ def test_the_scratch_database_of_a_killed_command_is_dropped(database):
                 connection.execute(f"drop database if exists {name}")
 
 
+@pytest.mark.slow
 def test_a_database_of_an_older_version_is_backed_up_and_not_recorded(
     make_server, tmp_path, caudex
 ):

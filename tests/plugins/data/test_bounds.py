@@ -26,6 +26,7 @@ def shop(postgres: Postgres) -> Generator[Server]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -49,6 +50,7 @@ def test_a_statement_that_takes_too_long_is_503(shop: Server, body: dict[str, An
     assert shop.admin.post(f"{DEALS}/query", json=body).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_request_waits_for_its_twin_and_is_503_after_ten_seconds(
     shop: Server, monkeypatch: pytest.MonkeyPatch
 ):

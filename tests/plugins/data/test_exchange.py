@@ -350,6 +350,7 @@ def test_a_request_with_a_key_imports_once(admin: Client):
     assert query(admin, DEALS)["total"] == 1
 
 
+@pytest.mark.slow
 def test_large_cells_are_taken(admin: Client):
     text = "x" * 10_000_000
     assert report(imported(admin, DEALS, f'title\n"{text}"\n'))["created"] == 1
@@ -367,6 +368,7 @@ def rows_of_large(text: str) -> str:
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.lists(st.tuples(texts, st.floats(allow_nan=False, allow_infinity=False)), max_size=5)
@@ -423,6 +425,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, tuple[str, Any], tupl
     return (bom + written.getvalue()).encode(), rows
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(file=files(), raw=st.booleans())
 def test_any_file_is_read_or_refused_with_row_and_field(
@@ -464,6 +467,7 @@ def read_by_python(text: str) -> tuple[list[list[str]], str]:
     return rows, ""
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(text=st.text(st.sampled_from('",\r\n ab'), max_size=30))
 def test_any_text_is_read_as_python_reads_it_or_refused_with_row_and_column(
@@ -486,6 +490,7 @@ def test_any_text_is_read_as_python_reads_it_or_refused_with_row_and_column(
     assert sorted(found) == sorted(tuple(cells) for cells in rows if len(cells) == 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(file=files(), data=st.data())
 def test_a_file_with_a_broken_byte_is_refused(shop: Server, file: Any, data: st.DataObject):

@@ -220,6 +220,7 @@ def test_own_records_only_are_reached_by_links(shop: Server, admin: Client, rows
     )
 
 
+@pytest.mark.slow
 def test_scopes_of_plugins_narrow_what_links_reach(postgres: Postgres):
     with running_server(postgres, overrides("ScopePlugin")) as server:
         admin = install(server)

@@ -84,6 +84,7 @@ def test_a_change_and_its_event_have_one_id_the_time_and_the_record_before(
     assert {event.entity for event in events} == {"samples"}
 
 
+@pytest.mark.slow
 def test_an_observer_that_asks_for_it_gets_the_record_before_whatever_others_ask(
     postgres: Postgres,
 ):
@@ -100,6 +101,7 @@ def test_an_observer_that_asks_for_it_gets_the_record_before_whatever_others_ask
         assert ids == [event.id for event in other.committed if event.app_id == "lab"]
 
 
+@pytest.mark.slow
 def test_subjects_come_from_the_configuration_of_the_plugin(postgres: Postgres):
     with running_server(postgres, overrides("ConfiguredPlugin")) as server:
         installed(server)

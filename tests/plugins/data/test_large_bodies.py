@@ -45,6 +45,7 @@ def seconds(work: Callable[[], object]) -> float:
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"a", b"\\\\", b"a\\\\"])
 def test_fifty_megabytes_of_a_pattern_are_refused_at_once(piece: bytes):
     raw = b'{"word": {"$like": "' + piece * (49_000_000 // len(piece)) + b'"}}'
@@ -128,6 +129,7 @@ CALLS: dict[str, tuple[Callable[[RecordsService], Any], int]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 async def test_others_go_on_while_many_values_are_coerced(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -142,6 +142,7 @@ def weighing(server: Server, *sizes: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_page_that_weighs_too_much_asks_for_a_smaller_one(shop: Server, admin: Client):
     weighing(shop, *[3_000_000] * 6)
     assert "over 16 MB together: ask for fewer" in refused(admin.get(SAMPLES, params={"limit": 6}))

@@ -36,6 +36,7 @@ ENTITIES = sorted(
 )
 
 
+@pytest.mark.slow
 def test_a_field_may_have_any_name(lab: Server) -> None:
     assert {"t", "x", "json", "place", "settings", "value", "r"} <= {*FIELDS}
     assert len(FIELDS) < 500

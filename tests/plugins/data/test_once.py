@@ -121,6 +121,7 @@ def test_a_key_ends_after_a_day(shop: Server, admin: Client):
     assert keyed(admin, COMPANIES, {"name": "two"}).json()["id"] != first["id"]
 
 
+@pytest.mark.slow
 def test_without_the_plugin_a_key_is_refused(postgres: Postgres):
     tree = overrides()
     tree["plugins"]["idempotency"] = {"enabled": False}

@@ -128,6 +128,7 @@ def test_what_was_meant_for_a_former_app_is_not_tried_on_the_next_of_its_name(se
     assert server.admin.get(SAMPLES).json() == before
 
 
+@pytest.mark.slow
 def test_an_install_on_one_server_is_seen_by_the_other(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ):

@@ -53,6 +53,7 @@ def test_numbers_that_would_be_written_out_in_full_are_refused(lab: Server, admi
     assert count(lab, "samples") == 1
 
 
+@pytest.mark.slow
 def test_numbers_of_a_field_of_their_own_are_not(lab: Server, admin: Client, unaudited: None):
     """PostgreSQL prints a double as it came."""
     record = create(admin, sizes=[1e99] * TOO_MANY)
@@ -151,6 +152,7 @@ def test_a_bulk_does_not_make_many_times_what_was_sent(lab: Server, admin: Clien
     assert [record["title"] for record in answer.json()] == [row["title"] for row in rows[:300]]
 
 
+@pytest.mark.slow
 def test_one_row_does_not_write_the_defaults_of_all_others(lab: Server, admin: Client):
     rows = [{"title": f"n{number}"} for number in range(1000)]
     rows[500] |= {"front": "", "back": ""}

@@ -47,6 +47,7 @@ def crowd(server: Server) -> Generator[Server]:
     clear(server)
 
 
+@pytest.mark.slow
 def test_a_long_list_is_complete(crowd: Server):
     with crowd.admin.stream("GET", SAMPLES) as answer:
         assert answer.headers["content-type"] == "application/json"
@@ -58,6 +59,7 @@ def test_a_long_list_is_complete(crowd: Server):
     assert all(record["updated_at"].endswith("Z") for record in records)
 
 
+@pytest.mark.slow
 def test_a_long_list_takes_little_memory(crowd: Server):
     async def read() -> tuple[int, int]:
         records = crowd.services.get(RECORDS)

@@ -323,6 +323,7 @@ def test_a_head_of_what_is_sent_in_pieces_waits_for_none_of_them(odd: Server) ->
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_a_head_that_waits_to_be_read_is_not_slow(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +384,7 @@ def test_who_takes_next_to_nothing_of_a_reply_is_cut_off(
     assert size < 16_000_000
 
 
+@pytest.mark.slow
 def test_replies_that_are_not_taken_have_a_bound_together(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_job_that_comes_too_late_is_named_and_gets_no_token(server, app, victi
     assert (caller.user_id, caller.auth_token) == (victim.id, "")
 
 
+@pytest.mark.slow
 def test_a_job_of_the_users_own_lends_from_its_start_and_a_new_start_lends_no_longer(
     server, app, victim
 ):

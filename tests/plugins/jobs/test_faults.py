@@ -60,6 +60,7 @@ class Statements:
         await work(self)
 
 
+@pytest.mark.slow
 async def test_expired_leases_and_old_jobs_are_read_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maintenance, "PRUNE_EVERY", 0.01)
     store, notified = Store(), list[str]()

@@ -109,6 +109,7 @@ def test_failed_jobs_are_enqueued_again_as_they_were_and_remain(server, app):
         assert row == (n, 10 + n, None, server.admin.id)
 
 
+@pytest.mark.slow
 def test_a_portion_of_large_jobs_is_smaller(server, app):
     large = "x" * 1_000_000
     for _ in range(18):

@@ -60,6 +60,7 @@ def test_a_failure_is_logged_with_the_plugin_and_where_it_was_raised(make_server
     assert error == "ValueError: there is no such address"
 
 
+@pytest.mark.slow
 def test_core_admins_see_the_jobs_of_a_plugin(make_server: MakeServer):
     server = make_server(CONFIG, plugins=[MAILER])
     waiting, failed = mail(server, "ada"), mail(server, "nowhere")

@@ -92,6 +92,7 @@ def test_rights_are_checked_before_a_reply_is_given_again(server: Server):
     assert keyed(user, app, {"payload": 1}).status_code == 403
 
 
+@pytest.mark.slow
 def test_without_the_plugin_a_key_is_refused(postgres: Postgres):
     tree = overrides()
     tree["plugins"]["idempotency"] = {"enabled": False}

@@ -82,6 +82,7 @@ def test_a_job_is_run_and_its_result_kept_as_it_was_given(server, app):
     assert '"result":{"sent":  true, "n": 1e3}' in text
 
 
+@pytest.mark.slow
 def test_a_handler_that_meets_something_unavailable_runs_again_without_a_failure(server, app):
     async def handler(job):
         if fake(server).started.count(job.id) < 2:
@@ -237,6 +238,7 @@ def test_a_job_waits_for_a_worker_that_is_not_running(server, app):
     assert ended(server, app, job_id)["attempts"] == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_no_job_costs_no_attempt(server, app):
     fake(server).refusing = True
     job_id = enqueue(server, app)
@@ -266,6 +268,7 @@ def test_the_most_urgent_come_first_and_then_the_oldest(server, app):
     assert order == [[2**31 - 1, 5], [5, 1], [5, 3], [0, 0], [0, 4], [-1, 2]]
 
 
+@pytest.mark.slow
 def test_a_job_for_later_waits_for_its_time_whatever_its_priority(make_server):
     server = make_server(
         overrides(poll_interval=3600)
@@ -360,6 +363,7 @@ def test_a_job_that_takes_too_long_is_asked_to_end_and_counts_as_failed(server, 
     assert fake(server).restarts == 0
 
 
+@pytest.mark.slow
 def test_a_job_that_does_not_end_then_costs_the_worker_its_process_and_no_other(server, app):
     async def handler(job):
         await (forever(job) if job.payload == "hang" else job.cancelled.wait())
@@ -442,6 +446,7 @@ def test_a_failure_of_a_cancelled_job_is_not_tried_again(server, app):
     assert ended(server, app, job_id)["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_the_next_heartbeat_finds_a_cancellation_without_a_notification(server, app):
     async def handler(job):
         await job.cancelled.wait()
@@ -453,6 +458,7 @@ def test_the_next_heartbeat_finds_a_cancellation_without_a_notification(server, 
     assert ended(server, app, job_id)["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_notification_alone_cancels_nothing(server, app):
     """Any login of the database may send one, so the row is read."""
 
@@ -540,6 +546,7 @@ def test_no_worker_has_more_jobs_at_once_than_it_may(server, app):
     assert len(fake(server).started) == len(set(fake(server).started)) == 60
 
 
+@pytest.mark.slow
 def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, app, monkeypatch):
     gates = []
 
@@ -744,6 +751,7 @@ def test_a_worker_that_is_stopped_on_purpose_makes_no_suspects(server, app):
         assert row_of(server, job_id, "quarantined", "worker_crashes", "attempts") == (False, 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waited", ["10 seconds", "2 minutes"])
 def test_a_busy_worker_makes_room_for_a_suspect_that_has_waited_but_not_for_ever(
     make_server, waited

@@ -94,6 +94,7 @@ def test_every_job_runs_exactly_once_on_one_of_them(both):
     assert max(most.values()) <= 10
 
 
+@pytest.mark.slow
 def test_a_server_without_the_worker_takes_jobs_for_one_that_has_it(both):
     one, two, _ = both
     fake(two).handler = fake(two).nothing
@@ -139,6 +140,7 @@ def test_one_key_is_one_job_at_whichever_server(both):
     assert one.sql("select count(*) from caudex_jobs.jobs where app_id = %s", app) == [(3,)]
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_lets_its_jobs_end(make_server, tmp_path):
     one = make_server(overrides(drain=10), data_dir=tmp_path)
     app, together = install(one), anyio.Event()
@@ -158,6 +160,7 @@ def test_a_server_that_stops_lets_its_jobs_end(make_server, tmp_path):
         assert row_of(one, job_id, "status", "attempts") == ("completed", 1)
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_gives_back_at_once_what_does_not_end(pair):
     one, two = pair(lease=3600, drain=0.3)
     app = install(one, running=(one,))
@@ -259,6 +262,7 @@ def test_a_server_that_was_cut_off_finds_its_leases_gone_and_changes_nothing(pai
     assert (job["status"], job["result"]) == ("completed", "in time")
 
 
+@pytest.mark.slow
 def test_outcomes_wait_for_a_database_that_is_away(both, monkeypatch):
     one = both[0]
     fake(one).handler = fake(one).nothing
@@ -278,6 +282,7 @@ def test_outcomes_wait_for_a_database_that_is_away(both, monkeypatch):
     assert ended(one, app, job_id)["attempts"] == 1
 
 
+@pytest.mark.slow
 def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
     """The claim overtakes the answer of the statement that released it."""
     one = both[0]

@@ -113,6 +113,7 @@ def test_statements_cost_the_same_however_many_jobs_wait_or_have_ended(connectio
         assert cost <= 2 * few[name] + 20, (name, few, many)
 
 
+@pytest.mark.slow
 def test_jobs_for_later_are_not_passed_over_by_claims(connection):
     app = "later"
     fill(connection, app, 500)
@@ -214,6 +215,7 @@ def test_a_page_that_weighs_too_much_asks_for_a_smaller_one(server, connection):
     assert len({job["id"] for job in first + rest}) == 6
 
 
+@pytest.mark.slow
 def test_one_job_is_a_page_whatever_it_weighs(server, connection):
     app = install(server)
     fill(connection, app, 1)

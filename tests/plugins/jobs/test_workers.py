@@ -152,6 +152,7 @@ def test_a_hanging_handler_costs_the_worker_its_process_and_its_places_come_back
     assert job["result"] != pid
 
 
+@pytest.mark.slow
 def test_a_deploy_gives_jobs_to_the_new_worker_without_suspicion(server, app):
     slow = enqueue(server, app, {"type": "sleep", "seconds": 600})
     running(server, app, slow)
@@ -162,6 +163,7 @@ def test_a_deploy_gives_jobs_to_the_new_worker_without_suspicion(server, app):
     assert row_of(server, slow, "worker_crashes", "failures") == (0, 0)
 
 
+@pytest.mark.slow
 def test_jobs_wait_while_the_worker_is_stopped(server, app):
     slow = enqueue(server, app, {"type": "steps"})
     running(server, app, slow)

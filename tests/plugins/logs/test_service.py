@@ -95,6 +95,7 @@ def row(number):
     return LogLine(id=number, level="info", message=str(number), ts="t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [CORRUPT, RuntimeError("?"), BadRequest("no")])
 async def test_lines_that_cannot_be_stored_end_no_server(statements, trouble):
     async with running(statements) as service:
@@ -105,6 +106,7 @@ async def test_lines_that_cannot_be_stored_end_no_server(statements, trouble):
         await until(lambda: statements.lines == ["kept"])
 
 
+@pytest.mark.slow
 async def test_a_fault_of_the_database_is_no_busy_loop(statements):
     async with running(statements) as service:
         statements.trouble = [CORRUPT, CORRUPT]
@@ -115,6 +117,7 @@ async def test_a_fault_of_the_database_is_no_busy_loop(statements):
         assert len(statements.trouble) == 1
 
 
+@pytest.mark.slow
 async def test_lines_wait_while_the_database_is_away(statements):
     async with running(statements) as service:
         statements.trouble = [Unavailable("away"), Unavailable("away")]
@@ -136,6 +139,7 @@ async def test_lines_of_an_app_that_goes_while_they_wait_for_a_connection_are_no
     assert statements.lines == ["stays"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [CORRUPT, RuntimeError("?"), Unavailable("away")])
 async def test_lines_that_cannot_be_read_end_no_server_and_are_read_later(statements, trouble):
     async with running(statements) as service, service.follow("app", 0) as following:
@@ -187,6 +191,7 @@ async def test_a_batch_that_is_under_way_when_the_server_ends_is_stored_once(sta
     assert statements.lines == ["last"]
 
 
+@pytest.mark.slow
 async def test_a_batch_that_waits_for_the_database_when_the_server_ends_is_stored(statements):
     async with running(statements) as service:
         statements.trouble = [Unavailable("away")]
@@ -196,6 +201,7 @@ async def test_a_batch_that_waits_for_the_database_when_the_server_ends_is_store
     assert statements.lines == ["last", "very last"]
 
 
+@pytest.mark.slow
 async def test_a_database_that_hangs_does_not_keep_the_server_from_ending(statements):
     statements.seconds = 0.01
     async with running(statements) as service:

@@ -289,6 +289,7 @@ def reader_of(server, app_id):
     return user
 
 
+@pytest.mark.slow
 def test_a_stream_ends_when_the_role_is_taken(server, app):
     user = reader_of(server, app)
     with Follower(user, app) as follower, Follower(server.admin, app) as other:
@@ -329,6 +330,7 @@ def test_a_stream_ends_with_its_token(server, app):
         assert follower.ended - began > 1
 
 
+@pytest.mark.slow
 def test_a_stream_ends_when_another_server_takes_the_role(make_server, tmp_path):
     one = make_server(data_dir=tmp_path)
     two = make_server(dsn=one.dsn, data_dir=tmp_path)
@@ -381,6 +383,7 @@ async def test_a_reader_is_refused_when_its_rights_stay_unknown():
     assert time.monotonic() - began >= 0.3
 
 
+@pytest.mark.slow
 async def test_what_costs_a_moment_of_the_database_costs_no_stream(monkeypatch):
     services = Asked(*[Unavailable("away"), "reader"] * 50, None)
     # A third of that time goes by with each look, however long it takes.
@@ -394,6 +397,7 @@ async def test_what_costs_a_moment_of_the_database_costs_no_stream(monkeypatch):
 # The end of the server
 
 
+@pytest.mark.slow
 def test_a_stream_says_that_the_server_stops(make_server):
     server = make_server()
     server.install({"appId": "ending", "name": "x"})
@@ -404,6 +408,7 @@ def test_a_stream_says_that_the_server_stops(make_server):
     assert (last["level"], last["message"]) == ("system", "the server stops")
 
 
+@pytest.mark.slow
 def test_the_last_lines_before_the_end_are_stored(make_server, tmp_path):
     server = make_server(data_dir=tmp_path)
     server.install({"appId": "last", "name": "x"})

@@ -104,6 +104,7 @@ def test_large_lines_that_a_statement_cannot_delete_together_delays_no_other(
     sweep(server, lambda: left(server, "loud") == kept)
 
 
+@pytest.mark.slow
 def test_an_app_whose_lines_cannot_be_deleted_holds_up_no_other(make):
     server = make(keep_lines=5)
     for app_id in ("broken", "whole"):

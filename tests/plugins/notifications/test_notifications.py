@@ -105,6 +105,7 @@ async def test_a_payload_too_long_to_send_means_that_anything_may_have_changed(
         await until(lambda: theirs == mine == ["a" * 4000, None], 10)
 
 
+@pytest.mark.slow
 async def test_nothing_is_heard_of_a_transaction_that_failed(database: str) -> None:
     async def fail(tx: Transaction) -> None:
         await tx.publish("roles", "never")
@@ -143,6 +144,7 @@ async def test_a_forged_notification_hides_no_real_one(database: str) -> None:
         await until(lambda: heard == ["first", "forged", "second"], 10)
 
 
+@pytest.mark.slow
 async def test_topics_that_no_one_here_wants_are_not_remembered(database: str) -> None:
     """A worker's login may NOTIFY too, with topics of its own making."""
     async with process(database) as one:
@@ -163,6 +165,7 @@ async def test_a_first_message_that_is_not_the_first_is_a_gap(database: str) -> 
         assert heard == [None]
 
 
+@pytest.mark.slow
 async def test_a_lost_notification_is_caught_by_the_poll(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
@@ -174,6 +177,7 @@ async def test_a_lost_notification_is_caught_by_the_poll(database: str) -> None:
         assert heard == [None, None, "heard again"]
 
 
+@pytest.mark.slow
 async def test_a_listener_whose_peer_says_nothing_any_more_is_replaced(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +199,7 @@ async def test_a_listener_whose_peer_says_nothing_any_more_is_replaced(
                 os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 async def test_a_database_restored_to_an_older_state_is_noticed(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
@@ -309,6 +314,7 @@ async def test_a_subscriber_that_fails_is_notified_again_and_does_not_keep_other
         assert reported == ["a", None]
 
 
+@pytest.mark.slow
 async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_have_changed(
     database: str,
 ) -> None:
@@ -418,6 +424,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         assert heard == [None, None]
 
 
+@pytest.mark.slow
 async def test_a_restart_between_two_requests_is_not_noticed_by_reads(own: EmbeddedServer) -> None:
     async with process(own.dsn(), pool_size=4) as one:
         for _ in range(2):

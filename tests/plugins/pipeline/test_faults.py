@@ -291,6 +291,7 @@ async def test_a_connection_that_took_a_large_buffer_is_replaced(
         await until(lambda: pids(driver, "writes") not in (before, []))
 
 
+@pytest.mark.slow
 async def test_a_connection_that_brought_a_large_answer_is_replaced(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +455,7 @@ async def test_what_waits_is_bounded_and_the_rest_is_refused(
         assert answers.count(b"") == 20 - len(refused) >= 2
 
 
+@pytest.mark.slow
 async def test_a_large_statement_and_a_large_answer_delays_no_other(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

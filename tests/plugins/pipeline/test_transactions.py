@@ -510,6 +510,7 @@ async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) ->
         assert pids(driver, "transactions") == before
 
 
+@pytest.mark.slow
 async def test_a_transaction_may_raise_its_own_timeout(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

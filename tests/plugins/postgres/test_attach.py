@@ -61,6 +61,7 @@ def test_a_killed_postmaster_is_gone_even_as_a_zombie(data: Path) -> None:
         assert Path(f"/proc/{news['postmaster']}").exists()
 
 
+@pytest.mark.slow
 def test_a_command_waits_for_a_server_that_starts_again(data: Path) -> None:
     with Owner(data) as owner:
         news = owner.news()

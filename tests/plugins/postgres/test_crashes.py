@@ -135,6 +135,7 @@ def impostor(data: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [False, True])
 def test_what_does_not_quit_is_killed_before_a_start(
     data: Path, named: bool, monkeypatch: pytest.MonkeyPatch
@@ -151,6 +152,7 @@ def test_what_does_not_quit_is_killed_before_a_start(
             assert ask(server.dsn(), "SELECT 1") == 1
 
 
+@pytest.mark.slow
 def test_what_does_not_quit_is_killed_before_a_restart(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +189,7 @@ def killed_at_making(data: Path) -> bool:
     return not made.exists()
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_making_was_killed_is_made_again(folder: Path) -> None:
     data = next(filter(killed_at_making, (folder / f"data{attempt}" for attempt in range(5))))
     assert list(data.glob("postgres.init-*"))
@@ -195,6 +198,7 @@ def test_a_cluster_whose_making_was_killed_is_made_again(folder: Path) -> None:
         assert not list(data.glob("postgres.init-*"))
 
 
+@pytest.mark.slow
 def test_the_socket_folder_of_a_killed_server_is_swept(folder: Path) -> None:
     data = folder / ("x" * 120)
     with Owner(data) as owner:
@@ -240,6 +244,7 @@ def test_a_server_whose_log_was_moved_away_is_brought_back(data: Path) -> None:
         assert (data / "postgres.log").exists()
 
 
+@pytest.mark.slow
 def test_an_owner_that_watches_restarts_a_server_shut_down_by_hand(data: Path) -> None:
     with Owner(data) as owner:
         news = owner.news()

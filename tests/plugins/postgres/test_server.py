@@ -209,6 +209,7 @@ def test_a_wrong_setting_is_named_and_the_folder_is_free_again(data: Path) -> No
         pass
 
 
+@pytest.mark.slow
 def test_the_second_of_two_owners_is_refused(shared: EmbeddedServer) -> None:
     with Owner(shared.data_dir) as second:
         code, error = second.finish()
@@ -220,6 +221,7 @@ def test_the_second_of_two_owners_is_refused(shared: EmbeddedServer) -> None:
     assert ask(shared.dsn(), "SELECT 1") == 1
 
 
+@pytest.mark.slow
 def test_of_simultaneous_owners_one_wins(folder: Path) -> None:
     owners = [Owner(folder / "data") for _ in range(3)]
     for owner in owners:
@@ -300,6 +302,7 @@ def count_launches(patch: pytest.MonkeyPatch) -> list[int]:
     return launched
 
 
+@pytest.mark.slow
 def test_a_long_recovery_is_waited_for_and_reported_of(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

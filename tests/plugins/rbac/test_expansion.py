@@ -86,6 +86,7 @@ def test_every_action_is_decided_as_the_model_does(known: list[Role], names: lis
             assert rights.on(entity, action) == expected, (key, patterns)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(roles(), held)
 def test_every_key_is_listed_as_the_model_does_and_in_order(known: list[Role], names: list[str]):
@@ -100,6 +101,7 @@ def test_every_key_is_listed_as_the_model_does_and_in_order(known: list[Role], n
     assert rights_of(known, names).listed(AVAILABLE) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(roles(), held, st.sampled_from([*DECLARED, "audit.read", "notes", "notesx.read"]))
 def test_a_single_key_is_held_as_the_model_says(known: list[Role], names: list[str], key: str):

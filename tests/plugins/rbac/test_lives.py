@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kernel.public import ACCESS, Actor, Grant, Needs
 from kernel.testing import Client, FakeAccess, MakeServer
 
@@ -35,6 +37,7 @@ def holders(client: Client, app_id: str) -> list[dict[str, Any]]:
     return client.get(f"/api/v1/apps/{app_id}/roles/assignments").raise_for_status().json()
 
 
+@pytest.mark.slow
 def test_who_had_a_role_on_a_former_app_has_none_on_its_successor(
     make_server: MakeServer, tmp_path: Path
 ):

@@ -101,6 +101,7 @@ def test_its_types_are_strictly_right(package: Path) -> None:
     assert "0 errors, 0 warnings" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x", NAME, LONGEST])
 def test_its_style_is_clean_whatever_its_name(tmp_path: Path, name: str) -> None:
     assert new(tmp_path, name, "--dir", "made").returncode == 0
@@ -140,6 +141,7 @@ def test_installed_and_named_in_a_configuration_it_serves(
         assert server.admin.get("/api/v1/order_mail/notes").status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -160,6 +162,7 @@ def test_a_name_that_cannot_be_is_refused_in_one_line(tmp_path: Path, name: str,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there/mine.txt").write_text("mine", "utf-8")
@@ -169,6 +172,7 @@ def test_a_folder_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = new(tmp_path, "notes", "--dir", "file/inside")

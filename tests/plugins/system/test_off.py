@@ -187,6 +187,7 @@ def test_those_that_need_it_are_named_with_the_remedy(name: str) -> None:
         assert disable in error.remedy or error.remedy == f"enable plugin {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

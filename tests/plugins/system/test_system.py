@@ -65,6 +65,7 @@ def test_switched_off_its_routes_are_gone(make_server: MakeServer):
     assert server.http.get("/health").status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     ["raise ValueError('secret words')", "await anyio.sleep(60)",
@@ -107,6 +108,7 @@ def test_a_subsystem_that_is_merely_idle_does_not(make_server: MakeServer, tmp_p
     assert server.http.get("/health/ready").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_database_that_hangs_is_reported_in_time(make_server: MakeServer):
     server = make_server({"plugins": alone()})
     real = server.services.get(STATEMENTS)

@@ -69,6 +69,7 @@ def test_a_broken_connection_brings_a_secret_that_was_set_meanwhile(workers: Ser
     eventually(lambda: value(workers, app) == "meanwhile")
 
 
+@pytest.mark.slow
 def test_a_value_that_is_no_other_restarts_nothing(workers: Server):
     app = deployed(workers)
     put(workers, app, "same")

@@ -137,6 +137,7 @@ def test_an_app_that_is_installed_again_keeps_its_secrets(server, app):
     assert reveal(server, app)["TOKEN"] == "x"
 
 
+@pytest.mark.slow
 def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_path):
     one = make_server(data_dir=tmp_path)
     two = make_server(dsn=one.dsn, data_dir=tmp_path)
@@ -210,6 +211,7 @@ def test_a_key_of_another_length_seals_nothing(tmp_path):
             open_data_key(b"x" * size, row)
 
 
+@pytest.mark.slow
 def test_two_rotations_at_once_lose_no_key(make_server, tmp_path, monkeypatch):
     # The second waits for the first one's row, which a disk may keep for long.
     patient = {"database": {"lock_timeout": 30.0, "statement_timeout": 60.0}}

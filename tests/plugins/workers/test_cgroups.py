@@ -165,6 +165,7 @@ def test_the_unit_of_the_guide_delegates_to_the_server():
     assert read["Service"]["RuntimeDirectory"] == LOCKS.parent.name
 
 
+@pytest.mark.slow
 def test_the_status_names_the_level_of_the_limits(make_server: Callable[..., Server], base: Path):
     for offered, level in (("cpu memory pids\n", ["memory", "pids", "cpu"]), ("\n", None)):
         (base / "cgroup.controllers").write_text(offered)

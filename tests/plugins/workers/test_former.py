@@ -98,6 +98,7 @@ def lines(server: Server, app: str) -> list[str]:
     return [text for (text,) in server.sql(query, app)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_will_not_end_is_killed_with_its_app(patient: Server):
     app = deployed(patient, STUBBORN)
     eventually(lambda: rows(patient, app), SOON)

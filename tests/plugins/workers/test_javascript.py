@@ -156,6 +156,7 @@ def test_packages_are_installed(server: Server):
     assert installed.stat().st_nlink == 1, "not a file that lies elsewhere too"
 
 
+@pytest.mark.slow
 def test_a_stale_lock_file_does_not_stop_a_deploy(server: Server):
     if server.engine == "node" and not shutil.which("npm"):  # type: ignore[attr-defined]
         pytest.skip("no npm on this machine")

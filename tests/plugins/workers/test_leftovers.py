@@ -69,6 +69,7 @@ def left(data_dir: Path) -> list[str]:
     return sorted(path.name.partition(".")[0] for path in found)
 
 
+@pytest.mark.slow
 def test_files_go_though_the_worker_was_stopped_when_the_server_started(start: Start):
     with start() as (server, admin):
         app, other = deployed(server), deployed(server)

@@ -127,6 +127,7 @@ def test_a_daemon_of_the_new_version_outlives_the_old_one(workers: Server):
     assert not lives(new)
 
 
+@pytest.mark.slow
 @as_root
 def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers: Server):
     app, other = deployed(workers, WORKER), deployed(workers, WORKER)
@@ -217,6 +218,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_an_environment_without_end_is_not_read_to_its_end():
     """Any process may say where its own is: here in zeros, which take no memory there."""
     most = 8 * 2**20

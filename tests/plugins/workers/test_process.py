@@ -217,6 +217,7 @@ def test_a_held_child_is_read_again_when_it_is_released(run: Run):
     run(work)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_open(run: Run):
     async def work(heard: Heard) -> None:
         for _ in range(3):
@@ -280,6 +281,7 @@ def test_a_line_that_no_one_can_handle_takes_no_other_with_it(run: Run):
     assert heard.gone == 1
 
 
+@pytest.mark.slow
 def test_who_closes_its_output_is_ended_whatever_its_last_line_does(run: Run):
     async def work(_: Heard) -> None:
         # uvloop leaves it its pipes under other numbers as well, which the launcher closes.
@@ -356,6 +358,7 @@ def test_what_waits_to_be_heard_is_heard_before_the_end(run: Run, monkeypatch):
     assert heard.gone == 1
 
 
+@pytest.mark.slow
 def test_an_end_does_not_wait_for_long_until_all_is_heard(run: Run):
     async def work(_: Heard) -> None:
         heard = Slow()

@@ -64,6 +64,7 @@ def again(server: Server, app: str, admin: Client | None = None) -> None:
 # Numbers
 
 
+@pytest.mark.slow
 def test_deploys_take_one_number_for_each_app_whatever_comes_of_them(workers: Server):
     app, other = install(workers), install(workers)
     for _ in range(3):
@@ -134,6 +135,7 @@ def test_the_latest_versions_are_kept_and_one_that_was_overtaken_is_not_put_into
     assert workers.sql(in_service, app) == [(7,)]
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
     make_server: MakeServer, tmp_path: Path
 ):
@@ -315,6 +317,7 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
 # What is reported
 
 
+@pytest.mark.slow
 def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
     """However slowly the listeners hear that the former one stops."""
     app, service = deployed(workers), service_of(workers)

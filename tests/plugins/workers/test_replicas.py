@@ -53,6 +53,7 @@ def at(server: Server, client: Client) -> Client:
     return other
 
 
+@pytest.mark.slow
 def test_what_is_deployed_at_one_runs_at_the_other(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
@@ -72,6 +73,7 @@ def test_what_is_deployed_at_one_runs_at_the_other(pair: Pair):
     eventually(lambda: rpc(one.admin, app, "new").status_code == 200, SOON)
 
 
+@pytest.mark.slow
 def test_an_earlier_version_is_put_back_everywhere(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
@@ -98,6 +100,7 @@ def test_an_earlier_version_is_put_back_everywhere(pair: Pair):
     assert reader.post(f"{path}/rollback", json={"version": 1}).status_code == 403
 
 
+@pytest.mark.slow
 def test_a_stop_and_a_start_are_in_force_at_the_other_soon(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
@@ -280,6 +283,7 @@ def test_code_of_others_that_does_not_come_up_here_does_not_pile_up(pair: Pair):
     eventually(lambda: code_at(two, app) == {4, 5, 6, 7, 8}, 30)
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
@@ -294,6 +298,7 @@ def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
     assert rpc(one.admin, app, "echo").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_kill_at_one_server_is_repaired_there_alone(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)

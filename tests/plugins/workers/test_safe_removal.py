@@ -224,6 +224,7 @@ def test_what_takes_the_place_of_a_folder_leads_nowhere_and_holds_nothing_up(top
     assert found == 0o500
 
 
+@pytest.mark.slow
 def test_who_goes_on_adding_does_not_hold_it_up(top: Path, monkeypatch: pytest.MonkeyPatch):
     said, over = list[str](), threading.Event()
     monkeypatch.setattr(
@@ -278,6 +279,7 @@ def test_what_cannot_be_removed_stays_and_the_rest_goes(top: Path, monkeypatch: 
     assert said == [str(top)]
 
 
+@pytest.mark.slow
 def test_nothing_that_is_left_over_keeps_a_server_from_starting(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -56,6 +56,7 @@ def test_it_leads_a_group_of_its_own_and_shares_no_file(facts: dict):
     assert facts["files"] < 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_how_far_it_yields_to_the_server_is_configurable(make_server: MakeServer):
     server = make_server({"plugins": {"workers": {**QUICK, "oom_score_adj": 700, "nice": 9}}})

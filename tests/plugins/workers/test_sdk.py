@@ -351,6 +351,7 @@ def test_a_file_for_input_is_read_to_its_end(tmp_path: Path):
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_an_error_of_any_size_or_kind_is_reported(python):
     talk = python(
         """

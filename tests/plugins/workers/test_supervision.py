@@ -242,6 +242,7 @@ def test_starts_that_fail_slowly_wait_longer_and_longer():
     anyio.run(fail)
 
 
+@pytest.mark.slow
 def test_a_start_of_what_cannot_start_says_why(workers: Server):
     app = deployed(workers)
     folder = folder_of(workers.kernel.context.data_dir, app)
@@ -354,6 +355,7 @@ def test_what_a_worker_forked_dies_with_it(workers: Server, how: str):
     eventually(lambda: not processes_of(workers, app), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="counts processes of an account of its own")
 def test_a_fork_bomb_stays_small(make_server: MakeServer):
     server = make_server({"plugins": {"workers": {**QUICK, "processes": 40}}})
@@ -380,6 +382,7 @@ worker.run()
     eventually(lambda: not processes_of(server, app), 5)
 
 
+@pytest.mark.slow
 def test_a_worker_without_its_output_is_of_no_use(workers: Server):
     app = deployed(workers, HEAD + "@worker.rpc\ndef shut(p, c):\n    os.close(worker._wire._out)\n"
                    "    time.sleep(60)\nworker.run()\n")  # fmt: skip
@@ -391,6 +394,7 @@ def test_a_worker_without_its_output_is_of_no_use(workers: Server):
 # Memory
 
 
+@pytest.mark.slow
 def test_memory_has_a_limit(make_server: MakeServer):
     server = make_server({"plugins": {"workers": {**QUICK, "memory_mb": 256}}})
     app = deployed(server, HEAD + "@worker.rpc\ndef eat(p, c):\n    return len(bytearray(2**30))\n"
@@ -609,6 +613,7 @@ def test_a_worker_that_does_not_read_gets_no_more_calls(
     stop(workers, app)
 
 
+@pytest.mark.slow
 def test_too_many_calls_at_once_are_503(workers: Server):
     app = deployed(workers)
 
@@ -649,6 +654,7 @@ worker.run()
 # Storms
 
 
+@pytest.mark.slow
 def test_a_storm_of_starts_and_stops_ends_in_the_last_wish(workers: Server):
     app = deployed(workers)
     clients = [workers.login("admin") for _ in range(6)]
