@@ -539,13 +539,15 @@ def test_reload_applies_a_migration_that_comes(folder: Path, database: str) -> N
     single = "from pathlib import Path\n" + PROBE.replace(
         "stopping = False", "stopping = False\n    migrations = Path(__file__).with_name('steps')"
     )
+    for place in (steps, package / "migrations"):
+        (place / "0001_start.sql").write_text("select 1")
     config = folder / "caudex.toml"
     config.write_text(f"{config.read_text()}\n[plugins.packed]\nmodule = 'packed'\n")
     with Served("--reload", cwd=folder, env={"PYTHONPATH": str(folder)}) as server:
         _after_restart(server, lambda: (folder / "probe.py").write_text(single))
         for name, place in (("probe", steps), ("packed", package / "migrations")):
             text = f"create table caudex_{name}.a (id int)"
-            _after_restart(server, lambda at=place, text=text: (at / "0001_a.sql").write_text(text))
+            _after_restart(server, lambda at=place, text=text: (at / "0002_a.sql").write_text(text))
             made = f"select to_regclass('caudex_{name}.a') is not null"
             assert sql(database, made) == [(True,)]
         _after_restart(server, lambda: (package / "words.json").write_text("{}"))

@@ -146,9 +146,8 @@ def test_an_attempt_that_was_interrupted_says_so(crm: Server, new_tab):
     page = tab.open(f"jobs/crm?job={job}", ready="dialog .timeline").page
     said = page.locator(".timeline li:has-text('Attempt')").all_inner_texts()
     assert ["ended before the job" in each for each in said] == [True, False, False]
-    page.click("dialog button:has-text('Cancel the job')")
-    page.wait_for_selector("dialog", state="detached")
     page.unroute("**/attempts")
+    crm.admin.post(f"{path}/{job}/cancel")  # a worker of the app may have ended it
 
 
 def test_the_log_resumes_behind_its_last_line(crm: Server, new_tab):

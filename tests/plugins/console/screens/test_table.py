@@ -346,6 +346,7 @@ def test_copy_as_code_holds_the_filter(table):
     page.click("dialog [role=tab]:has-text('TypeScript')")
     assert "await fetch" in page.inner_text("dialog pre")
     page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
     for address, part in {
         "jobs/crm?status=failed": "status=failed",
         "audit?app=crm&entity=deals": "entity=deals",
@@ -355,6 +356,7 @@ def test_copy_as_code_holds_the_filter(table):
         page.click("[aria-label^='Copy as']")
         assert part in page.inner_text("dialog pre")
         page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
 
 
 def test_html_and_scripts_are_shown_never_run(crm: Server, new_tab):
