@@ -23,6 +23,8 @@ BEAT: Final = 0.1
 SHOWN: Final = 60.0
 """Seconds for which health shows a plugin that blocked, and between two log lines of one place."""
 MANY_TASKS: Final = 1000
+WAITING: Final = ("selectors", "asyncio.runners")
+"""Modules whose code is the innermost one while the loop has nothing to do."""
 REMEDY: Final = "await it, or run it in a thread: anyio.to_thread.run_sync"
 
 log = structlog.get_logger("caudex.system")
@@ -94,12 +96,16 @@ class LoopWatch:
                 self._report(frames.get(self._loop_thread), late)
 
     def _report(self, frame: FrameType | None, late: float) -> None:
-        """Name the innermost code of a plugin, or of the kernel where no plugin runs."""
+        """Name the innermost code of a plugin, or of the kernel where no plugin runs.
+
+        A loop that waits is late where the machine gives the process no time: no code is named.
+        """
         inner, plugin = frame, ""
+        if inner is None or inner.f_globals.get("__name__") in WAITING:
+            return
         while frame is not None and not (plugin := self._owner(frame)):
             frame = frame.f_back
-        if (frame := frame or inner) is None:
-            return
+        frame = frame or inner
         at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         if plugin:
             self._blocked[plugin] = at, monotonic()

@@ -53,8 +53,7 @@ def test_accounts_are_made_with_a_password_from_stdin(server, caudex):
 def test_a_bad_password_is_one_line_on_stderr(caudex):
     status, out, err = caudex("create", "weak", stdin="weak\n")
     assert (status, out) == (1, "")
-    said = [line for line in err.splitlines() if "the event loop is blocked" not in line]
-    assert said == ["caudex: password must have 10 to 1024 characters"]  # also on a busy machine
+    assert err == "caudex: password must have 10 to 1024 characters\n"
 
 
 def test_the_password_is_no_argument(caudex):

@@ -1,6 +1,9 @@
 """Code that holds the event loop, and tasks that are left behind: each is named."""
 
 import asyncio
+import selectors
+import sys
+import threading
 import time
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
@@ -8,7 +11,18 @@ from typing import Any, ClassVar
 import pytest
 from structlog.testing import capture_logs
 
-from kernel.public import PUBLIC, Event, Plugin, Request, Response, Route, Services, hookimpl, reply
+from kernel.public import (
+    PUBLIC,
+    REGISTRY,
+    Event,
+    Plugin,
+    Request,
+    Response,
+    Route,
+    Services,
+    hookimpl,
+    reply,
+)
 from kernel.testing import Postgres, Server, running_server
 from plugins.system import blocking
 from tests.waiting import eventually
@@ -154,3 +168,22 @@ def test_a_guard_without_subjects_is_said_at_boot_and_in_the_inventory(server: S
     logs: list[Any] = server.boot_logs  # type: ignore[attr-defined]
     [line] = [each for each in logs if each["event"] == "a plugin slows others down"]
     assert (line["plugin"], line["warnings"]) == ("rude", [said])
+
+
+def test_a_loop_that_only_waits_is_not_blamed(server: Server) -> None:
+    """The machine can leave the process without time: no code holds the loop then."""
+    watch = blocking.LoopWatch(server.services.get(REGISTRY), always=True)
+    thread = threading.Thread(target=selectors.SelectSelector().select, args=(0.5,))
+    thread.start()
+    eventually(lambda: _is_in_selectors(thread))
+    with capture_logs() as lines:
+        watch._report(sys._current_frames()[thread.ident or 0], 1.0)
+        assert lines == []
+        watch._report(sys._current_frames()[threading.get_ident()], 1.0)
+        assert [line["event"] for line in lines] == ["the event loop is blocked"]
+    thread.join()
+
+
+def _is_in_selectors(thread: threading.Thread) -> bool:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and frame.f_globals["__name__"] == "selectors"
