@@ -122,10 +122,9 @@ class RecordRoutes(CollectionRoutes):
         if self._whole is None:
             return reply(await self._records.get(*caller, record_id))
         found = await self._whole.view(*caller, record_id, view)
-        if b"if-none-match" in request.scope["caudex.headers"] and not view.expand:
-            unless = header_of(request, b"if-none-match")
-            if unless and found.etag and is_none_match(unless, found.etag):
-                return Response(status_code=304, headers={"etag": found.etag})
+        unless: bytes | None = request.scope["caudex.headers"].get(b"if-none-match")
+        if unless and not view.expand and found.etag and is_none_match(unless, found.etag):
+            return Response(status_code=304, headers={"etag": found.etag})
         return _tagged(found)
 
     async def _own_parameters(self, request: Request) -> frozenset[str]:

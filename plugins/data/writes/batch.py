@@ -27,7 +27,7 @@ from plugins.data.store import Table
 from .conditional import ConditionalWrites
 from .records import at, placed, row_for
 from .rows import Row, encode
-from .tags import NO_CONDITION, Condition
+from .tags import Condition
 from .upsert import Upsert, upserted_row
 
 MAX_OPERATIONS: Final = 1000
@@ -143,9 +143,8 @@ class Batches(ConditionalWrites):
             if grant is None:
                 grant = await self._granted(actor, app_id, given.entity, action)
             _check_members(given)
-            condition, upsert = NO_CONDITION, None
-            if given.if_match is not None:
-                condition = await self._condition(actor, app_id, given.entity, given.if_match)
+            condition = await self._condition(actor, app_id, given.entity, given.if_match)
+            upsert = None
             if given.op == "upsert":
                 upsert = await self._upsert_plan(
                     actor, grant, app_id, given.entity, given.on or "", given.then
@@ -167,8 +166,7 @@ class Batches(ConditionalWrites):
     async def create_all(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
         """Create records of one entity, and return what the caller may see of each."""
         made = await self._transactional.create(tx, table, rows)
-        reading = await self._reading(tx.actor, table)
-        if reading is not None and not reading.trees and not table.hidden:
+        if await self._sees_whole(tx.actor, table):
             return made
         return [
             await self._answer(tx.actor, table, record, row, own=True, reader=tx)

@@ -87,8 +87,7 @@ class RecordWrites(KeyedWrites):
             raise await self._describe_row(actor, table, coerced, violation) from None
         except BadRequest as error:
             raise describe_size_error(error, len(rows)) from None
-        reading = await self._reading(actor, table)
-        if reading is not None and not reading.trees and not table.hidden:
+        if await self._sees_whole(actor, table):
             return made
         answers = [
             (await self._answer(actor, table, Tagged(record, ""), row, own=True)).record

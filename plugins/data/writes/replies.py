@@ -30,6 +30,11 @@ class WriteReplies(RecordReads):
             return RowScope(table, actor.user_id, grant.own_only)
         return await self._scope(actor, grant, app_id, name, "read")
 
+    async def _sees_whole(self, actor: Actor, table: Table) -> bool:
+        """Whether a caller may see each record of a table that it creates, with all its fields."""
+        reading = await self._reading(actor, table)
+        return reading is not None and not reading.trees and not table.hidden
+
     async def _answer(
         self,
         actor: Actor,

@@ -47,6 +47,7 @@ def read_if_match(header: str | None) -> Condition:
     return Condition(tuple(found))
 
 
-def is_none_match(header: str, etag: str) -> bool:
+def is_none_match(header: bytes, etag: str) -> bool:
     """Whether `If-None-Match` names a tag; a weak one counts as well."""
-    return header.strip() == "*" or any(tag[2] == etag for tag in _TAG.finditer(header))
+    text = header.decode("latin-1")
+    return text.strip() == "*" or any(tag[2] == etag for tag in _TAG.finditer(text))
