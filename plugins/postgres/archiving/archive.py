@@ -117,7 +117,7 @@ class Archive:
                 # As for the data folder: the account of PostgreSQL has to pass.
                 folder.chmod(0o711 if account.switch else 0o700)
         self.bases.chmod(0o700)
-        for password in self.bases.glob("*/password"):  # of 0.2.0; nothing reads it
+        for password in self.bases.glob("*/password"):  # of earlier ones; nothing reads it
             password.unlink()
         account.own(self.wal)
         self.wal.chmod(0o700)
