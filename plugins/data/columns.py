@@ -118,10 +118,11 @@ class Columns:
         self.id = first
         self.fields = tuple(fields)
         self.needed = tuple(column for column in fields if _needed(column))
+        self.needed_names = frozenset(column.name for column in self.needed)
         self.as_sent = {
             column.name: check for column in fields if (check := _as_sent(column)) is not None
         }
-        self._positions = {name: position for position, name in enumerate(self._by_name)}
+        self.positions = {name: position for position, name in enumerate(self._by_name)}
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self._by_name.values())
@@ -138,7 +139,7 @@ class Columns:
 
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Put names of fields in the order of a record."""
-        return sorted(names, key=self._positions.__getitem__)
+        return sorted(names, key=self.positions.__getitem__)
 
     def shown(self, fields: Iterable[str] | None) -> list[Column]:
         """Return `id` and some fields, or all columns. Raises BadRequest for an unknown field."""

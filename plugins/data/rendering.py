@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import BadRequest
+from kernel.public import BadRequest, Tagged
 
 from .columns import Column, quoted
 
@@ -81,6 +81,12 @@ class Rendering:
             return self._inner_stamps(raw)
         raw = self._inner_stamps(raw.replace(b'+00:00"},\n', b'Z"},\n'))
         return raw[:-9] + b'Z"}]' if raw.endswith(b'+00:00"}]') else raw
+
+    def tagged(self, raw: bytes) -> list[Tagged]:
+        """Finish and split an array of records whose last member is the version of their row."""
+        if self._ends:
+            raw = raw.replace(b'+00:00","_v":"', b'Z","_v":"')
+        return [Tagged(*split_version(each)) for each in records_in(self._inner_stamps(raw))]
 
     def batch(self, rows: Sequence[bytes]) -> bytes:
         """Finish and join single records: a piece of an array, without its brackets."""

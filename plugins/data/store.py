@@ -47,7 +47,7 @@ class Table(ListStatements):
         columns = self._named(on)
         return (
             b"select json_build_array(x._place, t.id::text, %b)"
-            b" from jsonb_to_recordset($1::jsonb) as x(_place int, %b) join %b as t on %b"
+            b" from json_to_recordset($1::json) as x(_place int, %b) join %b as t on %b"
             b" for update of t"
             % (
                 b" and ".join(limits) or b"true",
@@ -69,7 +69,7 @@ class Table(ListStatements):
         changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
         return self._hits(rows, least, most) + (
             b", _made as (update %b as t set %b"
-            b" from settings, _hit, _fits, jsonb_to_record($2::jsonb) as x(%b)"
+            b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
             b" where t.id = _hit.id returning 1) %b"
             % (self.name, changes, _definitions(columns), _HOW_MANY)
         )
@@ -110,11 +110,7 @@ class Table(ListStatements):
     def _insert(self, names: tuple[str, ...]) -> bytes:
         # Rows are selected from `settings`, so that these are set before the first trigger runs.
         columns = self._named(names)
-        source = (
-            b"settings, jsonb_to_record($2::jsonb) as x(%b)" % _definitions(columns)
-            if columns
-            else b"settings where $2::jsonb is not null"
-        )
+        source = b"settings, json_to_record($2::json) as x(%b)" % _definitions(columns)
         items = b"%b, %b as _v" % (self._all, VERSION)
         return b"%b %b" % (self._inserting(columns, source, items), _MADE)
 
@@ -130,10 +126,8 @@ class Table(ListStatements):
     def _rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of a JSON array in its order."""
         columns = self._named(names)
-        if not columns:
-            return b"settings, jsonb_array_elements($2::jsonb)"
         return (
-            b"settings, rows from (jsonb_to_recordset($2::jsonb) as (%b))"
+            b"settings, rows from (json_to_recordset($2::json) as (%b))"
             b" with ordinality as x(%b) order by x._ordinality"
             % (_definitions(columns), b", ".join([*_bare(columns), b"_ordinality"]))
         )
@@ -156,7 +150,7 @@ class Table(ListStatements):
         columns = self._named(names)
         changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
         return SETTINGS + (
-            b", _made as (update %b as t set %b from settings, jsonb_to_record($2::jsonb) as x(%b)"
+            b", _made as (update %b as t set %b from settings, json_to_record($2::json) as x(%b)"
             % (self.name, changes, _definitions(columns))
         )
 

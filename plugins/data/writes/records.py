@@ -25,9 +25,9 @@ from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
 from .once import KeyedWrites
-from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
+from .rows import Row, complete, encode, row_of, run_in_thread_if_large
 from .tags import Condition
-from .transactional import TransactionalWrites, event_of
+from .transactional import TransactionalWrites, event_of, insert_rows
 from .violations import describe_violation, find_failed_row
 
 P = ParamSpec("P")
@@ -182,6 +182,7 @@ class RecordWrites(KeyedWrites):
 
     async def _insert(self, actor: Actor, table: Table, row: Row) -> Tagged:
         settings = self._statements.settings(actor)
+        [row] = complete(table.columns, [row])
         raw = await self._statements.execute(
             table.insert(tuple(row)), settings, encode(row), actor.user_id
         )
@@ -271,12 +272,9 @@ class RecordWrites(KeyedWrites):
                 actor, lambda tx: self._transactional.create(tx, table, rows), table
             )
             return b"[" + b",\n".join(each.record for each in made) + b"]"
-        table = table.full
-        unified = await run_in_thread_if_large(rows, unify_columns, table.columns, rows)
-        statement = table.insert_many(tuple(unified[0]))
-        settings = self._statements.settings(actor)
-        raw = await self._statements.execute(statement, settings, encode(unified), actor.user_id)
-        records = table.rendering.array(raw or b"[]")
+        table, settings = table.full, self._statements.settings(actor)
+        raw = await insert_rows(self._statements, settings, table, rows, actor)
+        records = table.rendering.array(raw)
         if self._transactional.has_observers(table):
             await self._notify(actor, table, "INSERT", records_in(records))
         return records

@@ -16,13 +16,14 @@ from kernel.public import (
     HookFailed,
     Tagged,
     Transaction,
+    Writer,
     hookspecs,
 )
-from plugins.data.rendering import check_readable, id_of, records_in, split_version
+from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
+from .rows import Row, complete, encode, row_of, run_in_thread_if_large
 from .tags import Condition
 
 
@@ -53,18 +54,17 @@ class TransactionalWrites:
     async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
         """Create records and return them in order."""
         table = table.full
+        if not self.has_listeners(table) and not self.has_observers(table):
+            raw = await insert_rows(tx, NO_SETTINGS, table, rows, tx.actor, versioned=True)
+            return table.rendering.tagged(raw)
         written = [await self._changed(tx, table, "create", None, row) for row in rows]
         changed = [row for row, _ in written]
-        unified = await run_in_thread_if_large(changed, unify_columns, table.columns, changed)
-        statement = table.insert_many(tuple(unified[0]), versioned=True)
-        raw = await tx.execute(statement, NO_SETTINGS, encode(unified), tx.actor.user_id)
-        made = [split_version(each) for each in records_in(raw or b"[]")]
-        records = [Tagged(table.rendering.record(record), etag) for record, etag in made]
-        if self.has_listeners(table) or self.has_observers(table):
-            for each, (_, change) in zip(records, written, strict=True):
-                new = each.record
-                event = event_of(table, "INSERT", tx.actor, id_of(new), new=new, change=change)
-                await tx.record(event)
+        raw = await insert_rows(tx, NO_SETTINGS, table, changed, tx.actor, versioned=True)
+        records = table.rendering.tagged(raw)
+        for each, (_, change) in zip(records, written, strict=True):
+            new = each.record
+            event = event_of(table, "INSERT", tx.actor, id_of(new), new=new, change=change)
+            await tx.record(event)
         return records
 
     async def update(
@@ -143,6 +143,21 @@ class TransactionalWrites:
                 except BadRequest as error:  # the plugin's mistake, not the caller's
                     raise hook.failed(HookFailed(f"its values are wrong: {error}")) from error
         return row, change
+
+
+async def insert_rows(
+    writer: Writer,
+    settings: bytes,
+    table: Table,
+    rows: Sequence[Row],
+    actor: Actor,
+    *,
+    versioned: bool = False,
+) -> bytes:
+    """Create records by one statement; see `Table.insert_many`."""
+    rows = await run_in_thread_if_large(rows, complete, table.columns, rows)
+    statement = table.insert_many(tuple(rows[0]), versioned=versioned)
+    return await writer.execute(statement, settings, encode(rows), actor.user_id) or b"[]"
 
 
 def event_of(

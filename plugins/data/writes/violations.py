@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
-from uuid import uuid4
 
 from kernel.public import (
     Actor,
@@ -19,7 +18,7 @@ from kernel.public import (
 )
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, allowed_values, encode
+from .rows import Row, allowed_values, complete, encode
 
 _NOT_NULL: Final = "23502"
 _FOREIGN_KEY: Final = ("23503", "23001")
@@ -114,16 +113,12 @@ async def _insert_each(tx: Transaction, *, table: Table, rows: Sequence[Row]) ->
     positions = {row["id"]: index for index, row in enumerate(rows) if row.get("id") is not None}
     for index, each in enumerate(rows):
         forward = [name for name in links if positions.get(each.get(name), -1) > index]
-        row = _linked_to_itself(each, forward) if forward else each
+        [row] = complete(table.columns, [each])
+        # Links to later rows point at the row itself: in a single statement they are valid.
+        row = {**row, **dict.fromkeys(forward, row["id"])}
         try:
             insert = table.insert(tuple(row))
             await tx.execute(insert, NO_SETTINGS, encode(row), tx.actor.user_id)
         except ConstraintViolation as violation:
             raise FailedRow(index, violation) from None
     raise _AllInserted
-
-
-def _linked_to_itself(row: Row, forward: Sequence[str]) -> Row:
-    """Point links to later rows at the row itself: in a single statement they are valid."""
-    own = row.get("id") or str(uuid4())
-    return {**row, "id": own, **dict.fromkeys(forward, own)}

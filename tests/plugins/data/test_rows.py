@@ -2,13 +2,14 @@
 
 import math
 from typing import Any
+from uuid import UUID
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.public import FIELD_KINDS, BadRequest, Entity, Field
 from plugins.data.columns import AS_SENT, Columns
-from plugins.data.writes.rows import coerced, row_of
+from plugins.data.writes.rows import coerced, complete, new_ids, row_of
 
 FIELDS = (
     Field(name="label", type="text", sql_type="text"),
@@ -59,3 +60,18 @@ def test_a_row_is_the_same_both_ways(body: dict[str, Any]) -> None:
 def test_the_frequent_kinds_have_a_short_way() -> None:
     assert set(AS_SENT) <= set(FIELD_KINDS.values())
     assert set(COLUMNS.as_sent) == {"label", "kind", "amount", "done", "due"}
+
+
+def test_ids_of_a_statement_ascend() -> None:
+    found = new_ids(5000)
+    assert {UUID(each).version for each in found} == {7}
+    assert {str(UUID(each)) for each in found} == set(found)
+    assert len(set(found)) == 5000
+    assert found[:4096] == sorted(found[:4096])
+
+
+def test_rows_of_a_statement_have_the_same_fields() -> None:
+    rows = complete(COLUMNS, [{"label": "x"}, {"label": "y", "done": True}, {"id": "mine"}])
+    assert [list(row) for row in rows] == [["id", "label", "done"]] * 3
+    assert rows[2] == {"id": "mine", "label": None, "done": None}
+    assert rows[0]["id"] < rows[1]["id"]
