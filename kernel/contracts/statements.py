@@ -286,10 +286,15 @@ class Pool(Statements, Protocol):
         ...
 
 
-SETTINGS = (
-    b"with settings as materialized (select count(set_config(s.key, s.value, true)) as n"
-    b" from jsonb_each_text($1::jsonb) as s)"
+# The kernel's own settings are set one by one: a row of each would take as long as the rest.
+_OWN = ", ".join(
+    f"set_config('{name}', coalesce($1::jsonb ->> '{name}', current_setting('{name}', true)), true)"
+    for name in ("caudex.actor_id", "caudex.request_id")
 )
+SETTINGS = (
+    f"with settings as materialized (select {_OWN}, caudex_kernel.apply_settings(nullif("
+    "$1::jsonb - array['caudex.actor_id', 'caudex.request_id'], '{}')))"
+).encode()
 """Applies `Statements.settings(actor)`, passed as `$1`, within a single statement, which must read
 `settings` (`from settings`): otherwise PostgreSQL never evaluates it."""
 

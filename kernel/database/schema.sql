@@ -84,3 +84,11 @@ begin
     return true;
 end $$;
 revoke execute on function caudex_kernel.lock(text[], boolean) from public;
+
+-- Sets the settings that plugins add to a write; where there are none it gets null and is not called. It has no SET
+-- clause: a plugin's `search_path` would end with it.
+create or replace function caudex_kernel.apply_settings(settings jsonb) returns bigint
+language sql strict as $$
+    select pg_catalog.count(pg_catalog.set_config(key, value, true)) from pg_catalog.jsonb_each_text(settings)
+$$;
+revoke execute on function caudex_kernel.apply_settings(jsonb) from public;

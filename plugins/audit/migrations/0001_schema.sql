@@ -162,6 +162,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
     plain boolean := caudex_audit.in_utc();
+    created boolean := tg_op = 'INSERT';
     actor uuid;
     request text;
 begin
@@ -174,8 +175,8 @@ begin
         (table_schema, table_name, record_id, operation, old_record, new_record,
          actor_id, request_id, app_key, owner_id)
     select tg_table_schema, tg_table_name, id, tg_op,
-        case when tg_op = 'DELETE' then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
-        case when tg_op = 'INSERT' then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
+        case when not created then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
+        case when created then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
         actor, request, tg_argv[0]::bigint, owner
     from (
         select _r.id::text, _r._owner as owner,

@@ -624,6 +624,8 @@ async def test_settings_folded_into_a_statement_are_seen_by_a_trigger(
     async with opened(dsn, Tenants(), pool_size=1) as db:
         for number in range(6):  # prepared from the fourth on
             assert await db.execute(insert, db.settings(ACTOR), number) == str(number).encode()
+        schemas = SETTINGS + b" select current_setting('search_path') from settings"
+        assert await db.execute(schemas, db.settings(ACTOR)) == b"pg_catalog, public"
         await db.execute(text(f"insert into {name} values (100)"))
         assert await db.fetch("select current_setting('caudex.actor_id', true)") in (None, b"")
     rows = sql(dsn, f"select * from {name}_log")
