@@ -146,8 +146,13 @@ class Notifier:
 
     async def _listen(self, connection: AsyncConnection[Any]) -> None:
         while True:
-            async for notify in connection.notifies(timeout=POLL_INTERVAL, stop_after=100):
-                await self._on_message(notify.payload)
+            due = anyio.current_time() + POLL_INTERVAL
+            while (left := due - anyio.current_time()) > 0:
+                # First those that came with the answer to a poll: the socket has no more to read.
+                async for notify in connection.notifies(timeout=0.05, stop_after=1):
+                    await self._on_message(notify.payload)
+                with anyio.move_on_after(left):  # psycopg would wake up ten times a second
+                    await anyio.wait_readable(connection)
             await self._poll(connection)
 
     async def _on_message(self, text: str) -> None:

@@ -16,7 +16,7 @@ from .groups import ConnectionGroup
 
 LIFETIME: Final = 3600.0
 """Seconds that a connection serves, as in the pool: what PostgreSQL caches for it only grows."""
-CHECK_INTERVAL: Final = 5.0
+CHECK_INTERVAL: Final = 15.0
 """Seconds between two checks whether a connection should be replaced."""
 
 _RETRY: Final = Retry(first=0.1, longest=3.0)

@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from types import FrameType
 from typing import Any, Final
@@ -40,7 +40,8 @@ class LoopWatch:
         self._registry = registry
         self._always = always
         self._lines = RateLimiter(1 / SHOWN, burst=SHOWN)
-        self._beat = self._tasks_checked = monotonic()
+        self._asked = self._tasks_checked = monotonic()
+        self._answered = True
         self._ended = threading.Event()
         self._loop_thread = threading.get_ident()
         self._blocked = dict[str, tuple[str, float]]()
@@ -52,9 +53,10 @@ class LoopWatch:
         self._loop_thread = threading.get_ident()
         before = loop.get_exception_handler()
         loop.set_exception_handler(self._unhandled)
-        thread = threading.Thread(target=self._watch, daemon=True, name="caudex-loop-watch")
-        self._tick(loop)
-        thread.start()
+        watch = threading.Thread(
+            target=self._watch, args=(loop,), daemon=True, name="caudex-loop-watch"
+        )
+        watch.start()
         try:
             yield
         finally:
@@ -76,24 +78,28 @@ class LoopWatch:
                 remedy = "start background work by self.tasks, and end what it starts"
                 log.warning("a plugin has many tasks", plugin=plugin, tasks=count, remedy=remedy)
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._beat = monotonic()
-        if self._beat > self._tasks_checked + SHOWN / 2:
-            self._tasks_checked = self._beat
-            self._check_tasks()
-        if not self._ended.is_set():
-            loop.call_later(BEAT, self._tick, loop)
+    def _answer(self) -> None:
+        self._answered = True
 
-    def _watch(self) -> None:
-        """Compare the loop's last turn with the clock; runs in a thread."""
-        reported = 0.0
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask a loop that runs code for a turn; runs in a thread.
+
+        A loop that waits is not woken: an idle process does next to nothing.
+        """
+        reported = False
         while not self._ended.wait(BEAT):
-            beat = self._beat
-            late = monotonic() - beat - BEAT
-            if late > BLOCKED and beat != reported:
-                reported = beat
-                frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
-                self._report(frames.get(self._loop_thread), late)
+            now = monotonic()
+            with suppress(RuntimeError):  # the loop is closed
+                if now > self._tasks_checked + SHOWN / 2:
+                    self._tasks_checked = now
+                    loop.call_soon_threadsafe(self._check_tasks)
+                frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
+                if self._answered and not _waits(frame):
+                    self._asked, self._answered, reported = now, False, False
+                    loop.call_soon_threadsafe(self._answer)
+                elif not self._answered and now > self._asked + BLOCKED and not reported:
+                    reported = True
+                    self._report(frame, now - self._asked)
 
     def _report(self, frame: FrameType | None, late: float) -> None:
         """Name the innermost code of a plugin, or of the kernel where no plugin runs.
@@ -101,7 +107,7 @@ class LoopWatch:
         A loop that waits is late where the machine gives the process no time: no code is named.
         """
         inner, plugin = frame, ""
-        if inner is None or inner.f_globals.get("__name__") in WAITING:
+        if inner is None or _waits(inner):
             return
         while frame is not None and not (plugin := self._owner(frame)):
             frame = frame.f_back
@@ -125,3 +131,7 @@ class LoopWatch:
         named = own[-1] if own else {}
         log.error("a task failed that no code waits for", detail=context["message"],
                   exc_info=error, **named)  # fmt: skip
+
+
+def _waits(frame: FrameType | None) -> bool:
+    return frame is None or frame.f_globals.get("__name__") in WAITING

@@ -187,3 +187,24 @@ def test_a_loop_that_only_waits_is_not_blamed(server: Server) -> None:
 def _is_in_selectors(thread: threading.Thread) -> bool:
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is not None and frame.f_globals["__name__"] == "selectors"
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_waits_is_not_woken(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = blocking.LoopWatch(server.services.get(REGISTRY), always=True)
+    loop, asked = asyncio.get_running_loop(), list[float]()
+    ask = loop.call_soon_threadsafe
+
+    def counted(*words: Any, **more: Any) -> asyncio.Handle:
+        asked.append(time.monotonic())
+        return ask(*words, **more)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    async with watch.running():
+        await asyncio.sleep(0.6)
+        assert len(asked) <= 1  # of six looks, one may meet the end of the pause
+        asked.clear()
+        time.sleep(0.2)  # noqa: ASYNC251
+        assert asked
