@@ -9,7 +9,9 @@ from typing import Final
 import msgspec
 
 _SHORT: Final = {"timestamp with time zone": "timestamptz"}
-_TEXTS: Final = re.compile(r"'((?:[^']|'')*)'::text")
+_TEXTS: Final = re.compile(r"'((?:[^']|'')*)'::text(\[\])?")
+_ITEMS: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^{},]+)')
+"""Of an array as PostgreSQL prints it: items in quotes, and those that need none."""
 
 
 class CurrentColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,16 @@ class CurrentCheck(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def texts(self) -> tuple[str, ...]:
         """Its literals; of a check that the plugin made, the values of an enum."""
-        return tuple(text.replace("''", "'") for text in _TEXTS.findall(self.definition))
+        found: list[str] = []
+        for quoted, brackets in _TEXTS.findall(self.definition):
+            text = quoted.replace("''", "'")
+            found += _items(text) if brackets else [text]
+        return tuple(found)
+
+
+def _items(array: str) -> list[str]:
+    pairs = _ITEMS.findall(array)
+    return [re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or bare for quoted, bare in pairs]
 
 
 class CurrentLink(msgspec.Struct, frozen=True, kw_only=True):

@@ -175,10 +175,13 @@ def relation(schema: str, table: str) -> sql.Identifier:
 
 
 def in_enum(check: CheckDef) -> sql.Composed:
-    """The condition of an enum; NULL satisfies it."""
-    values = _COMMA.join(map(sql.Literal, check.values))
-    form = "{} <@ array[{}]::text[]" if check.type == "text[]" else "{} = any (array[{}]::text[])"
-    return sql.SQL(form).format(sql.Identifier(check.column), values)
+    """The condition of an enum; NULL satisfies it.
+
+    Each write of a record reads the stored form of its table's conditions: one literal is half as
+    long as a node for each value.
+    """
+    form = "{} <@ {}::text[]" if check.type == "text[]" else "{} = any ({}::text[])"
+    return sql.SQL(form).format(sql.Identifier(check.column), sql.Literal(list(check.values)))
 
 
 def _check(check: CheckDef) -> sql.Composed:

@@ -428,6 +428,28 @@ def test_an_enum_value_in_use_cannot_be_removed(server, app):
     assert "1 row" in refused(server.admin, enum("p", "q"))
 
 
+def test_an_enum_is_read_back_whatever_its_values_are(server, app):
+    values = ["it's", "b\\c", 'a,"b"', "{x}", "NULL", "a b", " ", "'q'::text", "é"]
+    wanted = manifest(app, entity("a", field("x", enum_values=values)))
+    install(server.admin, wanted)
+    assert changes(server.admin, wanted) == []
+    for value in values:
+        server.admin.post(f"/api/v1/apps/{app}/collections/a", json={"x": value}).raise_for_status()
+
+
+def test_an_enum_of_a_node_for_each_value_is_as_good(server, app):
+    wanted = manifest(app, entity("a", field("x", enum_values=["it's", "q"])))
+    install(server.admin, wanted)
+    [(name,)] = server.sql(
+        f"select conname from pg_constraint where conrelid = '{app}.a'::regclass and contype = 'c'"
+    )
+    server.sql(
+        f'alter table {app}.a drop constraint "{name}", add constraint "{name}"'
+        " check (x = any (array['it''s', 'q']::text[]))"
+    )
+    assert changes(server.admin, wanted) == []
+
+
 def test_a_unique_index_over_shared_values_is_refused(server, app):
     def unique(*names):
         return manifest(
