@@ -105,7 +105,7 @@ class Settled(FromWorker, frozen=True):
     @property
     def failed(self) -> bool:
         """Whether it is an error."""
-        return bytes(self.error) != b"null"
+        return self.error is not _NOTHING and bytes(self.error) != b"null"
 
 
 class RpcResponse(Settled, frozen=True, tag="rpc_response"):
@@ -273,8 +273,10 @@ class LineSplitter:
         self._cut = cut
         self._messages = messages
         self._pieces: deque[bytes] = deque()
-        self._at = 0
-        """Where the unread part of the first piece begins."""
+        self._lines: deque[bytes] = deque()
+        """The whole lines of the piece before; the first one ends what is unfinished."""
+        self._rest = b""
+        """What follows them."""
         self._closed = False
         self._begun = bytearray()
         """An unfinished line; a list of small pieces would cost more memory than they hold."""
@@ -285,7 +287,7 @@ class LineSplitter:
     @property
     def has_line(self) -> bool:
         """Whether `pass_on` has something to do."""
-        return bool(self._pieces) or (self._closed and self._unfinished)
+        return bool(self._lines or self._pieces) or (self._closed and self._unfinished)
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
@@ -298,22 +300,19 @@ class LineSplitter:
 
     def pass_on(self) -> None:
         """Pass on the next line if it is whole. It is consumed even if the receiver raises."""
-        while self._pieces:
-            data, at = self._pieces[0], self._at
-            end = data.find(b"\n", at)
-            if end >= 0:
-                self._at = end + 1
-                self._end(data[at:end])
-                return
-            self._add(data[at:])
-            self._pieces.popleft()
-            self._at = 0
-        if self._closed and self._unfinished:
-            self._end(b"")
+        while not self._lines and self._pieces:
+            self._add(self._rest)
+            *lines, self._rest = self._pieces.popleft().split(b"\n")
+            self._lines.extend(lines)
+        if self._lines:
+            self._end(self._lines.popleft())
+        elif self._closed and self._unfinished:
+            rest, self._rest = self._rest, b""
+            self._end(rest)
 
     @property
     def _unfinished(self) -> bool:
-        return bool(self._begun) or self._head is not None
+        return bool(self._begun or self._rest) or self._head is not None
 
     def _add(self, piece: bytes) -> None:
         if self._head is not None:

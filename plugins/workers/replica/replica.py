@@ -34,7 +34,6 @@ from .protocol import (
     Log,
     OpResult,
     Rpc,
-    RpcResponse,
     Settled,
     Shutdown,
     describe_value,
@@ -215,7 +214,8 @@ class Replica(Listener):
                 id=call_id, method=method, params=single_line(params), caller=caller,
                 request_id=call.request_id,
             )  # fmt: skip
-            await self._send(request)
+            child = self._ready_child() or await self._wait_ready()
+            child.write(frame(request))
             self._calls.limit(call, seconds)
             return await call.future
         finally:
@@ -228,7 +228,9 @@ class Replica(Listener):
         call = Call(caller, job_id, progress)
         self._calls.add(job_id, call)
         try:
-            await self._send(Job(id=job_id, payload=single_line(payload), caller=caller))
+            job = Job(id=job_id, payload=single_line(payload), caller=caller)
+            child = self._ready_child() or await self._wait_ready()
+            child.write(frame(job))
             if call.unwanted:  # it was cancelled before the worker had it
                 self.cancel_job(job_id)
             try:
@@ -246,13 +248,17 @@ class Replica(Listener):
             call.unwanted = True
             self._child.write(frame(JobCancel(id=job_id)))
 
-    async def _send(self, message: Rpc | Job) -> None:
+    def _ready_child(self) -> Child | None:
+        """Return the process, if it reads its input."""
         child = self._child
-        if child is None:
+        return child if child is not None and child.is_ready else None
+
+    async def _wait_ready(self) -> Child:
+        """Wait until it reads its input. Raises WorkerLost, Unavailable."""
+        if (child := self._child) is None:
             raise WorkerLost("the worker is gone")
-        if not child.is_ready:
-            await child.ready()
-        child.write(frame(message))
+        await child.ready()
+        return child
 
     # Messages from the worker
 
@@ -288,7 +294,7 @@ class Replica(Listener):
 
     def _handle(self, message: Incoming | InvalidOp) -> None:
         match message:
-            case RpcResponse() | JobResult():
+            case Settled():
                 self._settle(message)
             case CollectionOp() | InvalidOp():
                 self._queue(message)

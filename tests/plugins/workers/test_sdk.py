@@ -440,6 +440,57 @@ def count(params, ctx):
     assert [talk.hear("rpc_response")["result"] for _ in range(8)] == [1] * 8
 
 
+def test_coroutines_need_a_task_each_only_while_they_wait(python):
+    talk = python(
+        """
+import asyncio
+all_here = asyncio.Event()
+tasks = []
+@worker.rpc
+async def quick(params, ctx): return asyncio.current_task().get_name()
+@worker.rpc
+async def waits(params, ctx):
+    task = asyncio.current_task()
+    tasks.append(task)
+    if len(tasks) == 3:
+        all_here.set()
+    await all_here.wait()
+    return [task is asyncio.current_task(), len(set(tasks))]
+"""
+    )
+    talk.hear("discover")
+    call = {"type": "rpc", "params": {}, "caller": CALLER}
+    talk.say_at_once(*({**call, "id": f"r{n}", "method": "quick"} for n in range(4)))
+    assert len({talk.hear("rpc_response")["result"] for _ in range(4)}) == 1
+    methods = ["waits", "quick", "waits", "waits"]
+    talk.say_at_once(
+        *({**call, "id": f"r{n}", "method": name} for n, name in enumerate(methods, 4))
+    )
+    heard = [talk.hear("rpc_response") for _ in methods]
+    assert [one["result"] for one in heard if one["id"] != "r5"] == [[True, 3]] * 3
+
+
+def test_what_a_coroutine_sets_in_its_context_is_its_own(python):
+    talk = python(
+        """
+import asyncio, contextvars
+seen = contextvars.ContextVar("seen", default=None)
+@worker.rpc
+async def note(params, ctx):
+    before = seen.get()
+    seen.set(params)
+    if params % 2:
+        await asyncio.sleep(0)
+    return [before, seen.get()]
+"""
+    )
+    talk.hear("discover")
+    call = {"type": "rpc", "method": "note", "caller": CALLER}
+    talk.say_at_once(*({**call, "id": f"r{n}", "params": n} for n in range(6)))
+    heard = sorted(talk.hear("rpc_response")["result"][::-1] for _ in range(6))
+    assert heard == [[n, None] for n in range(6)]
+
+
 def test_calls_are_answered_where_no_further_thread_can_start(python):
     talk = python(
         """
@@ -637,6 +688,24 @@ def last(): worker.log.info("bye")
     assert talk.hear("rpc_response")["result"] == "done"
     assert talk.hear("log")["message"] == "bye"
     assert talk.process.wait(10) == 0
+
+
+def test_the_shutdown_waits_for_handlers_that_have_no_thread_yet(python):
+    talk = python(
+        """
+import time
+@worker.job
+def work(payload, ctx):
+    time.sleep(0.3)
+    return payload
+"""
+    )
+    talk.hear("discover")
+    jobs = [{"type": "job", "id": f"j{n}", "payload": n, "caller": None} for n in range(70)]
+    talk.say_at_once(*jobs, {"type": "shutdown"})
+    assert talk.process.wait(10) == 0
+    done = [message["result"] for message in talk.rest() if message["type"] == "job_result"]
+    assert sorted(done) == list(range(70))
 
 
 def test_a_handler_that_hangs_does_not_outlive_a_server_that_is_gone(python):
