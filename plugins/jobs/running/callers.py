@@ -53,7 +53,7 @@ class Callers:
         key = _Key(
             job.user_id, job.app_id, job.timeout_s, job.delegation_ends, job.delegation_epoch
         )
-        return await self._cache.get_or_load(key, lambda: self._load(key))
+        return self._cache.get(key) or await self._cache.get_or_load(key, lambda: self._load(key))
 
     async def _load(self, key: _Key) -> Caller:
         user = await self._identity.user(key.user_id)

@@ -38,18 +38,15 @@ class Callers:
 
         Raises Unauthenticated if the account is gone.
         """
-        user_id, delegation = actor.user_id or "", actor.delegation
+        key = actor.user_id or "", app_id, actor.delegation
+        return self._cache.get(key) or await self._cache.get_or_load(key, lambda: self._load(*key))
 
-        async def load() -> Caller:
-            user = await self._identity.user(user_id)
-            if user is None or user.disabled:
-                raise Unauthenticated
-            token = await self._token(user_id, app_id, delegation)
-            return Caller(
-                user_id=user.id, username=user.username, email=user.email, auth_token=token
-            )
-
-        return await self._cache.get_or_load((user_id, app_id, delegation), load)
+    async def _load(self, user_id: str, app_id: str, delegation: Delegation | None) -> Caller:
+        user = await self._identity.user(user_id)
+        if user is None or user.disabled:
+            raise Unauthenticated
+        token = await self._token(user_id, app_id, delegation)
+        return Caller(user_id=user.id, username=user.username, email=user.email, auth_token=token)
 
     async def _token(self, user_id: str, app_id: str, delegation: Delegation | None) -> str:
         new = new_delegation(app_id, 2 * self._seconds + 5)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any, Final
 
 import anyio
@@ -55,8 +56,13 @@ class Call:
     )  # fmt: skip
 
     def __init__(
-        self, caller: Caller | None, request_id: str, progress: Progress | None = None
+        self,
+        future: asyncio.Future[bytes],
+        caller: Caller | None,
+        request_id: str,
+        progress: Progress | None = None,
     ) -> None:
+        self.future = future
         self.caller = caller
         self.request_id = request_id
         self.progress = progress
@@ -67,7 +73,6 @@ class Call:
         self.is_job = progress is not None
         self.seconds, self.deadline = 0.0, math.inf
         """How long it may take, and until when; see `Calls.limit`."""
-        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def succeed(self, result: bytes) -> None:
         """Settle it with its result."""
@@ -102,6 +107,15 @@ class Calls:
         self._sweep_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
+    # Kept, because before Python 3.12 each look for it is a system call.
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def future(self) -> asyncio.Future[bytes]:
+        """Make the future of a call."""
+        return self._loop.create_future()
+
     def next_id(self) -> str:
         """Make an id for an rpc."""
         return f"r{next(self._numbers)}"
@@ -127,7 +141,7 @@ class Calls:
 
     def limit(self, call: Call, seconds: float) -> None:
         """Fail a pending call that is not settled in this time. One timer serves all calls."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         call.seconds, call.deadline = seconds, loop.time() + seconds
         if call.deadline < self._sweep_at:
             self._stop_timer()
@@ -136,16 +150,14 @@ class Calls:
 
     def _sweep(self) -> None:
         """Fail what is late, and look again when the next call may be."""
-        now, self._timer, self._sweep_at = asyncio.get_running_loop().time(), None, math.inf
+        now, self._timer, self._sweep_at = self._loop.time(), None, math.inf
         running = [call for call in self._pending.values() if not call.future.done()]
         for call in sorted(running, key=lambda call: call.deadline):
             if call.deadline <= now:
                 call.fail_with(HandlerFailed(f"rpc timeout ({call.seconds:g}s)"))
             elif call.deadline < math.inf:
                 self._sweep_at = call.deadline
-                self._timer = asyncio.get_running_loop().call_later(
-                    call.deadline - now, self._sweep
-                )
+                self._timer = self._loop.call_later(call.deadline - now, self._sweep)
                 break
 
     def _stop_timer(self) -> None:

@@ -207,7 +207,7 @@ class Replica(Listener):
     async def rpc(self, method: str, params: bytes, caller: Caller, seconds: float) -> bytes:
         """Call a method. Raises HandlerFailed, NotFound, WorkerLost, Unavailable."""
         call_id = self._calls.next_id()
-        call = Call(caller, _request_id())
+        call = Call(self._calls.future(), caller, _request_id())
         self._calls.add(call_id, call)
         try:
             request = Rpc(
@@ -225,7 +225,7 @@ class Replica(Listener):
         self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
     ) -> bytes:
         """Run a job, however long it takes. Raises HandlerFailed, WorkerLost, Unavailable."""
-        call = Call(caller, job_id, progress)
+        call = Call(self._calls.future(), caller, job_id, progress)
         self._calls.add(job_id, call)
         try:
             job = Job(id=job_id, payload=single_line(payload), caller=caller)
@@ -276,7 +276,7 @@ class Replica(Listener):
     def on_noise(self, level: LogLevel, text: str) -> None:
         """See `Listener`."""
         if self._comes_up:
-            self._tail.append(self._mask.hide(text)[:400])
+            self._tail.append(mask_text(text, self._mask)[:400])
         self._write_log(level, text)
 
     def on_unreadable(self, ids: list[str], why: str) -> None:

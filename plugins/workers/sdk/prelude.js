@@ -173,17 +173,26 @@
     return (typeof said === "string" ? said : format(said)).slice(0, MAX_TEXT);
   }
 
-  // Splits what arrives into lines without joining what is there already again and again.
-  function lines(onLine) {
+  // Reads lines as one array, which takes less time than one after the other.
+  function parse(lines) {
+    try {
+      return JSON.parse(`[${lines.replaceAll("\n", ",")}]`);
+    } catch {
+      const apart = lines.split("\n");
+      return apart.length > 1 ? apart.flatMap(parse) : [];
+    }
+  }
+
+  // Takes whole lines of what arrives, without joining what is there already again and again.
+  function messages(onMessages) {
     let parts = [];
     return (text) => {
-      const pieces = text.split("\n");
-      parts.push(pieces[0]);
-      for (const piece of pieces.slice(1)) {
-        const line = parts.join("");
-        parts = [piece];
-        if (line.trim()) onLine(line);
-      }
+      const end = text.lastIndexOf("\n");
+      parts.push(end < 0 ? text : text.slice(0, end));
+      if (end < 0) return;
+      const lines = parts.join("");
+      parts = [text.slice(end + 1)];
+      onMessages(parse(lines));
     };
   }
 
@@ -307,13 +316,7 @@
       stdout.write("", () => process.exit(status));
     }
 
-    function take(line) {
-      let message;
-      try {
-        message = JSON.parse(line);
-      } catch {
-        return;
-      }
+    function take(message) {
       if (message === null || typeof message !== "object") return;
       if (message.type === "rpc") call(message);
       else if (message.type === "job") job(message);
@@ -350,11 +353,11 @@
       waiting.length = 0;
       taking = false;
     }
-    const takeInTurn = (line) => {
-      waiting.push(line);
+    const takeInTurn = (messages) => {
+      waiting.push(...messages);
       if (!taking) takeAll();
     };
-    process.stdin.on("data", lines(takeInTurn));
+    process.stdin.on("data", messages(takeInTurn));
     process.stdin.on("end", () => process.exit(0));
   }
 

@@ -15,7 +15,7 @@ from plugins.workers.replica.calls import Call, Calls
 
 async def outcome(calls: Calls, name: str, seconds: float) -> tuple[str, float]:
     """Wait for a call that no worker answers; return its error and when it came."""
-    call, began = Call(None, ""), time.monotonic()
+    call, began = Call(asyncio.get_running_loop().create_future(), None, ""), time.monotonic()
     calls.add(name, call)
     try:
         calls.limit(call, seconds)
@@ -53,8 +53,8 @@ async def test_each_call_ends_in_its_own_time():
 
 async def test_an_answered_call_and_a_job_are_not_late():
     calls = Calls()
-    answered = Call(None, "")
-    job = Call(None, "", lambda value: asyncio.sleep(0))
+    answered = Call(asyncio.get_running_loop().create_future(), None, "")
+    job = Call(asyncio.get_running_loop().create_future(), None, "", lambda value: asyncio.sleep(0))
     calls.add("r1", answered)
     calls.add("j1", job)
     calls.limit(answered, 0.05)

@@ -124,6 +124,72 @@ def test_events_and_objects_in_the_log_hide_what_json_writes_in_another_way(
     assert json.loads(said) == {"why": ["[secret]"]}
 
 
+VALUE = "a-value-that-becomes-a-secret"
+REPEATS = """
+from caudex_worker import Worker
+worker = Worker()
+@worker.on_start
+def start(): print("begins with VALUE")
+@worker.rpc
+def repeat(params, ctx):
+    ctx.log.info("said " + params)
+    ctx.emit("said", {"text": "\\n" + params})
+    return params
+@worker.rpc
+def fail(params, ctx): raise ValueError("not " + params)
+@worker.job
+def job(payload, ctx):
+    ctx.progress("at " + payload)
+    raise ValueError("not " + payload)
+worker.run()
+""".replace("VALUE", VALUE)
+
+
+def test_texts_are_searched_only_once_a_secret_exists(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    searched: list[str] = []
+    hide = Mask.hide
+
+    def counted(mask: Mask, text: str) -> str:
+        searched.append(text)
+        return hide(mask, text)
+
+    monkeypatch.setattr(Mask, "hide", counted)
+    app = install(workers)
+    assert deploy(workers.admin, app, {"worker.py": REPEATS}).status_code == 200
+    logs, service = workers.services.get(LOGS), workers.services.get(WORKERS)
+
+    async def progress(value: bytes) -> None: ...
+
+    def say(text: str) -> tuple[object, object, str]:
+        result, error = (rpc(workers.admin, app, name, text).json() for name in ("repeat", "fail"))
+        with pytest.raises(HandlerFailed) as failed:
+            workers.run(
+                service.run_job, app, f"job {text[:5]}", f'"{text}"'.encode(), None, progress
+            )
+        return result, error, failed.value.message
+
+    def lines(mark: str) -> list[str]:
+        found = workers.run(logs.tail, app, 100)
+        return [line.message for line in found if mark in line.message and "said" in line.message]
+
+    text = f"first {VALUE}"
+    assert say(text) == (text, {"error": f"not {text}"}, f"not {text}")
+    first = eventually(lambda: len(found := lines("first")) == 2 and found)
+    assert all(VALUE in line for line in first)
+    assert not [each for each in searched if VALUE in each]
+
+    secret = {"key": "LATE", "value": VALUE}
+    assert workers.admin.post(f"/api/v1/apps/{app}/secrets", json=secret).status_code == 200
+    hidden = {"error": "not [secret]"}
+    eventually(lambda: rpc(workers.admin, app, "fail", VALUE).json() == hidden)
+    text, hidden = f"later {VALUE}", "not later [secret]"
+    assert say(text) == (text, {"error": hidden}, hidden)  # results are the app's own
+    later = eventually(lambda: len(found := lines("later")) == 2 and found)
+    assert not any(VALUE in line for line in later)
+
+
 def within(mask: Mask, raw: bytes) -> bytes:
     return bytes(mask_json(msgspec.Raw(raw), mask))
 
