@@ -189,3 +189,9 @@ def id_of(record: bytes, start: int = 0) -> str | None:
     """Return the id of a record, which is its first member."""
     found = _FIRST_ID.search(record, start)
     return None if found is None else msgspec.json.decode(found[1], type=str)
+
+
+def id_text(record: bytes) -> bytes:
+    """Return the id of a record as JSON."""
+    found = _FIRST_ID.match(record)
+    return b"null" if found is None else found[1]

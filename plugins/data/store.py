@@ -10,7 +10,7 @@ from kernel.public import OWNER_COLUMN, SETTINGS
 from .columns import Column, quoted
 from .filters import Conditions
 from .rendering import MAX_RECORD_BYTES, SIZE_ERROR
-from .statements.entity import VERSION, limited
+from .statements.entity import ETAG, VERSION, limited
 from .statements.lists import ListStatements
 
 NO_SETTINGS: Final = b"{}"
@@ -38,6 +38,39 @@ class Table(ListStatements):
         head = self._cached(("update", names), lambda: self._update(names))
         items = b"%b, %b as _v" % (self._all, VERSION)
         return b"%b%b returning %b) %b" % (head, rows.clause(), items, _MADE)
+
+    def update_many(self, names: tuple[str, ...], rows: Conditions, *, tagged: bool) -> bytes:
+        """Change records by a JSON array of objects that have `_id` and `names`, in any order.
+
+        With `tagged` they have `_tags`: null, or entity tags of which the record must have one.
+        Parameters: settings, array, conditions.
+        """
+        columns = self._named(names)
+        changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
+        items = b"%b, %b as _v" % (self._all, VERSION)
+        source = self._given(rows, columns, tagged)
+        return SETTINGS + (
+            b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
+            % (self.name, changes, source, rows.clause(), items, _ALL_MADE)
+        )
+
+    def delete_many(self, rows: Conditions, *, tagged: bool) -> bytes:
+        """Delete records by a JSON array, and return their number; see `update_many`."""
+        source = self._given(rows, [], tagged)
+        return SETTINGS + (
+            b", _made as (delete from %b as t using settings, %b%b returning 1)"
+            b" select count(*) from _made" % (self.name, source, rows.clause())
+        )
+
+    def _given(self, rows: Conditions, columns: Sequence[Column], tagged: bool) -> bytes:
+        """Return the records of an array, and require that these are the ones that are met."""
+        key = self.columns.id
+        known = [b"_id " + key.cast, *([b"_tags text[]"] if tagged else ())]
+        rows.parts.append(b"%b = x._id" % key.sql)
+        if tagged:
+            rows.parts.append(b"(x._tags is null or %b = any(x._tags))" % ETAG.sql)
+        items = b", ".join([*known, *(b"%b %b" % (each.bare, each.cast) for each in columns)])
+        return b"json_to_recordset($2::json) as x(%b)" % items
 
     def meet(self, on: Sequence[str], limits: Sequence[bytes]) -> bytes:
         """Lock the records that have the keys of rows: a JSON array of objects with `_place`.

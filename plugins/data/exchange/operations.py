@@ -169,7 +169,8 @@ class Operations(Imports):
 
 def needs_of(operations: Sequence[Operation]) -> Needed:
     """Return the permissions that the operations of a batch need."""
-    return [(each.entity, action) for each in operations for action in NEEDED[each.op]]
+    kinds = {(each.entity, each.op): None for each in operations}
+    return [(entity, action) for entity, op in kinds for action in NEEDED[op]]
 
 
 def _read(op: str, kind: Kind, data: Mapping[str, Any]) -> Any:

@@ -76,6 +76,7 @@ class EntityStatements:
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
         self._all = b", ".join(column.sql for column in self.columns)
+        self.unique_fields = _unique_fields(entity)
         self.everything = Selection(self._all, self.rendering, tuple(self.columns))
         self._shapes: dict[Hashable, bytes] = {}
         self._selections: dict[Hashable, Selection] = {}
@@ -195,6 +196,13 @@ class EntityStatements:
 
     def _named(self, names: Iterable[str]) -> list[Column]:
         return [self.columns.find(name) for name in names]
+
+
+def _unique_fields(entity: Entity) -> frozenset[str]:
+    """Return the fields that a unique index is on, and those that generate one of them."""
+    names = {name for key in entity.unique for name in key}
+    sources = (field.sources for field in entity.fields if field.name in names)
+    return frozenset(names.union(*sources))
 
 
 def limited(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:

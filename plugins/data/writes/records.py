@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
+import msgspec
+
 from kernel.public import (
     Actor,
     BadRequest,
@@ -19,6 +21,7 @@ from kernel.public import (
     hookspecs,
 )
 from plugins.data.errors import PreconditionFailed
+from plugins.data.filters import Conditions
 from plugins.data.reads.tables import JOINED, Dependencies, on_new_schema
 from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
 from plugins.data.row_scope import RowScope, record_not_found
@@ -26,13 +29,21 @@ from plugins.data.store import NO_SETTINGS, Table
 
 from .once import KeyedWrites
 from .rows import Row, complete, encode, row_of, run_in_thread_if_large
-from .tags import Condition
+from .tags import NO_CONDITION, Condition
 from .transactional import TransactionalWrites, event_of, insert_rows
 from .violations import describe_violation, find_failed_row
 
 P = ParamSpec("P")
 T = TypeVar("T")
 MAX_BULK: Final = 1000
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a write does to a record, if that meets a condition."""
+
+    record_id: str
+    row: Row
+    condition: Condition = NO_CONDITION
 
 
 class RecordWrites(KeyedWrites):
@@ -266,6 +277,39 @@ class RecordWrites(KeyedWrites):
         else:
             await self._delete(tx.actor, scope, record_id, condition, tx)
 
+    async def _change_all(
+        self, tx: Transaction, scope: RowScope, changes: Sequence[Change]
+    ) -> list[Tagged | None]:
+        """Change records, which are different ones, in the same fields.
+
+        Several are changed by one statement, where no plugin takes part in it.
+        """
+        if len(changes) == 1 or self._takes_part(scope.table):
+            return [
+                await self._change_in(tx, scope, each.record_id, each.row, each.condition)
+                for each in changes
+            ]
+        table, (rows, tagged) = scope.table.full, _given(scope, changes)
+        statement = table.update_many(tuple(changes[0].row), rows, tagged=tagged)
+        raw = await tx.execute(statement, *rows.params)
+        made = {id_of(each.record): each for each in table.rendering.tagged(raw or b"[]")}
+        for each in changes:
+            if each.record_id not in made:
+                raise record_not_found(each.record_id)
+        return [made[each.record_id] for each in changes]
+
+    async def _remove_all(
+        self, tx: Transaction, scope: RowScope, changes: Sequence[Change]
+    ) -> None:
+        """Delete records; see `_change_all`."""
+        if len(changes) == 1:
+            [each] = changes
+            return await self._remove_in(tx, scope, each.record_id, each.condition)
+        rows, tagged = _given(scope, changes)
+        raw = await tx.execute(scope.table.delete_many(rows, tagged=tagged), *rows.params)
+        if int(raw or 0) < len(changes):
+            raise record_not_found(changes[0].record_id)
+
     async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
         if self._is_transactional(table):
             made = await self._run(
@@ -326,6 +370,18 @@ class RecordWrites(KeyedWrites):
         if failed is not None:
             prefix, violation = f"[{failed.index}] ", failed.violation
         return BadRequest(prefix + (await self._describe(violation, table)).message)
+
+
+def _given(scope: RowScope, changes: Sequence[Change]) -> tuple[Conditions, bool]:
+    """Begin the conditions of a statement about several records; return whether it has tags."""
+    tagged = any(each.condition.tags is not None for each in changes)
+    rows = [
+        {"_id": each.record_id, **({"_tags": each.condition.tags} if tagged else {}), **each.row}
+        for each in changes
+    ]
+    for each in changes:
+        scope.table.check_id(each.record_id)
+    return scope.rows(NO_SETTINGS, encode(rows)), tagged
 
 
 def check_locked(table: Table, grant: Grant, values: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kernel.public import Action, Actor, Forbidden, Grant, NotFound, Reader, Tagged
 from kernel.public import entity as on_entity
@@ -30,10 +30,32 @@ class WriteReplies(RecordReads):
             return RowScope(table, actor.user_id, grant.own_only)
         return await self._scope(actor, grant, app_id, name, "read")
 
-    async def _sees_whole(self, actor: Actor, table: Table) -> bool:
-        """Whether a caller may see each record of a table that it creates, with all its fields."""
+    async def _sees_whole(self, actor: Actor, table: Table, *, own: bool = True) -> bool:
+        """Whether a caller may see each record of a table, with all its fields.
+
+        With `own`, each that it created.
+        """
         reading = await self._reading(actor, table)
-        return reading is not None and not reading.trees and not table.hidden
+        if reading is None or reading.trees or table.hidden:
+            return False
+        return own or not reading.own_only
+
+    async def _answers(
+        self,
+        actor: Actor,
+        table: Table,
+        made: Sequence[Tagged],
+        sent: Sequence[Iterable[str]],
+        own: Sequence[bool],
+        reader: Reader | None,
+    ) -> Sequence[Tagged]:
+        """Return what a caller may see of several records; see `_answer`."""
+        if await self._sees_whole(actor, table, own=all(own)):
+            return made
+        return [
+            await self._answer(actor, table, record, names, own=mine, reader=reader)
+            for record, names, mine in zip(made, sent, own, strict=True)
+        ]
 
     async def _answer(
         self,

@@ -19,9 +19,8 @@ from kernel.public import (
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope
 
-from .records import MAX_BULK, RecordWrites, at, check_locked
+from .records import MAX_BULK, Change, RecordWrites, at, check_locked
 from .rows import Row, check_needed, encode, row_of
-from .tags import NO_CONDITION
 
 Then = Literal["update", "ignore", "fail"]
 ATTEMPTS: Final = 3
@@ -84,7 +83,11 @@ class Upserts(RecordWrites):
 
         async def work(tx: Transaction) -> list[bytes]:
             outcomes = await self._upsert_in(tx, plan, coerced)
-            return [await self._shown(actor, plan, outcome, tx) for outcome in outcomes]
+            shown = await self._outcomes_shown(tx, plan, outcomes)
+            return [
+                b'{"result": "%b", "record": %b}' % (outcome.result.encode(), record.record)
+                for record, outcome in zip(shown, outcomes, strict=True)
+            ]
 
         shown = await self._in_attempts(actor, plan, work)
         return b'{"data": [%b]}' % b",\n".join(shown)
@@ -135,8 +138,10 @@ class Upserts(RecordWrites):
             for place, record in zip(new, made, strict=True):
                 outcomes[place] = Outcome("created", record, tuple(rows[place]))
         for place, met in found.items():
-            index = None if first is None else first + place
-            outcomes[place] = await self._meeting(tx, plan, rows[place], met, index)
+            _check_met(plan, met, None if first is None else first + place)
+        changed = await self._change_met(tx, plan, rows, found)
+        for place, met in found.items():
+            outcomes[place] = await self._outcome(tx, plan, rows[place], met, changed.get(place))
         return [outcomes[place] for place in range(len(rows))]
 
     async def _meet(self, tx: Transaction, plan: Upsert, rows: Sequence[Row]) -> list[Met]:
@@ -154,30 +159,58 @@ class Upserts(RecordWrites):
         found = await tx.execute_all(query, *conditions.params)
         return [Met(*_met(raw)) for raw in found]
 
-    async def _meeting(
-        self, tx: Transaction, plan: Upsert, row: Row, met: Met, index: int | None
+    async def _change_met(
+        self, tx: Transaction, plan: Upsert, rows: Sequence[Row], found: Mapping[int, Met]
+    ) -> dict[int, Tagged | None]:
+        """Change the records that rows met, by one statement for those with the same fields."""
+        changed: dict[int, Tagged | None] = {}
+        if plan.then == "ignore":
+            return changed
+        groups: dict[tuple[str, ...], dict[int, Change]] = {}
+        for place, met in found.items():
+            row = {name: value for name, value in rows[place].items() if name not in plan.on}
+            if row:
+                groups.setdefault(tuple(row), {})[place] = Change(met.record_id, row)
+        for names, group in groups.items():
+            ids = {each.record_id for each in group.values()}
+            alone = plan.scope.trees or not plan.scope.table.unique_fields.isdisjoint(names)
+            at_once = not alone and len(ids) == len(group)
+            for part in [[*group]] if at_once else [[place] for place in group]:
+                changes = [group[place] for place in part]
+                changed |= zip(part, await self._change_all(tx, plan.scope, changes), strict=True)
+        return changed
+
+    async def _outcome(
+        self, tx: Transaction, plan: Upsert, row: Row, met: Met, changed: Tagged | None
     ) -> Outcome:
-        if plan.then == "fail" or not met.in_scope:
-            label = f"{plan.scope.table.entity.name}.{', '.join(plan.on)}"
-            what = "combination" if len(plan.on) > 1 else "value"
-            place = "" if index is None else f"[{index}] "
-            raise BadRequest(f"{place}{label}: this {what} is already taken")
-        changes = {name: value for name, value in row.items() if name not in plan.on}
-        if plan.then == "update" and changes:
-            changed = await self._change_in(tx, plan.scope, met.record_id, changes, NO_CONDITION)
-            if changed is not None:
-                return Outcome("updated", changed, tuple(row))
+        if changed is not None:
+            return Outcome("updated", changed, tuple(row))
         full = RowScope(plan.scope.table.full, None, own_only=False)
         record = await self._get(full, met.record_id, tx)
-        result = "updated" if plan.then == "update" else "ignored"
-        return Outcome(result, record, tuple(plan.on))
+        return Outcome("ignored" if plan.then == "ignore" else "updated", record, plan.on)
 
-    async def _shown(self, actor: Actor, plan: Upsert, outcome: Outcome, tx: Transaction) -> bytes:
-        own = outcome.result == "created" or plan.scope.own_only
-        shown = await self._answer(
-            actor, plan.scope.table, outcome.record, outcome.sent, own=own, reader=tx
-        )
-        return b'{"result": "%b", "record": %b}' % (outcome.result.encode(), shown.record)
+    async def _outcomes_shown(
+        self, tx: Transaction, plan: Upsert, outcomes: Sequence[Outcome]
+    ) -> Sequence[Tagged]:
+        """Return what the caller may see of the records."""
+        made, sent = [each.record for each in outcomes], [each.sent for each in outcomes]
+        own = [plan.scope.own_only or each.result == "created" for each in outcomes]
+        return await self._answers(tx.actor, plan.scope.table, made, sent, own, tx)
+
+    async def upsert_one(self, tx: Transaction, plan: Upsert, row: Row) -> tuple[str, Tagged]:
+        """Create, change or leave a record; return which, and the record that is shown."""
+        outcomes = await self._upsert_in(tx, plan, [row], None)
+        [shown] = await self._outcomes_shown(tx, plan, outcomes)
+        return outcomes[0].result, shown
+
+
+def _check_met(plan: Upsert, met: Met, index: int | None) -> None:
+    """Raise BadRequest where a row may not change the record that it met."""
+    if plan.then == "fail" or not met.in_scope:
+        label = f"{plan.scope.table.entity.name}.{', '.join(plan.on)}"
+        what = "combination" if len(plan.on) > 1 else "value"
+        place = "" if index is None else f"[{index}] "
+        raise BadRequest(f"{place}{label}: this {what} is already taken")
 
 
 def upserted_row(plan: Upsert, values: Mapping[str, Any]) -> Row:
@@ -187,14 +220,19 @@ def upserted_row(plan: Upsert, values: Mapping[str, Any]) -> Row:
     return row_of(table.shown, table.columns, values, creating=True, whole=False)
 
 
+def key_of(plan: Upsert, row: Row) -> bytes | None:
+    """Return the values that a record is met by, or None where a row meets none."""
+    values = [row.get(name) for name in plan.on]
+    return None if None in values else encode(values)
+
+
 def check_keys(plan: Upsert, rows: Sequence[Row]) -> None:
     """Raise BadRequest where two rows have one key."""
     seen: set[bytes] = set()
     for place, row in enumerate(rows):
-        values = [row.get(name) for name in plan.on]
-        if None in values:
+        if (key := key_of(plan, row)) is None:
             continue
-        if (key := encode(values)) in seen:
+        if key in seen:
             label = f"{plan.scope.table.entity.name}.{', '.join(plan.on)}"
             raise BadRequest(f"[{place}] {label}: the body has this key twice")
         seen.add(key)
