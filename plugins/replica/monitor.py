@@ -10,11 +10,12 @@ import structlog
 
 from kernel.public import Pool, Statements, Unavailable
 
-from .positions import WRITTEN, number
+from .positions import END, WRITTEN, number
 
 PATIENCE: Final = 1.0
 """Seconds that a read waits for the replica, and that the replica has for an answer to a check."""
 PAUSE: Final = 0.02
+_END: Final = number(END)
 _REPLAYED: Final = b"""
 select case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
     else pg_current_wal_insert_lsn() end::text"""
@@ -62,7 +63,7 @@ class Monitor:
 
     async def has(self, position: int) -> bool:
         """Return whether the replica has all up to a position, after a second of waiting."""
-        if anyio.current_time() > self._fresh + self._max_lag:
+        if position == _END or anyio.current_time() > self._fresh + self._max_lag:
             return False
         try:
             if self._floor is None:

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kernel.public import BadRequest, Middleware, Statements, Unavailable
 
 WRITTEN: Final = b"select pg_current_wal_insert_lsn()::text"
+END: Final = b"FFFFFFFF/FFFFFFFF"
+"""The position of a write whose own could not be read: no replica gets there."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _POSITION: Final = re.compile(rb"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
@@ -71,15 +73,19 @@ class PositionMiddleware:
     def _marked(self, send: Send) -> Send:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 500:
-                headers = [*message.get("headers", ()), *await self._header()]
+                position = (b"caudex-position", await self._position())
+                headers = [*message.get("headers", ()), position]
                 message = {**message, "headers": headers}
             await send(message)
 
         return marked
 
-    async def _header(self) -> list[tuple[bytes, bytes]]:
-        """Return the header, with a position that is after every commit of the request."""
+    async def _position(self) -> bytes:
+        """Return a position that is after every commit of the request.
+
+        Any connection to the primary will do: a position only grows, and a new primary begins at
+        the end of all commits that it has. A former primary must be off by then in any case.
+        """
         with suppress(Unavailable), anyio.move_on_after(1.0):
-            position = await self._statements().fetch(WRITTEN)
-            return [] if position is None else [(b"caudex-position", position)]
-        return []
+            return await self._statements().fetch(WRITTEN) or END
+        return END

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,3 +134,36 @@ def test_a_standby_that_cannot_answer_is_left_out(place: Place) -> None:
     assert len(place.names()) == 3
     assert place.counted(**{"caudex-position": place.create("fourth")}) == 4
     assert time.monotonic() - began < 10
+
+
+def test_own_writes_are_seen_across_a_failover(folders: Callable[[], Path]) -> None:
+    with Pair(folders()) as pair:
+        replica = pair.dsn.replace("read-write", "prefer-standby")
+        site = Site(folders(), pair.dsn, database={"url": pair.dsn, "replica_url": replica})
+        with site, site.serve() as server:
+            user = site.user(server)
+            path, written = notes(user.install()), set[str]()
+
+            def write(name: str) -> bool:
+                """Whether a record was written, and read in a complete list that must have it."""
+                with suppress(httpx.TransportError):
+                    answer = user.post(path, json={"name": name})
+                    if answer.status_code == 201:
+                        written.add(name)
+                        seen = {"caudex-position": answer.headers["caudex-position"]}
+                        answer = user.get(path, headers=seen)
+                        if answer.status_code == 200:
+                            assert written <= {record["name"] for record in answer.json()}
+                            return True
+                    assert answer.status_code == 503, answer.text
+                return False
+
+            assert all(write(f"before {number}") for number in range(20))
+            pair.lose_primary()
+            takeover = threading.Thread(target=pair.promote)
+            takeover.start()
+            names = (f"after {number}" for number in itertools.count())
+            for _ in range(20):
+                eventually(lambda: write(next(names)), 30)
+            takeover.join()
+        no_traceback(server)

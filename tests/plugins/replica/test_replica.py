@@ -11,7 +11,7 @@ from psycopg.errors import QueryCanceled, SerializationFailure
 from kernel.public import POOL, READS, RECORDS, REGISTRY, STATEMENTS, BadRequest, Unavailable
 from kernel.testing import Server
 from plugins.replica.monitor import Monitor
-from plugins.replica.positions import WANTED, Wanted, number
+from plugins.replica.positions import WANTED, PositionMiddleware, Wanted, number
 from plugins.replica.reads import ReadsService
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +128,32 @@ async def test_a_replica_that_is_too_far_behind_is_not_used() -> None:
     primary.position = "1/0"
     await monitor.check()  # waits for max_lag
     assert not await monitor.has(0)
+
+
+async def test_a_write_whose_position_cannot_be_read_is_seen_on_the_primary() -> None:
+    primary, replica = Fake(b"primary"), Fake(b"replica")
+    monitor, _ = made(primary, replica)
+    await monitor.check()
+    sent = list[Any]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 201})
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    serve: Any = PositionMiddleware.around(lambda: primary)(app)  # type: ignore[arg-type,return-value]
+    scope: Any = {"type": "http", "method": "POST", "caudex.headers": {}}
+    await serve(scope, None, keep)
+    primary.error = Unavailable("a failover")
+    await serve(scope, None, keep)
+    primary.error = None
+    [known, unknown] = [dict(message["headers"])[b"caudex-position"] for message in sent]
+    assert known == b"0/10"
+    assert await monitor.has(number(known))
+    began = anyio.current_time()
+    assert not await monitor.has(number(unknown))
+    assert anyio.current_time() < began + 0.5
 
 
 @pytest.mark.parametrize("text", [b"", b"0", b"0/0/0", b"g/0", b"123456789/0", b" 0/0"])
