@@ -33,7 +33,8 @@ GROUPS = {
     "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
     "beyond": "linked records, reports, searches, batches, files",
     "jobs": "jobs", "rpc": "calls to a worker", "growth": "tables that grow, the audit trail",
-    "processes": "two server processes", "plugins": "idle plugins and a listener",
+    "processes": "two server processes; four and eight where there are as many cores",
+    "plugins": "idle plugins and a listener",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
 GROUP_OF = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -77,21 +78,31 @@ def contestant(stage: Stage, want: Want, name: str) -> Http:
     return Http(name, stage, stage.url, requests, database=stage.database_cpu)
 
 
+def numbers() -> Iterator[int]:
+    """Numbers of processes to measure: two, and more where they have cores to run on."""
+    return (number for number in (2, 4, 8) if number <= max(2, os.cpu_count() or 1))
+
+
 def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
-    """Two server processes against one, of one age and with as many rows."""
-    options = ("--workers", "2")
+    """Several server processes against one, of one age and with as many rows."""
     one = opened.enter_context(stage(folder, name="1", config=config))
-    two = opened.enter_context(stage(folder, name="2", config=config, options=options))
-    for each in (one, two):
-        fill(each)
-    return [
-        Case(
-            f"2 processes: {want.name}",
-            [contestant(two, want, "2 processes")],
-            [contestant(one, want, "1 process")],
+    fill(one)
+    found: list[Case] = []
+    for number in numbers():
+        options = ("--workers", str(number))
+        several = opened.enter_context(
+            stage(folder, name=str(number), config=config, options=options)
         )
-        for want in (READ, CREATE)
-    ]
+        fill(several)
+        found += [
+            Case(
+                f"{number} processes: {want.name}",
+                [contestant(several, want, f"{number} processes")],
+                [contestant(one, want, "1 process")],
+            )
+            for want in (READ, CREATE)
+        ]
+    return found
 
 
 class Again:
