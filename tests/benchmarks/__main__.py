@@ -28,20 +28,21 @@ from .stage import PIPELINE, POOL, Stage, stage
 
 STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
 GROUPS = {
-    "get": "GET by id", "list": "lists of 20 and 100", "filter": "a filtered list",
+    "get": "GET by id", "list": "lists of 20 and 100", "filter": "filtered lists",
     "expand": "lists with linked records, and filtered by them",
     "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
     "beyond": "linked records, reports, searches, batches, files",
-    "jobs": "jobs", "rpc": "calls to a worker", "growth": "tables that grow, the audit trail",
+    "enqueue": "enqueueing alone", "jobs": "jobs, enqueued and run", "rpc": "calls to a worker",
+    "growth": "tables that grow, the audit trail",
     "processes": "two server processes; four and eight where there are as many cores",
     "plugins": "idle plugins and a listener",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
 GROUP_OF = {
     "GET by id": "get", "list of 20": "list", "list of 100": "list",
-    "filtered list of 20": "filter", "list of 20, one link": "expand",
-    "list of 20 by a link": "expand", "create": "create", "update": "update",
-    "bulk of 1000": "bulk",
+    "filtered list of 20": "filter", "filtered list of 20, total": "filter",
+    "list of 20, one link": "expand", "list of 20 by a link": "expand",
+    "create": "create", "update": "update", "bulk of 1000": "bulk",
 }  # fmt: skip
 PROVIDERS = {"pool": (POOL,), "pipeline": (PIPELINE,), "both": (POOL, PIPELINE)}
 
@@ -178,6 +179,7 @@ def _run(
     idle = one.memory()
     _everyday(stages, results, plan, only)
     parts: Mapping[str, Callable[[], Sequence[Case]]] = {
+        "enqueue": lambda: [queues.enqueueing(stages)],
         "jobs": lambda: queues.cases(stages),
         "rpc": lambda: calls.cases(stages),
         "sse": lambda: surroundings.streams(one),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from .figures import Case, Measured
 from .goals import HEALTH
 from .load import first_body, load, request, run
 from .processes import cpu
-from .queues import APP, install
+from .queues import APP, SCRIPTED, install_scripted
 from .stage import ROOT, Stage
 
 PARAMS = {"deal": "Deal 17", "stage": "Proposal", "value": 1200.5, "tags": ["fair", "2025"]}
@@ -32,7 +31,6 @@ while data := os.read(0, 65536):
         os.write(1, line + b"\\n")
 """
 PATH = f"/api/v1/apps/{APP}/rpc"
-SCRIPTED, SCRIPT = f"{APP}_js", b"serve({ echo: async (params) => params });"
 
 
 class OverHttp:
@@ -172,9 +170,7 @@ async def _trip(protocol: _Pipe, wire, line: bytes) -> bytes:
 def cases(stages: Sequence[Stage]) -> list[Case]:
     """One caller beside a pipe, and many of each language's worker beside bare HTTP."""
     apps = {"Python": APP}
-    if shutil.which("node"):
-        for stage in stages:
-            install(stage, SCRIPTED, "index.js", SCRIPT)
+    if install_scripted(stages):
         apps["JavaScript"] = SCRIPTED
     many = [
         Case(

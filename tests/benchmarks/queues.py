@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import psycopg
+from msgspec.structs import replace
 
 from .figures import Case, Contender, Measured
 from .load import measure, request, run
 from .peers.by_hand import database
 from .peers.program import ROOT, program
+from .requests import DATABASE_CONNECTIONS, Http, Statements
 from .stage import Stage
+from .statements import Pgbench, logged, sent
 
 APP = "bench"
-JOBS = f"/api/v1/apps/{APP}/jobs"
+SCRIPTED, QUEUE = f"{APP}_js", f"{APP}_queue"
+"""The same app in JavaScript, and one without a worker."""
+
+SCRIPT = b"""
+const begun = {};
+serve({
+  rpc: { echo: async (params) => params, begun: async () => begun },
+  onStart() {
+    const { user, system } = process.cpuUsage();
+    Object.assign(begun, { at: Date.now() / 1000, cpu: (user + system) / 1e6 });
+  },
+  onJob: async (payload) => ({ n: payload.n }),
+});
+"""
 CONCURRENCY = 10
 """Of a worker, as the server's configuration has it."""
 
@@ -39,9 +57,9 @@ from caudex_jobs.jobs as j, generate_series(2, {}) as n
 """
 PORTION = 100
 
-LEFT = f"""
+LEFT = """
 select exists (select from caudex_jobs.jobs where status = 'running') or exists (
-    select from caudex_jobs.jobs where app_id = '{APP}' and status = 'pending' and due)
+    select from caudex_jobs.jobs where app_id = %s and status = 'pending' and due)
 """
 """Read from small indexes: to count all jobs all the time would be a load of its own."""
 
@@ -61,6 +79,15 @@ def install(
     stage.upload(f"/api/v1/apps/{app}/deploy", archive(file, code or WORKER.read_bytes()))
 
 
+def install_scripted(stages: Sequence[Stage]) -> bool:
+    """Install the app in JavaScript, where there is Node.js."""
+    if shutil.which("node") is None:
+        return False
+    for stage in stages:
+        install(stage, SCRIPTED, "index.js", SCRIPT)
+    return True
+
+
 def archive(file: str, code: bytes) -> bytes:
     """The worker's code as it is deployed."""
     packed = io.BytesIO()
@@ -71,21 +98,27 @@ def archive(file: str, code: bytes) -> bytes:
     return packed.getvalue()
 
 
-def wait_for_worker(stage: Stage) -> None:
+def wait_for_worker(stage: Stage, app: str = APP) -> None:
     """Wait until calls are answered."""
     deadline = time.monotonic() + DEADLINE
-    while stage.call("GET", f"/api/v1/apps/{APP}/worker/status")["status"] != "running":
+    while stage.call("GET", f"/api/v1/apps/{app}/worker/status")["status"] != "running":
         if time.monotonic() > deadline:
             raise RuntimeError("the worker does not run")
         time.sleep(0.05)
 
 
+def enqueue(stage: Stage, app: str) -> bytes:
+    """The request that enqueues a job."""
+    body = msgspec.json.encode({"payload": {"type": "nothing", "n": 1}})
+    return request("POST", stage.url, f"/api/v1/apps/{app}/jobs", stage.token, body)
+
+
 class Ours:
     """Enqueued by requests, run in a worker process."""
 
-    def __init__(self, stage: Stage, *, waiting: bool) -> None:
+    def __init__(self, stage: Stage, *, waiting: bool, app: str = APP) -> None:
         self.name = stage.name
-        self._stage, self._waiting = stage, waiting
+        self._stage, self._waiting, self._app = stage, waiting, app
 
     def measure(self, seconds: float) -> Measured:
         """Enqueue jobs and wait for all of them to be completed."""
@@ -94,7 +127,7 @@ class Ours:
 
     def _together(self, seconds: float) -> Measured:
         stage, count = self._stage, int(seconds * PER_SECOND)
-        wait_for_worker(stage)
+        wait_for_worker(stage, self._app)
         stage.sql("truncate caudex_jobs.jobs")
         self._enqueue(PORTION)  # what a first job costs, is not measured for others either
         self._wait()
@@ -106,17 +139,17 @@ class Ours:
 
     def _work_off(self, seconds: float) -> Measured:
         stage, count = self._stage, int(seconds * WAITING_PER_SECOND / PORTION) * PORTION
-        stage.call("POST", f"/api/v1/apps/{APP}/worker/stop", {})
+        stage.call("POST", f"/api/v1/apps/{self._app}/worker/stop", {})
         stage.sql("truncate caudex_jobs.jobs")
         self._enqueue(PORTION)
         stage.sql(COPY.format(count // PORTION), "vacuum analyze caudex_jobs.jobs")
         used = stage.cpu(), stage.database_cpu()
-        stage.call("POST", f"/api/v1/apps/{APP}/worker/start", {})
+        stage.call("POST", f"/api/v1/apps/{self._app}/worker/start", {})
         self._wait()
         ended = time.time()
         # Others have started when their time begins, so ours is up too: the first job has not come.
         call = {"method": "begun", "params": {}}
-        begun = stage.call("POST", f"/api/v1/apps/{APP}/rpc", call)
+        begun = stage.call("POST", f"/api/v1/apps/{self._app}/rpc", call)
         begun = begun.get("result", begun)
         return self._measured(count, ended - begun["at"], used[0] + begun["cpu"], used[1])
 
@@ -134,14 +167,13 @@ class Ours:
 
     def _enqueue(self, count: int) -> None:
         stage = self._stage
-        body = msgspec.json.encode({"payload": {"type": "nothing", "n": 1}})
-        raw = request("POST", stage.url, JOBS, stage.token, body)
+        raw = enqueue(stage, self._app)
         run(measure(stage.url, [raw], connections=PRODUCERS, seconds=DEADLINE, count=count))
 
     def _wait(self) -> None:
         deadline = time.monotonic() + DEADLINE
         with psycopg.connect(self._stage.dsn, autocommit=True) as connection:
-            while connection.execute(LEFT).fetchone() == (True,):
+            while connection.execute(LEFT, [self._app]).fetchone() == (True,):
                 if time.monotonic() > deadline:
                     raise RuntimeError("jobs do not come to an end")
                 time.sleep(GLANCE)
@@ -189,4 +221,26 @@ def cases(stages: list[Stage]) -> list[Case]:
             Theirs(stages[0], "procrastinate", CONCURRENCY, waiting=waiting),
         ]
         found.append(Case(name, [Ours(each, waiting=waiting) for each in stages], others))
+        if install_scripted(stages):
+            ours = [Ours(each, waiting=waiting, app=SCRIPTED) for each in stages]
+            found.append(Case(f"{name}, JavaScript worker", ours, [others[1]]))
     return found
+
+
+def enqueueing(stages: Sequence[Stage]) -> Case:
+    """Jobs that no worker runs, against the same statements with ids of their own."""
+    ours: list[Http] = []
+    for stage in stages:
+        stage.call("POST", "/api/v1/apps", {"appId": QUEUE, "name": "Queue", "dataContract": []})
+
+        def requests(stage: Stage = stage) -> list[bytes]:
+            stage.sign_in()
+            return [enqueue(stage, QUEUE)]
+
+        ours.append(Http(stage.name, stage, stage.url, requests, database=stage.database_cpu))
+    one = stages[0]
+    with logged(one):
+        found = sent(one, "insert into caudex_jobs.jobs", ours[0].body)
+    alike = [replace(each, text=each.text.replace("n.id,", "gen_random_uuid(),")) for each in found]
+    pgbench = Pgbench(one.folder, "enqueue", alike)
+    return Case("enqueue", ours, [Statements(one, pgbench, DATABASE_CONNECTIONS)])

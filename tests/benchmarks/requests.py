@@ -68,6 +68,9 @@ MANY = [
 BY_LINK = {
     "where": {"company_id": {"$has": {"industry": "Retail"}}}, "limit": 20, "total": False,
 }  # fmt: skip
+WITH_TOTAL = {"where": {"stage": "Proposal"}, "limit": 20}
+"""FastAPI by hand sends no total."""
+
 NEWEST = "?sort=place&skipTotal=1&perPage="
 WANTS = (
     Want(name="GET by id", path="/{id}", base="/{id}"),
@@ -76,6 +79,11 @@ WANTS = (
     Want(
         name="filtered list of 20", path="?limit=20&stage=Proposal",
         base=f"{NEWEST}20&filter=(stage='Proposal')", rows=20,
+    ),
+    Want(
+        name="filtered list of 20, total", method="POST", path="/query", body=WITH_TOTAL,
+        base=f"{NEWEST}20&filter=(stage='Proposal')".replace("&skipTotal=1", ""),
+        hand="?limit=20&stage=Proposal", rows=20,
     ),
     Want(
         name="list of 20, one link", path="?limit=20&expand=company_id",

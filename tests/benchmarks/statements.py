@@ -109,10 +109,11 @@ class Pgbench:
     def body(self, stage: Stage) -> bytes:
         """What the statements answer to any caller that asks the database itself."""
         with psycopg.connect(stage.dsn, autocommit=True) as connection:
-            raw = psycopg.RawCursor(connection)
+            raw, found = psycopg.RawCursor(connection), list[object]()
             for statement in self._statements:
                 raw.execute(statement.text.encode(), statement.params)
-            return msgspec.json.encode([row[0] for row in raw.fetchall()])
+                found += [row[0] for row in raw.fetchall()]
+            return msgspec.json.encode(found)
 
     def run(self, stage: Stage, seconds: int, clients: int) -> tuple[float, float, int]:
         """Return transactions a second, the seconds that one takes on the average, and how many
