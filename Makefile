@@ -61,7 +61,7 @@ bench: .bench/.ready ## Measure speed beside others, in ratios (ARGS="--quick --
 	$(python) -m tests.benchmarks $(ARGS)
 
 bench-check: .bench/.ready ## Fail where a request costs more processor time than at the last tag
-	$(python) -m tests.benchmarks.check $(or $(ARGS),--statements pipeline --only get,list,filter,create,update,bulk,login,jobs,rpc)
+	$(python) -m tests.benchmarks.check $(or $(ARGS),--statements pipeline --rounds 2 --only get,list,filter,create,update,bulk,login,jobs,rpc)
 
 profile: .bench/.ready ## Draw a flame graph of the server under reads
 	$(python) -m tests.benchmarks.profile $(ARGS)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import psycopg
-from msgspec.structs import replace
 
 from .figures import Case, Contender, Measured
 from .load import measure, request, run
@@ -228,7 +227,7 @@ def cases(stages: list[Stage]) -> list[Case]:
 
 
 def enqueueing(stages: Sequence[Stage]) -> Case:
-    """Jobs that no worker runs, against the same statements with ids of their own."""
+    """Jobs that no worker runs, against the same statements."""
     ours: list[Http] = []
     for stage in stages:
         stage.call("POST", "/api/v1/apps", {"appId": QUEUE, "name": "Queue", "dataContract": []})
@@ -241,6 +240,5 @@ def enqueueing(stages: Sequence[Stage]) -> Case:
     one = stages[0]
     with logged(one):
         found = sent(one, "insert into caudex_jobs.jobs", ours[0].body)
-    alike = [replace(each, text=each.text.replace("n.id,", "gen_random_uuid(),")) for each in found]
-    pgbench = Pgbench(one.folder, "enqueue", alike)
+    pgbench = Pgbench(one.folder, "enqueue", found)
     return Case("enqueue", ours, [Statements(one, pgbench, DATABASE_CONNECTIONS)])

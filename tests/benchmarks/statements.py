@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import psycopg
+from msgspec.structs import replace
 
 from plugins.postgres import pg_bin
 
@@ -21,6 +22,8 @@ EXECUTE = re.compile(r"^caudex[^>]*> LOG:  execute (\S+): ", re.MULTILINE)
 NEXT_LINE = re.compile(r"^(?!\t)", re.MULTILINE)
 PARAMETERS = re.compile(r"^caudex[^>]*> DETAIL:  [Pp]arameters: ", re.MULTILINE)
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
+MADE = re.compile(r'\bselect (?:x\."id"|n\.id),')
+"""Ids that the server makes: a script runs many times, so PostgreSQL makes them there."""
 COUNT = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 TPS = re.compile(r"^tps = ([0-9.]+) \(without", re.MULTILINE)
 
@@ -96,15 +99,17 @@ class Pgbench:
         folder: Path,
         name: str,
         statements: Sequence[Statement],
-        replace: Mapping[str, Sequence[str]] | None = None,
+        instead: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.mode = "prepared" if all(each.prepared for each in statements) else "extended"
         self.arguments: list[str] = []
         self._folder = folder
-        self._statements = statements
-        replace = replace or {}
-        for variant in range(max(map(len, replace.values()), default=1)):
-            self._script(name, variant, statements, {k: v[variant] for k, v in replace.items()})
+        self._statements = [
+            replace(each, text=MADE.sub("select uuidv7(),", each.text)) for each in statements
+        ]
+        instead = instead or {}
+        for variant in range(max(map(len, instead.values()), default=1)):
+            self._script(name, variant, {k: v[variant] for k, v in instead.items()})
 
     def body(self, stage: Stage) -> bytes:
         """What the statements answer to any caller that asks the database itself."""
@@ -131,12 +136,10 @@ class Pgbench:
         count = int(COUNT.findall(done.stdout)[-1])
         return float(tps[1]), clients / float(tps[1]), count
 
-    def _script(
-        self, name: str, variant: int, statements: Sequence[Statement], other: Mapping[str, str]
-    ) -> None:
+    def _script(self, name: str, variant: int, other: Mapping[str, str]) -> None:
         """Write a script; parameters are variables, which pgbench binds like the server does."""
         lines: list[str] = []
-        for place, statement in enumerate(statements):
+        for place, statement in enumerate(self._statements):
             text, literal = statement.text, f"v{variant}s{place}p"
             for number, value in enumerate(statement.params, 1):
                 if value is None:  # a variable is never NULL

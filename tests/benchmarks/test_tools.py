@@ -362,6 +362,11 @@ def test_processor_time_that_grew_is_found() -> None:
     assert check.show(ratios, "v0") == 1
     assert check.show(check.compare(before, before), "v0") == 0
     assert check.show({}, "v0") == 1  # nothing was compared
+    # The machine had other work in one of two runs.
+    busy = {"get": {"caudex (pipeline)": spent(90e-6, 60e-6), "pgbench": spent(1e-6, None)}}
+    quiet = {"get": {"caudex (pipeline)": spent(55e-6, 45e-6), "pgbench": spent(1e-6, None)}}
+    ratios = check.compare(check.both(busy, quiet), before)
+    assert ratios == {("get", "caudex (pipeline)"): pytest.approx(1.0)}
 
 
 def test_costs_stand_beside_their_goals(capsys: pytest.CaptureFixture[str]):
