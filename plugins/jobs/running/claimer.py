@@ -88,15 +88,19 @@ class Slots:
         app.runs.add(run)
         return True
 
-    def remove(self, run: Run, seconds: float) -> bool:
-        """Free the slot of a run that took `seconds`; True when a claim may find jobs."""
+    def remove(self, run: Run, seconds: float) -> None:
+        """Free the slot of a run that took `seconds`."""
         app = self._app(run.job.app_id)
         app.runs.discard(run)
         app.average_duration += (seconds - app.average_duration) / 5
         app.average_size += (len(run.job.payload) - app.average_size) / 5
         if not app.runs:
             app.has_pending = True  # a quarantined job may have waited for this
-        return app.has_pending
+
+    def needs(self, app_id: str) -> bool:
+        """Whether to claim for an app: a claim may find jobs, and there is room for them."""
+        app = self._app(app_id)
+        return app.has_pending and self._free(app) > 0
 
     def next(self, app_id: str) -> Run | None:
         """Take out the next run that was claimed ahead."""
@@ -121,11 +125,11 @@ class Slots:
     def _free(self, app: _App) -> int:
         """Return how many jobs to claim. Jobs ahead are claimed in portions: otherwise each end of
         a job would cost a claim."""
-        if any(run.job.quarantined for run in app.runs):
-            return 0
-        slots = self._concurrency - len(app.runs)
+        free = self._concurrency - len(app.runs)
         missing = (ahead := self._ahead(app)) - len(app.ready)
-        return slots + missing if missing > 0 and 2 * missing >= ahead else slots
+        if missing > 0 and 2 * missing >= ahead:
+            free += missing
+        return 0 if free and any(run.job.quarantined for run in app.runs) else free
 
     def _ahead(self, app: _App, *, below: float = 0.02) -> int:
         """Return how many jobs to hold ready: a tenth of a second's work, at most 20 for each slot

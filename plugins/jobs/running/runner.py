@@ -166,10 +166,12 @@ class Runner:
 
     def _finish(self, run: Run, outcome: Outcome) -> Run | None:
         """Free the slot of a run that has ended; return the run that has the slot now."""
-        if self._slots.remove(run, time.monotonic() - run.began_at):
-            self.claimer.wake()
+        self._slots.remove(run, time.monotonic() - run.began_at)
         self._settle(run, outcome)
-        return self._next(run.job.app_id)
+        following = self._next(run.job.app_id)
+        if self._slots.needs(run.job.app_id):
+            self.claimer.wake()
+        return following
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         run.ended = True

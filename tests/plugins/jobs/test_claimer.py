@@ -6,6 +6,7 @@ import msgspec
 from plugins.jobs.config import JobsConfig
 from plugins.jobs.models import Claimed, Promoted
 from plugins.jobs.running.claimer import Claimer, Slots
+from plugins.jobs.running.outcome import Run
 
 APPS = ("busy", "other")
 
@@ -57,3 +58,22 @@ async def test_jobs_whose_time_comes_are_looked_at_however_many_others_wait():
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
     assert store.jobs > 20, "claims go on between two looks"
+
+
+def test_a_slot_that_another_job_takes_needs_no_claim():
+    slots, runs = Slots(2), [Run(claimed("busy", number), "token") for number in range(40)]
+    for run in runs[:20]:  # they are quick, so some are claimed ahead
+        slots.take(run)
+        slots.remove(run, 0.0)
+    assert slots.needs("busy")
+    taken = [slots.take(run) for run in runs[20:]]
+    assert taken == [True, True, *[False] * 18]
+    slots.remove(runs[20], 0.0)
+    assert slots.needs("busy")
+    following = slots.next("busy")
+    assert following is runs[22]
+    slots.take(following)
+    assert not slots.needs("busy"), "enough wait for a slot"
+    for _ in range(14):
+        slots.next("busy")
+    assert slots.needs("busy"), "they are claimed in portions"
