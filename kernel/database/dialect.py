@@ -54,7 +54,7 @@ def to_text(param: Param) -> bytes | None:
         text = param if isinstance(param, bytes) else _plain(param).encode()
     except UnicodeEncodeError:
         raise errors.BadRequest("text must not contain half a surrogate pair") from None
-    if b"\0" in text:
+    if 0 in text:  # `b"\0" in text` raises and catches an error within bytes
         raise errors.BadRequest("text must not contain the character U+0000")
     return text
 
@@ -63,7 +63,7 @@ def to_texts(params: Sequence[Param]) -> list[bytes | None]:
     """Encode the parameters of a statement. Raises BadRequest for more than libpq can send."""
     if len(params) > 65_535:
         raise errors.BadRequest("a statement takes 65535 values at most")
-    return [to_text(param) for param in params]
+    return list(map(to_text, params))
 
 
 def _plain(param: Param) -> str:

@@ -89,7 +89,7 @@ class Implementation:
         """Call a sync implementation."""
         began = perf_counter()
         try:
-            return self._checked(self.function(*[kwargs[name] for name in self.arguments]))
+            return self._checked(self.function(*map(kwargs.__getitem__, self.arguments)))
         except Exception as error:
             self.failed(error)
             raise
@@ -103,7 +103,7 @@ class Implementation:
         """
         began = perf_counter()
         try:
-            work = self.function(*[kwargs[name] for name in self.arguments])
+            work = self.function(*map(kwargs.__getitem__, self.arguments))
             result = self._checked(await _limited(work, self.limit))
         except Exception as error:
             raise self.failed(error) from error.__cause__

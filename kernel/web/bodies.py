@@ -60,10 +60,10 @@ class Bodies:
         out. One user has at most half of the rest. Anonymous callers have a pool of their own, of
         which each unfinished body takes a part, however small it is. Raises TooLarge, Unavailable.
         """
-        began = time.monotonic()
+        began, size, counted, more_body = time.monotonic(), 0, 0, True
         sender = request.scope["caudex.actor"].user_id
         held, least = (self._anonymous, 4 * self._free) if sender is None else (self._held, 0)
-        pieces, size, counted, more_body = list[bytes](), 0, 0, True
+        pieces: list[bytes] = []
         try:
             while True:
                 if more := max(least, size - self._free) - counted:
@@ -129,7 +129,7 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
 
 def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     """Decode JSON strictly. Raises BadRequest that names the wrong member."""
-    if b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b""):
+    if raw.find(b"\\u0000") >= 0 and b"\\u0000" in raw.replace(b"\\\\", b""):
         raise BadRequest("text must not contain the character U+0000")
     _check_structure(raw)
     _check_numbers(raw)

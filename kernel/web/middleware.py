@@ -78,7 +78,8 @@ class Edge:
         if scope["type"] != "http":
             raise NotImplementedError(f"the protocol {scope['type']}")
         scope["app"] = self  # where it is set, Starlette raises HTTPException for a broken form
-        scope["caudex.headers"] = headers = dict[bytes, bytes](scope["headers"])
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        scope["caudex.headers"] = headers
         scope["caudex.request_id"] = request_id = _request_id(headers)
         scope["caudex.address"] = client_address(scope, self._trusted)
         bind_contextvars(request_id=request_id)
@@ -168,8 +169,7 @@ class _Sender:
 
     def send_whole(self, status: int, own: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a reply with the headers `own`; return False where ASGI messages are needed."""
-        whole = self._whole
-        sent = whole is not None and whole(status, [*own, *self._more(own)], body)
+        sent = self._whole is not None and self._whole(status, [*own, *self._more(own)], body)
         self.started |= sent
         return sent
 

