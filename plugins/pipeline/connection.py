@@ -100,6 +100,8 @@ class PipelinedConnection:
         self.oversized = False
         """Whether libpq allocated a large buffer, which it keeps while the connection is open."""
         self.closed = anyio.Event()
+        self._is_open = True
+        """The same as an attribute: three times a statement, each for two calls less."""
         self.reason: psycopg.Error | None = None
         self._connection = connection
         self._pg = connection.pgconn
@@ -217,7 +219,7 @@ class PipelinedConnection:
     def _flush(self) -> None:
         """Write what was sent; what the socket does not take follows when it can."""
         self._flush_is_due = False
-        if self.closed.is_set():
+        if not self._is_open:
             return
         try:
             full = self._pg.flush() != 0
@@ -258,14 +260,14 @@ class PipelinedConnection:
         if self.held is not None:
             self.held.set_result(None)
             self.held = None
-        self.stuck = self.closed.is_set()
+        self.stuck = not self._is_open
         self._answered()
 
     # Receiving.
 
     def _readable(self) -> None:
         """Read what has arrived and settle the answered requests."""
-        if self.closed.is_set():
+        if not self._is_open:
             return
         pending = len(self.pending)
         try:
@@ -277,7 +279,7 @@ class PipelinedConnection:
         except psycopg.Error as error:
             self.close(error)
         if len(self.pending) < pending:
-            self.stuck = self.closed.is_set()
+            self.stuck = not self._is_open
             self._answered()
 
     def _dispatch(self) -> None:
@@ -318,13 +320,14 @@ class PipelinedConnection:
         if outcome is None:
             request.settle(SendOutcome.LOST)
             raise psycopg.OperationalError("the connection is out of step")
-        if outcome.status == FOUND and len(dialect.first(outcome) or b"") > dialect.LARGE:
+        status = outcome.status
+        if status == FOUND and len(dialect.first(outcome) or b"") > dialect.LARGE:
             self.oversized = True
-        if outcome.status == FAILED and self._is_stale(request, outcome, successes):
+        if status == FAILED and self._is_stale(request, outcome, successes):
             self._send_again(request)
             return
         request.settle(outcome)
-        if self.held is None and outcome.status == DONE and outcome.command_status in LASTING:
+        if self.held is None and status == DONE and outcome.command_status in LASTING:
             raise psycopg.ProgrammingError("a single statement cannot begin a transaction")
 
     def _is_stale(self, request: Request, failure: PGresult, successes: int) -> bool:
@@ -373,8 +376,9 @@ class PipelinedConnection:
 
     def close(self, reason: psycopg.Error | None = None) -> None:
         """End the connection; what is pending gets no answer any more."""
-        if not self.closed.is_set():
+        if self._is_open:
             self.reason = reason
+            self._is_open = False
             self.closed.set()
             self.stuck = True
             self._loop.remove_reader(self._socket)
