@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -64,13 +64,11 @@ class Demands:
         access = self._find_access()
         return access if supports(access, FactorDemands) else None
 
-    async def factor(self, user_id: str) -> bool:
+    def factor(self, user_id: str) -> Awaitable[bool]:
         """Whether the user needs a second factor. Raises Unavailable."""
-        if self._policy == "required":
-            return True
-        if self._roles is None:
-            return False
-        return await self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
+        if self._policy == "required" or self._roles is None:
+            return _answered(self._policy == "required")
+        return self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
 
 
 class TokenAuthenticator:
@@ -132,6 +130,10 @@ class TokenAuthenticator:
             claims.sub, user.username, claims.sid, claims.exp, claims.delegation,
             user.password_temporary, user.factor,
         )  # fmt: skip
+
+
+async def _answered(demanded: bool) -> bool:
+    return demanded
 
 
 def _remaining(token: CachedToken) -> float:

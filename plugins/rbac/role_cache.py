@@ -29,6 +29,8 @@ OWN_ROWS: Final = Grant(own_only=True)
 
 Held = Mapping[str, tuple[str, ...]]
 """The roles that a user was assigned, by app."""
+Decision = tuple[str | None, str, str, str]
+"""User, app, entity, action."""
 
 
 class Rights:
@@ -148,6 +150,11 @@ class RoleCache:
         self._demands = InvalidatedCache[tuple[str, bool], bool](
             notifications, TOPIC, size=20_000, affects=_affects_all
         )
+        # The last to subscribe: by then the others have dropped what a new decision reads.
+        self.grants = InvalidatedCache[Decision, Grant](
+            notifications, TOPIC, size=20_000, affects=_affects_decision
+        )
+        """What users may do with the records of entities."""
 
     async def app(self, app_id: str) -> AppPermissions:
         """Return an app. Raises NotFound, Unavailable."""
@@ -206,6 +213,11 @@ def notification(app_id: str, user_id: str = "") -> str:
 def _affects_user(payload: str, user_id: str, held: Held) -> bool:
     app_id, _, user = payload.partition(" ")
     return user_id == user if user else app_id in held
+
+
+def _affects_decision(payload: str, decision: Decision, _grant: Grant) -> bool:
+    app_id, _, user = payload.partition(" ")
+    return app_id in (decision[1], CORE) and user in ("", decision[0])
 
 
 def _affects_all(_payload: str, _key: object, _value: object) -> bool:

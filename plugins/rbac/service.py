@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -75,7 +76,11 @@ class RbacService:
         user_id = actor.user_id
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
-                return await self._on_entity(user_id, path["app_id"], path["entity"], needs.key)
+                asked = (user_id, path["app_id"], path["entity"], needs.key)
+                found = self._cache.grants.get(asked)
+                return found or await self._cache.grants.get_or_load(
+                    asked, partial(self._on_entity, *asked)
+                )
             case "public" | "user":
                 return FULL
             case "core_admin":
@@ -125,9 +130,9 @@ class RbacService:
             return True
         return ADMIN in held.get(CORE, ()) and await self._exists(app_id)
 
-    async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
+    def demands_factor(self, user_id: str, *, of_admins: bool) -> Coroutine[Any, Any, bool]:
         """See `FactorDemands.demands_factor`."""
-        return await self._cache.demands_factor(user_id, of_admins=of_admins)
+        return self._cache.demands_factor(user_id, of_admins=of_admins)
 
     async def _exists(self, app_id: str) -> bool:
         try:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from kernel.public import NotFound, Role, Unavailable
+from kernel.public import Grant, NotFound, Role, Unavailable
 from kernel.testing import FakeNotifications
 from plugins.rbac.models import AppRow
 from plugins.rbac.role_cache import TOPIC, RoleCache, notification
@@ -103,6 +103,31 @@ async def test_a_change_is_seen_by_the_next_decision(
     await notifications.notify(TOPIC, notification("hr", BOB))
     assert await cache.held(ADA) == {}
     assert await cache.held(BOB) == {"hr": ("admin",)}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("payload", "kept"),
+    [
+        ("crm", {"hr"}),
+        ("core", set[str]()),
+        (notification("core", ADA), set[str]()),
+        (notification("hr", ADA), {"crm"}),
+        (notification("core", BOB), {"crm", "hr"}),
+        (None, set[str]()),
+    ],
+)
+async def test_a_decision_is_kept_until_what_it_was_made_of_may_have_changed(
+    notifications: FakeNotifications, cache: RoleCache, payload: str | None, kept: set[str]
+):
+    async def decided() -> Grant:
+        return Grant()
+
+    asked = {app_id: (ADA, app_id, "notes", "read") for app_id in ("crm", "hr")}
+    for each in asked.values():
+        await cache.grants.get_or_load(each, decided)
+    await notifications.notify(TOPIC, payload)
+    assert {app_id for app_id, each in asked.items() if cache.grants.get(each)} == kept
 
 
 @pytest.mark.anyio
