@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import starlette.requests
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive
 
 from kernel.contracts.server import MAX_BODY
 from kernel.errors import BadRequest, TooLarge, nearest
@@ -48,7 +48,8 @@ class Bodies:
 
     async def handled(
         self,
-        request: starlette.requests.Request,
+        sender: str | None,
+        receive: Receive,
         limit: int,
         handle: Callable[[bytes], Awaitable[Response]],
         again: Callable[[], Awaitable[None]],
@@ -61,7 +62,6 @@ class Bodies:
         which each unfinished body takes a part, however small it is. Raises TooLarge, Unavailable.
         """
         began, size, counted, more_body = time.monotonic(), 0, 0, True
-        sender = request.scope["caudex.actor"].user_id
         held, least = (self._anonymous, 4 * self._free) if sender is None else (self._held, 0)
         pieces: list[bytes] = []
         try:
@@ -71,9 +71,9 @@ class Bodies:
                     counted += more
                 if not more_body:
                     break
-                message = await request.receive()
+                message = await receive()
                 if message["type"] != "http.request":
-                    raise ClientDisconnect
+                    raise starlette.requests.ClientDisconnect
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 if size > limit:

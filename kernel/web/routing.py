@@ -102,7 +102,7 @@ class RouteTable:
         target = node.routes.get("GET" if method == "HEAD" else method)
         if target is not None:
             scope["path_params"] = dict(zip(target.names, values, strict=True))
-            response: Any = await self._serve(target, Request(scope, receive))
+            response: Any = await self._serve(target, scope, receive)
             if not isinstance(response, Response):
                 route = f"{target.route.method} {target.route.path}"
                 raise errors.NoReply(route, response, place(target.route.handler))
@@ -114,27 +114,27 @@ class RouteTable:
             response = Response(status_code=204, headers=allow)
         await response(scope, receive, send)
 
-    async def _serve(self, target: _Target, request: Request) -> Response:
-        route = target.route
-        request.scope["caudex.plugin"] = target.plugin
-        request.scope["caudex.route"] = route
+    async def _serve(self, target: _Target, scope: Scope, receive: Receive) -> Response:
+        route, decoder, handler = target.route, target.decoder, target.handler
+        request = Request(scope, receive if decoder is None else _consumed)
+        scope["caudex.plugin"], scope["caudex.route"] = target.plugin, route
         await self._guard(route, request)
-        if "\ufffd" in request.scope["path"]:
-            _check_path(request.scope)
-        headers: Mapping[bytes, bytes] = request.scope["caudex.headers"]
+        if "\ufffd" in scope["path"]:
+            _check_path(scope)
+        headers: Mapping[bytes, bytes] = scope["caudex.headers"]
         declared = headers.get(b"content-length")
         if declared and declared.isdigit() and int(declared) > route.max_body:
             raise errors.TooLarge(route.max_body)
-        if target.decoder is None:
+        if decoder is None:
             if route.method != "GET":  # it may read a body by itself
-                request.scope[AGAIN] = partial(self._guard, route, request)
-            return await target.handler(request)
+                scope[AGAIN] = partial(self._guard, route, request)
+            return await handler(request)
         check_content(headers)
-        decoder, handler = target.decoder, target.handler
         return await self._bodies.handled(
-            request,
+            request.actor.user_id,
+            receive,
             route.max_body,
-            lambda raw: handler(Request(request.scope, _consumed), decode(raw, decoder)),
+            lambda raw: handler(request, decode(raw, decoder)),
             partial(self._guard, route, request),
         )
 
@@ -200,7 +200,7 @@ def _segments(scope: Scope) -> list[str]:
 
 
 async def _consumed() -> Message:
-    raise RuntimeError("the body is already read: the handler gets it decoded")
+    raise RuntimeError("the route reads the body: the handler gets it decoded")
 
 
 def _check_path(scope: Scope) -> None:

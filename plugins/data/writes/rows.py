@@ -110,7 +110,7 @@ def complete(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     Raises BadRequest where the defaults are too large together.
     """
     ids = new_ids(len(rows))
-    named = set[str]().union(*rows)
+    named = {name for row in rows for name in row}
     if not all(len(row) == len(named) for row in rows):
         wanted = [columns.find(name) for name in columns.ordered(named - {"id"})]
         _check_defaults(wanted, rows)

@@ -8,7 +8,6 @@ import anyio
 import pytest
 from starlette.responses import Response
 
-from kernel.contracts.base import Actor
 from kernel.errors import Unavailable
 from kernel.web.bodies import Bodies
 
@@ -17,7 +16,7 @@ class Sent:
     """A request whose body has a first piece, and a last one when `finish` is set."""
 
     def __init__(self, user_id: str | None, size: int, finish: anyio.Event) -> None:
-        self.scope = {"caudex.actor": Actor(user_id=user_id)}
+        self.user_id = user_id
         self._pieces = [bytes(size), b""]
         self._finish = finish
 
@@ -35,7 +34,7 @@ async def handled(bodies: Bodies, request: Sent) -> Response:
     async def again() -> None:
         pass
 
-    return await bodies.handled(request, 1000, handle, again)  # type: ignore[arg-type]
+    return await bodies.handled(request.user_id, request.receive, 1000, handle, again)
 
 
 async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None:
@@ -82,7 +81,7 @@ async def test_a_body_that_is_complete_keeps_no_anonymous_caller_out() -> None:
 
     async with anyio.create_task_group() as tasks:
         for _ in range(5):  # one at a time may be unfinished
-            request: Any = Sent(None, 10, finish)
-            tasks.start_soon(bodies.handled, request, 1000, handle, again)
+            sent = Sent(None, 10, finish)
+            tasks.start_soon(bodies.handled, sent.user_id, sent.receive, 1000, handle, again)
             await anyio.sleep(0.01)
         go.set()
