@@ -23,7 +23,9 @@ NEXT_LINE = re.compile(r"^(?!\t)", re.MULTILINE)
 PARAMETERS = re.compile(r"^caudex[^>]*> DETAIL:  [Pp]arameters: ", re.MULTILINE)
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
 MADE = re.compile(r'\bselect (?:x\."id"|n\.id),')
-"""Ids that the server makes: a script runs many times, so PostgreSQL makes them there."""
+ID = re.compile(r'"id":"[0-9a-f-]{36}",')
+"""Ids that the server makes: a script runs many times, so PostgreSQL makes them there. Without them
+a thousand records fit into an argument of a command, which has 128 kB."""
 COUNT = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 TPS = re.compile(r"^tps = ([0-9.]+) \(without", re.MULTILINE)
 
@@ -104,9 +106,7 @@ class Pgbench:
         self.mode = "prepared" if all(each.prepared for each in statements) else "extended"
         self.arguments: list[str] = []
         self._folder = folder
-        self._statements = [
-            replace(each, text=MADE.sub("select uuidv7(),", each.text)) for each in statements
-        ]
+        self._statements = [_with_new_ids(each) for each in statements]
         instead = instead or {}
         for variant in range(max(map(len, instead.values()), default=1)):
             self._script(name, variant, {k: v[variant] for k, v in instead.items()})
@@ -150,3 +150,11 @@ class Pgbench:
         file = self._folder / f"{name}-{variant}.sql"
         file.write_text("\n".join(lines) + "\n", "utf-8")
         self.arguments += ["-f", str(file)]
+
+
+def _with_new_ids(statement: Statement) -> Statement:
+    text, count = MADE.subn("select uuidv7(),", statement.text)
+    if not count:
+        return statement
+    params = tuple(each and ID.sub("", each) for each in statement.params)
+    return replace(statement, text=text, params=params)

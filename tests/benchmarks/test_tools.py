@@ -157,6 +157,15 @@ def test_a_pgbench_script_binds_what_the_server_binds(tmp_path):
     assert "v1s0p1=c" in pgbench.arguments
 
 
+def test_a_pgbench_script_makes_the_ids_that_the_server_makes(tmp_path):
+    text = 'insert into t ("id", "a") select x."id", x."a" from json_to_record($1) as x'
+    made = Statement(text, ('{"id":"01a223b3-8255-7000-86b9-54a1f1f5effd","a":1}',), prepared=True)
+    pgbench = Pgbench(tmp_path, "case", [made])
+    script = (tmp_path / "case-0.sql").read_text()
+    assert 'select uuidv7(), x."a" from' in script
+    assert 'v0s0p1={"a":1}' in pgbench.arguments
+
+
 # Comparing
 
 
