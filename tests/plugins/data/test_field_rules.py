@@ -152,6 +152,7 @@ def test_expand_hides_fields_of_linked_records(clerk: Client, hr: Client, ada: d
     )
 
 
+@pytest.mark.usefixtures("clerk")  # whose role is inherited
 def test_a_role_holds_the_permissions_by_its_name(
     staff: Server, admin: Client, hr: Client, ada: dict[str, Any]
 ):
