@@ -103,7 +103,7 @@ SETTLED = (
     (re.compile(r"\b[A-Z2-7]{32}\b"), "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
     (re.compile(r"^[a-z2-7]{7}(-[a-z2-7]{7}){3}$"), "k5xw2zd-mfzgk3t-upf2ha4-6nbsw43"),
     (re.compile(r"^\d{6}$"), "492039"),
-    (re.compile(r'^"\d+-\d{13,}"$'), '"1042-1925548200000000"'),
+    (re.compile(r'^"[0-9a-f]{24}"$'), '"000004120003782dace9d900"'),
 )
 
 

@@ -35,6 +35,7 @@ from kernel.public import (
 from plugins.auth import AuthPlugin
 from plugins.auth.models import Registration
 from plugins.auth.service import AUTH
+from plugins.data.reads.tables import Dependencies
 from plugins.data.service import RecordsService
 from plugins.rbac import RbacPlugin
 
@@ -267,6 +268,6 @@ class WrongRecordsPlugin(Plugin):
     def provide_services(self):
         def build(services):
             needed = map(services.get, (STATEMENTS, APPS, HOOKS))
-            return WrongRecords(*needed, lambda: services.get(ACCESS))
+            return WrongRecords(Dependencies(*needed, access=lambda: services.get(ACCESS)))
 
         return [provide(RECORDS, build)]
