@@ -74,6 +74,7 @@ def test_the_login_of_an_app_that_went_while_it_was_off_goes_at_the_next_start(s
     with begin() as server:
         admin(server)
         assert not exists(server, url)
+        result(server.admin, kept, "facts")  # its worker has started, which opens its login
         with psycopg.connect(other) as connection:
             connection.execute(f"select from {kept}.contacts")
 
