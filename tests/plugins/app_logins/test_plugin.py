@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from kernel.public import APP_LOGINS
 from kernel.testing import Postgres, Server, running_server
 from plugins.app_logins.service import AppLoginsService
 from tests.plugins.workers.support import QUICK, deployed, result, status
+from tests.waiting import eventually
 
 Start = Any
 
@@ -42,6 +44,13 @@ def start(postgres: Postgres, tmp_path: Path) -> Generator[Start]:
 def exists(server: Server, url: str) -> bool:
     query = "select 1 from pg_roles where rolname = %s"
     return bool(server.sql(query, urlsplit(url).username))
+
+
+def reaches(url: str, table: str) -> bool:
+    with suppress(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute(f"select from {table}")
+        return True
+    return False
 
 
 @pytest.mark.slow
@@ -74,9 +83,7 @@ def test_the_login_of_an_app_that_went_while_it_was_off_goes_at_the_next_start(s
     with begin() as server:
         admin(server)
         assert not exists(server, url)
-        result(server.admin, kept, "facts")  # its worker has started, which opens its login
-        with psycopg.connect(other) as connection:
-            connection.execute(f"select from {kept}.contacts")
+        eventually(lambda: reaches(other, f"{kept}.contacts"))  # its worker opens it
 
 
 def test_workers_end_where_the_database_has_no_room_for_locks(workers: Server):
