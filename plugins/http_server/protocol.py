@@ -198,7 +198,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of an incomplete head, and of a body."""
-        # `in` costs four times as much: bytes try it as a number first.
+        # `in` takes what is sought for a number first, and catches the error that this raises.
         if not self._in_body and (data.find(b"pgrade:") >= 0 or data.find(b"PGRADE:") >= 0):
             data = _without_upgrade(data)
         if not self._in_body:

@@ -101,7 +101,7 @@ class PipelinedConnection:
         """Whether libpq allocated a large buffer, which it keeps while the connection is open."""
         self.closed = anyio.Event()
         self._is_open = True
-        """The same as an attribute: three times a statement, each for two calls less."""
+        """The opposite of `closed` as an attribute: a statement asks three times."""
         self.reason: psycopg.Error | None = None
         self._connection = connection
         self._pg = connection.pgconn

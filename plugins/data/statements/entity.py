@@ -22,8 +22,8 @@ from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
 OWNER: Final = quoted(OWNER_COLUMN)
 
 VERSION: Final = b"encode(xidsend(t.xmin) || timestamptz_send(t.updated_at), 'hex')"
-"""The version of a row, as text without quotes. `xmin` alone can repeat after a restore. To print
-both takes twice as long as their bytes."""
+"""The version of a row, as text without quotes. `xmin` alone can repeat after a restore. Their
+bytes take less time than both as printed numbers."""
 
 ETAG: Final = Column(
     name="_etag",

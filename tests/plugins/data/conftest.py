@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, Postgres, Server, running_server
+from tests.plugins.data.shop import install
 from tests.plugins.data.support import clear, installed
 
 WITNESS = "tests.plugins.data.witness"
@@ -41,3 +42,12 @@ def admin(lab: Server) -> Client:
     """The admin, and empty tables."""
     clear(lab)
     return lab.admin
+
+
+@pytest.fixture(scope="module", params=["one statement", "transaction"])
+def shop(request: pytest.FixtureRequest, postgres: Postgres) -> Generator[Server]:
+    """A server with the app of `shop.py`, both ways that a write can go."""
+    plugins = ["ShopWitnessPlugin"] if request.param == "transaction" else []
+    with running_server(postgres, overrides(*plugins)) as running:
+        install(running)
+        yield running

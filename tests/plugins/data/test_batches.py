@@ -9,11 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from kernel.testing import Client, Postgres, Server, running_server
+from kernel.testing import Client, Server
 from plugins.data.writes.batch import Batches
 from plugins.data.writes.runs import Run
-from tests.plugins.data.conftest import overrides
-from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, install, query
+from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, query
 
 BATCH = "/api/v1/apps/shop/batch"
 PATHS = {"companies": COMPANIES, "contacts": CONTACTS, "deals": DEALS}
@@ -26,14 +25,6 @@ RIGHTS = {
             for right in ("create", "read", "update.own", "delete.own")],
     "blind": [f"{name}.{right}" for name in PATHS for right in ("create", "update", "delete")],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=["one statement", "transaction"])
-def shop(request: pytest.FixtureRequest, postgres: Postgres) -> Any:
-    plugins = ["ShopWitnessPlugin"] if request.param == "transaction" else []
-    with running_server(postgres, overrides(*plugins)) as running:
-        install(running)
-        yield running
 
 
 class Mix:

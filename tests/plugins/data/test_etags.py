@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import httpx
 import pytest
 
-from kernel.testing import Client, Postgres, Server, running_server
-from tests.plugins.data.conftest import overrides
-from tests.plugins.data.shop import COMPANIES, add, empty, holding, install, query
+from kernel.testing import Client, Server
+from tests.plugins.data.shop import COMPANIES, add, empty, holding, query
 from tests.plugins.data.support import refused
-
-
-@pytest.fixture(scope="module", params=["one statement", "transaction"])
-def shop(request: pytest.FixtureRequest, postgres: Postgres) -> Any:
-    plugins = ["ShopWitnessPlugin"] if request.param == "transaction" else []
-    with running_server(postgres, overrides(*plugins)) as running:
-        install(running)
-        yield running
 
 
 @pytest.fixture

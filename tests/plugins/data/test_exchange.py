@@ -13,30 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.testing import Client, Postgres, Server, running_server
-from tests.plugins.data.conftest import overrides
-from tests.plugins.data.shop import (
-    COMPANIES,
-    CONTACTS,
-    DEALS,
-    ODD,
-    add,
-    empty,
-    holding,
-    install,
-    query,
-)
+from kernel.testing import Client, Server
+from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, ODD, add, empty, holding, query
 from tests.plugins.data.support import refused
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
-
-
-@pytest.fixture(scope="module", params=["one statement", "transaction"])
-def shop(request: pytest.FixtureRequest, postgres: Postgres) -> Any:
-    plugins = ["ShopWitnessPlugin"] if request.param == "transaction" else []
-    with running_server(postgres, overrides(*plugins)) as running:
-        install(running)
-        yield running
 
 
 @pytest.fixture

@@ -8,20 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from kernel.testing import Client, Postgres, Server, running_server
-from tests.plugins.data.conftest import overrides
-from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, install, query
+from kernel.testing import Client, Server
+from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, query
 from tests.plugins.data.support import refused
 
 BATCH = "/api/v1/apps/shop/batch"
-
-
-@pytest.fixture(scope="module", params=["one statement", "transaction"])
-def shop(request: pytest.FixtureRequest, postgres: Postgres) -> Any:
-    plugins = ["ShopWitnessPlugin"] if request.param == "transaction" else []
-    with running_server(postgres, overrides(*plugins)) as running:
-        install(running)
-        yield running
 
 
 @pytest.fixture

@@ -16,14 +16,6 @@ from tests.plugins.data.support import refused
 BATCH = "/api/v1/apps/shop/batch"
 
 
-@pytest.fixture(scope="module", params=["one statement", "transaction"])
-def shop(request: pytest.FixtureRequest, postgres: Postgres) -> Any:
-    plugins = ["ShopWitnessPlugin"] if request.param == "transaction" else []
-    with running_server(postgres, overrides(*plugins)) as running:
-        install(running)
-        yield running
-
-
 @pytest.fixture
 def admin(shop: Server) -> Client:
     empty(shop)
