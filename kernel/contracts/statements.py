@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor, Event
 
 __all__ = [
-    "NOTIFICATIONS", "POOL", "READS", "SETTINGS", "SET_ASIDE_PREFIX", "STATEMENTS", "Begin",
-    "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader", "Reads", "Scalar",
-    "Statements", "StreamReader", "Transaction", "Writer",
+    "NOTIFICATIONS", "POOL", "READS", "SETTINGS", "SETTINGS_AS_CONDITION", "SET_ASIDE_PREFIX",
+    "STATEMENTS", "Begin", "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader",
+    "Reads", "Scalar", "Statements", "StreamReader", "Transaction", "Writer",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -209,7 +209,8 @@ class Statements(StreamReader, Writer, Protocol):
     def settings(self, actor: Actor) -> bytes:
         """Return the actor's session settings as JSON, for a write that applies them itself.
 
-        Such a statement begins with the CTE `kernel.contracts.statements.SETTINGS`.
+        Such a statement begins with the CTE `kernel.contracts.statements.SETTINGS`, or has
+        `SETTINGS_AS_CONDITION` where it is about one row.
         """
         ...
 
@@ -288,16 +289,23 @@ class Pool(Statements, Protocol):
 
 _OWN = ("caudex.actor_id", "caudex.request_id")
 # One by one: as rows of the object they took a twentieth of PostgreSQL's work for a create.
-_SET_OWN = ", ".join(
+_SET_OWN = [
     f"set_config('{name}', coalesce($1::jsonb ->> '{name}', current_setting('{name}', true)), true)"
     for name in _OWN
-)
-SETTINGS = (
-    f"with settings as materialized (select {_SET_OWN}, caudex_kernel.apply_settings(nullif("
-    f"$1::jsonb - array{list(_OWN)}, '{{}}')))"
-).encode()
+]
+_SET_OTHERS = f"caudex_kernel.apply_settings(nullif($1::jsonb - array{list(_OWN)}, '{{}}'))"
+
+SETTINGS = f"with settings as materialized (select {', '.join(_SET_OWN)}, {_SET_OTHERS})".encode()
 """Applies `Statements.settings(actor)`, passed as `$1`, within a single statement, which must read
 `settings` (`from settings`): otherwise PostgreSQL never evaluates it."""
+
+SETTINGS_AS_CONDITION = (
+    "".join(f"{setting} is not null and " for setting in _SET_OWN)
+    + f"{_SET_OTHERS} is distinct from -1"
+).encode()
+"""The same as a condition that is always true, for a statement about one row: PostgreSQL evaluates
+it for each row that the other conditions leave, before it runs a trigger. It takes a third less
+than the CTE."""
 
 
 class Notifications(Protocol):

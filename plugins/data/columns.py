@@ -122,6 +122,12 @@ class Columns:
         self.as_sent = {
             column.name: check for column in fields if (check := _as_sent(column)) is not None
         }
+        self.composed = {
+            column.name: column.kind
+            for column in fields
+            if column.kind in ("json", "texts", "numbers")
+        }
+        """The columns of more than one value each, and their kinds."""
         self.positions = {name: position for position, name in enumerate(self._by_name)}
 
     def __iter__(self) -> Iterator[Column]:

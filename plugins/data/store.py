@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from kernel.public import OWNER_COLUMN, SETTINGS
+from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
 
-from .columns import Column, quoted
+from .columns import Column
 from .filters import Conditions
 from .rendering import MAX_RECORD_BYTES, SIZE_ERROR
-from .statements.entity import ETAG, VERSION, limited
+from .statements.entity import ETAG, OWNER, limited
 from .statements.lists import ListStatements
 
 NO_SETTINGS: Final = b"{}"
@@ -21,7 +21,7 @@ class Table(ListStatements):
     """The statements of one entity, for callers for whom the fields in `hidden` do not exist."""
 
     def insert(self, names: tuple[str, ...]) -> bytes:
-        """Create a record from a JSON object that has `names`: settings, object, owner."""
+        """Create a record: settings, the values of `names`, owner."""
         return self._cached(("insert", names), lambda: self._insert(names))
 
     def insert_many(self, names: tuple[str, ...], *, versioned: bool = False) -> bytes:
@@ -34,10 +34,10 @@ class Table(ListStatements):
         return self._cached(("insert quietly", names), lambda: self._insert_quietly(names))
 
     def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
-        """Change records by a JSON object that has `names`: settings, object, conditions."""
+        """Change one record: settings, the values of `names`, conditions."""
         head = self._cached(("update", names), lambda: self._update(names))
-        items = b"%b, %b as _v" % (self._all, VERSION)
-        return b"%b%b returning %b) %b" % (head, rows.clause(), items, _MADE)
+        rows.parts.append(SETTINGS_AS_CONDITION)
+        return b"%b%b returning %b) %b" % (head, rows.clause(), self._versioned, _MADE)
 
     def update_many(self, names: tuple[str, ...], rows: Conditions, *, tagged: bool) -> bytes:
         """Change records by a JSON array of objects that have `_id` and `names`, in any order.
@@ -47,11 +47,10 @@ class Table(ListStatements):
         """
         columns = self._named(names)
         changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
-        items = b"%b, %b as _v" % (self._all, VERSION)
         source = self._given(rows, columns, tagged)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
-            % (self.name, changes, source, rows.clause(), items, _ALL_MADE)
+            % (self.name, changes, source, rows.clause(), self._versioned, _ALL_MADE)
         )
 
     def delete_many(self, rows: Conditions, *, tagged: bool) -> bytes:
@@ -134,25 +133,32 @@ class Table(ListStatements):
         )
 
     def delete(self, rows: Conditions) -> bytes:
-        """Delete records and return one of their ids: settings, conditions."""
-        return (
-            SETTINGS + b", gone as (delete from %b as t using settings%b returning %b::text as id)"
-            b" select id from gone" % (self.name, rows.clause(), self.columns.id.sql)
-        )
+        """Delete one record and return its id: settings, conditions."""
+        rows.parts.append(SETTINGS_AS_CONDITION)
+        parts = (self.name, rows.clause(), self.columns.id.sql)
+        return b"delete from %b as t%b returning %b::text" % parts
 
     def _insert(self, names: tuple[str, ...]) -> bytes:
-        # Rows are selected from `settings`, so that these are set before the first trigger runs.
+        # Values of their own, not members of one JSON parameter: that takes a tenth less.
         columns = self._named(names)
-        source = b"settings, json_to_record($2::json) as x(%b)" % _definitions(columns)
-        items = b"%b, %b as _v" % (self._all, VERSION)
-        return b"%b %b" % (self._inserting(columns, source, items), _MADE)
+        names_in_sql = b", ".join([*_bare(columns), OWNER])
+        casts = [*(column.cast for column in columns), b"uuid"]
+        values = b", ".join(b"$%d::%b" % placed for placed in enumerate(casts, 2))
+        return b"with _made as (insert into %b as t (%b) select %b where %b returning %b) %b" % (
+            self.name,
+            names_in_sql,
+            values,
+            SETTINGS_AS_CONDITION,
+            self._versioned,
+            _MADE,
+        )
 
     def _insert_quietly(self, names: tuple[str, ...]) -> bytes:
         inserting = self._inserting(self._named(names), self._rows(names), b"1")
         return b"%b select count(*) from _made" % inserting
 
     def _insert_many(self, names: tuple[str, ...], versioned: bool) -> bytes:
-        items = b"%b, %b as _v" % (self._all, VERSION) if versioned else self._all
+        items = self._versioned if versioned else self._all
         inserting = self._inserting(self._named(names), self._rows(names), items)
         return b"%b %b" % (inserting, _ALL_MADE)
 
@@ -166,13 +172,13 @@ class Table(ListStatements):
         )
 
     def _inserting(self, columns: Sequence[Column], source: bytes, items: bytes) -> bytes:
-        owner = quoted(OWNER_COLUMN)
+        # Rows are selected from `settings`, so that these are set before the first trigger runs.
         return (
             SETTINGS
             + b", _made as (insert into %b as t (%b) select %b from %b returning %b)"
             % (
                 self.name,
-                b", ".join([*_bare(columns), owner]),
+                b", ".join([*_bare(columns), OWNER]),
                 b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
                 source,
                 items,
@@ -180,12 +186,11 @@ class Table(ListStatements):
         )
 
     def _update(self, names: tuple[str, ...]) -> bytes:
-        columns = self._named(names)
-        changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
-        return SETTINGS + (
-            b", _made as (update %b as t set %b from settings, json_to_record($2::json) as x(%b)"
-            % (self.name, changes, _definitions(columns))
+        changes = b", ".join(
+            b"%b = $%d::%b" % (column.bare, place, column.cast)
+            for place, column in enumerate(self._named(names), 2)
         )
+        return b"with _made as (update %b as t set %b" % (self.name, changes)
 
 
 # A failing cast rolls the statement back, with our text in PostgreSQL's message. It depends on the

@@ -76,6 +76,7 @@ class EntityStatements:
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
         self._all = b", ".join(column.sql for column in self.columns)
+        self._versioned = b"%b, %b as _v" % (self._all, VERSION)
         self.unique_fields = _unique_fields(entity)
         self.everything = Selection(self._all, self.rendering, tuple(self.columns))
         self._shapes: dict[Hashable, bytes] = {}

@@ -28,7 +28,7 @@ from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
 from .once import KeyedWrites
-from .rows import Row, complete, encode, row_of, run_in_thread_if_large
+from .rows import Row, complete, encode, params_of, row_of, run_in_thread_if_large
 from .tags import NO_CONDITION, Condition
 from .transactional import TransactionalWrites, event_of, insert_rows
 from .violations import describe_violation, find_failed_row
@@ -194,8 +194,9 @@ class RecordWrites(KeyedWrites):
     async def _insert(self, actor: Actor, table: Table, row: Row) -> Tagged:
         settings = self._statements.settings(actor)
         [row] = complete(table.columns, [row])
+        values = await params_of(table.columns, row)
         raw = await self._statements.execute(
-            table.insert(tuple(row)), settings, encode(row), actor.user_id
+            table.insert(tuple(row)), settings, *values, actor.user_id
         )
         record, etag = split_version(raw or b"")
         return Tagged(table.rendering.record(record), etag)
@@ -212,7 +213,7 @@ class RecordWrites(KeyedWrites):
         """Change a record by one statement, in a transaction or as one of its own."""
         table = scope.table.full
         settings = NO_SETTINGS if tx else self._statements.settings(actor)
-        rows = scope.record(record_id, settings, encode(row))
+        rows = scope.record(record_id, settings, *await params_of(table.columns, row))
         condition.narrow(rows)
         writer = tx or self._statements
         raw = await writer.execute(table.update(tuple(row), rows), *rows.params)

@@ -10,7 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import msgspec
 from anyio import to_thread
 
-from kernel.public import BadRequest, Entity, Field
+from kernel.public import BadRequest, Entity, Field, Param
 from plugins.data.columns import Column, Columns
 from plugins.data.rendering import MAX_RECORD_BYTES, too_large
 
@@ -122,6 +122,34 @@ def complete(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     elif "id" not in named:
         rows = [{"id": made, **row} for made, row in zip(ids, rows, strict=True)]
     return list(rows)
+
+
+async def params_of(columns: Columns, row: Row) -> list[Param]:
+    """Return the values of a row as parameters of their columns' types."""
+    if columns.composed.keys().isdisjoint(row):
+        return list(row.values())
+    return await run_in_thread_if_large((row,), _encoded, columns, row)
+
+
+def _encoded(columns: Columns, row: Row) -> list[Param]:
+    return [
+        value if value is None or (kind := columns.composed.get(name)) is None
+        else encode(value) if kind == "json"
+        else _array(value)
+        for name, value in row.items()
+    ]  # fmt: skip
+
+
+def _array(items: Sequence[str | float]) -> bytes:
+    """Write an array as PostgreSQL reads it. That is JSON, but for its brackets and escapes."""
+    raw = encode(items)
+    if b"\\" in raw:
+        return ("{" + ",".join(map(_quoted, items)) + "}").encode()
+    return b"{" + raw[1:-1] + b"}"
+
+
+def _quoted(item: object) -> str:
+    return '"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def new_ids(count: int) -> list[str]:

@@ -23,7 +23,7 @@ from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, complete, encode, row_of, run_in_thread_if_large
+from .rows import Row, complete, encode, params_of, row_of, run_in_thread_if_large
 from .tags import Condition
 
 
@@ -77,7 +77,7 @@ class TransactionalWrites:
         changed, change = await self._changed(tx, table, "update", record_id, row, old.record)
         if not changed:
             return None
-        rows = scope.record(record_id, NO_SETTINGS, encode(changed))
+        rows = scope.record(record_id, NO_SETTINGS, *await params_of(table.columns, changed))
         raw = await tx.execute(table.update(tuple(changed), rows), *rows.params)
         if raw is None:
             raise record_not_found(record_id)

@@ -18,7 +18,7 @@ from kernel.public import (
 )
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, allowed_values, complete, encode
+from .rows import Row, allowed_values, complete, params_of
 
 _NOT_NULL: Final = "23502"
 _FOREIGN_KEY: Final = ("23503", "23001")
@@ -118,7 +118,8 @@ async def _insert_each(tx: Transaction, *, table: Table, rows: Sequence[Row]) ->
         row = {**row, **dict.fromkeys(forward, row["id"])}
         try:
             insert = table.insert(tuple(row))
-            await tx.execute(insert, NO_SETTINGS, encode(row), tx.actor.user_id)
+            values = await params_of(table.columns, row)
+            await tx.execute(insert, NO_SETTINGS, *values, tx.actor.user_id)
         except ConstraintViolation as violation:
             raise FailedRow(index, violation) from None
     raise _AllInserted

@@ -64,7 +64,7 @@ class Silent:
     """No hooks, and statements that return what they are sent, without a turn of the loop."""
 
     def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[dict[Any, Any]] = []
 
     def implementations(self, hook: object) -> Sequence[object]:
         return ()
@@ -76,8 +76,8 @@ class Silent:
         return b"{}"
 
     async def execute(self, query: bytes, *params: Any) -> bytes:
-        sent: Any = msgspec.json.decode(params[1])
-        self.sent = sent if isinstance(sent, list) else [sent]
+        many = b"json_to_recordset" in query
+        self.sent = msgspec.json.decode(params[1]) if many else [dict(enumerate(params))]
         return b"[]"
 
 
@@ -143,7 +143,7 @@ async def test_others_go_on_while_many_values_are_coerced(
 
         return noted
 
-    for step in ("coerced", "_default"):
+    for step in ("coerced", "_default", "_encoded"):
         monkeypatch.setattr(rows_of_bodies, step, noting(getattr(rows_of_bodies, step)))
     call, rows = CALLS[name]
     turns, silent = await turns_during(call)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import uuid
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kernel.testing import Client, Server
 from tests.plugins.data.support import FIELDS, NOTES, SAMPLES, TEAMS, create, names, refused
@@ -38,6 +41,32 @@ def test_every_type_comes_back_as_it_was_sent(admin: Client):
     assert admin.get(SAMPLES).json() == [record]
     assert admin.get(SAMPLES, params={"limit": 5}).json() == [record]
     assert admin.post(f"{SAMPLES}/query", json={}).json()["data"] == [record]
+
+
+texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"))
+doubles = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
+documents = st.recursive(
+    st.none() | st.booleans() | doubles | texts, lambda each: st.lists(each, max_size=3)
+)
+VALUES = {
+    "state": texts, "amount": doubles, "ready": st.booleans(), "details": documents,
+    "taken_on": st.dates().map(str), "tags": st.lists(texts), "sizes": st.lists(doubles),
+}  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_a_record_is_the_same_whichever_way_it_is_written(lab: Server, values: dict[str, Any]):
+    # The values of one record are parameters of their own, those of several are one JSON array.
+    admin, body = lab.admin, {"name": "x", **values}
+    alone = admin.post(SAMPLES, json=body)
+    [of_bulk] = admin.post(f"{SAMPLES}/bulk", json=[body]).json()
+    changed = admin.patch(f"{SAMPLES}/{create(admin, name='y')['id']}", json=body)
+    assert alone.status_code == 201, alone.text
+    assert changed.status_code == 200, changed.text
+    wanted = {name: of_bulk[name] for name in FIELDS}
+    assert {name: alone.json()[name] for name in FIELDS} == wanted
+    assert {name: changed.json()[name] for name in FIELDS} == wanted
 
 
 @pytest.mark.parametrize(
