@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Sequence
-from itertools import chain
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -77,21 +76,16 @@ class Cycle(RequestResponseCycle):
         """Send a whole reply with one system call; return False where `send` is needed."""
         if self.response_started or self.disconnected or self.flow.write_paused:
             return False
-        length, head = b"", [STATUS_LINE[status]]
-        for name, value in chain(self.default_headers, headers):
-            if name not in _PLAIN:
-                return False
-            if name == _LENGTH:
-                length = value
-            head += name, b": ", value, b"\r\n"
-        if length != b"%d" % len(body):
+        whole = [*self.default_headers, *headers]
+        names, values = zip(*whole, strict=False)
+        if not _PLAIN.issuperset(names) or (_LENGTH, b"%d" % len(body)) not in whole:
             return False
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        raw = b"".join(head)
+        joined = b"".join(values)
         # A line feed within a value would begin another header.
-        ends = len(self.default_headers) + len(headers) + 2 + (not self.keep_alive)
-        if len(raw.translate(None, _CONTROLS)) != len(raw) - 2 * ends:
+        if len(joined.translate(None, _CONTROLS)) != len(joined):
             return False
+        end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
+        raw = STATUS_LINE[status] + b"\r\n".join(map(b": ".join, whole)) + end
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         if self.scope["method"] == "HEAD":
