@@ -191,9 +191,8 @@ class _Sender:
 
     def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
         """Return the headers to add to a reply's own; its own `cache-control` wins."""
-        for name, _ in own:  # no generator: this runs for every reply
-            if name == CACHING:
-                return [header for header in self.headers if header[0] != CACHING]
+        if CACHING in dict(own):
+            return [header for header in self.headers if header[0] != CACHING]
         return self.headers
 
 
@@ -259,7 +258,6 @@ def _stopping(method: str) -> Unavailable:
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id")
-    if given is not None and REQUEST_ID.fullmatch(given):
+    if (given := headers.get(b"x-request-id")) and REQUEST_ID.fullmatch(given):
         return given.decode()
-    return f"{getrandbits(128):032x}"
+    return getrandbits(128).to_bytes(16, "big").hex()

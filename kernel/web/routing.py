@@ -151,12 +151,11 @@ class RouteTable:
             actor = await self._bus.first(hookspecs.authenticate, request=request)
             if actor is None:
                 raise errors.Unauthenticated
-            scope["caudex.actor"] = actor
+            scope["caudex.actor"], path = actor, scope["path_params"]
             if actor.delegation is not None:
-                self._check_worker(route, actor.delegation, scope["path_params"])
-            grant = Grant()
-            if needs.kind != "user":
-                grant = await self._access.authorize(actor, needs, scope["path_params"])
+                self._check_worker(route, actor.delegation, path)
+            user = needs.kind == "user"
+            grant = Grant() if user else await self._access.authorize(actor, needs, path)
             scope["caudex.grant"] = grant
         if route.admit is not None:
             await route.admit(request)
