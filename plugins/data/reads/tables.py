@@ -64,12 +64,12 @@ def on_new_schema(
     @wraps(method)
     async def attempt(self: R, *args: P.args, **kwargs: P.kwargs) -> T:
         app_id: Any = args[2] if len(args) > 2 else kwargs["app_id"]
-        key = await self.app_key(app_id)
+        app = await self.installed(app_id)
         try:
             return await method(self, *args, **kwargs)
         except SchemaChanged:
             await self.refresh_catalog()
-            if await self.app_key(app_id) != key:
+            if await self.app_key(app_id) != app.key:
                 raise NotFound(f"app '{app_id}' not found: it is another one's name now") from None
             return await method(self, *args, **kwargs)
 
@@ -101,6 +101,7 @@ class EntityTables:
         self._prompt: Reader = services.statements
         self._large: StreamReader = services.statements
         self._apps = services.apps
+        self.installed = services.apps.app
         self._bus = services.bus
         self._access = services.access
         self._related = Related(services.access, services.identity, self._narrowed)
