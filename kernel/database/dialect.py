@@ -31,6 +31,8 @@ _BUSY: Final = ("55P03", "25P03", "25006")
 _REPEATABLE: Final = ("40001", "40P01")
 _GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
 """Errors of a compiled statement when a column, its type or the table has changed."""
+_PRINTED: Final = frozenset((str, int, float))
+"""Types of most parameters. An `isinstance` that is false takes as long as all that they need."""
 _FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
 
 log = structlog.get_logger("caudex.db")
@@ -51,6 +53,8 @@ def to_text(param: Param) -> bytes | None:
     if param is None:
         return None
     try:
+        if type(param) in _PRINTED and "\0" not in (plain := str(param)):
+            return plain.encode()
         text = param if isinstance(param, bytes) else _plain(param).encode()
     except UnicodeEncodeError:
         raise errors.BadRequest("text must not contain half a surrogate pair") from None
@@ -71,7 +75,7 @@ def _plain(param: Param) -> str:
         return param
     if isinstance(param, bool):
         return "true" if param else "false"
-    if isinstance(param, int | float | UUID):
+    if isinstance(param, (int, float, UUID)):  # a union would be made anew by each call
         return str(param)
     if isinstance(param, datetime):
         return param.isoformat()
