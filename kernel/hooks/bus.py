@@ -223,6 +223,13 @@ def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T
             return end.value
 
 
+class _Plugins(pluggy.PluginManager):
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """Read the mark of a method. The original looks for it along each class of the plugin, for
+        every attribute, which took a quarter of the time of loading."""
+        return getattr(getattr(type(plugin), name, None), f"{NAMESPACE}_impl", None)
+
+
 class HookBus:
     """The hooks of one application."""
 
@@ -234,7 +241,7 @@ class HookBus:
         self._limit = limit
         self._returns = dict[str, type[Any]]()
         self._listeners: dict[tuple[str, str], list[Implementation]] = {}
-        self._pm = pluggy.PluginManager(NAMESPACE)
+        self._pm = _Plugins(NAMESPACE)
         self._specs: dict[str, Callable[..., Any]] = {}
         self._implementations: dict[str, list[Implementation]] = {}
         self.add_specs(specs, "kernel")
@@ -264,9 +271,8 @@ class HookBus:
         for name in self._specs:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
-            self._implementations[name] = found = [
-                Implementation(plugin, *made[plugin], name) for plugin in order if plugin in made
-            ]
+            found = [Implementation(one, *made[one], name) for one in order if one in made]
+            self._implementations[name] = found
             for each in found:
                 each.limit, each.returns = self._limit, self._returns.get(name, object)
 
@@ -309,8 +315,7 @@ class HookBus:
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
         """Return every answer that is not None; an exception is the caller's."""
-        answers = [await impl.call(kwargs) for impl in self._called(spec, args)]
-        return [answer for answer in answers if answer is not None]
+        return [a for i in self._called(spec, args) if (a := await i.call(kwargs)) is not None]
 
     async def emit(
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
@@ -347,8 +352,7 @@ class HookBus:
 
     def listeners(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
         """Return the implementations that match `subject` (`crm.contacts`), looked up once."""
-        impls = self._implementations[spec.__name__]
-        if not impls:
+        if not (impls := self._implementations[spec.__name__]):
             return impls
         key = spec.__name__, subject
         if (found := self._listeners.get(key)) is None:
