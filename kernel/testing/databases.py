@@ -28,7 +28,8 @@ class Postgres:
     def create(self, template: str = "template0") -> str:
         """Create a database and return its DSN."""
         name = f"caudex_test_{os.getpid()}_{next(_count)}_{secrets.token_hex(3)}"
-        statement = sql.SQL("create database {} template {}")
+        # By default each page goes through the buffers and the log, at twice the processor time.
+        statement = sql.SQL("create database {} template {} strategy file_copy")
         self._run(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return make_conninfo(self.url, dbname=name)
 
