@@ -29,6 +29,8 @@ UNREACHABLE_IDS: Final = frozenset(
 )
 """Routes of the entity itself, and segments that clients remove from a path."""
 
+_NO_NAMES: Final = frozenset[str]()
+
 Row = dict[str, Any]
 """Field name to coerced value, in the order of the columns."""
 
@@ -44,11 +46,12 @@ async def run_in_thread_if_large(
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> int:
     """Count as if each row had every field that any row names, as `complete` makes it."""
-    count = len(set[str]().union(*rows)) * len(rows)
+    count = len(_NO_NAMES.union(*rows)) * len(rows)
     for row in rows:
-        for value in row.values():
-            if type(value) is list:
-                count += len(cast("list[Any]", value))
+        if list in map(type, row.values()):
+            count += sum(
+                len(cast("list[Any]", value)) for value in row.values() if type(value) is list
+            )
     return count
 
 
@@ -110,7 +113,7 @@ def complete(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     Raises BadRequest where the defaults are too large together.
     """
     ids = new_ids(len(rows))
-    named = {name for row in rows for name in row}
+    named = _NO_NAMES.union(*rows)
     if not all(len(row) == len(named) for row in rows):
         wanted = [columns.find(name) for name in columns.ordered(named - {"id"})]
         _check_defaults(wanted, rows)
