@@ -161,10 +161,10 @@ class WorkersRoutes:
 
         A handler that raises is a 500 with its message.
         """
-        caller = await self._services.get(CALLERS).of(request.actor, request.path("app_id"))
-        workers = self._services.get(WORKERS)
+        app_id, services = request.path("app_id"), self._services
+        caller = await services.get(CALLERS).of(request.actor, app_id)
         return reply(
-            await workers.rpc(request.path("app_id"), body.method, bytes(body.params), caller)
+            await services.get(WORKERS).rpc(app_id, body.method, bytes(body.params), caller)
         )
 
 

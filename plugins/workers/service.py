@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import anyio
 import structlog
@@ -299,7 +300,8 @@ class WorkersService:
                 params.decode()  # they are passed on as they are
             except UnicodeDecodeError:
                 raise BadRequest("params must be in UTF-8") from None
-        replica = await self._running_replica(app_id)
+        app = await self._apps.app(app_id)
+        replica = usable(self.reconciler.supervisors.get(app.key)) or _not_running(app_id)
         try:
             return await replica.rpc(method, params, caller, self.host.config.rpc_timeout)
         except WorkerLost as error:  # the call may have been carried out
@@ -309,21 +311,14 @@ class WorkersService:
         self, app_id: str, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
     ) -> bytes:
         """See `Workers.run_job`."""
-        replica = await self._running_replica(app_id)
+        app = await self._apps.app(app_id)
+        replica = usable(self.reconciler.supervisors.get(app.key)) or _not_running(app_id)
         return await replica.run_job(job_id, payload, caller, progress)
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
         """See `Workers.cancel_job`."""
         if (replica := await self._replica(app_id)) is not None:
             replica.cancel_job(job_id)
-
-    async def _running_replica(self, app_id: str) -> Replica:
-        """Return the replica that answers calls. Raises Unavailable."""
-        app = await self._apps.app(app_id)
-        replica = usable(self.reconciler.supervisors.get(app.key))
-        if replica is None:
-            raise Unavailable(f"the worker of app '{app_id}' is not running")
-        return replica
 
     async def _replica(self, app_id: str) -> Replica | None:
         return usable(await self._supervisor(app_id))
@@ -337,6 +332,10 @@ def usable(supervisor: Supervisor | None) -> Replica | None:
     """Return the replica that takes calls."""
     replica = None if supervisor is None else supervisor.replica
     return replica if replica is not None and replica.usable else None
+
+
+def _not_running(app_id: str) -> NoReturn:
+    raise Unavailable(f"the worker of app '{app_id}' is not running")
 
 
 SERVICE = ServiceKey[WorkersService]("workers_service")

@@ -349,7 +349,7 @@ def is_called(server: Server, app: str) -> None:
     """Wait until the worker has a call to answer."""
     replica = supervisor_of(server, app).replica
     assert replica is not None
-    eventually(lambda: not replica._calls._idle.is_set())
+    eventually(lambda: replica._calls._pending)
 
 
 def test_removing_the_app_removes_everything(server: Server):

@@ -100,9 +100,11 @@ class Calls:
     def __init__(self) -> None:
         self._pending: dict[str, Call] = {}
         self._jobs = 0
+        self.find = self._pending.get
+        """Return the call with an id, or None if none is pending."""
         self._numbers = itertools.count(1)
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
+        """Set when no rpc is pending any more, for those that wait for that."""
         self._lost = False
         self._sweep_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -120,10 +122,6 @@ class Calls:
         """Make an id for an rpc."""
         return f"r{next(self._numbers)}"
 
-    def find(self, call_id: str) -> Call | None:
-        """Return a call that is still pending."""
-        return self._pending.get(call_id)
-
     def add(self, call_id: str, call: Call) -> None:
         """Keep a call until `remove`. Raises Unavailable."""
         if self._lost:
@@ -134,10 +132,7 @@ class Calls:
         if call_id in self._pending:
             raise Unavailable("the worker is at this job already")
         self._pending[call_id] = call
-        if call.is_job:
-            self._jobs += 1
-        elif same == 0:
-            self._idle.clear()
+        self._jobs += call.is_job
 
     def limit(self, call: Call, seconds: float) -> None:
         """Fail a pending call that is not settled in this time. One timer serves all calls."""
@@ -169,14 +164,16 @@ class Calls:
         del self._pending[call_id]
         if not call.future.done():
             call.future.cancel()
-        if call.is_job:
-            self._jobs -= 1
-        elif len(self._pending) == self._jobs:
+        self._jobs -= call.is_job
+        if self._idle is not None and len(self._pending) == self._jobs:
             self._idle.set()
 
     async def idle(self) -> None:
         """Wait until no rpc is pending. Jobs may take long, and run again elsewhere."""
-        await self._idle.wait()
+        self._idle = self._idle or asyncio.Event()
+        if len(self._pending) > self._jobs:
+            self._idle.clear()
+            await self._idle.wait()
 
     def lose_all(self, why: str, *, on_purpose: bool) -> None:
         """Fail every call, because the worker is gone, and accept none any more."""

@@ -173,7 +173,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def write(self, line: bytes) -> None:
         """Send a line. All lines of one turn of the event loop are written at once."""
-        if self.gone.is_set() or self._exited:
+        if self._exited:
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
@@ -236,36 +236,34 @@ class Child(asyncio.SubprocessProtocol):
         """Pass lines on, then read more. Many lines in one piece leave turns for others too."""
         if self._held:
             return
-        started = time.monotonic()
-        while (splitter := self._waiting()) and not self._held:
-            try:
-                splitter.pass_on()
-            except Exception as error:  # a fault of ours; a call may wait for the next line
-                log.error("a line of a child could not be handled", exc_info=error)
-            if time.monotonic() - started > MAX_DEBT:
-                break
-        self._charge(started)
-        if not self._held:
+        started = now = time.monotonic()
+        for splitter in self._splitters.values():
+            more = splitter.has_line
+            while more and not self._held and now - started <= MAX_DEBT:
+                try:
+                    more = splitter.pass_on()
+                except Exception as error:  # a fault of ours; a call may wait for the next line
+                    log.error("a line of a child could not be handled", exc_info=error)
+                    more = splitter.has_line
+                now = time.monotonic()
+        self._charge(started, now)
+        if self._paused and not self._held:
             self._read_on()
-        self._end_if_done()
+        if self._exited:
+            self._end_if_done()
 
-    def _waiting(self) -> LineSplitter | None:
-        """Return a splitter that has lines."""
-        for splitter in self._splitters.values():  # no generator: this runs for each line
-            if splitter.has_line:
-                return splitter
-        return None
+    def _is_waiting(self) -> bool:
+        """Whether there are lines to pass on."""
+        return any(splitter.has_line for splitter in self._splitters.values())
 
     def _read_on(self) -> None:
-        if self._paused:
-            self._paused = False
-            for fd in self._open:
-                if pipe := self._pipe(fd):
-                    pipe.resume_reading()
+        self._paused = False
+        for fd in self._open:
+            if pipe := self._pipe(fd):
+                pipe.resume_reading()
 
-    def _charge(self, started: float) -> None:
+    def _charge(self, started: float, now: float) -> None:
         """Make a worker that floods wait, so that it gets its share of the time and no more."""
-        now = time.monotonic()
         self._spent = max(0.0, self._spent - (started - self._since) * SHARE) + (now - started)
         self._since = now
         if self._spent > MAX_DEBT:
@@ -321,7 +319,7 @@ class Child(asyncio.SubprocessProtocol):
         self._close_parent_pipe()
         for reason in list(self._held):
             self.release(reason)
-        if self._open or self._waiting():
+        if self._open or self._is_waiting():
             self._loop.call_later(DRAIN_SECONDS, self._stop_reading)
         self.live.discard(self._mark)
         killing = self._loop.run_in_executor(None, self._bounds.end, self._mark)
@@ -348,7 +346,7 @@ class Child(asyncio.SubprocessProtocol):
             self.signal(signal.SIGKILL)
 
     def _end_if_done(self) -> None:
-        if self.gone.is_set() or self._open or self._waiting():
+        if self.gone.is_set() or self._open or self._is_waiting():
             return
         if not (self._exited and self._orphans_killed):
             return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar, copy_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import msgspec
-from structlog.contextvars import get_contextvars
+from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from kernel.public import Caller, LogLevel, Mask, WorkerLost
 from plugins.workers.host import Host
@@ -21,17 +22,18 @@ from .listener import Listener
 from .process import Bounds, Child
 from .protocol import (
     EDGE,
+    NOTHING,
     AppEvent,
     CollectionOp,
     Discovered,
     Hello,
-    Incoming,
     InvalidOp,
     Job,
     JobCancel,
     JobProgress,
     JobResult,
     Log,
+    NoOutcome,
     OpResult,
     Rpc,
     Settled,
@@ -50,6 +52,9 @@ LEVELS: Final[Mapping[str, LogLevel]] = {
     "debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error",
     "stdout": "stdout", "stderr": "stderr",
 }  # fmt: skip
+
+_bound: Final = dict[str, ContextVar[Any]]()
+"""The variables of the log's context that were found, by their names."""
 
 
 class StartFailed(Exception):
@@ -111,7 +116,8 @@ class Replica(Listener):
     @property
     def usable(self) -> bool:
         """Whether calls may go to it."""
-        return not self.gone and not self.stopping
+        child = self._child
+        return not (child is None or self.stopping or child.gone.is_set())
 
     async def wait_gone(self) -> None:
         """Wait for its end."""
@@ -206,20 +212,22 @@ class Replica(Listener):
 
     async def rpc(self, method: str, params: bytes, caller: Caller, seconds: float) -> bytes:
         """Call a method. Raises HandlerFailed, NotFound, WorkerLost, Unavailable."""
-        call_id = self._calls.next_id()
-        call = Call(self._calls.future(), caller, _request_id())
-        self._calls.add(call_id, call)
+        calls, request_id = self._calls, _request_id()
+        call_id, call = calls.next_id(), Call(calls.future(), caller, request_id)
+        calls.add(call_id, call)
         try:
+            child = self._child
+            if child is None or not child.is_ready:
+                child = await self._wait_ready()
             request = Rpc(
                 id=call_id, method=method, params=single_line(params), caller=caller,
-                request_id=call.request_id,
+                request_id=request_id,
             )  # fmt: skip
-            child = self._ready_child() or await self._wait_ready()
             child.write(frame(request))
-            self._calls.limit(call, seconds)
+            calls.limit(call, seconds)
             return await call.future
         finally:
-            self._calls.remove(call_id, call)
+            calls.remove(call_id, call)
 
     async def run_job(
         self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
@@ -229,7 +237,9 @@ class Replica(Listener):
         self._calls.add(job_id, call)
         try:
             job = Job(id=job_id, payload=single_line(payload), caller=caller)
-            child = self._ready_child() or await self._wait_ready()
+            child = self._child
+            if child is None or not child.is_ready:
+                child = await self._wait_ready()
             child.write(frame(job))
             if call.unwanted:  # it was cancelled before the worker had it
                 self.cancel_job(job_id)
@@ -248,11 +258,6 @@ class Replica(Listener):
             call.unwanted = True
             self._child.write(frame(JobCancel(id=job_id)))
 
-    def _ready_child(self) -> Child | None:
-        """Return the process, if it reads its input."""
-        child = self._child
-        return child if child is not None and child.is_ready else None
-
     async def _wait_ready(self) -> Child:
         """Wait until it reads its input. Raises WorkerLost, Unavailable."""
         if (child := self._child) is None:
@@ -265,7 +270,9 @@ class Replica(Listener):
     def on_line(self, line: bytes) -> None:
         """See `Listener`."""
         message = read(line)
-        if message is None:
+        if isinstance(message, Settled):
+            self._settle(message)
+        elif message is None:
             if line.startswith(b"{"):
                 edges = line[:EDGE] + b"\n" + line[-EDGE:]
                 self.on_unreadable(list(ids_in(edges)), "the reply is not valid JSON")
@@ -292,10 +299,9 @@ class Replica(Listener):
         self._up.set()
         self._gone.set()
 
-    def _handle(self, message: Incoming | InvalidOp) -> None:
+    def _handle(self, message: NoOutcome) -> None:
+        """Handle any message but an outcome."""
         match message:
-            case Settled():
-                self._settle(message)
             case CollectionOp() | InvalidOp():
                 self._queue(message)
             case Log():
@@ -315,7 +321,7 @@ class Replica(Listener):
         call = self._calls.find(outcome.id)
         if call is None or call.is_job != isinstance(outcome, JobResult):
             return
-        if not outcome.failed:
+        if outcome.error is NOTHING or not outcome.failed:
             call.succeed(bytes(outcome.result))
         else:
             text = mask_text(self._describe(outcome.error), self._mask)
@@ -370,4 +376,14 @@ async def _report(call: Call, progress: Progress) -> None:
 
 
 def _request_id() -> str:
-    return str(get_contextvars().get("request_id", ""))
+    """Return the id of the request. Its variable is found once, since all of the context is read
+    for it."""
+    if (variable := _bound.get("request_id")) is None:
+        for variable in copy_context():
+            if variable.name == f"{STRUCTLOG_KEY_PREFIX}request_id":
+                _bound["request_id"] = variable
+                break
+        else:
+            return ""
+    found = variable.get("")
+    return found if isinstance(found, str) else ""
