@@ -41,6 +41,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import cached_property
 from typing import Any
 
 MAX_FRAME = 10 * 1024 * 1024
@@ -96,30 +97,74 @@ class Log:
 class Context:
     """The call or job that a handler serves."""
 
-    def __init__(self, worker: Worker, call_id: str | None, caller: dict[str, Any] | None) -> None:
+    # Most handlers read few of these, so each is made when it is read for the first time.
+
+    cancelled = False
+    """Whether the job was cancelled; a long job should check it now and then."""
+    blocking = False
+
+    def __init__(
+        self,
+        worker: Worker,
+        call_id: str | None,
+        caller: dict[str, Any] | None,
+        request_id: str | None = None,
+    ) -> None:
         self._worker = worker
         self.call_id = call_id
-        self.app_id = worker.app_id
-        self.runtime_url = worker.runtime_url
-        """Where the server's API answers."""
-        self.database_url = worker.database_url
-        """A login for the app's own tables, where the server gives one."""
-        self.credentials = worker.credentials
-        """The secrets of the platform and the app."""
-        self.log = worker.log
         self.caller = caller
         """`{"userId", "username", "email", "authToken"}`, or None for a job without a caller."""
-        known: dict[str, str | None] = caller or {}
-        self.user_id, self.username = known.get("userId"), known.get("username")
-        self.email = known.get("email")
-        self.auth_token = known.get("authToken")
+        self.request_id = request_id or call_id
+        """The id of the request or job; rows of the audit trail and links of the log name it."""
+
+    @cached_property
+    def app_id(self) -> str:
+        """The id of the app."""
+        return self._worker.app_id
+
+    @cached_property
+    def runtime_url(self) -> str:
+        """Where the server's API answers."""
+        return self._worker.runtime_url
+
+    @cached_property
+    def database_url(self) -> str | None:
+        """A login for the app's own tables, where the server gives one."""
+        return self._worker.database_url
+
+    @cached_property
+    def credentials(self) -> dict[str, str]:
+        """The secrets of the platform and the app."""
+        return self._worker.credentials
+
+    @cached_property
+    def log(self) -> Log:
+        """The app's log."""
+        return self._worker.log
+
+    @cached_property
+    def user_id(self) -> str | None:
+        """The id of the caller."""
+        return self._known("userId")
+
+    @cached_property
+    def username(self) -> str | None:
+        """The name of the caller."""
+        return self._known("username")
+
+    @cached_property
+    def email(self) -> str | None:
+        """The address of the caller."""
+        return self._known("email")
+
+    @cached_property
+    def auth_token(self) -> str | None:
         """A bearer token that is valid for as long as the call or job may run; empty in a job that
         runs over a week after the user's last action."""
-        self.request_id = call_id
-        """The id of the request or job; rows of the audit trail and links of the log name it."""
-        self.cancelled = False
-        """Whether the job was cancelled; a long job should check it now and then."""
-        self.blocking = False
+        return self._known("authToken")
+
+    def _known(self, name: str) -> str | None:
+        return (self.caller or {}).get(name)
 
     def progress(self, value: object) -> None:
         """Report the progress of a job: 0.4, or any JSON."""
@@ -371,8 +416,7 @@ class Worker:
             error = f"unknown method: {method}"
             self.say({"type": "rpc_response", "id": call_id, "error": error})
         else:
-            context = Context(self, call_id, message.get("caller"))
-            context.request_id = message.get("request_id") or call_id
+            context = Context(self, call_id, message.get("caller"), message.get("request_id"))
             self._handle("rpc_response", handler, message.get("params"), context)
 
     def _work(self, call_id: str, message: dict[str, Any]) -> None:
@@ -409,11 +453,15 @@ class Worker:
 
     async def _run_ready(self) -> None:
         """Run coroutines one after the other in one task, until one of them waits for something.
-        That one keeps the task, and another task runs the rest."""
+        That one keeps the task, and another task runs the rest. Outcomes are written then."""
+        if len(self._tasks) == 1:  # else another task may have an outcome in this turn as well
+            self._wire.hold()
         while self._ready:
             await _inline(self._answer(*self._ready.popleft()), self._go_on)
+        self._wire.release()
 
     def _go_on(self) -> None:
+        self._wire.release()
         if self._ready:
             self._begin(self._run_ready())
 
@@ -651,6 +699,8 @@ class _Wire:
         self._held: list[bytes] = []
         """Lines of this turn of the event loop, which are written together."""
         self._size = 0
+        self._holding = False
+        """Whether `release` writes what is held, so that no callback need do it."""
 
     def take_over(self) -> None:
         """Reserve the pipes to the server for messages; printed text goes to the log."""
@@ -699,14 +749,24 @@ class _Wire:
         if len(line) > MAX_FRAME:
             raise ValueError(f"the {message['type']} is over {MAX_FRAME // 2**20} MB")
         with self._lock:
-            if soon and not self._held and self._loop and threading.get_ident() == self._home:
-                self._loop.call_soon(self.flush)
-            elif not self._held:
-                soon = False
+            if soon and not self._held:
+                soon = threading.get_ident() == self._home
+                if soon and not self._holding and self._loop:
+                    self._loop.call_soon(self.flush)
             self._held.append(line)
             self._size += len(line)
             if not soon or self._size > 64 * 1024:
                 self._write()
+
+    def hold(self) -> None:
+        """Announce that `release` is called before the event loop runs anything else."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Write what was held since `hold`, if that was called."""
+        if self._holding:
+            self._holding = False
+            self.flush()
 
     def flush(self) -> None:
         """Write what is held."""
