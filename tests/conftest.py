@@ -87,7 +87,7 @@ def same_logging() -> Iterator[None]:
         structlog.reset_defaults()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def dear_hashes() -> Iterator[None]:
     """Hash as in production, for tests of just that."""
     yield from _hashing(DEAR)

@@ -15,7 +15,7 @@ AUTH = "/api/v1/auth"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def admin(dear_hashes, server):
+def admin(server):
     """The first to register is the admin, before any test registers someone."""
     return server.admin
 
@@ -278,7 +278,7 @@ def test_credentials_of_the_wrong_type_are_a_400(server, body):
     refused(server.http.post(f"{AUTH}/login", json={"password": PASSWORD, **body}), 400)
 
 
-def test_an_old_hash_is_upgraded_at_login(server):
+def test_an_old_hash_is_upgraded_at_login(dear_hashes, server):
     from nacl.pwhash import argon2id
 
     user = server.user()

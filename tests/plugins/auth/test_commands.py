@@ -11,6 +11,7 @@ from nacl.pwhash import argon2id
 from kernel.cli.main import main
 from kernel.testing.conformance.kit import eventually
 
+pytestmark = pytest.mark.usefixtures("dear_hashes")
 PASSWORD = "Str0ngPass!x"
 
 

@@ -10,6 +10,7 @@ from kernel.public import SESSIONS, Actor, Unauthenticated, Unavailable
 from plugins.auth.passwords import MAX_WAITING, PARAMETERS, PasswordHasher
 from plugins.auth.service import AUTH
 
+pytestmark = pytest.mark.usefixtures("dear_hashes")
 PASSWORD = "Str0ngPass!x"
 
 

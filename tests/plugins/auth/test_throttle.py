@@ -7,6 +7,7 @@ import pytest
 
 from plugins.auth.routes import AuthRoutes
 
+pytestmark = pytest.mark.usefixtures("dear_hashes")
 PASSWORD = "Str0ngPass!x"
 THROTTLED = {"plugins": {"auth": {"rate_limit_logins": True}}}
 
