@@ -32,7 +32,8 @@ def acting(server: Server, headers: Mapping[str, str]) -> Actor:
     sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": ME, "headers": sent,
              "client": ("127.0.0.1", 5000), "server": ("10.0.0.1", 9100),
-             "caudex.request_id": "conformance", "caudex.address": "127.0.0.1"}  # fmt: skip
+             "caudex.headers": dict(sent), "caudex.request_id": "conformance",
+             "caudex.address": "127.0.0.1"}  # fmt: skip
 
     async def ask() -> Actor | None:
         hooks = server.services.get(HOOKS)
