@@ -435,7 +435,8 @@ class Request:
 
     def __init__(self, authorization, app_id):
         header = (b"authorization", authorization.encode())
-        self.scope = {"headers": [header], "path": "/", "path_params": {"app_id": app_id}}
+        self.scope = {"headers": [header], "caudex.headers": dict([header]), "path": "/",
+                      "path_params": {"app_id": app_id}}  # fmt: skip
         self.request_id = self.address = "x"
 
 
