@@ -304,7 +304,7 @@ SETTINGS_AS_CONDITION = (
     + f"{_SET_OTHERS} is distinct from -1"
 ).encode()
 """The same as a condition that is always true, for a statement about one row: PostgreSQL evaluates
-it for each row that the other conditions leave, before it runs a trigger. It takes a third less
+it for each row that the other conditions leave, before it runs a trigger. It takes a fifth less
 than the CTE."""
 
 

@@ -127,7 +127,7 @@ class Columns:
             for column in fields
             if column.kind in ("json", "texts", "numbers")
         }
-        """The columns of more than one value each, and their kinds."""
+        """The columns whose values travel as JSON or as arrays, and their kinds."""
         self.positions = {name: position for position, name in enumerate(self._by_name)}
 
     def __iter__(self) -> Iterator[Column]:
