@@ -1,5 +1,5 @@
 /** Small pieces of every screen: icons, toasts, errors, dialogs, loading states, the theme. */
-import { html, signal, useEffect, useRef, useState } from './kit.js';
+import { html, signal, useEffect, useLayoutEffect, useRef, useState } from './kit.js';
 import { ApiError } from './api.js';
 
 // --- toasts
@@ -157,7 +157,8 @@ export function openDialog(content, { wide = false, label = 'Dialog' } = {}) {
 
 function Dialog({ content: Content, close, wide, label }) {
   const box = useRef(null);
-  useEffect(() => {
+  // Before the browser paints: a key that is pressed at once goes to the dialog.
+  useLayoutEffect(() => {
     /** @type {any} */
     const before = document.activeElement;
     box.current.showModal();

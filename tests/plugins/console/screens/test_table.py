@@ -330,6 +330,7 @@ def test_all_that_match_are_changed_and_deleted(crm: Server, new_tab):
     page.focus(".grid")
     page.keyboard.press("x")
     page.click("text=Select all that match")
+    page.wait_for_selector("text=130 selected")
     page.click(".selection button:has-text('Delete')")
     page.fill("dialog input", "130")
     page.click("dialog button:has-text('Delete')")
