@@ -69,6 +69,12 @@ class PortRules:
         usable = [port for port in declared if port in allowed and port not in self._own]
         return Ports(declared=declared, allowed=allowed, usable=usable)
 
+    async def usable(self, app_id: str) -> tuple[int, ...]:
+        """Return the ports that the worker of an app may serve at. Raises NotFound."""
+        if not await self._store.ports(app_id):  # of most apps: their manifests are not asked
+            return ()
+        return tuple((await self.of(app_id)).usable)
+
     async def allow(self, actor: Actor, app_id: str, ports: Sequence[int]) -> None:
         """Replace the ports that the worker of an app may serve at; it starts again.
 

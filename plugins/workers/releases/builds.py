@@ -69,7 +69,7 @@ class Builder:
             credentials=await self._secrets(release.app_id),
             database_url=await logins.url(app) if (logins := self._host.logins) else None,
         )
-        ports = tuple((await self._host.ports.of(release.app_id)).usable)
+        ports = await self._host.ports.usable(release.app_id)
         return await to_thread.run_sync(self._spec, release, hello, ports)
 
     async def is_outdated(self, spec: ReplicaSpec) -> bool:
@@ -77,7 +77,7 @@ class Builder:
         app_id = spec.release.app_id
         if await self._secrets(app_id) != spec.hello.credentials:
             return True
-        return tuple((await self._host.ports.of(app_id)).usable) != spec.ports
+        return await self._host.ports.usable(app_id) != spec.ports
 
     async def tidy(self, app_id: str, key: int, running: Iterable[Release]) -> None:
         """Delete the code of old versions.
