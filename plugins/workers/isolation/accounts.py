@@ -10,35 +10,18 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from .orphans import pids, real_uid, signal_all, status
+
 LOCKS: Final = Path("/run/caudex/accounts")
 SERVERS: Final = Path("/run/caudex/servers")
 """Names of the servers of this machine that run as root, whatever their data folder is."""
 SHARED: Final = Path("/dev/shm")
-SENDER: Final = """
-import os, sys
-number, found = int(sys.argv[1]), False
-for uid in map(int, sys.argv[2:]):
-    child = os.fork()
-    if not child:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        try:
-            os.kill(-1, number)
-        except ProcessLookupError:
-            os._exit(1)
-        os._exit(0)
-    found |= os.waitpid(child, 0)[1] == 0
-sys.exit(not found)
-"""
-"""Signals all processes of an account in one call, however fast they fork."""
 
 
 @contextmanager
@@ -99,18 +82,6 @@ def end_processes(accounts: Collection[int]) -> int:
     return len(seen)
 
 
-def signal_all(accounts: Collection[int], number: int) -> bool:
-    """Send a signal to all processes of these accounts, and return whether there are any."""
-    if not accounts:
-        return False
-    words = [sys.executable, "-I", "-S", "-c", SENDER, str(int(number)), *map(str, accounts)]
-    with suppress(OSError, subprocess.TimeoutExpired):
-        quiet = subprocess.DEVNULL
-        done = subprocess.run(words, cwd="/", env={}, stderr=quiet, timeout=30, check=False)
-        return done.returncode == 0
-    return False
-
-
 def remove_shared(accounts: Collection[int], folder: Path = SHARED) -> None:
     """Remove the files that these accounts left in memory."""
     with suppress(OSError), os.scandir(folder) as entries:
@@ -125,30 +96,12 @@ def remove_shared(accounts: Collection[int], folder: Path = SHARED) -> None:
                     os.unlink(entry.path)
 
 
-def real_uid(pid: int) -> int:
-    """Return the account of a process; the owner of its folder in `/proc` may be another.
-
-    Raises OSError if it has ended.
-    """
-    with open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"Uid:"):
-                return int(line.split()[1])
-    raise ProcessLookupError(pid)
-
-
 def processes() -> Iterator[tuple[int, int]]:
     """Yield the ids and accounts of processes that have not ended."""
-    try:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return  # not Linux
-    for pid in pids:
+    for pid in pids():
         with suppress(OSError):
             uid = real_uid(pid)
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                state = file.read().rpartition(b")")[2].split()[0]
-            if state not in (b"Z", b"X"):
+            if status(pid)[0] not in (b"Z", b"X"):
                 yield pid, uid
 
 

@@ -17,15 +17,16 @@ import fcntl
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from . import cgroups
-from .accounts import real_uid, signal_all
 
 REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
 """Variable that every process of a worker inherits; its value identifies the worker."""
@@ -33,6 +34,24 @@ REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
 _ANY: Final = f"{REPLICA_VARIABLE}=".encode()
 PAUSE: Final = 0.01
 INIT: Final = 1
+SENDER: Final = """
+import os, sys
+number, found = int(sys.argv[1]), False
+for uid in map(int, sys.argv[2:]):
+    child = os.fork()
+    if not child:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        try:
+            os.kill(-1, number)
+        except ProcessLookupError:
+            os._exit(1)
+        os._exit(0)
+    found |= os.waitpid(child, 0)[1] == 0
+sys.exit(not found)
+"""
+"""Signals all processes of an account in one call, however fast they fork."""
 
 
 @contextmanager
@@ -106,7 +125,7 @@ def is_held(folder: Path, name: str) -> bool:
 def _kill_all(is_meant: Callable[[int], bool], *, seconds: float = 5.0) -> int:
     """Search until nothing is found: one search can miss a process that forks all the time."""
     killed, deadline = set[int](), time.monotonic() + seconds
-    while found := [pid for pid in _pids() if is_meant(pid)]:
+    while found := [pid for pid in pids() if is_meant(pid)]:
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -115,6 +134,18 @@ def _kill_all(is_meant: Callable[[int], bool], *, seconds: float = 5.0) -> int:
             break
         time.sleep(PAUSE)
     return len(killed)
+
+
+def signal_all(accounts: Collection[int], number: int) -> bool:
+    """Send a signal to all processes of these accounts, and return whether there are any."""
+    if not accounts:
+        return False
+    words = [sys.executable, "-I", "-S", "-c", SENDER, str(int(number)), *map(str, accounts)]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        quiet = subprocess.DEVNULL
+        done = subprocess.run(words, cwd="/", env={}, stderr=quiet, timeout=30, check=False)
+        return done.returncode == 0
+    return False
 
 
 @contextmanager
@@ -126,7 +157,8 @@ def _stopped(uid: int) -> Generator[None]:
         signal_all({uid}, signal.SIGCONT)
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """Return the ids of all processes."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
@@ -145,7 +177,7 @@ class _Search(NamedTuple):
         try:
             if self.uid is not None and real_uid(pid) != self.uid:
                 return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
-            if _status(pid)[0] == b"Z":
+            if status(pid)[0] == b"Z":
                 return False
             if self.mark in (found := _marks(_environment(pid))):
                 return True
@@ -165,7 +197,7 @@ class _Search(NamedTuple):
         for _ in range(1000):
             if any(self.is_live(mark.decode("utf-8", "replace")) for mark in marks):
                 return True
-            pid = _status(pid)[1]
+            pid = status(pid)[1]
             if pid <= INIT or real_uid(pid) != self.uid:
                 return pid > INIT
             marks = _marks(_environment(pid))
@@ -180,7 +212,7 @@ def _marks(variables: Sequence[bytes]) -> list[bytes]:
 def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:
     try:
         marked = any(variable.startswith(begin) for variable in _environment(pid))
-        return marked and _status(pid)[0] != b"Z"
+        return marked and status(pid)[0] != b"Z"
     except OSError:
         return False
 
@@ -196,8 +228,21 @@ def _environment(pid: int, most: int = 8 * 2**20) -> list[bytes]:
     return found.split(b"\0") if len(found) <= most else []
 
 
-def _status(pid: int) -> tuple[bytes, int]:
-    """State and parent; the name before them may hold anything."""
+def real_uid(pid: int) -> int:
+    """Return the account of a process; the owner of its folder in `/proc` may be another.
+
+    Raises OSError if it has ended.
+    """
+    with open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"Uid:"):
+                return int(line.split()[1])
+    raise ProcessLookupError(pid)
+
+
+def status(pid: int) -> tuple[bytes, int]:
+    """Return the state and the parent of a process. Raises OSError if it has ended."""
     with open(f"/proc/{pid}/stat", "rb") as file:
+        # The name before them may hold anything.
         state, parent = file.read().rpartition(b")")[2].split()[:2]
     return state, int(parent)

@@ -12,12 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.workers.isolation.accounts import (
-    end_account_leftovers,
-    holding,
-    real_uid,
-    remove_shared,
-)
+from plugins.workers.isolation.accounts import end_account_leftovers, holding, remove_shared
+from plugins.workers.isolation.orphans import real_uid
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 FIRST = 40_000_000 + os.getpid() % 40_000 * 1000

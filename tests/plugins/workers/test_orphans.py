@@ -149,7 +149,7 @@ def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         orphans, "INIT", -1
     )  # any caller that runs this may be process 1 of a container
-    monkeypatch.setattr(orphans, "_status", lambda pid: (b"S", -1))
+    monkeypatch.setattr(orphans, "status", lambda pid: (b"S", -1))
     own, uid = os.getpid(), os.stat(f"/proc/{os.getpid()}").st_uid
     mark = orphans.REPLICA_VARIABLE.encode() + b"="
 
