@@ -49,6 +49,7 @@ MAX_UNREAD = 64_000_000
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _LENGTH = b"content-length"
+_SLASH = ord("/")
 _PLAIN = frozenset(
     b"access-control-allow-headers access-control-allow-methods access-control-allow-origin"
     b" access-control-expose-headers access-control-max-age allow cache-control content-length"
@@ -286,13 +287,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(400, "this is not a valid HTTP request")
 
     def _complete_scope(self, version: str, method: bytes) -> None:
-        scope, url = self.scope, httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
+        scope, url = self.scope, self.url
+        if url[0] == _SLASH and url.find(b"#") < 0:  # a quarter of the time of `parse_url`
+            raw, _, query = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw, query = parsed.path, parsed.query or b""
+        path = raw.decode("ascii")
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
         scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
+        scope["raw_path"] = raw
+        scope["query_string"] = query
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle

@@ -8,11 +8,14 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from kernel.testing import MakeServer, Server
 from plugins.http_server import protocol
@@ -111,6 +114,15 @@ def connected(server: Server) -> Generator[socket.socket]:
         yield connection
 
 
+def target_of(target: str) -> dict[str, Any]:
+    """The scope that the protocol makes of a request line."""
+    config = Config(app=lambda *_: None, http=protocol.GuardedProtocol)
+    connection = protocol.GuardedProtocol(config, ServerState(), {}, Mock())
+    connection.url, connection.scope = target.encode(), {}
+    connection._complete_scope("1.1", b"GET")
+    return connection.scope
+
+
 def received(connection: socket.socket, until: bytes = b"") -> bytes:
     """What arrives until it ends so, or the server closes."""
     reported = b""
@@ -166,6 +178,17 @@ def test_what_is_of_the_common_kind_leaves_in_one_piece(
     assert sent == []
     assert odd.http.get("/odd/own").headers["x-own"] == "1"
     assert sent == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("before", ["", "http://localhost", "HTTP://other.example:80"])
+@pytest.mark.parametrize("query", ["", "?", "?a=1", "?a=%23?b"])
+@pytest.mark.parametrize("after", ["", "#part", "#?c=2"])
+def test_the_target_of_a_request_can_be_a_whole_address(
+    before: str, query: str, after: str
+) -> None:
+    scope = target_of(f"{before}/odd/a%20b{query}{after}")
+    assert (scope["path"], scope["raw_path"]) == ("/odd/a b", b"/odd/a%20b")
+    assert scope["query_string"] == query[1:].encode()
 
 
 def test_a_reply_that_closes_its_connection_does(odd: Server) -> None:
