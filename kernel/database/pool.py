@@ -1,67 +1,50 @@
-"""PostgreSQL through a pool: single statements, streams, transactions that are retried."""
+"""PostgreSQL through a pool: connections, single statements and streams."""
 
 from __future__ import annotations
 
 import contextlib
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from operator import itemgetter
 from os import dup
 from socket import SHUT_RDWR, socket
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
 import msgspec
 import psycopg
-import structlog
 from psycopg.pq import Escaping
 from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
-from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor
-from kernel.contracts.statements import NOTIFICATIONS, Begin, Param, Query
-from kernel.contracts.statements import Transaction as TransactionProtocol
+from kernel.contracts.statements import Param, Query
 from kernel.database import dialect, streams
 from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import Connection, ConnectionLost
-from kernel.database.transactions import COMMIT_TIMEOUT, Transaction
-from kernel.errors import SchemaChanged, Unavailable, failure
+from kernel.database.transactions import TransactionRunner
+from kernel.errors import Unavailable
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
 from kernel.toolkit.limiter import ConcurrencyLimiter
 
-T = TypeVar("T")
-TRIES: Final = 4
-CALLBACK_TIMEOUT: Final = 30.0
-"""Seconds for a callback after a commit: the caller cannot cancel it."""
 ANSWER_GRACE: Final = 15.0
 """Seconds beyond `statement_timeout` for the answer: a proxy can keep a connection open to a server
 that is gone."""
 
-log = structlog.get_logger("caudex.db")
 
-
-class Database(dialect.FirstColumns):
+class Database(TransactionRunner, dialect.FirstColumns):
     """The kernel's provider of STATEMENTS; see also `kernel.contracts.statements.Pool`."""
 
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
-        self._config = config
-        self._bus = bus
-        self._services = services
+        super().__init__(config, bus, services)
         self.online = True
         self._in_use = set[Connection]()
         self._on_away = list[Callable[[], None]]()
         self.on_away = self._on_away.append
         # In a small pool, streams leave a connection to other statements.
-        self._streams = anyio.CapacityLimiter(max(1, min(4, config.pool_size - 1)))
-        half = max(1, config.pool_size // 2)
-        # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
-        said = "too many writes that rules of the server take part in"
-        self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,
-                                          timeout=config.pool_timeout, message=said)  # fmt: skip
+        most, said = max(1, min(4, config.pool_size - 1)), "too many complete lists are being read"
+        self._streams = ConcurrencyLimiter(most, message=said, retry_after=5)
         self._renewed = 0.0
         self._pool = AsyncConnectionPool[Connection](
             config.url,
@@ -114,56 +97,6 @@ class Database(dialect.FirstColumns):
             with anyio.CancelScope(shield=True):  # cancelled, it would leave connections open
                 await self._pool.close(timeout=5.0)
 
-    async def run(
-        self,
-        actor: Actor,
-        fn: Callable[[TransactionProtocol], Awaitable[T]],
-        begin: Begin | None = None,
-        *,
-        subject: str = "",
-    ) -> T:
-        """See `Pool.run`."""
-        if subject:
-            async with self._hooked.hold(subject):
-                return await self.run(actor, fn, begin)
-        attempt = stale = 0
-        while True:
-            try:
-                return await self._run_once(actor, fn, begin or self.begin)
-            except Unavailable as error:
-                # After a change of the schema, each connection can have a stale statement.
-                if isinstance(error, SchemaChanged) and stale < self._pool.max_size:
-                    stale += 1
-                else:
-                    attempt += 1
-                if attempt == TRIES or not dialect.repeatable(error.__cause__):
-                    raise
-                await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
-
-    async def _run_once(
-        self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]], begin: Begin
-    ) -> T:
-        with anyio.CancelScope() as scope:
-            async with begin(self._settings(actor)) as connection:
-                tx = Transaction(connection, actor, self._bus)
-                try:
-                    result = await fn(tx)
-                    if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
-                        notifications = self._services.get(NOTIFICATIONS)
-                        tx.callbacks.insert(0, await notifications.publish(tx, messages))
-                    # A caller that is cancelled from here on waits: either the commit and all that
-                    # follows it are done, or nothing. A commit without an answer is abandoned.
-                    scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
-                    await tx.commit()
-                except BaseException:
-                    await tx.rollback()
-                    raise
-            with anyio.CancelScope(shield=True):  # also after the deadline
-                for callback in tx.callbacks:
-                    await _guarded(callback)
-            return result
-        raise dialect.OutcomeUnknown
-
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
         """See `Pool.begin`; one round trip, where psycopg's own transaction takes two."""
@@ -182,28 +115,14 @@ class Database(dialect.FirstColumns):
         self, query: Query, *params: Param
     ) -> AsyncGenerator[AsyncIterator[list[bytes]]]:
         """See `Statements.stream`."""
-        try:
-            self._streams.acquire_on_behalf_of_nowait(token := object())
-        except anyio.WouldBlock:
-            raise Unavailable("too many complete lists are being read", retry_after=5) from None
-        try:
-            async with self._connection() as connection, connection.transaction():
-                await streams.begin(connection, query, params)
-                async with contextlib.aclosing(streams.batches(connection)) as batches:
-                    yield batches
-        finally:
-            self._streams.release_on_behalf_of(token)
+        async with self._streams.hold(), self._connection() as connection, connection.transaction():
+            await streams.begin(connection, query, params)
+            async with contextlib.aclosing(streams.batches(connection)) as batches:
+                yield batches
 
     def settings(self, actor: Actor) -> bytes:
         """See `Statements.settings`."""
-        return msgspec.json.encode(self._settings(actor))
-
-    def _settings(self, actor: Actor) -> Mapping[str, str]:
-        found = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
-        if self._bus.implementations(hookspecs.session_settings):
-            for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
-                found.update(more)
-        return found
+        return msgspec.json.encode(self.session_settings(actor))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
@@ -246,14 +165,6 @@ class Database(dialect.FirstColumns):
             with anyio.move_on_after(self.answer_timeout):
                 return await connection.run(query, params, prepare=not custom_plan)
             raise ConnectionLost("the database is not available")
-
-
-async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
-    try:
-        with anyio.fail_after(CALLBACK_TIMEOUT):
-            await callback()
-    except Exception as error:
-        log.error("a callback after a commit failed", **failure(error))
 
 
 async def _configure(connection: Connection) -> None:

@@ -1,32 +1,44 @@
-"""A transaction: its statements on one connection, and what the kernel does when it commits."""
+"""Transactions: their statements on one connection, and what the kernel does around them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from operator import itemgetter
 from typing import Final, ParamSpec, TypeVar
 
 import anyio
 import msgspec
 import psycopg
+import structlog
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from kernel.config.settings import DatabaseConfig
 from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, Event
-from kernel.contracts.statements import HeldConnection, Param, Query
-from kernel.database.dialect import ConnectionLost, FirstColumns, unsure
-from kernel.errors import KernelError
+from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query
+from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
+from kernel.errors import KernelError, SchemaChanged, Unavailable, failure
 from kernel.hooks.bus import HookBus
+from kernel.hooks.services import Services
+from kernel.toolkit.limiter import ConcurrencyLimiter
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+TRIES: Final = 4
 COMMIT_TIMEOUT: Final = 60.0
 """Seconds for a statement that must not be abandoned, such as a commit."""
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds for PostgreSQL to cancel or roll back what no caller waits for."""
+CALLBACK_TIMEOUT: Final = 30.0
+"""Seconds for a callback after a commit: the caller cannot cancel it."""
 _OPEN: Final = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _LOCK: Final = "select caudex_kernel.lock($1::text[], $2::boolean)"
+
+log = structlog.get_logger("caudex.db")
 
 
 class Transaction(FirstColumns):
@@ -145,3 +157,87 @@ class Transaction(FirstColumns):
     def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
         """See `Transaction.after_commit`."""
         self.callbacks.append(callback)
+
+
+class TransactionRunner:
+    """Runs transactions on connections from `begin`, and repeats those that can succeed then."""
+
+    def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
+        self._config = config
+        self._bus = bus
+        self._services = services
+        half = max(1, config.pool_size // 2)
+        # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
+        said = "too many writes that rules of the server take part in"
+        self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,
+                                          timeout=config.pool_timeout, message=said)  # fmt: skip
+
+    def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[HeldConnection]:
+        """See `Pool.begin`."""
+        raise NotImplementedError
+
+    async def run(
+        self,
+        actor: Actor,
+        fn: Callable[[Transaction], Awaitable[T]],
+        begin: Begin | None = None,
+        *,
+        subject: str = "",
+    ) -> T:
+        """See `Pool.run`."""
+        if subject:
+            async with self._hooked.hold(subject):
+                return await self.run(actor, fn, begin)
+        attempt = stale = 0
+        while True:
+            try:
+                return await self._run_once(actor, fn, begin or self.begin)
+            except Unavailable as error:
+                # After a change of the schema, each connection can have a stale statement.
+                if isinstance(error, SchemaChanged) and stale < self._config.pool_size:
+                    stale += 1
+                else:
+                    attempt += 1
+                if attempt == TRIES or not repeatable(error.__cause__):
+                    raise
+                await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
+
+    async def _run_once(
+        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], begin: Begin
+    ) -> T:
+        with anyio.CancelScope() as scope:
+            async with begin(self.session_settings(actor)) as connection:
+                tx = Transaction(connection, actor, self._bus)
+                try:
+                    result = await fn(tx)
+                    if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
+                        notifications = self._services.get(NOTIFICATIONS)
+                        tx.callbacks.insert(0, await notifications.publish(tx, messages))
+                    # A caller that is cancelled from here on waits: either the commit and all that
+                    # follows it are done, or nothing. A commit without an answer is abandoned.
+                    scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
+                    await tx.commit()
+                except BaseException:
+                    await tx.rollback()
+                    raise
+            with anyio.CancelScope(shield=True):  # also after the deadline
+                for callback in tx.callbacks:
+                    await _guarded(callback)
+            return result
+        raise OutcomeUnknown
+
+    def session_settings(self, actor: Actor) -> Mapping[str, str]:
+        """Return the kernel's settings and those of plugins, which a transaction begins with."""
+        found = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
+        if self._bus.implementations(hookspecs.session_settings):
+            for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
+                found.update(more)
+        return found
+
+
+async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
+    try:
+        with anyio.fail_after(CALLBACK_TIMEOUT):
+            await callback()
+    except Exception as error:
+        log.error("a callback after a commit failed", **failure(error))

@@ -15,7 +15,7 @@ from kernel.contracts.base import Actor, Event
 from kernel.contracts.hookspecs import hookimpl
 from kernel.contracts.statements import SETTINGS, Statements, Transaction
 from kernel.database.dialect import OutcomeUnknown
-from kernel.database.pool import TRIES
+from kernel.database.transactions import TRIES
 from kernel.errors import BadRequest, ConstraintViolation, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
@@ -412,7 +412,7 @@ async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_no_other(
 async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_of_one_that_fails(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.database.pool.CALLBACK_TIMEOUT", 0.05)
+    monkeypatch.setattr("kernel.database.transactions.CALLBACK_TIMEOUT", 0.05)
 
     async def fail() -> None:
         raise RuntimeError("a callback's own affair")
@@ -491,7 +491,7 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
 async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.database.pool.COMMIT_TIMEOUT", 0.5)
+    monkeypatch.setattr("kernel.database.transactions.COMMIT_TIMEOUT", 0.5)
     name, called, began = table(dsn), list[str](), 0.0
     sql(dsn, DEFERRED.format(name, 30))
 
