@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from socket import socket
 
+import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -42,8 +43,9 @@ class UvicornServer:
                 server.close()
 
     def stop(self) -> None:
-        """Let uvicorn end by itself within 0.1 s, then drain."""
+        """Let uvicorn end by itself, then drain."""
         self._server.should_exit = True
+        self._server.stopped.set()
 
 
 class _Server(uvicorn.Server):
@@ -51,6 +53,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
         super().__init__(config)
+        self.stopped = anyio.Event()
         self._announce = announce
 
     @contextmanager
@@ -62,3 +65,9 @@ class _Server(uvicorn.Server):
         """Accept connections, then announce it."""
         await super().startup(sockets)
         self._announce()
+
+    async def main_loop(self) -> None:
+        """Renew the date of replies each second; uvicorn itself wakes up ten times for it."""
+        while not await self.on_tick(0):
+            with anyio.move_on_after(1.0):
+                await self.stopped.wait()

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import uvicorn
@@ -95,7 +97,9 @@ def test_another_server_answers_alike(make_server: MakeServer) -> None:
     assert other.admin.get("/api/v1/auth/me").json()["username"] == "admin"
 
 
-async def test_a_cancelled_server_closes_its_listener() -> None:
+@asynccontextmanager
+async def served() -> AsyncGenerator[tuple[UvicornServer, asyncio.Task[None], str]]:
+    """A server of empty replies, the task that it runs in, and its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -105,17 +109,34 @@ async def test_a_cancelled_server_closes_its_listener() -> None:
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body"})
 
+        server = UvicornServer()
         serving = asyncio.get_running_loop().create_task(
-            UvicornServer().serve(app, [listener], accepting.set, drain=1)
+            server.serve(app, [listener], accepting.set, drain=1)
         )
         await accepting.wait()
-        assert await status(url) == 204
+        yield server, serving, url
+
+
+async def test_a_cancelled_server_closes_its_listener() -> None:
+    async with served() as (_, serving, url):
+        assert (await asked(url)).status_code == 204
         serving.cancel()
         await asyncio.wait([serving])
         with pytest.raises(httpx.ConnectError):
-            await status(url)
+            await asked(url)
 
 
-async def status(url: str) -> int:
+async def test_the_date_of_replies_is_renewed_until_the_server_stops() -> None:
+    async with served() as (server, serving, url):
+        first = (await asked(url)).headers["date"]
+        with anyio.fail_after(10):
+            while (await asked(url)).headers["date"] == first:
+                await asyncio.sleep(0.05)
+        server.stop()
+        with anyio.fail_after(10):
+            await serving
+
+
+async def asked(url: str) -> httpx.Response:
     async with httpx.AsyncClient(verify=NO_TLS) as client:
-        return (await client.get(url)).status_code
+        return await client.get(url)
