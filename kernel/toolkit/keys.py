@@ -40,8 +40,7 @@ async def server_key(statements: Statements, name: str, configured: str, data_di
     The first server creates it. Raises BootError, and changes nothing, if the key was created
     before and is now missing or different.
     """
-    kept = await statements.fetch(_KEPT, name)
-    key = _compared(name, configured, data_dir, kept)
+    key = _compared(name, configured, data_dir, await statements.fetch(_KEPT, name))
     kept = await statements.execute(_KEEP, name, _fingerprint(key))  # of the first server
     return _compared(name, configured, data_dir, kept)
 

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
-from kernel.errors import KernelError, Unavailable, raised_at, unwrapped
+from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
 from kernel.toolkit.batcher import Retry
 
 MAX_FAULTS = 20
@@ -128,15 +128,14 @@ class _Task:
 
     def _failed(self, error: Exception) -> float:
         """Report an error, and return the seconds until the next try."""
-        self.faults += (unexpected := not isinstance(error, KernelError | OSError))
+        self.faults += not isinstance(error, KernelError | OSError)
         name, failures, failed = self.info.name, self.info.failures + 1, self.faults >= MAX_FAULTS
-        where = f"{type(error).__name__} {raised_at(error)}".strip()
-        self.info = TaskInfo(name, "failed" if failed else "failing", failures, where)
+        where = raised_at(error)
+        shown = f"{type(error).__name__} {where}".strip()
+        self.info = TaskInfo(name, "failed" if failed else "failing", failures, shown)
         pause = 300.0 if failed else _RETRY.pause(failures)
-        report = log.error if failed else log.warning
-        said = {"error": f"{type(error).__name__}: {error}", "at": raised_at(error)}
-        report("a task failed", plugin=self.owner.plugin, task=name, restart_in=pause,
-               exc_info=error if unexpected else None, **said)  # fmt: skip
+        said = {"plugin": self.owner.plugin, "task": name, "restart_in": pause, **failure(error)}
+        (log.error if failed else log.warning)("a task failed", **said, at=where)
         return pause
 
     async def _lead(self) -> None:

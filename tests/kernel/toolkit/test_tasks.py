@@ -122,7 +122,7 @@ async def test_a_database_that_is_away_is_waited_for(
         assert len(pauses) == 100
         assert (tasks.info()[0].state, tasks.info()[0].failures) == ("failing", 100)
     assert len(logged) == 100
-    assert not any(each["exc_info"] for each in logged), "it is no fault of the code"
+    assert not any("exc_info" in each for each in logged), "it is no fault of the code"
 
 
 async def test_a_failing_task_disturbs_no_other_one(pauses: Slept):
