@@ -68,8 +68,8 @@ class VaultService:
     async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
         """See `Vault.reveal`."""
         found, broken = dict[str, str](), set[str]()
-        scopes = (_scope(None), _scope(app_id))
         rows = await store.secrets_for(self._statements, app_id)
+        scopes = (_scope(None), _scope(app_id)) if rows else ()
         keys = [row for scope in scopes for row in await store.data_keys(self._statements, scope)]
         for row in rows:
             try:
