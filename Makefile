@@ -9,7 +9,7 @@ spread   = -n $(JOBS) --dist worksteal
 compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command 'make lock' $(ARGS)
 
-# Tests start hundreds of processes: each would compile every module anew.
+# Tests start hundreds of processes. Without a cache of bytecode, each compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock audit clean

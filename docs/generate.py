@@ -1,7 +1,7 @@
 """Write the reference pages from the code: `python -m docs.generate`, or `--check` to compare.
 
-A page says what the code says, in the code's words: signatures, docstrings, defaults. What is worth
-telling beyond that stands in the other folders of docs/.
+A page shows signatures, docstrings and defaults as the code has them. Further explanation belongs
+to the other folders of docs/.
 """
 
 from __future__ import annotations

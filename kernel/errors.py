@@ -229,8 +229,8 @@ def plugin_at_fault(
     for frame, line in traceback.walk_tb(error.__traceback__):
         owner = owner_of(str(frame.f_globals.get("__name__", "")), homes)
         met += [(owner, f"{frame.f_code.co_filename}:{line}")] if owner else []
-    if culprit := getattr(error, "culprit", ""):  # a hook of it failed
-        met = [step for step in met if step[0] == culprit] or [(culprit, "")]
+    if raised_by := getattr(error, "raised_by", ""):  # its hook failed
+        met = [step for step in met if step[0] == raised_by] or [(raised_by, "")]
     own = [step for step in met if step[0] == plugin] or met
     return {"plugin": own[-1][0], "where": own[-1][1], "remedy": FIX_PLUGIN} if own else {}
 

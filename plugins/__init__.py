@@ -12,4 +12,4 @@ SAFE = {
 """Those of `caudex serve --safe`, with settings that it lays over the configured ones."""
 
 PREFERRED = {"statements": "pipeline"}
-"""Who takes the place of the kernel's own offer while on, unless the operator chooses."""
+"""Plugins that replace the kernel's own provider while they are on, unless `[services]` selects."""

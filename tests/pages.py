@@ -1,4 +1,4 @@
-"""What stands in the pages of the project: code blocks, links, commands."""
+"""Reads the pages of the project: code blocks, links, commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands below a heading, up to the next of its level."""
+    """The text below a heading, up to the next of its level."""
     return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 

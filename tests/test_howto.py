@@ -56,7 +56,7 @@ def command(server: Server, folder: Path) -> Mapping[str, str]:
 
 
 def before(line: str, wait: str, text: str) -> str:
-    """A page whose reader waits before a line: a shell is quicker than the news of a change."""
+    """A page with a wait before a line: a shell is faster than a notification of a change."""
     assert text.count(line) == 1
     waited = f"for try in $(seq 99); do {wait} && break; sleep 0.1; done"
     return text.replace(line, f"{waited}\n{line}")

@@ -1,4 +1,4 @@
-"""The README says what is true, and what it tells to paste can be pasted."""
+"""The README states facts, and its commands run as they are."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_every_built_in_route_has_an_example_that_fits_its_declaration(make_serv
     ]
     assert len(routes) > 50
     assert {f"{route.method} {route.path}" for route in routes} == examples.keys(), (
-        "tell it in docs/story.py"
+        "add the route to docs/story.py"
     )
     assert_fit(routes, examples, document, "rest.md")
 
@@ -61,7 +61,7 @@ def test_every_route_of_contrib_has_an_example_that_fits_its_declaration(make_se
     for plugin in {plugin for plugin, _ in pairs}:
         routes = [route for by, route in pairs if by == plugin]
         names = {f"{route.method} {route.path}" for route in routes}
-        assert names == written[plugin].keys(), "tell it in docs/story_contrib.py"
+        assert names == written[plugin].keys(), "add the route to docs/story_contrib.py"
         assert_fit(routes, written[plugin], document, "rest-contrib.md")
 
 

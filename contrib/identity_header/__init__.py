@@ -36,8 +36,8 @@ from .tokens import Tokens
 from .trust import Trust
 
 BY_ADDRESS = (
-    "who can connect from a trusted address can be anybody: set [plugins.identity_header] secret "
-    "as well, unless nothing but the proxy runs there"
+    "a client that connects from a trusted address can claim to be any user: "
+    "set [plugins.identity_header] secret as well, unless only the proxy runs there"
 )
 
 

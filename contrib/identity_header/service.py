@@ -101,7 +101,7 @@ class HeaderIdentity:
     async def page(self, limit: int | None, after: str | None) -> list[User]:
         """Return accounts by username, those after the account with the id `after`.
 
-        Raises BadRequest where there is none with that id.
+        Raises BadRequest if no account has that id.
         """
         if after is not None and await self.user(after) is None:
             raise BadRequest("after: there is no user with this id")

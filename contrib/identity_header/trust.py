@@ -64,7 +64,7 @@ def _network(text: str) -> Network:
 
 def _refuse_open(network: Network) -> None:
     if network.prefixlen == 0:
-        raise BootError(TRUSTED, f"{network} is everybody", "name the proxy, or set a secret")
+        raise BootError(TRUSTED, f"{network} is every address", "name the proxy, or set a secret")
     if network.is_loopback:
         problem = f"{network} is this machine, where the code of apps runs as well"
         raise BootError(TRUSTED, problem, "set a secret that only the proxy knows")

@@ -74,6 +74,6 @@ class MetricsPlugin(Plugin):
 
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:
-        """Say who may read."""
-        who = "the scraper's token and core admins" if self.config.token else "core admins only"
-        return [Finding(name="metrics", text=f"/metrics is for {who}")]
+        """Report which callers may read."""
+        readers = "the scraper's token and core admins" if self.config.token else "core admins only"
+        return [Finding(name="metrics", text=f"/metrics is for {readers}")]

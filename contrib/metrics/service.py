@@ -115,8 +115,8 @@ class MetricsService:
                     given: Iterable[Measure] = await implementation.call({})
                 found += [_checked(measure) for measure in islice(given, MAX_MEASURES)]
             except Exception as error:  # whatever one does wrong, the others are measured
-                who = implementation.plugin
-                log.warning("a plugin is not measured", plugin=who, **failure(error))
+                plugin = implementation.plugin
+                log.warning("a plugin is not measured", plugin=plugin, **failure(error))
         return found
 
 

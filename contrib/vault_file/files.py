@@ -58,7 +58,7 @@ class Folder:
         return sorted(name for name, _ in self._entries(app_id))
 
     def read(self, app_id: str | None, name: str) -> bytes | None:
-        """The content of a file, None where there is none. Raises Unopenable for a foreign one."""
+        """The content of a file, None without the file. Raises Unopenable for a foreign one."""
         try:
             handle = os.open(self._file(app_id, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:

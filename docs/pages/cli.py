@@ -14,11 +14,10 @@ from kernel.loading.kernel import Kernel
 
 HEAD = """# Command line
 
-`caudex COMMAND`. Every mistake is answered by one line that says what to do; the exit status is
-then 78 for one in the configuration, 2 for one in what was typed (how it is typed stands above that
-line), and 1 for others. Commands of plugins are there while the
-plugin is on, which those of contrib/ are not by default; beside a running server they use its
-embedded database.
+`caudex COMMAND`. Each error is one line that says what to do. The exit status is 78 for an error in
+the configuration, 2 for a wrong command line, and 1 for others. Usage is printed above an error of
+status 2. Commands of a plugin exist while it is enabled. Plugins of contrib/ are disabled by
+default. Beside a running server a command uses the server's embedded database.
 """
 
 

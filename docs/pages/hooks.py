@@ -103,7 +103,7 @@ def _facts(spec: Any) -> str:
 
 
 def _users(kernel: Kernel, hook: str) -> list[str]:
-    """Who implements a hook; one whose owner is off by default is not on the bus."""
+    """The plugins that implement a hook. A hook of a plugin that is off is not on the bus."""
     try:
         return [i.plugin for i in kernel.bus.implementations(hook)]
     except KeyError:

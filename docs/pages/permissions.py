@@ -10,9 +10,9 @@ from kernel.loading.kernel import Kernel
 
 HEAD = """# Permissions
 
-Every route declares what its caller must hold; it is checked before anything of the body is
-read. The order of answers: 401 without a valid token, 404 for an app or entity that is not
-there (for those who may know), 403, then 400 for the body.
+Every route declares the permission that its caller needs. It is checked before the body is read.
+The order of refusals: 401 without a valid token, 404 for an app or entity that does not exist (if
+the caller may know that), 403, then 400 for the body.
 
 A role of an app holds permission keys: `<entity>.<create|read|update|delete>`, the same with
 `.own` at the end for the caller's own records, `<entity>.*`, `*`, and keys that the manifest

@@ -25,20 +25,20 @@ A 503 with a `Retry-After` changed nothing: send the request again after that ma
 without it may have changed something: the connection to PostgreSQL broke under a write, a worker
 ended before it answered or did not come up, or the server was stopping. Look before you repeat it.
 
-The examples are what a server was sent and what it answered (ids, times and tokens are put in); a
-test asks again and compares. Plugins of contrib/ that are switched on add
-[routes of their own](rest-contrib.md). The same as OpenAPI 3.1, and for each app with its own
-fields: [browse the API](../howto/browse-the-api.md).
+The examples are requests and replies of a server, with ids, times and tokens replaced. A test
+sends the requests again and compares. Enabled plugins of contrib/ add
+[routes of their own](rest-contrib.md). The same routes exist as an OpenAPI 3.1 document, for each
+app with its own fields: [browse the API](../howto/browse-the-api.md).
 """
 CONTRIB = """# REST of contrib/
 
-Every route of the plugins in contrib/, each of which is there while its plugin is on. What stands
-above the routes of the [built-in plugins](rest.md) holds for these as well.
+Every route of the plugins in contrib/. A route exists while its plugin is enabled. The introduction
+to the routes of the [built-in plugins](rest.md) also applies here.
 
-The examples are what a server was sent that is configured by `docs/contrib.toml`, and what it
-answered; for identity_header, which takes the place of auth, by `docs/proxy.toml`. There the proxy
-sends two headers with each request: the user, and the secret by which it is believed. A redirect is
-shown by its `location`.
+The examples are requests and replies of a server that `docs/contrib.toml` configures. Those of
+identity_header, which replaces auth, come from a server of `docs/proxy.toml`. There the proxy sends
+two headers with each request: the user, and the secret that proves that it is the proxy. A redirect
+is shown by its `location`.
 """
 Pairs = Iterable[tuple[str, Route]]
 Examples = Mapping[str, dict[str, Any]]

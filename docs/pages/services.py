@@ -86,12 +86,12 @@ def _service(kernel: Kernel, key: Key) -> str:
     needed = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.requires))
     asked = ((cls.name, (*cls.uses, *cls.finds)) for cls in plugin_classes())
     found = _names(name for name, keys in asked if key.name in _named(keys))
-    who = (
+    plugins = (
         f"Provided by {given or 'no built-in plugin'}; required by {needed or 'no built-in plugin'}"
     )
-    who += f"; used, where it is there, by {found}." if found else "."
+    plugins += f"; used, where it is present, by {found}." if found else "."
     members = [_member(name, value) for name, value in _members(key.interface)]
-    about = f"## {key.constant}\n\n`{key.name}`: {doc(key.interface)}\n\n{who}\n\n"
+    about = f"## {key.constant}\n\n`{key.name}`: {doc(key.interface)}\n\n{plugins}\n\n"
     return about + "\n".join(members)
 
 

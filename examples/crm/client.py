@@ -125,7 +125,7 @@ class Events:
         self._response = response
 
     def close(self) -> None:
-        """Leave; who iterates is done."""
+        """Close the connection, which ends an iteration."""
         if self._connection.sock:
             self._connection.sock.shutdown(socket.SHUT_RDWR)
 

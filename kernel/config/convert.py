@@ -97,7 +97,7 @@ def _warn_renamed(where: str, old: str, name: str) -> None:
 def _mistake(
     text: str, into: type[msgspec.Struct], where: str, variables: Mapping[str, str]
 ) -> BootError:
-    """Turn msgspec's message around: the key stands first. No value is shown but of a choice."""
+    """Rewrite msgspec's message: the key comes first, and only the value of a choice is shown."""
     said, _, path = text.partition(" - at `$.")
     said, path = said[0].lower() + said[1:].replace("`", ""), path.rstrip("`")
     key = re.split(r"[.\[]", path, maxsplit=1)[0]

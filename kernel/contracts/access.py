@@ -1,4 +1,4 @@
-"""Who may do what: what routes declare, and who decides."""
+"""Permissions: what routes declare, and the service that decides."""
 
 from __future__ import annotations
 

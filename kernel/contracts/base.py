@@ -324,7 +324,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     DATABASE_SERVER are available. With `needs_plugins` False the command also runs where a plugin
     does not load, with `needs_configuration` False where the configuration cannot be read, too;
     `REGISTRY.with_plugins` then raises the reasons. `actions` are subcommands, as in
-    `users create`; `run` is what the command does without one, if anything.
+    `users create`. `run` is called where none of them is given; None makes that an error.
     """
 
     name: str

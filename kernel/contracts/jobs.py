@@ -34,7 +34,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plugin_jobs(plugin: str) -> str:
-    """Return what stands for the app in jobs of a plugin's own: `plugin:<name>`."""
+    """Return the app id that marks a plugin's own jobs: `plugin:<name>`."""
     return f"plugin:{plugin}"
 
 

@@ -133,8 +133,11 @@ class Tagged(msgspec.Struct, frozen=True):
 
 
 class Records(Protocol):
-    """JSON in, JSON out: no Python object per row. Access was checked by the caller, who passes
-    the grant; `record_scope` hooks are applied here. Raises BadRequest, NotFound."""
+    """Reads and writes records: JSON in, JSON out, without a Python object per row.
+
+    Check access first and pass the grant; `record_scope` hooks are applied here. Raises BadRequest,
+    NotFound.
+    """
 
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
         """Return a JSON array of records."""

@@ -75,7 +75,9 @@ def _plain(param: Param) -> str:
         return param
     if isinstance(param, bool):
         return "true" if param else "false"
-    if isinstance(param, (int, float, UUID)):  # a union would be made anew by each call
+    if isinstance(
+        param, (int, float, UUID)
+    ):  # `int | float | UUID` would build a union in each call
         return str(param)
     if isinstance(param, datetime):
         return param.isoformat()

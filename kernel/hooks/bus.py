@@ -126,8 +126,8 @@ class Implementation:
         self.in_a_row += 1
         self.failed_at = time()
         self.last_error = f"{type(error).__name__} at {at}"
-        if not hasattr(error, "culprit"):  # else a hook that this one led to raised it
-            error.culprit = self.plugin  # type: ignore[attr-defined]
+        if not hasattr(error, "raised_by"):  # else a hook that this one led to raised it
+            error.raised_by = self.plugin  # type: ignore[attr-defined]
             if isinstance(error, errors.HookTimeout):
                 log.error("a hook took too long", seconds=self.limit, at=at, **self.named())
         error.add_note(f"plugin {self.plugin}, hook {self.hook}, {at}")

@@ -19,7 +19,7 @@ so patterns of any length would take quadratic time."""
 MAX_PATTERNS: Final = 500_000
 """Characters of all patterns: they take 0.2 s to compile and 30 MB. The shortest come first."""
 _MARK: Final = "\ud800"
-"""Stands for what is hidden until the end; no text that was ever encoded contains it."""
+"""Marks hidden text until the end of the search. It is a surrogate: no encoded text contains it."""
 
 
 class Mask:

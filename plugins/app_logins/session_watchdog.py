@@ -39,8 +39,8 @@ _SERVER: Final = "select concat_ws(':', host(inet_server_addr()), current_settin
 
 _FRESH: Final = "select pg_stat_clear_snapshot()"
 
-# Each catalog that is read on the way is named here, so that the first look takes all the locks,
-# those of its indexes too: pg_auth_members is read to tell whether we may end a session.
+# The statement names each catalog that it reads indirectly, so that the first run takes all locks,
+# also those of indexes. pg_auth_members shows whether this login may end a session.
 _LOOK: Final = """
 with held as materialized (
     select pid, count(*) as locks from pg_locks where not fastpath group by pid

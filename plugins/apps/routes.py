@@ -111,7 +111,7 @@ class AppsRoutes:
         return reply(self._apps.schema())
 
     async def admit(self, request: Request) -> None:
-        """Refuse a caller who can install no app, before the manifest is read."""
+        """Refuse a caller that cannot install any app, before the manifest is read."""
         await self._apps.check_any(request.actor)
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:

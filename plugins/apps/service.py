@@ -47,7 +47,7 @@ class Installers:
         self._anyone = anyone
 
     async def check_any(self, actor: Actor) -> None:
-        """Refuse a caller who may neither install nor update any app. Raises Forbidden."""
+        """Refuse a caller that may not install or update any app. Raises Forbidden."""
         if self._anyone or await self._access.is_core_admin(actor.user_id):
             return
         for app in await self._apps.all():
@@ -56,7 +56,7 @@ class Installers:
         raise Forbidden("apps are installed by core admins, and updated by their own admins")
 
     async def check_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
-        """Refuse a caller who may not install or update an app. Raises Forbidden."""
+        """Refuse a caller that may not install or update an app. Raises Forbidden."""
         if await self._access.is_core_admin(actor.user_id):
             return
         known = isinstance(app_id, str) and app_id_problem(app_id) is None
@@ -67,7 +67,7 @@ class Installers:
             raise Forbidden("a new app is installed by a core admin only")
 
     async def check_admin(self, actor: Actor, app_id: str) -> None:
-        """Refuse a caller who is no admin of an app. Raises Forbidden."""
+        """Refuse a caller that is not an admin of an app. Raises Forbidden."""
         # Core admins first: the access check may not know an app that was just installed again.
         user, access = actor.user_id, self._access
         if not (await access.is_core_admin(user) or await access.is_app_admin(user, app_id)):
@@ -124,7 +124,7 @@ class AppsService:
         )
 
     async def check_any(self, actor: Actor) -> None:
-        """Refuse a caller who may neither install nor update any app. Raises Forbidden."""
+        """Refuse a caller that may not install or update any app. Raises Forbidden."""
         await self._installers.check_any(actor)
 
     async def verify(self, actor: Actor, raw: Mapping[str, Any]) -> Verdict:

@@ -73,7 +73,7 @@ class BackupPlugin(Plugin):
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Tell `caudex doctor` how old the last backup and the last verification are."""
+        """Report the age of the last backup and of the last verification to `caudex doctor`."""
         found = query(store.LAST)
         last = msgspec.json.decode(found, type=Last) if found else Last()
         return [remark(last, self._due())]

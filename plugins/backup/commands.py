@@ -265,8 +265,10 @@ def _refuse_use(url: str) -> None:
 
 
 def _drop_replaced(url: str) -> None:
-    """Drop what was put aside, also by one that was killed at its end; what is restored stands
-    without that."""
+    """Drop the schemas that a restore replaced, also one that was killed at its end.
+
+    The restored data is complete without this step.
+    """
     names = postgres.leftovers(url)
     try:
         postgres.drop_schemas(url, names)

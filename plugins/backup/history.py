@@ -19,7 +19,7 @@ class Last(msgspec.Struct, frozen=True):
 
 
 def remark(last: Last, due: timedelta) -> Finding:
-    """Tell the ages; a backup older than `due` is a warning."""
+    """Report the ages; a backup older than `due` is a warning."""
     if last.made_at is None:
         text = "none was made yet: caudex backup FILE, or set [plugins.backup] folder"
         return Finding(state="warn", name="backup", text=text)

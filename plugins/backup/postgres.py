@@ -157,7 +157,7 @@ def restore(program: Path, url: str, file: Path, *, privileges: bool = True) -> 
     listed = _run([str(program), "--list", str(file)], url).splitlines()
     with _connected(url) as connection:
         there = [name for _, name in connection.execute(_OF_EXTENSIONS)]
-    # A comment of an extension belongs to its owner, who may be another login.
+    # A comment of an extension belongs to its owner, which may be another login.
     out = [" COMMENT - EXTENSION ", *(f" SCHEMA - {name} " for name in there)]
     kept = [line for line in listed if not any(part in line for part in out)]
     wanted.write_text("\n".join(kept))
@@ -235,8 +235,8 @@ def put_back(url: str) -> None:
 
 
 def _to_come_back(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    stands = connection.execute("select from pg_namespace where nspname = 'caudex_kernel'")
-    return _marked(connection) if stands.fetchone() is None else []
+    current = connection.execute("select from pg_namespace where nspname = 'caudex_kernel'")
+    return _marked(connection) if current.fetchone() is None else []
 
 
 def _marked(connection: psycopg.Connection) -> list[tuple[str, str]]:
@@ -286,7 +286,7 @@ def _comment(connection: psycopg.Connection, name: str, text: str | None) -> Non
 
 
 def _without_password(url: str) -> list[str]:
-    """The connection for an argument list, which everybody on the machine can read."""
+    """The connection for an argument list, which every account of the machine can read."""
     parts = conninfo_to_dict(url)
     return [f"--dbname={make_conninfo('', **{**parts, 'password': None})}"]
 

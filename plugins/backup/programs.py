@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs: one that is as new as the database, wherever it lies."""
+"""Finds PostgreSQL's client programs: an installation at least as new as the database."""
 
 from __future__ import annotations
 

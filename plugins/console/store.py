@@ -89,7 +89,7 @@ async def save_view(tx: Transaction, user_id: str, view: NewView, most: int) -> 
 
 
 async def delete_view(tx: Transaction, user_id: str, view_id: str) -> bool:
-    """Delete a view of the user's own; False where there is none."""
+    """Delete a view of the user; return whether it existed."""
     return await tx.execute(_DELETE_VIEW, view_id, user_id) is not None
 
 

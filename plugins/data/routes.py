@@ -112,7 +112,7 @@ class RecordRoutes(CollectionRoutes):
         ]  # fmt: skip
 
     async def _get(self, request: Request) -> Response:
-        """Show a record; linked records stand under `expand`."""
+        """Show a record; linked records are under `expand`."""
         app_id, name, record_id = map(request.path, ("app_id", "entity", "id"))
         caller, view = (request.actor, request.grant, app_id, name), EVERYTHING
         if request.scope["query_string"]:

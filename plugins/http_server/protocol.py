@@ -350,7 +350,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._arrived += size
         self._around, self._fed = (0 if self._fed else self._around + size), False
         if self._around > HEAD_BYTES:
-            self._refuse(400, "what stands around the request body is too large")
+            self._refuse(400, "the framing of the request body is too large")
         else:
             now = self.loop.time()
             due = self._body_due if self._timer is not None else now + GRACE_SECONDS

@@ -123,7 +123,7 @@ class Guard:
 
 
 def event(line: LogLine | None) -> bytes:
-    """Write a line as an event, or a comment where there is none: JSON never spans two lines."""
+    """Write a line as an event, and None as a comment. JSON never spans two lines."""
     if line is None:
         return b": nothing new\n\n"
     data = msgspec.json.encode({"level": line.level, "message": line.message, "ts": line.ts})

@@ -53,7 +53,7 @@ class PostgresPlugin(Plugin):
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Tell `caudex doctor` about the archive."""
+        """Report the state of the archive to `caudex doctor`."""
         return [remark(self.config, query)] if self._archives() else []
 
     def _archives(self) -> bool:

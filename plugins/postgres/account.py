@@ -37,7 +37,7 @@ ACCOUNT_KEY = "plugins.postgres.account"
 
 @dataclass(frozen=True)
 class Account:
-    """An account of the system; `switch` tells that it is not the one we run under."""
+    """An account of the system; `switch` is set where it is not the current one."""
 
     name: str
     uid: int

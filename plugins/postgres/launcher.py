@@ -3,9 +3,9 @@
 Run as a file by the interpreter that runs us, with the standard library alone:
 `launcher.py <parent pid> <signal> <uid> <gid> <program> <argument>...`; uid -1 keeps the account.
 
-A program of its own rather than a function between fork and exec: such a function is not safe once
-other threads run, and PostgreSQL has to be restarted while they do. It starts as root because the
-interpreter may lie where the unprivileged account cannot reach it.
+It is a program of its own, not a function between fork and exec. Such a function is not safe while
+other threads run, and PostgreSQL may restart while they run. The program starts as root, because
+the unprivileged account may have no access to the interpreter.
 """
 
 import ctypes

@@ -17,7 +17,7 @@ from .config import EmbeddedPostgresError
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LINUX = sys.platform.startswith("linux")
-# A shell, because the interpreter may lie where the other account cannot reach it.
+# A shell, because the other account may have no access to the interpreter.
 SCAN = 'for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$1" ] && echo "${p#/proc/}"; done; :'
 
 

@@ -231,7 +231,7 @@ class EmbeddedServer:
         try:
             postmaster.wait_ready(self._report_line)
         except EmbeddedPostgresError:
-            postmaster.stop()  # before anybody looks whose the port is, or launches another one
+            postmaster.stop()  # before the port is examined or another postmaster is launched
             raise
         self._announce(postmaster)
 

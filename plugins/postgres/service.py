@@ -46,8 +46,8 @@ class EmbeddedDatabase:
     def ensure_running(self) -> None:
         """Start it again when it died, without waiting for it; for each second, main thread."""
         if self._server and (news := self._server.watch()):
-            tell = log.info if self._server.ready else log.error
-            tell(news)
+            report = log.info if self._server.ready else log.error
+            report(news)
 
     def stop(self) -> None:
         """Shut it down and leave the data folder to others."""
@@ -61,7 +61,7 @@ class EmbeddedDatabase:
             return pg_bin(name, self._context.data_dir, bin_dir=self._config.bin_dir)
 
     def recover(self, at: datetime) -> str:
-        """Restore the data as it was at a time, and return what to tell. Main thread only."""
+        """Restore the data as it was at a time; return a message. Main thread only."""
         with _boot_errors():
             server = EmbeddedServer(self._context.data_dir, self._config, report=log.warning)
             try:

@@ -155,9 +155,9 @@ def is_held(path: Path) -> bool:
 
 
 def _refusal(data_dir: Path, holder: str) -> str:
-    who = f" (process {holder})" if holder else ""
+    process = f" (process {holder})" if holder else ""
     return (
-        f"the data folder {data_dir} is in use by another Caudex server{who}: "
+        f"the data folder {data_dir} is in use by another Caudex server{process}: "
         "stop that one, or choose another --data-dir"
     )
 

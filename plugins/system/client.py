@@ -29,7 +29,7 @@ def running_plugins(registry: Registry, url: str, token: str) -> list[dict[str, 
         if status == 200:
             return [dict(plugin) for plugin in msgspec.json.decode(body)["plugins"]]
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-        problem = f"it does not tell: {error}"
+        problem = f"it does not list its plugins: {error}"
     raise KernelError(f"{address}: {problem}; name a running server by --url, and {TOKEN}")
 
 

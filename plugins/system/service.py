@@ -148,7 +148,7 @@ class SystemService:
 
 
 def _pool(statistics: Mapping[str, int]) -> dict[str, Any]:
-    """Connections to the database: how many there are, how many are free, and who waits for one."""
+    """Connections to the database: all, free ones, and requests that wait for one."""
     return {
         "state": "Online",
         "connections": statistics.get("pool_size", 0),

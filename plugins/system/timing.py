@@ -105,7 +105,7 @@ def time_services(services: Services) -> None:
 
 def _time(service: Any, name: str, *methods: str) -> None:
     for method in methods:
-        with suppress(AttributeError):  # there is none, or it has slots
+        with suppress(AttributeError):  # the method is missing, or the class has slots
             setattr(service, method, timed(getattr(service, method), name))
 
 

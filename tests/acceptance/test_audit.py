@@ -48,7 +48,7 @@ def crm(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def owner(server: Server) -> Client:
-    """An admin of crm who is none of core."""
+    """An admin of crm that is not an admin of core."""
     user = server.user()
     assign(server, "crm", user, "admin")
     return user

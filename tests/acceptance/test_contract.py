@@ -1,4 +1,4 @@
-"""The bodies that the REST reference shows, sent and compared as they stand there."""
+"""Sends the bodies that the REST reference shows, unchanged, and compares the replies."""
 
 import io
 import re

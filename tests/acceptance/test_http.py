@@ -178,7 +178,7 @@ def test_nul_invalid_utf8_and_lone_surrogates_are_400(server: Server, raw: bytes
 
 
 def test_text_in_members_that_no_one_reads_may_be_of_any_script(server: Server):
-    long = "aä€🙂" * 40_000  # each of the three stands across the edge of a part somewhere
+    long = "aä€🙂" * 40_000  # each of the three crosses the edge of a chunk somewhere
     raw = json.dumps({"name": "of_any_scripts", "long": long}, ensure_ascii=False).encode()
     assert server.admin.post(ROLES, content=raw, headers=JSON).status_code == 200
 

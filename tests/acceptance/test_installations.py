@@ -85,7 +85,7 @@ def has_role(server: Server, number: int) -> bool:
 
 
 def install_again(server: Server) -> None:
-    """As a core admin, who has it for another."""
+    """Let a core admin reinstall the app for another user."""
     client = server.login("admin")
     client.delete(f"/api/v1/apps/{APP}").raise_for_status()
     client.post("/api/v1/apps", json=MANIFEST).raise_for_status()

@@ -1,4 +1,4 @@
-"""Jobs over HTTP, as the contract tells."""
+"""Jobs over HTTP, as the contract defines them."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor

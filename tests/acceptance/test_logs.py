@@ -161,7 +161,7 @@ def test_uninstalling_removes_the_lines(server, app):
 
 
 def test_old_lines_and_too_many_are_swept(make_server, monkeypatch):
-    # The server sweeps as soon as it stands, and could take the lines away before this test does.
+    # A server sweeps as soon as it runs, and could remove the lines before this test does.
     monkeypatch.setattr(LogsService, "sweep", lambda _: anyio.sleep_forever())
     server = make_server({"plugins": {"logs": {"keep_lines": 5, "keep_days": 1}}})
     server.sql("insert into caudex_kernel.apps (app_id) values ('a'), ('b')")

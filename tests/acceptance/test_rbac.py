@@ -144,7 +144,7 @@ def test_another_users_permissions_are_for_admins_and_that_user(server: Server):
     assert owner.get(url("nowhere", f"permissions/{user.id}")).status_code == 404
 
 
-# Who may enter
+# Access
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Secrets over HTTP, as the contract tells."""
+"""Secrets over HTTP, as the contract defines them."""
 
 import uuid
 
@@ -112,6 +112,6 @@ def test_a_secret_set_at_one_server_is_there_at_the_other(make_server, tmp_path)
     path = "/api/v1/apps/both/secrets"
     one.admin.post(path, json={"key": "K", "value": "x"}).raise_for_status()
     admin = two.login("admin")
-    # The app is news there. The secret is none: once the app is known it has to be there.
+    # The other server learns of the app by a notification. Then it also has the secret.
     answer = eventually(lambda: (answer := admin.get(path)).status_code != 404 and answer, 15)
     assert answer.json() == ["K"]

@@ -87,7 +87,7 @@ def test_a_hostile_path_delays_no_other(server: Server, part: str):
 
 @pytest.mark.parametrize("member", ["username", "email"])
 def test_a_name_of_many_marks_is_not_put_in_order(server: Server, member: str):
-    """Normalising takes time by the square of the marks that stand together."""
+    """Normalising takes quadratic time in the number of consecutive marks."""
     marks = "a" + "\u0315" * 15_900 + "\u0316" * 15_900
     body = f'{{"{member}":"{marks}","password":"x"}}'.encode()
     with others_are_served(server, 0.5):
@@ -95,8 +95,8 @@ def test_a_name_of_many_marks_is_not_put_in_order(server: Server, member: str):
     assert answer.status_code == 401
 
 
-def test_who_may_is_asked_again_when_a_body_took_its_time(server: Server, admin: Client):
-    """Who is about to lose a role could begin a request, and end it an hour later."""
+def test_the_permission_is_checked_again_after_a_slow_body(server: Server, admin: Client):
+    """A user could begin a request, lose the role, and end the request an hour later."""
     user = server.user()
     role = {"userId": user.id, "role": "admin"}
     admin.post("/api/v1/apps/core/roles/assign", json=role).raise_for_status()
@@ -213,7 +213,7 @@ def test_parallel_revocations_do_not_wait_for_each_others_connections(make_serve
             assert {answer.status_code for answer in done} == {200}
 
 
-# Who may see and do what
+# Permissions
 
 
 def test_an_account_that_goes_leaves_no_role_behind(server: Server):
@@ -289,7 +289,7 @@ def test_a_member_with_two_names_does_not_get_past_the_check(server: Server, adm
             assert user.post(path, json=body).status_code == 403
 
 
-# What stands in the database
+# What the database contains
 
 
 def test_every_function_that_runs_as_its_owner_is_pinned_and_closed(server: Server):

@@ -59,7 +59,7 @@ def app(server: Server) -> str:
     return deployed(server)
 
 
-# Who may
+# Permissions
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -542,7 +542,7 @@ def test_calls_fail_at_once_when_the_worker_dies(patient: Server):
     waiting.join()
     assert time.monotonic() - started < 10  # of the thirty for which a call is waited for
     assert answers[0].status_code == 503
-    assert "retry-after" not in answers[0].headers  # who obeyed it might do twice what was done
+    assert "retry-after" not in answers[0].headers  # a retry might repeat a finished call
     assert "exit status 3" in answers[0].json()["error"]
     reaches(patient.admin, app, "running")
     assert result(patient.admin, app, "echo", 1) == 1

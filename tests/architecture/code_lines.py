@@ -22,7 +22,7 @@ def code_lines(path: Path) -> int:
 
 
 def _docstring_lines(tree: ast.Module) -> set[int]:
-    """Strings that stand alone as a statement: docstrings of modules, functions, attributes."""
+    """Lines of strings that are statements: docstrings of modules, functions, attributes."""
     return {
         line
         for node in ast.walk(tree)

@@ -1,4 +1,4 @@
-"""A plugin names each service that it asks for, so that `plugins plan` tells who would miss it."""
+"""A plugin names each service that it uses, so that `plugins plan` shows which plugins need it."""
 
 import ast
 import importlib

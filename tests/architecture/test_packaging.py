@@ -101,7 +101,7 @@ def test_what_builds_is_not_locked_for_running() -> None:
 
 
 def test_nothing_leads_to_the_project_of_our_name_on_pypi() -> None:
-    """That one is a stranger's: who follows a page or a message must not install it."""
+    """Another author owns that project: no page or message may lead to its installation."""
     folders = ("kernel", "plugins", "contrib", "examples", "docs")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     for path in [*paths, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:

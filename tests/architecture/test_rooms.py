@@ -1,4 +1,4 @@
-"""Every plugin is built alike, so that who knows one finds their way in the next."""
+"""Every plugin has the same structure, so that a reader of one can read the next."""
 
 import ast
 import importlib
@@ -69,7 +69,7 @@ def test_it_has_one_plugin_class_by_the_name_of_its_folder(folder: Path) -> None
 
 
 def test_no_room_is_renamed_or_vague(folder: Path) -> None:
-    """A neighbour may be called `settings.py` where `config.py` stands, not in its place."""
+    """A file `settings.py` may exist beside `config.py`, not in its place."""
     for path in folder.rglob("*.py"):
         assert path.stem not in VAGUE, f"{path}: say what it holds"
         if room := RENAMED.get(path.stem):

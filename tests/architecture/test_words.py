@@ -15,10 +15,14 @@ FOLDERS = ("kernel", "plugins", "contrib", "docs", "examples", "tests")
 KINDS = {".md", ".py", ".sql", ".toml", ".js", ".ts", ".json", ".html", ".css"}
 INSTEAD = {
     "told": "report, say, show",
-    "somebody": "a user, a caller",
-    "nobody": "no user, no caller",
+    "(?:some|any|every)body": "a user, a caller, every user",
+    r"(?<![\"`])nobody(?!@)": "no user, no caller, nothing",
     "whoever": "a caller that",
     "anew": "again",
+    r"tells?(?!\()": "report, say, show, notify",
+    "stands?(?!-in)": "is, follows, represents",
+    "lies?": "is, be stored",
+    "do(?:es)? without": "run without, leave out",
     r"mend(?:s|ed)?": "fix, repair",
     "(?-i:is none|be none)": "is not, no",
     "to be had": "available",
@@ -27,10 +31,14 @@ INSTEAD = {
     "strays": "orphans",
     "culprits?": "failed row",
 }
-"""Banned words (regular expressions) and what to write in their place. `is None` is Python."""
+"""Banned words (regular expressions) and what to write in their place.
+
+`is None` and `file.tell()` are Python, "nobody" in quotes is an account of the system, and a
+stand-in replaces a component in tests.
+"""
 BANNED = re.compile(rf"\b(?:{'|'.join(INSTEAD)})\b", re.IGNORECASE)
-LIMIT = 60
-"""Banned words in all files together. The goal is 60; lower the limit with each pass."""
+LIMIT = 1
+"""Banned words in all files together: the changelog quotes an old name."""
 
 
 def files() -> list[Path]:
@@ -50,12 +58,17 @@ def test_few_banned_words_are_left() -> None:
     assert counts.total() <= LIMIT, f"write instead {INSTEAD}; most are in {counts.most_common(9)}"
 
 
-@pytest.mark.parametrize("text", ["Nobody", "mends", "must be none", "a mandate", "in\tforce"])
+@pytest.mark.parametrize(
+    "text", ["Nobody", "mends", "must be none", "a mandate", "in\tforce", "it tells"]
+)
 def test_a_banned_word_is_found(text: str) -> None:
     assert bool(BANNED.search(text)) is ("\t" not in text)
 
 
-@pytest.mark.parametrize("text", ["x is None", "recommended", "enforced", "reinforce", "amends"])
+@pytest.mark.parametrize(
+    "text",
+    ["x is None", "recommended", "reinforce", "amends", "log.tell()", '"nobody"', "a stand-in"],
+)
 def test_another_word_is_not(text: str) -> None:
     assert not BANNED.search(text)
 

@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", type=groups, default=list(GROUPS), metavar="GROUPS", help="get,jobs,rpc ..."
     )
     parser.add_argument(
-        "--statements", choices=PROVIDERS, default="both", help="who provides STATEMENTS (both)"
+        "--statements", choices=PROVIDERS, default="both", help="the provider of STATEMENTS (both)"
     )
     parser.add_argument(
         "--json", default=str(BENCH / "results.json"), metavar="FILE", help=".bench/results.json"
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--chart", default=str(BENCH / "results.svg"), metavar="FILE", help=".bench/results.svg"
     )
-    parser.add_argument("--folder", help="where the databases may lie (the temporary folder)")
+    parser.add_argument("--folder", help="folder of the databases (default: the temporary folder)")
     return parser
 
 

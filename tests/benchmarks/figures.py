@@ -24,11 +24,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contender(Protocol):
-    """Who is measured."""
+    """A server that is measured."""
 
     @property
     def name(self) -> str:
-        """As it stands in tables."""
+        """The name in tables."""
         ...
 
     def measure(self, seconds: float) -> Measured:

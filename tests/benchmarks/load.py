@@ -77,7 +77,7 @@ def load(
     """Keep `connections` busy for about `seconds`, at least one. Raises BadReply."""
     if wrk is None:
         return run(measure(url, requests, connections=connections, seconds=seconds))
-    # It counts refusals, but tells only how many: what they say, one request of ours shows.
+    # wrk counts refusals but does not show them. One request of ours shows what they say.
     run(measure(url, requests[:1], connections=1, seconds=GRACE, count=1))
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT.format(requests=", ".join(map(_lua, requests))))

@@ -1,4 +1,4 @@
-"""What a run was made on, in words that tell a reader what to expect and name no one."""
+"""Describes the machine of a run, without a host name or a user name."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ FIELDS = ("rate", "server_cpu", "database_cpu", "p50", "p99", "memory")
 
 
 def say(text: str) -> None:
-    """Tell what goes on."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -60,7 +60,7 @@ def sent(stage: Stage, table: str, send: Callable[[], object]) -> list[Statement
         log.seek(start)
         found = list(statements_in(log.read().decode("utf-8", "replace"), table))
     if not found:
-        raise RuntimeError(f"no statement about {table} stands in PostgreSQL's log")
+        raise RuntimeError(f"PostgreSQL's log has no statement about {table}")
     return found
 
 

@@ -108,8 +108,8 @@ def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
 class Again:
     """A server that restarts for each measurement.
 
-    Where its memory comes to lie makes a process some percent dearer or cheaper for all its life,
-    which is more than what is looked for here: many processes even it out.
+    The layout of its memory makes a process some percent slower or faster as long as it runs. That
+    is more than the differences measured here. Many processes average it out.
     """
 
     def __init__(self, stage: Stage, want: Want, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs a kit against an engine in a pytest of its own, and tells which promises were broken."""
+"""Runs a kit against an engine in a pytest of its own, and returns the broken promises."""
 
 import os
 import re

@@ -115,7 +115,7 @@ class WrongIdentityPlugin(Plugin):
 
 
 class WrongSessions:
-    """The sessions of `auth`, with a table of passwords in clear, and names that anybody gets."""
+    """The sessions of `auth`, with passwords in clear text, and names that every user can take."""
 
     def __init__(self, auth, statements):
         self._auth = auth

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def small(make_site: Callable[..., Site]) -> Generator[Site]:
-    """A site whose data folder lies on a file system of 8 MB."""
+    """A site with its data folder on a file system of 8 MB."""
     site = make_site()
     data = site.folder / "data"
     data.mkdir(mode=0o711)
@@ -54,7 +54,7 @@ def fill(file: Path) -> None:
 
 
 def files(folder: Path) -> set[str]:
-    """What lies in the workers' folders, but for what a running worker writes."""
+    """Files in the workers' folders, without those that a running worker writes."""
     return {
         str(path.relative_to(folder))
         for path in folder.rglob("*")
@@ -100,7 +100,7 @@ def test_a_deploy_that_does_not_fit_is_refused_and_the_old_code_goes_on(small: S
 def test_a_full_disk_of_the_database_refuses_writes_and_nothing_else(
     site: Site, durable: DurablePostgres
 ) -> None:
-    """The tables of one app lie on a disk of their own: the log of PostgreSQL has room."""
+    """The tables of one app are on a disk of their own: PostgreSQL's log has room."""
     disk = site.folder / "disk"
     disk.mkdir()
     with small_disk(disk), site.serve() as server:

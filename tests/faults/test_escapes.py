@@ -111,7 +111,7 @@ def test_a_start_takes_the_port_back_from_what_a_killed_server_left(hurt: Site) 
         home = next((hurt.folder / "data" / "workers").glob(f"*/{app}.*/home"))
         account = home.stat().st_uid
         kill(server)
-    # Our interpreter may lie where the account cannot reach it.
+    # The account may have no access to our interpreter.
     code = f"""
 import os, socket, time
 os.setgroups([])
@@ -224,7 +224,7 @@ def _starts(user: User, app: str, kind: str) -> bool:
 
 
 def _another(user: User, app: str, before: int) -> int:
-    """The process that took the place of another; 0 while there is none."""
+    """The process that replaced another; 0 while there is no such process."""
     answer = user.post(f"/api/v1/apps/{app}/rpc", json={"method": "about"})
     pid = answer.json()["pid"] if answer.status_code == 200 else 0
     return 0 if pid == before else pid

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = {"plugins__jobs": {"lease": 2.0}, "plugins__workers": {"backoff": 0.1}}
 STEADY = {**QUICK, "plugins__jobs": {"lease": 6.0}}
-"""Where no job may be lost because a server or its disk stood still for a moment."""
+"""A longer lease: no server may lose a job because its disk paused for a moment."""
 
 
 def test_jobs_outlast_servers_that_are_killed(make_site: Callable[..., Site]) -> None:
@@ -72,7 +72,7 @@ def test_a_job_is_not_to_blame_for_servers_that_are_killed(make_site: Callable[.
                 [(status, attempts)] = jobs.rows().values()
                 return status == "running" and attempts > before
 
-            # Its number is not for sure: a server that stands still loses the job to itself.
+            # Not always one more: a server that pauses loses its lease, and claims the job again.
             eventually(runs_again, 20, jobs.rows)
             kill(server)
             [(_, begun)] = jobs.rows().values()

@@ -111,7 +111,7 @@ def noticed(server: Served, site: Site, killed: int) -> bool:
 
 
 def postmaster(site: Site) -> int:
-    """The process id of the site's PostgreSQL, as its lock file tells it; 0 without one."""
+    """The process id of the site's PostgreSQL in its lock file; 0 without one."""
     file = site.folder / "data" / "postgres" / "postmaster.pid"
     reported = file.read_text().split() if file.exists() else []
     return int(reported[0]) if reported else 0

@@ -54,8 +54,10 @@ class Place:
     def agrees(
         self, holds: Callable[[httpx.Response], bool], *request: Any, seconds: float = SOON
     ) -> float:
-        """See that an answer is the same everywhere, soon; returns the seconds after which someone
-        who asked still had another."""
+        """Check that the reply is soon the same everywhere.
+
+        Returns the seconds after which the last different reply came.
+        """
         began, late = time.monotonic(), 0.0
         while old := [one for one in self.everywhere(*request) if not holds(one[1])]:
             said = [(each.status_code, each.text[:100]) for _, each in old]

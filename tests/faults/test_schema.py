@@ -120,7 +120,7 @@ def test_an_install_whose_connection_is_cut_after_any_command_did_not_happen(sit
 
 
 DEADLY = '''
-"""Kills the server in an install, once its tables stand."""
+"""Kills the server in an install, once its tables exist."""
 import os, signal
 from caudex import Plugin, hookimpl
 

@@ -69,7 +69,7 @@ def test_a_server_that_is_asked_to_end_loses_nothing(
 ) -> None:
     for _ in range(ROUNDS):
         with site.serve(*words) as server:
-            all_stand(site, words)
+            all_listen(site, words)
             user = site.user(server)
             app = user.install()
             everywhere(user, app, words)
@@ -89,8 +89,8 @@ def test_a_server_that_is_asked_to_end_loses_nothing(
             server.end()
 
 
-def all_stand(site: Site, words: list[str]) -> None:
-    """Wait for every process: the banner tells of the first."""
+def all_listen(site: Site, words: list[str]) -> None:
+    """Wait for every process: the banner appears when the first one is ready."""
     count = 2 if words else 1
     eventually(lambda: site.listeners == count, 20, "a process has not started")
 
@@ -149,7 +149,7 @@ def test_nothing_is_accepted_while_the_last_requests_are_answered(
     site: Site, words: list[str]
 ) -> None:
     with site.serve("--plugin", slow.__file__, *words) as server:
-        all_stand(site, words)
+        all_listen(site, words)
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.get("/slow/held")))
         asking.start()
@@ -186,7 +186,7 @@ def test_a_second_signal_ends_it_without_the_drain(
     site: Site, words: list[str], numbers: tuple[int, int]
 ) -> None:
     with site.serve("--plugin", slow.__file__, *words) as server:
-        all_stand(site, words)
+        all_listen(site, words)
         user = site.user(server)
         app = user.install()
         everywhere(user, app, words)
@@ -212,7 +212,7 @@ def test_a_second_signal_ends_it_without_the_drain(
             eventually(lambda: not alive(below), 10, lambda: f"left over: {alive(below)}")
         for one in clients:
             one.join(5)
-        # Who is cut off knows that nothing was acknowledged; no one gets another answer.
+        # A client that is cut off knows that nothing was acknowledged. No other reply is possible.
         assert len(reported) == 4
         assert not [one for one in reported if one not in (*STOPPING.values(), *CUT_OFF)]
     no_traceback(server)

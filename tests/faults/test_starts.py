@@ -99,7 +99,7 @@ def write_plugin(folder: Path, *, broken: int | None = None, by: str = "") -> Pa
 
 
 def tables(site: Site) -> set[str]:
-    """What of the plugin's tables stands."""
+    """Columns of the plugin's tables."""
     query = "select table_name || '.' || column_name from information_schema.columns"
     return {name for (name,) in site.sql(f"{query} where table_schema = 'caudex_steps'")}
 
@@ -108,7 +108,7 @@ def applied(site: Site) -> int:
     return site.sql("select count(*) from caudex_kernel.migrations where plugin = 'steps'")[0][0]
 
 
-STANDS = [set[str](), {"one.id"}, {"one.id", "one.name", "two.id"}]
+COLUMNS = [set[str](), {"one.id"}, {"one.id", "one.name", "two.id"}]
 
 
 def test_a_migration_that_fails_leaves_nothing_and_the_next_start_tries_again(site: Site) -> None:
@@ -122,7 +122,7 @@ def test_a_migration_that_fails_leaves_nothing_and_the_next_start_tries_again(si
                 assert (
                     f"plugin steps, 000{number + 1}_step.sql: the migration failed" in ended.refusal
                 )
-                assert (tables(site), applied(site)) == (STANDS[number], number)
+                assert (tables(site), applied(site)) == (COLUMNS[number], number)
             user.post(path, json={"name": "x"}).raise_for_status()
         plugin = write_plugin(site.folder)
         with site.serve("--plugin", str(plugin)) as new:
@@ -150,7 +150,7 @@ def test_a_start_that_is_killed_in_a_migration_leaves_nothing_of_it(
     site.sql("select count(pg_terminate_backend(pid)) from pg_stat_activity"
              " where query like %s and pid <> pg_backend_pid()", "%pg_sleep(60)%")  # fmt: skip
     eventually(lambda: not site.sql(hanging, "%pg_sleep(60)%"), 5, "it still migrates")
-    assert (tables(site), applied(site)) == (STANDS[number], number)
+    assert (tables(site), applied(site)) == (COLUMNS[number], number)
     write_plugin(site.folder)
     with site.serve("--plugin", str(plugin)):
         assert applied(site) == 3

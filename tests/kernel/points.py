@@ -1,5 +1,7 @@
-"""A plugin that uses every extension point of records, events and installs, as a team would that
-keeps tenants apart. The tests tell it what to do through the data, never through its insides."""
+"""A plugin that keeps tenants apart, and uses every extension point of records, events, installs.
+
+Tests control it through the data, never through its internals.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +35,7 @@ class PointsPlugin(Plugin):
     async def record_scope(
         self, actor: Actor, entity: Entity, action: Action
     ) -> Mapping[str, Any] | None:
-        """A tenant is named by the user; who has none sees everything."""
+        """The user's name names the tenant; a user without one sees everything."""
         if entity.app_id != SCOPED:
             return None
         tenant, _, _ = actor.username.partition("_")

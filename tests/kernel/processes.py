@@ -42,7 +42,7 @@ class ProbePlugin(Plugin):
     @hookimpl
     def register_routes(self, services):
         return [
-            Route("GET", "/probe", self.tell, needs=PUBLIC),
+            Route("GET", "/probe", self.show, needs=PUBLIC),
             Route("GET", "/probe/slow/{seconds}", self.wait, needs=PUBLIC),
             Route("GET", "/probe/stream", self.stream, needs=PUBLIC),
             Route("GET", "/probe/log/{lines}", self.log, needs=PUBLIC),
@@ -57,7 +57,7 @@ class ProbePlugin(Plugin):
         yield
         self.stopping = True
 
-    async def tell(self, request):
+    async def show(self, request):
         return reply({"version": 1, "pid": os.getpid()})
 
     async def wait(self, request):

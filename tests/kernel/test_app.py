@@ -29,7 +29,7 @@ Load = Callable[..., Kernel]
 
 
 def part(name: str, *, requires: str = "", factory: str = "pass", lifespan: str = "pass") -> str:
-    """A plugin with a service and a lifespan that tell when they come and go."""
+    """A plugin with a service and a lifespan that report their start and their end."""
     needs = f'requires = (ServiceKey("{requires}"),)' if requires else ""
     return textwrap.dedent(f'''
         from contextlib import asynccontextmanager
@@ -215,7 +215,7 @@ async def test_a_plugin_that_others_need_is_not_left_out(kernel_of: Load, kind: 
 async def test_an_engine_is_not_left_out_where_routes_stand_on_it(
     kernel_of: Load, kind: str
 ) -> None:
-    """Who offers the same service does not require it, and has only the chosen one all the same."""
+    """A plugin that offers a service does not require it, and gets the chosen one all the same."""
     front = part("front").replace('ServiceKey("front")', 'ServiceKey("alpha")')
     front += (
         "\n    @hookimpl\n    def register_routes(self, services):"

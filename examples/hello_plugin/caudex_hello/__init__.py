@@ -27,7 +27,7 @@ from .service import GREETINGS, GreetingService
 
 
 class HelloPlugin(Plugin):
-    """Greets who is named, and every new contact of the CRM."""
+    """Greets a named user, and every new contact of the CRM."""
 
     name = "hello"
     version = "1.0.0"

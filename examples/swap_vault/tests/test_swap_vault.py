@@ -53,7 +53,7 @@ def before(make_server: MakeServer, tmp_path: Path) -> Server:
     server.install({"appId": "shop", "name": "Shop"})
     set_secret(server, SHOP, "STRIPE_KEY", "sk-1")
     set_secret(server, SHOP, "SMTP_PASSWORD", "the shop's")
-    set_secret(server, PLATFORM, "SMTP_PASSWORD", "everybody's")
+    set_secret(server, PLATFORM, "SMTP_PASSWORD", "the platform's")
     return server
 
 
@@ -78,7 +78,7 @@ def test_the_secrets_move_unnoticed(
     assert files == ["platform", "shop", "shop"]
     set_secret(after, SHOP, "STRIPE_KEY", "sk-2")
     assert admin.delete(f"{SHOP}/SMTP_PASSWORD").status_code == 200
-    assert revealed(after) == {"STRIPE_KEY": "sk-2", "SMTP_PASSWORD": "everybody's"}
+    assert revealed(after) == {"STRIPE_KEY": "sk-2", "SMTP_PASSWORD": "the platform's"}
     after.stop()
 
     back = make_server(overrides("before.toml"), dsn=before.dsn, data_dir=tmp_path)

@@ -123,7 +123,7 @@ class DatabaseServer(Protocol):
         ...
 
     def recover(self, at: datetime) -> str:
-        """Restore the data as it was at a time, keep what is replaced, and return what to tell.
+        """Restore the data as it was at a time and keep what is replaced; return a message.
 
         No server may run on the data; it need not be able to start. Blocks; main thread only.
         Raises BootError.

@@ -213,7 +213,7 @@ class RecordsConformance(RecordsKit):
         assert len({row["id"] for row in found}) == len(found) == 2100
         assert list(found[0]) == ORDER
 
-    # Who sees what
+    # Visibility
 
     def test_own_rows_are_the_makers_only(self, server: Server, samples: Collection) -> None:
         one, two = server.user(unique("one")).id, server.user(unique("two")).id

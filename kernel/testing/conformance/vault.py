@@ -214,7 +214,7 @@ class VaultConformance(Conformance):
         at_once(lambda value: app.put("RACE", value), values)
         assert app.reveal()["RACE"] in values
 
-    # Who gets to know
+    # Confidentiality
 
     def test_no_value_lies_anywhere_in_clear(self, server: Server, app: Secrets) -> None:
         needle = unique("needle")

@@ -27,7 +27,7 @@ class Problems:
             self._more += 1
 
     def raise_any(self) -> None:
-        """Raise BadRequest that lists all of them, unless there is none."""
+        """Raise BadRequest that lists all problems, if there are any."""
         if self._found:
             more = [f"and {self._more} more"] if self._more else []
             raise BadRequest("; ".join([*self._found, *more]))

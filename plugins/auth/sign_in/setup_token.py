@@ -51,7 +51,7 @@ class SetupToken:
 
 
 def setup_notice(host: str, port: int, token: str) -> str:
-    """Return the line that tells the operator where to create the first account.
+    """Return the line that shows the operator where to create the first account.
 
     A server that listens on every address is named by the machine's own name.
     """

@@ -111,7 +111,7 @@ class ConditionalWrites(Upserts):
     async def _matched(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action, where: Tree
     ) -> Matched:
-        """Combine both rights: a count tells something of the records, so `read` is needed too."""
+        """Combine both rights: a count reveals something about records, so it needs `read` too."""
         read = await self._granted(actor, app_id, entity, "read")
         reading = await self._scope(actor, read, app_id, entity, "read", where)
         scope = await self._scope(actor, grant, app_id, entity, action, where)

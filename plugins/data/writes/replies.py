@@ -109,7 +109,7 @@ class WriteReplies(RecordReads):
     async def _condition(
         self, actor: Actor, app_id: str, entity: str, if_match: str | None
     ) -> Condition:
-        """Read `If-Match`. It tells something of the record, so it needs the permission to read."""
+        """Read `If-Match`. Its result reveals something about the record, so it needs `read`."""
         if if_match is not None:
             await self._granted(actor, app_id, entity, "read")
         return read_if_match(if_match)

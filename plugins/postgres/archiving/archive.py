@@ -176,7 +176,7 @@ class Archive:
 
 
 class BaseBackups:
-    """Makes a base backup when one is due, and tells when PostgreSQL cannot archive."""
+    """Makes a base backup when one is due, and reports when PostgreSQL cannot archive."""
 
     def __init__(self, data_dir: Path, config: PostgresConfig, statements: Statements) -> None:
         self._layout, self._config, self._statements = Layout(data_dir), config, statements
@@ -215,7 +215,7 @@ class BaseBackups:
 
 
 def remark(config: PostgresConfig, query: DatabaseQuery) -> Finding:
-    """Tell `caudex doctor` from when on the cluster can be restored."""
+    """Report to `caudex doctor` the earliest time to which the cluster can be restored."""
     folder = Path(config.archive).expanduser().absolute()
     ended = sorted(base.ended for system in folder.glob("[0-9]*") for base in _bases(system))
     if failed := query(FAILED):

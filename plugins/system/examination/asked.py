@@ -28,7 +28,7 @@ def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str,
 def _codes(plugin: type[Plugin]) -> Iterator[tuple[CodeType, dict[str, Any]]]:
     """Yield the code that a plugin's class leads to within its module or package, with its globals.
 
-    What stands beside it and is not used by it, such as tests, is not the plugin's.
+    Modules beside it that it does not use, such as tests, do not belong to the plugin.
     """
     home = plugin.__module__
     waiting: list[Any] = [plugin]

@@ -27,7 +27,7 @@ class Cgroups:
     def __init__(self, config: WorkersConfig) -> None:
         self._config = config
         self.base = find_base(config.cgroup) if config.sandbox != "off" else None
-        """The delegated cgroup; None where there is none."""
+        """The delegated cgroup, if any."""
         self.controllers: tuple[str, ...] = ()
         """Those that limit apps here. Without any, processes are ended all the same."""
         self._server = ""
@@ -87,7 +87,7 @@ class Cgroups:
         return dict(texts[name] for name in self.controllers)
 
     def make(self, app: str) -> str:
-        """Make a cgroup for a process of an app and return its path; empty where there is none.
+        """Make a cgroup for a process of an app; return its path, or "" without a delegated one.
 
         Raises OSError.
         """
@@ -108,7 +108,7 @@ class Cgroups:
 
     @property
     def path(self) -> str:
-        """The cgroup of this server process; empty where there is none."""
+        """The cgroup of this server process; empty without cgroups v2."""
         return str(self.base / self._server) if self.base is not None and self._server else ""
 
     def close(self) -> None:
@@ -185,6 +185,6 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str, *, create: bool = True) -> None:
-    """Write a file of a cgroup. In a folder that stands for the hierarchy it is made."""
+    """Write a file of a cgroup. A test's folder in place of the hierarchy needs it created."""
     with open(path, "w" if create else "r+", encoding="ascii") as file:
         file.write(text)

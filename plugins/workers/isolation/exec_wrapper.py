@@ -1,10 +1,10 @@
 """A program run in place of a worker that becomes it: limits, another account, Landlock.
 
 Run as a file by the interpreter that runs us, with the standard library alone:
-`exec_wrapper.py <settings as JSON> <program> <argument>...`. A program of its own rather than a
-function between fork and exec, which is not safe once other threads run; uvloop has none for an
-account either. It starts as root because the interpreter may lie where the account cannot reach
-it.
+`exec_wrapper.py <settings as JSON> <program> <argument>...`. It is a program of its own, not a
+function between fork and exec: such a function is not safe while other threads run. uvloop cannot
+change the account either. The program starts as root, because the account may have no access to the
+interpreter.
 """
 
 import ctypes

@@ -81,7 +81,7 @@ def kill_orphans_of_dead_servers(folder: Path) -> int:
                 file = held.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held.callback(path.unlink, missing_ok=True)
-                # Not one of a folder that was copied, whose server may live, nor of who started us.
+                # Skip a copied folder (its server may run), and the server that started this one.
                 if path.name.startswith(_origin(file.fileno())) and path.name not in own:
                     begin.append(f"{REPLICA_VARIABLE}={path.name}.".encode())
                     if group := file.read(4096):

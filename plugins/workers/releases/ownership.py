@@ -114,7 +114,7 @@ def walk(
                             yield level.fd, entry.name
             elif level.folders:
                 if len(levels) > depth:
-                    raise BadRequest(f"what was installed lies more than {depth} folders deep")
+                    raise BadRequest(f"an installed file is more than {depth} folders deep")
                 try:
                     fd = os.open(level.folders.pop(), _FOLDER, dir_fd=level.fd)
                 except OSError as error:

@@ -1,4 +1,4 @@
-"""Who is believed, whose account it is, and which roles follow from groups."""
+"""Which headers are trusted, which account they mean, and which roles follow from groups."""
 
 import time
 from pathlib import Path
@@ -66,7 +66,7 @@ def trust(**config):
     return Trust(IdentityHeaderConfig(**config))
 
 
-# Who is believed
+# Trust
 
 
 @pytest.mark.parametrize("secrets", [(), ("",), ("wrong",), (SECRET + "x",), (SECRET, SECRET)])
@@ -173,7 +173,7 @@ def test_a_local_socket_has_no_address_and_needs_the_secret_alone():
         ({"secret": "short"}, "fewer than 16 bytes"),
         ({"trusted": ["127.0.0.1"]}, "where the code of apps runs"),
         ({"trusted": ["::1/128"]}, "where the code of apps runs"),
-        ({"trusted": ["0.0.0.0/0"]}, "is everybody"),
+        ({"trusted": ["0.0.0.0/0"]}, "is every address"),
         ({"trusted": ["10.0.0.1/24"]}, "has host bits set"),
         ({"trusted": ["proxy.example"]}, "does not appear to be"),
     ],
@@ -185,7 +185,7 @@ def test_a_configuration_that_believes_others_is_refused_at_load(tmp_path, confi
 
 @pytest.mark.slow
 def test_before_a_start_no_account_is_trusted(tmp_path):
-    """A file without `trusted` and `secret`, as someone has it who follows half of the README."""
+    """A file without `trusted` and `secret`: the operator followed half of the README."""
     path = tmp_path / "caudex.toml"
     path.write_text(
         '[services]\nidentity = "identity_header"\n'

@@ -38,7 +38,7 @@ def _base64(raw):
 
 
 class Outside:
-    """A provider that says what a test wants, and counts who asks for its keys."""
+    """A provider that replies as a test wants, and counts requests for its keys."""
 
     def __init__(self, **claims):
         now = int(time.time())
@@ -183,7 +183,7 @@ async def test_a_provider_that_is_away_is_unavailable():
 
 @asynccontextmanager
 async def at_once(number, ask):
-    """Ask that often at the same moment; tells how many were answered and how many refused."""
+    """Send so many requests at the same time; yield the lists of those answered and refused."""
     answered, refused = [], []
 
     async def one():

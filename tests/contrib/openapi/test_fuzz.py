@@ -88,8 +88,8 @@ def attempt(server: Server) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def known(server: Server, attempt: tuple[str, str]) -> Known:
-    """What is really there, so that requests come beyond the first look-up; nothing that the
-    tests stand on: an admin who is deleted could ask for no more."""
+    """Existing ids, so that requests pass the first look-up. None of them is needed by the tests:
+    an admin that is deleted could send no further request."""
     admin, spare = server.admin, server.user("spare")
     session = server.login("admin").get(f"{API}/auth/sessions").json()
     ids = [each["id"] for each in session if each["current"]] + [spare.id]

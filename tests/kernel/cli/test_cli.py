@@ -747,7 +747,7 @@ def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
     ("words", "says"),
     [
         ([], "it answers 401"),
-        (["--url", "http://127.0.0.1:1"], "it does not tell: "),
+        (["--url", "http://127.0.0.1:1"], "it does not list its plugins: "),
         (["--url", "127.0.0.1:1"], "write http://host:port"),
     ],
 )

@@ -569,7 +569,7 @@ async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
 async def test_a_task_cancelled_while_a_connection_is_released_takes_it_from_no_other(
     dsn: str,
 ) -> None:
-    """Given up in the middle, neither the connection nor who waits for it would be found again."""
+    """If the release stopped halfway, the connection and its next waiter would be lost."""
     inside, leave = asyncio.Event(), asyncio.Event()
 
     async def stay(tx: Transaction) -> None:

@@ -109,7 +109,7 @@ def test_a_database_whose_schemas_are_put_aside_is_not_set_up_again(
         missing(database, folder)
     assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
     sql(database, "alter schema caudex_before_1 rename to caudex_kernel")
-    # What is left over beside a database that stands keeps no one from using it.
+    # A leftover schema beside a complete database does not prevent its use.
     assert apply(database, folder) == []
 
 
@@ -134,7 +134,7 @@ def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_again(
 def test_a_pooler_that_takes_no_options_does_not_hurry_a_migration(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What connections set by `options` stands at the login there, as a page tells."""
+    """Settings that connections pass by `options` belong to the login there, as a page says."""
 
     def stripped(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
         return {k: v for k, v in connect_options(config, **limits).items() if k != "options"}

@@ -512,7 +512,7 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
                 await db.run(ACTOR, write)
         assert 0.4 < anyio.current_time() - began < 8
         assert await db.fetch("select 1") == b"1"
-        tasks.cancel_scope.cancel()  # in case that it was let go before anybody saw the commit
+        tasks.cancel_scope.cancel()  # in case it was released before the commit was seen
     kill(dsn)
     assert called == []
 

@@ -152,7 +152,7 @@ def test_a_result_of_the_wrong_type_is_named(wrong: object) -> None:
     kind = type(wrong).__name__
     with pytest.raises(HookFailed, match=f"authenticate returned {kind}, not Actor") as caught:
         anyio.run(lambda: bus.first(hookspecs.authenticate, request=None))
-    assert getattr(caught.value, "culprit", "") == "scripted"
+    assert getattr(caught.value, "raised_by", "") == "scripted"
 
 
 def test_a_statement_that_fails_in_a_hook_does_not_blame_the_client() -> None:

@@ -88,7 +88,7 @@ def test_a_folder_of_plugins_that_is_not_there(refusal: Refusal, tmp_path: Path)
 
 
 def test_a_folder_of_plugins_that_may_not_be_listed() -> None:
-    """What guards may lie in it: no one must take it for empty."""
+    """It may contain guards, so the loader must not treat it as empty."""
     with open_folder() as above:
         folder = above / "dropped"
         folder.mkdir()

@@ -39,7 +39,7 @@ def test_a_key_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 def test_a_key_of_another_account_is_not_taken_for_a_missing_one() -> None:
-    """Who is asked to choose another folder would make a second key."""
+    """A message that asks for another folder would lead to a second key."""
     with open_folder() as data:
         load_key("signing", "", data)
         file = data / "config" / "signing.key"

@@ -17,7 +17,7 @@ Slept = list[float]
 
 
 class Leases:
-    """Stands in for the table of leases."""
+    """Replaces the table of leases."""
 
     def __init__(self) -> None:
         self.holders: dict[str, str] = {}

@@ -60,7 +60,7 @@ def cluster() -> Generator[Postgres]:
 
 @pytest.fixture(scope="module", params=["superuser", "modest"])
 def site(request: pytest.FixtureRequest, cluster: Postgres) -> Generator[Server]:
-    """A server on that PostgreSQL, as its superuser and as one who may make roles and no more."""
+    """A server on that PostgreSQL: as superuser, and as a login that may only create roles."""
     config = {"plugins": {"workers": dict(QUICK)}}
     if request.param == "superuser":
         with running_server(cluster, config) as server:

@@ -34,7 +34,7 @@ where relation = 'caudex_auth.users'::regclass and pid = pg_backend_pid() and gr
 
 
 class WatchPlugin(Plugin):
-    """Notes what an install holds of the accounts when its tables stand, and can keep it there."""
+    """Records the locks on accounts that an install holds once its tables exist; can pause it."""
 
     name = "watch"
     held: ClassVar[list[list[str]]] = []
@@ -43,7 +43,7 @@ class WatchPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """The rest of the schema is as it shall be by now."""
+        """The rest of the schema is complete by now."""
         self.held.append(json.loads(await tx.fetch(_HELD) or b"null"))
         self.here.set()
         while not self.on.is_set():
@@ -52,7 +52,7 @@ class WatchPlugin(Plugin):
     @hookimpl
     @for_subjects("core.apps")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
-        """All that an uninstall does but to drop the tables is done by now."""
+        """The uninstall has done every step by now, except to drop the tables."""
         if event.operation == "APP_REMOVED":
             self.held.append(json.loads(await tx.fetch(_HELD) or b"null"))
 
@@ -155,7 +155,7 @@ class Listening:
         self.reported: list[str] = []
 
     async def fetch(self, query: bytes) -> None:
-        """No row stands in the way."""
+        """No row is in conflict."""
 
     async def execute(self, query: bytes, *params: object) -> None:
         """A limit is set."""

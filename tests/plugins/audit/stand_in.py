@@ -1,5 +1,7 @@
-"""Stands in for accounts and roles, so that the audit plugin is tested alone: the header `x-user`
-names the caller, who is admin of the apps in `ADMINS`."""
+"""Replaces accounts and roles, so that the audit plugin is tested alone.
+
+The header `x-user` names the caller, an admin of the apps in `ADMINS`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

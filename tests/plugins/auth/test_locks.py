@@ -1,4 +1,4 @@
-"""What keeps two transactions apart, and who cannot hold it."""
+"""What separates two transactions, and which callers cannot hold it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Who guesses from one network keeps the owner out of no other where the owner has been before."""
+"""Guesses from one network do not lock the owner out of a network of an earlier sign-in."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -38,7 +38,7 @@ def pass_time(server, seconds):
 
 
 def hold(server):
-    """Block who is blocked for a minute more: a busy machine may take longer than the delay."""
+    """Extend each block by a minute: a busy machine may take longer than the delay."""
     pass_time(server, -60)
 
 
@@ -167,7 +167,7 @@ def test_parallel_guesses_get_no_more_answers_than_serial_ones(server):
         statuses = list(pool.map(lambda _: attempt(server, user.username).status_code, range(24)))
     took = time.monotonic() - began
     waited = sum(took >= seconds for seconds in (1, 1 + 2, 1 + 2 + 4, 1 + 2 + 4 + 8))
-    assert statuses.count(401) <= 7 + waited  # who has waited may guess again
+    assert statuses.count(401) <= 7 + waited  # a client that waited may guess again
     assert set(statuses) == {401, 429}
 
 
@@ -221,7 +221,7 @@ def test_guessing_the_current_password_is_slowed_down_too(server):
 @pytest.mark.slow
 def test_it_can_be_switched_off(make_server):
     server = make_server({"plugins": {"auth": {"rate_limit_logins": False}}})
-    assert fail(server, "anybody", 40) == [401] * 40
+    assert fail(server, "eve", 40) == [401] * 40
     assert all(register(server, f"n{number}").status_code == 201 for number in range(32))
     assert server.sql("select count(*) from caudex_auth.throttle") == [(0,)]
 

@@ -51,7 +51,7 @@ def started(tmp_path, dsn, *words, data_dir):
 def waits(dsn, seconds=0):
     """Whether something has waited for a lock for so long."""
     query = "select count(*) from pg_locks where waitstart < now() - make_interval(secs => %s)"
-    # A test may set limits to all who use the database; they are not meant for who looks on.
+    # A test may limit all connections to the database, but not this one, which observes.
     with psycopg.connect(dsn, options="-c statement_timeout=0 -c lock_timeout=0") as connection:
         return connection.execute(query, [seconds]).fetchone() != (0,)
 
@@ -99,7 +99,7 @@ def test_what_was_there_comes_back_on_another_database(make_server, postgres, tm
 
 @pytest.mark.slow
 def test_keys_that_were_lost_come_back_by_a_restore(make_server, tmp_path, caudex):
-    """The start that tells of the loss puts no new ones in their way."""
+    """The start that reports the loss makes no new keys, which would prevent the restore."""
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"
     caudex(server.dsn, "backup", str(file), "--with-keys", data_dir=tmp_path / "one")

@@ -1,4 +1,4 @@
-"""Backups by schedule: one server of all makes them, health and doctor tell their age."""
+"""Backups by schedule: one server of all makes them; health and doctor report their age."""
 
 from datetime import UTC, datetime, timedelta
 

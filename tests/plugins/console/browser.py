@@ -68,7 +68,7 @@ class Pages:
         return page
 
     def take(self, username: str) -> tuple[str, Any]:
-        """Return a page and the user who is signed in there, of this user where there is one."""
+        """Return a page and its user, with this user signed in if such a page is idle."""
         for at, (user, _) in enumerate(self._idle):
             if user == username:
                 return self._idle.pop(at)

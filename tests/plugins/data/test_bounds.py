@@ -38,7 +38,7 @@ def shop(postgres: Postgres) -> Generator[Server]:
     ids=["where", "aggregate", "expand", "relation"],
 )
 def test_a_statement_that_takes_too_long_is_503(shop: Server, body: dict[str, Any]):
-    """By default after 10 s; a lock of another transaction stands for much to read."""
+    """By default after 10 s. A lock of another transaction simulates a long read."""
     add(shop.admin, DEALS, title="x")
     with psycopg.connect(shop.dsn) as other:
         other.execute("lock table shop.deals in access exclusive mode")

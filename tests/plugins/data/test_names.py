@@ -61,7 +61,7 @@ def test_an_entity_may_have_any_name(lab: Server) -> None:
     lab.install(manifest({"type": "text"}))
     for name in ENTITIES:
         walk(lab, f"/api/v1/apps/odd_entities/collections/{name}", ["name"])
-    # What stands there is looked at before it becomes a link.
+    # Existing values are checked before the field becomes a link.
     lab.install(manifest({"type": "entity_link", "references": {"entity": "core:users"}}))
 
 

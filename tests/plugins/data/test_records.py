@@ -187,7 +187,7 @@ def test_breaches_are_reported_in_words(admin: Client):
     assert said == "samples.kind must be one of Blood, Soil, Water's"
     said = refused(admin.post(SAMPLES, json={"name": "x", "parent": str(uuid.uuid4())}))
     assert said == "samples.parent: no such samples record"
-    said = refused(admin.post(SAMPLES, json={"name": "x", "team": "nobody"}))
+    said = refused(admin.post(SAMPLES, json={"name": "x", "team": "absent"}))
     assert said == "samples.team: no such teams record"
     create(admin, code="one")
     said = refused(admin.post(SAMPLES, json={"name": "x", "code": "one"}))
@@ -317,7 +317,7 @@ def test_a_bulk_may_link_forward_and_the_row_that_is_named_is_the_wrong_one(serv
     path = "/api/v1/apps/forward/collections/nodes/bulk"
     good = [{"parent": "b"}, {"id": "a", "parent": "b"}, {"id": "b", "parent": "a"}]
     for bad, says in (
-        ({"parent": "nobody"}, "[3] nodes.parent: no such nodes record"),
+        ({"parent": "absent"}, "[3] nodes.parent: no such nodes record"),
         ({"id": "a", "parent": "a"}, "[3] nodes.id: this value is already taken"),
     ):
         assert refused(server.admin.post(path, json=[*good, bad, *good[:1]])) == says

@@ -21,7 +21,7 @@ def anyio_backend() -> str:
 
 
 class Database:
-    """Stands for STATEMENTS: answers when the gate opens, and counts who is inside."""
+    """Replaces STATEMENTS: answers when the gate opens, and counts the calls that wait."""
 
     def __init__(self) -> None:
         self.gate = anyio.Event()

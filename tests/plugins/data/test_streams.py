@@ -270,7 +270,7 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
 
 @pytest.fixture
 def owner(crowd: Server) -> Iterator[str]:
-    """Who created 100 records here and there."""
+    """The owner of a few scattered records."""
     user = str(uuid.uuid4())
     crowd.sql("update lab.samples set _owner = %s::uuid where amount in (1, 501)", user)
     crowd.sql("analyze lab.samples")

@@ -212,7 +212,7 @@ def test_an_idle_connection_is_closed_and_one_that_is_used_is_not(
             used.sendall(ask)
             assert received(used, b'"odd"').startswith(b"HTTP/1.1 200 ")
         assert received(idle) == b""
-        used.sendall(b"GET /odd/pl")  # a pause is none when the next head has begun
+        used.sendall(b"GET /odd/pl")  # the begun head ends the idle time
         time.sleep(5.5)
         used.sendall(ask[len(b"GET /odd/pl") :])
         assert received(used, b'"odd"').startswith(b"HTTP/1.1 200 ")
@@ -411,7 +411,7 @@ def test_who_takes_next_to_nothing_of_a_reply_is_cut_off(
 def test_replies_that_are_not_taken_have_a_bound_together(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who has waited for longest gives way."""
+    """The connection that has waited longest is closed."""
     monkeypatch.setattr(protocol, "MAX_UNTAKEN", 40_000_000)
     with ExitStack() as open_ones:
         readers = [open_ones.enter_context(connected(odd)) for _ in range(5)]

@@ -50,7 +50,7 @@ class FakeWorkers:
         self.refusing = False
 
     async def nothing(self, job: Job) -> None:
-        """The handler of who does not care."""
+        """A handler that does nothing."""
 
     async def run_job(
         self, app_id: str, job_id: str, payload: bytes, caller: Caller | None, progress: Any

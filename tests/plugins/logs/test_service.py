@@ -36,7 +36,7 @@ class Tx:
 
 
 class Statements:
-    """STATEMENTS that meets what stands in `trouble` first, then works; `rows` can be read."""
+    """STATEMENTS that fails with each error in `trouble`, then works; `rows` can be read."""
 
     def __init__(self):
         self.lines = []

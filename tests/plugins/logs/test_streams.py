@@ -1,4 +1,4 @@
-"""Streams of a real server: how much is read at once, who may go on reading, how they end."""
+"""Streams of a real server: how much is read at once, permissions, and how they end."""
 
 import json
 import threading
@@ -279,11 +279,11 @@ def test_one_user_leaves_others_places_at_a_log(make_server):
             assert third.head(path("shared")).status_code == 503
 
 
-# Who may go on reading
+# Permissions during a stream
 
 
 def reader_of(server, app_id):
-    """Someone with a role on the app that can be taken away."""
+    """A user with a role on the app that a test can revoke."""
     user = server.user(f"user{uuid.uuid4().hex[:8]}")
     server.assign(user, app_id, "admin")
     return user
@@ -345,7 +345,7 @@ def test_a_stream_ends_when_another_server_takes_the_role(make_server, tmp_path)
 
 
 class Asked:
-    """Services whose hook `authenticate` meets what stands in `trouble`, the last one for ever."""
+    """Services with a hook `authenticate` that follows `trouble`; its last entry repeats."""
 
     def __init__(self, *trouble):
         self.trouble = list(trouble)

@@ -78,7 +78,7 @@ async def test_what_one_process_publishes_the_other_hears_within_a_second(databa
         for payload in ("alice", "", 'Zoë "quoted" \\ \''):
             await one.publish(payload)
             took.append(await until(lambda p=payload: heard[-1:] == [p], 10))
-        assert min(took) < 1.0  # a pause of the machine is none of ours
+        assert min(took) < 1.0  # the best one, as the machine may pause
         assert other == []
 
 

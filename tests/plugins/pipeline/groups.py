@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Opened(NamedTuple):
-    """A pipelined driver and the pool that it stands on."""
+    """A pipelined driver and the pool that it uses."""
 
     driver: PipelinedStatements
     pool: Database

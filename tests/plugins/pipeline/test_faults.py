@@ -1,4 +1,4 @@
-"""What goes wrong on a shared connection stays with the one whom it concerns."""
+"""A failure on a shared connection affects only the request that caused it."""
 
 import asyncio
 import time
@@ -175,7 +175,7 @@ async def test_no_request_waits_behind_a_slow_read(dsn: str) -> None:
                 began = time.monotonic()
                 quick = [driver.fetch("select $1::int", n, custom_plan=custom) for n in range(60)]
                 assert await asyncio.gather(*quick) == [b"%d" % n for n in range(60)]
-                assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
+                assert time.monotonic() - began < 4  # before a waiting request goes to the pool
                 assert not slow.done()
                 holder.execute("select pg_advisory_unlock(1)")
                 assert await slow == b""
@@ -183,7 +183,7 @@ async def test_no_request_waits_behind_a_slow_read(dsn: str) -> None:
 
 
 async def named(driver: Any, custom: bool) -> list[bytes]:
-    """Who serves a driver, after a slow one it is in use again."""
+    """The server processes of a driver's connections, after a slow one is in use again."""
     return [b"%d" % pid for pid in pids(driver, "filters" if custom else "reads")]
 
 

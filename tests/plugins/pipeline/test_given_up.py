@@ -121,7 +121,7 @@ async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
         assert not any(
             member.held or member.pending for member in driver.groups["transactions"].members
         )
-        # Who gave up twice left it to the pool, or to PostgreSQL, to take a transaction back; one
+        # After two cancellations the pool or PostgreSQL rolls the transaction back. A transaction
         # that is forgotten stays for a minute.
         state = "select pid from pg_stat_activity where state like 'idle in%'"
         await until(lambda: sql(dsn, f"{state} and datname = current_database()") == [])

@@ -1,5 +1,7 @@
-"""Thousands of good, bad, slow and abandoned statements at once, while connections are cut and
-tables change: every answer reaches the one who asked, and what was written is what was reported."""
+"""Runs thousands of good, bad, slow and abandoned statements while connections break.
+
+Tables change meanwhile. Each result reaches its request, and tables hold what was reported.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +192,7 @@ ACTS: dict[str, Callable[..., Any]] = {
 
 
 class Play:
-    """A pipelined driver, its pool, and someone who does harm past both."""
+    """A pipelined driver, its pool, and a connection that disturbs both."""
 
     def __init__(self, dsn: str, driver: PipelinedStatements, harm: AsyncConnection[Any]) -> None:
         self.dsn = dsn

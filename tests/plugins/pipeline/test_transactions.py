@@ -81,7 +81,7 @@ async def test_transactions_that_find_no_connection_are_the_pools(dsn: str) -> N
         for _ in range(3):
             began = time.monotonic()
             assert int(await driver.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) != mine
-            assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
+            assert time.monotonic() - began < 4  # before a waiting request goes to the pool
         go_on.set()
         assert int(await first or 0) == mine
         assert int(await driver.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) == mine
@@ -556,7 +556,7 @@ async def test_a_connection_that_joins_serves_those_who_wait(dsn: str) -> None:
         began = time.monotonic()
         await driver.run(ACTOR, lambda tx: tx.fetch("select 1"))
         await waiting
-        assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
+        assert time.monotonic() - began < 4  # before a waiting request goes to the pool
         holder.cancel()
         await asyncio.wait([holder])
         transactions.remove(member)

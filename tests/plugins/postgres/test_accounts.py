@@ -161,5 +161,5 @@ def test_programs_outside_a_wheel_are_not_copied(folder: Path) -> None:
     (closed / "bin").symlink_to(found.folder)
     hidden = type(found)(closed / "bin", found.version)
     account = Account("nobody", UNPRIVILEGED.pw_uid, UNPRIVILEGED.pw_gid, switch=True)
-    with pytest.raises(EmbeddedPostgresError, match="the account nobody cannot run"):
+    with pytest.raises(EmbeddedPostgresError, match=f"the account {account.name} cannot run"):
         reachable(hidden, account, folder)

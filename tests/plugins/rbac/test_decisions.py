@@ -1,4 +1,4 @@
-"""Who may enter which route, and in which order the refusals come."""
+"""Which callers may use which route, and the order of refusals."""
 
 from typing import Any
 

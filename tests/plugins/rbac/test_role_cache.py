@@ -14,7 +14,7 @@ BOB = "3fa85f64-5717-4562-b3fc-2c963f66afa7"
 
 
 class Tables:
-    """Stands for the store; counts reads."""
+    """Replaces the store and counts reads."""
 
     def __init__(self) -> None:
         self.held_by: dict[str, dict[str, tuple[str, ...]]] = {ADA: {"crm": ("admin",)}}

@@ -1,4 +1,4 @@
-"""Accounts of apps: who may end what runs under them, and what goes with them."""
+"""Accounts of apps: which servers may end their processes, and what is removed with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cgroups: what is written to their files, in a folder that stands for the hierarchy."""
+"""Cgroups: what is written to their files. A folder replaces the hierarchy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `caudex doctor` tells of workers, before anything was started."""
+"""What `caudex doctor` reports about workers before anything was started."""
 
 import os
 from pathlib import Path

@@ -153,7 +153,7 @@ def test_packages_are_installed(server: Server):
     assert result(server.admin, app, "greet") == "hi"
     code = folder_of(server.kernel.context.data_dir, app)
     [installed] = code.glob("1-*/node_modules/hello/index.js")
-    assert installed.stat().st_nlink == 1, "not a file that lies elsewhere too"
+    assert installed.stat().st_nlink == 1, "the file is linked to another folder"
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def fail(params, ctx):
 def job(payload, ctx):
     raise ValueError(SAID[payload]())
 @worker.rpc
-def tell(params, ctx):
+def report(params, ctx):
     ctx.emit("used " + os.environ["ODD"], {"by": [os.environ["ODD"]], os.environ["ODD"]: 1.50})
     said = {"type": "log", "message": {"why": [os.environ["ODD"]]}}
     os.write(worker._wire._out, json.dumps(said).encode() + b"\\n")
@@ -109,7 +109,7 @@ raise SystemExit(3)
 def test_events_and_objects_in_the_log_hide_what_json_writes_in_another_way(
     workers: Server, app: str
 ):
-    assert rpc(workers.admin, app, "tell").status_code == 200
+    assert rpc(workers.admin, app, "report").status_code == 200
     logs = workers.services.get(LOGS)
 
     def lines() -> list[str]:

@@ -171,7 +171,7 @@ def _parent(pid: int) -> int:
 
 
 def test_no_other_is_ended(monkeypatch: pytest.MonkeyPatch):
-    """Neither who has another mark, nor who has none and lives under root's account or ours."""
+    """Neither a process with another mark, nor one without a mark of root's account or ours."""
     ended: list[int] = []
     monkeypatch.setattr(
         "plugins.workers.isolation.orphans.os.kill", lambda pid, _: ended.append(pid)

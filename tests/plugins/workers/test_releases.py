@@ -1,4 +1,4 @@
-"""Numbers, accounts and versions: whose they are when others deploy, install and remove."""
+"""Numbers, accounts and versions while other servers deploy, install and remove."""
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence

@@ -61,7 +61,7 @@ def test_what_is_deployed_at_one_runs_at_the_other(pair: Pair):
     assert result(there, app, "pid") != result(one.admin, app, "pid")
 
     def both_run(client: Client) -> bool:
-        found = status(client, app)  # another server tells that it starts before it tells more
+        found = status(client, app)  # another server first reports a start, then the rest
         return (found["replicas"], found["status"]) == (2, "running")
 
     for client in (one.admin, there):
@@ -244,7 +244,7 @@ def test_a_server_that_ends_lets_calls_end_first(postgres: Postgres):
 
 
 def code_at(server: Server, app: str) -> set[int]:
-    """Versions whose code lies there."""
+    """Versions of the app's code in this folder."""
     folder = folder_of(server.kernel.context.data_dir, app)
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     return {int(name.partition("-")[0]) for name in names if name[0].isdigit()}

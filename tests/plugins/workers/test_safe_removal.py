@@ -315,7 +315,7 @@ def test_a_date_in_the_future_saves_nothing(top: Path):
 
 
 async def test_an_app_is_gone_whatever_becomes_of_its_files():
-    """Who deploys an app of the same name waits for that."""
+    """A deploy of an app of the same name waits for the removal."""
 
     def fault(app_id: str, key: int) -> None:
         raise RecursionError

@@ -184,7 +184,7 @@ def run(
 
 @confined
 def test_landlock_alone_keeps_a_worker_of_the_same_account_out(tmp_path: Path):
-    """As an ordinary user nothing else would: here as root, who may read everything."""
+    """No other limit applies to an ordinary user; here root, which may read everything."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "key").write_text("secret")
     (tmp_path / "home").mkdir()
@@ -240,7 +240,7 @@ ln -s "$1" packages/link && mkfifo packages/pipe && echo mine > "$2/mine"
 def test_files_of_the_configuration_are_kept_from_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Wherever they lie: here in a folder of programs, which workers may read."""
+    """In each folder: here in a folder of programs, which workers may read."""
     folder = tmp_path / "opt"
     folder.mkdir()
     monkeypatch.setattr("plugins.workers.isolation.sandbox.SYSTEM", (*SYSTEM, str(folder)))

@@ -88,7 +88,7 @@ class Talk:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.join()  # a pipe must not be closed under who reads it
+        self.join()  # a pipe must not be closed while a thread reads it
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe
             pipe.close()

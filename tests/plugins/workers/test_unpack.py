@@ -115,7 +115,10 @@ ATTACKS = {
     "a path that is too deep": (entry("d/" * 40 + "f", data=b"x"), "too deep"),
     "a path of many bytes": (entry("/".join(["d" * 200] * 6), data=b"x"), "1024 bytes"),
     "a pax header that is too large": (pax({"comment": "x" * 70_000}), "too large"),
-    "a pax header that lies": (entry("pax", tarfile.XHDTYPE, b"99 path=x\n"), "cannot be read"),
+    "a pax header with a false length": (
+        entry("pax", tarfile.XHDTYPE, b"99 path=x\n"),
+        "cannot be read",
+    ),
     "a pax header without a length": (entry("pax", tarfile.XHDTYPE, b"path=x\n"), "cannot be read"),
     "a pax header of nothing": (entry("pax", tarfile.XHDTYPE, b"0 =\n"), "cannot be read"),
     "a negative size by pax": (pax({"size": "-5"}) + entry("a"), "proper size"),

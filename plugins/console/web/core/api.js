@@ -13,7 +13,7 @@ let renewing = null;
 /** @type {(() => void)[]} */
 let waiting = [];
 
-/** The account; null when nobody is signed in. */
+/** The account; null when no user is signed in. */
 export const user = signal(null);
 /** True while the form to sign in again covers a page whose session has ended. */
 export const ended = signal(false);

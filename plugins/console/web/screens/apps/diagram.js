@@ -1,4 +1,4 @@
-/** The tables of an app and their links, as SVG: tables that are linked to stand on the left. */
+/** The tables of an app and their links, as SVG: the targets of links are on the left. */
 import { html } from '../../core/kit.js';
 import { go } from '../../core/router.js';
 import { words } from '../../core/store.js';
