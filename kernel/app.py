@@ -37,7 +37,7 @@ def build_app(kernel: Kernel) -> ASGIApp:
 async def running(kernel: Kernel) -> AsyncGenerator[Services]:
     """Wait for the database, migrate it, build the services; close all in reverse order.
 
-    Raises BootError while it starts, later what the body raises, never as a group of one.
+    Raises BootError while it starts, later the error of the body, never as a group of one.
     """
     with unwrapped():
         async with AsyncExitStack() as stack:

@@ -155,7 +155,7 @@ class HookTimeout(Unavailable):
 
 
 class HookFailed(Exception):
-    """A plugin's hook returned what it must not, or a statement of it failed; `status` is 500."""
+    """A plugin's hook returned an invalid result, or its statement failed; `status` is 500."""
 
     status: ClassVar[int] = 500
 
@@ -183,7 +183,7 @@ class BootErrors(BootError):
 
 
 def raise_all(errors: Sequence[BootError]) -> None:
-    """Raise BootErrors, unless there are none."""
+    """Raise BootErrors if there are any."""
     if errors:
         raise BootErrors(errors)
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """End in order, as by Ctrl-C. Once: a second signal does not interrupt the cleaning up."""
+    """End cleanly, as at Ctrl-C. A second signal does not interrupt the cleanup."""
     handle((signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
@@ -90,10 +90,11 @@ class CaudexGroup(CaudexCommand, click.Group):
 
 
 def _kernel_for(words: Sequence[str]) -> Kernel | None:
-    """Load the plugins where their commands matter; help needs no valid configuration.
+    """Load the plugins if their commands matter; help needs no valid configuration.
 
-    Where one does not load, a command that needs none of them runs with those of safe mode, as
-    they are without configuration. So does one that needs no configuration and whose plugin is off.
+    If one does not load, a command that needs no plugins runs with those of safe mode, without
+    configuration. The same applies to a command that needs no configuration and whose plugin is
+    off.
     """
     if words[0] in KERNEL_COMMANDS:
         return None
@@ -117,7 +118,7 @@ def _kernel_for(words: Sequence[str]) -> Kernel | None:
 
 
 def _repairing(config: Config | None, fault: BootError | None) -> Kernel:
-    """Load the plugins of safe mode for commands that explain the configuration, or its fault."""
+    """Load the plugins of safe mode for commands that explain the configuration, or its errors."""
     base = config or Config()
     kernel = load(safe(Config(server=base.server, source=base.source)))
     kernel.config, kernel.fault = config or kernel.config, fault
@@ -129,7 +130,7 @@ def _runs(kernel: Kernel, name: str, need: str) -> bool:
 
 
 def command_line(kernel: Kernel | None) -> click.Group:
-    """Return the commands of the kernel and, where it is loaded, those of the plugins."""
+    """Return the commands of the kernel, and those of the plugins if they are loaded."""
     added = [_plugin_command(kernel, command) for command in kernel.commands] if kernel else []
     every = {**kernel_commands.commands, **{str(command.name): command for command in added}}
     return click.Group("caudex", every, help=kernel_commands.help, params=kernel_commands.params,

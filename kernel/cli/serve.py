@@ -49,7 +49,7 @@ def database_for(
     """Give the kernel a database: the configured one, a running server's, or an embedded one.
 
     Runs on the main thread: an embedded server ends with the thread that started it. Without
-    `share` one that another process runs is refused. Yields the server to keep running.
+    `share`, an embedded server of another process is refused. Yields the server to keep running.
     """
     if kernel.config.database.url or (share and kernel.attach_database()):
         yield None
@@ -250,7 +250,7 @@ class Serving:
             loop.call_later(END_SECONDS, self._force)
 
     def _force(self) -> None:
-        """Cancel what still runs, and exit soon even if that takes longer."""
+        """Cancel the tasks that still run, and exit soon even if they take longer."""
         self._stopping.set()
         self._cancel()
         last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
@@ -269,7 +269,7 @@ def _tune_garbage_collector() -> None:
 
 
 def checked(look: Callable[[], object]) -> None:
-    """Look after a subsystem; a failure is logged."""
+    """Check a subsystem; a failure is logged."""
     try:
         look()
     except Exception as error:
@@ -310,7 +310,7 @@ def _banner(
     listener: socket.socket,
     of_child: Sequence[str] = (),
 ) -> None:
-    """Print the address and the notices, which are those of the first process of several."""
+    """Print the address and the notices; of several processes, those of the first."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     below = [*kernel.context.notices, *of_child]

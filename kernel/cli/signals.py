@@ -22,6 +22,6 @@ def ending() -> Sequence[int]:
 
 def handle(numbers: Iterable[int], handler: Any) -> dict[int, Any]:
     """Handle signals, except those that this process was started to ignore, as by nohup. Returns
-    the handlers before."""
+    the former handlers."""
     active = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in active}

@@ -1,4 +1,4 @@
-"""A table of the configuration against its Struct: each mistake with what to write instead."""
+"""Checks a table of the configuration against its Struct; an error says what to write instead."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _mistake(
 
 
 def _wanted(into: type[msgspec.Struct], key: str) -> str:
-    """What a value may be, in words: those of a Literal, or the description of a pattern."""
+    """Describe the valid values: those of a Literal, or the description of a pattern."""
     names = dict(zip(into.__struct_encode_fields__, into.__struct_fields__, strict=True))
     return _words(get_type_hints(into, include_extras=True).get(names.get(key, "")))
 

@@ -63,7 +63,7 @@ def masked(value: Any) -> Any:
 
 
 class NonBlockingWriter(QueueListener):
-    """Writes lines on the listener's thread; lines that find its queue full are counted."""
+    """Writes lines on the listener's thread; counts lines dropped while its queue is full."""
 
     def __init__(self, stream: TextIO) -> None:
         self._lines = queue.Queue[str](QUEUE)

@@ -152,7 +152,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ConfigErrors(BootErrors):
-    """What is wrong with a configuration, and the rest of it, whose plugins can be examined."""
+    """The errors of a configuration, and the valid rest of it, which can be examined."""
 
     def __init__(self, errors: Sequence[BootError], rest: Config) -> None:
         super().__init__(errors)
@@ -250,7 +250,7 @@ def _is_known(parts: list[str]) -> bool:
 
 
 def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> bool:
-    """Set a key, one that has a value only with `over`. Returns whether it was set."""
+    """Set a key; replace a value only with `over`. Returns whether it was set."""
     table = tree
     for part in parts[:-1]:
         inner: Any = table.setdefault(part, {})
@@ -324,7 +324,7 @@ def _fits(section: str, key: str, value: object) -> bool:
 
 
 def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
-    """Yield section, key, problem and remedy of values that no type describes."""
+    """Yield section, key, problem and remedy for rules that types cannot express."""
     for network in config.server.trusted_proxies:
         try:
             ip_network(network)
@@ -338,8 +338,8 @@ def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
 
 
 def url_problem(url: str) -> str | None:
-    """Return what is wrong with a libpq connection string, without any value of it: where a
-    password is not encoded, any part can be a piece of it."""
+    """Return the error of a libpq connection string, without any of its values: if a password is
+    not encoded, any part can be a piece of the password."""
     try:
         found = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:

@@ -34,7 +34,7 @@ Kind = Literal[
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a caller must hold before a route is entered. Every route declares one.
+    """What a caller must hold to call a route. Every route declares it.
 
     `app_user`, `app_admin`, `app_permission` and `entity` take the app from the path parameter
     `app_id`, `entity` the entity from `entity`; `key` is the action, or the permission key.
@@ -71,7 +71,7 @@ def entity(action: Action) -> Needs:
 def app_permission(key: str) -> Needs:
     """A permission that every app has: a role holds it by its name, or by `*`.
 
-    Admins of the app and of `core` hold it. It is among the keys of the app where a plugin has
+    Admins of the app and of `core` hold it. It is a key of the app if a plugin has
     registered it with `on="app"`.
     """
     return Needs("app_permission", key)
@@ -126,7 +126,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """That a user holds a role; `assigned_at` as RFC 3339 text."""
+    """The fact that a user has a role; `assigned_at` is RFC 3339 text."""
 
     user_id: str
     role: str
@@ -161,7 +161,7 @@ class Access(Protocol):
         ...
 
     async def is_core_admin(self, user_id: str | None) -> bool:
-        """Whether the user is admin of `core`, and with that of every app."""
+        """Whether the user is admin of `core`, and so of every app."""
         ...
 
     async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:

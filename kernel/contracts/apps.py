@@ -61,7 +61,7 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class FieldAccess(msgspec.Struct, frozen=True):
-    """Which roles may read and write a field; None where no permission of its own is needed.
+    """The roles that may read and write a field; None if it needs no permission of its own.
 
     The permissions are `<entity>.<field>.read` and `.write`.
     """
@@ -153,7 +153,7 @@ class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What an install does; `app_installing` gets it when the tables exist.
 
     `manifest` is the raw manifest; `new_entities` names those whose tables were just made;
-    `first` is True when the app was not there before.
+    `first` is True if the app was not installed before.
     """
 
     app: App
@@ -176,7 +176,7 @@ class InstalledSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Apps(Protocol):
-    """Reads come from memory and follow an install within a second on every process."""
+    """Installed apps, read from memory; every process follows an install within a second."""
 
     async def app(self, app_id: str) -> App:
         """Return an installed app. Raises NotFound."""
@@ -193,8 +193,8 @@ class Apps(Protocol):
     async def sections(self, key: str) -> list[InstalledSection]:
         """Read one section of every installed manifest that has it, from the database.
 
-        For a plugin that starts: apps may have been installed while it was off. A value that does
-        not fit the schema that is registered now is left out and logged.
+        Use it when a plugin starts: apps may have been installed while it was off. A value that
+        does not match the registered schema is left out and logged.
         """
         ...
 

@@ -99,8 +99,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `operation` is INSERT, UPDATE or DELETE for records, and a word such as LOGIN_FAILED for `core`.
     `id` is unique, and the same as that of the `Change` before it. `time` is when the event was
     described, in UTC; the commit comes later. `old` and `new` are JSON text. For records they are
-    what the API shows. `old` is there where a hook takes part in the transaction of the write, and
-    where an observer asks for it: `@for_subjects("crm.contacts", old=True)`.
+    what the API shows. `old` is set if a hook takes part in the transaction of the write, and if
+    an observer asks for it: `@for_subjects("crm.contacts", old=True)`.
     """
 
     app_id: str
@@ -189,7 +189,7 @@ def supports(service: object, part: type[T]) -> TypeGuard[T]:
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A reply of success, to give again: `status` is that of HTTP, `body` its bytes."""
+    """A successful reply that can be repeated: `status` is that of HTTP, `body` its bytes."""
 
     status: int
     body: bytes
@@ -212,12 +212,12 @@ class Idempotency(Protocol):
     ) -> Answer:
         """Run `work` in a transaction with the key, or return the answer of the first run.
 
-        `subject` is that of `Statements.run`.
-        `route` names the installation of the app, the method, path and parameters; a key belongs to
-        the user of the actor, without one to the server. `rights` says in any form what the caller
-        may see of the reply: where it has changed, the reply is not given again. The caller checks
-        the permission before. Raises BadRequest for another body under the key, and where the
-        answer was not kept; Unavailable where the first run takes too long.
+        `subject` is that of `Statements.run`. `route` names the installation of the app, the
+        method, path and parameters; a key belongs to the user of the actor, without one to the
+        server. `rights` describes in any form what the caller may see of the reply: if that has
+        changed, the reply is not repeated. Check the permission first. Raises BadRequest for
+        another body under the key, and if the answer was not kept; Unavailable if the first run
+        takes too long.
         """
         ...
 
@@ -266,8 +266,8 @@ def provide(
     """Provide `factory` as an implementation of `key`; an async context manager is kept open.
 
     With `over` the factory wraps the engine that the operator has chosen: it gets the services and
-    that engine, and what it returns takes the engine's place. Several plugins may wrap a key; the
-    engine of one is what the plugin before it, by name, returned.
+    that engine, and returns the replacement. Several plugins may wrap a key, in the order of their
+    names; each one gets what the one before it returned.
     """
     return Provider(key, factory, over)
 

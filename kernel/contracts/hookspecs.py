@@ -52,9 +52,9 @@ def for_subjects(*patterns: str, old: bool = False) -> Callable[[F], F]:
     """Limit a hook implementation to subjects: `crm.contacts`, `crm.*`, `core.*`.
 
     Without it `record_writing`, `event_recorded` and `event_committed` get every subject. With
-    `old` an observer gets the record before each update and delete, whichever other plugins listen.
-    For that the write needs a transaction, which is slower than one statement.
-    Raises TypeError where it names none.
+    `old` an observer gets the record before each update and delete, regardless of other listeners.
+    For that the write needs a transaction, which is slower than one statement. Raises TypeError
+    without a subject.
     """
     if not patterns or callable(patterns[0]):
         raise TypeError('name the subjects: @for_subjects("crm.contacts")')
@@ -153,14 +153,15 @@ def register_manifest_section() -> ManifestSection:
 def plugins_loaded(services: Services) -> None:
     """Look at what all plugins contribute, and wrap it. Collect, at the end of the load.
 
-    REGISTRY and HOOKS are available. What is measured or traced is wrapped here, as by
-    `REGISTRY.wrap_handlers`. Commands load the plugins too.
+    REGISTRY and HOOKS are available. Wrap here what you measure or trace, as with
+    `REGISTRY.wrap_handlers`. Commands load the plugins, too.
     """
 
 
 @hookspec
 def address_binding() -> None:
-    """End what a killed server left, before this one binds its address. Collect; blocking.
+    """End the processes that a killed server left, before this one binds its address. Collect;
+    blocking.
 
     Called again, before the second and last try, if the address is in use. Nothing has been
     started. Not called for port 0, nor by commands other than `caudex serve`.
@@ -179,7 +180,10 @@ def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
 
 @hookspec
 async def authenticate(request: Request) -> Actor | None:
-    """Identify the caller. First: None = not mine; raise Unauthenticated = mine and invalid."""
+    """Identify the caller. First.
+
+    Return None for credentials of another kind; raise Unauthenticated for invalid ones.
+    """
 
 
 @hookspec

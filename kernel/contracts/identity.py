@@ -64,7 +64,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignInProvider(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A system outside that signs users in; a browser begins at `url`, a path of this server."""
+    """An external system that signs users in; a browser begins at `url`, a path of this server."""
 
     id: str
     display_name: str
@@ -85,7 +85,7 @@ class AuthMode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Identity(Protocol):
-    """What other subsystems need to know of accounts.
+    """What other subsystems need to know about accounts.
 
     A provider sets `Actor.delegation` for requests with a token of `issue_delegated_token`. It
     publishes the ids of users whose tokens it revoked under REVOKED.
@@ -141,14 +141,14 @@ class Sessions(Protocol):
     """Begins sessions for users that were authenticated by other means, renews and ends them."""
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
-        """Begin a session and return what a login answers: tokens and user, as JSON.
+        """Begin a session and return the reply of a login: tokens and user, as JSON.
 
-        Raises Unauthenticated for an account that is disabled or gone.
+        Raises Unauthenticated for an account that is disabled or deleted.
         """
         ...
 
     async def refresh(self, token: str, caller: Actor) -> bytes:
-        """Return what a refresh answers, as JSON: an access token, and where tokens rotate the
+        """Return the reply of a refresh, as JSON: an access token and, if tokens rotate, the
         successor of the refresh token. Raises Unauthenticated.
         """
         ...

@@ -20,7 +20,7 @@ __all__ = ["JOBS", "Jobs", "NewJob", "plugin_jobs"]
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to enqueue. `payload` is JSON; `run_at` RFC 3339 text; `timeout_s` in seconds.
 
-    After `max_attempts` errors of its handler the job has failed. A job of a higher `priority` runs
+    After `max_attempts` errors of its handler the job fails. A job of a higher `priority` runs
     before others of its app. `key` is an idempotency key: while a job with it is pending or
     running, that one is returned.
     """
@@ -83,9 +83,10 @@ class Jobs(Protocol):
         """Run the jobs of a plugin in this process, for as long as the context lasts.
 
         `handler` gets the payload, and what it returns is the result, as JSON. An error that it
-        raises is a failure, but Unavailable is not: the job runs again later. It is cancelled when
-        its time is over or the job is cancelled. Jobs wait while no process handles them. At the
-        end of the context jobs have a few seconds to end; the others run again elsewhere.
+        raises is a failure, but Unavailable is not: the job runs again later. The handler is
+        cancelled at the time limit, and when the job is cancelled. Jobs wait while no process
+        handles them. At the end of the context jobs have a few seconds to end; the others run again
+        elsewhere.
         """
         ...
 

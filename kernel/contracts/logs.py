@@ -46,7 +46,7 @@ class Logs(Protocol):
         ...
 
     async def before(self, app_id: str, since: str) -> int:
-        """Id behind which the lines of a time (RFC 3339) and later are; 0 for all of them."""
+        """The id before the first line of a time (RFC 3339) or later; 0 for all lines."""
         ...
 
     def follow(

@@ -67,12 +67,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of a collection is wanted, validated against the entity by the provider.
+    """The requested part of a collection, validated against the entity by the provider.
 
     `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). Without
-    `order_by` the order is that of `created_at`, of a `search` by rank. `limit` is the number of
-    records, 1 to MAX_PAGE; `offset` the number that is skipped. For a `view` or a `search` the
-    provider must be one of `Collections`.
+    `order_by` the order is that of `created_at`, for a `search` that of the rank. `limit` is the
+    number of records, 1 to MAX_PAGE; `offset` the number that is skipped. For a `view` or a
+    `search` the provider must be one of `Collections`.
     """
 
     where: Mapping[str, Any] | None = None
@@ -187,8 +187,8 @@ class Records(Protocol):
         record_id: str,
         values: Mapping[str, Any],
     ) -> bytes:
-        """Change the fields that `values` names and return the record; where it names none that
-        can be changed, the actor must be allowed to read it. Raises Forbidden."""
+        """Change the fields that `values` names and return the record; if it names none that
+        can be changed, the actor must be allowed to read the record. Raises Forbidden."""
         ...
 
     async def delete(
@@ -255,10 +255,10 @@ class Collections(Records, Protocol):
     ) -> bytes:
         """Create records from a file, or with `on` change those that have its keys.
 
-        With mode `all` nothing is written where a row is wrong. Returns
-        `{"rows", "valid", "created", "updated", "errors": [{"row", "field", "value", "error"}]}`.
-        With `preview` it also has `"preview": [{"row", "record"}]`, of so many of the first rows.
-        Raises BadRequest for a wrong header.
+        With mode `all` nothing is written if a row is wrong. Returns `{"rows", "valid", "created",
+        "updated", "errors": [{"row", "field", "value", "error"}]}`. With `preview` it also has
+        `"preview": [{"row", "record"}]`, for so many of the first rows. Raises BadRequest for a
+        wrong header.
         """
         ...
 
@@ -314,8 +314,8 @@ class Collections(Records, Protocol):
     ) -> bytes:
         """Create records, or change those whose unique fields `on` a row has; all or none.
 
-        Needs `create`, of which the grant is, and `update`. Returns
-        `{"data": [{"result": "created" | "updated" | "ignored", "record": {...}}]}`.
+        Needs `create`, which `grant` is for, and `update`. Returns `{"data": [{"result": "created"
+        | "updated" | "ignored", "record": {...}}]}`.
         """
         ...
 
@@ -333,7 +333,7 @@ class Collections(Records, Protocol):
     ) -> int:
         """Change the records that match and return their number; needs `read` as well.
 
-        Raises BadRequest with the number where it is not expected.
+        Raises BadRequest with the number if it is not the expected one.
         """
         ...
 

@@ -66,7 +66,7 @@ class StreamReader(Reader, Protocol):
 
 
 class Reads(Protocol):
-    """Where reads for a request are sent, which a replica of the database may answer in part.
+    """Sends reads of a request to the primary, or to a replica where that is allowed.
 
     Never for what decides about access (tokens, roles) or for the catalog: use STATEMENTS there.
     """
@@ -110,7 +110,7 @@ class HeldConnection(Protocol):
     ) -> PGresult | None:
         """Run one statement.
 
-        Where the caller is cancelled, the statement has ended or the connection is closed.
+        If the caller is cancelled, the statement has ended or the connection is closed.
         Raises: KernelError.
         """
         ...
@@ -120,7 +120,7 @@ class HeldConnection(Protocol):
         ...
 
     async def interrupt(self) -> None:
-        """Ask PostgreSQL to cancel the statement under way; it ignores that before its start."""
+        """Ask PostgreSQL to cancel the active statement; one that has not begun continues."""
         ...
 
 
@@ -135,7 +135,7 @@ class Transaction(Reader, Writer, Protocol):
 
     @property
     def actor(self) -> Actor:
-        """The actor for whom it runs."""
+        """The actor that it runs for."""
         ...
 
     async def script(self, statements: bytes) -> None:
@@ -223,7 +223,7 @@ class Pool(Statements, Protocol):
     provider of NOTIFICATIONS sets it."""
 
     def go_offline(self) -> None:
-        """Set `online` to False and end what waits: a frozen PostgreSQL leaves connections open."""
+        """Set `online` to False and end waiting calls: PostgreSQL, if frozen, keeps them open."""
         ...
 
     def on_away(self, callback: Callable[[], None], /) -> None:

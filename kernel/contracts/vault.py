@@ -34,10 +34,12 @@ class Vault(Protocol):
         ...
 
     async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
-        """The platform's secrets overlaid by the app's, opened: for what acts for the app only.
+        """Return the decrypted secrets of the platform and the app, for code of the app only.
+
+        A secret of the app replaces one of the platform.
 
         Raises BadRequest that names those that cannot be opened: no worker starts without them.
-        With `skip_broken` they are left out instead, as a copy to another vault needs it.
+        With `skip_broken` they are left out instead, for a copy to another vault.
         """
         ...
 

@@ -94,9 +94,9 @@ class Runtime(Protocol):
         ...
 
     def installs(self, folder: Path) -> Sequence[Sequence[str]]:
-        """Commands that install the dependencies, each a way of its own, run inside the folder.
+        """Alternative commands that install the dependencies, run inside the folder.
 
-        The next one is run where one fails; none means that there is nothing to install.
+        If one fails, the next one is run. Without a command there is nothing to install.
         """
         ...
 
@@ -165,7 +165,7 @@ class Workers(Protocol):
         ...
 
     def running(self) -> Sequence[str]:
-        """Apps whose worker runs in this very server process."""
+        """Apps with a worker that runs in this server process."""
         ...
 
     def on_change(self, callback: Callable[[str, WorkerState], Awaitable[None]]) -> None:
@@ -183,7 +183,7 @@ class AppLogins(Protocol):
     """
 
     async def url(self, app: App) -> str | None:
-        """Return the connection string of an app's login, None where it has none or is shut.
+        """Return the connection string of an app's login, None if there is none or it is shut.
 
         Raises Unavailable when an install of the app takes long.
         """
@@ -194,7 +194,7 @@ class AppLogins(Protocol):
         ...
 
     async def notes(self, app_id: str) -> Sequence[str]:
-        """Return what keeps the worker of an app from the database, for its status."""
+        """Return why the worker of an app cannot use the database, for its status."""
         ...
 
     def on_exhausted(self, callback: Callable[[], Awaitable[None]]) -> None:

@@ -116,7 +116,7 @@ class DiskWatch:
         return monotonic() - self._full_at < 30
 
     def refused(self) -> errors.Unavailable:
-        """Note that a write was refused, and return the error of its caller."""
+        """Note that a write was refused, and return the error for its caller."""
         if not self.full:
             log.error("the disk of the database is full: writes are refused")
         self._full_at = monotonic()

@@ -118,9 +118,9 @@ async def pending(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
 async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
     """Apply what is missing, each file in its own transaction, and return the names.
 
-    The kernel's own tables come first and are not among the names. Where nothing is missing nothing
-    is locked, and the right to read the ledger is enough.
-    Raises BootError when a file that was applied has changed since, or when one fails.
+    The kernel's own tables come first and are not among the names. If nothing is missing, nothing
+    is locked, and the right to read the ledger is enough. Raises BootError when a file that was
+    applied has changed since, or when one fails.
     """
     kernel, applied = _kernel(), list[Migration]()
     wanted = [kernel, *migrations]
@@ -183,7 +183,7 @@ async def _apply(connection: Connection, migration: Migration, done: _Ledger) ->
 
 
 async def _ledger(connection: Connection) -> _Ledger:
-    """Read what was applied; nothing in a database that is new.
+    """Return the applied migrations; none for a new database.
 
     Raises BootError for one that only looks new: the first user to register would be its admin.
     """
@@ -227,7 +227,7 @@ def _replaced(migration: Migration, done: _Ledger) -> list[str]:
 
 
 def _check_replaced(migration: Migration, done: _Ledger) -> None:
-    """Refuse a database that has some of the replaced files: no file says how to go on there."""
+    """Refuse a database that has some of the replaced files: no file describes how to continue."""
     found = _replaced(migration, done)
     if found and (missing := [name for name in migration.replaces if name not in found]):
         problem = f"the database is of an older release, without {', '.join(missing)}"

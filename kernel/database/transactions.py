@@ -160,7 +160,7 @@ class Transaction(FirstColumns):
 
 
 class TransactionRunner:
-    """Runs transactions on connections from `begin`, and repeats those that can succeed then."""
+    """Runs transactions on connections from `begin`, and repeats those that may succeed then."""
 
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config

@@ -314,7 +314,7 @@ class HookBus:
     async def gather(
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
-        """Return every answer that is not None; an exception is the caller's."""
+        """Return every answer that is not None; an exception is raised."""
         return [a for i in self._called(spec, args) if (a := await i.call(kwargs)) is not None]
 
     async def emit(

@@ -35,7 +35,7 @@ class Services:
 
     def chain(self, name: str, before: str = "") -> list[str]:
         """Return the provider of a key and the plugins that wrap it, innermost first; with `before`
-        those that this plugin, which wraps it, comes after."""
+        only those inside the wrapper of that plugin."""
         wrappers = sorted(self._wrappers.get(name, ()))
         inner = wrappers[: wrappers.index(before)] if before in wrappers else wrappers
         return [*filter(None, [self.provider(name)]), *inner]
@@ -45,7 +45,7 @@ class Services:
         return [name for name, wrappers in self._wrappers.items() if plugin in wrappers]
 
     def provide(self, key: ServiceKey[T], factory: Factory, *, by: str) -> None:
-        """Take `factory` as plugin `by`'s implementation of `key`. Raises BootError for two."""
+        """Add `factory` as plugin `by`'s implementation of `key`. Raises BootError for two."""
         offers = self._offers.setdefault(key.name, {})
         if by in offers:
             raise BootError(f"plugin {by}", f"provides the service {key.name!r} twice")
@@ -142,7 +142,7 @@ class Services:
         return self.get(key)
 
     def put(self, key: ServiceKey[T], service: T) -> None:
-        """Put in a service that is already built: the kernel's own, or a fake in a test."""
+        """Add a service that is already built: the kernel's own, or a fake in a test."""
         self._built[key.name] = service
 
 

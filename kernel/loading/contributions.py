@@ -1,4 +1,4 @@
-"""What plugins contribute while they are loaded: collected, checked, each name granted once."""
+"""Collects and checks what plugins contribute at load; each name is granted once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _asked(
 ) -> Iterator[tuple[Implementation, Any]]:
     """Call a hook at load and yield its items; one failure does not hide another.
 
-    Plugins that come with Caudex are first: a clash is the newcomer's.
+    Plugins of Caudex come first, so a conflict is an error of the other plugin.
     """
     impls = kernel.bus.implementations(spec)
     if spec is not hookspecs.register_middleware:

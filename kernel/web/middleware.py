@@ -190,7 +190,7 @@ class _Sender:
         await self._send(message)
 
     def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-        """Return the headers to add to a reply's own; its own `cache-control` wins."""
+        """Return the headers to add to a reply's own; its own `cache-control` has precedence."""
         if CACHING in dict(own):
             return [header for header in self.headers if header[0] != CACHING]
         return self.headers

@@ -39,9 +39,9 @@ class _Target(msgspec.Struct):
 
 
 class RouteTable:
-    """The routes of all plugins. A literal segment wins over a parameter, and that over the rest of
-    a path; the cost depends on the
-    length of the path, not on the number of routes."""
+    """The routes of all plugins. A literal segment has precedence over a parameter, and a
+    parameter over the rest of a path. The cost depends on the length of the path, not on the number
+    of routes."""
 
     def __init__(self, services: Services, bus: HookBus) -> None:
         self._services = services

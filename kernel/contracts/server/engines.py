@@ -69,8 +69,8 @@ class HttpServer(Protocol):
     """Answers HTTP for an application of ASGI 3 (a callable, no coroutine function to detect).
 
     `caudex serve` binds the sockets, handles signals and runs one in the event loop of each server
-    process. It is built first of all services, so its factory must need no other one and be no
-    context manager. It needs no lifespan messages.
+    process. It is built first of all services, so its factory must not need other services and
+    must not be a context manager. It needs no lifespan messages.
 
     A server may send a reply with one system call: its `send` then has the method
     `send_whole(status, headers, body) -> bool`, beside being called with messages. Headers are
@@ -90,7 +90,7 @@ class HttpServer(Protocol):
         """Accept connections on bound sockets, and call `started` once they are accepted.
 
         Returns after `stop`, once the last request is answered. Requests that run for longer than
-        `drain` seconds are cancelled. Closes the sockets at the end, also where it is cancelled.
+        `drain` seconds are cancelled. Closes the sockets at the end, also if it is cancelled.
         """
         ...
 

@@ -46,8 +46,8 @@ class TaskInfo(msgspec.Struct, frozen=True):
     """A background task; `state` is starting, running, standby, failing or failed.
 
     A task on standby runs in another process. One that failed is tried every five minutes.
-    `failures` counts those since it last ran without one. `error` is the class of the last one and
-    where it was raised.
+    `failures` counts those since the last run without one. `error` is the class of the last one and
+    its source location.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registry(Protocol):
-    """Fixed once the server has loaded its plugins."""
+    """The loaded plugins and what they declare; it does not change afterwards."""
 
     @property
     def plugins(self) -> Sequence[PluginInfo]:

@@ -26,9 +26,9 @@ class Route(msgspec.Struct, frozen=True):
 
     With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
     `async def (request)`. A body has at most `max_body` bytes. `needs` is checked before the body
-    is read, and so is `admit`, for what no `needs` expresses: `async def (request)`, which raises
-    Forbidden. Only with `workers` a worker may call it on behalf of a user (see `Delegation`);
-    others get 403.
+    is read. So is `admit`, an `async def (request)` that raises Forbidden, for rules that `needs`
+    cannot express. Without `workers`, a worker that calls the route on behalf of a user gets a 403
+    (see `Delegation`).
 
     The rest documents the API and costs a request nothing: `returns` is the type of the reply's
     JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
