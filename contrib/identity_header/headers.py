@@ -1,4 +1,4 @@
-"""From the headers of a request to a claim, if its sender is believed."""
+"""Reads a claim from the headers of a request, if its sender is trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels: what a proxy says, bodies of requests and replies."""
+"""Data types: claims of a proxy, bodies of requests and replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts over HTTP; there is nothing to log in to or out of."""
+"""Accounts over HTTP, without login and logout."""
 
 from __future__ import annotations
 

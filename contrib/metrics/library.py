@@ -1,4 +1,4 @@
-"""prometheus_client: the names in use. Its global registry, which libraries may add to, is not."""
+"""The names of prometheus_client that are used; its global registry is not."""
 
 from __future__ import annotations
 

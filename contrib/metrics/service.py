@@ -1,4 +1,4 @@
-"""The rules: what is measured, of which processes, and how it is written down."""
+"""The rules: what is measured, in which processes, and in which format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rooms of the plugin pass to each other."""
+"""Data types of the plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inside of a file: XChaCha20-Poly1305, bound to the place where the file belongs.
+"""The content of a file: XChaCha20-Poly1305, bound to the scope and name of the secret.
 
     16 bytes  what it is: `caudex secret 1\\n`
      8 bytes  id of the key

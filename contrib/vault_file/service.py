@@ -1,4 +1,4 @@
-"""Rules of the vault: what a secret may be called, where it goes, how keys are rotated."""
+"""Rules of the vault: names of secrets, their files, rotation of keys."""
 
 from __future__ import annotations
 

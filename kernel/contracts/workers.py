@@ -183,7 +183,8 @@ class AppLogins(Protocol):
     """
 
     async def url(self, app: App) -> str | None:
-        """Return the connection string of an app's login, None if there is none or it is shut.
+        """Return the connection string of an app's login; None without a login, or while it is
+        shut.
 
         Raises Unavailable when an install of the app takes long.
         """

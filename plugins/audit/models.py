@@ -1,4 +1,4 @@
-"""What the audit plugin passes around."""
+"""Data types of the audit plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup file: a tar of what was dumped, what it is, and the keys where they were asked for."""
+"""A backup file: a tar of the dump, a description of it, and the keys if they are requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL's own tools do, pg_dump and pg_restore, and what they leave to be done."""
+"""Runs pg_dump and pg_restore, and takes the steps that these tools leave out."""
 
 from __future__ import annotations
 

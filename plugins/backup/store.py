@@ -1,4 +1,4 @@
-"""What the server reads of the history of backups. The commands write it (`postgres.py`)."""
+"""Reads the history of backups, which the commands write (`postgres.py`)."""
 
 from __future__ import annotations
 

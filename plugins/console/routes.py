@@ -1,4 +1,4 @@
-"""The files of the console, and what it keeps."""
+"""Serves the files of the console, and its settings and views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the console keeps for users: settings and saved views."""
+"""Stores settings and saved views of users."""
 
 from __future__ import annotations
 

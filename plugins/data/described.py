@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of routes beyond their types: headers, files, other replies."""
+"""What the OpenAPI document says about routes beyond their types: headers, files, other replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory goes back to the system after large bodies and replies.
+"""Returns memory to the system after large bodies and replies.
 
 glibc keeps what is freed: it raises its threshold for mapped blocks with each large block that is
 freed (mallopt(3), M_MMAP_THRESHOLD), so that later ones stay within its heaps.

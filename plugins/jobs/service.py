@@ -1,4 +1,4 @@
-"""Enqueue, show, list and cancel jobs; start and stop what runs them."""
+"""Enqueue, show, list and cancel jobs; start and stop their execution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live lines of one app for all its readers of this process: one ring, each reader a position."""
+"""Live lines of one app for its readers in this process: a ring buffer, a position for each one."""
 
 from __future__ import annotations
 

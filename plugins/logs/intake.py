@@ -1,4 +1,4 @@
-"""Takes lines without waiting: masked, within a rate of each app, in a bounded room of memory."""
+"""Accepts lines without waiting: masks them, limits the rate of each app, bounds the memory."""
 
 from __future__ import annotations
 

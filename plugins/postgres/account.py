@@ -1,4 +1,4 @@
-"""The account that runs PostgreSQL, which refuses root, and short programs under it."""
+"""The account that runs PostgreSQL, which refuses root, and short programs of that account."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""A program run in place of PostgreSQL that becomes it: drops privileges, ties it to its parent.
+"""Drops privileges, ties the process to its parent, then executes PostgreSQL in its place.
 
 Run as a file by the interpreter that runs us, with the standard library alone:
 `launcher.py <parent pid> <signal> <uid> <gid> <program> <argument>...`; uid -1 keeps the account.

@@ -1,4 +1,4 @@
-"""The ordinary role that serves: it owns the database and is no superuser.
+"""The ordinary role that serves: it owns the database and is not a superuser.
 
 A mistake in a statement can then reach neither files nor programs of the machine, and no setting of
 the cluster. The superuser creates this role, and makes base backups.

@@ -1,4 +1,4 @@
-"""Roles of apps and of users in memory, and what they allow. Every request passes here."""
+"""Roles of apps and of users in memory, and what they allow. Every request uses this cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""READS: what the replica answers, and what goes to the primary."""
+"""READS: selects the replica or the primary for each read."""
 
 from __future__ import annotations
 

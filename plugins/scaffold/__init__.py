@@ -1,4 +1,4 @@
-"""Begins a plugin: a package with its rooms, tests that pass, and an entry point."""
+"""Creates a plugin: a package with its modules, tests that pass, and an entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plugin may be called, and what follows from its name."""
+"""Checks the name of a plugin, and derives further names from it."""
 
 from __future__ import annotations
 

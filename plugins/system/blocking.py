@@ -1,4 +1,4 @@
-"""Code that holds the event loop, or leaves tasks behind: named with its plugin, file and line."""
+"""Finds code that blocks the event loop or leaves tasks behind: its plugin, file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins that write very many rows into their own tables: each is named."""
+"""Names plugins that write very many rows into their own tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each plugin is, gives, needs and costs, as this process knows it."""
+"""Describes each plugin in this process: its state, services, routes, and the cost of its hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks every subsystem how it is, each for a bounded time."""
+"""Asks every subsystem for its state, each with a time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the vault keeps, as rows and as requests."""
+"""Rows and requests of the vault."""
 
 from __future__ import annotations
 

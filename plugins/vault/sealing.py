@@ -1,4 +1,4 @@
-"""Sealing: XChaCha20-Poly1305, every ciphertext bound to the place where it belongs."""
+"""Sealing: XChaCha20-Poly1305, every ciphertext bound to its scope and name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the vault: what a secret may be called, how it is sealed, how keys are rotated."""
+"""Rules of the vault: names of secrets, encryption, rotation of keys."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Reads manifests and reports everything that is wrong with one."""
+"""Reads manifests and reports all problems of one."""

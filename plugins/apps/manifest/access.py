@@ -1,4 +1,4 @@
-"""Rules about who may read and write a field, and what of an entity is searched."""
+"""Checks the access rules of fields, and the search declaration of an entity."""
 
 from __future__ import annotations
 

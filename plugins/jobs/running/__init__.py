@@ -1,1 +1,1 @@
-"""How jobs run in a server process: claimed, handed to what runs them, their outcomes stored."""
+"""Runs jobs in a server process: claims them, starts them, and stores their outcomes."""

@@ -1,4 +1,4 @@
-"""What runs jobs in this process: the workers of apps, and the handlers of plugins beside them."""
+"""The workers of apps and the handlers of plugins, which run jobs in this process."""
 
 from __future__ import annotations
 

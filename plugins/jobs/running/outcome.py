@@ -1,4 +1,4 @@
-"""One run of a job: since when, and the outcome of each way in which it ends."""
+"""One run of a job: its start, and its outcome for each way to end."""
 
 from __future__ import annotations
 

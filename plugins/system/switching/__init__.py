@@ -1,1 +1,1 @@
-"""Plugins that are switched off and on: what the database is to know of it, and what is left."""
+"""Plugins that are switched off and on: records this in the database, and drops what is left."""

@@ -1,4 +1,4 @@
-"""Off means off: the database records when a plugin is switched, and which servers run with it."""
+"""Records in the database when a plugin is switched, and which servers run with it."""
 
 from __future__ import annotations
 
