@@ -75,9 +75,8 @@ def _plain(param: Param) -> str:
         return param
     if isinstance(param, bool):
         return "true" if param else "false"
-    if isinstance(
-        param, (int, float, UUID)
-    ):  # `int | float | UUID` would build a union in each call
+    # `int | float | UUID` would build a union in each call.
+    if isinstance(param, (int, float, UUID)):
         return str(param)
     if isinstance(param, datetime):
         return param.isoformat()
