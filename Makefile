@@ -39,7 +39,7 @@ lint: .venv/.dev ## Check the code's style
 types: .venv/.dev ## Check the types
 	.venv/bin/basedpyright
 
-imports: .venv/.dev ## Check who imports whom
+imports: .venv/.dev ## Check the import rules
 	.venv/bin/lint-imports --no-logo
 
 fmt-check: .venv/.dev ## Check the formatting

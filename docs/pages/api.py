@@ -21,13 +21,13 @@ from kernel.loading.kernel import Kernel
 
 HEAD = """# Public names
 
-These are all names of `caudex`, by the room that they belong to: `from caudex import Plugin`.
-They stay as they are while `caudex.KERNEL_API` is the same
+These are all names of `caudex`, by module: `from caudex import Plugin`. They do not change while
+`caudex.KERNEL_API` is the same
 ([what is stable](../howto/write-a-plugin.md#what-is-stable)).
 
-Times are in seconds and sizes in bytes, unless a name or its words say otherwise. `Raises` names
-the errors of a call; [errors](errors.md) has their statuses. [Services](services.md) says which
-plugin provides a service, and [hooks](hooks.md) when a hook is called.
+Times are in seconds and sizes in bytes, unless a name or its description says otherwise. `Raises`
+names the errors of a call; [errors](errors.md) has their statuses. [Services](services.md) says
+which plugin provides a service, and [hooks](hooks.md) says when a hook is called.
 """
 
 

@@ -15,17 +15,17 @@ FILES = ", ".join(f"`{path}`" for path in SEARCH)
 FILE, DATA_DIR, TOKEN = (f"`{name}`" for name in SPECIAL)
 HEAD = f"""# Configuration
 
-One TOML file, then the environment over it, then the command line. The file is the one that
-`--config` or {FILE} names, which must be there; else the first there is of
-{FILES}. `caudex init` writes one with comments, `caudex config check`
-reads it without starting anything. An unknown key or variable stops the start and names the nearest
-known one.
+Values come from one TOML file. The environment overrides the file, and the command line overrides
+both. `--config` or {FILE} names the file, which must exist. Otherwise it is the first that exists
+of {FILES}. `caudex init` writes a file with comments. `caudex config check`
+reads it without starting anything. An unknown key or variable stops the start; the error names the
+nearest known one.
 
-A key has a variable: `{PREFIX}<SECTION>__<KEY>`, for a plugin
-`{PREFIX}PLUGINS__<NAME>__<KEY>`; lists and tables are written as JSON. With `_FILE` at its end it
-names a file that holds the value; where both are set, the file's value is taken. Beside them there
-are {FILE}, {DATA_DIR} (for `[server] data_dir`), {TOKEN} (with which `caudex plugins`
-asks a server), and `DATABASE_URL`, which fills an empty `[database] url`.
+Each key has a variable: `{PREFIX}<SECTION>__<KEY>`, for a plugin
+`{PREFIX}PLUGINS__<NAME>__<KEY>`. Write lists and tables as JSON. A variable that ends in `_FILE`
+names a file with the value; if both are set, the file's value is used. Further variables are
+{FILE}, {DATA_DIR} (for `[server] data_dir`), {TOKEN} (the access token that
+`caudex plugins` sends), and `DATABASE_URL`, which fills an empty `[database] url`.
 """
 LOADER = (
     ("`enabled`", "`true`", "`false` switches the plugin off"),
@@ -38,12 +38,13 @@ LOADER = (
 )
 PLUGINS = """## `[services]`
 
-Which plugin answers where several could: `<service> = "<plugin>"`. See [services](services.md).
+Selects a provider where several plugins provide a service: `<service> = "<plugin>"`. See
+[services](services.md).
 
 ## `[plugins.<name>]`
 
-Built-in plugins are on without a table, all others when there is one. Three of its keys are the
-loader's own:
+Built-in plugins are on without a table; other plugins are on if they have one. Every table accepts
+three keys of the loader:
 """
 
 

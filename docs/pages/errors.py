@@ -13,15 +13,14 @@ from kernel.loading.kernel import Kernel
 
 HEAD = """# Errors
 
-Every error of a request is `{"error": "<one human sentence>"}` with its status; a plugin raises
-one of the classes below and the kernel writes the reply. Any other exception becomes
-a 500 without its cause. The log has the cause, under the request id of the header
-`X-Request-Id`.
+Every error of a request is `{"error": "<one human sentence>"}` with its status. A plugin raises
+one of the classes below, and the kernel writes the reply. Any other exception becomes a 500 without
+its cause. The log has the cause, under the request id of the header `X-Request-Id`.
 """
 BOOT = f"""## At the start
 
-Errors of a start are reported together, one line each, as
-`place: problem; remedy`; the command ends with status {EX_CONFIG}.
+Errors of a start are reported together, one line each, as `place: problem; remedy`. The command
+ends with status {EX_CONFIG}.
 """
 
 

@@ -13,10 +13,10 @@ from kernel.loading.kernel import Kernel
 
 HEAD = """# Hooks
 
-A plugin takes part in what others do by implementing hooks: a method with the hook's name,
-marked with `@hookimpl`, that names the arguments it wants. Sync or async is as the hook is
-declared. A misspelt or unmarked hook, a wrong argument, or `def` where `async def` is declared (or
-the reverse) stops the start, with file and line.
+A plugin implements a hook as a method with the hook's name and the mark `@hookimpl`. The method
+names the arguments that it wants, and is sync or async as the hook is declared. These mistakes stop
+the start, with file and line: a misspelt or unmarked hook, a wrong argument, and `def` where
+`async def` is declared (or the reverse).
 
 Each hook of the kernel has a complete plugin as an example; the tests run all of them.
 """

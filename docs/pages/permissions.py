@@ -20,7 +20,7 @@ declares or plugins register. Admins of `core` are admins of every app.
 """
 MEANINGS: dict[Kind, tuple[str, str]] = {
     "public": ("PUBLIC", "nothing, not even a token"),
-    "user": ("ANY_USER", "a valid token; where more is needed, the handler asks"),
+    "user": ("ANY_USER", "a valid token; the handler checks any further permission"),
     "core_admin": ("CORE_ADMIN", "the role `admin` on `core`"),
     "app_user": ("APP_USER", "any role on the app of the path's `app_id`"),
     "app_admin": ("APP_ADMIN", "the role `admin` on that app, or on `core`"),
@@ -40,7 +40,7 @@ MEANINGS: dict[Kind, tuple[str, str]] = {
 
 
 def page(kernel: Kernel) -> str:
-    """What there is to need, the keys on `core`, and every route."""
+    """The kinds of need, the keys on `core`, and every route."""
     kinds: tuple[Kind, ...] = get_args(Kind)
     rows = [(f"`{MEANINGS[kind][0]}`", MEANINGS[kind][1]) for kind in kinds]
     keys = [(f"`{permission.key}`", permission.description) for permission in kernel.permissions]

@@ -16,14 +16,16 @@ from kernel.loading.kernel import Kernel
 
 HEAD = """# REST
 
-Every route of the built-in plugins. JSON in UTF-8; a body has at most 50 MB, where nothing smaller
-is said. Whatever is not public wants `Authorization: Bearer <access token>`. Every error is
-`{"error": "<one human sentence>"}`, every reply has an `X-Request-Id`. A `limit` above its maximum
-is taken as the maximum; timestamps of records end in `Z`, those of users in `+00:00`.
+Every route of the built-in plugins. Bodies are JSON in UTF-8, and have at most 50 MB unless the
+route has a smaller limit. A route that is not public needs `Authorization: Bearer <access token>`.
+Every error is `{"error": "<one human sentence>"}`, and every reply has an `X-Request-Id`. A `limit`
+above its maximum counts as the maximum. Timestamps of records end in `Z`, those of users in
+`+00:00`.
 
-A 503 with a `Retry-After` changed nothing: send the request again after that many seconds. One
-without it may have changed something: the connection to PostgreSQL broke under a write, a worker
-ended before it answered or did not come up, or the server was stopping. Look before you repeat it.
+A 503 with a `Retry-After` changed nothing: send the request again after that many seconds. A 503
+without it may have changed something, so check before you repeat the request. In that case the
+connection to PostgreSQL broke during a write, a worker ended before it replied or did not start, or
+the server was stopping.
 
 The examples are requests and replies of a server, with ids, times and tokens replaced. A test
 sends the requests again and compares. Enabled plugins of contrib/ add

@@ -17,16 +17,16 @@ from kernel.loading.loader import KERNEL_SERVICES
 HEAD = """# Services
 
 A service has exactly one provider: a typed key, provided by a plugin and used by others. A plugin
-names the keys that it `requires`, never another plugin. Where two plugins provide the same key,
-the operator chooses:
+names the keys that it `requires`, never another plugin. If two plugins provide the same key, the
+operator selects one:
 
 ```toml
 [services]
 vault = "vault_file"
 ```
 
-What the kernel provides itself needs no choice. For `statements` the pipelined driver,
-`pipeline`, is the default; `statements = "kernel"` chooses the pool.
+The kernel's own providers need no selection. For `statements` the pipelined driver, `pipeline`, is
+the default; `statements = "kernel"` selects the pool.
 """
 
 

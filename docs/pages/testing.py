@@ -1,4 +1,4 @@
-"""The page of what authors of plugins test with."""
+"""The page of the tools for tests of plugins."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kernel.testing.options import PluginLike
 
 HEAD = """# Testing
 
-`pip install -e '/path/to/caudex[testing]'`, with the path of a clone, installs what this page
-describes; `make setup` has done so for the clone's own `.venv`. pytest loads the
-fixtures by itself. Import the rest from `kernel.testing`. Each test run has its own PostgreSQL,
-or uses the one that `CAUDEX_TEST_DATABASE_URL` names (the account must be able to make databases).
+`pip install -e '/path/to/caudex[testing]'`, with the path of a clone, installs the tools of this
+page. `make setup` has done so for the clone's own `.venv`. pytest loads the fixtures by itself.
+Import the rest from `kernel.testing`. Each test run has its own PostgreSQL, or uses the one that
+`CAUDEX_TEST_DATABASE_URL` names. That account must be able to create databases.
 """
 FIXTURES = ("server", "server_options", "make_server", "postgres", "database")
 OBJECTS = ("Server", "Client", "HookRecorder", "HookCall", "EventRecorder", "Postgres")

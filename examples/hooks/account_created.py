@@ -10,6 +10,6 @@ class AccountCreatedPlugin(Plugin):
 
     @hookimpl
     async def account_created(self, tx: Transaction, user: User, first: bool) -> None:
-        """In the transaction of the registration; `first` is the one who sets the server up."""
+        """Runs in the transaction of the registration; `first` is True for the first account."""
         if not first and user.email and not user.email.endswith("@example.org"):
             raise BadRequest("email: only addresses at example.org may register")

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of pyproject.toml."""
+"""Import rules: the contracts of pyproject.toml."""
 
 import subprocess
 import sys
