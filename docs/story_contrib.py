@@ -27,7 +27,7 @@ def play_contrib(url: str) -> Examples:
     _crons(stories["cron"], {"token": token, "app_id": "crm", "cron": CRON["name"]})
     stories["metrics"].ask("GET /metrics", token=token)
     _documents(stories["openapi"], token)
-    return _told(stories)
+    return _written(stories)
 
 
 def play_proxy(url: str) -> Examples:
@@ -39,7 +39,7 @@ def play_proxy(url: str) -> Examples:
     story.ask(f"GET {users}")
     story.ask(f"PATCH {users}/{{id}}", {"disabled": True}, id=bob["id"])
     story.ask(f"DELETE {users}/{{id}}", id=bob["id"])
-    return _told({"identity_header": story})
+    return _written({"identity_header": story})
 
 
 STORIES = {"contrib": play_contrib, "proxy": play_proxy}
@@ -71,7 +71,7 @@ def _documents(story: Story, token: str) -> None:
     story.ask(f"GET {API}/docs/{{file}}", file="page.js")
 
 
-def _told(stories: Mapping[str, Story]) -> Examples:
+def _written(stories: Mapping[str, Story]) -> Examples:
     for story in stories.values():
         story.http.close()
     return {plugin: story.examples for plugin, story in stories.items()}

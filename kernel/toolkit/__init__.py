@@ -1,1 +1,1 @@
-"""Pieces that every plugin needs and none should write."""
+"""Components that many plugins need."""

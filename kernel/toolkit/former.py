@@ -12,9 +12,9 @@ RENAMED = {
 
 
 def deprecated(what: str, instead: str, stops_in: str, *, frames: int = 1) -> None:
-    """Warn the code that uses what will go: `deprecated("tea.brew", "tea.make", "2.0")`.
+    """Warn the code that uses a former name: `deprecated("tea.brew", "tea.make", "2.0")`.
 
-    Call it from what is old: a function, a property or `__getattr__` of a module. The log names
+    Call it in the old function, property or `__getattr__` of a module. The log names
     plugin, file and line of its caller, what to write, and the release in which it stops; once for
     each place. `frames` is the number of calls between that place and this one.
     """

@@ -1,4 +1,4 @@
-"""Secret values are hidden in texts, in one pass over each text."""
+"""Hides secret values in texts, in one pass over each text."""
 
 from __future__ import annotations
 

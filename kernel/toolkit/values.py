@@ -1,4 +1,4 @@
-"""Values of fields: the right JSON type or an unambiguous text becomes a value, never a guess."""
+"""Converts values of fields: from the right JSON type or an unambiguous text, never by a guess."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_one_actor_is_not_taken_for_the_next(server: Server, owner: Client) -> N
         assert row["actor_id"] is None
 
 
-def test_a_large_value_stands_as_length_and_hash(server: Server, owner: Client) -> None:
+def test_a_large_value_is_kept_as_length_and_hash(server: Server, owner: Client) -> None:
     record = create(owner, email="x" * 1_500_000)
     [row] = audit(server.admin, record_id=record["id"])
     assert row["new_record"]["email"]["length"] == 1_500_000

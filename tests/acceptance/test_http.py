@@ -105,7 +105,7 @@ def test_head_is_get_without_the_body(server: Server):
     assert server.http.head("/nothing").content == b""
 
 
-def test_options_tells_the_methods_without_a_token(server: Server):
+def test_options_shows_the_methods_without_a_token(server: Server):
     answer = server.http.options(ROLES)
     assert answer.status_code == 204
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"

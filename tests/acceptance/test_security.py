@@ -337,7 +337,7 @@ def test_a_login_of_its_own_reaches_nothing_of_the_server(server: Server, admin:
         server.sql("drop role intruder")
 
 
-def test_keys_lie_where_their_owner_alone_reads_them(make_server: MakeServer):
+def test_only_the_owner_can_read_key_files(make_server: MakeServer):
     config = make_server().kernel.config.data_dir / "config"
     assert config.stat().st_mode & 0o077 == 0
     keys = sorted(config.iterdir())

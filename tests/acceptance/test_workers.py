@@ -248,7 +248,7 @@ def test_an_archive_over_the_limit_is_413(server: Server, app: str):
     assert answer.status_code == 413
 
 
-def test_a_large_archive_never_lies_in_memory(server: Server):
+def test_a_large_archive_is_never_in_memory(server: Server):
     app = install(server)
     noise = random.Random(7).randbytes(12_000_000)
     archive = gzip.compress(tar({"worker.py": PYTHON, "data.bin": noise}), 1)

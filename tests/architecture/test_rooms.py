@@ -104,7 +104,7 @@ def test_the_readme_explains_every_key_of_the_configuration(folder: Path) -> Non
         assert field.encode_name not in OWN_KEYS
 
 
-def test_the_configuration_stands_in_its_room(folder: Path) -> None:
+def test_the_configuration_is_in_its_room(folder: Path) -> None:
     config = plugin_class(folder).Config
     if msgspec.structs.fields(config):
         assert config.__module__ == f"{folder.parent.name}.{folder.name}.config"

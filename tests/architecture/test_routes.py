@@ -35,7 +35,7 @@ def test_every_route_declares_what_it_needs(server: Server) -> None:
         assert re.fullmatch(r"(/[a-z0-9_.-]+|/\{[a-z_]+\})+" + page, route.path), route.path
 
 
-def test_every_route_tells_what_it_does_takes_and_returns(server: Server) -> None:
+def test_every_route_declares_its_summary_input_and_result(server: Server) -> None:
     """What documents of the API are made of."""
     for _, route in server.kernel.routes:
         place = f"{route.method} {route.path}"

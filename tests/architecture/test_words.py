@@ -20,7 +20,7 @@ INSTEAD = {
     "whoever": "a caller that",
     "anew": "again",
     r"tells?(?!\()": "report, say, show, notify",
-    "stands?(?!-in)": "is, follows, represents",
+    "stands?(?![-_]in)": "is, follows, represents",
     "lies?": "is, be stored",
     "do(?:es)? without": "run without, leave out",
     r"mend(?:s|ed)?": "fix, repair",
@@ -36,9 +36,10 @@ INSTEAD = {
 `is None` and `file.tell()` are Python, "nobody" in quotes is an account of the system, and a
 stand-in replaces a component in tests.
 """
-BANNED = re.compile(rf"\b(?:{'|'.join(INSTEAD)})\b", re.IGNORECASE)
-LIMIT = 1
-"""Banned words in all files together: the changelog quotes an old name."""
+BANNED = re.compile(rf"(?<![^\W_])(?:{'|'.join(INSTEAD)})(?![^\W_])", re.IGNORECASE)
+"""Each as a whole word, also between the underscores of a name."""
+LIMIT = 5
+"""Banned words in all files together: names of former files, and an old name in the changelog."""
 
 
 def files() -> list[Path]:
@@ -59,7 +60,7 @@ def test_few_banned_words_are_left() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Nobody", "mends", "must be none", "a mandate", "in\tforce", "it tells"]
+    "text", ["Nobody", "mends", "must be none", "a mandate", "in\tforce", "test_it_tells_why"]
 )
 def test_a_banned_word_is_found(text: str) -> None:
     assert bool(BANNED.search(text)) is ("\t" not in text)

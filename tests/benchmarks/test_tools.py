@@ -378,7 +378,7 @@ def test_processor_time_that_grew_is_found() -> None:
     assert ratios == {("get", "caudex (pipeline)"): pytest.approx(1.0)}
 
 
-def test_costs_stand_beside_their_goals(capsys: pytest.CaptureFixture[str]):
+def test_costs_are_shown_beside_their_goals(capsys: pytest.CaptureFixture[str]):
     cpu = {"server_cpu": 0.000_07, "database_cpu": 0.000_025}
     ours = [Measured(rate=1000, **cpu)]
     measured = {

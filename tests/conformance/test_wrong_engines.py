@@ -91,7 +91,7 @@ def test_an_engine_that_keeps_one_heap_in_clear_does_not_pass(postgres, tmp_path
         "test_an_ordinary_name_is_accepted",
         "test_many_at_once_are_all_kept",
         "test_names_are_sorted_and_differ_by_case",
-        "test_no_value_lies_anywhere_in_clear",
+        "test_no_value_is_stored_in_clear",
         "test_secrets_go_with_their_app_and_do_not_come_back",
         "test_set_list_and_delete_over_http",
         "test_what_is_deleted_in_one_scope_stays_in_the_other",

@@ -127,10 +127,10 @@ def test_crashes_leave_no_zombie_and_no_file_open(make_site: Callable[..., Site]
         user = site.user(server)
         app, pid = working(user), server.process.pid
         _crash(user, app, 8)
-        _stands(user, app)
+        _works(user, app)
         before = settles(lambda: (open_files(pid), len(descendants(pid))))
         _crash(user, app, 32 * ROUNDS)
-        _stands(user, app)
+        _works(user, app)
         after = settles(lambda: (open_files(pid), len(descendants(pid))))
         assert zombies(pid) == 0
         assert after[1] == before[1]
@@ -143,13 +143,13 @@ def test_crashes_leave_no_zombie_and_no_file_open(make_site: Callable[..., Site]
 def _crash(user: User, app_id: str, count: int) -> None:
     """Let the worker die that often; where the server has given it up, start it."""
     for _ in range(count):
-        _stands(user, app_id)
+        _works(user, app_id)
         answer = user.post(f"/api/v1/apps/{app_id}/rpc", json={"method": "die"})
         assert answer.status_code == 503, answer.text
 
 
-def _stands(user: User, app_id: str) -> None:
-    """See that it runs, again."""
+def _works(user: User, app_id: str) -> None:
+    """Check that the worker runs, after a start if it crashed."""
     eventually(lambda: state(user, app_id) in ("running", "crashed"), 30, "it hangs")
     if state(user, app_id) == "crashed":
         assert user.post(f"/api/v1/apps/{app_id}/worker/start").status_code == 200

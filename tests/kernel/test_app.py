@@ -212,9 +212,7 @@ async def test_a_plugin_that_others_need_is_not_left_out(kernel_of: Load, kind: 
 
 
 @pytest.mark.parametrize("kind", ["factory", "lifespan"])
-async def test_an_engine_is_not_left_out_where_routes_stand_on_it(
-    kernel_of: Load, kind: str
-) -> None:
+async def test_an_engine_that_routes_need_is_not_left_out(kernel_of: Load, kind: str) -> None:
     """A plugin that offers a service does not require it, and gets the chosen one all the same."""
     front = part("front").replace('ServiceKey("front")', 'ServiceKey("alpha")')
     front += (

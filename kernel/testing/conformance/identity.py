@@ -134,7 +134,7 @@ class IdentityConformance(Conformance):
         assert folded == sorted(folded)
         assert all(user.created_at.endswith("+00:00") for user in users)
 
-    def test_accounts_over_http_tell_no_secret(
+    def test_accounts_over_http_show_no_secret(
         self, server: Server, admin: Client, caller: Client
     ) -> None:
         me = body_of(caller.get(ME))

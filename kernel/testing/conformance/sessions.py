@@ -37,7 +37,7 @@ class SessionsConformance(IdentityConformance):
         body = {"username": unique("weak"), "password": password}
         refused(server.http.post("/api/v1/auth/register", json=body), 400)
 
-    def test_a_failed_login_does_not_tell_why(self, server: Server, caller: Client) -> None:
+    def test_a_failed_login_does_not_say_why(self, server: Server, caller: Client) -> None:
         said: set[str] = set()
         for name, password in (
             (caller.username, "Wr0ngPass!x"), (caller.username, PASSWORD + "x"),
@@ -97,7 +97,7 @@ class SessionsConformance(IdentityConformance):
         refused(renew(server, caller.tokens["refreshToken"]), 401)
         body_of(server.login(caller.username).get(ME))
 
-    def test_no_password_and_no_refresh_token_lies_anywhere_in_clear(
+    def test_no_password_and_no_refresh_token_is_stored_in_clear(
         self, server: Server, caller: Client
     ) -> None:
         query = "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname"

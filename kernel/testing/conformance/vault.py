@@ -216,7 +216,7 @@ class VaultConformance(Conformance):
 
     # Confidentiality
 
-    def test_no_value_lies_anywhere_in_clear(self, server: Server, app: Secrets) -> None:
+    def test_no_value_is_stored_in_clear(self, server: Server, app: Secrets) -> None:
         needle = unique("needle")
         app.put("HIDDEN", needle)
         raw = needle.encode()

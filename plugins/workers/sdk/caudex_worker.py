@@ -496,7 +496,7 @@ class Worker:
         self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
     ) -> None:
         try:
-            self._tell(kind, context, await handler(*arguments))
+            self._send_outcome(kind, context, await handler(*arguments))
         except (SystemExit, KeyboardInterrupt):
             raise  # to `run`, before anything else happens
         except BaseException as error:
@@ -506,7 +506,7 @@ class Worker:
         self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
     ) -> None:
         try:
-            self._tell(kind, context, handler(*arguments))
+            self._send_outcome(kind, context, handler(*arguments))
         except (SystemExit, KeyboardInterrupt) as error:
             self._end(error)  # from here: the event loop may be held up
         except StopIteration:
@@ -528,7 +528,7 @@ class Worker:
             if self._contexts.get(context.call_id) is context:  # else it runs again already
                 del self._contexts[context.call_id]
 
-    def _tell(self, kind: str, context: Context, result: object) -> None:
+    def _send_outcome(self, kind: str, context: Context, result: object) -> None:
         """Send an outcome, where the handler ran. The outcome of a job is written before any other
         handler runs, because that one may end the process, and lose what is held."""
         message = {"type": kind, "id": context.call_id, "result": result}

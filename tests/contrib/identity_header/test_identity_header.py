@@ -365,7 +365,7 @@ def test_before_the_first_account_there_is_nothing_but_setup(make_server):
 
 
 @pytest.mark.slow
-def test_routes_tell_of_accounts_that_stay_and_of_those_that_are_gone(server, root):
+def test_routes_show_accounts_that_stay_and_those_that_were_deleted(server, root):
     reported = {f"{route.method} {route.path}": route.errors for _, route in server.kernel.routes}
     root.post("/api/v1/apps", json=NOTES).raise_for_status()
     lena = client_of(server, "lena")
@@ -409,7 +409,7 @@ def test_a_group_makes_admins_of_everything_and_takes_it_again(server):
     eventually(lambda: roles_of(jana, "core") == [])
 
 
-def test_a_role_that_groups_stand_for_is_not_held_without_them(server, root):
+def test_a_role_of_groups_is_not_held_without_them(server, root):
     kurt = client_of(server, "kurt")
     body = {"userId": kurt.id, "role": "admin"}
     root.post("/api/v1/apps/core/roles/assign", json=body).raise_for_status()

@@ -91,7 +91,7 @@ class Outside:
         return OidcProvider(CONFIG, client)
 
 
-async def test_a_good_token_tells_who_it_is():
+async def test_a_valid_token_names_the_user():
     claims = await Outside().sign_in()
     assert (claims["sub"], claims["name"]) == ("ada", "Ada")
 

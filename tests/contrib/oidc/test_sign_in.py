@@ -40,7 +40,7 @@ def test_clients_learn_of_the_provider(server, provider):
     assert (found["providers"], found["passwordLoginEnabled"]) == ([entry], True)
 
 
-def test_the_cookie_tells_a_reader_nothing_and_goes_nowhere_else(browser):
+def test_the_cookie_reveals_nothing_and_is_sent_to_one_route_only(browser):
     answer = browser.get("/api/v1/auth/oidc/login")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
@@ -70,7 +70,7 @@ def test_without_a_page_the_callback_answers_as_a_login(browser, person):
     assert answer.json().keys() == {"accessToken", "refreshToken", "expiresIn", "user"}
 
 
-def test_a_document_tells_where_both_redirects_lead(make_server, configured, browse, person):
+def test_a_document_shows_the_targets_of_both_redirects(make_server, configured, browse, person):
     config = configured()
     config["plugins"]["openapi"] = {}
     server = make_server(config)

@@ -201,26 +201,26 @@ def _said(found: BaseException) -> str:
     return "; ".join(f"{type(each).__name__}: {each}" for each in parts)[:3000]
 
 
-def test_an_admin_meets_nothing_that_the_server_does_not_tell(server, known, attempt):
+def test_an_admin_meets_nothing_that_the_server_does_not_document(server, known, attempt):
     assert fuzz(server.admin, SERVER, known, cookie=attempt[1]) >= 67
     assert server.admin.get(f"{API}/auth/me").status_code == 200
 
 
-def test_a_user_without_a_role_meets_nothing_that_the_server_does_not_tell(server, known):
+def test_a_user_without_a_role_meets_nothing_that_the_server_does_not_document(server, known):
     user = server.user()
     assert fuzz(user, SERVER, known) >= 67
     assert user.get(f"{API}/auth/me").status_code == 200
 
 
-def test_an_admin_meets_nothing_that_the_app_does_not_tell(server, known):
+def test_an_admin_meets_nothing_that_the_app_does_not_document(server, known):
     assert fuzz(server.admin, f"{APP}/openapi.json", known) >= 59
 
 
-def test_a_weak_user_meets_nothing_that_the_app_does_not_tell(server, known):
+def test_a_weak_user_meets_nothing_that_the_app_does_not_document(server, known):
     assert fuzz(reader_of(server), f"{APP}/openapi.json", known) >= 12
 
 
-def test_an_admin_behind_a_proxy_meets_nothing_that_the_server_does_not_tell(postgres):
+def test_an_admin_behind_a_proxy_meets_nothing_that_the_server_does_not_document(postgres):
     """A server of its own: accounts of a proxy are in place of those with passwords."""
     behind = behind_proxy(secret=SECRET)
     behind["plugins"]["openapi"] = {}

@@ -15,7 +15,7 @@ def links(server: Server) -> list[str]:
     return re.findall(r'(?:src|href)="([^"]+)"', server.http.get(PAGE).text)
 
 
-def test_the_page_needs_no_token_and_tells_nothing_without_one(server):
+def test_the_page_needs_no_token_and_shows_nothing_without_one(server):
     answer = server.http.get(PAGE)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

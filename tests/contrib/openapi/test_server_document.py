@@ -91,7 +91,7 @@ def test_what_no_type_can_say_is_laid_over(document):
     assert list(reported["requestBody"]["content"]) == ["multipart/form-data"]
 
 
-def test_every_route_of_contrib_tells_what_it_does():
+def test_every_route_of_contrib_has_a_summary():
     for kernel in with_contrib():
         for plugin, route in kernel.routes:
             reported = operation(plugin, route, Schemas([route]))

@@ -276,7 +276,7 @@ def test_a_rotation_that_was_broken_off_goes_on(make_server, tmp_path, monkeypat
     assert reveal(server, app) == {"A": "A", "B": "B"}
 
 
-def test_a_rotation_tells_what_it_could_not_open(make_server):
+def test_a_rotation_reports_what_it_could_not_open(make_server):
     server = make_server(CHOSEN)
     app = install(server, "damaged")
     put(server, app, "BAD", "x")

@@ -99,7 +99,7 @@ def test_each_command_explains_itself(here: Here, command: str) -> None:
     assert "--data-dir DIR" in ended.out
 
 
-def test_help_of_serve_tells_the_defaults(here: Here) -> None:
+def test_help_of_serve_shows_the_defaults(here: Here) -> None:
     reported = here("serve", "--help").out
     for words in ("(127.0.0.1)", "(9100)", "--workers", "--reload", "--plugin FILE"):
         assert words in reported
@@ -682,7 +682,7 @@ def test_doctor_warns_of_open_registration_on_an_open_address(
 
 
 @pytest.mark.slow
-def test_doctor_tells_which_names_are_served(
+def test_doctor_shows_which_names_are_served(
     configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "ok     hosts: localhost\n" in here("doctor").out
@@ -714,9 +714,7 @@ def test_commands_attach_to_the_database_of_a_running_server(embedded: tuple[Pat
     assert server.get("/health/ready").status_code == 200
 
 
-def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
-    embedded: tuple[Path, Served],
-) -> None:
+def test_a_running_server_shows_an_admin_what_its_hooks_cost(embedded: tuple[Path, Served]) -> None:
     folder, server = embedded
     body = {"username": "alice", "password": "Str0ngPass!x"}
     post(f"{server.url}/api/v1/auth/register", body)
@@ -751,7 +749,7 @@ def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
         (["--url", "127.0.0.1:1"], "write http://host:port"),
     ],
 )
-def test_a_server_that_does_not_tell_is_one_line_without_the_token(
+def test_a_server_without_a_list_is_one_line_without_the_token(
     embedded: tuple[Path, Served], words: list[str], says: str
 ) -> None:
     folder, server = embedded

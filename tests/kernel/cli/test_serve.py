@@ -193,7 +193,7 @@ def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(folde
         assert stream.result().text.endswith("line\nlast\n")
 
 
-def test_what_a_terminal_tells_reaches_every_process_and_counts_once(folder: Path) -> None:
+def test_a_signal_of_a_terminal_reaches_every_process_and_counts_once(folder: Path) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         pids: set[int] = set()
         eventually(lambda: len(pids.union(_pids(server, pids))) == 2, 30)

@@ -185,7 +185,7 @@ async def test_what_is_a_fault_of_ours_stays_the_drivers_error(dsn: str, state: 
         assert translate(caught.value) is None
 
 
-async def test_a_breach_tells_table_column_and_constraint(dsn: str) -> None:
+async def test_a_violation_names_table_column_and_constraint(dsn: str) -> None:
     name = table(dsn, "id int primary key, n int not null, constraint small check (n < 10)")
     async with opened(dsn) as db:
         await db.execute(text(f"insert into {name} values (1, 1)"))

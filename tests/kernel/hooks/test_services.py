@@ -101,7 +101,7 @@ def test_a_factory_that_fails_names_plugin_and_service() -> None:
     assert start(services, "kitchen", "butler", ask=lambda s: s.get(TEA)) == "pot"
 
 
-def test_what_a_factory_says_of_the_boot_stands_as_it_is() -> None:
+def test_a_boot_error_of_a_factory_is_unchanged() -> None:
     services = Services()
 
     def no_key(_: Services) -> str:
@@ -112,7 +112,7 @@ def test_what_a_factory_says_of_the_boot_stands_as_it_is() -> None:
         start(services, "butler")
 
 
-def test_a_service_that_stands_can_be_put_in() -> None:
+def test_a_built_service_can_be_added() -> None:
     services = Services()
     services.put(TEA, "cold tea")
     assert services.get(TEA) == "cold tea"

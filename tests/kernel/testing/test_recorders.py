@@ -116,7 +116,7 @@ def test_recorders_stop_in_any_order(crm: Server) -> None:
     assert (first.calls, len(second.calls)) == ((), 1)
 
 
-def test_waiting_has_an_end_that_tells_what_came(crm: Server) -> None:
+def test_waiting_ends_with_a_report_of_the_calls(crm: Server) -> None:
     recorder = crm.record_events("crm.deals")
     started = time.monotonic()
     with pytest.raises(AssertionError, match=r"0 of 1 within 0\.2 s; recorded: \(\)"):

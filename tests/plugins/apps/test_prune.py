@@ -40,7 +40,7 @@ def there(server, app) -> tuple[list[str], bool]:
     return [name for (name,) in names], table
 
 
-def test_a_dry_run_tells_what_would_go_and_drops_nothing(server, app):
+def test_a_dry_run_shows_what_would_be_dropped_and_drops_nothing(server, app):
     answer = prune(server, app, dryRun=True)
     assert answer.status_code == 200
     assert answer.json() == {

@@ -142,7 +142,7 @@ def test_the_schema_and_the_server_have_the_same_limits_and_names():
     assert all("description" in each for each in properties.values())
 
 
-def test_a_section_stands_in_its_place_and_its_references_lead_there():
+def test_a_section_is_inserted_and_its_references_follow():
     composed = json.loads(known().schema)
     assert composed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert composed["$id"]

@@ -250,7 +250,7 @@ def test_every_kind_of_change_converges_and_keeps_data(server, app):
     assert server.sql(f"select count(*) from {app}.a") == [(1,)]
 
 
-def test_verify_tells_what_an_install_would_change_and_changes_nothing(server, app):
+def test_verify_shows_what_an_install_would_change_and_changes_nothing(server, app):
     first = manifest(app, entity("a", field("x"), field("gone")), entity("old"))
     assert kinds(server.admin, manifest(app)) == [("", "create_schema", None)]
     assert kinds(server.admin, first) == [

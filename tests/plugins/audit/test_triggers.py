@@ -165,7 +165,7 @@ def test_numbers_are_reported_as_they_are_whatever_the_session_says(trail: Serve
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_001, "é" * 600_000, '\\"' * 600_000])
-def test_a_value_over_1_mb_stands_as_length_and_hash(trail: Server, text: str) -> None:
+def test_a_value_over_1_mb_is_kept_as_length_and_hash(trail: Server, text: str) -> None:
     trail.sql("insert into crm.contacts (name, data) values (%s, '{\"small\": 1}')", text)
     [row] = last(trail)
     raw = text.encode()
@@ -184,7 +184,7 @@ def test_values_that_are_large_together_stay_whole(trail: Server) -> None:
     assert (new["name"], new["data"]) == (name, json.loads(data))
 
 
-def test_a_large_json_value_stands_as_length_and_hash(trail: Server) -> None:
+def test_a_large_json_value_is_kept_as_length_and_hash(trail: Server) -> None:
     trail.sql("insert into crm.contacts (data) values (%s)", json.dumps({"y": "z" * 1_100_000}))
     assert last(trail)[0]["new_record"]["data"]["length"] > 1_100_000
 

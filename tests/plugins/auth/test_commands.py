@@ -75,7 +75,7 @@ def test_accounts_are_listed_in_a_table(server, caudex):
     assert line.endswith(user.id)
 
 
-def test_options_of_every_command_may_stand_behind_the_action(server, caudex, tmp_path):
+def test_options_of_every_command_may_follow_the_action(server, caudex, tmp_path):
     extra = tmp_path / "extra.py"
     extra.write_text("from caudex import Plugin\n\n\nclass Extra(Plugin):\n    name = 'extra'\n")
     assert caudex("list", "--plugin", str(extra))[0] == 0

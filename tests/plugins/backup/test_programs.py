@@ -40,7 +40,7 @@ def test_where_none_is_new_enough_it_is_reported_what_to_install(
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\necho nothing", "no program", ""])
-def test_what_tells_no_version_is_passed_over(postgres, monkeypatch, old, text):
+def test_a_program_without_a_version_is_skipped(postgres, monkeypatch, old, text):
     (old / "pg_dump").write_text(text)
     monkeypatch.setenv("PATH", str(old))
     assert tool(Services({}), "pg_dump", postgres.url).is_relative_to(old) is False

@@ -57,7 +57,7 @@ def test_a_schedule_that_fails_says_why_and_is_no_end_of_the_server(make_server,
     assert server.http.get("/health/ready").status_code == 200
 
 
-def test_doctor_tells_the_ages():
+def test_doctor_reports_the_ages():
     week, now = timedelta(days=7), datetime.now(UTC)
     none = remark(Last(), week)
     assert none.state == "warn"

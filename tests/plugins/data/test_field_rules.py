@@ -87,7 +87,9 @@ def query(client: Client, **body: Any) -> Any:
     return answer.json()
 
 
-def test_a_field_does_not_exist_for_who_may_not_read_it(clerk: Client, ada: dict[str, Any]):
+def test_a_field_does_not_exist_for_callers_that_may_not_read_it(
+    clerk: Client, ada: dict[str, Any]
+):
     shown = {name: ada[name] for name in ("id", "name", "grade", "created_at", "updated_at")}
     path = f"{PEOPLE}/{ada['id']}"
     assert clerk.get(path).json() == shown
@@ -102,7 +104,7 @@ def test_a_field_does_not_exist_for_who_may_not_read_it(clerk: Client, ada: dict
 
 
 @pytest.mark.parametrize("name", ["salary", "badge", "label", "team_id"])
-def test_no_door_tells_of_a_hidden_field(clerk: Client, ada: dict[str, Any], name: str):
+def test_no_route_reveals_a_hidden_field(clerk: Client, ada: dict[str, Any], name: str):
     """A filter on an unreadable field as an oracle is the pitfall."""
     path = f"{PEOPLE}/{ada['id']}"
 

@@ -103,7 +103,7 @@ def test_cursors_show_every_record_once(shop: Server, admin: Client, field: str,
     assert admin.post(f"{SAMPLES}/query", json=body).json() == {"data": whole[11:15], "total": 23}
 
 
-def test_nulls_stand_beyond_every_value(shop: Server, admin: Client):
+def test_nulls_are_greater_than_every_value(shop: Server, admin: Client):
     filled(shop, [{"name": "1", "amount": 1}, {"name": "2"}, {"name": "3", "amount": 2}])
     assert names(admin.get(SAMPLES, params={"sort": "amount", "order": "asc"})) == ["1", "3", "2"]
     assert names(admin.get(SAMPLES, params={"sort": "amount"})) == ["2", "3", "1"]

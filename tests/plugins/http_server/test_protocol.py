@@ -290,7 +290,7 @@ def test_a_body_that_is_read_twice_is_a_fault_and_no_wait(odd: Server) -> None:
 
 
 @pytest.mark.parametrize("late", [b"\0\r\n\r\n", CHUNKED.format("/odd").encode() + b"zz\r\n"])
-def test_no_refusal_stands_within_another_reply(odd: Server, late: bytes) -> None:
+def test_no_refusal_is_sent_within_another_reply(odd: Server, late: bytes) -> None:
     with connected(odd) as connection:
         connection.sendall(ASK.format("/slow").encode())
         reported = received(connection, b"piece\r\n")

@@ -213,9 +213,7 @@ async def test_a_database_restored_to_an_older_state_is_noticed(database: str) -
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_login_that_is_not_the_servers_neither_hears_nor_tells_anything(
-    database: str,
-) -> None:
+async def test_a_foreign_login_neither_receives_nor_sends_notifications(database: str) -> None:
     sql(database, "drop role if exists caudex_test_listener")
     sql(database, "create role caudex_test_listener")
     async with process(database) as one, process(database) as two:
@@ -315,7 +313,7 @@ async def test_a_subscriber_that_fails_is_notified_again_and_does_not_keep_other
 
 
 @pytest.mark.slow
-async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_have_changed(
+async def test_a_cut_listener_reconnects_and_reports_that_anything_may_have_changed(
     database: str,
 ) -> None:
     async with process(database) as one:

@@ -78,7 +78,7 @@ async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated
 
 
 @pytest.mark.slow
-async def test_statements_go_through_the_pool_while_no_connection_stands(
+async def test_statements_use_the_pool_while_no_connection_is_open(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pipelined(dsn, ONE) as (driver, pool):

@@ -68,7 +68,7 @@ async def test_every_call_answers_as_the_pool_does(dsn: str, query: str, params:
         ("do $$ begin raise 'x' using errcode = '40001'; end $$", Unavailable),
     ],
 )
-async def test_every_error_is_reported_as_the_pool_tells_it(
+async def test_every_error_is_the_same_as_that_of_the_pool(
     dsn: str, query: str, error: type[Exception]
 ) -> None:
     params = [0] if "$1" in query else []
@@ -87,7 +87,7 @@ async def test_every_error_is_reported_as_the_pool_tells_it(
             assert await driver.fetch("select 'still here'") == b"still here"
 
 
-async def test_a_breach_tells_its_table_column_and_constraint(dsn: str) -> None:
+async def test_a_violation_names_its_table_column_and_constraint(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         insert = f"insert into {name} (id) values ($1::int)".encode()

@@ -117,7 +117,7 @@ def test_a_password_that_may_not_be_read_is_said(
         attach(shared.data_dir)
 
 
-def test_the_state_tells_what_runs(shared: EmbeddedServer) -> None:
+def test_the_state_shows_what_runs(shared: EmbeddedServer) -> None:
     state = running_state(shared.data_dir)
     assert state
     assert (state.pid, state.postmaster, state.port) == (os.getpid(), shared.pid, shared.port)

@@ -260,7 +260,7 @@ def test_roles_that_are_wired_into_a_circle_at_the_same_moment_stay_without_one(
             rbac.admin.patch(f"{roles_of(app)}/{name}", json={"inherits": []})
 
 
-def test_what_stands_in_memory_is_not_asked_within_a_transaction(
+def test_cached_roles_are_not_read_within_a_transaction(
     rbac: Server, monkeypatch: pytest.MonkeyPatch
 ):
     """It may have to be read, and a caller with a connection must not wait for a second one."""

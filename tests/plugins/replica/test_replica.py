@@ -44,7 +44,7 @@ def because(cause: Exception) -> Unavailable:
     return error
 
 
-def test_without_a_replica_nothing_stands_between(server: Server) -> None:
+def test_without_a_replica_nothing_is_added_to_a_request(server: Server) -> None:
     statements, reads = server.services.get(STATEMENTS), server.services.get(READS)
     assert reads.prompt is statements
     assert reads.large is statements

@@ -168,7 +168,7 @@ def test_it_says_whether_a_change_repairs_what_does_not_start(planned: Run, tmp_
     assert "It would start, with " in ended.out
 
 
-def test_options_may_stand_before_and_after_the_word(planned: Run, tmp_path: Path) -> None:
+def test_options_may_come_before_and_after_the_word(planned: Run, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[plugins.audit]\nenabled = false\n")
     for words in (["--config", str(other), "plan"], ["plan", "--config", str(other)]):

@@ -89,7 +89,7 @@ def test_a_subsystem_that_is_away_raises_or_hangs_makes_the_server_not_ready(
     [("raise ValueError('it leaks')", "ValueError: it leaks"),
      ("await anyio.sleep(60)", "TimeoutError: it took more than 2 seconds")],
 )  # fmt: skip
-def test_why_a_subsystem_tells_nothing_is_in_the_log_once(
+def test_why_a_subsystem_reports_nothing_is_logged_once(
     make_server: MakeServer, tmp_path: Path, body: str, said: str
 ):
     server = make_server(with_plugin(tmp_path, body))

@@ -58,7 +58,7 @@ def test_an_apps_secret_overlays_the_platforms(server, app):
     assert (found["SHARED"], found["ONLY_PLATFORM"]) == ("app", "platform")
 
 
-def test_no_value_stands_in_the_database_in_clear(server, app):
+def test_no_value_is_in_the_database_in_clear(server, app):
     put(server, app, "TOKEN", "needle-in-a-haystack")
     for table in ("secrets", "data_keys"):
         for row in server.sql(f"select t::text from caudex_vault.{table} t"):

@@ -18,7 +18,7 @@ def reported(config: WorkersConfig, folder: Path) -> dict[str, bool]:
     return {remark.text: remark.state == "ok" for remark in found}
 
 
-def test_it_tells_what_confines_and_what_runs_workers(tmp_path: Path):
+def test_it_reports_what_confines_and_what_runs_workers(tmp_path: Path):
     found = reported(WorkersConfig(), tmp_path / "data")
     account = "an account of its own" if os.geteuid() == 0 else "the server's account"
     landlock = f", within Landlock {landlock_version()}" if landlock_version() else ""
@@ -53,7 +53,7 @@ PORT_TAKEN = (
 )
 
 
-def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_it_reports_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("plugins.workers.isolation.sandbox.landlock_version", lambda: 0)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("plugins.workers.isolation.sandbox._succeeds", lambda _: False)

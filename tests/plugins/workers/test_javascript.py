@@ -131,7 +131,7 @@ def test_one_object_in_typescript_under_src(server: Server):
     assert result(server.admin, app, "whoami")["userId"] == server.admin.id
 
 
-def test_what_was_compiled_may_lie_beside_its_source(server: Server):
+def test_compiled_code_may_be_beside_its_source(server: Server):
     files = {"src/index.ts": OBJECT, "main.ts": OBJECT, "src/main.js": FLAT}
     app = deployed(server, files)
     compiled = server.engine == "node"  # type: ignore[attr-defined]

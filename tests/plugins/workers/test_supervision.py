@@ -559,7 +559,7 @@ worker.run()
     assert result(workers.admin, app, "add", {"name": "Ann"})["name"] == "Ann"
 
 
-def test_a_result_is_handed_on_as_it_stands(workers: Server):
+def test_a_result_is_passed_on_unchanged(workers: Server):
     app = deployed(
         workers,
         RAW
@@ -773,7 +773,7 @@ def test_a_job_whose_worker_dies_is_a_lost_delivery(workers: Server):
         job(workers, app, b'{"type": "die"}')
 
 
-def test_a_job_tells_how_far_it_is_and_hears_that_it_is_cancelled(workers: Server):
+def test_a_job_reports_progress_and_learns_that_it_is_cancelled(workers: Server):
     app, said = deployed(workers, JOBS), []
     service = workers.services.get(WORKERS)
     running: list[bytes] = []
