@@ -24,6 +24,7 @@ class Postgres:
     def __init__(self, url: str) -> None:
         self.url = url
         self._templates: dict[tuple[str, ...], str] = {}
+        self._connection: psycopg.Connection | None = None
 
     def create(self, template: str = "template0") -> str:
         """Create a database and return its DSN."""
@@ -50,6 +51,13 @@ class Postgres:
         statement = sql.SQL("drop database if exists {} with (force)")
         self._run(statement.format(sql.Identifier(str(name))))
 
+    def close(self) -> None:
+        """Close the connection that creates and drops databases."""
+        if self._connection is not None:
+            self._connection.close()
+
     def _run(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement)
+        """Run a statement on one connection for all: each one costs a process of PostgreSQL."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.url, autocommit=True)
+        self._connection.execute(statement)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Unpack
 
@@ -26,7 +26,8 @@ MEMORY = Path("/dev/shm")
 def postgres() -> Generator[Postgres]:
     """Run a PostgreSQL for the test run, or use `CAUDEX_TEST_DATABASE_URL`."""
     if url := os.environ.get("CAUDEX_TEST_DATABASE_URL"):
-        yield Postgres(url)
+        with closing(Postgres(url)) as made:
+            yield made
         return
     folder = Path(tempfile.mkdtemp(prefix="caudex-test-", dir=_in_memory()))
     folder.chmod(0o755)
@@ -41,7 +42,8 @@ def postgres() -> Generator[Postgres]:
     server = load(config).services.build_early(DATABASE_SERVER)
     assert server is not None, "no plugin runs a PostgreSQL: set CAUDEX_TEST_DATABASE_URL"
     try:
-        yield Postgres(server.start())
+        with closing(Postgres(server.start())) as made:
+            yield made
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

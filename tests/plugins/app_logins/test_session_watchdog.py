@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, LiteralString
 from urllib.parse import urlsplit
@@ -52,7 +52,8 @@ def cluster() -> Generator[Postgres]:
     )
     assert server is not None
     try:
-        yield Postgres(server.start())
+        with closing(Postgres(server.start())) as made:
+            yield made
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
