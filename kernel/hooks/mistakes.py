@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from inspect import getmembers, iscoroutinefunction, isroutine, signature, unwrap
+from inspect import iscoroutinefunction, isroutine, signature, unwrap
 from typing import Any
 
 from kernel.contracts.hookspecs import NAMESPACE
@@ -17,15 +17,15 @@ def mistakes(
     plugin: type[object], name: str, specs: Mapping[str, Callable[..., Any]]
 ) -> Iterable[BootError]:
     """Find implementations that would never be called, or not as intended."""
-    for attribute, method in getmembers(plugin, isroutine):
-        where, marks = f"plugin {name}, {place(method)}", getattr(method, f"{NAMESPACE}_impl", None)
-        spec = specs.get(attribute)
-        if marks is None:
-            if spec is not None:
-                yield BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
-        elif spec is not None:
+    for attribute in dir(plugin):
+        method: Any = getattr(plugin, attribute, None)
+        spec, marks = specs.get(attribute), getattr(method, f"{NAMESPACE}_impl", None)
+        where = f"plugin {name}, {place(method)}" if marks or spec else ""
+        if spec and marks:
             yield from _misfits(method, marks, spec, where)
-        elif not marks["optionalhook"]:
+        elif spec and isroutine(method):
+            yield BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
+        elif marks and not marks["optionalhook"]:
             yield BootError(where, f"there is no hook {attribute!r}", nearest(attribute, specs))
 
 

@@ -156,6 +156,10 @@ def _of_handler(route: Route) -> Fault | None:
     if not iscoroutinefunction(handler):
         return "has a handler that is a plain def", "write it as async def"
     given = 1 if route.body is None else 2
+    code = handler.__code__
+    plain = handler is route.handler and not code.co_kwonlyargcount
+    if plain and code.co_argcount == given + ismethod(handler):
+        return None  # nearly every handler: `signature` took most of the time of the look
     try:
         signature(route.handler).bind(*range(given))
     except TypeError:
