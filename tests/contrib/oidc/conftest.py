@@ -5,12 +5,11 @@ import re
 import socket
 from urllib.parse import parse_qs, urlsplit
 
-import flask
 import httpx
 import pytest
-from pytest_iam import iam_configuration, iam_server  # noqa: F401 - fixtures
 
 from kernel.testing import Client, running_server
+from kernel.testing.servers import NO_TLS
 
 PUBLIC = "http://127.0.0.1:1"
 PAGE = "https://app.example.org/start?x=1"
@@ -29,13 +28,23 @@ def iam_server_port():
 
 
 @pytest.fixture(scope="session")
-def provider(iam_server):  # noqa: F811
+def iam(request):
+    """Canaille itself. It is loaded only now: each process of a run would pay half a second."""
+    import pytest_iam
+
+    request.config.pluginmanager.register(pytest_iam, "canaille")
+    return request.getfixturevalue("iam_server")
+
+
+@pytest.fixture(scope="session")
+def provider(iam):
     """The provider, with a client that all servers of these tests are.
 
     Canaille does not say whether an email is verified: here every one is, but of `unproven`.
     """
+    import flask
 
-    @iam_server.app.after_request
+    @iam.app.after_request
     def say_what_is_verified(answer):
         if flask.request.path == "/oauth/userinfo":
             reported = answer.get_json()
@@ -43,16 +52,16 @@ def provider(iam_server):  # noqa: F811
             answer.set_data(json.dumps(reported))
         return answer
 
-    client = iam_server.models.Client(
+    client = iam.models.Client(
         client_id="caudex", client_secret="s3cret-of-the-client", client_name="Caudex",
         client_uri=PUBLIC, redirect_uris=[f"{PUBLIC}/api/v1/auth/oidc/callback"],
         grant_types=["authorization_code"], response_types=["code"],
         token_endpoint_auth_method="client_secret_basic", scope=SCOPES,
     )  # fmt: skip
-    iam_server.backend.save(client)
+    iam.backend.save(client)
     client.audience = [client]  # of whom only one that is saved can be part
-    iam_server.backend.save(client)
-    return iam_server
+    iam.backend.save(client)
+    return iam
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +106,7 @@ class Browser(Client):
         self.provider.login(user)
         self.provider.consent(user)
         try:
-            answer = httpx.get(address, timeout=30)
+            answer = httpx.get(address, timeout=30, verify=NO_TLS)
         finally:
             self.provider.logout()
         assert answer.status_code == 302, answer.text

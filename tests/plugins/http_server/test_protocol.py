@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from kernel.testing import MakeServer, Server
+from kernel.testing import MakeServer, Postgres, Server, running_server
 from plugins.http_server import protocol
 from tests.waiting import eventually
 
@@ -101,9 +101,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def odd(make_server: MakeServer, folder: Path) -> Server:
-    return make_server({"server": {"plugin_files": [str(folder)]}})
+@pytest.fixture(scope="module")
+def odd(postgres: Postgres, folder: Path) -> Generator[Server]:
+    with running_server(postgres, {"server": {"plugin_files": [str(folder)]}}) as running:
+        yield running
 
 
 @contextmanager
@@ -365,6 +366,7 @@ def test_a_head_that_waits_to_be_read_is_not_slow(
 @pytest.mark.parametrize("ahead", [b"", ASK.format("/odd/plain").encode()], ids=["alone", "two"])
 def test_a_request_learns_that_its_client_is_gone_whatever_waits(odd: Server, ahead: bytes) -> None:
     plugin: Any = next(one for one in odd.kernel.instances if one.name == "odd")
+    type(plugin).gone = False
     with connected(odd) as connection:
         connection.sendall(ASK.format("/until-gone").encode() + ahead)
         time.sleep(0.2)
