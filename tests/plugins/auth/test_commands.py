@@ -11,7 +11,6 @@ from nacl.pwhash import argon2id
 from kernel.cli.main import main
 from kernel.testing.conformance.kit import eventually
 
-pytestmark = pytest.mark.usefixtures("dear_hashes")
 PASSWORD = "Str0ngPass!x"
 
 
@@ -130,7 +129,7 @@ def hashed(password, passes=2, memory=19 * 1024 * 1024):
 
 
 @pytest.mark.slow
-def test_accounts_of_another_system_keep_their_passwords(server, caudex):
+def test_accounts_of_another_system_keep_their_passwords(server, caudex, dear_hashes):
     lines = [
         {"id": "7", "email": "ivy@example.com", "display_name": "Ivy", "is_system": False,
          "password_hash": hashed("short", 3, 64 * 1024 * 1024)},

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from kernel.testing import running_server
 from kernel.testing.servers import setup_token
 
 PASSWORD = "Str0ngPass!x"
@@ -37,6 +38,13 @@ def public(request, make_server):
     return make_server(request.param)
 
 
+@pytest.fixture(scope="module", params=[PUBLIC, BEHIND_PROXY], ids=["address", "proxy"])
+def unclaimed(request, postgres):
+    """The same, for tests that make no account."""
+    with running_server(postgres, request.param) as running:
+        yield running
+
+
 def test_first_account_of_public_server_needs_token(public):
     for given in ({}, {"setupToken": "guess"}, {"setupToken": ""}, {"setupToken": "é"}):
         answer = register(public, **given)
@@ -52,8 +60,8 @@ def test_token_is_accepted_in_header(public):
     assert register(public, headers={"x-setup-token": token_of(public)}).status_code == 201
 
 
-def test_wrong_token_is_refused_before_the_rules_for_names_and_passwords(public):
-    assert register(public, name="", setupToken="guess").status_code == 403
+def test_wrong_token_is_refused_before_the_rules_for_names_and_passwords(unclaimed):
+    assert register(unclaimed, name="", setupToken="guess").status_code == 403
 
 
 def test_registration_of_public_server_closes_after_first_account(public):
@@ -98,9 +106,9 @@ def test_loopback_server_needs_no_token(make_server):
     assert register(server, "bob").status_code == 201
 
 
-def test_address_that_is_printed_leads_to_the_console(public):
-    [notice] = setup_notices(public)
-    port, token = public.kernel.config.server.port, token_of(public)
+def test_address_that_is_printed_leads_to_the_console(unclaimed):
+    [notice] = setup_notices(unclaimed)
+    port, token = unclaimed.kernel.config.server.port, token_of(unclaimed)
     assert notice.startswith("Create the first account: http://")
     assert notice.endswith(f":{port}/console/#setup={token}")
     assert len(token) == 32
@@ -134,10 +142,10 @@ def test_used_token_is_invalid_when_all_accounts_are_gone(make_server, tmp_path)
     assert register(again, setupToken=token_of(again)).status_code == 201
 
 
-def test_database_holds_nothing_that_passes_for_the_token(public):
-    [(nonce,)] = public.sql("select nonce::text from caudex_auth.setup")
-    assert nonce != token_of(public)
-    assert register(public, setupToken=nonce).status_code == 403
+def test_database_holds_nothing_that_passes_for_the_token(unclaimed):
+    [(nonce,)] = unclaimed.sql("select nonce::text from caudex_auth.setup")
+    assert nonce != token_of(unclaimed)
+    assert register(unclaimed, setupToken=nonce).status_code == 403
 
 
 def test_browser_may_send_the_token_from_an_allowed_origin(make_server):
