@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 import httpx
 import psycopg
 import structlog
+import uvloop
 
 from kernel.cli.serve import Serving, bound_socket
 from kernel.hooks.services import Services
@@ -285,7 +286,7 @@ class _ServerThread(threading.Thread):
     def __init__(self, serving: Serving) -> None:
         super().__init__(name="server", daemon=True)
         self._serving = serving
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._settled = threading.Event()
         self._error: Exception | None = None
 
