@@ -38,7 +38,10 @@ class InvalidatedCache(Generic[K, V]):
     affects: Callable[[str, K, V], bool] | None = None
 
     def __post_init__(self) -> None:
-        self._entries: dict[K, tuple[float, V]] = {}
+        self._entries: dict[K, V] = {}
+        self._until: dict[K, float] = {}
+        if self.ttl == math.inf:  # a hit takes a third of the time
+            self.get = self._entries.get  # pyright: ignore[reportAttributeAccessIssue]
         self._loads: dict[K, asyncio.Future[V]] = {}
         self.notifications.subscribe(self.topic, self.on_notification)
 
@@ -47,8 +50,8 @@ class InvalidatedCache(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return the cached value of `key`, or None."""
-        entry = self._entries.get(key)
-        return entry[1] if entry is not None and entry[0] > monotonic() else None
+        value = self._entries.get(key)
+        return value if value is not None and self._until[key] > monotonic() else None
 
     async def get_or_load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
         """Return the cached value of `key`, or the result of `load`. Raises its errors."""
@@ -65,12 +68,13 @@ class InvalidatedCache(Generic[K, V]):
         self._loads = {}
         if payload is None:
             self._entries.clear()
+            self._until.clear()
         elif self.affects is None:
-            self._entries.pop(cast("Any", payload), None)
+            self._remove(cast("Any", payload))
         else:
             affects, entries = self.affects, self._entries.items()
-            for key in [key for key, (_, value) in entries if affects(payload, key, value)]:
-                del self._entries[key]
+            for key in [key for key, value in entries if affects(payload, key, value)]:
+                self._remove(key)
 
     async def on_notification(self, payload: str | None) -> None:
         """Remove the entries that a notification concerns."""
@@ -94,8 +98,12 @@ class InvalidatedCache(Generic[K, V]):
                 del self._loads[key]
 
     def _keep(self, key: K, value: V) -> None:
-        ttl = self.ttl(value) if callable(self.ttl) else self.ttl
         self._entries.pop(key, None)
         if len(self._entries) >= self.size:
-            del self._entries[next(iter(self._entries))]
-        self._entries[key] = (monotonic() + ttl, value)
+            self._remove(next(iter(self._entries)))
+        ttl = self.ttl(value) if callable(self.ttl) else self.ttl
+        self._entries[key], self._until[key] = value, monotonic() + ttl
+
+    def _remove(self, key: K) -> None:
+        self._entries.pop(key, None)
+        self._until.pop(key, None)
