@@ -23,6 +23,7 @@ NEXT_LINE = re.compile(r"^(?!\t)", re.MULTILINE)
 PARAMETERS = re.compile(r"^caudex[^>]*> DETAIL:  [Pp]arameters: ", re.MULTILINE)
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
 MADE = re.compile(r'\bselect (?:x\."id"|n\.id),')
+MADE_ONE = re.compile(r'\("id"[^)]*\) select (\$(\d+)::uuid),')
 ID = re.compile(r'"id":"[0-9a-f-]{36}",')
 """Ids that the server makes: a script runs many times, so PostgreSQL makes them there. Without them
 a thousand records fit into an argument of a command, which has 128 kB."""
@@ -153,6 +154,12 @@ class Pgbench:
 
 
 def _with_new_ids(statement: Statement) -> Statement:
+    if one := MADE_ONE.search(statement.text):
+        text = statement.text[: one.start(1)] + "uuidv7()" + statement.text[one.end(1) :]
+        place = int(one[2])
+        text = re.sub(r"\$(\d+)", lambda each: f"${int(each[1]) - (int(each[1]) > place)}", text)
+        params = (*statement.params[: place - 1], *statement.params[place:])
+        return replace(statement, text=text, params=params)
     text, count = MADE.subn("select uuidv7(),", statement.text)
     if not count:
         return statement

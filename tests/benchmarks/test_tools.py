@@ -18,7 +18,9 @@ from xml.etree import ElementTree
 import pytest
 
 import tests.benchmarks.__main__ as command
+from kernel.contracts.apps import Entity, Field
 from kernel.toolkit.limiter import ConcurrencyLimiter
+from plugins.data.store import Table as EntityTable
 from tests.benchmarks import check, processes
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
@@ -164,6 +166,18 @@ def test_a_pgbench_script_makes_the_ids_that_the_server_makes(tmp_path):
     script = (tmp_path / "case-0.sql").read_text()
     assert 'select uuidv7(), x."a" from' in script
     assert 'v0s0p1={"a":1}' in pgbench.arguments
+
+
+def test_a_pgbench_script_makes_the_id_of_a_single_record(tmp_path):
+    title = Field(name="title", type="text", sql_type="text")
+    deals = Entity(app_id="crm", name="deals", id_type="uuid", id_declared=False, fields=(title,))
+    text = EntityTable(deals).insert(("id", "title")).decode()
+    made = Statement(text, ("{}", "01a223b3-8255-7000-86b9-54a1f1f5effd", "A", "b"), prepared=True)
+    pgbench = Pgbench(tmp_path, "case", [made])
+    script = (tmp_path / "case-0.sql").read_text()
+    assert "select uuidv7(), :v0s0p2::text, :v0s0p3::uuid where" in script
+    assert pgbench.arguments[:6:2] == ["-D", "-D", "-D"]
+    assert pgbench.arguments[1:6:2] == ["v0s0p1={}", "v0s0p2=A", "v0s0p3=b"]
 
 
 # Comparing
