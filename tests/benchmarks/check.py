@@ -95,9 +95,10 @@ def _measure(folder: Path, file: Path, arguments: Sequence[str]) -> Cases:
 
 
 def _environment() -> dict[str, str]:
-    """Return ours without what a make passes on to those that it starts."""
+    """Return ours without what a make passes on, and with our Python for a new `.venv`."""
     inner = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS")
-    return {name: value for name, value in os.environ.items() if name not in inner}
+    ours = {name: value for name, value in os.environ.items() if name not in inner}
+    return ours | {"PYTHON": os.path.realpath(sys.executable)}
 
 
 def _git(*words: str) -> bool:
