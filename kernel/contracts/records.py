@@ -135,8 +135,7 @@ class Tagged(msgspec.Struct, frozen=True):
 class Records(Protocol):
     """Reads and writes records: JSON in, JSON out, without a Python object per row.
 
-    Check access first and pass the grant; `record_scope` hooks are applied here. Raises BadRequest,
-    NotFound.
+    Check access, and pass the grant; `record_scope` hooks apply here. Raises BadRequest, NotFound.
     """
 
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
