@@ -146,7 +146,7 @@ class _Expander:
             link = columns.link(name)
             make = self._many if link.reverse else self._one
             found.append(b'%b as "%b"' % (make(columns, name, link, expansion), name.encode()))
-        return b"(select row_to_json(_x) from (select %b) _x)" % b", ".join(found)
+        return b"(select _x from (select %b) _x)" % b", ".join(found)
 
     def _one(self, outer: Columns, name: str, link: Link, expansion: Expansion) -> bytes:
         _check_options(name, expansion.options, ("fields",))
@@ -157,7 +157,7 @@ class _Expander:
         inner = target.columns.under(alias)
         items = self._items(inner, _fields(name, expansion), expansion.inner)
         conditions = [join(outer, link, inner), *target.limits(self._rows, alias)]
-        return b"(select row_to_json(_e) from (select %b from %b as %b where %b) _e)" % (
+        return b"(select _e from (select %b from %b as %b where %b) _e)" % (
             items,
             target.source,
             alias,
@@ -178,7 +178,7 @@ class _Expander:
         if (where := options.get("where")) is not None:
             conditions += self._rows.within(inner, [where])
         return (
-            b"(select coalesce(json_agg(row_to_json(_e)), '[]'::json)"
+            b"(select coalesce(json_agg(_e), '[]'::json)"
             b" from (select %b from %b as %b where %b%b limit %d) _e)"
             % (
                 items,
