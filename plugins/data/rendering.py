@@ -31,7 +31,7 @@ SIZE_ERROR: Final = "weighs too much as JSON"
 
 _MB: Final = MAX_RECORD_BYTES // 1_000_000
 _STAMP: Final = re.compile(rb'\+00:00","[a-z][a-z0-9_]*":')
-_FIRST_ID: Final = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*")')
+_FIRST_ID: Final = re.compile(rb'\{"id":("[^"\\]*(?:\\.[^"\\]*)*")')
 
 
 def check_readable(raw: bytes, record_id: str | None) -> bytes:
