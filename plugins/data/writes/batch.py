@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from kernel.public import Action, Actor, BadRequest, Grant, KernelError, Operation, Transaction
@@ -100,19 +100,20 @@ class Batches(ConditionalWrites):
         self, actor: Actor, app_id: str, operations: Sequence[Operation]
     ) -> list[Prepared]:
         """Check the rights of the operations, and what can be said of each at once."""
-        known: dict[tuple[str | None, ...], Rights] = {}
+        known: dict[Hashable, Rights] = {}
         prepared = list[Prepared]()
         try:
             for given in operations:
-                what, action = (given.entity, given.op, given.on, given.then), NEEDED[given.op][0]
-                rights, grant, condition = known.get(what), Grant(), NO_CONDITION
+                members = given.id is None, given.data is None, given.if_match is None
+                what = (given.entity, given.op, given.on, given.then, members)
+                rights, condition = known.get(what), NO_CONDITION
                 if rights is None:
+                    action = NEEDED[given.op][0]
                     grant = await self._granted(actor, app_id, given.entity, action)
-                _check_members(given)
+                    _check_members(given)
+                    rights = known[what] = await self._rights(actor, grant, app_id, given)
                 if given.if_match is not None:
                     condition = await self._condition(actor, app_id, given.entity, given.if_match)
-                if rights is None:
-                    rights = known[what] = await self._rights(actor, grant, app_id, given)
                 prepared.append(Prepared(len(prepared), given, rights, condition, targets(given)))
         except KernelError as error:
             raise placed(error, len(prepared)) from None

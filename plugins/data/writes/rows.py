@@ -69,13 +69,10 @@ def row_of(
     """
     if not values:
         raise BadRequest(f"{entity.name}: the body must name at least one field")
-    if _is_row(columns, values, whole=creating and whole):  # the most frequent
-        return dict(values)
+    if (row := _as_sent(columns, values, whole=creating and whole)) is not None:  # most frequent
+        return row
     sent: Row = {}
     for name, value in values.items():
-        if (as_sent := columns.as_sent.get(name)) is not None and as_sent(value):
-            sent[name] = value
-            continue
         column = columns.find(name)
         if column.field is not None:
             if column.field.generated is not None:
@@ -90,14 +87,25 @@ def row_of(
     return sent if order == list(sent) else {name: sent[name] for name in order}
 
 
-def _is_row(columns: Columns, values: Mapping[str, Any], *, whole: bool) -> bool:
-    """Whether a body has its fields in order, and each value as its column stores it."""
-    positions, checks, last = columns.positions, columns.as_sent, -1
-    for name, value in values.items():
-        if (check := checks.get(name)) is None or positions[name] < last or not check(value):
-            return False
-        last = positions[name]
-    return not whole or columns.needed_names <= values.keys()
+def _as_sent(columns: Columns, values: Mapping[str, Any], *, whole: bool) -> Row | None:
+    """Return the row of a body whose values are as their columns store them, else None.
+
+    Fields of the kinds that always need a conversion get it. Raises BadRequest.
+    """
+    sent = columns.sent(tuple(values))
+    if sent is None or (whole and not sent.whole):
+        return None
+    row = {name: values[name] for name in sent.names}
+    try:
+        msgspec.convert(row, columns.stored)
+    except msgspec.ValidationError:
+        return None
+    for name in sent.texts:
+        if "\0" in (row[name] or ""):
+            return None
+    for column in sent.converted:
+        row[column.name] = coerced(column, row[column.name])
+    return row
 
 
 def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:

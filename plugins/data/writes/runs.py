@@ -233,8 +233,9 @@ def can_be_one(op: str, app: App, scope: RowScope, upsert: Upsert | None) -> boo
 def targets(given: Operation) -> frozenset[str]:
     """Return the names of operations whose values an operation has."""
     values = [*given.data.values(), given.id] if given.data else [given.id]
-    found = [value["$ref"] for value in values if type(value) is dict and _is_reference(value)]
-    return frozenset(name.partition(".")[0] for name in found) if found else _NONE
+    if dict not in map(type, values):  # nearly always
+        return _NONE
+    return frozenset(each["$ref"].partition(".")[0] for each in values if _is_reference(each))
 
 
 def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
