@@ -87,9 +87,9 @@ soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving 
 	for round in $$(seq $(ROUNDS)); do \
 	  $(pytest) $(spread) --quiet $(ARGS) && \
 	  CAUDEX_TEST_STATEMENTS=kernel $(pytest) $(spread) --quiet $(ARGS) && \
-	  $(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \
+	  $(python) -m pytest --hypothesis-profile=soak --timeout=0 --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \
 	done
-	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
+	$(python) -m pytest --hypothesis-profile=soak --timeout=0 --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
 
 lock: .venv/.dev ## Write the lock files again (ARGS=--upgrade for newer versions)
 	$(compile) pyproject.toml -o requirements.lock
