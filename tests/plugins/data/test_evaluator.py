@@ -237,6 +237,7 @@ def operators(name: str) -> list[str]:
     return equal if name == "ready" else [*equal, "$gt", "$gte", "$lt", "$lte"]
 
 
+EXAMPLES = settings().max_examples // 16
 NO_SCOPE = st.just(dict[str, Any]())
 
 
@@ -260,7 +261,7 @@ def test_every_door_shows_what_a_list_shows(
 ):
     client, hidden = callers[number]
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         scope(server).trees = data.draw(st.one_of(NO_SCOPE, scopes()))
