@@ -6,6 +6,7 @@ the machine adds to the processor time of a request, so the least of all rounds 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from .__main__ import groups
 from .figures import Measured
 from .peers.program import BENCH
 from .report import Table, say
@@ -52,19 +54,25 @@ def compare(now: Cases, before: Cases) -> dict[tuple[str, str], float]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure both versions twice with the same arguments; 1 where a case has become slower."""
+    """Measure both versions twice for each group of `--only`; 1 where a case has become slower.
+
+    The speed of a shared machine changes within minutes, so the turns of a group follow each other.
+    """
+    parser = argparse.ArgumentParser(prog="make bench-check", description=__doc__)
+    parser.add_argument("--only", type=groups, required=True)
+    options, others = parser.parse_known_args(arguments)
     base = next(each for each in BASES if _git("rev-parse", "-q", "--verify", f"{each}^{{commit}}"))
     folder = BENCH / "base"
     _git("worktree", "add", "--force", "--detach", str(folder), base)
+    ratios = dict[tuple[str, str], float]()
     try:
-        before, now, again = (
-            _measure(folder, BENCH / "base.json", arguments),
-            both(*(_measure(ROOT, BENCH / "now.json", arguments) for _ in range(2))),
-            _measure(folder, BENCH / "base.json", arguments),
-        )
+        for group in options.only:
+            words = [*others, "--only", group]
+            first, *ours, last = (_measure(each, words) for each in (folder, ROOT, ROOT, folder))
+            ratios |= compare(both(*ours), both(first, last))
     finally:
         _git("worktree", "remove", "--force", str(folder))
-    return show(compare(now, both(before, again)), base)
+    return show(ratios, base)
 
 
 def show(ratios: Mapping[tuple[str, str], float], base: str) -> int:
@@ -85,9 +93,10 @@ def both(one: Cases, other: Cases) -> Cases:
     }
 
 
-def _measure(folder: Path, file: Path, arguments: Sequence[str]) -> Cases:
+def _measure(folder: Path, arguments: Sequence[str]) -> Cases:
     """Run a version's own benchmark with the packages of its own lock file."""
     say(f"Measuring {'this version' if folder == ROOT else 'the earlier version'}")
+    file = BENCH / "check.json"
     words = [*arguments, "--json", str(file), "--chart", str(file.with_suffix(".svg"))]
     command = ["make", "--directory", folder, "bench", f"ARGS={shlex.join(words)}"]
     subprocess.run(command, env=_environment(), check=True)

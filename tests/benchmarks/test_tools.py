@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -390,6 +392,24 @@ def test_processor_time_that_grew_is_found() -> None:
     quiet = {"get": {"caudex (pipeline)": spent(55e-6, 45e-6), "pgbench": spent(1e-6, None)}}
     ratios = check.compare(check.both(busy, quiet), before)
     assert ratios == {("get", "caudex (pipeline)"): pytest.approx(1.0)}
+
+
+def test_the_turns_of_a_group_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = list[tuple[bool, str]]()
+
+    def measure(folder: Path, arguments: Sequence[str]) -> check.Cases:
+        *others, group = arguments
+        assert others == ["--rounds", "2", "--only"]
+        turns.append((folder == check.ROOT, group))
+        cost = 1.2 if folder == check.ROOT and group == "list" else 1.0
+        return {group: {"caudex (pipeline)": [Measured(rate=1, server_cpu=cost)]}}
+
+    monkeypatch.setattr(check, "_measure", measure)
+    monkeypatch.setattr(check, "_git", lambda *_: True)
+    assert check.main(["--rounds", "2", "--only", "get,list"]) == 1
+    order = [False, True, True, False]
+    assert turns == [(ours, group) for group in ("get", "list") for ours in order]
+    assert check.main(["--rounds", "2", "--only", "get"]) == 0
 
 
 def test_costs_are_shown_beside_their_goals(capsys: pytest.CaptureFixture[str]):
