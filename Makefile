@@ -2,6 +2,7 @@
 
 python  := .venv/bin/python
 ROUNDS  ?= 10
+checked := --statements pipeline --rounds 2 --only get,list,filter,create,update,bulk,login,jobs,rpc
 # Processes that tests run in. Tests wait about as much as they work, so four suit two cores.
 JOBS    ?= 4
 pytest  := sh .ci/pytest.sh
@@ -61,7 +62,7 @@ bench: .bench/.ready ## Measure speed beside others, in ratios (ARGS="--quick --
 	$(python) -m tests.benchmarks $(ARGS)
 
 bench-check: .bench/.ready ## Fail where a request costs more processor time than at the last tag
-	$(python) -m tests.benchmarks.check $(or $(ARGS),--statements pipeline --rounds 2 --only get,list,filter,create,update,bulk,login,jobs,rpc)
+	$(python) -m tests.benchmarks.check $(or $(ARGS),$(checked))
 
 profile: .bench/.ready ## Draw a flame graph of the server under reads
 	$(python) -m tests.benchmarks.profile $(ARGS)
