@@ -293,7 +293,8 @@ function Again() {
 
 const openPalette = () => import('./palette.js').then((m) => m.openPalette());
 const openKeys = () => import('./palette.js').then((m) => m.openKeys());
-let pending = '';
+/** When `g` was pressed: the key that follows within 1.2 seconds names a place. */
+let goPressed = -Infinity;
 
 function listen() {
   addEventListener('keydown', (/** @type {any} */ e) => {
@@ -304,8 +305,8 @@ function listen() {
     }
     if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]')) return;
     if (e.target.closest('input, textarea, select, [contenteditable]')) return;
-    if (pending === 'g') {
-      pending = '';
+    if (e.timeStamp - goPressed < 1200) {
+      goPressed = -Infinity;
       const place =
         e.key === 'd'
           ? firstTable()
@@ -317,10 +318,7 @@ function listen() {
         go(place);
       }
     } else if (e.key === 'g') {
-      pending = 'g';
-      setTimeout(() => {
-        pending = '';
-      }, 1200);
+      goPressed = e.timeStamp;
     } else if (e.key === '?') openKeys();
     else if (e.key === '/') {
       /** @type {HTMLElement} */
