@@ -173,7 +173,7 @@ class Columns:
         return column
 
     def sent(self, names: tuple[str, ...]) -> Sent | None:
-        """Return what is known of bodies with these fields, None where a value may not be sent."""
+        """Return what is known of bodies with these fields, None where one may be refused."""
         known = self._sent.get(names)
         if known is None and (known := self._described(names)) is not None:
             if len(self._sent) >= MAX_KNOWN:

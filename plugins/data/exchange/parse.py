@@ -233,7 +233,7 @@ class RowReader:
 
 
 def _plain(column: Column) -> Callable[[str], bool] | None:
-    """Return what says of a cell that the column stores it as it is."""
+    """Return a check whether the column stores a cell as it is, None where it never does."""
     if column.field is None or column.type == "entity_link":
         return None
     if column.kind == "text" and (values := column.field.enum_values):

@@ -104,6 +104,7 @@ class Batches(ConditionalWrites):
         prepared = list[Prepared]()
         try:
             for given in operations:
+                # Operations that are alike in this are checked once.
                 members = given.id is None, given.data is None, given.if_match is None
                 what = (given.entity, given.op, given.on, given.then, members)
                 rights, condition = known.get(what), NO_CONDITION
