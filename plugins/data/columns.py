@@ -62,7 +62,7 @@ class Sent(msgspec.Struct, frozen=True):
     """The fields that are stored, in the order of a record."""
     texts: tuple[str, ...]
     converted: tuple[Column, ...]
-    """Those whose values are converted one by one."""
+    """Those whose values are converted one by one, in the order of the body."""
     whole: bool
     """Whether a record can be created from them."""
 
@@ -194,14 +194,15 @@ class Columns:
     def _described(self, names: tuple[str, ...]) -> Sent | None:
         if not self._by_name.keys() >= set(names) or ("id" in names and self.entity.id_declared):
             return None
-        columns = [self._by_name[name] for name in self.ordered(names)]
+        sent = [self._by_name[name] for name in names]
+        columns = sorted(sent, key=lambda column: self.positions[column.name])
         kept = [(column, column.field) for column in columns if column.field is not None]
         if any(field.generated is not None for _, field in kept):
             return None
         return Sent(
             names=tuple(column.name for column, _ in kept),
             texts=tuple(c.name for c, field in kept if c.kind == "text" and not field.enum_values),
-            converted=tuple(column for column, _ in kept if _as_sent(column) is None),
+            converted=tuple(each for each in sent if each.field and _as_sent(each) is None),
             whole=self.needed_names <= set(names),
         )
 

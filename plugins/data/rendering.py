@@ -31,6 +31,7 @@ SIZE_ERROR: Final = "weighs too much as JSON"
 
 _MB: Final = MAX_RECORD_BYTES // 1_000_000
 _STAMP: Final = re.compile(rb'\+00:00","[a-z][a-z0-9_]*":')
+_VERSION: Final = b',"_v":"'
 _FIRST_ID: Final = re.compile(rb'\{"id":("[^"\\]*(?:\\.[^"\\]*)*")')
 
 
@@ -86,7 +87,13 @@ class Rendering:
         """Finish and split an array of records whose last member is the version of their row."""
         if self._ends:
             raw = raw.replace(b'+00:00","_v":"', b'Z","_v":"')
-        return [Tagged(*split_version(each)) for each in records_in(self._inner_stamps(raw))]
+        raw = self._inner_stamps(raw)
+        _, mark, version = raw.rpartition(_VERSION)
+        plain = raw.replace(mark + version[:-1], b"}")
+        if _VERSION not in plain:  # the rows that a statement writes have one version
+            etag = _tag(version[:-3])
+            return [Tagged(each, etag) for each in records_in(plain)]
+        return [Tagged(*split_version(each)) for each in records_in(raw)]
 
     def batch(self, rows: Sequence[bytes]) -> bytes:
         """Finish and join single records: a piece of an array, without its brackets."""
@@ -165,8 +172,12 @@ def timestamp_text(sql: bytes) -> bytes:
 
 def split_version(raw: bytes) -> tuple[bytes, str]:
     """Split JSON whose last member is the version of the row, and return it as an entity tag."""
-    record, _, version = raw.rpartition(b',"_v":"')
-    return record + b"}", f'"{version[:-2].decode()}"'
+    record, _, version = raw.rpartition(_VERSION)
+    return record + b"}", _tag(version[:-2])
+
+
+def _tag(version: bytes) -> str:
+    return f'"{version.decode()}"'
 
 
 def records_in(array: bytes) -> list[bytes]:

@@ -14,8 +14,7 @@ import msgspec
 from kernel.public import BadRequest, Grant
 from plugins.data.columns import Column
 from plugins.data.store import Table
-from plugins.data.writes.records import check_locked
-from plugins.data.writes.rows import Row, check_needed, coerced, row_of
+from plugins.data.writes.rows import Row, check_locked, check_needed, coerced, row_of
 
 from .export import FORMULA, Format
 from .faults import fault_column

@@ -12,9 +12,20 @@ from plugins.data.row_scope import RowScope
 from plugins.data.store import Table
 
 from .conditional import ConditionalWrites
-from .records import Change, placed
-from .rows import Row
-from .runs import Failed, Prepared, Rights, Run, Shown, Write, can_be_one, targets
+from .records import Change
+from .rows import Row, new_rows, placed, run_in_thread_if_large
+from .runs import (
+    Failed,
+    Prepared,
+    Rights,
+    Run,
+    Shown,
+    Write,
+    can_be_one,
+    failed,
+    result_of,
+    targets,
+)
 from .tags import NO_CONDITION
 from .transactional import insert_rows
 from .upsert import Upsert
@@ -63,14 +74,14 @@ class Batches(ConditionalWrites):
         self, actor: Actor, prepared: Sequence[Prepared], *, dry_run: bool, grouped: bool = True
     ) -> list[bytes]:
         async def work(tx: Transaction) -> list[bytes]:
-            results = await Run(self, actor, tx, grouped=grouped).run(prepared)
+            results = await Run(self, tx, grouped=grouped).run(prepared)
             if dry_run:
                 raise DryRun(results)
             return results
 
         try:
             if grouped and not dry_run and self._is_one_insert(prepared):
-                return await Run(self, actor, None).run(prepared)
+                return await self._inserted(actor, prepared)
             tables = dict.fromkeys(each.rights.scope.table for each in prepared)
             return await self._run(actor, work, *tables)
         except Failed as failed:
@@ -131,15 +142,27 @@ class Batches(ConditionalWrites):
             grouped = False
         return Rights(grant, scope, upsert, grouped)
 
-    async def write(
-        self, actor: Actor, tx: Transaction | None, group: Sequence[Write]
-    ) -> Sequence[Shown]:
+    async def _inserted(self, actor: Actor, prepared: Sequence[Prepared]) -> list[bytes]:
+        """Create records of one entity by one statement, which needs no transaction around it."""
+        rights, bodies = prepared[0].rights, [each.given.data or {} for each in prepared]
+        table, settings = rights.scope.table, self._statements.settings(actor)
+        try:
+            rows = await run_in_thread_if_large(bodies, new_rows, table, rights.grant, bodies)
+            raw = await insert_rows(
+                self._statements, settings, table.full, rows, actor, versioned=True
+            )
+        except KernelError as error:
+            raise failed(error, prepared[0], "", prepared) from error
+        made = table.full.rendering.tagged(raw)
+        shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
+        return [result_of("create", each) for each in shown]
+
+    async def write(self, tx: Transaction, group: Sequence[Write]) -> Sequence[Shown]:
         """Carry out operations that are alike, and return what the caller may see of each."""
         operation = group[0].operation
         rights, rows = operation.rights, [each.row for each in group]
         if operation.given.op == "create":
-            return await self._create_all(actor, tx, rights.scope.table, rows)
-        assert tx is not None
+            return await self._create_all(tx, rights.scope.table, rows)
         if rights.upsert is not None:
             return await self._upsert_all(tx, rights.upsert, rows)
         changes = [Change(each.record_id, each.row, each.operation.condition) for each in group]
@@ -149,15 +172,10 @@ class Batches(ConditionalWrites):
         return await self._update_all(tx, rights.scope, changes)
 
     async def _create_all(
-        self, actor: Actor, tx: Transaction | None, table: Table, rows: Sequence[Row]
+        self, tx: Transaction, table: Table, rows: Sequence[Row]
     ) -> Sequence[Shown]:
-        if tx is None:
-            writer, settings = self._statements, self._statements.settings(actor)
-            raw = await insert_rows(writer, settings, table.full, rows, actor, versioned=True)
-            made = table.full.rendering.tagged(raw)
-        else:
-            made = await self._transactional.create(tx, table, rows)
-        shown = await self._answers(actor, table, made, rows, [True] * len(rows), tx)
+        made = await self._transactional.create(tx, table, rows)
+        shown = await self._answers(tx.actor, table, made, rows, [True] * len(rows), tx)
         return [(record, "") for record in shown]
 
     async def _upsert_all(

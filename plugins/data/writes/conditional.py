@@ -13,8 +13,7 @@ from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope, Tree
 from plugins.data.store import NO_SETTINGS
 
-from .records import row_for
-from .rows import Row, encode
+from .rows import Row, encode, row_for
 from .tags import NO_CONDITION
 from .upsert import Upserts
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -11,9 +11,7 @@ from kernel.public import (
     Actor,
     BadRequest,
     ConstraintViolation,
-    Forbidden,
     Grant,
-    KernelError,
     NotFound,
     Reader,
     Tagged,
@@ -28,13 +26,11 @@ from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
 from .once import KeyedWrites
-from .rows import Row, complete, encode, params_of, row_of, run_in_thread_if_large
+from .rows import Row, complete, encode, new_rows, params_of, row_for, run_in_thread_if_large
 from .tags import NO_CONDITION, Condition
 from .transactional import TransactionalWrites, event_of, insert_rows
 from .violations import describe_violation, find_failed_row
 
-P = ParamSpec("P")
-T = TypeVar("T")
 MAX_BULK: Final = 1000
 
 
@@ -91,7 +87,7 @@ class RecordWrites(KeyedWrites):
         table = await self._table(app_id, entity, grant.hidden)
         if not 1 <= len(rows) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
-        coerced = await run_in_thread_if_large(rows, self._rows_of, table, grant, rows)
+        coerced = await run_in_thread_if_large(rows, new_rows, table, grant, rows)
         try:
             made = await self._create_many(actor, table, coerced)
         except ConstraintViolation as violation:
@@ -349,12 +345,6 @@ class RecordWrites(KeyedWrites):
             (values,), row_for, table, grant, values, creating=creating
         )
 
-    def _rows_of(self, table: Table, grant: Grant, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        return [
-            at(index, row_for, table, grant, values, creating=True)
-            for index, values in enumerate(rows)
-        ]
-
     async def _describe(
         self, error: BadRequest, table: Table, deleted: str | None = None
     ) -> BadRequest:
@@ -383,38 +373,3 @@ def _given(scope: RowScope, changes: Sequence[Change]) -> tuple[Conditions, bool
     for each in changes:
         scope.table.check_id(each.record_id)
     return scope.rows(NO_SETTINGS, encode(rows)), tagged
-
-
-def check_locked(table: Table, grant: Grant, values: Mapping[str, Any]) -> None:
-    """Raise Forbidden for a field that the caller may read and not write."""
-    for name in grant.locked:
-        if name in values and name not in grant.hidden:
-            raise Forbidden(f"the permission '{table.entity.name}.{name}.write' is needed")
-
-
-def row_for(table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool) -> Row:
-    """Coerce a body by the rights of its sender. Raises BadRequest, Forbidden."""
-    if grant.locked:
-        check_locked(table, grant, values)
-    row = row_of(table.shown, table.columns, values, creating=creating)
-    if creating and table.hidden:
-        for column in table.full.columns.needed:
-            if column.name in table.hidden:
-                raise Forbidden(f"{table.entity.name} has required fields that you may not set")
-    return row
-
-
-def at(place: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run work for one of several rows; an error names its place."""
-    try:
-        return work(*args, **kwargs)
-    except KernelError as error:
-        raise placed(error, place) from None
-
-
-def placed(error: KernelError, place: int | None) -> KernelError:
-    """Name the place of a row in an error."""
-    if place is not None:
-        error.message = f"[{place}] {error.message}"
-        error.args = (error.message,)
-    return error

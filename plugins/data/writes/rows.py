@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter, methodcaller
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import msgspec
 from anyio import to_thread
 
-from kernel.public import BadRequest, Entity, Field, Param
+from kernel.public import BadRequest, Entity, Field, Forbidden, Grant, KernelError, Param
 from plugins.data.columns import Column, Columns
 from plugins.data.rendering import MAX_RECORD_BYTES, too_large
+from plugins.data.store import Table
 
 encode = msgspec.json.Encoder().encode
 
@@ -47,12 +50,42 @@ async def run_in_thread_if_large(
 def _values(rows: Sequence[Mapping[str, Any]]) -> int:
     """Count as if each row had every field that any row names, as `complete` makes it."""
     count = len(_NO_NAMES.union(*rows)) * len(rows)
-    for row in rows:
-        if list in map(type, row.values()):
-            count += sum(
-                len(cast("list[Any]", value)) for value in row.values() if type(value) is list
-            )
+    values = chain.from_iterable(map(methodcaller("values"), rows))
+    if list in map(type, values):
+        every = (value for row in rows for value in row.values())
+        count += sum(len(cast("list[Any]", each)) for each in every if type(each) is list)
     return count
+
+
+def new_rows(table: Table, grant: Grant, bodies: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Coerce bodies that create records; see `row_for`. An error names the index of its body."""
+    if not grant.locked and not table.hidden:
+        rows = _all_as_sent(table.columns, bodies)
+        if rows is not None:
+            return rows
+    return [
+        at(index, row_for, table, grant, values, creating=True)
+        for index, values in enumerate(bodies)
+    ]
+
+
+def row_for(table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool) -> Row:
+    """Coerce a body by the rights of its sender. Raises BadRequest, Forbidden."""
+    if grant.locked:
+        check_locked(table, grant, values)
+    row = row_of(table.shown, table.columns, values, creating=creating)
+    if creating and table.hidden:
+        for column in table.full.columns.needed:
+            if column.name in table.hidden:
+                raise Forbidden(f"{table.entity.name} has required fields that you may not set")
+    return row
+
+
+def check_locked(table: Table, grant: Grant, values: Mapping[str, Any]) -> None:
+    """Raise Forbidden for a field that the caller may read and not write."""
+    for name in grant.locked:
+        if name in values and name not in grant.hidden:
+            raise Forbidden(f"the permission '{table.entity.name}.{name}.write' is needed")
 
 
 def row_of(
@@ -108,6 +141,26 @@ def _as_sent(columns: Columns, values: Mapping[str, Any], *, whole: bool) -> Row
     return row
 
 
+def _all_as_sent(columns: Columns, bodies: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+    """Return the rows of bodies with the same fields, if `_as_sent` would return each as it is."""
+    names = tuple(bodies[0])
+    if not names or {*map(tuple, bodies)} != {names}:
+        return None
+    sent = columns.sent(names)
+    if sent is None or not sent.whole or sent.converted:
+        return None
+    try:
+        msgspec.convert(bodies, list[columns.stored])
+    except msgspec.ValidationError:
+        return None
+    for name in sent.texts:
+        if "\0" in "".join(filter(None, map(itemgetter(name), bodies))):
+            return None
+    if sent.names == names:
+        return list(map(dict, bodies))
+    return [{name: values[name] for name in sent.names} for values in bodies]
+
+
 def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:
     """Raise BadRequest where a record cannot be created from a row."""
     for column in columns.needed:
@@ -122,7 +175,7 @@ def complete(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     """
     ids = new_ids(len(rows))
     named = _NO_NAMES.union(*rows)
-    if not all(len(row) == len(named) for row in rows):
+    if {*map(len, rows)} != {len(named)}:
         wanted = [columns.find(name) for name in columns.ordered(named - {"id"})]
         _check_defaults(wanted, rows)
         rows = [
@@ -234,3 +287,19 @@ def _check_defaults(columns: Sequence[Column], rows: Sequence[Row]) -> None:
 def _default(column: Column) -> Any:
     assert column.field is not None
     return column.field.default  # in the form of records: the manifest's reader converted it
+
+
+def at(place: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work for one of several rows; an error names its place."""
+    try:
+        return work(*args, **kwargs)
+    except KernelError as error:
+        raise placed(error, place) from None
+
+
+def placed(error: KernelError, place: int | None) -> KernelError:
+    """Name the place of a row in an error."""
+    if place is not None:
+        error.message = f"[{place}] {error.message}"
+        error.args = (error.message,)
+    return error

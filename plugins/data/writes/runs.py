@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 import msgspec
 
 from kernel.public import (
-    Actor,
     App,
     BadRequest,
     Grant,
@@ -21,8 +20,7 @@ from kernel.public import (
 from plugins.data.rendering import id_text
 from plugins.data.row_scope import RowScope
 
-from .records import row_for
-from .rows import Row, encode
+from .rows import Row, encode, row_for
 from .tags import Condition
 from .upsert import Upsert, key_of, upserted_row
 
@@ -83,16 +81,10 @@ class Failed(Exception):
 
 
 class Run:
-    """One attempt to run the operations of a batch, each alone or `grouped`.
+    """One attempt to run the operations of a batch, each alone or `grouped`."""
 
-    Only an insert needs no transaction.
-    """
-
-    def __init__(
-        self, writes: Batches, actor: Actor, tx: Transaction | None, *, grouped: bool = True
-    ) -> None:
+    def __init__(self, writes: Batches, tx: Transaction, *, grouped: bool) -> None:
         self._writes = writes
-        self._actor = actor
         self._tx = tx
         self._grouped = grouped
         self._group: list[Write] = []
@@ -138,9 +130,9 @@ class Run:
         group = self._group
         self._group, self._keys, self._pending = [], set(), set()
         try:
-            written = await self._writes.write(self._actor, self._tx, group)
+            written = await self._writes.write(self._tx, group)
         except KernelError as error:
-            raise _failed(error, group[0].operation, group[0].record_id, group[1:]) from error
+            raise failed(error, group[0].operation, group[0].record_id, group[1:]) from error
         for write, (record, result) in zip(group, written, strict=True):
             self._note(write, record, result)
 
@@ -157,7 +149,7 @@ class Run:
                 values, creating = self._resolved(operation), given.op == "create"
                 row = row_for(rights.scope.table, rights.grant, values, creating=creating)
         except KernelError as error:
-            raise _failed(error, operation, record_id, self._group) from None
+            raise failed(error, operation, record_id, self._group) from None
         return Write(operation, record_id, row, key)
 
     def _note(self, write: Write, record: Tagged | None, result: str) -> None:
@@ -167,10 +159,7 @@ class Run:
             return
         if given.as_ is not None:
             self._named[given.as_] = record.record
-        became = b',"result":"%b"' % result.encode() if result else b""
-        etag = b',"etag":%b' % encode(record.etag) if record.etag is not None else b""
-        parts = (given.op.encode(), became, id_text(record.record), record.record, etag)
-        self._results.append(b'{"op":"%b"%b,"id":%b,"record":%b%b}' % parts)
+        self._results.append(result_of(given.op, record, result))
 
     def _id(self, given: Operation) -> str:
         found = self._value(given.id, "id")
@@ -206,6 +195,14 @@ class Run:
                 f"{where}: {name!r} has no field {field[:80]!r}; {nearest(field, record)}"
             )
         return record[field]
+
+
+def result_of(op: str, record: Tagged, became: str = "") -> bytes:
+    """Return the result of an operation: what it was, and the record as its caller may see it."""
+    result = b',"result":"%b"' % became.encode() if became else b""
+    etag = b',"etag":%b' % encode(record.etag) if record.etag is not None else b""
+    parts = (op.encode(), result, id_text(record.record), record.record, etag)
+    return b'{"op":"%b"%b,"id":%b,"record":%b%b}' % parts
 
 
 def can_be_one(op: str, app: App, scope: RowScope, upsert: Upsert | None) -> bool:
@@ -245,8 +242,8 @@ def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
     return len(found) == 1 and isinstance(found.get("$ref"), str)
 
 
-def _failed(
-    error: KernelError, operation: Prepared, record_id: str, others: Sequence[Write]
+def failed(
+    error: KernelError, operation: Prepared, record_id: str, others: Sequence[object]
 ) -> Exception:
     """Return what to raise for an error of an operation, or of the group that it is in."""
     if error.status >= 500:

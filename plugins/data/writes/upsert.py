@@ -19,8 +19,8 @@ from kernel.public import (
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope
 
-from .records import MAX_BULK, Change, RecordWrites, at, check_locked
-from .rows import Row, check_needed, encode, row_of
+from .records import MAX_BULK, Change, RecordWrites
+from .rows import Row, at, check_locked, check_needed, encode, row_of
 
 Then = Literal["update", "ignore", "fail"]
 ATTEMPTS: Final = 3

@@ -169,9 +169,9 @@ def test_what_is_one_statement(shop: Server, monkeypatch: pytest.MonkeyPatch):
     empty(shop)
     admin, sizes, write = shop.admin, list[int](), Batches.write
 
-    async def counted(self: Any, actor: Any, tx: Any, group: Any) -> Any:
+    async def counted(self: Any, tx: Any, group: Any) -> Any:
         sizes.append(len(group))
-        return await write(self, actor, tx, group)
+        return await write(self, tx, group)
 
     monkeypatch.setattr(Batches, "write", counted)
     a, b, c = (add(admin, DEALS, title=name)["id"] for name in "abc")

@@ -2,6 +2,7 @@
 
 import math
 from itertools import islice, permutations
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel.public import BadRequest, Entity, Field
+from kernel.public import BadRequest, Entity, Field, Grant
 from plugins.data.columns import MAX_KNOWN, Columns, Sent
-from plugins.data.writes.rows import complete, new_ids, row_of
+from plugins.data.writes.rows import complete, new_ids, new_rows, row_of
 
 FIELDS = (
     Field(name="label", type="text", sql_type="text", required=True),
@@ -61,10 +62,34 @@ bodies = st.dictionaries(fields, values, min_size=1, max_size=1) | st.dictionari
 @example(body={"at": "2026-01-02", "label": "x", "data": {}}, creating=True)
 @example(body={"data": None, "label": "x"}, creating=True)
 @example(body={"kind": None, "label": None}, creating=True)
+@example(body={"data": None, "at": False, "label": ""}, creating=True)
 def test_a_row_is_the_same_both_ways(body: dict[str, Any], creating: bool) -> None:
     def outcome(columns: Columns) -> Any:
         try:
             return list(row_of(ENTITY, columns, body, creating=creating).items())
+        except BadRequest as error:
+            return error.message
+
+    assert repr(outcome(COLUMNS)) == repr(outcome(Slow(ENTITY)))
+
+
+# Bodies with the same fields are checked together, if one after the other would be.
+same_fields = st.sets(fields, min_size=1).flatmap(
+    lambda names: st.lists(st.fixed_dictionaries(dict.fromkeys(sorted(names), values)), min_size=1)
+)
+
+
+@given(rows=same_fields | st.lists(bodies, min_size=1, max_size=3))
+@example(rows=[{"label": "a"}, {"label": "a\0b"}])
+@example(rows=[{"label": None}, {"label": "a"}])
+@example(rows=[{"label": "a", "data": {}}, {"data": {}, "label": "b"}])
+@example(rows=[{"label": "a", "amount": 1}, {"label": "b", "amount": "2"}])
+@example(rows=[{}])
+def test_rows_are_the_same_together(rows: list[dict[str, Any]]) -> None:
+    def outcome(columns: Columns) -> Any:
+        table: Any = SimpleNamespace(columns=columns, shown=ENTITY, hidden=frozenset())
+        try:
+            return [list(row.items()) for row in new_rows(table, Grant(), rows)]
         except BadRequest as error:
             return error.message
 
@@ -84,6 +109,9 @@ def test_frequent_bodies_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> 
     turned = {"due": None, "label": "y", "created_at": "2026-01-02", "id": 7}
     row = row_of(ENTITY, COLUMNS, turned, creating=True)
     assert list(row.items()) == [("label", "y"), ("due", None)]
+    monkeypatch.setattr("plugins.data.writes.rows.row_of", refuse)
+    table: Any = SimpleNamespace(columns=COLUMNS, shown=ENTITY, hidden=frozenset())
+    assert new_rows(table, Grant(), [turned, turned]) == [row, row]
 
 
 def test_only_so_many_lists_of_fields_are_remembered() -> None:
