@@ -1,106 +1,120 @@
 """Compare the processor time of every case with an earlier version; fail where it has grown.
 
-Both versions are measured in turns on the same machine, each by its own benchmark. Other work of
-the machine adds to the processor time of a request, so the least of all rounds counts.
+The servers of both versions run side by side and are measured in short turns, one after the other.
+The speed of a shared machine changes within minutes, so each turn of one is compared with the turn
+of the other beside it, and the median of all pairs counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
-import msgspec
-
-from .__main__ import groups
-from .figures import Measured
+from . import calls, login, queues, requests
+from .__main__ import GROUP_OF, groups
+from .figures import Case, Contender, Measured
 from .peers.program import BENCH
 from .report import Table, say
+from .stage import PIPELINE, ROOT, Stage, python, stage
 
-ROOT = Path(__file__).parents[2]
 BASES = ("v0.2.0", "cf23c0e")
 """What is compared with: the first of these that the repository has."""
 MOST = 1.10
 """Processor time of server and database together, ours divided by theirs."""
-
-Cases = Mapping[str, Mapping[str, Sequence[Measured]]]
-
-
-class Results(msgspec.Struct):
-    """What is read of a file that `make bench` wrote."""
-
-    measured: dict[str, dict[str, list[Measured]]]
-
-
-def spent(measured: Sequence[Measured]) -> float | None:
-    """Return the least seconds of processor time for one request, or None where none are known."""
-    sums = [(one.server_cpu or 0.0) + (one.database_cpu or 0.0) for one in measured]
-    return min((each for each in sums if each), default=None)
-
-
-def compare(now: Cases, before: Cases) -> dict[tuple[str, str], float]:
-    """Return our processor time divided by the earlier, by case and name, where both have it."""
-    found: dict[tuple[str, str], float] = {}
-    for case, contenders in now.items():
-        for name, measured in contenders.items():
-            earlier = spent(before.get(case, {}).get(name, ()))
-            if name.startswith("caudex") and earlier and (ours := spent(measured)):
-                found[case, name] = ours / earlier
-    return found
+OURS, EARLIER = "ours", "earlier"
+EVERYDAY = ("get", "list", "filter", "create", "update", "bulk")
+OTHERS: Mapping[str, Mapping[str, Callable[[Stage], Contender]]] = {
+    "login": {"login": login.ours_of},
+    "jobs": {
+        "jobs: enqueue to done": lambda stage: queues.Ours(stage, waiting=False),
+        "jobs: work off a queue": lambda stage: queues.Ours(stage, waiting=True),
+    },
+    "rpc": {
+        "rpc, one caller": calls.OverHttp,
+        "rpc, 16 callers": lambda stage: calls.Many(stage, queues.APP),
+    },
+}
+NEWER = ("filtered list of 20, total",)
+"""Requests that the earlier version takes otherwise."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure both versions twice for each group of `--only`; 1 where a case has become slower.
-
-    The speed of a shared machine changes within minutes, so the turns of a group follow each other.
-    """
+    """Measure both versions in turns; return 1 where a case has become slower."""
     parser = argparse.ArgumentParser(prog="make bench-check", description=__doc__)
-    parser.add_argument("--only", type=groups, required=True)
-    options, others = parser.parse_known_args(arguments)
+    parser.add_argument("--only", type=groups, default=[*EVERYDAY, *OTHERS], metavar="GROUPS")
+    parser.add_argument("--rounds", type=int, default=9, help="how often each takes its turn (9)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each turn (1.5)")
+    options = parser.parse_args(arguments)
     base = next(each for each in BASES if _git("rev-parse", "-q", "--verify", f"{each}^{{commit}}"))
     folder = BENCH / "base"
     _git("worktree", "add", "--force", "--detach", str(folder), base)
-    ratios = dict[tuple[str, str], float]()
     try:
-        for group in options.only:
-            words = [*others, "--only", group]
-            first, *ours, last = (_measure(each, words) for each in (folder, ROOT, ROOT, folder))
-            ratios |= compare(both(*ours), both(first, last))
+        say(f"Preparing {base}")
+        subprocess.run(["make", "--directory", folder, "setup"], env=_environment(), check=True)
+        with (
+            stage(name=OURS, config=PIPELINE) as ours,
+            stage(name=EARLIER, config=_config(folder), root=folder) as earlier,
+        ):
+            for each in (ours, earlier):
+                requests.fill(each)
+                queues.install(each)
+            ratios = measure(cases(ours, earlier, options.only), options.rounds, options.seconds)
     finally:
         _git("worktree", "remove", "--force", str(folder))
     return show(ratios, base)
 
 
-def show(ratios: Mapping[tuple[str, str], float], base: str) -> int:
+def cases(ours: Stage, earlier: Stage, only: Sequence[str]) -> list[Case]:
+    """Return what both do, by groups."""
+    found: list[Case] = []
+    for want in requests.WANTS:
+        if GROUP_OF[want.name] in only and want.name not in NEWER:
+            pair = [requests.ours_of(each, want) for each in (ours, earlier)]
+            requests.same(want.name, want.rows, pair)
+            found.append(Case(want.name, pair[:1], pair[1:]))
+    for group in only:
+        for name, of in OTHERS.get(group, {}).items():
+            found.append(Case(name, [of(ours)], [of(earlier)]))
+    return found
+
+
+def measure(found: Sequence[Case], rounds: int, seconds: float) -> dict[str, float]:
+    """Return our processor time divided by the earlier, by case."""
+    ratios = dict[str, float]()
+    for case in found:
+        say(f"{case.name}, {rounds} turns of each")
+        for _ in range(rounds):
+            case.round(seconds)
+        pairs = zip(case.measured[OURS], case.measured[EARLIER], strict=True)
+        ratios[case.name] = median(_spent(now) / _spent(before) for now, before in pairs)
+    return ratios
+
+
+def show(ratios: Mapping[str, float], base: str) -> int:
     """Print the ratios; return 1 where one is too large, or where there are none."""
     table = Table("Processor time of a request", base)
-    for (case, name), ratio in ratios.items():
-        table.row(f"{case}, {name}", f"{ratio:.2f}{' is too much' if ratio > MOST else ''}")
-    table.note(f"Ours divided by that of {base}; at most {MOST:.2f}.")
+    for name, ratio in ratios.items():
+        table.row(name, f"{ratio:.2f}{' is too much' if ratio > MOST else ''}")
+    table.note(f"Ours divided by that of {base}, the median of pairs; at most {MOST:.2f}.")
     table.show()
     return int(not ratios or max(ratios.values()) > MOST)
 
 
-def both(one: Cases, other: Cases) -> Cases:
-    """Return the rounds of two runs together."""
-    return {
-        case: {name: [*measured, *other[case][name]] for name, measured in contenders.items()}
-        for case, contenders in one.items()
-    }
+def _spent(measured: Measured) -> float:
+    """Return the seconds of processor time for one request."""
+    return (measured.server_cpu or 0.0) + (measured.database_cpu or 0.0)
 
 
-def _measure(folder: Path, arguments: Sequence[str]) -> Cases:
-    """Run a version's own benchmark with the packages of its own lock file."""
-    say(f"Measuring {'this version' if folder == ROOT else 'the earlier version'}")
-    file = BENCH / "check.json"
-    words = [*arguments, "--json", str(file), "--chart", str(file.with_suffix(".svg"))]
-    command = ["make", "--directory", folder, "bench", f"ARGS={shlex.join(words)}"]
-    subprocess.run(command, env=_environment(), check=True)
-    return msgspec.json.decode(file.read_bytes(), type=Results).measured
+def _config(folder: Path) -> str:
+    """Return the configuration that the earlier version's own benchmark has."""
+    code = "from tests.benchmarks.stage import CONFIG, PIPELINE; print(CONFIG + PIPELINE)"
+    words = [python(folder), "-c", code]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def _environment() -> dict[str, str]:

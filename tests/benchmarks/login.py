@@ -51,10 +51,6 @@ class Hashes:
 def case(stages: Sequence[Stage], by_hand: Peer, pocketbase: PocketBase) -> Case:
     """Ours checks Argon2id of 19 MB, FastAPI's tutorial one of 64 MB, PocketBase bcrypt."""
     account = {"username": "bench", "password": PASSWORD}
-    ours = [
-        _http(stage.name, stage, stage.url, "/api/v1/auth/login", account, stage.database_cpu)
-        for stage in stages
-    ]
     path = "/api/collections/users/auth-with-password"
     user = {"identity": USER, "password": PASSWORD}
     hand, base = by_hand, pocketbase.peer
@@ -63,7 +59,13 @@ def case(stages: Sequence[Stage], by_hand: Peer, pocketbase: PocketBase) -> Case
         _http("FastAPI + SQLAlchemy", hand, hand.url, "/login", account, stages[0].database_cpu),
         _http("PocketBase", base, base.url, path, user, None),
     ]
-    return Case("login", ours, others)
+    return Case("login", [ours_of(stage) for stage in stages], others)
+
+
+def ours_of(stage: Stage) -> Http:
+    """Return the logins at our server."""
+    account, path = {"username": "bench", "password": PASSWORD}, "/api/v1/auth/login"
+    return _http(stage.name, stage, stage.url, path, account, stage.database_cpu)
 
 
 def _http(

@@ -202,7 +202,7 @@ def cases(
     for want in WANTS:
         if not wanted(want.name):
             continue
-        ours = [_ours(stage, want) for stage in stages]
+        ours = [ours_of(stage, want) for stage in stages]
         others: list[Contestant] = [
             _statements(stages[0], want, ours[0]),
             _by_hand(stages[0], by_hand, want),
@@ -218,7 +218,8 @@ def _connections(want: Want) -> int:
     return HTTP_CONNECTIONS if want.rows < BULK else BULK_CONNECTIONS
 
 
-def _ours(stage: Stage, want: Want) -> Http:
+def ours_of(stage: Stage, want: Want) -> Http:
+    """Return the requests to our server."""
     ids = [each["id"] for each in stage.call("GET", f"{COLLECTION}?limit={IDS}&order=asc")]
 
     def requests() -> list[bytes]:

@@ -47,10 +47,11 @@ PASSWORD = "Str0ngPass!x"
 class Stage:
     """A server, its database and an admin's token."""
 
-    def __init__(self, folder: Path, name: str, options: Sequence[str]) -> None:
+    def __init__(self, folder: Path, name: str, options: Sequence[str], root: Path = ROOT) -> None:
         self.folder = folder
         self.name = name
         self._options = options
+        self._root = root
         self.data_dir = folder / "data"
         self.url = ""
         self.token = ""
@@ -81,11 +82,11 @@ class Stage:
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "kernel", "serve", "--port", "0",
+                    python(self._root), "-m", "kernel", "serve", "--port", "0",
                     "--config", str(self.folder / "caudex.toml"), "--data-dir", str(self.data_dir),
                     *self._options,
                 ],
-                cwd=ROOT, env=_environment(), stdout=out, stderr=out,
+                cwd=self._root, env=_environment(), stdout=out, stderr=out,
             )  # fmt: skip
         while time.perf_counter() - began < START_SECONDS:
             if self._process.poll() is not None:
@@ -175,21 +176,29 @@ def stage(
     name: str = "caudex",
     config: str = "",
     options: Sequence[str] = (),
+    root: Path = ROOT,
 ) -> Generator[Stage]:
     """A started server in a folder of its own, which goes away with it.
 
-    `config` is added to the configuration, `options` to the command line of `serve`.
+    `config` is added to the configuration, `options` to the command line of `serve`. `root` is the
+    folder of another version's code, of which `config` is the whole configuration.
     """
     folder = Path(tempfile.mkdtemp(prefix="caudex-bench-", dir=parent))
     folder.chmod(0o711)  # as root the database runs under another account
-    (folder / "caudex.toml").write_text(CONFIG + config, "utf-8")
-    made = Stage(folder, name, options)
+    whole = CONFIG + config if root == ROOT else config
+    (folder / "caudex.toml").write_text(whole, "utf-8")
+    made = Stage(folder, name, options, root)
     try:
         made.start()
         yield made
     finally:
         made.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def python(root: Path) -> str:
+    """Return the Python of a version: ours runs this, another has its own packages."""
+    return sys.executable if root == ROOT else str(root / ".venv" / "bin" / "python")
 
 
 def crm_manifest() -> Mapping[str, object]:

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -23,7 +24,7 @@ import tests.benchmarks.__main__ as command
 from kernel.contracts.apps import Entity, Field
 from kernel.toolkit.limiter import ConcurrencyLimiter
 from plugins.data.store import Table as EntityTable
-from tests.benchmarks import check, processes
+from tests.benchmarks import check, processes, requests
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
 from tests.benchmarks.figures import Case, Measured, ratio
@@ -369,47 +370,43 @@ def test_what_is_compared_with_is_pinned_by_hash_and_names_no_address():
     assert "://" not in lock
 
 
-def test_processor_time_that_grew_is_found() -> None:
-    def spent(server: float | None, database: float | None) -> list[Measured]:
-        return [Measured(rate=1, server_cpu=server, database_cpu=database)]
+class Spender:
+    """Takes so much processor time for a request, on a machine whose speed changes."""
 
-    before = {
-        "get": {"caudex (pipeline)": spent(60e-6, 40e-6), "pgbench": spent(1e-6, None)},
-        "old": {"caudex (pipeline)": spent(1.0, 1.0)},
-    }
-    now = {
-        "get": {"caudex (pipeline)": spent(70e-6, 41e-6), "pgbench": spent(9e-6, None)},
-        "new": {"caudex (pipeline)": spent(1.0, 1.0)},
-        "old": {"caudex (pool)": spent(1.0, 1.0), "caudex (pipeline)": spent(None, None)},
-    }
-    ratios = check.compare(now, before)
-    assert ratios == {("get", "caudex (pipeline)"): pytest.approx(1.11)}
-    assert check.show(ratios, "v0") == 1
-    assert check.show(check.compare(before, before), "v0") == 0
-    assert check.show({}, "v0") == 1  # nothing was compared
-    # The machine had other work in one of two runs.
-    busy = {"get": {"caudex (pipeline)": spent(90e-6, 60e-6), "pgbench": spent(1e-6, None)}}
-    quiet = {"get": {"caudex (pipeline)": spent(55e-6, 45e-6), "pgbench": spent(1e-6, None)}}
-    ratios = check.compare(check.both(busy, quiet), before)
-    assert ratios == {("get", "caudex (pipeline)"): pytest.approx(1.0)}
+    def __init__(self, name: str, cost: float, speeds: Iterator[float]) -> None:
+        self.name = name
+        self._cost, self._speeds = cost, speeds
+
+    def measure(self, seconds: float) -> Measured:
+        cost = self._cost * next(self._speeds)
+        return Measured(rate=1, server_cpu=cost * 0.7, database_cpu=cost * 0.3)
 
 
-def test_the_turns_of_a_group_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = list[tuple[bool, str]]()
+@pytest.mark.parametrize(("cost", "code"), [(1.05, 0), (1.2, 1)])
+def test_processor_time_that_grew_is_found(
+    cost: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # It is half as fast in the last rounds, and once while only one of the two is measured.
+    speeds = iter([1, 1, 1, 5, 1, 1, 2, 2, 2, 2])
+    case = Case("get", [Spender(check.OURS, cost, speeds)], [Spender(check.EARLIER, 1.0, speeds)])
+    ratios = check.measure([case], rounds=5, seconds=1)
+    assert ratios == {"get": pytest.approx(cost)}
+    assert check.show(ratios, "v0") == code
+    assert ("is too much" in capsys.readouterr().out) == bool(code)
 
-    def measure(folder: Path, arguments: Sequence[str]) -> check.Cases:
-        *others, group = arguments
-        assert others == ["--rounds", "2", "--only"]
-        turns.append((folder == check.ROOT, group))
-        cost = 1.2 if folder == check.ROOT and group == "list" else 1.0
-        return {group: {"caudex (pipeline)": [Measured(rate=1, server_cpu=cost)]}}
 
-    monkeypatch.setattr(check, "_measure", measure)
-    monkeypatch.setattr(check, "_git", lambda *_: True)
-    assert check.main(["--rounds", "2", "--only", "get,list"]) == 1
-    order = [False, True, True, False]
-    assert turns == [(ours, group) for group in ("get", "list") for ours in order]
-    assert check.main(["--rounds", "2", "--only", "get"]) == 0
+def test_a_check_of_nothing_fails() -> None:
+    assert check.show({}, "v0") == 1
+
+
+def test_both_versions_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers: Any = SimpleNamespace(name=check.OURS), SimpleNamespace(name=check.EARLIER)
+    monkeypatch.setattr(requests, "ours_of", lambda stage, want: stage)
+    monkeypatch.setattr(requests, "same", lambda name, rows, pair: None)
+    monkeypatch.setattr(check, "OTHERS", {"login": {"login": lambda stage: stage}})
+    found = check.cases(*servers, ["list", "filter", "login"])
+    names = ["list of 20", "list of 100", "filtered list of 20", "login"]
+    assert [each.name for each in found] == names
 
 
 def test_costs_are_shown_beside_their_goals(capsys: pytest.CaptureFixture[str]):
