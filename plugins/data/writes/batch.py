@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Final, NoReturn
+from operator import attrgetter
+from typing import Any, Final, NoReturn
 
 from kernel.public import Action, Actor, BadRequest, Grant, KernelError, Operation, Transaction
 from plugins.data.errors import PreconditionFailed
@@ -22,7 +23,7 @@ from .runs import (
     Shown,
     Write,
     can_be_one,
-    failed,
+    may_refer,
     result_of,
     targets,
 )
@@ -63,12 +64,41 @@ class Batches(ConditionalWrites):
     async def _batch(
         self, actor: Actor, _: Grant, app_id: str, operations: Sequence[Operation], dry_run: bool
     ) -> bytes:
+        if not dry_run and (inserted := await self._inserted(actor, app_id, operations)):
+            return _results(inserted)
         prepared = await self._prepared(actor, app_id, operations)
         try:
-            results = await self._batched(actor, prepared, dry_run=dry_run)
+            return _results(await self._batched(actor, prepared, dry_run=dry_run))
         except DryRun as done:
-            results = done.results
-        return b'{"results": [%b]}' % b",\n".join(results)
+            return _results(done.results)
+
+    async def _inserted(
+        self, actor: Actor, app_id: str, operations: Sequence[Operation]
+    ) -> list[bytes]:
+        """Create records of one entity by one statement, which needs no transaction around it.
+
+        Returns nothing where the operations are others, or one fails: one by one they say which.
+        """
+        bodies = _created(operations)
+        if not bodies:
+            return []
+        try:
+            grant = await self._granted(actor, app_id, operations[0].entity, "create")
+            table = await self._table(app_id, operations[0].entity, grant.hidden)
+            if self._is_transactional(table) or self._transactional.has_observers(table):
+                return []
+            rows = await run_in_thread_if_large(bodies, new_rows, table, grant, bodies)
+            settings = self._statements.settings(actor)
+            raw = await insert_rows(
+                self._statements, settings, table.full, rows, actor, versioned=True
+            )
+        except KernelError as error:
+            if error.status >= 500:
+                raise
+            return []
+        made = table.full.rendering.tagged(raw)
+        shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
+        return [result_of("create", each) for each in shown]
 
     async def _batched(
         self, actor: Actor, prepared: Sequence[Prepared], *, dry_run: bool, grouped: bool = True
@@ -80,22 +110,12 @@ class Batches(ConditionalWrites):
             return results
 
         try:
-            if grouped and not dry_run and self._is_one_insert(prepared):
-                return await self._inserted(actor, prepared)
             tables = dict.fromkeys(each.rights.scope.table for each in prepared)
             return await self._run(actor, work, *tables)
         except Failed as failed:
             if failed.in_group:  # one by one, they say which of them it was, and why
                 return await self._batched(actor, prepared, dry_run=dry_run, grouped=False)
             await self._raise(actor, failed)
-
-    def _is_one_insert(self, prepared: Sequence[Prepared]) -> bool:
-        """Whether the operations are one statement, which needs no transaction around it."""
-        rights, table = prepared[0].rights, prepared[0].rights.scope.table
-        if prepared[0].given.op != "create" or self._is_transactional(table):
-            return False
-        alike = all(each.rights is rights and not each.refers_to for each in prepared)
-        return alike and not self._transactional.has_observers(table)
 
     async def _raise(self, actor: Actor, failed: Failed) -> NoReturn:
         error, operation, record_id = failed.error, failed.operation, failed.record_id
@@ -142,21 +162,6 @@ class Batches(ConditionalWrites):
             grouped = False
         return Rights(grant, scope, upsert, grouped)
 
-    async def _inserted(self, actor: Actor, prepared: Sequence[Prepared]) -> list[bytes]:
-        """Create records of one entity by one statement, which needs no transaction around it."""
-        rights, bodies = prepared[0].rights, [each.given.data or {} for each in prepared]
-        table, settings = rights.scope.table, self._statements.settings(actor)
-        try:
-            rows = await run_in_thread_if_large(bodies, new_rows, table, rights.grant, bodies)
-            raw = await insert_rows(
-                self._statements, settings, table.full, rows, actor, versioned=True
-            )
-        except KernelError as error:
-            raise failed(error, prepared[0], "", prepared) from error
-        made = table.full.rendering.tagged(raw)
-        shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
-        return [result_of("create", each) for each in shown]
-
     async def write(self, tx: Transaction, group: Sequence[Write]) -> Sequence[Shown]:
         """Carry out operations that are alike, and return what the caller may see of each."""
         operation = group[0].operation
@@ -197,6 +202,24 @@ class Batches(ConditionalWrites):
         ]
         sent, own = [each.row for each in changes], [scope.own_only] * len(changes)
         return [(record, "") for record in await self._answers(actor, table, made, sent, own, tx)]
+
+
+def _created(operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
+    """Return the bodies of operations that all create records of one entity.
+
+    Returns nothing where one is another, has a condition or refers to another.
+    """
+    kinds = {*map(attrgetter("op", "entity", "if_match"), operations)}
+    if kinds != {("create", operations[0].entity, None)}:
+        return ()
+    bodies = [each.data for each in operations if each.data is not None]
+    if len(bodies) < len(operations) or may_refer(bodies):
+        return ()
+    return bodies
+
+
+def _results(results: Sequence[bytes]) -> bytes:
+    return b'{"results": [%b]}' % b",\n".join(results)
 
 
 def _check_members(given: Operation) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import msgspec
@@ -132,7 +134,7 @@ class Run:
         try:
             written = await self._writes.write(self._tx, group)
         except KernelError as error:
-            raise failed(error, group[0].operation, group[0].record_id, group[1:]) from error
+            raise _failed(error, group[0].operation, group[0].record_id, group[1:]) from error
         for write, (record, result) in zip(group, written, strict=True):
             self._note(write, record, result)
 
@@ -149,7 +151,7 @@ class Run:
                 values, creating = self._resolved(operation), given.op == "create"
                 row = row_for(rights.scope.table, rights.grant, values, creating=creating)
         except KernelError as error:
-            raise failed(error, operation, record_id, self._group) from None
+            raise _failed(error, operation, record_id, self._group) from None
         return Write(operation, record_id, row, key)
 
     def _note(self, write: Write, record: Tagged | None, result: str) -> None:
@@ -235,6 +237,11 @@ def targets(given: Operation) -> frozenset[str]:
     return frozenset(each["$ref"].partition(".")[0] for each in values if _is_reference(each))
 
 
+def may_refer(bodies: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a value of a body can be a reference."""
+    return dict in map(type, chain.from_iterable(map(methodcaller("values"), bodies)))
+
+
 def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
     if not isinstance(value, dict):
         return False
@@ -242,8 +249,8 @@ def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
     return len(found) == 1 and isinstance(found.get("$ref"), str)
 
 
-def failed(
-    error: KernelError, operation: Prepared, record_id: str, others: Sequence[object]
+def _failed(
+    error: KernelError, operation: Prepared, record_id: str, others: Sequence[Write]
 ) -> Exception:
     """Return what to raise for an error of an operation, or of the group that it is in."""
     if error.status >= 500:
