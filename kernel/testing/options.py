@@ -23,7 +23,7 @@ PluginLike = type[Plugin] | Path | str
 
 STAND_IN = "stand_in"
 
-FEW = {"reads": 1, "filters": 1, "writes": 2, "transactions": 2}
+FEW = {"reads": 1, "filters": 1, "writes": 3}
 """Connections of the pipelined driver: tests start many servers, and each one is a process."""
 
 AUTH = {"rate_limit_logins": False, "registration": "open"}

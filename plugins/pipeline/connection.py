@@ -346,21 +346,22 @@ class PipelinedConnection:
 
     # Watching.
 
-    def tick(self, patience: int) -> None:
+    def tick(self, slow: int, patience: int) -> None:
         """See, at regular times, whether the first request is the same as at the last time.
 
-        After `patience` ticks with the same one the connection is given up, if that is not 0.
+        After `slow` ticks with the same one it is slow. After `patience`, if that is not 0, the
+        connection is given up.
         """
         self._readable()  # what has arrived is no fault of the server's
         if self.held is not None:
             self._held_ticks += 1
-            self.stuck = self.stuck or self._held_ticks > 1  # no other should wait for its end
+            self.stuck = self.stuck or self._held_ticks > slow  # no other should wait for its end
         first = self.pending[0] if self.pending else None
         if first is None or first is not self._watched:
             self._watched, self._ticks = first, 0
             return
-        self.stuck = True
         self._ticks += 1
+        self.stuck = self.stuck or self._ticks >= slow
         # A transaction has timeouts of its own choice, and keepalives for a peer that is gone.
         if patience and self.held is None and self._ticks > patience:
             self.close(psycopg.OperationalError("PostgreSQL does not answer"))

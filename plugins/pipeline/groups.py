@@ -18,24 +18,28 @@ from .connection import FAILED, PipelinedConnection, Request, SendOutcome
 
 TICK_SECONDS: Final = 0.02
 """Seconds between two checks; a statement that is first at both is slow."""
+SLOW_TICKS: Final = 5
+"""Checks after which a write or a transaction is slow: a busy disk alone sends no others to the
+pool, where they cost more."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
 
 
 class Reservation:
-    """A transaction that waits for a connection."""
+    """A transaction that waits for a connection, or has one."""
 
-    __slots__ = ("answer", "since")
+    __slots__ = ("answer", "member", "since")
 
-    def __init__(self, answer: asyncio.Future[PipelinedConnection | SendOutcome]) -> None:
+    def __init__(self, answer: asyncio.Future[None]) -> None:
         self.answer = answer
+        self.member: PipelinedConnection | None = None
         self.since = 0
 
-    def settle(self, outcome: PipelinedConnection | SendOutcome) -> None:
-        """Set the answer, unless its caller was cancelled."""
+    def settle(self, _: SendOutcome | None = None) -> None:
+        """End the wait, unless its caller was cancelled."""
         if not self.answer.done():
-            self.answer.set_result(outcome)
+            self.answer.set_result(None)
 
 
 class ConnectionGroup:
@@ -55,9 +59,12 @@ class ConnectionGroup:
         self.left = 0
         """Statements or transactions so far, and how many of them were left to the pool."""
         self._depth = depth
+        self._slow = 1 if depth > 1 else SLOW_TICKS
         self._prepared = prepared
         self._timeout = round(timeout / TICK_SECONDS)
         self._waiting: deque[Request | Reservation] = deque()
+        self._transactions: list[bool] = []
+        """Whether hooks of plugins run in them; without those that found no room."""
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -95,18 +102,28 @@ class ConnectionGroup:
         return request.answer
 
     @asynccontextmanager
-    async def reserved(self) -> AsyncGenerator[PipelinedConnection | None]:
-        """Reserve a connection; None where none is available soon."""
+    async def reserved(self, hooked: bool = False) -> AsyncGenerator[PipelinedConnection | None]:
+        """Reserve a connection for a transaction; None where none is available soon.
+
+        Transactions have two thirds of the connections, so that statements find one, and those with
+        hooks of plugins (`hooked`) half of that.
+        """
+        most = max(1, len(self.members) * 2 // 3)
+        if len(self._transactions) >= most or (hooked and sum(self._transactions) >= most // 2):
+            self.asked += 1
+            self.left += 1
+            yield None
+            return
         reservation = Reservation(self._loop.create_future())
         self._admit(reservation)
+        self._transactions.append(hooked)
         try:
-            member = await reservation.answer
-            yield member if isinstance(member, PipelinedConnection) else None
+            await reservation.answer
+            yield reservation.member
         finally:  # also for a caller that was cancelled at that moment
-            if reservation.answer.done() and not reservation.answer.cancelled():
-                member = reservation.answer.result()
-                if isinstance(member, PipelinedConnection):
-                    member.release()
+            self._transactions.remove(hooked)
+            if reservation.member is not None:
+                reservation.member.release()
 
     def close(self) -> None:
         """Stop accepting; the connections are closed by the reconnector."""
@@ -154,7 +171,7 @@ class ConnectionGroup:
         """Find slow statements, and leave what waits behind them to the pool."""
         self._ticks += 1
         for member in list(self.members):
-            member.tick(self._timeout)
+            member.tick(self._slow, self._timeout)
             if member.stuck and member.held is None:
                 self.left += member.relieve()
         oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
@@ -178,7 +195,8 @@ def _start(member: PipelinedConnection, waiter: Request | Reservation) -> None:
         member.send(waiter)
     else:
         member.hold()
-        waiter.settle(member)
+        waiter.member = member
+        waiter.settle()
 
 
 def checked(answer: PGresult | SendOutcome) -> PGresult | None:

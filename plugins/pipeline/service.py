@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, Literal, TypeVar
 
 import anyio
@@ -30,9 +31,9 @@ from .reconnect import Reconnector
 from .transactions import HeldByTransaction
 
 T = TypeVar("T")
-DEPTHS: Final = {"reads": 64, "filters": 4, "writes": 1, "transactions": 1}
-"""Statements under way on one connection of each group. A write is alone on its connection: it may
-wait for a lock, and what was sent behind it cannot be taken back."""
+DEPTHS: Final = {"reads": 64, "filters": 4, "writes": 1}
+"""Statements under way on one connection of each group. A write or a transaction is alone on its
+connection: it may wait for a lock, and what was sent behind it cannot be taken back."""
 GENERIC: Final = b"set plan_cache_mode = auto"
 PLANS: Final = {"filters": b"set plan_cache_mode = force_custom_plan"}
 NUMBERS: Final[
@@ -58,7 +59,6 @@ class PipelinedStatements(dialect.FirstColumns):
         self._config = config
         self._drain_timeout = drain_timeout
         self._processes = processes
-        self._hooked = 0
         self.groups: Mapping[str, ConnectionGroup] = {
             name: ConnectionGroup(
                 depth=depth, prepared=config.prepared, timeout=pool.answer_timeout or 0.0
@@ -66,7 +66,7 @@ class PipelinedStatements(dialect.FirstColumns):
             for name, depth in DEPTHS.items()
         }
         """By their names in the configuration."""
-        self._reads, self._filters, self._writes, self._transactions = self.groups.values()
+        self._reads, self._filters, self._writes = self.groups.values()
         pool.on_away(self._cut)
 
     @asynccontextmanager
@@ -126,9 +126,8 @@ class PipelinedStatements(dialect.FirstColumns):
         self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], *, subject: str = ""
     ) -> T:
         """See `Statements.run`; a transaction has a connection to itself."""
-        if not subject:
-            return await self._pool.run(actor, fn, self._begin)
-        return await self._pool.run(actor, fn, self._begin_hooked, subject=subject)
+        begin = partial(self._begin, hooked=bool(subject))
+        return await self._pool.run(actor, fn, begin, subject=subject)
 
     def stream(
         self, query: Query, *params: Param
@@ -141,25 +140,16 @@ class PipelinedStatements(dialect.FirstColumns):
         return self._pool.settings(actor)
 
     @asynccontextmanager
-    async def _begin(self, settings: Mapping[str, str]) -> AsyncGenerator[HeldConnection]:
+    async def _begin(
+        self, settings: Mapping[str, str], hooked: bool
+    ) -> AsyncGenerator[HeldConnection]:
         self._check_online()
-        async with self._transactions.reserved() as member:
+        async with self._writes.reserved(hooked) as member:
             if member is not None:
                 yield HeldByTransaction(member, settings)
             else:
                 async with self._pool.begin(settings) as connection:
                     yield connection
-
-    @asynccontextmanager
-    async def _begin_hooked(self, settings: Mapping[str, str]) -> AsyncGenerator[HeldConnection]:
-        """Leave half of the connections to transactions without hooks of plugins."""
-        room = self._hooked < len(self._transactions.members) // 2
-        self._hooked += 1
-        try:
-            async with (self._begin if room else self._pool.begin)(settings) as connection:
-                yield connection
-        finally:
-            self._hooked -= 1
 
     def _check_online(self) -> None:
         if not self._pool.online:

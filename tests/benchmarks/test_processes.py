@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from .load import measure, run
+from tests.waiting import eventually
+
+from .load import measure, request, run
 from .queues import APP, install, wait_for_worker
-from .requests import COLLECTION, NEW, Want, raw
+from .requests import COLLECTION, NEW, Want, fill, raw
 from .stage import Stage, crm_manifest, stage
 from .statements import logged
 from .surroundings import numbers
@@ -20,6 +26,10 @@ from .surroundings import numbers
 SEVERAL = 3
 IDLE_SECONDS = 8.0
 WRITES, READS, JOBS = 30, 90, 15
+CONNECTIONS = "select count(*) from pg_stat_activity where application_name like 'caudex%'"
+IDLE, MOST = 9, 14
+"""Connections of one of several processes: six of the pipelined driver, one that listens, one that
+watches app logins, and of the pool one or six."""
 STATEMENT = re.compile(
     r"^caudex[^>]*> LOG:  (?:execute \S+|statement): (.*(?:\n\t.*)*)", re.MULTILINE
 )
@@ -94,6 +104,46 @@ def test_statements_claims_and_notifications_grow_no_faster_than_processes() -> 
     assert about(several.jobs, NOTIFICATION) <= about(one.jobs, NOTIFICATION) + 2
     assert JOBS <= about(several.jobs, CLAIM) <= SEVERAL * about(one.jobs, CLAIM)
     assert several.jobs.total() <= SEVERAL * one.jobs.total()
+
+
+async def mixed(stage: Stage) -> None:
+    def ask(path: str, body: object = None) -> bytes:
+        content = None if body is None else msgspec.json.encode(body)
+        return request("POST" if body else "GET", stage.url, path, stage.token, content)
+
+    company = {"op": "create", "entity": "companies", "as": "acme", "data": {"name": "Acme"}}
+    linked = {**NEW, "company_id": {"$ref": "acme.id"}}
+    deal = {"op": "create", "entity": "deals", "data": linked}
+    small = [
+        ask(COLLECTION, NEW),
+        ask(f"{COLLECTION}?limit=20"),
+        ask(f"{COLLECTION}?limit=20&stage=Proposal"),
+        ask("/api/v1/apps/crm/batch", {"operations": [company, deal]}),
+    ]
+    await asyncio.gather(
+        measure(stage.url, small, connections=48, seconds=5),
+        # A process sends four complete lists at once, and refuses more.
+        measure(stage.url, [ask(f"{COLLECTION}?stage=Proposal")], connections=2, seconds=5),
+    )
+
+
+@pytest.mark.slow
+def test_one_of_several_processes_has_at_most_14_connections() -> None:
+    with stage(options=("--workers", "2")) as server:
+        fill(server)
+        eventually(lambda: int(server.ask(CONNECTIONS)) == 2 * IDLE, 30)
+        counts, done = list[int](), threading.Event()
+
+        def count() -> None:
+            while not done.wait(0.02):
+                counts.append(int(server.ask(CONNECTIONS)))
+
+        with ThreadPoolExecutor(1) as threads:
+            watched = threads.submit(count)
+            run(mixed(server))
+            done.set()
+            watched.result()
+        assert 2 * IDLE < max(counts) <= 2 * MOST
 
 
 def test_throughput_over_processes_is_measured_where_there_are_cores_for_them(

@@ -31,7 +31,7 @@ Opening = Callable[..., AbstractAsyncContextManager[Statements]]
 async def opened_group(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[Statements]:
     """A pipelined driver with few connections."""
     async with opened_pool(dsn, *plugins, **settings) as pool:
-        config = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
+        config = PipelineConfig(reads=1, filters=1, writes=3, prepared=10)
         async with PipelinedStatements(pool, config).opened() as group:
             yield group
 

@@ -22,7 +22,7 @@ from tests.kernel.databases import ACTOR, kill, sql, table
 from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
-ONE = PipelineConfig(reads=1, filters=1, writes=1, transactions=1, prepared=10)
+ONE = PipelineConfig(reads=1, filters=1, writes=1, prepared=10)
 PID = "select pg_backend_pid()"
 SLOWLY = "with s as materialized (select pg_sleep({})) insert into {} select $1::int from s"
 
@@ -320,7 +320,7 @@ async def test_a_connection_is_replaced_when_it_is_old_and_idle(
     monkeypatch.setattr(reconnect, "CHECK_INTERVAL", 0.05)
     monkeypatch.setattr(reconnect, "anyio", clock)
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
 
         async def slow(tx: Transaction) -> bytes | None:
             first = await tx.fetch(PID)
@@ -330,7 +330,7 @@ async def test_a_connection_is_replaced_when_it_is_old_and_idle(
             return first
 
         assert await driver.run(ACTOR, slow) == b"%d" % before[0]
-        await until(lambda: pids(driver, "transactions") not in (before, []))
+        await until(lambda: pids(driver, "writes") not in (before, []))
 
 
 async def test_what_fails_while_it_is_prepared_leaves_nothing_behind(

@@ -20,7 +20,7 @@ from tests.kernel.databases import ACTOR, sql, table, text
 from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
-CONFIG = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
+CONFIG = PipelineConfig(reads=1, filters=1, writes=3, prepared=10)
 SECONDS = 3
 ROWS = 4
 ENOUGH = 50
@@ -112,15 +112,13 @@ async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
                 play.give_up(task)
                 number += 1
             await asyncio.sleep(0.001)
-            if cuts and time.monotonic() > cut + 0.3 and (found := pids(driver, "transactions")):
+            if cuts and time.monotonic() > cut + 0.3 and (found := pids(driver, "writes")):
                 cut = time.monotonic()
                 await asyncio.to_thread(sql, dsn, "select pg_terminate_backend(%s)", found[0])
         if running:
             await asyncio.wait(list(running), timeout=20)
         assert not running
-        assert not any(
-            member.held or member.pending for member in driver.groups["transactions"].members
-        )
+        assert not any(member.held or member.pending for member in driver.groups["writes"].members)
         # After two cancellations the pool or PostgreSQL rolls the transaction back. A transaction
         # that is forgotten stays for a minute.
         state = "select pid from pg_stat_activity where state like 'idle in%'"

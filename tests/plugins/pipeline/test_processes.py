@@ -13,7 +13,7 @@ from plugins.pipeline.config import PipelineConfig
 from tests.kernel.processes import Served, write_config
 from tests.waiting import eventually
 
-GROUPS = "reads", "filters", "writes", "transactions"
+GROUPS = "reads", "filters", "writes"
 SECONDS = 8.0
 CONNECTIONS = """
 select count(*) from pg_stat_activity
@@ -24,8 +24,7 @@ where datname = current_database()"""
 
 
 @pytest.mark.parametrize(
-    ("processes", "expected"),
-    [(1, (2, 3, 6, 4)), (2, (1, 2, 6, 2)), (4, (1, 1, 6, 2)), (64, (1, 1, 6, 2))],
+    ("processes", "expected"), [(1, (2, 2, 6)), (2, (1, 1, 4)), (4, (1, 1, 4)), (64, (1, 1, 4))]
 )
 def test_processes_of_a_machine_share_the_connections(processes: int, expected: tuple[int, ...]):
     config = PipelineConfig()
@@ -34,7 +33,6 @@ def test_processes_of_a_machine_share_the_connections(processes: int, expected: 
 
 def test_no_process_has_more_connections_than_are_configured():
     assert PipelineConfig(writes=1).share("writes", 8) == 1
-    assert PipelineConfig(transactions=1).share("transactions", 8) == 1
     assert PipelineConfig(reads=32).share("reads", 5) == 7
 
 
@@ -67,7 +65,7 @@ def test_idle_processes_need_few_connections_and_statements(
     monkeypatch.delenv("CAUDEX_TEST_STATEMENTS", raising=False)
     alone, once = idle(database, tmp_path, 1)
     together, thrice = idle(database, tmp_path, 3)
-    assert alone <= 18, "fifteen of the driver, the pool's, notifications, app logins"
-    assert together <= 3 * 13, "ten of the driver, and the same"
+    assert alone <= 13, "ten of the driver, the pool's, notifications, app logins"
+    assert together <= 3 * 9, "six of the driver, and the same"
     assert once < 7
     assert thrice < 3.3 * once + 1, "no faster than the number of processes"

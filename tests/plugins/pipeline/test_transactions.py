@@ -19,7 +19,7 @@ from tests.kernel.databases import ACTOR, sql, table, text
 from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
-ONE = PipelineConfig(reads=1, filters=1, writes=1, transactions=1, prepared=10)
+ONE = PipelineConfig(reads=1, filters=1, writes=1, prepared=10)
 PID = "select pg_backend_pid()"
 ROWS = "select coalesce(json_agg(id order by id), '[]') from "
 
@@ -69,7 +69,7 @@ async def test_a_write_in_a_transaction_takes_two_round_trips(
 
 async def test_transactions_that_find_no_connection_are_the_pools(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, _):
-        [mine] = pids(driver, "transactions")
+        [mine] = pids(driver, "writes")
         go_on = asyncio.Event()
 
         async def wait(tx: Transaction) -> bytes | None:
@@ -87,7 +87,33 @@ async def test_transactions_that_find_no_connection_are_the_pools(dsn: str) -> N
         assert int(await driver.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) == mine
 
 
-async def test_transactions_queue_for_a_moment(dsn: str) -> None:
+@pytest.mark.parametrize(("subject", "most"), [("", 2), ("crm.deals", 1)])
+async def test_transactions_leave_connections_to_single_writes(
+    dsn: str, subject: str, most: int
+) -> None:
+    """Two thirds of the group are theirs, half of that where hooks run. The pool has the rest."""
+    async with pipelined(dsn, PipelineConfig(writes=3), pool_size=8) as (driver, _):
+        group, found, go_on = set(pids(driver, "writes")), list[int](), asyncio.Event()
+
+        async def wait(tx: Transaction) -> None:
+            found.append(int(await tx.fetch(PID) or 0))
+            await go_on.wait()
+            # As a hook does, while no connection of the group is free.
+            assert int(await driver.execute(PID) or 0) not in group
+
+        calls = [started(driver.run(ACTOR, wait, subject=f"{subject}{n}" if subject else ""))
+                 for n in range(3)]  # fmt: skip
+        await until(lambda: len(found) == 3)
+        assert len(group & set(found)) == most
+        assert int(await driver.execute(PID) or 0) in group - set(found)
+        slow = [started(driver.execute("select pg_sleep(0.7)")) for _ in range(3 - most)]
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*calls, *slow)
+        assert int(await driver.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) in group
+
+
+async def test_hundreds_of_transactions_at_once_are_all_done(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         await asyncio.gather(*(driver.run(ACTOR, inserts(name, n)) for n in range(300)))
@@ -96,26 +122,28 @@ async def test_transactions_queue_for_a_moment(dsn: str) -> None:
 
 async def test_who_gives_up_while_he_waits_takes_no_connection_with_him(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         for pause in (0, 0.0005, 0.002, 0.01):
-            waiting = [
-                started(driver.run(ACTOR, lambda tx: tx.fetch("select 1"))) for _ in range(40)
+            calls = [
+                (driver.execute("select 1"), driver.run(ACTOR, lambda tx: tx.fetch("select 1")))
+                for _ in range(20)
             ]
+            waiting = [started(call) for pair in calls for call in pair]
             await asyncio.sleep(pause)
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-        members = driver.groups["transactions"].members
+        members = driver.groups["writes"].members
         await until(lambda: len(members) == 1 and not members[0].pending)
         assert members[0].held is None
         assert await driver.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
 
 
 async def test_what_runs_is_cancelled_with_its_transaction(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
 
         async def slow(tx: Transaction) -> None:
             await tx.execute(text(f"insert into {name} values (1)"))
@@ -127,7 +155,7 @@ async def test_what_runs_is_cancelled_with_its_transaction(dsn: str) -> None:
         assert time.monotonic() - began < 5
         await driver.run(ACTOR, inserts(name, 1))
         assert time.monotonic() - began < 5
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
     assert rows(dsn, name) == [1]
 
 
@@ -151,7 +179,7 @@ async def test_a_part_can_be_given_up_alone(dsn: str) -> None:
 
     async with pipelined(dsn, ONE) as (driver, _):
         assert await driver.run(ACTOR, write) == b"[1, 5]"
-        assert pids(driver, "transactions")
+        assert pids(driver, "writes")
     assert rows(dsn, name) == [1, 5]
 
 
@@ -172,10 +200,10 @@ async def test_scripts_and_statements_follow_each_other(dsn: str) -> None:
         return await tx.fetch(text(ROWS + name))
 
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         assert await driver.run(ACTOR, write) == b"[1, 2, 3]"
         assert await driver.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
     assert rows(dsn, name) == [1, 2, 3]
 
 
@@ -198,7 +226,7 @@ async def test_nothing_is_written_where_the_beginning_fails(dsn: str) -> None:
     """Someone drops the prepared statements behind our back: begin is one of them."""
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         await driver.run(ACTOR, inserts(name, 1))
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
             await driver.run(
@@ -207,7 +235,7 @@ async def test_nothing_is_written_where_the_beginning_fails(dsn: str) -> None:
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
             await driver.run(ACTOR, inserts(name, 2))
         assert rows(dsn, name) == [1]
-        await until(lambda: pids(driver, "transactions") not in ([], before))
+        await until(lambda: pids(driver, "writes") not in ([], before))
         await driver.run(ACTOR, inserts(name, 3))
     assert rows(dsn, name) == [1, 3]
 
@@ -260,7 +288,7 @@ async def test_statements_of_transactions_are_prepared_and_bounded(dsn: str) -> 
                 await tx.fetch(text(f"select 1 / $1::int -- {n}"), 0)
 
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         for round_ in range(20):
             for n in range(20):
                 query = text(f"select $1::int -- {n}")
@@ -269,24 +297,24 @@ async def test_statements_of_transactions_are_prepared_and_bounded(dsn: str) -> 
                 await driver.run(ACTOR, fail)
             found = int(await driver.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
             assert 3 <= found <= 12, (round_, found)
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
 
 
 async def test_a_connection_that_breaks_between_two_statements(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        [mine] = pids(driver, "transactions")
+        [mine] = pids(driver, "writes")
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
             sql(dsn, "select pg_terminate_backend(%s)", mine)
-            await until(lambda: mine not in pids(driver, "transactions"))
+            await until(lambda: mine not in pids(driver, "writes"))
             await inserts(name, 2)(tx)
 
         with pytest.raises(Unavailable) as reported:
             await driver.run(ACTOR, write)
         assert reported.value.headers["retry-after"]
-        await until(lambda: bool(pids(driver, "transactions")))
+        await until(lambda: bool(pids(driver, "writes")))
         await driver.run(ACTOR, inserts(name, 3))
     assert rows(dsn, name) == [3]
 
@@ -294,12 +322,12 @@ async def test_a_connection_that_breaks_between_two_statements(dsn: str) -> None
 async def test_a_commit_that_cannot_be_sent_any_more_is_surely_not_in(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        [mine] = pids(driver, "transactions")
+        [mine] = pids(driver, "writes")
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
             sql(dsn, "select pg_terminate_backend(%s)", mine)
-            await until(lambda: mine not in pids(driver, "transactions"))
+            await until(lambda: mine not in pids(driver, "writes"))
 
         with pytest.raises(Unavailable) as reported:
             await driver.run(ACTOR, write)
@@ -311,12 +339,12 @@ async def test_a_commit_that_cannot_be_sent_any_more_is_surely_not_in(dsn: str) 
 async def test_too_many_parameters_are_refused(dsn: str) -> None:
     many = [1] * 65_536
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         with pytest.raises(BadRequest, match="values at most"):
             await driver.run(ACTOR, lambda tx: tx.fetch("select 1", *many))
         with pytest.raises(BadRequest, match=r"U\+0000"):
             await driver.run(ACTOR, lambda tx: tx.fetch("select $1::text", "a\0b"))
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
 
 
 async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
@@ -325,7 +353,7 @@ async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
     """The second time meets us while PostgreSQL is still being asked to cancel."""
     name, asking = table(dsn), asyncio.Event()
     async with pipelined(dsn, ONE) as (driver, _):
-        [member] = driver.groups["transactions"].members
+        [member] = driver.groups["writes"].members
 
         async def hangs(**more: Any) -> None:
             asking.set()
@@ -372,7 +400,7 @@ async def test_what_was_given_up_stays_so_whatever_is_undone_afterwards(
     """The wish to cancel comes too late, and another part is rolled back."""
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        [member] = driver.groups["transactions"].members
+        [member] = driver.groups["writes"].members
         ask = member._connection.cancel_safe
 
         async def too_late(**more: Any) -> None:
@@ -427,9 +455,9 @@ async def test_a_deadline_at_the_edge_of_a_part_harms_nothing(dsn: str, when: st
         await inserts(name, 3)(tx)
 
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         await driver.run(ACTOR, write)
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
     assert rows(dsn, name) == ([1, 3] if when == "savepoint" else [1, 2, 3])
 
 
@@ -455,11 +483,11 @@ async def test_what_is_still_at_work_harms_no_other_after_the_end(dsn: str) -> N
         await inserts(name, 2)(tx)
 
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         with pytest.raises(LookupError):
             await driver.run(ACTOR, first)
         await driver.run(ACTOR, second)
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
     assert rows(dsn, name) == [1, 2]
 
 
@@ -480,23 +508,23 @@ async def test_a_part_that_fails_during_the_commit_closes_no_ones_connection(dsn
         asyncio.get_running_loop().call_later(0.0, go.set)
 
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         for number in range(20):
             late = list[asyncio.Task[Any]]()
             entered, go = asyncio.Event(), asyncio.Event()
             one = started(driver.run(ACTOR, first))
             await entered.wait()
-            two = started(driver.run(ACTOR, inserts(name, 100 + number)))
+            two = started(driver.execute(text(f"insert into {name} values ({100 + number})")))
             await one
             await two
             await asyncio.wait(late)
             assert isinstance(late[0].exception(), LookupError)
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
 
 
 async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
 
         async def write(tx: Transaction) -> bytes | None:
             await tx.execute("select 1")
@@ -507,7 +535,7 @@ async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) ->
 
         for _ in range(3):
             assert await driver.run(ACTOR, write) == b"2"
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
 
 
 @pytest.mark.slow
@@ -533,7 +561,7 @@ async def test_what_cannot_be_prepared_leaves_nothing_behind(dsn: str) -> None:
         await asyncio.gather(*calls, return_exceptions=True)
 
     async with pipelined(dsn, ONE) as (driver, _):
-        before = pids(driver, "transactions")
+        before = pids(driver, "writes")
         for n in range(40):
             with suppress(SchemaChanged):
                 await driver.run(ACTOR, lambda tx, n=n: tx.fetch(text(f"select {n} from nowhere")))
@@ -541,42 +569,36 @@ async def test_what_cannot_be_prepared_leaves_nothing_behind(dsn: str) -> None:
             await driver.run(ACTOR, many)
         found = int(await driver.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
         assert found <= 12
-        assert pids(driver, "transactions") == before
+        assert pids(driver, "writes") == before
 
 
 async def test_a_connection_that_joins_serves_those_who_wait(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, pool), pool.connect() as connection:
-        transactions = driver.groups["transactions"]
+        writes = driver.groups["writes"]
         await driver.run(ACTOR, lambda tx: tx.fetch("select 1"))
         holder = started(driver.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(9)")))
         await asyncio.sleep(0.001)
-        waiting = started(driver.run(ACTOR, lambda tx: tx.fetch("select 1")))
+        waiting = started(driver.execute("select 1"))
         await asyncio.sleep(0.001)
-        member = transactions.add(connection)
+        member = writes.add(connection)
         began = time.monotonic()
-        await driver.run(ACTOR, lambda tx: tx.fetch("select 1"))
+        await driver.execute("select 1")
         await waiting
         assert time.monotonic() - began < 4  # before a waiting request goes to the pool
         holder.cancel()
         await asyncio.wait([holder])
-        transactions.remove(member)
+        writes.remove(member)
 
 
 async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> None:
     name = table(dsn)
-
-    def write(n: int) -> Callable[[Transaction], Awaitable[None]]:
-        async def go(tx: Transaction) -> None:
-            await inserts(name, n)(tx)
-            await tx.fetch("select pg_sleep(0.02)")
-
-        return go
-
     async with pipelined(dsn, ONE) as (driver, _):
-        tasks = [started(driver.run(ACTOR, write(n))) for n in range(2)]
-        await asyncio.sleep(0.005)
-    await asyncio.gather(*tasks)
-    assert rows(dsn, name) == [0, 1]
+        before = started(driver.execute("select pg_sleep(0.02)"))
+        await asyncio.sleep(0.001)
+        waits = started(driver.run(ACTOR, inserts(name, 1)))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(before, waits)
+    assert rows(dsn, name) == [1]
 
 
 async def test_a_request_during_the_end_is_refused_with_the_reason(
@@ -590,14 +612,14 @@ async def test_a_request_during_the_end_is_refused_with_the_reason(
 
     async with pipelined(dsn, ONE) as (driver, _):
         monkeypatch.setattr(driver, "_drain_timeout", 0.2)
-        transactions = driver.groups["transactions"]
-        close = transactions.close
+        writes = driver.groups["writes"]
+        close = writes.close
 
         def closed() -> None:
             close()
             late.append(started(driver.run(ACTOR, lambda tx: tx.fetch("select 1"))))
 
-        monkeypatch.setattr(transactions, "close", closed)
+        monkeypatch.setattr(writes, "close", closed)
         holder = started(driver.run(ACTOR, busy))
         await asyncio.sleep(0.05)
     async with asyncio.timeout(5):
