@@ -455,6 +455,13 @@ def test_doctor_warns_of_addresses_alone(config, said):
 EVIL = "https://evil.example"
 
 
+@pytest.fixture(scope="module")
+def behind_a_page(postgres):
+    config = behind_proxy(secret=SECRET, origins=["https://page.example"])
+    with running_server(postgres, config) as running:
+        yield running
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -470,10 +477,9 @@ EVIL = "https://evil.example"
         ({}, 400),
     ],
 )
-def test_a_page_of_another_writes_nothing_with_the_users_cookie(make_server, headers, status):
-    server = make_server(behind_proxy(secret=SECRET, origins=["https://page.example"]))
-    root = client_of(server, "root")
-    own = server.url.removeprefix("http://")
+def test_a_page_of_another_writes_nothing_with_the_users_cookie(behind_a_page, headers, status):
+    root = client_of(behind_a_page, "root")
+    own = behind_a_page.url.removeprefix("http://")
     headers = {name: value.replace("OWN", own) for name, value in headers.items()}
     # A body that a form can post, to a route that takes any: bad content is met after the guard.
     root.post("/api/v1/apps", json={"appId": "demo", "name": "Demo"})

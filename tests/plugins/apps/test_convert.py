@@ -121,10 +121,8 @@ def test_the_matrix_of_the_tests_is_that_of_the_code():
 
 
 def _fill(server, app, values):
-    with psycopg.connect(server.dsn, autocommit=True) as connection:
-        for value in [None, *values]:
-            statement = sql.SQL("insert into {}.a (x) values (%s)").format(sql.Identifier(app))
-            connection.execute(statement, [value])
+    for value in [None, *values]:
+        server.sql(f"insert into {app}.a (x) values (%s)", value)
 
 
 def _state(server, app):

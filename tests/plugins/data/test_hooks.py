@@ -175,33 +175,41 @@ def test_a_statement_that_fails_in_a_hook_is_its_mistake(
     assert names(admin.get(SAMPLES)) == []
 
 
+@pytest.fixture(scope="module")
+def scoped(postgres: Postgres) -> Generator[Server]:
+    """A server with a plugin that narrows what is seen."""
+    with running_server(postgres, overrides("ScopePlugin")) as server:
+        installed(server)
+        yield server
+
+
 @pytest.mark.parametrize(
     ("tree", "said"),
     [({"colour": 1}, "'colour'"), ({"amount": {"$near": 1}}, "$near"), (["name"], "list"),
      ({"amount": "many"}, "amount")],
 )  # fmt: skip
-def test_a_bad_tree_of_record_scope_is_the_plugins_mistake(
-    postgres: Postgres, tree: Any, said: str
-):
-    with running_server(postgres, overrides("ScopePlugin")) as server:
-        installed(server)
-        made = create(server.admin, name="a")
-        _plugin(server, "scope").tree = tree
+def test_a_bad_tree_of_record_scope_is_the_plugins_mistake(scoped: Server, tree: Any, said: str):
+    clear(scoped)
+    admin, plugin = scoped.admin, _plugin(scoped, "scope")
+    made = create(admin, name="a")
+    plugin.tree = tree
+    try:
         for read in (
-            lambda: server.admin.get(SAMPLES),
-            lambda: server.admin.get(f"{SAMPLES}/{made['id']}"),
-            lambda: server.admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}),
-            lambda: server.admin.delete(f"{SAMPLES}/{made['id']}"),
+            lambda: admin.get(SAMPLES),
+            lambda: admin.get(f"{SAMPLES}/{made['id']}"),
+            lambda: admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}),
+            lambda: admin.delete(f"{SAMPLES}/{made['id']}"),
         ):
             with capture_logs() as logs:
                 assert read().status_code == 500
             [line] = [each for each in logs if each["event"] == "a request failed"]
             assert (line["plugin"], line["error"]) == ("scope", "HookFailed")
             assert said in str(line["exc_info"])
-        _plugin(server, "scope").tree = None
-        assert names(server.admin.get(SAMPLES)) == ["a"]
-        answer = server.admin.post(f"{SAMPLES}/query", json={"where": {"colour": 1}})
-        assert answer.status_code == 400  # of the caller's own tree
+    finally:
+        plugin.tree = None
+    assert names(admin.get(SAMPLES)) == ["a"]
+    answer = admin.post(f"{SAMPLES}/query", json={"where": {"colour": 1}})
+    assert answer.status_code == 400  # of the caller's own tree
 
 
 def test_a_hook_refuses_a_write(admin: Client, witness: WitnessPlugin):
