@@ -280,7 +280,8 @@ def test_a_body_of_more_than_50_megabytes_reaches_no_route(server: Server):
         answer = server.admin.post(path, content=b" " * 51_000_000, headers=JSON)
         assert answer.status_code == 413
         assert is_envelope(answer)
-    assert server.admin.get("/api/v1/auth/me").status_code == 200
+    # On a busy machine the database may have been taken for one that is away meanwhile.
+    eventually(lambda: server.admin.get("/api/v1/auth/me").status_code == 200)
 
 
 @pytest.mark.slow
