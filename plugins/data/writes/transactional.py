@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from anyio import to_thread
 
 from kernel.public import (
     Action,
@@ -23,7 +24,7 @@ from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, complete, encode, params_of, row_of, run_in_thread_if_large
+from .rows import MAX_INLINE_VALUES, Row, complete, encode, params_of, row_of
 from .tags import Condition
 
 
@@ -155,7 +156,10 @@ async def insert_rows(
     versioned: bool = False,
 ) -> bytes:
     """Create records by one statement; see `Table.insert_many`."""
-    rows = await run_in_thread_if_large(rows, complete, table.columns, rows)
+    if len(rows) * len(table.columns.fields) <= MAX_INLINE_VALUES:
+        rows = complete(table.columns, rows)
+    else:
+        rows = await to_thread.run_sync(complete, table.columns, rows)
     statement = table.insert_many(tuple(rows[0]), versioned=versioned)
     return await writer.execute(statement, settings, encode(rows), actor.user_id) or b"[]"
 
