@@ -184,9 +184,9 @@ class Statements(StreamReader, Writer, Protocol):
     ) -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
 
-        A `subject` (`crm.contacts`) says that hooks of plugins run in it. Such transactions have at
-        most half of the connections, and those of one subject at most half of these. Others wait
-        for a turn, and raise Unavailable after `database.pool_timeout`.
+        A `subject` (`crm.contacts`) says that hooks of plugins run in it. At most half of
+        `pool_size`, rounded up, run at a time, and half of these for one subject. Others wait for a
+        turn, and raise Unavailable after `database.pool_timeout`.
 
         After a serialization failure or a deadlock `fn` runs again, up to three times, and after a
         change of the schema once for each connection. It must keep nothing from an earlier attempt.

@@ -166,7 +166,7 @@ class TransactionRunner:
         self._config = config
         self._bus = bus
         self._services = services
-        half = max(1, config.pool_size // 2)
+        half = (config.pool_size + 1) // 2
         # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
         said = "too many writes that rules of the server take part in"
         self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,

@@ -17,10 +17,10 @@ from kernel.public import Param, Query, dialect
 from .connection import FAILED, PipelinedConnection, Request, SendOutcome
 
 TICK_SECONDS: Final = 0.02
-"""Seconds between two checks; a statement that is first at both is slow."""
+"""Seconds between two checks; a read that is first at both is slow."""
 SLOW_TICKS: Final = 5
-"""Checks after which a write or a transaction is slow: a busy disk alone sends no others to the
-pool, where they cost more."""
+"""Checks after which a write or a transaction is slow. After fewer, a busy disk would send others
+to the pool, where they cost more."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
@@ -64,7 +64,7 @@ class ConnectionGroup:
         self._timeout = round(timeout / TICK_SECONDS)
         self._waiting: deque[Request | Reservation] = deque()
         self._transactions: list[bool] = []
-        """Whether hooks of plugins run in them; without those that found no room."""
+        """Those that hold or await a connection; true where hooks of plugins run in one."""
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False

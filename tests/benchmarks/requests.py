@@ -21,7 +21,7 @@ BULK = 1000
 HTTP_CONNECTIONS = 32
 BULK_CONNECTIONS = 4
 DATABASE_CONNECTIONS = 10
-"""As many as the server's pool has."""
+"""As many as a server that is alone has for statements."""
 
 COLLECTION = "/api/v1/apps/crm/collections/deals"
 STAGES = ("Lead", "Qualified", "Proposal", "Negotiation", "Closed Won", "Closed Lost")
