@@ -18,6 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kernel.contracts.statements import Param, Transaction
+from kernel.database import dialect
 from kernel.database import pool as db_module
 from kernel.database.dialect import OutcomeUnknown, to_text, translate
 from kernel.database.pool import Database
@@ -167,8 +168,9 @@ def test_a_surrogate_is_refused_before_it_is_sent() -> None:
     ],
 )  # fmt: skip
 async def test_each_class_of_sqlstate_has_a_status(
-    dsn: str, state: str, expected: type[KernelError]
+    dsn: str, state: str, expected: type[KernelError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dialect, "disk", dialect.DiskWatch())  # no other test sees a full disk
     async with opened(dsn) as db:
         with pytest.raises(expected) as caught:
             await db.execute(text(RAISING % state))
