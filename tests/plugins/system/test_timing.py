@@ -72,8 +72,8 @@ def test_each_plugin_and_hook_has_an_entry(make_server: MakeServer, tmp_path: Pa
     answer = server.admin.get("/slow")
     assert answer.status_code == 200
     found = reported(answer.headers["server-timing"])
-    assert found["slow.handler"] >= 5
-    assert found["slow.middleware"] >= 10
+    assert found["slow.handler"] >= 4  # a timer of uvloop may end a millisecond early
+    assert found["slow.middleware"] >= 9
     assert found["auth.authenticate"] > 0
     assert found["total"] >= found["slow.handler"] + found["slow.middleware"]
 
@@ -83,7 +83,7 @@ def test_a_hook_that_waits_for_a_task_of_its_own_is_counted(
 ) -> None:
     server = make_server(with_slow(tmp_path))
     found = reported(server.http.get("/slow").headers["server-timing"])  # auth says: not mine
-    assert found["slow.authenticate"] >= 20
+    assert found["slow.authenticate"] >= 19
 
 
 def test_the_database_the_access_check_and_transactions_are_reported(
