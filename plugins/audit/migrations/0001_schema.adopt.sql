@@ -2,9 +2,6 @@
 alter table caudex_audit.log drop constraint log_pkey, add column xid xid8 not null default '0',
     add column app_key bigint, add column owner_id uuid;
 alter table caudex_audit.log alter column xid set default pg_current_xact_id();
-drop index caudex_audit.log_kind;
-create index log_kind on caudex_audit.log
-    (hashtextextended(table_schema || '.' || table_name || '.' || operation, 0), (-id));
 create index log_latest on caudex_audit.log (id);
 create index log_request on caudex_audit.log (request_id) where request_id is not null;
 create table caudex_audit.apps (

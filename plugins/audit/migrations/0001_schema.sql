@@ -23,9 +23,7 @@ alter sequence caudex_audit.log_id owned by caudex_audit.log.id;
 -- Each search, but that for a request, walks one of these from its newest end, so its cost does not grow with the trail. They are ordered by
 -- `-id` and searched in that order, so that PostgreSQL never prefers the index on `id`: it would walk the whole trail
 -- backwards, in the hope of rows that are rare or old.
--- That of a kind has its hash: to compare three texts takes several times as long, and their entries are larger.
-create index log_kind on caudex_audit.log
-    (hashtextextended(table_schema || '.' || table_name || '.' || operation, 0), (-id));
+create index log_kind on caudex_audit.log (table_schema, table_name, operation, (-id));
 create index log_record on caudex_audit.log (record_id, (-id));
 create index log_actor on caudex_audit.log (actor_id, (-id));
 create index log_latest on caudex_audit.log (id);

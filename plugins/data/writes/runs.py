@@ -238,8 +238,10 @@ def targets(given: Operation) -> frozenset[str]:
 
 
 def may_refer(bodies: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a value of a body can be a reference."""
-    return dict in map(type, chain.from_iterable(map(methodcaller("values"), bodies)))
+    """Whether a value of a body looks like a reference, as one in a field of JSON may too."""
+    if dict not in map(type, chain.from_iterable(map(methodcaller("values"), bodies))):
+        return False  # nearly always
+    return any(_is_reference(value) for body in bodies for value in body.values())
 
 
 def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
