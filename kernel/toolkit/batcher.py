@@ -130,7 +130,7 @@ class Batcher(Generic[T, R]):
                 await self._wake.wait()
                 continue
             # 0: the items of this turn of the event loop
-            await anyio.sleep(before if self._open else 0.0)
+            await asyncio.sleep(before if self._open else 0.0)
             self._sending = self._take()
             failed = await self._send(self._sending)
             failures = failures + 1 if failed else 0
@@ -140,7 +140,7 @@ class Batcher(Generic[T, R]):
                 self._queue.extend(failed)
             self._sending = []
             pause = after if self._open else 0.0
-            await anyio.sleep(self.retry.pause(failures) if failed else pause)
+            await asyncio.sleep(self.retry.pause(failures) if failed else pause)
         done.set()
 
     def _take(self) -> list[_Waiting]:

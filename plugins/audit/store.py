@@ -45,10 +45,10 @@ _OF_ROW: Final = """
     and ($5::text is null or operation = $5::text)
     and {record}
     and ($7::uuid is null or actor_id = $7::uuid)
-    and ($8::bigint is null or -id > -$8::bigint)
-    and (not $9::boolean or -id < -coalesce((
+    and ($8::bigint is null or id + 0 < $8::bigint)
+    and (not $9::boolean or id + 0 > coalesce((
         select begins from caudex_audit.apps where app_id = $3::text), 0))
-    order by -id limit $2::int"""
+    order by id + 0 desc limit $2::int"""
 
 BY_ROW: Final = PAGE.replace(
     "{rows}", _OF_ROW.replace("{record}", "($6::text is null or record_id = $6::text)")
@@ -65,7 +65,7 @@ BY_SPELLING: Final = PAGE.replace("{rows}", """
     select * from (
         select * from ({given}) as given union all select * from ({written}) as written
     ) as spelling
-    order by -id limit $2::int""").replace(
+    order by id + 0 desc limit $2::int""").replace(
     "{given}", _OF_ROW.replace("{record}", "record_id = $6::text")
 ).replace(
     "{written}", _OF_ROW.replace("{record}", "record_id = lower($6::text)")
@@ -81,15 +81,15 @@ BY_KIND: Final = PAGE.replace("{rows}", """
             = hashtextextended(k.table_schema || '.' || k.table_name || '.' || k.operation, 0)
         and case when l.table_schema = k.table_schema and l.table_name = k.table_name
             and l.operation = k.operation then true end
-        and ($6::bigint is null or -l.id > -$6::bigint)
-        and (not $7::boolean or -l.id < -coalesce((
+        and ($6::bigint is null or l.id + 0 < $6::bigint)
+        and (not $7::boolean or l.id + 0 > coalesce((
             select begins from caudex_audit.apps where app_id = k.table_schema), 0))
-        order by -l.id limit $2::int
+        order by l.id + 0 desc limit $2::int
     ) as newest
     where ($3::text is null or k.table_schema = $3::text)
     and ($4::text is null or k.table_name = $4::text)
     and ($5::text is null or k.operation = $5::text)
-    order by -newest.id limit $2::int""")  # fmt: skip
+    order by newest.id + 0 desc limit $2::int""")  # fmt: skip
 
 HISTORY: Final = """
 select coalesce(json_agg(h), '[]') from (
@@ -105,9 +105,9 @@ select coalesce(json_agg(h), '[]') from (
         ) as changes
     from caudex_audit.log
     where table_schema = $1::text and table_name = $2::text and record_id = $3::text
-    and ($5::bigint is null or -id > -$5::bigint)
-    and -id < -coalesce((select begins from caudex_audit.apps where app_id = $1::text), 0)
-    order by -id limit $6::int
+    and ($5::bigint is null or id + 0 < $5::bigint)
+    and id + 0 > coalesce((select begins from caudex_audit.apps where app_id = $1::text), 0)
+    order by id + 0 desc limit $6::int
 ) as h"""
 
 BEGIN: Final = """

@@ -1,5 +1,6 @@
 """Items go in batches, each gets its own result, and the end of the server loses none unseen."""
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 
@@ -140,7 +141,7 @@ async def test_a_single_item_is_sent_again_behind_later_ones():
 
 
 async def test_retries_wait_twice_as_long_each_time(monkeypatch: pytest.MonkeyPatch):
-    pauses, sleep = list[float](), anyio.sleep
+    pauses, sleep = list[float](), asyncio.sleep
 
     async def slept(seconds: float) -> None:
         pauses.append(seconds)
@@ -149,7 +150,7 @@ async def test_retries_wait_twice_as_long_each_time(monkeypatch: pytest.MonkeyPa
     sink = Sink(*[Unavailable("away")] * 4, None, Unavailable("away"))
     retry = Retry(first=1, longest=5)
     async with Batcher(sink.flush, retry=retry).running() as batcher:
-        monkeypatch.setattr(anyio, "sleep", slept)
+        monkeypatch.setattr(asyncio, "sleep", slept)
         await batcher.submit("a")
         await batcher.submit("b")
     assert [pause for pause in pauses if pause] == [1, 2, 4, 5, 1]
