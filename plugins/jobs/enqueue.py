@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -90,7 +89,8 @@ def new_id() -> str:
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fine = rest * 4096 // 1_000_000
     value = milliseconds << 80 | 0x7 << 76 | fine << 64
-    return str(uuid.UUID(int=value | 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2))
+    text = f"{value | 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def check_id(job_id: str, name: str = "job id") -> str:

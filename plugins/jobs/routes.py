@@ -155,9 +155,8 @@ class JobsRoutes:
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:
         """Enqueue a job; the app's worker runs it at least once."""
-        key = request.headers.get("idempotency-key")
-        if key is not None:
-            answer = await self._once(request, key, body)
+        if b"idempotency-key" in request.scope["caudex.headers"]:
+            answer = await self._once(request, request.headers["idempotency-key"], body)
             return reply(answer.body, answer.status)
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
         return reply(self._accepted(job_id), 201)
