@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import structlog
 from anyio.abc import TaskGroup
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from kernel.public import (
     HandlerFailed,
@@ -155,6 +155,7 @@ class Runner:
             with anyio.CancelScope() as scope:
                 while not scope.cancel_called:
                     run = run or await self._later()
+                    clear_contextvars()  # those of the job before
                     bind_contextvars(request_id=run.job.id)
                     run.begin(scope)
                     run = self._finish(run, await self._outcome(run))

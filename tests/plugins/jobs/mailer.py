@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from caudex import (
     JOBS,
@@ -30,6 +31,8 @@ class MailerPlugin(Plugin):
     def __init__(self, config: Any, context: Any) -> None:
         super().__init__(config, context)
         self.sent = list[str]()
+        self.logged = list[dict[str, Any]]()
+        """What each job's lines in the log have, at its start."""
         self.works = anyio.Event()
 
     @hookimpl
@@ -50,6 +53,8 @@ class MailerPlugin(Plugin):
 
     async def send(self, payload: bytes) -> None:
         to = msgspec.json.decode(payload)["to"]
+        self.logged.append(get_contextvars())
+        bind_contextvars(to=to)
         if to == "nowhere":
             raise ValueError("there is no such address")
         await self.works.wait()

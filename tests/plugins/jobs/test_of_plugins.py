@@ -60,6 +60,15 @@ def test_a_failure_is_logged_with_the_plugin_and_where_it_was_raised(make_server
     assert error == "ValueError: there is no such address"
 
 
+def test_the_log_of_a_job_has_nothing_of_the_job_before(make_server: MakeServer):
+    server = make_server(CONFIG, plugins=[MAILER])
+    server.run(set_works, server)
+    for to in ("ada", "bob"):
+        job_id = mail(server, to)
+        eventually(lambda job_id=job_id: status(server, job_id) == "completed", 10)
+        assert mailer(server).logged[-1] == {"request_id": job_id}
+
+
 @pytest.mark.slow
 def test_core_admins_see_the_jobs_of_a_plugin(make_server: MakeServer):
     server = make_server(CONFIG, plugins=[MAILER])
