@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -195,12 +195,12 @@ def cases(
     by_hand: Peer,
     pocketbase: PocketBase,
     alone: Bare,
-    wanted: Callable[[str], bool],
+    wanted: Container[str],
 ) -> list[Case]:
     """Every case that is wanted, its contenders having answered alike."""
     found: list[Case] = []
     for want in WANTS:
-        if not wanted(want.name):
+        if want.name not in wanted:
             continue
         ours = [ours_of(stage, want) for stage in stages]
         others: list[Contestant] = [
