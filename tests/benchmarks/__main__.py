@@ -210,7 +210,7 @@ def _everyday(stages: Sequence[Stage], results: Results, plan: Plan, only: set[s
     first = stages[0]
     with by_hand(first) as hand, pocketbase(first, requests.IDS) as base, bare(first) as alone:
         # Reads come first: the faster a contender writes, the larger its tables are.
-        for part in (wanted & READS, wanted - READS):
+        for part in filter(None, (wanted & READS, wanted - READS)):
             say("Comparing what all answer")
             names = {name for name, group in GROUP_OF.items() if group in part}
             found = requests.cases(stages, hand, base, alone, names)

@@ -8,7 +8,7 @@ from html import escape
 
 from .figures import Ratio
 
-WIDTH, LABELS, BAR, GAP, TOP = 860, 330, 13, 8, 46
+WIDTH, LABELS, BAR, GAP, TOP = 920, 390, 13, 8, 46
 COLORS = ("#2a6f97", "#e07a5f", "#81b29a", "#8d6a9f", "#c9a227", "#6c757d")
 
 
