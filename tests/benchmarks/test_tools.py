@@ -391,12 +391,17 @@ def test_processor_time_that_grew_is_found(
     case = Case("get", [Spender(check.OURS, cost, speeds)], [Spender(check.EARLIER, 1.0, speeds)])
     ratios = check.measure([case], rounds=5, seconds=1)
     assert ratios == {"get": pytest.approx(cost)}
-    assert check.show(ratios, "v0") == code
+    assert check.show([ratios], "v0") == code
     assert ("is too much" in capsys.readouterr().out) == bool(code)
 
 
 def test_a_check_of_nothing_fails() -> None:
-    assert check.show({}, "v0") == 1
+    assert check.show([{}], "v0") == 1
+
+
+@pytest.mark.parametrize(("each", "code"), [((1.18, 0.98), 0), ((1.18, 1.08), 1)])
+def test_one_start_alone_does_not_decide(each: tuple[float, ...], code: int) -> None:
+    assert check.show([{"get": ratio} for ratio in each], "v0") == code
 
 
 def test_both_versions_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

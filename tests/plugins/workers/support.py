@@ -198,7 +198,7 @@ def processes_of(server: Server, app: str) -> list[int]:
 
 def folder_of(data_dir: Path, app: str) -> Path:
     """The folder of an app, or a path without anything where it has none."""
-    return next((data_dir / "workers").glob(f"*/{app}.*"), data_dir / "workers" / "none")
+    return next((data_dir / "workers").glob(f"[!.]*/{app}.*"), data_dir / "workers" / "none")
 
 
 def supervisor_of(server: Server, app: str) -> Any:
