@@ -1,8 +1,8 @@
 """One connection in libpq's pipeline mode: many statements on their way at once.
 
-Each request is an implicit transaction that ends with its own sync (libpq 34.5, "Pipeline Mode").
-PostgreSQL answers in the order of sending, one sync for each request, so the next sync answers the
-first pending request.
+A sync ends an implicit transaction (libpq 34.5, "Pipeline Mode"). It belongs to one request, or to
+a few reads of the same turn of the event loop: PostgreSQL answers those in one piece. Where one of
+them fails, PostgreSQL skips the rest, which is sent again. Answers come in the order of sending.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DONE: Final = int(ExecStatus.COMMAND_OK)
 FAILED: Final = int(ExecStatus.FATAL_ERROR)
 SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
-ANSWERS: Final = (FOUND, DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
+ANSWERS: Final = (FOUND, DONE, FAILED, SKIPPED, int(ExecStatus.EMPTY_QUERY))
 
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """Statements that would put those of other requests into a transaction that never ends."""
@@ -53,7 +53,9 @@ class Step(NamedTuple):
 class Request:
     """A statement under way, and the future of its answer."""
 
-    __slots__ = ("ahead", "answer", "before", "name", "prepare", "query", "since", "values")
+    __slots__ = (
+        "ahead", "answer", "before", "ends", "name", "prepare", "query", "since", "values",
+    )  # fmt: skip
     query: Query
 
     def __init__(
@@ -73,6 +75,8 @@ class Request:
         """The prepared statement that it is sent by, if any."""
         self.before: list[Command] | None = None
         """What goes before it: preparations, and what is `ahead`."""
+        self.ends = False
+        """Whether a sync follows it."""
         self.since = 0
         """The tick of its group since which it waits to be sent."""
 
@@ -89,9 +93,16 @@ class PipelinedConnection:
     """
 
     def __init__(
-        self, connection: AsyncConnection[Any], max_prepared: int, answered: Callable[[], None]
+        self,
+        connection: AsyncConnection[Any],
+        max_prepared: int,
+        answered: Callable[[], None],
+        shared: int = 1,
     ) -> None:
-        """Take over an idle connection; `answered` is called when there is room again."""
+        """Take over an idle connection; `answered` is called when there is room again.
+
+        Up to `shared` requests have one sync. More than one may be sent twice, so it is for reads.
+        """
         self.pending: deque[Request] = deque()
         self.stuck = False
         """Whether the first request takes so long that no other should wait behind it."""
@@ -109,11 +120,13 @@ class PipelinedConnection:
         self._loop = asyncio.get_running_loop()
         self._answered = answered
         self._prepared = Preparations(self._pg, max_prepared)
+        self._shared = shared
+        self._without_sync = 0
         self._flush_is_due = False
         self._is_full = False
         self._runs_script = False
-        self._outcome: PGresult | None = None
-        self._successes = 0
+        self._results: list[PGresult] = []
+        """Of the requests that the next sync ends."""
         self._watched: Request | None = None
         self._ticks = 0
         self._held_ticks = 0
@@ -137,7 +150,10 @@ class PipelinedConnection:
                 self._pg.send_query_prepared(request.name, request.values)
             else:
                 self._pg.send_query_params(_bytes(request.query), request.values)
-            self._end()
+            self._without_sync += 1
+            if self._without_sync >= self._shared:
+                self._end()
+            self._flush_soon()
         except psycopg.Error as error:  # half a request would shift every answer after it
             self.close(error)
 
@@ -157,6 +173,7 @@ class PipelinedConnection:
     def script(self, statements: bytes) -> Request:
         """Send several statements at once, which no pipeline takes; nothing may be pending."""
         request = Request(statements, [], self._loop.create_future(), prepare=False)
+        request.ends = True
         self.pending.append(request)
         try:
             self._pg.exit_pipeline_mode()
@@ -192,11 +209,17 @@ class PipelinedConnection:
                 self.close()
 
     def _send_again(self, request: Request) -> None:
-        """Send a request that failed before it did anything, without a prepared statement."""
-        request.name, request.before = b"", None
-        self.pending.append(request)
-        self._pg.send_query_params(_bytes(request.query), request.values)
-        self._end()
+        """Send a request that has done nothing, with a sync of its own."""
+        try:
+            if self._without_sync:
+                self._end()
+        except psycopg.Error:
+            request.settle(SendOutcome.LOST)  # it is among the pending ones no more
+            raise
+        request.name = b""
+        self.send(request)
+        if self._without_sync:
+            self._end()
 
     def _name(self, query: Query, before: list[Command]) -> bytes:
         """Return the name of a prepared statement, which may have to be prepared first."""
@@ -205,11 +228,12 @@ class PipelinedConnection:
         return name
 
     def _end(self) -> None:
+        self._without_sync = 0
+        self.pending[-1].ends = True
         if send_sync is None:
             self._pg.pipeline_sync()
         elif not send_sync(self._pg.pgconn_ptr):  # type: ignore[attr-defined]  # of its C class
             raise psycopg.OperationalError("a sync cannot be sent")
-        self._flush_soon()
 
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
@@ -222,6 +246,8 @@ class PipelinedConnection:
         if not self._is_open:
             return
         try:
+            if self._without_sync:
+                self._end()
             full = self._pg.flush() != 0
         except psycopg.Error as error:
             self.close(error)
@@ -293,11 +319,10 @@ class PipelinedConnection:
                 continue
             ended, status = False, result.status
             if status == SYNC:
-                self._settle(pending.popleft())
+                self._settle_ended()
             elif status in ANSWERS:
-                self._outcome = result
-                self._successes += status != FAILED
-            elif status != SKIPPED:
+                self._results.append(result)
+            else:
                 raise psycopg.NotSupportedError("COPY cannot be used in a pipeline")
 
     def _dispatch_script(self) -> None:
@@ -307,41 +332,60 @@ class PipelinedConnection:
             if result is None:
                 self._runs_script = False
                 self._pg.enter_pipeline_mode()
-                self._settle(self.pending.popleft())
+                self._settle_ended()
                 return
             if result.status not in ANSWERS:
                 raise psycopg.NotSupportedError("COPY cannot be used in a script")
-            self._outcome = result
+            self._results = [result]
 
-    def _settle(self, request: Request) -> None:
-        """End a request whose sync has arrived."""
-        outcome, self._outcome = self._outcome, None
-        successes, self._successes = self._successes, 0
-        if outcome is None:
+    def _settle_ended(self) -> None:
+        """End the requests whose sync has arrived."""
+        results, self._results = self._results, []
+        begin, ended = 0, False
+        while self.pending and not ended:
+            request = self.pending.popleft()
+            ended = request.ends
+            end = begin + len(request.before or ()) + 1
+            # The rest belongs to the last one: its commit can fail as well.
+            self._settle(request, results[begin:] if ended else results[begin:end])
+            begin = end
+
+    def _settle(self, request: Request, results: Sequence[PGresult]) -> None:
+        if not results:
             request.settle(SendOutcome.LOST)
             raise psycopg.OperationalError("the connection is out of step")
+        outcome = results[-1]
+        if outcome.status in (FAILED, SKIPPED):
+            failure = next((each for each in results if each.status == FAILED), None)
+            if self._must_repeat(request, results, failure):
+                self._send_again(request)
+                return
+            outcome = failure or outcome
         status = outcome.status
         if status == FOUND and len(dialect.first(outcome) or b"") > dialect.LARGE:
             self.oversized = True
-        if status == FAILED and self._is_stale(request, outcome, successes):
-            self._send_again(request)
-            return
         request.settle(outcome)
         if self.held is None and status == DONE and outcome.command_status in LASTING:
             raise psycopg.ProgrammingError("a single statement cannot begin a transaction")
 
-    def _is_stale(self, request: Request, failure: PGresult, successes: int) -> bool:
-        """Drop stale preparations; return whether to send the statement again.
+    def _must_repeat(
+        self, request: Request, results: Sequence[PGresult], failure: PGresult | None
+    ) -> bool:
+        """Drop stale preparations; return whether to send a request again that did nothing.
 
         Not in a transaction, which has failed with its statement and is repeated as a whole.
         """
-        state = failure.error_field(DiagnosticField.SQLSTATE)
         before = request.before or ()
+        if failure is None:  # another one failed that shares its sync
+            self._prepared.failed(before, -1, None)
+            return True
+        successes, state = results.index(failure), failure.error_field(DiagnosticField.SQLSTATE)
         self._prepared.failed(before, successes, state)
         if not request.name or state not in STALE:
             return False
         if successes == len(before):
             self._prepared.stale(request.query, request.name, state)
+        request.prepare = False
         return self.held is None
 
     # Watching.
@@ -367,9 +411,13 @@ class PipelinedConnection:
             self.close(psycopg.OperationalError("PostgreSQL does not answer"))
 
     def relieve(self) -> int:
-        """Settle the requests behind the first one as CROWDED; their answers here are dropped."""
+        """Settle what waits for the first request as CROWDED; the answers here are dropped.
+
+        The first one too, where it shares its sync with the next one, which may be the slow one.
+        """
+        alone = bool(self.pending) and self.pending[0].ends
         waiting = [
-            request for request in islice(self.pending, 1, None) if not request.answer.done()
+            request for request in islice(self.pending, alone, None) if not request.answer.done()
         ]
         for request in waiting:
             request.settle(SendOutcome.CROWDED)
@@ -380,6 +428,7 @@ class PipelinedConnection:
         if self._is_open:
             self.reason = reason
             self._is_open = False
+            self._without_sync = 0
             self.closed.set()
             self.stuck = True
             self._loop.remove_reader(self._socket)

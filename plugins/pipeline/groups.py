@@ -49,9 +49,10 @@ class ConnectionGroup:
     no connection is open, is left to the caller's pool.
     """
 
-    def __init__(self, *, depth: int, prepared: int, timeout: float) -> None:
+    def __init__(self, *, depth: int, prepared: int, timeout: float, shared: int = 1) -> None:
         """With a `depth` above 1 statements may be sent twice, so they have to be reads.
 
+        Up to `shared` of them have one sync, see `PipelinedConnection`.
         `timeout` is the time in seconds that an answer may take before its connection is closed.
         """
         self.members: list[PipelinedConnection] = []
@@ -59,6 +60,7 @@ class ConnectionGroup:
         self.left = 0
         """Statements or transactions so far, and how many of them were left to the pool."""
         self._depth = depth
+        self._shared = shared
         self._slow = 1 if depth > 1 else SLOW_TICKS
         self._prepared = prepared
         self._timeout = round(timeout / TICK_SECONDS)
@@ -72,7 +74,7 @@ class ConnectionGroup:
 
     def add(self, connection: AsyncConnection[Any]) -> PipelinedConnection:
         """Add a connection to the group."""
-        member = PipelinedConnection(connection, self._prepared, self._refill)
+        member = PipelinedConnection(connection, self._prepared, self._refill, self._shared)
         self.members.append(member)
         self._refill()
         return member

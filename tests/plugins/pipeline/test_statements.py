@@ -14,7 +14,7 @@ from kernel.testing import MakeServer, Postgres, Server
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
 from tests.kernel.databases import ACTOR, sql, table
-from tests.plugins.pipeline.groups import pipelined
+from tests.plugins.pipeline.groups import pipelined, started
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1)
 
@@ -151,6 +151,26 @@ async def test_one_that_fails_takes_nothing_of_its_neighbours_with_it(dsn: str) 
         assert [type(each) for each in answers[:100]] == [BadRequest, type(None)] * 50
         assert [type(each) for each in answers[100:]] == [BadRequest, bytes] * 50
     assert sql(dsn, f"select count(*), min(id % 2) from {name}") == [(50, 1)]
+
+
+async def test_three_reads_of_a_turn_share_a_sync_and_so_a_transaction(dsn: str) -> None:
+    async with pipelined(dsn, ONE) as (driver, _):
+        began = "select extract(epoch from now())"
+        await driver.fetch(began)
+        found = await asyncio.gather(*(driver.fetch(began) for _ in range(7)))
+        assert [found.index(each) for each in found] == [0, 0, 0, 3, 3, 3, 6]
+        filters = await asyncio.gather(*(driver.fetch(began, custom_plan=True) for _ in range(3)))
+        assert len(set(filters)) == 3
+
+
+async def test_a_quick_read_waits_for_no_slow_one_that_shares_its_sync(dsn: str) -> None:
+    async with pipelined(dsn, ONE) as (driver, _):
+        queries = ("select 1", "select pg_sleep(2)", "select 2")
+        quick, slow, last = [started(driver.fetch(query)) for query in queries]
+        done, _ = await asyncio.wait([quick, last], timeout=1.5)
+        assert done == {quick, last}
+        assert not slow.done()
+        assert await slow == b""
 
 
 async def test_transactions_and_streams_are_the_pools(dsn: str) -> None:
