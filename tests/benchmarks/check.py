@@ -1,9 +1,10 @@
 """Compare the processor time of every case with an earlier version; fail where it has grown.
 
-The servers of both versions run side by side and are measured in short turns, one after the other.
-The speed of a shared machine changes within minutes, so each turn of one is compared with the turn
-of the other beside it. Two processes of the same code differ by up to a tenth for as long as they
-run, so both are started several times. What counts is the mean of the medians of each start.
+Both versions get the same requests at the same time, everything runs on one processor, and the
+servers take turns of 50 ms. The speed of a shared machine changes from second to second, and
+differs between its processors: ratios of turns of a second or two vary by a sixth. Two processes of
+the same code still differ by some hundredths for as long as they run, so both are started several
+times. What counts is the mean of the medians of each start.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from statistics import fmean, median
+from threading import Event, Thread
 
 from . import calls, login, queues, requests
 from .__main__ import GROUP_OF, groups
@@ -27,6 +32,8 @@ BASES = ("v0.2.0", "cf23c0e")
 """What is compared with: the first of these that the repository has."""
 MOST = 1.10
 """Processor time of server and database together, ours divided by theirs."""
+TURN = 0.05
+"""Seconds that one server runs while the other one is stopped."""
 OURS, EARLIER = "ours", "earlier"
 EVERYDAY = ("get", "list", "filter", "create", "update", "bulk")
 OTHERS: Mapping[str, Mapping[str, Callable[[Stage], Contender]]] = {
@@ -45,12 +52,12 @@ NEWER = ("filtered list of 20, total",)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure both versions in turns; return 1 where a case has become slower."""
+    """Measure both versions together; return 1 where a case has become slower."""
     parser = argparse.ArgumentParser(prog="make bench-check", description=__doc__)
     parser.add_argument("--only", type=groups, default=[*EVERYDAY, *OTHERS], metavar="GROUPS")
-    parser.add_argument("--starts", type=int, default=4, help="how often both are started (4)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each after a start (3)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each turn (1.5)")
+    parser.add_argument("--starts", type=int, default=3, help="how often both are started (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds after each start (3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
     options = parser.parse_args(arguments)
     base = next(each for each in BASES if _git("rev-parse", "-q", "--verify", f"{each}^{{commit}}"))
     folder = BENCH / "base"
@@ -58,15 +65,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         say(f"Preparing {base}")
         subprocess.run(["make", "--directory", folder, "setup"], env=_environment(), check=True)
-        starts = [compare(folder, options, start) for start in range(1, options.starts + 1)]
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        starts = [compare(folder, options) for _ in range(options.starts)]
     finally:
         _git("worktree", "remove", "--force", str(folder))
     return show(starts, base)
 
 
-def compare(folder: Path, options: argparse.Namespace, start: int) -> dict[str, float]:
+def compare(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Start both versions and return the ratios of this start, by case."""
-    say(f"Start {start} of {options.starts}")
     with (
         stage(name=OURS, config=PIPELINE) as ours,
         stage(name=EARLIER, config=_config(folder), root=folder) as earlier,
@@ -74,7 +81,33 @@ def compare(folder: Path, options: argparse.Namespace, start: int) -> dict[str, 
         for each in (ours, earlier):
             requests.fill(each)
             queues.install(each)
-        return measure(cases(ours, earlier, options.only), options.rounds, options.seconds)
+        found = cases(ours, earlier, options.only)
+        with taking_turns([ours.pid, earlier.pid]):
+            return measure(found, options.rounds, options.seconds)
+
+
+@contextmanager
+def taking_turns(pids: Sequence[int]) -> Generator[None]:
+    """Let one of these processes run at a time, all of them equally long."""
+    over, order = Event(), deque(pids)
+
+    def alternate() -> None:
+        for pid in pids[1:]:
+            os.kill(pid, SIGSTOP)
+        while not over.wait(TURN):
+            os.kill(order[0], SIGSTOP)
+            order.rotate()
+            os.kill(order[0], SIGCONT)
+        for pid in pids:
+            os.kill(pid, SIGCONT)
+
+    thread = Thread(target=alternate)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def cases(ours: Stage, earlier: Stage, only: Sequence[str]) -> list[Case]:
@@ -95,9 +128,9 @@ def measure(found: Sequence[Case], rounds: int, seconds: float) -> dict[str, flo
     """Return our processor time divided by the earlier, by case."""
     ratios = dict[str, float]()
     for case in found:
-        say(f"{case.name}, {rounds} turns of each")
+        say(f"{case.name}, {rounds} rounds")
         for _ in range(rounds):
-            case.round(seconds)
+            case.together(seconds)
         pairs = zip(case.measured[OURS], case.measured[EARLIER], strict=True)
         ratios[case.name] = median(_spent(now) / _spent(before) for now, before in pairs)
     return ratios

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Protocol
 
@@ -64,6 +65,13 @@ class Case:
         for contender in self._turns:
             self.measured.setdefault(contender.name, []).append(contender.measure(seconds))
         self._turns.reverse()
+
+    def together(self, seconds: float) -> None:
+        """Measure every contender once, all at the same time."""
+        with ThreadPoolExecutor(len(self._turns)) as pool:
+            measured = pool.map(lambda contender: contender.measure(seconds), self._turns)
+            for contender, one in zip(self._turns, measured, strict=True):
+                self.measured.setdefault(contender.name, []).append(one)
 
     def ratios(self) -> list[Ratio]:
         """Each of ours against each of the others."""

@@ -10,10 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
-from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
@@ -47,6 +48,7 @@ from tests.benchmarks.requests import BULK, MANY, WANTS, records, same
 from tests.benchmarks.stage import CONFIG, crm_manifest
 from tests.benchmarks.statements import Pgbench, Statement, statements_in
 from tests.benchmarks.surroundings import LISTENERS
+from tests.waiting import eventually
 
 LOG = """\
 caudex> LOG:  execute _pg3_4: select row_to_json(r) from (
@@ -371,13 +373,15 @@ def test_what_is_compared_with_is_pinned_by_hash_and_names_no_address():
 
 
 class Spender:
-    """Takes so much processor time for a request, on a machine whose speed changes."""
+    """Takes so much processor time for a request while another one is measured as well."""
 
-    def __init__(self, name: str, cost: float, speeds: Iterator[float]) -> None:
+    def __init__(self, name: str, cost: float, meet: threading.Barrier) -> None:
         self.name = name
-        self._cost, self._speeds = cost, speeds
+        self._cost, self._meet = cost, meet
+        self._speeds = iter([1, 1, 1, 2, 2])
 
     def measure(self, seconds: float) -> Measured:
+        self._meet.wait(10)
         cost = self._cost * next(self._speeds)
         return Measured(rate=1, server_cpu=cost * 0.7, database_cpu=cost * 0.3)
 
@@ -386,9 +390,8 @@ class Spender:
 def test_processor_time_that_grew_is_found(
     cost: float, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # It is half as fast in the last rounds, and once while only one of the two is measured.
-    speeds = iter([1, 1, 1, 5, 1, 1, 2, 2, 2, 2])
-    case = Case("get", [Spender(check.OURS, cost, speeds)], [Spender(check.EARLIER, 1.0, speeds)])
+    meet = threading.Barrier(2)
+    case = Case("get", [Spender(check.OURS, cost, meet)], [Spender(check.EARLIER, 1.0, meet)])
     ratios = check.measure([case], rounds=5, seconds=1)
     assert ratios == {"get": pytest.approx(cost)}
     assert check.show([ratios], "v0") == code
@@ -402,6 +405,23 @@ def test_a_check_of_nothing_fails() -> None:
 @pytest.mark.parametrize(("each", "code"), [((1.18, 0.98), 0), ((1.18, 1.08), 1)])
 def test_one_start_alone_does_not_decide(each: tuple[float, ...], code: int) -> None:
     assert check.show([{"get": ratio} for ratio in each], "v0") == code
+
+
+def test_servers_take_turns_and_run_on_afterwards() -> None:
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    try:
+        files = [Path(f"/proc/{each.pid}/stat") for each in sleepers]
+        seen = set[tuple[str, ...]]()
+        with check.taking_turns([each.pid for each in sleepers]):
+            for _ in range(40):
+                time.sleep(0.01)
+                seen.add(tuple(file.read_text().split()[2] for file in files))
+        assert {("T", "S"), ("S", "T")} <= seen
+        eventually(lambda: [file.read_text().split()[2] for file in files] == ["S", "S"])
+    finally:
+        for each in sleepers:
+            each.kill()
+            each.wait()
 
 
 def test_both_versions_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
