@@ -123,6 +123,17 @@ export function useForm(start) {
   return [form, bind, set];
 }
 
+/** An input that keeps what is typed, whatever is rendered meanwhile; `change` gets it when it is complete. */
+export function Typed({ value = '', change, ...rest }) {
+  const [typed, type] = useState(null);
+  return html`<input
+    ...${rest}
+    value=${typed ?? value}
+    onInput=${(e) => type(e.target.value)}
+    onChange=${(e) => (type(null), change(e.target.value || null))}
+  />`;
+}
+
 /** An input below its title; `box` is a reference to the input, `note` a word behind the title. */
 export const Input = ({ title, note = '', box = null, children = null, ...rest }) => html`<label
   class="field"

@@ -1,12 +1,14 @@
 """Apps, users, roles and explain, in a real browser."""
 
 import json
+from typing import Any
 
 import pytest
 
 from kernel.testing import Server
 from tests.plugins.console.browser import needs_browser, until
 from tests.plugins.console.conftest import DATA
+from tests.waiting import eventually
 
 pytestmark = needs_browser
 
@@ -203,6 +205,20 @@ def test_explain_names_the_role_and_answers_what_if(crm: Server, new_tab):
     page.wait_for_selector(".answer.allowed")
     text = page.inner_text(".answer tbody")
     assert all(part in text for part in ("whole", "deals.*", "rbac")), text
+
+
+def test_what_is_typed_stays_when_an_answer_arrives(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin)
+    page, held = tab.page, list[Any]()
+    page.route("**/permissions/explain", lambda route: held.append(route))
+    tab.open("explain?app=crm&action=deals.read")
+    page.fill("[placeholder=id]", "typed")
+    eventually(lambda: page.wait_for_timeout(20) or held)
+    held.pop().continue_()
+    page.wait_for_selector(".answer")
+    assert page.input_value("[placeholder=id]") == "typed"
+    page.keyboard.press("Tab")
+    page.wait_for_url("**record=typed**")
 
 
 def test_sessions_are_listed_and_ended(crm: Server, new_tab):

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url, user as me } from '../../core/api.js';
 import { setQuery } from '../../core/router.js';
 import { admin, apps, users } from '../../core/store.js';
-import { ErrorBox, Head, icon, useLoad, CopyAs } from '../../core/ui.js';
+import { ErrorBox, Head, Typed, icon, useLoad, CopyAs } from '../../core/ui.js';
 
 export default function Explain({ query }) {
   const app = query.app ?? apps.value[0]?.id ?? 'core';
@@ -96,7 +96,11 @@ export default function Explain({ query }) {
           </label>
           <label class="field">
             <span>Record <i>optional</i></span>
-            <input placeholder="id" value=${query.record ?? ''} onChange=${put('record')} />
+            <${Typed}
+              placeholder="id"
+              value=${query.record}
+              change=${(record) => setQuery({ record })}
+            />
           </label>
         </div>
         <${ErrorBox} error=${choice.error ?? answer.error} />

@@ -3,7 +3,7 @@ import { html, useState } from '../../core/kit.js';
 import { get } from '../../core/api.js';
 import { A, setQuery } from '../../core/router.js';
 import { admin, apps, findApp, users, words } from '../../core/store.js';
-import { Ago, Empty, Head, Loaded, fail, icon, useLoad, CopyAs } from '../../core/ui.js';
+import { Ago, Empty, Head, Loaded, Typed, fail, icon, useLoad, CopyAs } from '../../core/ui.js';
 import { Diff } from '../record/history.js';
 import { same } from '../../parts/values.js';
 
@@ -100,11 +100,11 @@ export default function Audit({ query }) {
           rows.data.people.map((u) => [u.id, u.display_name || u.username]),
         )
       }
-      <input
+      <${Typed}
         aria-label="Record id"
         placeholder="Record id"
-        value=${query.record ?? ''}
-        onChange=${put('record')}
+        value=${query.record}
+        change=${(record) => setQuery({ record })}
       />
       ${
         query.request &&

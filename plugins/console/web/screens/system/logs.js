@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { queryText, stream, url } from '../../core/api.js';
 import { A, setQuery } from '../../core/router.js';
 import { features, holds, readsTrail } from '../../core/store.js';
-import { Empty, ErrorBox, Head, icon } from '../../core/ui.js';
+import { Empty, ErrorBox, Head, Typed, icon } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'stdout', 'stderr', 'system', 'event'];
@@ -159,12 +159,12 @@ function Screen({ appId, picker, query }) {
         value=${query.q ?? ''}
         onInput=${(e) => setQuery({ q: e.target.value || null }, { replace: true })}
       />
-      <input
+      <${Typed}
         type="datetime-local"
         aria-label="From this time"
         title="From this time"
-        value=${query.at ?? ''}
-        onChange=${(e) => setQuery({ at: e.target.value || null })}
+        value=${query.at}
+        change=${(at) => setQuery({ at })}
       />
       <button onClick=${paused ? resume : () => pause(true)}>
         ${icon(paused ? 'play' : 'stop')}
