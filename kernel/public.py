@@ -18,7 +18,7 @@ from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.files import files_route, sync_folder, write_file
 from kernel.toolkit.former import current_of, deprecated
-from kernel.toolkit.keys import Keyring, Keys, compare_key, load_key, server_key
+from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
 from kernel.toolkit.tasks import Tasks
@@ -31,7 +31,7 @@ __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
     "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
     "Tasks", "compare_key", "declared_at", "decode", "deprecated", "dialect", "files_route",
-    "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited", "load_key", "place",
+    "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited", "place",
     "read_body", "register_app", "server_key", "subjects_from", "sync_folder", "unregister_app",
     "write_file",
 ]  # fmt: skip

@@ -55,7 +55,7 @@ class VaultFilePlugin(Plugin):
         yield service
 
     @property
-    def _keyring(self) -> Keyring[bytes]:
+    def _keyring(self) -> Keyring:
         config, data_dir = self.config, self.context.data_dir
         # Other code could read it there.
         os.environ.pop("CAUDEX_PLUGINS__VAULT_FILE__MASTER_KEY", None)

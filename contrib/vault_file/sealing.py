@@ -28,29 +28,31 @@ class Unopenable(Exception):
     """A file that is not what was sealed for this place, or not by a key that is here."""
 
 
-def key_id(key: bytes) -> bytes:
+def key_id(key: bytes) -> str:
     """Return a name for a key that does not reveal it."""
-    return hashlib.sha256(b"caudex vault_file key id\0" + key).digest()[:8]
+    return hashlib.sha256(b"caudex vault_file key id\0" + key).hexdigest()[:16]
 
 
 def seal(key: bytes, value: str, app_id: str | None, name: str) -> bytes:
     """Make the content of a file."""
     used = key_id(key)
-    return MAGIC + used + Aead(key).encrypt(value.encode(), _place(app_id, name, used))
+    return (
+        MAGIC + bytes.fromhex(used) + Aead(key).encrypt(value.encode(), _place(app_id, name, used))
+    )
 
 
-def sealed_by(content: bytes) -> bytes:
+def sealed_by(content: bytes) -> str:
     """The id of the key that a file was sealed with. Raises Unopenable for what is no such file."""
     if not content.startswith(MAGIC) or len(content) > MAX_FILE:
         raise Unopenable("it is no sealed secret")
-    return content[len(MAGIC) : len(MAGIC) + 8]
+    return content[len(MAGIC) : len(MAGIC) + 8].hex()
 
 
-def open_sealed(keys: Mapping[bytes, bytes], content: bytes, app_id: str | None, name: str) -> str:
+def open_sealed(keys: Mapping[str, bytes], content: bytes, app_id: str | None, name: str) -> str:
     """Return the value of a file. Raises Unopenable."""
     used = sealed_by(content)
     if (key := keys.get(used)) is None:
-        raise Unopenable(f"the key {used.hex()} is not here")
+        raise Unopenable(f"the key {used} is not here")
     try:
         sealed = content[len(MAGIC) + 8 :]
         return Aead(key).decrypt(sealed, _place(app_id, name, used)).decode()
@@ -58,8 +60,8 @@ def open_sealed(keys: Mapping[bytes, bytes], content: bytes, app_id: str | None,
         raise Unopenable(str(error)) from None
 
 
-def _place(app_id: str | None, name: str, used: bytes) -> bytes:
+def _place(app_id: str | None, name: str, used: str) -> bytes:
     """Join with length prefixes, so that no two places have the same name."""
     scope = b"platform" if app_id is None else b"app"
-    parts = (MAGIC, scope, (app_id or "").encode(), name.encode(), used)
+    parts = (MAGIC, scope, (app_id or "").encode(), name.encode(), bytes.fromhex(used))
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

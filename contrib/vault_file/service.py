@@ -49,7 +49,7 @@ log = structlog.get_logger("caudex.vault_file")
 class VaultFileService:
     """Provides VAULT."""
 
-    def __init__(self, statements: Statements, folder: Folder, keyring: Keyring[bytes]) -> None:
+    def __init__(self, statements: Statements, folder: Folder, keyring: Keyring) -> None:
         self._statements = statements
         self._folder = folder
         self._keyring = keyring
@@ -156,11 +156,11 @@ class VaultFileService:
         if identity != row.id:
             problem = f"{self._folder.root} is not the folder of this database's secrets"
             raise BootError(FOLDER, problem, "mount or restore the one it was set up with")
-        self._keyring.check(bytes.fromhex(row.key_id))
+        self._keyring.check(row.key_id)
 
     async def _first_use(self) -> FolderRow:
         """Of servers that start at once the first founds the folder, the others find it."""
-        mine, key_id = secrets.token_hex(16), (await self._disk(self._keyring.read)).newest.hex()
+        mine, key_id = secrets.token_hex(16), (await self._disk(self._keyring.read)).newest
 
         async def claim(tx: Transaction) -> FolderRow:
             row = await store.claim(tx, mine, key_id)
@@ -182,7 +182,7 @@ class VaultFileService:
 
         async def alone(tx: Transaction) -> T:
             row = await store.lock(tx)
-            if bytes.fromhex(row.key_id) not in (await self._disk(self._keyring.read)).known:
+            if row.key_id not in (await self._disk(self._keyring.read)).known:
                 raise BootError(
                     "key vault_file", "the secrets were sealed by another key meanwhile"
                 )
@@ -229,7 +229,7 @@ class VaultFileService:
             )
         return {name: value for name, value in found.items() if name not in broken}
 
-    def _open(self, keys: Keys[bytes], app_id: str | None, name: str) -> str | None:
+    def _open(self, keys: Keys, app_id: str | None, name: str) -> str | None:
         if (content := self._folder.read(app_id, name)) is None:
             return None
         if sealed_by(content) not in keys.known:  # a rotation has begun since they were read
@@ -238,9 +238,9 @@ class VaultFileService:
 
     # Rotation
 
-    async def _begin_rotation(self, _: Transaction, row: FolderRow) -> bytes:
+    async def _begin_rotation(self, _: Transaction, row: FolderRow) -> str:
         """Add a key, unless a rotation is under way; writers seal by it from now on."""
-        if (await self._disk(self._keyring.read)).newest.hex() == row.key_id:
+        if (await self._disk(self._keyring.read)).newest == row.key_id:
             await self._disk(self._keyring.add_new)
         return (await self._disk(self._keyring.read)).newest
 
@@ -264,12 +264,12 @@ class VaultFileService:
             done += 1
         return Done(done, tuple(lost))
 
-    async def _end_rotation(self, tx: Transaction, newest: bytes, before: int) -> Done:
+    async def _end_rotation(self, tx: Transaction, newest: str, before: int) -> Done:
         """Go on without the old key. What a server that did not know the new one has written
         meanwhile is sealed again first."""
         last = await self._reseal(await self._there(self._folder.scopes))
-        await store.set_key(tx, newest.hex())
-        detail = {"secrets": before + last.count, "key_id": newest.hex()}
+        await store.set_key(tx, newest)
+        detail = {"secrets": before + last.count, "key_id": newest}
         await tx.record(Event.core("keys", "KEYS_ROTATED", tx.actor, new=detail))
 
         async def drop_the_old() -> None:

@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from kernel.contracts.statements import Statements
 from kernel.errors import BadRequest, BootError
 from kernel.toolkit.files import write_file
-
-Id = TypeVar("Id", str, bytes)
 
 SIZE = 32
 _KEPT = "select fingerprint from caudex_kernel.keys where name = $1::text"
@@ -24,38 +22,34 @@ insert into caudex_kernel.keys as k (name, fingerprint) values ($1::text, $2::te
 on conflict (name) do update set fingerprint = k.fingerprint returning fingerprint"""
 
 
-def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = True) -> bytes:
-    """Return the key `name` (32 bytes): base64 or hex, else `<data-dir>/config/<name>.key`. Text
-    that is neither is itself the key.
-
-    If the file is missing and `may_create` is set, it is created with mode 0600. A longer key is
-    replaced by its SHA-256. Raises BootError when the key is missing, unreadable or too short.
-    """
-    return _decode(name, configured or _read(name, data_dir, may_create=may_create).strip())
-
-
 async def server_key(statements: Statements, name: str, configured: str, data_dir: Path) -> bytes:
-    """Return the key `name` as `load_key` does, the one that all servers of a database share.
+    """Return the key `name` of a `Keyring`, the one that all servers of a database share.
 
     The first server creates it. Raises BootError, and changes nothing, if the key was created
     before and is now missing or different.
     """
-    key = _compared(name, configured, data_dir, await statements.fetch(_KEPT, name))
-    kept = await statements.execute(_KEEP, name, _fingerprint(key))  # of the first server
-    return _compared(name, configured, data_dir, kept)
+    ring = Keyring(name, data_dir, configured)
+    kept = await statements.fetch(_KEPT, name)
+    newest = ring.read(may_create=not kept).newest
+    kept = kept or await statements.execute(_KEEP, name, newest) or b""  # of the first server
+    return ring.check(kept.decode())
 
 
 def compare_key(ask: Callable[..., str | None], name: str, configured: str, data_dir: Path) -> None:
     """Check in `diagnose` whether `server_key` would fail. Raises BootError."""
     if kept := ask(_KEPT, name):
-        _compared(name, configured, data_dir, kept.encode())
+        Keyring(name, data_dir, configured).check(kept)
 
 
-class Keys(NamedTuple, Generic[Id]):
+def _fingerprint(key: bytes) -> str:
+    return hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
+
+
+class Keys(NamedTuple):
     """Keys of 32 bytes by their ids; the one named `newest` encrypts."""
 
-    newest: Id
-    known: Mapping[Id, bytes]
+    newest: str
+    known: Mapping[str, bytes]
 
     @property
     def sealing(self) -> bytes:
@@ -64,43 +58,43 @@ class Keys(NamedTuple, Generic[Id]):
 
 
 @dataclass(eq=False)
-class Keyring(Generic[Id]):
+class Keyring:
     """Reads and rotates the keys `name` that a plugin encrypts with.
 
     The newest key encrypts, the others still decrypt. `configured` is the newest one; without it,
     the keys are the lines of `<data-dir>/config/<name>.key`, newest first. The keys `old` only
-    decrypt. `key_id` returns a name for a key that does not reveal it. All methods block, and raise
-    BootError.
+    decrypt. `key_id` returns a name for a key that does not reveal it.
+
+    A key is base64 or hex of 32 bytes; text that is neither is itself the key. A longer key is
+    replaced by its SHA-256. All methods block, and raise BootError.
     """
 
     name: str
     data_dir: Path
-    configured: str
-    old: Sequence[str]
-    key_id: Callable[[bytes], Id]
+    configured: str = ""
+    old: Sequence[str] = ()
+    key_id: Callable[[bytes], str] = _fingerprint
 
     @property
     def file(self) -> Path:
         """The file of the keys."""
-        return _file(self.name, self.data_dir)
+        return self.data_dir / "config" / f"{self.name}.key"
 
-    def read(self, *, may_create: bool = False) -> Keys[Id]:
-        """Read the keys; `may_create` creates the file at the very first start."""
+    def read(self, *, may_create: bool = False) -> Keys:
+        """Read the keys; `may_create` creates the file, with mode 0600, at the first start."""
         newest = [self.configured] if self.configured else self._lines(may_create=may_create)
-        keys = [_decode(self.name, text) for text in (*newest, *self.old)]
+        keys = [self._decode(text) for text in (*newest, *self.old)]
         return Keys(self.key_id(keys[0]), {self.key_id(key): key for key in keys})
 
-    def check(self, recorded: Id) -> None:
-        """Compare with the id of the key that encrypted the data in the database.
-
-        Raises BootError where it is another one.
-        """
-        if recorded not in self.read().known:
-            problem = "it is not the key that this database's secrets are sealed with"
-            remedy = f"restore {self.file} or the configured master_key"
+    def check(self, recorded: str) -> bytes:
+        """Return the key whose id is recorded in the database. Raises BootError without it."""
+        if (key := self.read().known.get(recorded)) is None:
+            problem = "it is not the key that this database was set up with"
+            remedy = "configure that one" if self.configured else f"put that one into {self.file}"
             raise BootError(f"key {self.name}", problem, remedy)
+        return key
 
-    def add_new(self) -> Id:
+    def add_new(self) -> str:
         """Put a new key before the others and return its id. Raises BadRequest."""
         if self.configured:
             raise BadRequest(
@@ -110,75 +104,48 @@ class Keyring(Generic[Id]):
         self._write([_encode(secrets.token_bytes(SIZE)), *self._lines()])
         return self.read().newest
 
-    def keep_only(self, wanted: Id) -> None:
+    def keep_only(self, wanted: str) -> None:
         """Remove the other keys from the file: they decrypt nothing any more."""
         if not self.configured:
             self._write([_encode(self.read().known[wanted])])
 
     def _lines(self, *, may_create: bool = False) -> list[str]:
-        return _read(self.name, self.data_dir, may_create=may_create).split() or [""]
+        try:
+            if not self.file.exists():
+                if not may_create:
+                    problem = f"{self.file} is missing, and this database was set up with it"
+                    raise BootError(f"key {self.name}", problem, "restore the file")
+                self._write([_encode(secrets.token_bytes(SIZE))], replace=False)
+            if (mode := self.file.stat().st_mode & 0o777) & 0o077:
+                problem = f"{self.file} can be read by other accounts (mode {mode:04o})"
+                raise BootError(f"key {self.name}", problem, f"chmod 600 {self.file}")
+            return self.file.read_text("ascii").split() or [""]
+        except (OSError, UnicodeDecodeError) as error:
+            said = getattr(error, "strerror", None) or "it is no text"
+            problem = f"{self.file} cannot be read: {said}"
+            remedy = "run as the account that made it, or restore it"
+            raise BootError(f"key {self.name}", problem, remedy) from None
 
-    def _write(self, lines: Sequence[str]) -> None:
-        _write(self.file, "\n".join(lines))
+    def _write(self, lines: Sequence[str], *, replace: bool = True) -> None:
+        try:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(self.file, "".join(f"{line}\n" for line in lines).encode(), replace=replace)
+        except OSError as error:
+            problem = f"{self.file} cannot be written: {error.strerror}"
+            remedy = "fix that, or choose another with --data-dir"
+            raise BootError("data directory", problem, remedy) from None
 
-
-def _file(name: str, data_dir: Path) -> Path:
-    return data_dir / "config" / f"{name}.key"
-
-
-def _read(name: str, data_dir: Path, *, may_create: bool) -> str:
-    file = _file(name, data_dir)
-    try:
-        if not file.exists():
-            if not may_create:
-                problem = f"{file} is missing, and this database was set up with it"
-                raise BootError(f"key {name}", problem, "restore the file")
-            _write(file, _encode(secrets.token_bytes(SIZE)), replace=False)
-        if (mode := file.stat().st_mode & 0o777) & 0o077:
-            problem = f"{file} can be read by other accounts (mode {mode:04o})"
-            raise BootError(f"key {name}", problem, f"chmod 600 {file}")
-        return file.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "it is no text"
-        remedy = "run as the account that made it, or restore it"
-        raise BootError(f"key {name}", f"{file} cannot be read: {said}", remedy) from None
-
-
-def _write(file: Path, text: str, *, replace: bool = True) -> None:
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(file, f"{text}\n".encode(), replace=replace)
-    except OSError as error:
-        problem = f"{file} cannot be written: {error.strerror}"
-        remedy = "fix that, or choose another with --data-dir"
-        raise BootError("data directory", problem, remedy) from None
-
-
-def _compared(name: str, configured: str, data_dir: Path, kept: bytes | None) -> bytes:
-    key = load_key(name, configured, data_dir, may_create=not kept)
-    if kept and _fingerprint(key) != kept.decode():
-        problem = "it is not the key that this database was set up with"
-        file = _file(name, data_dir)
-        remedy = "configure that one" if configured else f"put that one into {file}"
-        raise BootError(f"key {name}", problem, remedy)
-    return key
-
-
-def _fingerprint(key: bytes) -> str:
-    return hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
+    def _decode(self, text: str) -> bytes:
+        key = text.encode()
+        with suppress(ValueError):
+            key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        with suppress(ValueError):
+            key = bytes.fromhex(text)
+        if len(key) < SIZE:
+            problem = f"it has {len(key)} bytes, {SIZE} are needed"
+            raise BootError(f"key {self.name}", problem, "make one with: openssl rand -base64 32")
+        return key if len(key) == SIZE else hashlib.sha256(key).digest()
 
 
 def _encode(key: bytes) -> str:
     return base64.b64encode(key).decode()
-
-
-def _decode(name: str, text: str) -> bytes:
-    key = text.encode()
-    with suppress(ValueError):
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    with suppress(ValueError):
-        key = bytes.fromhex(text)
-    if len(key) < SIZE:
-        problem = f"it has {len(key)} bytes, {SIZE} are needed"
-        raise BootError(f"key {name}", problem, "make one with: openssl rand -base64 32")
-    return key if len(key) == SIZE else hashlib.sha256(key).digest()

@@ -16,7 +16,7 @@ from typing import IO, Final
 import nacl.bindings as sodium
 from nacl.exceptions import CryptoError
 
-from kernel.public import BadRequest, load_key, write_file
+from kernel.public import BadRequest, Keyring, write_file
 
 MARK: Final = b"caudex sealed 1\n"
 _CHUNK: Final = 1 << 16
@@ -40,7 +40,7 @@ def read_key(file: Path, *, may_create: bool = False) -> bytes:
     text = file.read_bytes().decode("ascii", "replace").strip()
     if not text:
         raise BadRequest(f"{file} is empty: restore the key")
-    return load_key("backup", text, file.parent, may_create=False)
+    return Keyring("backup", file.parent, text).read().sealing
 
 
 class _Writer:

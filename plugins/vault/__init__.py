@@ -57,7 +57,7 @@ class VaultPlugin(Plugin):
         yield service
 
     @property
-    def _keyring(self) -> Keyring[str]:
+    def _keyring(self) -> Keyring:
         config, data_dir = self.config, self.context.data_dir
         # Other code could read it there.
         os.environ.pop("CAUDEX_PLUGINS__VAULT__MASTER_KEY", None)

@@ -33,10 +33,10 @@ log = structlog.get_logger("caudex.vault")
 class VaultService:
     """Provides VAULT."""
 
-    def __init__(self, statements: Statements, keyring: Keyring[str]) -> None:
+    def __init__(self, statements: Statements, keyring: Keyring) -> None:
         self._statements = statements
         self._keyring = keyring
-        self._keys = Keys[str]("", {})
+        self._keys = Keys("", {})
 
     async def prepare(self) -> None:
         """See that this server holds the key that the database was sealed with.

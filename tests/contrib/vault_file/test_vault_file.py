@@ -447,7 +447,7 @@ def test_a_seal_holds_for_one_place_and_one_key():
             open_sealed(keys, content, *place)
     with pytest.raises(Unopenable, match="is not here"):
         open_sealed({}, content, "crm", "NAME")
-    claimed = content[:16] + key_id(other) + content[24:]
+    claimed = content[:16] + bytes.fromhex(key_id(other)) + content[24:]
     with pytest.raises(Unopenable):
         open_sealed(keys, claimed, "crm", "NAME")
 

@@ -12,12 +12,16 @@ import pytest
 from kernel.config.settings import load_config
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
-from kernel.toolkit.keys import load_key, server_key
+from kernel.toolkit.keys import Keyring, server_key
 from tests.kernel.databases import opened, sql
 from tests.kernel.processes import open_folder
 from tests.kernel.support import shut
 
 KEY = bytes(range(32))
+
+
+def load_key(name: str, configured: str, folder: Path) -> bytes:
+    return Keyring(name, folder, configured).read(may_create=True).sealing
 
 
 def refusal(configured: str, folder: Path) -> str:
@@ -128,9 +132,9 @@ def test_a_folder_that_cannot_be_written_is_reported_with_the_remedy(tmp_path: P
 MAKE = """
 import sys
 from pathlib import Path
-from kernel.toolkit.keys import load_key
+from kernel.toolkit.keys import Keyring
 sys.stdin.readline()
-print(load_key("signing", "", Path(sys.argv[1])).hex())
+print(Keyring("signing", Path(sys.argv[1])).read(may_create=True).sealing.hex())
 """
 
 

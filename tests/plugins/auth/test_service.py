@@ -16,12 +16,12 @@ from kernel.public import (
     BadRequest,
     BootError,
     Forbidden,
+    Keyring,
     NotFound,
     Param,
     Person,
     Query,
     Unauthenticated,
-    load_key,
     new_delegation,
     server_actor,
 )
@@ -130,14 +130,14 @@ def test_an_expired_access_token_says_so(server):
 
 
 def _tokens(server):
-    return Tokens(load_key("signing", "", server.kernel.context.data_dir))
+    return Tokens(Keyring("signing", server.kernel.context.data_dir).read().sealing)
 
 
 def test_a_server_with_another_key_does_not_start(server, make_server, tmp_path):
     with pytest.raises(BootError, match=r"signing\.key is missing"):
         make_server(dsn=server.dsn, data_dir=tmp_path)
     assert not (tmp_path / "config" / "signing.key").exists()
-    load_key("signing", "", tmp_path)
+    Keyring("signing", tmp_path).read(may_create=True)
     with pytest.raises(BootError, match="key signing: it is not the key"):
         make_server(dsn=server.dsn, data_dir=tmp_path)
 

@@ -15,12 +15,12 @@ from kernel.public import (
     STATEMENTS,
     BadRequest,
     Forbidden,
+    Keyring,
     LogLine,
     Plugin,
     Unauthenticated,
     Unavailable,
     hookimpl,
-    load_key,
 )
 from plugins.auth.tokens import Tokens
 from plugins.logs import sse as sse_module
@@ -322,7 +322,7 @@ def test_a_stream_ends_with_its_token(server, app):
     user = reader_of(server, app)
     began = time.monotonic()
     sid = server.sql("select id::text from caudex_auth.sessions where user_id = %s", user.id)[0][0]
-    tokens = Tokens(load_key("signing", "", server.kernel.context.data_dir))
+    tokens = Tokens(Keyring("signing", server.kernel.context.data_dir).read().sealing)
     token = tokens.access(user.id, user.username, sid, 3)
     client = httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {token}"})
     with client, Follower(client, app) as follower:
