@@ -15,10 +15,7 @@ import msgspec
 from kernel.contracts.apps import ValueKind
 from kernel.errors import BadRequest
 
-__all__ = [
-    "InvalidValue", "coerce_value", "is_uuid", "limit_of", "one_of", "parse_value", "show_value",
-    "whole_number",
-]  # fmt: skip
+__all__ = ["coerce_value", "is_uuid", "limit_of", "one_of", "show_value", "whole_number"]
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
@@ -30,37 +27,25 @@ _TIMESTAMP: Final = re.compile(
 )
 
 
-class InvalidValue(ValueError):
+class _InvalidValue(ValueError):
     """A value that the kind does not accept; the message says what is wanted."""
 
 
 def coerce_value(kind: ValueKind, value: Any, where: str) -> Any:
     """Return a value as a column of `kind` stores it, None for null. `where` names the field.
 
-    Null and, except for a text, `""` are null. Otherwise as `parse_value`. Raises BadRequest.
+    Null and, except for a text, `""` are null. Numbers come back as int or float, dates, timestamps
+    (UTC) and UUIDs in their normal text form. A number must have a double of its own (IEEE 754,
+    binary64), a timestamp at most six digits of a second. Raises BadRequest.
     """
     if value is None or (value == "" and kind != "text"):
         return None
-    try:
-        return parse_value(kind, value)
-    except InvalidValue as error:
-        raise BadRequest(f"{where}: {error} is wanted, not {show_value(value)}") from None
-
-
-def parse_value(kind: ValueKind, value: Any) -> Any:
-    """Return a value, which is not null, as a column of `kind` stores it. Raises InvalidValue.
-
-    Numbers come back as int or float, dates, timestamps (UTC) and UUIDs in their normal text form.
-    A number must have a double of its own (IEEE 754, binary64), a timestamp at most six digits of a
-    second.
-    """
     wanted, parse = _KINDS[kind]
     try:
         return parse(value)
-    except InvalidValue:
-        raise
-    except (ValueError, OverflowError):
-        raise InvalidValue(wanted) from None
+    except (ValueError, OverflowError) as error:
+        wanted = error if isinstance(error, _InvalidValue) else wanted
+        raise BadRequest(f"{where}: {wanted} is wanted, not {show_value(value)}") from None
 
 
 def is_uuid(text: str) -> bool:
@@ -83,7 +68,7 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError
     if "\0" in value:
-        raise InvalidValue("text without the character U+0000")
+        raise _InvalidValue("text without the character U+0000")
     return value
 
 
@@ -93,9 +78,9 @@ def _number(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
     if isinstance(value, int) and not _is_exact(value):
-        raise InvalidValue("a whole number that a double holds exactly")
+        raise _InvalidValue("a whole number that a double holds exactly")
     if not math.isfinite(value):
-        raise InvalidValue("a number that a double can hold")
+        raise _InvalidValue("a number that a double can hold")
     return value
 
 
@@ -126,7 +111,7 @@ def _date(value: Any) -> str:
 
 def _timestamp(value: Any) -> str:
     if (_matched(_TIMESTAMP, value)[1] or "").strip("0"):
-        raise InvalidValue("a timestamp with at most six digits of a second")
+        raise _InvalidValue("a timestamp with at most six digits of a second")
     day, clock = value[:10], "".join(value[11:].upper().split())  # no space before the offset
     moment = datetime.fromisoformat(f"{day}T{clock}" if clock else day)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from kernel.public import Field, FieldType, OnDelete, Reference
+from kernel.public import BadRequest, Field, FieldType, OnDelete, Reference
 
 from .access import read_access
 from .problems import Part
@@ -128,7 +128,7 @@ def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str,
     try:
         value = default_value(kind, given, sql_type)
         size = len(msgspec.json.encode(value))
-    except ValueError:
+    except (BadRequest, ValueError):
         part.problem("default_value", f"{str(given)[:80]!r} is no {kind}")
         return None
     if size > 64_000:  # each record that leaves the field out stores its own copy

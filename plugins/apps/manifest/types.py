@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 from psycopg import sql
 
-from kernel.public import FIELD_KINDS, FieldType, ValueKind, parse_value
+from kernel.public import FIELD_KINDS, BadRequest, FieldType, ValueKind, coerce_value
 
 SqlType = Literal[
     "text", "double precision", "boolean", "date", "timestamptz", "jsonb", "uuid", "text[]",
@@ -61,10 +61,14 @@ def type_name(sql_type: str) -> str:
 def default_value(field_type: FieldType, given: object, sql_type: str) -> Any:
     """Turn a default of a manifest into the JSON value that records will show.
 
-    Raises InvalidValue.
+    Raises BadRequest.
     """
     kind = _link_kind(sql_type) if field_type == "entity_link" else FIELD_KINDS[field_type]
-    value = parse_value(kind, given)
+    if kind == "json":
+        return given
+    value = coerce_value(kind, given, "default_value")
+    if value is None:  # an empty text; without a default the manifest leaves it out
+        raise BadRequest(f"default_value: it is no {kind}")
     return value.replace("+00:00", "Z") if kind == "timestamp" else value
 
 
