@@ -15,6 +15,7 @@ PLUGIN = """
 from pathlib import Path
 
 from caudex import *
+from starlette.staticfiles import StaticFiles
 
 
 class UiPlugin(Plugin):
@@ -22,13 +23,19 @@ class UiPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services):
+        self.files = StaticFiles(directory=Path(__file__).parent / "web", html=True)
         return [
-            files_route("/ui", Path(__file__).parent / "web"),
-            files_route("/inner", Path(__file__).parent / "web", needs=ANY_USER),
+            Route("GET", "/ui/{path*}", self.file, PUBLIC),
+            Route("GET", "/inner/{path*}", self.file, ANY_USER),
             Route("GET", "/rest/{path*}", self.rest, PUBLIC),
             Route("GET", "/rest/{one}/exact", self.exact, PUBLIC),
             Route("POST", "/rest/{path*}", self.rest, PUBLIC),
         ]
+
+    async def file(self, request):
+        response = await self.files.get_response(request.path("path"), request.scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
     async def rest(self, request):
         return reply({"rest": request.path("path")})
@@ -37,9 +44,8 @@ class UiPlugin(Plugin):
         return reply({"one": request.path("one")})
 """
 BROKEN = """
-from pathlib import Path
-
 from caudex import *
+from starlette.staticfiles import StaticFiles
 
 
 class Broken(Plugin):
@@ -146,5 +152,5 @@ def test_the_rest_of_a_path_is_at_its_end(tmp_path, path):
 
 
 def test_a_folder_that_is_not_there_stops_the_start(tmp_path):
-    said = broken(tmp_path, 'files_route("/ui", Path("/nonexistent/web"))')
-    assert "/nonexistent/web: there is no such folder" in said
+    said = broken(tmp_path, 'StaticFiles(directory="/nonexistent/web")')
+    assert "Directory '/nonexistent/web' does not exist" in said
