@@ -43,10 +43,7 @@ class InvalidatedCache(Generic[K, V]):
         if self.ttl == math.inf:  # a hit takes a third of the time
             self.get = self._entries.get  # pyright: ignore[reportAttributeAccessIssue]
         self._loads: dict[K, asyncio.Future[V]] = {}
-        self.notifications.subscribe(self.topic, self.on_notification)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        self.notifications.subscribe(self.topic, self.invalidate)
 
     def get(self, key: K) -> V | None:
         """Return the cached value of `key`, or None."""
@@ -63,8 +60,8 @@ class InvalidatedCache(Generic[K, V]):
                 return under_way.result()
         return value
 
-    def invalidate(self, payload: str | None = None) -> None:
-        """Remove the entries that a payload concerns."""
+    async def invalidate(self, payload: str | None = None) -> None:
+        """Remove the entries that a payload concerns, as a notification does."""
         self._loads = {}
         if payload is None:
             self._entries.clear()
@@ -75,10 +72,6 @@ class InvalidatedCache(Generic[K, V]):
             affects, entries = self.affects, self._entries.items()
             for key in [key for key, value in entries if affects(payload, key, value)]:
                 self._remove(key)
-
-    async def on_notification(self, payload: str | None) -> None:
-        """Remove the entries that a notification concerns."""
-        self.invalidate(payload)
 
     async def _load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
         under_way = self._loads[key] = asyncio.Future[V]()

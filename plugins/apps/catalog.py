@@ -64,8 +64,8 @@ class Catalog:
 
     async def refresh(self) -> None:
         """See `Apps.refresh`."""
-        self._apps.invalidate()
-        self._lists.invalidate()
+        await self._apps.invalidate()
+        await self._lists.invalidate()
 
     async def _read(self, app_id: str) -> App:
         found = await store.catalog(self._statements, [app_id]) if is_identifier(app_id) else []

@@ -125,7 +125,7 @@ def test_the_cache_is_bounded():
         )
         for number in range(30):
             await authenticator.actor(header(user=f"u{number}"))
-        assert len(authenticator._cache) == 10
+        assert len(authenticator._cache._entries) == 10
 
     anyio.run(main)
 

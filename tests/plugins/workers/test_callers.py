@@ -126,6 +126,6 @@ def test_what_is_remembered_is_bounded():
         for number in range(2010):
             delegation = Delegation(app_id="x", expires=now + 20 + number, ends=now + 100)
             await callers.of(Actor(user_id=user.id, delegation=delegation), "crm")
-        assert len(callers._cache) == 2000
+        assert len(callers._cache._entries) == 2000
 
     anyio.run(main)
