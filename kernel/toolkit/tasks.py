@@ -65,21 +65,20 @@ class Tasks:
         fn: Callable[[], Awaitable[float | None]],
         name: str,
         *,
-        jitter: float = 0.1,
         leader: bool = False,
     ) -> None:
         """Run `fn` again and again, at once for the first time.
 
-        `fn` may return the seconds until its next run. Each pause is longer by a random share of
-        `jitter`, so that processes that started together do not stay together.
+        `fn` may return the seconds until its next run. Each pause is longer by up to a tenth, so
+        that processes that started together do not stay together.
         """
 
         async def repeat() -> None:
             while True:
                 pause = await fn()
                 task.succeeded()
-                share = 1 + jitter * _random.random()
-                await anyio.sleep(share * (seconds if pause is None else pause))
+                pause = seconds if pause is None else pause
+                await anyio.sleep(pause * _random.uniform(1.0, 1.1))
 
         self.start(repeat, name, leader=leader)
         task = self.tasks[-1]

@@ -120,7 +120,7 @@ class PouringPlugin(Plugin):
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         self._statements = services.get(STATEMENTS)
-        self.tasks.every(0, self.pour, "pour", jitter=0)
+        self.tasks.every(0, self.pour, "pour")
         yield
 
     async def pour(self) -> float:
