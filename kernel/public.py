@@ -17,7 +17,7 @@ from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.files import sync_folder, write_file
-from kernel.toolkit.former import current_of, deprecated
+from kernel.toolkit.former import current_of
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
@@ -30,7 +30,7 @@ from kernel.web.http import *  # noqa: F403
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
     "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
-    "Tasks", "compare_key", "declared_at", "decode", "deprecated", "dialect",
+    "Tasks", "compare_key", "declared_at", "decode", "dialect",
     "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited", "place",
     "read_body", "register_app", "server_key", "subjects_from", "sync_folder", "unregister_app",
     "write_file",
