@@ -7,12 +7,15 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from time import monotonic
 
 import anyio
 
 from kernel.errors import Throttled, Unavailable
+
+MAX_KEYS = 10_000
+"""Keys that a `RateLimiter` remembers."""
 
 
 @dataclass(eq=False)
@@ -97,8 +100,6 @@ class RateLimiter:
 
     rate: float
     burst: float
-    size: int = field(default=10_000, kw_only=True)
-    """How many keys it remembers."""
 
     def __post_init__(self) -> None:
         self._full_at: dict[Hashable, float] = {}
@@ -113,9 +114,9 @@ class RateLimiter:
         if not self.allows(key):
             return False
         now = monotonic()
-        if key not in self._full_at and len(self._full_at) >= self.size:
+        if key not in self._full_at and len(self._full_at) >= MAX_KEYS:
             busy = {key: at for key, at in self._full_at.items() if at > now}
-            self._full_at = busy if len(busy) < self.size else {}
+            self._full_at = busy if len(busy) < MAX_KEYS else {}
         self._full_at[key] = max(now, self._full_at.get(key, now)) + amount / self.rate
         return True
 

@@ -185,8 +185,9 @@ def test_too_many_is_429_with_the_seconds_to_wait(clock: list[float]) -> None:
     limiter.check("ada")
 
 
-def test_a_limiter_keeps_so_many_keys(clock: list[float]) -> None:
-    limiter = RateLimiter(2, burst=1, size=3)
+def test_a_limiter_keeps_so_many_keys(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_KEYS", 3)
+    limiter = RateLimiter(2, burst=1)
     for key in ("a", "b", "c"):
         assert limiter.take(key)
     clock[0] += 0.25
