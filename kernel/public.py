@@ -30,10 +30,9 @@ from kernel.web.http import *  # noqa: F403
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
     "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
-    "Tasks", "compare_key", "declared_at", "decode", "dialect",
-    "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited", "place",
-    "read_body", "register_app", "server_key", "subjects_from", "sync_folder", "unregister_app",
-    "write_file",
+    "Tasks", "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl",
+    "hookspec", "hookspecs", "limited", "place", "read_body", "register_app", "server_key",
+    "subjects_from", "sync_folder", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__
