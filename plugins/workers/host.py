@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from kernel.public import (
     APP_LOGINS,
+    APPS,
     LOGS,
     REGISTRY,
     STATEMENTS,
@@ -47,12 +48,13 @@ class Host:
         self.config = config
         self.folders = Folders(context.data_dir)
         self.sandbox = Sandbox(config, context.data_dir, context.config_file)
-        self.cgroups = Cgroups(config)
+        self.cgroups: Cgroups | None = None
+        """None where no cgroup is delegated to the server, or none is open yet."""
         self.statements = services.get(STATEMENTS)
         self.store = WorkersStore(self.statements)
         self.logins = services.find(APP_LOGINS)
-        database_port = services.get(REGISTRY).config.database.embedded_port
-        self.ports = PortRules(services, self.statements, {context.port, database_port or 0})
+        own_ports = {context.port, services.get(REGISTRY).config.database.embedded_port or 0}
+        self.ports = PortRules(services.get(APPS), self.statements, own_ports)
         self.runtimes = Runtimes(())
         self.runtime_url = config.runtime_url or _api_url(context)
         self.server_name = ""
@@ -79,11 +81,12 @@ class Host:
             accounts = holding(self.config.accounts, self.server_name)
             if self.sandbox.switches and not held.enter_context(accounts):
                 log.warning("other servers of this machine may end workers of this one")
-            self.cgroups.open(self.server_name)
-            held.callback(self.cgroups.close)
-            if path := self.cgroups.path:
+            groups = Cgroups(self.config)
+            if groups.open(self.server_name):
+                self.cgroups = groups
+                held.callback(groups.close)
                 with suppress(OSError), (names[0] / self.server_name).open("rb+") as file:
-                    file.write(os.fsencode(path))
+                    file.write(os.fsencode(groups.path))
             yield
 
     def tidy_memory(self, app_id: str, key: int) -> None:
@@ -94,7 +97,8 @@ class Host:
 
     def remove_app(self, app_id: str, key: int) -> None:
         """Remove what is left of an app that is uninstalled. Blocking."""
-        self.cgroups.end_app(f"{app_id}.{key}")
+        if self.cgroups is not None:
+            self.cgroups.end_app(f"{app_id}.{key}")
         self.tidy_memory(app_id, key)
         self.folders.remove(app_id, key)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from kernel.public import APPS, Actor, BadRequest, Event, Services, Statements, Transaction
+from kernel.public import Actor, Apps, BadRequest, Event, Statements, Transaction
 
 from . import store
 from .store import PORTS_TOPIC, WorkersStore
@@ -53,27 +53,23 @@ class PortRules:
     """Reads and stores the ports. `own` are those of the server and of an embedded PostgreSQL,
     which no worker gets."""
 
-    def __init__(self, services: Services, statements: Statements, own: Collection[int]) -> None:
-        self._services = services
+    def __init__(self, apps: Apps, statements: Statements, own: Collection[int]) -> None:
+        self._apps = apps
         self._statements = statements
         self._store = WorkersStore(statements)
         self._own = own
 
     async def of(self, app_id: str) -> Ports:
         """Return the ports of an app. Raises NotFound."""
-        apps = self._services.get(APPS)
-        await apps.app(app_id)
-        sections = {each.app_id: each.value for each in await apps.sections(KEY)}
+        return await self.among(app_id, await self._store.ports(app_id))
+
+    async def among(self, app_id: str, allowed: Sequence[int]) -> Ports:
+        """Return the ports of an app for which these are allowed. Raises NotFound."""
+        await self._apps.app(app_id)
+        sections = {each.app_id: each.value for each in await self._apps.sections(KEY)}
         declared: list[int] = sections.get(app_id, {}).get("ports", [])
-        allowed = await self._store.ports(app_id)
         usable = [port for port in declared if port in allowed and port not in self._own]
         return Ports(declared=declared, allowed=allowed, usable=usable)
-
-    async def usable(self, app_id: str) -> tuple[int, ...]:
-        """Return the ports that the worker of an app may serve at. Raises NotFound."""
-        if not await self._store.ports(app_id):  # of most apps: their manifests are not asked
-            return ()
-        return tuple((await self.of(app_id)).usable)
 
     async def allow(self, actor: Actor, app_id: str, ports: Sequence[int]) -> None:
         """Replace the ports that the worker of an app may serve at; it starts again.

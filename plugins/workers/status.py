@@ -79,7 +79,8 @@ class StatusReports:
 
     def _limits(self, uid: int | None) -> dict[str, Any]:
         found = self._host.sandbox.active_limits(uid)
-        return found | {"cgroup": self._host.cgroups.level}
+        groups = self._host.cgroups
+        return found | {"cgroup": None if groups is None else groups.level}
 
     def crashed(self) -> Sequence[str]:
         """Return the apps whose worker crashed too often here, sorted."""

@@ -38,11 +38,15 @@ class Cgroups:
             offered = _read(self.base / "cgroup.controllers").split()
             self.controllers = tuple(name for name in CONTROLLERS if name in offered)
 
-    def open(self, server: str) -> None:
-        """Make the cgroup of this server process. Raises BootError where it was configured."""
+    def open(self, server: str) -> bool:
+        """Make the cgroup of this server process, and return whether one is delegated.
+
+        Call the methods that make or end cgroups only then. Raises BootError where a cgroup was
+        configured and cannot be used.
+        """
         self.look()
         if self.base is None:
-            return
+            return False
         try:
             self.base.mkdir(parents=True, exist_ok=True)
             self._make_room(self.base)
@@ -57,8 +61,9 @@ class Cgroups:
                 remedy = 'name a delegated cgroup v2, or set cgroup = "auto"'
                 raise BootError("[plugins.workers] cgroup", said, remedy) from None
             self.base, self.controllers = None, ()
-            return
+            return False
         self._server = server
+        return True
 
     def _make_room(self, base: Path) -> None:
         """Move processes in the base itself aside: a cgroup with children has none of its own."""
@@ -69,6 +74,12 @@ class Cgroups:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     _write(leaf / "cgroup.procs", pid)
+
+    @property
+    def _own(self) -> Path:
+        assert self.base is not None, "no cgroup is delegated"
+        assert self._server, "no cgroup is open"
+        return self.base / self._server
 
     @property
     def level(self) -> Sequence[str] | None:
@@ -87,13 +98,8 @@ class Cgroups:
         return dict(texts[name] for name in self.controllers)
 
     def make(self, app: str) -> str:
-        """Make a cgroup for a process of an app; return its path, or "" without a delegated one.
-
-        Raises OSError.
-        """
-        if self.base is None or not self._server:
-            return ""
-        group = self.base / self._server / app
+        """Make a cgroup for a process of an app and return its path. Raises OSError."""
+        group = self._own / app
         group.mkdir(exist_ok=True)
         for name, text in self.limits().items():
             _write(group / name, text)
@@ -103,18 +109,16 @@ class Cgroups:
 
     def end_app(self, app: str) -> None:
         """End all processes of an app in this server process."""
-        if self.base is not None and self._server:
-            end(self.base / self._server / app)
+        end(self._own / app)
 
     @property
     def path(self) -> str:
-        """The cgroup of this server process; empty without cgroups v2."""
-        return str(self.base / self._server) if self.base is not None and self._server else ""
+        """The cgroup of this server process."""
+        return str(self._own)
 
     def close(self) -> None:
         """End every process that is left, and remove the cgroups of this server process."""
-        if path := self.path:
-            end(Path(path))
+        end(self._own)
 
 
 def find_base(setting: str) -> Path | None:

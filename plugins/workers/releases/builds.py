@@ -69,7 +69,7 @@ class Builder:
             credentials=await self._secrets(release.app_id),
             database_url=await logins.url(app) if (logins := self._host.logins) else None,
         )
-        ports = await self._host.ports.usable(release.app_id)
+        ports = await self._ports(release.app_id)
         return await to_thread.run_sync(self._spec, release, hello, ports)
 
     async def is_outdated(self, spec: ReplicaSpec) -> bool:
@@ -77,7 +77,7 @@ class Builder:
         app_id = spec.release.app_id
         if await self._secrets(app_id) != spec.hello.credentials:
             return True
-        return await self._host.ports.usable(app_id) != spec.ports
+        return await self._ports(app_id) != spec.ports
 
     async def tidy(self, app_id: str, key: int, running: Iterable[Release]) -> None:
         """Delete the code of old versions.
@@ -98,6 +98,13 @@ class Builder:
         for more in await self._hooks.gather(hookspecs.worker_environment, app_id=app_id):
             found.update(more)
         return found
+
+    async def _ports(self, app_id: str) -> tuple[int, ...]:
+        """Return the ports that the worker of an app may serve at. Raises NotFound."""
+        allowed = await self._host.store.ports(app_id)
+        if not allowed:  # as for most apps: their manifests are not read
+            return ()
+        return tuple((await self._host.ports.among(app_id, allowed)).usable)
 
     async def _fetch(self, release: Release) -> None:
         """Build a version that another server deployed. Raises Unavailable if it is not whole."""
@@ -144,7 +151,8 @@ class Builder:
         """Make what finds the processes of an app. Raises Unavailable."""
         host = self._host
         try:
-            cgroup = host.cgroups.make(f"{release.app_id}.{release.key}")
+            groups = host.cgroups
+            cgroup = "" if groups is None else groups.make(f"{release.app_id}.{release.key}")
         except OSError as error:
             raise Unavailable(f"no cgroup can be made: {error.strerror}") from None
         return Bounds(uid, cgroup, host.folders.servers)

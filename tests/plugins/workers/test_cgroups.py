@@ -45,7 +45,7 @@ def text(*path: str | Path) -> str:
 
 def test_limits_are_written_for_the_app_and_a_process_joins_a_cgroup_below(base: Path):
     groups = Cgroups(config(base, cpus=1.5))
-    groups.open("server1")
+    assert groups.open("server1")
     leaf = Path(groups.make("crm.7"))
     app = base / "server1" / "crm.7"
     assert leaf.parent == app
@@ -96,6 +96,12 @@ def test_the_exec_wrapper_joins_the_cgroup_before_the_program(base: Path, tmp_pa
     done = subprocess.run(gone, env={}, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 1
     assert "cannot confine the worker" in done.stderr
+
+
+def test_a_server_without_a_delegated_cgroup_opens_none():
+    groups = Cgroups(WorkersConfig(cgroup="off"))
+    assert not groups.open("server1")
+    assert groups.level is None
 
 
 def test_our_own_processes_make_room(base: Path):
