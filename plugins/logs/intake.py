@@ -157,8 +157,11 @@ class Masks:
 
     def put(self, app_id: str, values: Iterable[str]) -> None:
         """Replace an app's values by these; the old ones stay hidden for a while."""
+        current = frozenset(values)
+        if not current and app_id not in self._apps:
+            return
         known = self._apps.setdefault(app_id, _Values())
-        known.put(frozenset(values))
+        known.put(current)
         if not known.mask:
             del self._apps[app_id]
 

@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,7 +95,6 @@ class Replica(Listener):
         release = spec.release
         self._ops = Collections(host.services, release.app_id, release.key, self._calls)
         self._waiting_ops = 0
-        self._mask = Mask(spec.hello.credentials.values())
         self._up = anyio.Event()
         self._gone = anyio.Event()
         self._comes_up = True
@@ -102,6 +102,11 @@ class Replica(Listener):
         """Its last lines while it came up, for the message when it does not."""
         self._child: Child | None = None
         self._detached = False
+
+    @cached_property
+    def _mask(self) -> Mask:
+        """Hides its secrets. Made for the first output that may have one: it takes time."""
+        return Mask(self.spec.hello.credentials.values())
 
     @property
     def release(self) -> Release:
