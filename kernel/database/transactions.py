@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cache, partial
 from operator import itemgetter
 from typing import Final, ParamSpec, TypeVar
 
@@ -165,7 +166,8 @@ class TransactionRunner:
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config
         self._bus = bus
-        self._services = services
+        # What publishes while the server starts requires it, so it follows those that wrap it.
+        self._notifications = cache(partial(services.get, NOTIFICATIONS))
         half = (config.pool_size + 1) // 2
         # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
         said = "too many writes that rules of the server take part in"
@@ -211,7 +213,7 @@ class TransactionRunner:
                 try:
                     result = await fn(tx)
                     if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
-                        notifications = self._services.get(NOTIFICATIONS)
+                        notifications = self._notifications()
                         tx.callbacks.insert(0, await notifications.publish(tx, messages))
                     # A caller that is cancelled from here on waits: either the commit and all that
                     # follows it are done, or nothing. A commit without an answer is abandoned.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 
 from kernel.public import (
     APPS,
@@ -18,10 +19,12 @@ from kernel.public import (
     DatabaseQuery,
     Finding,
     Keyring,
+    Logs,
     Plugin,
     Provider,
     Route,
     Services,
+    Vault,
     hookimpl,
     provide,
 )
@@ -93,7 +96,15 @@ class VaultPlugin(Plugin):
     @hookimpl
     async def worker_environment(self, app_id: str) -> Mapping[str, str]:
         """Give a worker its secrets, and have its log lines masked."""
-        secrets = await self._services.get(VAULT).reveal(app_id)
-        if (logs := self._services.find(LOGS)) is not None:
-            logs.mask(app_id, secrets.values())
+        secrets = await self._vault.reveal(app_id)
+        if self._logs is not None:
+            self._logs.mask(app_id, secrets.values())
         return secrets
+
+    @cached_property
+    def _vault(self) -> Vault:
+        return self._services.get(VAULT)
+
+    @cached_property
+    def _logs(self) -> Logs | None:
+        return self._services.find(LOGS)

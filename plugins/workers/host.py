@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from kernel.public import (
     STATEMENTS,
     Context,
     LogLevel,
+    Logs,
     Services,
     WorkerState,
 )
@@ -66,6 +68,10 @@ class Host:
         """Runs background tasks; None while the server is not up."""
         self.listeners: list[OnChange] = []
 
+    @cached_property
+    def _logs(self) -> Logs | None:
+        return self.services.find(LOGS)
+
     def prepare(self) -> None:
         """Make the folders, end orphaned processes and probe the sandbox. Blocking."""
         self.folders.prepare()
@@ -109,8 +115,8 @@ class Host:
 
     def write_log(self, app_id: str, level: LogLevel, message: str) -> None:
         """Write a line into an app's log, if the server keeps one."""
-        if (logs := self.services.find(LOGS)) is not None:
-            logs.write(app_id, level, message)
+        if self._logs is not None:
+            self._logs.write(app_id, level, message)
         else:
             log.debug("line of a worker", app_id=app_id, kind=level, message=message[:1000])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -24,6 +25,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Workers,
     WorkerStatus,
     limited,
     reply,
@@ -32,8 +34,8 @@ from kernel.public import (
 from .models import PutBack, RpcBody, ShownReplica, ShownVersion
 from .ports import AllowedPorts, Ports
 from .releases.folders import full_disk
-from .replica.callers import CALLERS
-from .service import SERVICE
+from .replica.callers import CALLERS, Callers
+from .service import SERVICE, WorkersService
 
 APP: Final = "/api/v1/apps/{app_id}"
 UPLOAD: Final[dict[str, Any]] = {
@@ -60,6 +62,18 @@ class WorkersRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+
+    @cached_property
+    def _service(self) -> WorkersService:
+        return self._services.get(SERVICE)
+
+    @cached_property
+    def _workers(self) -> Workers:
+        return self._services.get(WORKERS)
+
+    @cached_property
+    def _callers(self) -> Callers:
+        return self._services.get(CALLERS)
 
     def routes(self) -> Sequence[Route]:
         """Every route with what it needs."""
@@ -108,51 +122,51 @@ class WorkersRoutes:
         The previous version runs until then, and remains if the new one does not come up.
         """
         app_id = request.path("app_id")
-        async with self._services.get(SERVICE).upload(request.actor) as archive:
+        async with self._service.upload(request.actor) as archive:
             await _receive(request.headers, limited(request, MAX_BODY), archive)
-            await self._services.get(WORKERS).deploy(request.actor, app_id, archive)
+            await self._workers.deploy(request.actor, app_id, archive)
         return reply({"message": f"app '{app_id}' deployed and started"})
 
     async def start(self, request: Request) -> Response:
         """Start the worker process of an app."""
         app_id = request.path("app_id")
-        await self._services.get(WORKERS).start(request.actor, app_id)
+        await self._workers.start(request.actor, app_id)
         return reply({"message": f"worker '{app_id}' started"})
 
     async def stop(self, request: Request) -> Response:
         """Stop the worker process of an app."""
         app_id = request.path("app_id")
-        await self._services.get(WORKERS).stop(request.actor, app_id)
+        await self._workers.stop(request.actor, app_id)
         return reply({"message": f"worker '{app_id}' stopped"})
 
     async def status(self, request: Request) -> Response:
         """Return the state of an app's worker over all server processes."""
-        return reply(await self._services.get(WORKERS).status(request.path("app_id")))
+        return reply(await self._workers.status(request.path("app_id")))
 
     async def versions(self, request: Request) -> Response:
         """List the versions of the worker that are kept, the newest first."""
-        return reply(await self._services.get(SERVICE).reports.versions(request.path("app_id")))
+        return reply(await self._service.reports.versions(request.path("app_id")))
 
     async def replicas(self, request: Request) -> Response:
         """List the replicas of the worker in server processes that are alive."""
-        return reply(await self._services.get(SERVICE).reports.replicas(request.path("app_id")))
+        return reply(await self._service.reports.replicas(request.path("app_id")))
 
     async def rollback(self, request: Request, body: PutBack) -> Response:
         """Put an earlier version of the worker into service."""
         app_id = request.path("app_id")
-        await self._services.get(SERVICE).put_back(request.actor, app_id, body.version)
+        await self._service.put_back(request.actor, app_id, body.version)
         return reply({"message": f"version {body.version} of worker '{app_id}' started"})
 
     async def show_ports(self, request: Request) -> Response:
         """Show the TCP ports that the manifest names, those allowed, and those that are both."""
-        return reply(await self._services.get(SERVICE).host.ports.of(request.path("app_id")))
+        return reply(await self._service.host.ports.of(request.path("app_id")))
 
     async def allow_ports(self, request: Request, body: AllowedPorts) -> Response:
         """Replace the TCP ports that the worker may serve at; a running one starts again.
 
         Each must be in `worker.ports` of the manifest; the server's own port never is.
         """
-        app_id, rules = request.path("app_id"), self._services.get(SERVICE).host.ports
+        app_id, rules = request.path("app_id"), self._service.host.ports
         await rules.allow(request.actor, app_id, body.ports)
         return reply(await rules.of(app_id))
 
@@ -161,11 +175,9 @@ class WorkersRoutes:
 
         A handler that raises is a 500 with its message.
         """
-        app_id, services = request.path("app_id"), self._services
-        caller = await services.get(CALLERS).of(request.actor, app_id)
-        return reply(
-            await services.get(WORKERS).rpc(app_id, body.method, bytes(body.params), caller)
-        )
+        app_id = request.path("app_id")
+        caller = await self._callers.of(request.actor, app_id)
+        return reply(await self._workers.rpc(app_id, body.method, bytes(body.params), caller))
 
 
 async def _receive(headers: Headers, body: AsyncIterator[bytes], target: Path) -> None:
