@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from kernel.errors import Unavailable
-from kernel.web.addresses import AdmissionControl
+from kernel.web.middleware import AdmissionControl
 
 PROXIES = [ip_network("10.0.0.0/8")]
 
