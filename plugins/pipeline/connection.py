@@ -54,7 +54,7 @@ class Request:
     """A statement under way, and the future of its answer."""
 
     __slots__ = (
-        "ahead", "answer", "before", "ends", "name", "prepare", "query", "since", "values",
+        "ahead", "answer", "before", "ends", "name", "prepare", "query", "sent", "since", "values",
     )  # fmt: skip
     query: Query
 
@@ -79,6 +79,8 @@ class Request:
         """Whether a sync follows it."""
         self.since = 0
         """The tick of its group since which it waits to be sent."""
+        self.sent = 0.0
+        """When it was sent, by the clock of the event loop."""
 
     def settle(self, outcome: PGresult | SendOutcome) -> None:
         """Set the answer, unless its caller was cancelled."""
@@ -138,6 +140,7 @@ class PipelinedConnection:
     def send(self, request: Request) -> None:
         """Send a request, together with what else is sent until the event loop's next turn."""
         self.pending.append(request)
+        request.sent = self._loop.time()
         try:
             before: list[Command] = []
             request.before = before

@@ -21,6 +21,9 @@ TICK_SECONDS: Final = 0.02
 SLOW_TICKS: Final = 5
 """Checks after which a write or a transaction is slow. After fewer, a busy disk would send others
 to the pool, where they cost more."""
+JOIN_SECONDS: Final = 0.001
+"""A statement joins those that were sent within this time, also where another connection is idle:
+statements of one connection cost less. Behind older ones it could wait for a slow one."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
@@ -152,12 +155,14 @@ class ConnectionGroup:
         return any(not member.stuck for member in self.members)
 
     def _free(self) -> PipelinedConnection | None:
-        """Return the connection with the fewest requests that has room, or None."""
-        free, least = None, self._depth
+        """Return the first connection that is idle or only just busy, else the one with the fewest
+        requests that has room, or None."""
+        free, least, now = None, self._depth, self._loop.time()
         for member in self.members:
-            count = len(member.pending)
+            pending = member.pending
+            count = len(pending)
             if count < least and not member.stuck and member.held is None:
-                if not count:
+                if not count or now - pending[0].sent < JOIN_SECONDS:
                     return member
                 free, least = member, count
         return free
