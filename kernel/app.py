@@ -63,7 +63,7 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
     kernel.services.put(POOL, kernel.database)
     for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
         with kernel.starting(name):
-            await kernel.services.start(stack, [name])
+            await kernel.services.start(stack, name)
 
 
 @asynccontextmanager

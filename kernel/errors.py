@@ -151,7 +151,8 @@ class SchemaChanged(Unavailable):
 
 
 class HookTimeout(Unavailable):
-    """A hook took longer than `[server] hook_timeout`: nothing was done."""
+    """A hook took longer than `[server] hook_timeout` and was cancelled. A transaction around it is
+    rolled back."""
 
 
 class HookFailed(Exception):

@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_CONFIG if isinstance(error, BootError) else 1
     except KeyboardInterrupt as error:
         return 128 + int(error.args[0] if error.args else signal.SIGINT)
+    except EOFError:  # Ctrl-D at a question
+        print("caudex: the input has ended", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # The reader is gone; the interpreter would try to write the rest once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

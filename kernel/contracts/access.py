@@ -30,7 +30,7 @@ Kind = Literal[
     "public", "user", "core_admin", "app_user", "app_admin", "app_permission", "entity",
     "core_permission",
 ]  # fmt: skip
-"""What a route can need, each made by a constant or a function of this room."""
+"""What a route can need. A constant or a function of this module makes each."""
 
 
 class Needs(msgspec.Struct, frozen=True):

@@ -72,7 +72,8 @@ def subjects_from(method: str, *, old: bool = False) -> Callable[[F], F]:
 
     `def method(self) -> Sequence[str]` returns patterns as for `@for_subjects`, such as those of
     its configuration, or of the manifests that it has read. It is called at the load and for each
-    write, and must be quick. Raises TypeError where it names none.
+    write, and must be quick. Raises TypeError without a name, as in
+    a bare `@subjects_from`.
     """
     if callable(method):
         raise TypeError('name a method of the plugin: @subjects_from("_subjects")')

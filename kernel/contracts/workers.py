@@ -52,8 +52,7 @@ class HandlerUnavailable(Unavailable):
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The user for whom a worker is called. The token is valid as long as the call may run, and
-    empty if the delegation has ended (see
-    `kernel.contracts.identity.Delegation`)."""
+    empty if the delegation has ended (see `kernel.contracts.base.Delegation`)."""
 
     user_id: str
     username: str
@@ -156,7 +155,10 @@ class Workers(Protocol):
         ...
 
     async def restart(self, app_id: str) -> None:
-        """Replace a running worker's process on this server: a job in it does not end."""
+        """Replace the process of a running worker on this server.
+
+        It is for a job that does not end, and for what a failover has cut off.
+        """
         ...
 
     async def refresh(self, app_id: str) -> None:

@@ -24,8 +24,8 @@ NETWORK: Final[dict[str, Any]] = {
     "tcp_user_timeout": 15_000,
     "client_encoding": "utf8",
 }
-"""Detect a peer that vanished within 25 s (libpq 34.1.2); seconds, and milliseconds for the last
-timeout."""
+"""Parameters that detect a vanished peer within 25 s (libpq, 34.1.2). Times are in seconds,
+`tcp_user_timeout` is in milliseconds."""
 
 log = structlog.get_logger("caudex.db")
 

@@ -32,7 +32,8 @@ _REPEATABLE: Final = ("40001", "40P01")
 _GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
 """Errors of a compiled statement when a column, its type or the table has changed."""
 _PRINTED: Final = frozenset((str, int, float))
-"""Types of most parameters. An `isinstance` that is false takes as long as all that they need."""
+"""Types of most parameters, compared first: one `isinstance` that is false takes as long as their
+whole conversion."""
 _FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
 
 log = structlog.get_logger("caudex.db")

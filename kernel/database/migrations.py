@@ -76,22 +76,22 @@ def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     found = [_read(plugin, path) for path in sorted(paths)]
     for one, other in itertools.pairwise(found):
         if one.name[:4] == other.name[:4]:
-            both = f"{one.name} and {other.name} have one number"
-            raise BootError(f"plugin {plugin}, {folder}", both, "give the later one the next")
+            both = f"{one.name} and {other.name} have the same number"
+            raise BootError(f"plugin {plugin}, {folder}", both, "give the later the next number")
     return found
 
 
 def _read(plugin: str, path: Path, name: str = "") -> Migration:
     name, text, where = name or path.name, path.read_bytes(), f"plugin {plugin}, {path}"
     if not _NAME.fullmatch(name) or b"\0" in text:  # libpq would stop reading there
-        remedy = "say 0001_what.sql, with plain text in it"
+        remedy = "name it 0001_what.sql, and remove NUL bytes from it"
         raise BootError(where, f"{path.name} is no migration", remedy)
     replaces, adoption = tuple[str, ...](), b""
     if line := _REPLACES.match(text):
         beside = path.with_suffix(".adopt.sql")
         if not beside.is_file():
-            problem = f"{name} replaces others, and {beside.name} is missing"
-            remedy = "write what changes their tables into these"
+            problem = f"{name} replaces other files, but {beside.name} is missing"
+            remedy = "write into it the SQL that turns their tables into those of this file"
             raise BootError(where, problem, remedy)
         replaces = tuple(line[1].decode().split())
         adoption = beside.read_bytes() + text.partition(_ALSO_ADOPTED)[2]
@@ -175,9 +175,9 @@ async def _apply(connection: Connection, migration: Migration, done: _Ledger) ->
     except psycopg.Error as error:
         message = error.diag.message_primary or reason(error)
         problem = f"the migration failed: {message}"
-        raise BootError(_where(migration), problem, "nothing of it was kept") from error
+        raise BootError(_where(migration), problem, "correct it: it was rolled back") from error
     if connection.pgconn.transaction_status != TransactionStatus.INTRANS:
-        remedy = "leave commit and rollback out"
+        remedy = "remove commit and rollback from the file"
         raise BootError(_where(migration), "the file ends its transaction", remedy)
     await connection.execute(_ENTER, [*migration.key, migration.checksum, adopts])
 
@@ -195,7 +195,7 @@ async def _ledger(connection: Connection) -> _Ledger:
             return done
     query = "select from pg_namespace where starts_with(nspname, $1)"
     if await (await connection.execute(query, [SET_ASIDE_PREFIX])).fetchone() is not None:
-        problem = f"what it held is put aside ({SET_ASIDE_PREFIX}…)"
+        problem = f"a restore has set its content aside (schemas {SET_ASIDE_PREFIX}…)"
         remedy = """wait for the restore that is under way; if it was killed, restore once more, \
 which puts all of it back first"""
         raise BootError("database", problem, remedy)
@@ -231,7 +231,7 @@ def _check_replaced(migration: Migration, done: _Ledger) -> None:
     found = _replaced(migration, done)
     if found and (missing := [name for name in migration.replaces if name not in found]):
         problem = f"the database is of an older release, without {', '.join(missing)}"
-        remedy = "start the last release that has these files on it once, then this one"
+        remedy = "start the last release with these files once on this database, then this one"
         raise BootError(_where(migration), problem, remedy)
 
 

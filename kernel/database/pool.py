@@ -84,7 +84,7 @@ class Database(TransactionRunner, dialect.FirstColumns):
     def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[Connection]:
         """See `Pool.connect`."""
         url = (direct and self._config.direct_url) or self._config.url
-        return connected(url, connect_options(self._config))
+        return connected(url, connect_options(msgspec.structs.replace(self._config, url=url)))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:

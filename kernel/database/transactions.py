@@ -64,7 +64,7 @@ class Transaction(FirstColumns):
     async def read(
         self, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
     ) -> PGresult | None:
-        """Run a statement after those that run."""
+        """Run a statement, also one that writes, when those before it have ended."""
         return await self._alone(self._connection.run, query, params, prepare=not custom_plan)
 
     async def script(self, statements: bytes) -> None:
@@ -166,11 +166,12 @@ class TransactionRunner:
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config
         self._bus = bus
-        # What publishes while the server starts requires it, so it follows those that wrap it.
+        # Kept from the first publication on. A plugin that publishes during the start requires
+        # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
         half = (config.pool_size + 1) // 2
         # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
-        said = "too many writes that rules of the server take part in"
+        said = "too many writes that run hooks of plugins at the same time"
         self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,
                                           timeout=config.pool_timeout, message=said)  # fmt: skip
 

@@ -106,7 +106,9 @@ class Implementation:
             work = self.function(*map(kwargs.__getitem__, self.arguments))
             result = self._checked(await _limited(work, self.limit))
         except Exception as error:
-            raise self.failed(error) from error.__cause__
+            if (failed := self.failed(error)) is error:
+                raise
+            raise failed from error.__cause__
         else:
             self.in_a_row = 0
             return result
@@ -140,6 +142,7 @@ class Implementation:
     @property
     def is_open(self) -> bool:
         """Whether the breaker of an observer is open: it is skipped (see `attempt`)."""
+        # Only `attempt`, which calls observers, sets the time.
         return self.in_a_row >= TOLERATED and self._retry_at > 0.0
 
     async def attempt(self, kwargs: dict[str, Any]) -> Any:
@@ -205,7 +208,7 @@ def _limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any
     finally:
         timer.cancel()
         if expired and task.uncancel() <= before:
-            raise errors.HookTimeout(f"a rule of the server took more than {seconds:g} seconds")
+            raise errors.HookTimeout(f"a hook of a plugin took more than {seconds:g} seconds")
 
 
 def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:

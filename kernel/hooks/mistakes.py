@@ -24,7 +24,7 @@ def mistakes(
         if spec and marks:
             yield from _misfits(method, marks, spec, where)
         elif spec and isroutine(method):
-            yield BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
+            yield BootError(where, f"{attribute} is a hook's name", "add @hookimpl, or rename it")
         elif marks and not marks["optionalhook"]:
             yield BootError(where, f"there is no hook {attribute!r}", nearest(attribute, specs))
 
@@ -37,7 +37,7 @@ def _misfits(
         yield BootError(where, f"{spec.__name__} must be {want}", "as its spec is")
     if marks["tryfirst"] or marks["trylast"]:
         problem = f"{spec.__name__} is marked tryfirst or trylast, which has no effect"
-        yield BootError(where, problem, "plugins are called in the order of what they need")
+        yield BootError(where, problem, "remove it: plugins have the order of what they need")
     if marks["wrapper"] or marks["hookwrapper"]:
         yield BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")
     known = signature(spec).parameters
@@ -47,7 +47,7 @@ def _misfits(
     for argument in given[1:]:
         if argument not in known:
             problem = f"{spec.__name__} has no argument {argument!r}"
-            yield BootError(where, problem, nearest(argument, known) or "it has none")
+            yield BootError(where, problem, nearest(argument, known) or "remove it: it has none")
 
 
 def place(function: Callable[..., Any]) -> str:

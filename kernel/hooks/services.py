@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar, cast
 
@@ -106,25 +106,26 @@ class Services:
         """Return the names of the keys that a plugin provides, chosen or not."""
         return [name for name, offers in self._offers.items() if plugin in offers]
 
-    async def start(self, stack: AsyncExitStack, plugins: Iterable[str]) -> None:
-        """Build the chosen services plugin by plugin, and enter context managers.
+    async def start(self, stack: AsyncExitStack, plugin: str) -> None:
+        """Build the chosen services of a plugin, and enter context managers; the kernel's first.
 
-        Where one service of a plugin fails, its earlier ones are closed again.
+        Where one service fails, the earlier ones are closed again. Plugins that are closing still
+        find the services of those that started before them.
         """
-        for plugin in plugins:
-            async with AsyncExitStack() as own:
-                own.callback(self.forget, plugin)
-                for name in self.offered_by(plugin):
-                    if self.provider(name) != plugin or name in self._built:
-                        continue
-                    with starting(f"plugin {plugin}, service {name!r}"):
-                        self._built[name] = await _build(self._offers[name][plugin], own, self)
-                for name in self.wrapped_by(plugin):
-                    with starting(f"plugin {plugin}, over service {name!r}"):
-                        wrap, inner = self._wrappers[name][plugin], self._built[name]
-                        self._built[name] = await _build(wrap, own, self, inner)
-                await stack.enter_async_context(own.pop_all())
-        stack.callback(self._built.clear)
+        if plugin == KERNEL:
+            stack.callback(self._built.clear)
+        async with AsyncExitStack() as own:
+            own.callback(self.forget, plugin)
+            for name in self.offered_by(plugin):
+                if self.provider(name) != plugin or name in self._built:
+                    continue
+                with starting(f"plugin {plugin}, service {name!r}"):
+                    self._built[name] = await _build(self._offers[name][plugin], own, self)
+            for name in self.wrapped_by(plugin):
+                with starting(f"plugin {plugin}, over service {name!r}"):
+                    wrap, inner = self._wrappers[name][plugin], self._built[name]
+                    self._built[name] = await _build(wrap, own, self, inner)
+            await stack.enter_async_context(own.pop_all())
 
     def forget(self, plugin: str) -> None:
         """Remove a plugin's services."""

@@ -227,6 +227,7 @@ class Kernel:
         provider, owners = self.services.provider, {by for by, _ in self.routes}
         others = [other for other in self.instances if other.name != plugin]
         needs = [(f"{o.name} needs", key.name) for o in others for key in o.requires]
+        needs += [(f"{o.name} wraps", n) for o in others for n in self.services.wrapped_by(o.name)]
         # A plugin that provides the same service does not require it, but its routes need the
         # chosen engine.
         needs += [
@@ -240,7 +241,7 @@ class Kernel:
         reasons = [f"{user} {name!r}" for user, name in needs if provider(name) == plugin]
         cls = next((type(each) for each in self.instances if each.name == plugin), None)
         reasons += [f"it wraps {name!r}" for name in self.services.wrapped_by(plugin)]
-        return reasons + [f"it guards by {guards}" for guards in [guard_hooks(cls)] if guards]
+        return reasons + [f"its hooks protect requests ({g})" for g in [guard_hooks(cls)] if g]
 
 
 def guard_hooks(cls: type[Plugin] | None) -> str:

@@ -136,8 +136,8 @@ class _Loading:
                 self.errors += error.errors
                 self._not_loaded(name, "failed")
             elif guards := guard_hooks(cls):
-                remedy = "fix it, or disable it if the deployment does not need what it guards"
-                problem = f"cannot be left out: it guards by {guards}"
+                remedy = "fix it, or disable it if this deployment does not need that protection"
+                problem = f"cannot be left out: its hooks protect requests ({guards})"
                 self.errors += [error, BootError(f"plugin {name}", problem, remedy)]
             else:
                 log.error("a plugin is left out", plugin=name, error=str(error))
@@ -198,7 +198,7 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
 def _unmet(kernel: Kernel) -> list[BootError]:
     """Return the services that no plugin provides, or that the operator has to choose."""
     errors = kernel.services.check()
-    # Where a plugin failed to load, those of Caudex may only lack what it provides.
+    # What a plugin of Caudex lacks may come from one that failed: it is not reported.
     lost = any(info.state == "failed" for info in kernel.plugins)
     own = {info.name for info in kernel.plugins if info.origin in ("built-in", "contrib")}
     # Plugins that are off by default, as all of contrib, are not named.

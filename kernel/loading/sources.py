@@ -171,5 +171,5 @@ def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
 
 
 def _is_plugin(value: Any, module: str) -> bool:
-    declared = inspect.isclass(value) and value.__module__.startswith(module)
-    return declared and issubclass(value, Plugin) and value is not Plugin
+    inside = inspect.isclass(value) and f"{value.__module__}.".startswith(f"{module}.")
+    return inside and issubclass(value, Plugin) and value is not Plugin

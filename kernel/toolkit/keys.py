@@ -98,8 +98,8 @@ class Keyring:
         """Put a new key before the others and return its id. Raises BadRequest."""
         if self.configured:
             raise BadRequest(
-                "the master key comes from the configuration and seals everything already: set a"
-                " new master_key, put the old one into old_master_keys, restart and try again"
+                "the master key comes from the configuration, and encrypts everything already: set"
+                " a new master_key, put the old one into old_master_keys, restart and try again"
             )
         self._write([_encode(secrets.token_bytes(SIZE)), *self._lines()])
         return self.read().newest

@@ -181,7 +181,8 @@ def _check_structure(raw: bytes) -> None:
         raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
     bare = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # outside texts
     closing = bare.count(b"]")
-    if closing > len(bare) // 2:  # more than open; without them the walk below is short
+    # What passes this check and the next has at most 2 * MAX_VALUES marks for the loop below.
+    if closing > len(bare) // 2:  # more than open
         raise BadRequest("the request body is not valid JSON")
     if len(bare) - closing > MAX_VALUES:
         raise BadRequest(f"the JSON has more than {MAX_VALUES} values")

@@ -211,6 +211,17 @@ async def test_a_plugin_that_others_need_is_not_left_out(kernel_of: Load, kind: 
     )
 
 
+async def test_a_plugin_whose_service_another_one_wraps_is_not_left_out(kernel_of: Load) -> None:
+    over = part("over").replace('ServiceKey("over")', 'ServiceKey("alpha")')
+    over = over.replace("self.make)", "lambda _, inner: inner, over=True)")
+    with pytest.raises(BootError) as caught:
+        await visit(kernel_of(MISSABLE, alpha=part("alpha", factory="1 / 0"), over=over))
+    _, reason = str(caught.value).splitlines()
+    assert reason == (
+        "plugin alpha: cannot be left out: over wraps 'alpha'; fix it, or disable these too"
+    )
+
+
 @pytest.mark.parametrize("kind", ["factory", "lifespan"])
 async def test_an_engine_that_routes_need_is_not_left_out(kernel_of: Load, kind: str) -> None:
     """A plugin that offers a service does not require it, and gets the chosen one all the same."""
@@ -242,7 +253,7 @@ async def test_a_plugin_that_guards_is_not_left_out_when_it_fails_to_start(kerne
     guard = part("alpha", factory="1 / 0") + (
         "\n    @hookimpl\n    async def record_writing(self, change): ...\n"
     )
-    with pytest.raises(BootError, match="cannot be left out: it guards by record_writing"):
+    with pytest.raises(BootError, match=r"left out: its hooks protect requests \(record_writing\)"):
         await visit(kernel_of(MISSABLE, alpha=guard))
 
 

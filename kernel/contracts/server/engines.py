@@ -66,7 +66,7 @@ class ProcessManager(Protocol):
 
 
 class HttpServer(Protocol):
-    """Answers HTTP for an application of ASGI 3 (a callable, no coroutine function to detect).
+    """Answers HTTP for an application of ASGI 3, a callable object and no coroutine function.
 
     `caudex serve` binds the sockets, handles signals and runs one in the event loop of each server
     process. It is built first of all services, so its factory must not need other services and

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from kernel.cli.main import main
 from kernel.config.settings import load_config
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.loader import load
@@ -247,6 +248,17 @@ def test_every_command_knows_a_file_that_is_named(
 
 
 @pytest.mark.slow
+def test_the_end_of_the_input_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(_: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr("kernel.cli.main._kernel_for", asked)
+    assert main(["users", "create", "ann"]) == 1
+    assert capsys.readouterr().err == "caudex: the input has ended\n"
+
+
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} routes | true"],

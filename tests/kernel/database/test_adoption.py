@@ -159,7 +159,8 @@ def test_an_older_database_is_refused_in_one_line(
         make_server(CONFIG, dsn=url)
     assert str(caught.value) == (
         "plugin jobs, 0001_schema.sql: the database is of an older release, without"
-        " 0007_mandates.sql; start the last release that has these files on it once, then this one"
+        " 0007_mandates.sql; start the last release with these files once on"
+        " this database, then this one"
     )
     assert sql(url, "select to_regclass('caudex_kernel.apps')") == [(None,)]
     postgres.drop(url)

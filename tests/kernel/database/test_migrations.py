@@ -103,9 +103,9 @@ def test_a_database_whose_schemas_are_put_aside_is_not_set_up_again(
     sql(database, "alter schema caudex_kernel rename to caudex_before_1")
     sql(database, "alter schema caudex_demo rename to caudex_before_2")
     said = refusal(database, folder)
-    assert "put aside (caudex_before_…)" in said
+    assert "set its content aside (schemas caudex_before_…)" in said
     assert "restore once more" in said
-    with pytest.raises(BootError, match="put aside"):
+    with pytest.raises(BootError, match="content aside"):
         missing(database, folder)
     assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
     sql(database, "alter schema caudex_before_1 rename to caudex_kernel")
@@ -126,7 +126,7 @@ def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_again(
         assert eventually(lambda: sql(database, waits) == [(1,)], 30)
         restore.execute("drop schema caudex_kernel")
         restore.commit()
-        assert "put aside" in applied.result(60)
+        assert "content aside" in applied.result(60)
     assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
 
 
@@ -257,7 +257,7 @@ def test_a_name_that_is_none_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(BootError) as caught:
         find_migrations("demo", folder)
     where = f"plugin demo, {folder / name}"
-    assert str(caught.value).startswith(f"{where}: {name} is no migration; say 0001_what.sql")
+    assert str(caught.value).startswith(f"{where}: {name} is no migration; name it 0001_what.sql, ")
 
 
 def test_a_file_that_postgres_would_read_in_part_is_refused(folder: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_file_that_postgres_would_read_in_part_is_refused(folder: Path) -> Non
 
 def test_a_number_is_given_once(folder: Path) -> None:
     write(folder, "0002_another.sql", "select 1")
-    with pytest.raises(BootError, match=r"0002_another.* and 0002_second.* have one number"):
+    with pytest.raises(BootError, match=r"0002_another.* and 0002_second.* have the same number"):
         find_migrations("demo", folder)
 
 
@@ -496,7 +496,8 @@ def test_a_database_with_some_of_the_replaced_files_is_refused_before_anything_i
     message = refusal(database, squashed, other)
     assert message == (
         "plugin demo, 0001_schema.sql: the database is of an older release, without"
-        " 0002_second.sql; start the last release that has these files on it once, then this one"
+        " 0002_second.sql; start the last release with these files once on"
+        " this database, then this one"
     )
     assert sql(database, "select to_regnamespace('caudex_demo1')") == [(None,)]
     with pytest.raises(BootError):
@@ -508,6 +509,7 @@ def test_a_file_that_replaces_others_comes_with_an_adoption(squashed: Path) -> N
     with pytest.raises(BootError) as caught:
         find_migrations("demo", squashed)
     assert str(caught.value) == (
-        f"plugin demo, {squashed / '0001_schema.sql'}: 0001_schema.sql replaces others, and"
-        " 0001_schema.adopt.sql is missing; write what changes their tables into these"
+        f"plugin demo, {squashed / '0001_schema.sql'}: 0001_schema.sql replaces other files, but"
+        " 0001_schema.adopt.sql is missing; write into it the SQL that turns their tables"
+        " into those of this file"
     )

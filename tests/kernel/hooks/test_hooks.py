@@ -30,7 +30,7 @@ EVENT = Event(app_id="crm", entity="contacts", operation="INSERT", actor=server_
         ),
         (
             "def register_routes(self, services): ...",
-            "register_routes is a hook's name; mark it with @hookimpl",
+            "register_routes is a hook's name; add @hookimpl, or rename it",
         ),
         (
             "@hookimpl\ndef authenticate(self, request): ...",
@@ -50,7 +50,7 @@ EVENT = Event(app_id="crm", entity="contacts", operation="INSERT", actor=server_
         ),
         (
             "@hookimpl\ndef register_permissions(self, kind): ...",
-            "register_permissions has no argument 'kind'; it has none",
+            "register_permissions has no argument 'kind'; remove it: it has none",
         ),
         (
             "@hookimpl(wrapper=True)\nasync def authenticate(self, request): ...",
@@ -99,6 +99,25 @@ def test_a_plugin_may_own_hooks() -> None:
     bus.register(Owner(None, None), "owner")  # type: ignore[arg-type]
     bus.arrange(["owner"])
     assert anyio.run(lambda: bus.gather(tea_is_ready, pot="it")) == ["it is hot"]
+
+
+def test_an_error_of_a_hook_keeps_the_one_that_it_followed() -> None:
+    class Broken:
+        @hookimpl
+        async def event_recorded(self, event: Event) -> None:
+            try:
+                raise LookupError("first")
+            except LookupError:
+                raise ValueError("second")  # noqa: B904 - as an author forgets it
+
+    async def call() -> None:
+        [broken] = bus_of(Broken).implementations(hookspecs.event_recorded)
+        await broken.call({"event": None})
+
+    with pytest.raises(ValueError, match="second") as caught:
+        anyio.run(call)
+    assert isinstance(caught.value.__context__, LookupError)
+    assert not caught.value.__suppress_context__
 
 
 def test_a_hook_that_exists_is_not_declared_again() -> None:

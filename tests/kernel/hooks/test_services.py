@@ -20,7 +20,8 @@ def start(services: Services, *plugins: str, ask: Any = None) -> Any:
 
     async def run() -> Any:
         async with AsyncExitStack() as stack:
-            await services.start(stack, plugins)
+            for plugin in (KERNEL, *plugins):
+                await services.start(stack, plugin)
             return ask(services) if ask else None
 
     return anyio.run(run)
@@ -56,6 +57,21 @@ def test_a_context_manager_is_entered_and_left() -> None:
     services.provide(TEA, brewing, by="butler")
     assert start(services, "butler", ask=lambda s: (s.get(TEA), list(steps))) == ("tea", ["boil"])
     assert steps == ["boil", "wash up"]
+
+
+def test_what_closes_finds_the_services_that_started_before_it() -> None:
+    found: list[str] = []
+
+    @asynccontextmanager
+    async def brewing(services: Services) -> AsyncGenerator[str]:
+        yield "tea"
+        found.append(services.get(POT))
+
+    services = Services()
+    services.provide(POT, lambda _: "pot", by="kitchen")
+    services.provide(TEA, brewing, by="butler")
+    start(services, "kitchen", "butler")
+    assert found == ["pot"]
 
 
 def test_only_the_chosen_offer_is_built() -> None:

@@ -201,8 +201,8 @@ def test_a_plugin_that_guards_is_not_left_out(refusal: Refusal, fault: str) -> N
     table = {"plugins.guard": {"on_failure": "degrade"}}
     [_, reason] = refusal(table, guard=plugin("guard", f"{scope}\n{fault}"))
     assert reason == (
-        "plugin guard: cannot be left out: it guards by record_scope; "
-        "fix it, or disable it if the deployment does not need what it guards"
+        "plugin guard: cannot be left out: its hooks protect requests (record_scope); "
+        "fix it, or disable it if this deployment does not need that protection"
     )
 
 
@@ -234,6 +234,19 @@ def test_two_classes_in_one_plugin(refusal: Refusal) -> None:
 def test_a_class_that_was_only_imported_does_not_count(load_plugins: LoadPlugins) -> None:
     head = "from tests.plugins.audit.stand_in import StandInPlugin"
     assert load_plugins(mine=plugin("mine", head=head)).instances[0].name == "mine"
+
+
+def test_a_class_of_a_package_whose_name_begins_alike_does_not_count(
+    load_plugins: LoadPlugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "tea_base": "from caudex import Plugin\nclass Base(Plugin): ...\n",
+        "tea": "from tea_base import Base\nclass Tea(Base):\n    name = 'tea'\n",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    kernel = load_plugins({"plugins.tea": {"module": "tea"}})
+    assert [plugin.name for plugin in kernel.instances] == ["tea"]
 
 
 def test_a_name_that_is_not_the_files(refusal: Refusal) -> None:

@@ -75,7 +75,7 @@ MISTAKES = {
     ),
     "a mark of pluggy that has no effect": Mistake(
         "is marked tryfirst or trylast, which has no effect",
-        "plugins are called in the order of what they need",
+        "remove it: plugins have the order of what they need",
         ("@hookimpl(tryfirst=True)  # here\nasync def authenticate(self, request): ...",
          "@hookimpl(trylast=True)  # here\nasync def record_writing(self, change): ...",
          "@hookimpl(tryfirst=True)  # here\ndef register_routes(self, services): return []"),
@@ -182,11 +182,11 @@ def test_there_are_three_of_each() -> None:
 @pytest.mark.parametrize(
     ("files", "at", "problem", "remedy"),
     [
-        (("0001_a.sql", "0001_b.sql"), "", "0001_a.sql and 0001_b.sql have one number",
-         "give the later one the next"),
+        (("0001_a.sql", "0001_b.sql"), "", "0001_a.sql and 0001_b.sql have the same number",
+         "give the later the next number"),
         (("0001_a.sql", "second.sql"), "/second.sql", "second.sql is no migration",
-         "say 0001_what.sql"),
-        (("01_a.sql",), "/01_a.sql", "01_a.sql is no migration", "say 0001_what.sql"),
+         "name it 0001_what.sql"),
+        (("01_a.sql",), "/01_a.sql", "01_a.sql is no migration", "name it 0001_what.sql"),
     ],
 )  # fmt: skip
 def test_migrations_without_an_order(

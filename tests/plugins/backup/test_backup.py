@@ -251,7 +251,7 @@ def test_no_server_sets_up_a_database_while_it_is_restored_or_after_a_kill(
     postgres_tools.put_aside(server.dsn, before)
     for words in (("serve", "--port", "0"), ("migrate",)):
         said = line(caudex(server.dsn, *words, data_dir=tmp_path / "one", status=78))
-        assert "put aside" in said
+        assert "content aside" in said
         assert "restore once more" in said
         assert postgres_tools.schemas(server.dsn) == []
     caudex(server.dsn, "restore", str(file), data_dir=tmp_path / "one", status=1)
