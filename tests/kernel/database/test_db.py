@@ -15,6 +15,7 @@ import anyio
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from kernel.contracts.statements import Param, Transaction
@@ -587,3 +588,14 @@ async def test_a_task_cancelled_while_a_connection_is_released_takes_it_from_no_
             holder.cancel()
             await asyncio.wait([holder], timeout=1)
         assert await db.fetch("select 1") == b"1"
+
+
+async def test_a_direct_connection_has_the_options_of_its_own_url(database: str) -> None:
+    pooled, direct = (
+        make_conninfo(database, options=f"-c search_path={name}") for name in ("pooled", "direct")
+    )
+    async with opened(pooled, direct_url=direct) as db:
+        for is_direct, wanted in ((False, "pooled"), (True, "direct")):
+            async with db.connect(direct=is_direct) as connection:
+                cursor = await connection.execute("show search_path")
+                assert await cursor.fetchone() == (wanted,)
