@@ -218,7 +218,7 @@ def test_a_job_of_a_user_who_is_disabled_has_no_rights(server):
     jobs = f"/api/v1/apps/{app}/jobs"
     now, then = (user.post(jobs, json=body).json()["job_id"] for body in ({"payload": 1}, later))
     ended(server, app, now)
-    server.services.get(JOBS)._callers._cache.invalidate()
+    server.run(server.services.get(JOBS)._callers._cache.invalidate)
     answer = server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True})
     answer.raise_for_status()
     server.sql("update caudex_jobs.jobs set run_at = now() where id = %s", then)
