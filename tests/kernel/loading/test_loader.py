@@ -240,13 +240,13 @@ def test_a_class_of_a_package_whose_name_begins_alike_does_not_count(
     load_plugins: LoadPlugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in {
-        "tea_base": "from caudex import Plugin\nclass Base(Plugin): ...\n",
-        "tea": "from tea_base import Base\nclass Tea(Base):\n    name = 'tea'\n",
+        "samovar_base": "from caudex import Plugin\nclass Base(Plugin): ...\n",
+        "samovar": "from samovar_base import Base\nclass Samovar(Base):\n    name = 'samovar'\n",
     }.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    kernel = load_plugins({"plugins.tea": {"module": "tea"}})
-    assert [plugin.name for plugin in kernel.instances] == ["tea"]
+    kernel = load_plugins({"plugins.samovar": {"module": "samovar"}})
+    assert [plugin.name for plugin in kernel.instances] == ["samovar"]
 
 
 def test_a_name_that_is_not_the_files(refusal: Refusal) -> None:

@@ -103,7 +103,7 @@ def test_calls_are_counted_with_their_times(busy: Server):
     assert before["calls"] >= 2
     assert before["errors"] == 0
     assert before["last_error"] is None
-    assert 10 <= before["p50_ms"] <= before["p99_ms"] < 5000
+    assert 9 <= before["p50_ms"] <= before["p99_ms"] < 5000  # a timer may end a little early
 
 
 def test_a_fault_is_reported_by_class_and_place_without_what_it_said(busy: Server):
