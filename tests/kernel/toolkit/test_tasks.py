@@ -202,8 +202,22 @@ async def test_one_process_leads(monkeypatch: pytest.MonkeyPatch):
     assert leases.holders == {}
 
 
+def leading() -> tuple[Tasks, anyio.Event]:
+    """A task that runs in one process of all and has no end, and an event that it was ended."""
+    tasks, ended = Tasks("notes"), anyio.Event()
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    tasks.start(work, "import", leader=True)
+    return tasks, ended
+
+
 class Hanging(Leases):
-    """One that stops to answer when it is asked to renew a lease."""
+    """It does not answer when it is asked to renew a lease."""
 
     async def execute(self, _: str, name: str, holder: str, seconds: float) -> bytes | None:
         if seconds and name in self.holders:
@@ -215,15 +229,7 @@ async def test_a_process_that_cannot_renew_its_lease_ends_the_task_before_anothe
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(module, "LEASE_SECONDS", 0.3)
-    ended, tasks = anyio.Event(), Tasks("notes")
-
-    async def work() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.set()
-
-    tasks.start(work, "import", leader=True)
+    tasks, ended = leading()
     async with running(tasks, Hanging()):
         with anyio.fail_after(5):
             await ended.wait()
@@ -234,16 +240,7 @@ async def test_a_process_that_cannot_renew_its_lease_ends_the_task_before_anothe
 
 async def test_a_process_that_lost_its_lease_ends_the_task(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "LEASE_SECONDS", 0.06)
-    leases, ended = Leases(), anyio.Event()
-    tasks = Tasks("notes")
-
-    async def work() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.set()
-
-    tasks.start(work, "import", leader=True)
+    leases, (tasks, ended) = Leases(), leading()
     async with running(tasks, leases):
         assert tasks.info()[0].state == "running"
         leases.holders["notes.import"] = "another"
