@@ -129,7 +129,8 @@ class WorkersService:
                 await self._builder.build(release, archive)
                 await self._check_may_deploy(actor, app_id, release)
                 candidate = await supervisor.start_replica(release)
-                attempt = await self._put_in_service(actor, release, archive, size)
+                with self.reconciler.applying(app_id):
+                    attempt = await self._put_in_service(actor, release, archive, size)
             except BaseException as error:
                 await self._roll_back(release, candidate)
                 if isinstance(error, FileNotFoundError | BadRequest | StartFailed):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 import anyio
 from anyio import to_thread
@@ -28,6 +29,8 @@ class Reconciler:
         self._builder = builder
         self._stale: set[str] | None = None
         """Apps whose rows have to be read; None means all."""
+        self._applied: set[str] = set()
+        """Apps whose next notification is that of a change which this process applies itself."""
         self._unreported = False
         self._reported: frozenset[ReplicaRow] = frozenset()
         self._wake = anyio.Event()
@@ -38,9 +41,26 @@ class Reconciler:
         """Read the row of an app again, or all rows when `payload` is None."""
         if payload is None or "\0" in payload:  # any login of the database can send notifications
             self._stale = None
+        elif payload in self._applied:
+            self._applied.discard(payload)
+            return
         elif self._stale is not None:
             self._stale.add(payload)
         self._wake.set()
+
+    @contextmanager
+    def applying(self, app_id: str) -> Generator[None]:
+        """Ignore one notification about an app: that of the change in this block.
+
+        The caller applies the change, so its row need not be read here. Where another process
+        changes the app meanwhile, one of the two notifications is followed, whichever came first.
+        A caller that fails has to call `on_notification`.
+        """
+        self._applied.add(app_id)
+        try:
+            yield
+        finally:
+            self._applied.discard(app_id)
 
     def supervisor(self, app_id: str, key: int) -> Supervisor:
         """Return the supervisor of an app, a new one if it has none."""

@@ -317,3 +317,24 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
         assert spawned == [expected] * 2
         await follower.close(0, 0, 0)
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("notified", [("crm",), ("crm", "crm"), ("shop", "crm"), (None, "crm")])
+async def test_a_process_does_not_read_its_own_change_but_that_of_another_meanwhile(
+    folders: Folders, notified: tuple[str | None, ...]
+):
+    store = Store()
+    store.faults.clear()
+    host: Any = SimpleNamespace(store=store, folders=folders, listeners=[])
+    builder: Any = None
+    follower = Reconciler(host, builder)
+    await follower.step()
+    with follower.applying("crm"):
+        for payload in notified:
+            await follower.on_notification(payload)
+        expected = {("crm",): set(), ("crm", "crm"): {"crm"}, ("shop", "crm"): {"shop"}}
+        assert follower._stale == expected.get(notified)
+    await follower.step()
+    assert store.asked == (1 if notified == ("crm",) else 2)
+    await follower.on_notification("crm")
+    assert follower._stale == {"crm"}

@@ -286,6 +286,22 @@ def test_nor_is_the_first_deploy_of_one_who_was_admin_of_a_former_app(
     assert status(workers.admin, app)["status"] == "stopped"
 
 
+def test_the_process_of_a_deploy_does_not_read_what_it_has_just_written(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    app, store = deployed(workers), service_of(workers).host.store
+    asked, usual = list[Sequence[str] | None](), store.desired
+
+    async def noting(app_ids: Sequence[str] | None) -> list[DesiredState]:
+        asked.append(app_ids)
+        return await usual(app_ids)
+
+    monkeypatch.setattr(store, "desired", noting)
+    assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
+    assert asked == [[app]], "for the check before it starts only"
+    assert status(workers.admin, app)["version"] == 2
+
+
 def test_the_code_of_what_runs_stays_however_old_it_is(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
