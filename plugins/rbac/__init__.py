@@ -26,11 +26,11 @@ from kernel.public import (
     provide,
 )
 
+from .decisions import TOPIC, RoleCache, notification
 from .explain import Explainer
 from .grants import CrossAppGrants
 from .installs import catch_up, install
 from .models import ADMIN, CORE
-from .role_cache import TOPIC, RoleCache, notification
 from .routes import RbacRoutes
 from .service import RbacService, give
 from .store import RbacStore

@@ -28,7 +28,7 @@ from kernel.public import (
 
 from .grammar import ACTIONS, OWN, canonical_user_id, prefix
 from .models import ADMIN, CORE, ExplainBody, Explained, Reason
-from .role_cache import FULL, OWN_ROWS, AppPermissions
+from .rights import FULL, OWN_ROWS, AppPermissions
 from .service import RbacService
 
 ASSUMED: Final = "(assumed)"

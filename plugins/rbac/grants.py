@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from kernel.public import (
-    Actor,
-    AppGrant,
-    BadRequest,
-    Delegation,
-    Event,
-    Forbidden,
-    Grant,
-    Needs,
-    NotFound,
-    Statements,
-    Transaction,
-)
+from kernel.public import Actor, AppGrant, BadRequest, Event, NotFound, Statements, Transaction
 
 from . import store
+from .decisions import TOPIC, RoleCache, notification
 from .grammar import check_keys
 from .models import CORE
-from .role_cache import TOPIC, RoleCache, notification
 
 
 class CrossAppGrants:
-    """Checks and stores them. A change applies to all processes within a second."""
+    """Stores them. A change applies to all processes within a second."""
 
     def __init__(self, statements: Statements, role_cache: RoleCache) -> None:
         self._statements = statements
         self._cache = role_cache
-
-    async def narrow(
-        self, grant: Grant, delegation: Delegation, needs: Needs, path: Mapping[str, str]
-    ) -> Grant:
-        """Return the part of a user's grant that workers of another app have. Raises Forbidden.
-
-        Routes that need just a role, such as `rpc`, need the key `*`: the worker that answers acts
-        with all rights of the user on its app.
-        """
-        rights = (await self._cache.app(path["app_id"])).granted.get(delegation.app_id)
-        found = None
-        if rights is not None and needs.kind == "entity":
-            found = rights.on(path["entity"], needs.key)
-        elif rights is not None and needs.kind == "app_user" and rights.everything:
-            found = grant
-        if found is None:
-            raise Forbidden("a worker of another app has no grant for this")
-        return Grant(
-            own_only=grant.own_only or found.own_only,
-            hidden=grant.hidden | found.hidden,
-            locked=grant.locked | found.locked,
-        )
 
     async def of(self, app_id: str) -> Sequence[AppGrant]:
         """List the grants of an app. Raises NotFound."""

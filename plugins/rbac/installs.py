@@ -7,10 +7,10 @@ from functools import partial
 from kernel.public import App, Apps, InstallPlan, Statements, Transaction, server_actor
 
 from . import store
+from .decisions import TOPIC, notification
 from .field_rules import permissions_of_fields, rules_of
 from .grammar import permissions_of
 from .models import ADMIN
-from .role_cache import TOPIC, notification
 from .service import give
 
 

@@ -1,9 +1,8 @@
-"""Access decisions, and changes of roles and assignments. See `kernel.contracts.access`."""
+"""Roles and assignments: what is listed, and how they change. See `kernel.contracts.access`."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +17,7 @@ from kernel.public import (
     Effective,
     Event,
     Forbidden,
-    Grant,
     Identity,
-    Needs,
     NotFound,
     Permission,
     Role,
@@ -29,11 +26,12 @@ from kernel.public import (
 )
 
 from . import store
+from .decisions import TOPIC, Decisions, RoleCache, notification
 from .grammar import canonical_user_id, check_keys, check_role_name
 from .grants import CrossAppGrants
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
-from .role_cache import FULL, TOPIC, AppPermissions, RoleCache, notification
+from .rights import AppPermissions
 from .store import RbacStore
 
 MAX_SIZE: Final = 1_000_000
@@ -42,7 +40,7 @@ MAX_SIZE: Final = 1_000_000
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class RbacService:
+class RbacService(Decisions):
     """Provides ACCESS. Decisions read the role cache, changes go through the store."""
 
     def __init__(
@@ -52,109 +50,10 @@ class RbacService:
         role_cache: RoleCache,
         identity: Identity,
     ) -> None:
+        super().__init__(role_cache, identity)
         self._statements = statements
         self._store = rbac_store
-        self._cache = role_cache
-        self._identity = identity
         self.cross_app = CrossAppGrants(statements, role_cache)
-
-    @property
-    def cache(self) -> RoleCache:
-        """Roles and permissions in memory."""
-        return self._cache
-
-    # --- decisions
-
-    async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
-        """See `Access.authorize`."""
-        if (delegation := actor.delegation) is not None:
-            # Where it is the worker's own app, its user's rights alone decide.
-            grant = await self.authorize(replace(actor, delegation=None), needs, path)
-            if path.get("app_id", delegation.app_id) == delegation.app_id:
-                return grant
-            return await self.cross_app.narrow(grant, delegation, needs, path)
-        user_id = actor.user_id
-        match needs.kind:
-            case "entity":  # the most frequent first: they are tried one after the other
-                asked = (user_id, path["app_id"], path["entity"], needs.key)
-                found = self._cache.grants.get(asked)
-                return found or await self._cache.grants.get_or_load(
-                    asked, partial(self._on_entity, *asked)
-                )
-            case "public" | "user":
-                return FULL
-            case "core_admin":
-                allowed = await self.is_core_admin(user_id)
-                return _require(allowed, "only core admins may do this")
-            case "core_permission":
-                core, held = await self._cache.app_and_held(CORE, user_id)
-                allowed = core.rights(held.get(CORE, ())).holds(needs.key)
-                return _require(allowed, f"the permission '{needs.key}' on core is needed")
-            case "app_user":
-                _, held = await self._cache.app_and_held(path["app_id"], user_id)
-                allowed = path["app_id"] in held or ADMIN in held.get(CORE, ())
-                return _require(allowed, "a role on this app is needed")
-            case "app_permission":
-                app, held = await self._cache.app_and_held(path["app_id"], user_id)
-                named = app.rights(held.get(path["app_id"], ())).names(needs.key)
-                allowed = named or ADMIN in held.get(CORE, ())
-                return _require(allowed, f"the permission '{needs.key}' is needed")
-            case "app_admin":
-                _, held = await self._cache.app_and_held(path["app_id"], user_id)
-                allowed = ADMIN in held.get(path["app_id"], ()) or ADMIN in held.get(CORE, ())
-                return _require(allowed, "only admins of the app may do this")
-
-    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """See `Access.grant`. No token proves the user here, so the account is checked as well.
-
-        A disabled one keeps its roles.
-        """
-        found = await self._on_entity(user_id, app_id, entity, action)
-        user = await self._identity.user(user_id or "")
-        if user is None or user.disabled:
-            raise Forbidden("this account is closed")
-        return found
-
-    async def grants(self, app_id: str) -> Sequence[AppGrant]:
-        """See `AppGrants.grants`."""
-        return await self.cross_app.of(app_id)
-
-    async def is_core_admin(self, user_id: str | None) -> bool:
-        """See `Access.is_core_admin`."""
-        return ADMIN in (await self._cache.held(user_id)).get(CORE, ())
-
-    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
-        """See `Access.is_app_admin`."""
-        held = await self._cache.held(user_id)
-        if ADMIN in held.get(app_id, ()):
-            return True
-        return ADMIN in held.get(CORE, ()) and await self._exists(app_id)
-
-    def demands_factor(self, user_id: str, *, of_admins: bool) -> Coroutine[Any, Any, bool]:
-        """See `FactorDemands.demands_factor`."""
-        return self._cache.demands_factor(user_id, of_admins=of_admins)
-
-    async def _exists(self, app_id: str) -> bool:
-        try:
-            await self._cache.app(app_id)
-        except NotFound:
-            return False
-        return True
-
-    async def _on_entity(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """Decide about an entity; only callers with a role on the app learn that it is unknown."""
-        app, held = await self._cache.app_and_held(app_id, user_id)
-        known, roles = entity in app.entities, held.get(app_id, ())
-        grant = app.rights(roles).on(entity, action) if known else None
-        if grant is FULL:
-            return FULL
-        # Before an `.own` grant is used: a narrow role must not reduce a core admin's rights.
-        is_core_admin = ADMIN in held.get(CORE, ())
-        if not known and (is_core_admin or roles):
-            raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
-        if grant is not None and not is_core_admin:
-            return grant
-        return _require(is_core_admin, f"the permission '{entity}.{action}' is needed")
 
     # --- roles and permissions of an app
 
@@ -182,6 +81,10 @@ class RbacService:
     async def roles(self, app_id: str) -> Sequence[Role]:
         """See `Access.roles`."""
         return list((await self._cache.app(app_id)).roles.values())
+
+    async def grants(self, app_id: str) -> Sequence[AppGrant]:
+        """See `AppGrants.grants`."""
+        return await self.cross_app.of(app_id)
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
         """See `Access.assignments`."""
@@ -320,12 +223,6 @@ async def permissions_for(
     if await identity.user(user_id) is None:
         raise NotFound(f"user '{user_id}' not found")
     return await access.effective(user_id, app_id)
-
-
-def _require(allowed: bool, refusal: str) -> Grant:
-    if not allowed:
-        raise Forbidden(refusal)
-    return FULL
 
 
 def _existing(roles: Mapping[str, Role], name: str) -> Role:

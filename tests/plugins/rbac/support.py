@@ -19,8 +19,8 @@ from kernel.public import (
     unregister_app,
 )
 from kernel.testing import Client, Server
+from plugins.rbac.decisions import TOPIC, notification
 from plugins.rbac.installs import install
-from plugins.rbac.role_cache import TOPIC, notification
 
 _count = itertools.count(1)
 

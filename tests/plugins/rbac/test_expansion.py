@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kernel.public import Grant, Permission, Role
 from plugins.rbac.grammar import ACTIONS, permissions_of
 from plugins.rbac.models import AppRow
-from plugins.rbac.role_cache import AppPermissions, Rights
+from plugins.rbac.rights import AppPermissions, Rights
 
 # Names that begin with one another, and declared keys under and beside the entities.
 ENTITIES = ["note", "notes", "notes_private", "deals"]

@@ -6,8 +6,8 @@ import pytest
 
 from kernel.public import Grant, NotFound, Role, Unavailable
 from kernel.testing import FakeNotifications
+from plugins.rbac.decisions import TOPIC, RoleCache, notification
 from plugins.rbac.models import AppRow
-from plugins.rbac.role_cache import TOPIC, RoleCache, notification
 
 ADA = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 BOB = "3fa85f64-5717-4562-b3fc-2c963f66afa7"
