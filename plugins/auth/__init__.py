@@ -15,14 +15,12 @@ from kernel.public import (
     NOTIFICATIONS,
     SESSIONS,
     STATEMENTS,
-    Actor,
     App,
     Command,
     DatabaseQuery,
     Finding,
     Plugin,
     Provider,
-    Request,
     Route,
     Services,
     Transaction,
@@ -34,7 +32,7 @@ from kernel.public import (
 
 from . import hookspecs
 from .accounts import Accounts
-from .authenticator import TOPIC, Demands, TokenAuthenticator, authorization
+from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
 from .passwords import PasswordHasher, PasswordRules, read_common
@@ -57,8 +55,8 @@ FIRST_USER: Final = "The first user to register is the admin."
 log = structlog.get_logger("caudex.auth")
 
 
-class AuthPlugin(Plugin):
-    """See the README beside this file."""
+class AuthPlugin(BearerAuthentication, Plugin):
+    """See the README beside this file. The hook `authenticate` is in `authenticator.py`."""
 
     name = "auth"
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS)
@@ -79,8 +77,7 @@ class AuthPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes."""
-        self._routes = AuthRoutes(services)
-        return self._routes.routes()
+        return AuthRoutes(services).routes()
 
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
@@ -100,15 +97,6 @@ class AuthPlugin(Plugin):
     @property
     def _registration(self) -> str:
         return self.config.registration or ("first-user" if self.context.public else "open")
-
-    @hookimpl
-    async def authenticate(self, request: Request) -> Actor | None:
-        """Authenticate a bearer token; None only without an Authorization header."""
-        if (header := authorization(request)) is None:
-            return None
-        return await self._routes.authenticator.actor(
-            header, request.request_id, request.address, request.scope["path"]
-        )
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
@@ -143,15 +131,16 @@ class AuthPlugin(Plugin):
         rules = PasswordRules(common, refuse_common=config.refuse_common)
         accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)
         demands = Demands(config.second_factor, lambda: services.find(ACCESS))
-        authenticator = TokenAuthenticator(tokens, store, services.get(NOTIFICATIONS), demands)
+        notifications = services.get(NOTIFICATIONS)
+        self._authenticator = TokenAuthenticator(tokens, store, notifications, demands)
         limiter = LoginLimiter(statements, enabled=config.rate_limit_logins)
         setup = SetupToken(statements, key) if self.context.public else None
         registrations = Registrations(
-            self._registration, setup, accounts, authenticator, limiter,
+            self._registration, setup, accounts, self._authenticator, limiter,
             lambda: services.find(ACCESS),
         )  # fmt: skip
         sessions = Sessions(statements, store, tokens, limiter, config)
         factors = SecondFactors(statements, key, TOPIC)
         guard = LoginGuard(hasher, limiter, factors)
         logins = Logins(statements, store, accounts, sessions, guard)
-        yield Auth(accounts, authenticator, registrations, logins, sessions, setup, factors)
+        yield Auth(accounts, registrations, logins, sessions, setup, factors)

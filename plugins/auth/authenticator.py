@@ -18,6 +18,7 @@ from kernel.public import (
     Notifications,
     Request,
     Unauthenticated,
+    hookimpl,
     supports,
 )
 
@@ -130,6 +131,21 @@ class TokenAuthenticator:
             claims.sub, user.username, claims.sid, claims.exp, claims.delegation,
             user.password_temporary, user.factor,
         )  # fmt: skip
+
+
+class BearerAuthentication:
+    """The hook that each request passes, for the class of the plugin."""
+
+    _authenticator: TokenAuthenticator
+
+    @hookimpl
+    async def authenticate(self, request: Request) -> Actor | None:
+        """Authenticate a bearer token; None only without an Authorization header."""
+        if (header := authorization(request)) is None:
+            return None
+        return await self._authenticator.actor(
+            header, request.request_id, request.address, request.scope["path"]
+        )
 
 
 async def _answered(demanded: bool) -> bool:

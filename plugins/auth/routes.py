@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Final
 
 from msgspec.structs import replace
@@ -25,7 +24,7 @@ from kernel.public import (
 )
 
 from . import hookspecs
-from .authenticator import TokenAuthenticator, authorization
+from .authenticator import authorization
 from .models import (
     Client,
     Credentials,
@@ -98,11 +97,6 @@ class AuthRoutes:
     @property
     def _auth(self) -> Auth:
         return self._services.get(AUTH)
-
-    @cached_property
-    def authenticator(self) -> TokenAuthenticator:
-        """Implements the hook `authenticate` while the server runs."""
-        return self._auth.authenticator
 
     async def mode(self, request: Request) -> Response:
         """Show how to sign in: tokens are always needed, passwords work, `providers` sign users in

@@ -245,7 +245,6 @@ class Auth(NamedTuple):
     """The parts of this plugin, for its routes and commands."""
 
     accounts: Accounts
-    authenticator: TokenAuthenticator
     registrations: Registrations
     logins: Logins
     sessions: Sessions

@@ -9,12 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from psycopg import AsyncConnection
-from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGresult
 
 from kernel.public import Param, Query, dialect
 
-from .connection import FAILED, PipelinedConnection, Request, SendOutcome
+from .connection import PipelinedConnection, Request, SendOutcome
 
 TICK_SECONDS: Final = 0.02
 """Seconds between two checks; a read that is first at both is slow."""
@@ -204,13 +203,3 @@ def _start(member: PipelinedConnection, waiter: Request | Reservation) -> None:
         member.hold()
         waiter.member = member
         waiter.settle()
-
-
-def checked(answer: PGresult | SendOutcome) -> PGresult | None:
-    """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
-    if isinstance(answer, SendOutcome):
-        return None
-    if answer.status == FAILED:
-        with dialect.translated():
-            raise error_from_result(answer)
-    return answer

@@ -10,6 +10,8 @@ from typing import Final, Literal, TypeVar
 
 import anyio
 import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from kernel.public import (
@@ -25,12 +27,12 @@ from kernel.public import (
 )
 
 from .config import PipelineConfig
-from .connection import SendOutcome
-from .groups import ConnectionGroup, checked
+from .connection import FAILED, PipelinedConnection, SendOutcome, Step
+from .groups import ConnectionGroup
 from .reconnect import Reconnector
-from .transactions import HeldByTransaction
 
 T = TypeVar("T")
+BEGIN: Final = Step(b"begin", [])
 DEPTHS: Final = {"reads": 64, "filters": 4, "writes": 1}
 """Statements under way on one connection of each group. A write or a transaction is alone on its
 connection: it may wait for a lock, and what was sent behind it cannot be taken back."""
@@ -176,3 +178,74 @@ class PipelinedStatements(dialect.FirstColumns):
                 await asyncio.wait(under_way)
         for group in groups:
             group.close()
+
+
+class HeldByTransaction:
+    """See `kernel.contracts.statements.HeldConnection`.
+
+    The transaction begins with its first statement, in one round trip: one sync ends them all, so
+    that nothing is carried out where the beginning fails.
+    """
+
+    def __init__(self, connection: PipelinedConnection, settings: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._ahead: Sequence[Step] = [BEGIN, _setting(settings)]
+
+    @property
+    def status(self) -> int:
+        """See `HeldConnection.status`."""
+        return self._connection.status
+
+    async def run(
+        self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
+    ) -> PGresult:
+        """See `HeldConnection.run`."""
+        values = dialect.to_texts(params)
+        ahead, self._ahead = self._ahead, ()
+        try:
+            answer = await self._connection.ask(query, values, ahead, prepare=prepare).answer
+        except BaseException:
+            await self.interrupt()
+            raise
+        finally:
+            if ahead and self.status == TransactionStatus.IDLE:  # what follows would be in none
+                self._connection.close()
+        return _result(answer)
+
+    async def script(self, statements: bytes) -> None:
+        """See `HeldConnection.script`."""
+        if self._ahead:
+            await self.run(b"select")
+        try:
+            answer = await self._connection.script(statements).answer
+        except BaseException:
+            await self.interrupt()
+            raise
+        _result(answer)
+
+    async def interrupt(self) -> None:
+        """See `HeldConnection.interrupt`; the statement has ended then."""
+        await self._connection.cancel(5.0)
+
+
+def _setting(settings: Mapping[str, str]) -> Step:
+    """Apply the settings for as long as the transaction lasts."""
+    values = [dialect.to_text(text) for pair in settings.items() for text in pair]
+    calls = [b"set_config($%d, $%d, true)" % (n, n + 1) for n in range(1, len(values), 2)]
+    return Step(b"select " + b", ".join(calls), values)
+
+
+def _result(answer: PGresult | SendOutcome) -> PGresult:
+    if (result := checked(answer)) is None:
+        raise dialect.ConnectionLost("the database is not available")
+    return result
+
+
+def checked(answer: PGresult | SendOutcome) -> PGresult | None:
+    """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
+    if isinstance(answer, SendOutcome):
+        return None
+    if answer.status == FAILED:
+        with dialect.translated():
+            raise error_from_result(answer)
+    return answer
