@@ -24,14 +24,14 @@ from kernel.toolkit.masking import Mask
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import *  # noqa: F403
 from kernel.web import http
-from kernel.web.bodies import decode, limited, read_body
+from kernel.web.bodies import decode
 from kernel.web.http import *  # noqa: F403
 
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
     "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
     "Tasks", "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl",
-    "hookspec", "hookspecs", "limited", "place", "read_body", "register_app", "server_key",
+    "hookspec", "hookspecs", "place", "register_app", "server_key",
     "subjects_from", "sync_folder", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -1,11 +1,11 @@
-"""Bodies of requests: read within their limits, checked, decoded from JSON."""
+"""JSON bodies of requests: bounded in memory, checked, decoded."""
 
 from __future__ import annotations
 
 import codecs
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -19,8 +19,6 @@ from kernel.errors import BadRequest, TooLarge, nearest
 from kernel.toolkit.limiter import ConcurrencyLimiter
 from kernel.web.http import JSON
 
-AGAIN = "caudex.again"
-"""Key in a scope of the function that repeats the guard of the route."""
 BODIES = "too many unfinished or large bodies at once"
 MAX_DEPTH = 64
 """Nesting of a JSON body; code that walks it stays far from Python's limit of recursion."""
@@ -31,11 +29,6 @@ _FAR = re.compile(rb"[eE][+-]?0*[1-9][0-9]{2,}\s*[],}]")
 _MARKS = bytes.maketrans(b"{}", b"[]")
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{},"')
 _STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
-
-
-async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
-    """Read a whole body within its limit. Raises TooLarge."""
-    return b"".join([piece async for piece in limited(request, limit)])
 
 
 class Bodies:
@@ -91,21 +84,6 @@ class Bodies:
         finally:
             if counted:
                 held.give_back(sender, counted)
-
-
-async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
-    """Yield the pieces of a body within the limit. Raises TooLarge.
-
-    At the end the guard of the route is repeated, as permissions may have changed meanwhile.
-    """
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(limit)
-        yield piece
-    if (again := request.scope.get(AGAIN)) is not None:
-        await again()
 
 
 def check_content(headers: Mapping[bytes, bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Requests, query parameters and replies."""
+"""Requests with their query parameters and streamed bodies, and replies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
-from kernel.errors import BadRequest
+from kernel.errors import BadRequest, TooLarge
 
-__all__ = ["Request", "Response", "reply", "stream_reply"]
+__all__ = ["Request", "Response", "limited", "read_body", "reply", "stream_reply"]
 
+AGAIN = "caudex.again"
+"""Key in a scope of the function that repeats the guard of the route."""
 JSON = b"application/json"
 
 _encode = msgspec.json.Encoder().encode
@@ -61,6 +63,26 @@ class Request(starlette.requests.Request):
         if any("\0" in text for pair in pairs for text in pair):
             raise BadRequest("text must not contain the character U+0000")
         return found
+
+
+async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the pieces of a body within the limit. Raises TooLarge.
+
+    At the end the guard of the route is repeated, as permissions may have changed meanwhile.
+    """
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(limit)
+        yield piece
+    if (again := request.scope.get(AGAIN)) is not None:
+        await again()
+
+
+async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
+    """Read a whole body within its limit. Raises TooLarge."""
+    return b"".join([piece async for piece in limited(request, limit)])
 
 
 class JSONReply(Response):

@@ -19,8 +19,8 @@ from kernel.contracts.server import Handler, Route
 from kernel.hooks.bus import HookBus
 from kernel.hooks.mistakes import place
 from kernel.hooks.services import Services
-from kernel.web.bodies import AGAIN, Bodies, check_content, decode
-from kernel.web.http import Request
+from kernel.web.bodies import Bodies, check_content, decode
+from kernel.web.http import AGAIN, Request
 
 
 class _Node(msgspec.Struct):
