@@ -1,4 +1,3 @@
 """The names for authors of plugins: `from caudex import Plugin`. The wheel has it as `caudex`."""
 
 from kernel.public import *  # noqa: F403  # the names are listed there, and only there
-from kernel.public import __getattr__  # noqa: F401

@@ -17,7 +17,6 @@ from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.files import sync_folder, write_file
-from kernel.toolkit.former import current_of
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
@@ -39,8 +38,3 @@ __all__ += errors.__all__
 __all__ += http.__all__
 __all__ += plugin.__all__
 __all__ += values.__all__
-
-
-def __getattr__(name: str) -> object:
-    """Return what a former name is called now."""
-    return globals()[current_of(name)]

@@ -1,4 +1,4 @@
-"""What authors have: a wrapped engine, permissions of apps, former names, plugins as JSON."""
+"""What authors have: a wrapped engine, permissions of apps, warnings, plugins as JSON."""
 
 from __future__ import annotations
 
@@ -58,20 +58,6 @@ class NoDeletesPlugin(Plugin):
     async def pin(self, request):
         return reply({"pinned": request.path("app_id")})
 '''
-FORMER = """
-from caudex import STATEMENTS, Plugin, hookimpl, offer
-from caudex import ServiceKey
-
-KEY = ServiceKey("former")
-
-
-class FormerPlugin(Plugin):
-    name = "former"
-
-    @hookimpl
-    def provide_services(self):
-        return [offer(KEY, lambda services: "given")]
-"""
 TEA = """
 import warnings
 
@@ -177,20 +163,6 @@ def test_there_is_nothing_to_wrap_without_an_engine(tmp_path):
     said = fault(tmp_path, text, **{"plugins.vault": {"enabled": False}})
     assert said.startswith("plugin no_deletes, ")
     assert "/no_deletes.py:23: needs the service 'vault', which no plugin provides" in said
-
-
-@pytest.mark.slow
-def test_a_former_name_works_and_is_named_with_place_and_release(tmp_path):
-    path = tmp_path / "former.py"
-    path.write_text(FORMER)
-    ended = caudex("plugins", "--plugin", str(path), cwd=tmp_path)
-    assert ended.status == 0, ended.err
-    [line] = [json.loads(each) for each in ended.err.splitlines() if "deprecated" in each]
-    assert line["event"] == (
-        "caudex.offer is deprecated and stops working in 0.3; write caudex.provide"
-    )
-    assert (line["plugin"], line["at"], line["level"]) == ("former", f"{path}:2", "warning")
-    assert re.search(r"^former .* former ", ended.out, re.MULTILINE)
 
 
 @pytest.mark.slow
