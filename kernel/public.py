@@ -19,7 +19,6 @@ from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.files import sync_folder, write_file
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
-from kernel.toolkit.masking import Mask
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import *  # noqa: F403
 from kernel.web import http
@@ -28,7 +27,7 @@ from kernel.web.http import *  # noqa: F403
 
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
-    "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
+    "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry", "Section", "Services",
     "Tasks", "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl",
     "hookspec", "hookspecs", "place", "register_app", "server_key",
     "subjects_from", "sync_folder", "unregister_app", "write_file",

@@ -250,7 +250,10 @@ async def account_closing(tx: Transaction, user: User, delete: bool) -> None:
 
 @hookspec
 async def worker_environment(app_id: str) -> Mapping[str, str]:
-    """Environment variables for an app's worker. Gather; a later plugin's value wins."""
+    """Environment variables for an app's worker. Gather; a later plugin's value wins.
+
+    The values are hidden in what the worker writes: its log, its errors, replies of deploys.
+    """
     raise NotImplementedError
 
 

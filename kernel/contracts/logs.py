@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Literal, Protocol
 
@@ -30,15 +30,10 @@ class Logs(Protocol):
     """Stores lines of workers and sends them to readers on every server process."""
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
-        """Store a line. Never blocks: excess lines are dropped and counted in a `system` line."""
-        ...
+        """Store a line, as it is: the caller hides secrets, as WORKERS does.
 
-    def mask(self, app_id: str, values: Iterable[str]) -> None:
-        """Replace these values (an app's secrets) in every line of the app from now on."""
-        ...
-
-    def masked(self, app_id: str, text: str) -> str:
-        """The text with the app's secret values replaced, for output other than log lines."""
+        Never blocks: excess lines are dropped and counted in a `system` line.
+        """
         ...
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:

@@ -1,4 +1,4 @@
-"""Log lines of apps: kept in the database, masked, followed live."""
+"""Log lines of apps: kept in the database, followed live."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ class LogsPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[LogsService]:
-        service = self._service = LogsService(
-            self.config, services.get(STATEMENTS), services.get(APPS)
-        )
+        service = self._service = LogsService(self.config, services.get(STATEMENTS))
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.running():
             yield service

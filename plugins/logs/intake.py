@@ -1,15 +1,14 @@
-"""Accepts lines without waiting: masks them, limits the rate of each app, bounds the memory."""
+"""Accepts lines without waiting: limits the rate of each app, bounds the memory."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from sys import getsizeof
 from typing import Final
 
-from kernel.public import Batcher, BatchLimits, LogLevel, LogLine, Mask, RateLimiter, Retry
+from kernel.public import Batcher, BatchLimits, LogLevel, LogLine, RateLimiter, Retry
 
 from .models import NewLine
 
@@ -20,9 +19,6 @@ LINE_COST: Final = 300
 MAX_QUEUED: Final = 16_000_000
 """Bytes of memory for what waits for the database. One app may have half of what the others leave
 of it: however many write too much, there is room for the others."""
-KEEP: Final = 3600.0
-"""Seconds that a value stays hidden at least after it was replaced, or its app removed: the worker
-that has it goes on until another is up, and then ends what it was at."""
 
 Lines = Callable[[], Sequence[NewLine]]
 """Lines to store, without those of apps that were removed in the meantime."""
@@ -147,63 +143,3 @@ def weight(line: NewLine | LogLine) -> int:
     """Bytes that a line takes in memory, with its UTF-8, which is kept once it was encoded."""
     text = line.message
     return getsizeof(text) + LINE_COST + (0 if text.isascii() else len(text.encode()))
-
-
-class Masks:
-    """The secret values of each app."""
-
-    def __init__(self) -> None:
-        self._apps: dict[str, _Values] = {}
-
-    def put(self, app_id: str, values: Iterable[str]) -> None:
-        """Replace an app's values by these; the old ones stay hidden for a while."""
-        current = frozenset(values)
-        if not current and app_id not in self._apps:
-            return
-        known = self._apps.setdefault(app_id, _Values())
-        known.put(current)
-        if not known.mask:
-            del self._apps[app_id]
-
-    def hide(self, app_id: str, text: str) -> str:
-        """Return the text with the app's values hidden."""
-        known = self._apps.get(app_id)
-        return text if known is None else known.mask.hide(text)
-
-    def keep_only(self, app_ids: Collection[str]) -> None:
-        """Drop the values of other apps once those have been gone for a while."""
-        now = time.monotonic()
-        for app_id, known in list(self._apps.items()):
-            if app_id in app_ids:
-                known.gone_at = None
-            elif known.gone_at is None:
-                known.gone_at = now
-            elif now - known.gone_at >= KEEP:
-                del self._apps[app_id]
-
-
-class _Values:
-    """An app's values: the current ones, and replaced ones that a worker may still have."""
-
-    __slots__ = ("_current", "_replaced", "gone_at", "mask")
-
-    def __init__(self) -> None:
-        self._current: frozenset[str] = frozenset()
-        self._replaced: dict[str, float] = {}
-        """When each was replaced, the oldest first."""
-        self.mask = Mask(())
-        self.gone_at: float | None = None
-        """Since when the app is known to be gone."""
-
-    def put(self, values: frozenset[str]) -> None:
-        """Replace the current values."""
-        now = time.monotonic()
-        replaced = self._replaced | dict.fromkeys(self._current - values, now)
-        kept = [
-            (value, at) for value, at in replaced.items() if value not in values and now - at < KEEP
-        ]
-        before = self._current | self._replaced.keys()
-        self._current, self._replaced = values, dict(kept[-1000:])
-        self.gone_at = None
-        if (hidden := values | self._replaced.keys()) != before:
-            self.mask = Mask(hidden)

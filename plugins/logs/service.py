@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -11,7 +11,6 @@ import anyio
 import structlog
 
 from kernel.public import (
-    Apps,
     Batcher,
     LogLevel,
     LogLine,
@@ -26,7 +25,7 @@ from kernel.public import (
 from . import store
 from .config import LogsConfig
 from .feed import STOPS, Feed, remark
-from .intake import Intake, Lines, Masks
+from .intake import Intake, Lines
 
 TOPIC: Final = "logs"
 EVERY_APP: Final = ""
@@ -38,12 +37,10 @@ log = structlog.get_logger("caudex.logs")
 class LogsService:
     """Provides LOGS."""
 
-    def __init__(self, config: LogsConfig, statements: Statements, apps: Apps) -> None:
+    def __init__(self, config: LogsConfig, statements: Statements) -> None:
         self._config = config
         self._statements = statements
-        self._apps = apps
         self._intake = Intake(self._store, config.lines_per_second, config.bytes_per_second)
-        self._masks = Masks()
         self._failures: dict[str, int] = {}
         """How often in a row the old lines of an app could not be deleted."""
         self._feeds: dict[str, Feed] = {}
@@ -56,16 +53,8 @@ class LogsService:
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
         """See `Logs.write`."""
-        if self._intake.admits(app_id):  # before the search for secrets, which takes time
-            self._intake.put(app_id, level, self.masked(app_id, message))
-
-    def mask(self, app_id: str, values: Iterable[str]) -> None:
-        """See `Logs.mask`."""
-        self._masks.put(app_id, values)
-
-    def masked(self, app_id: str, text: str) -> str:
-        """See `Logs.masked`."""
-        return self._masks.hide(app_id, text)
+        if self._intake.admits(app_id):
+            self._intake.put(app_id, level, message)
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
         """See `Logs.tail`. Lines that are too large together give way to one that counts them."""
@@ -111,7 +100,7 @@ class LogsService:
             feed.close()
 
     async def forget_app(self, tx: Transaction, app_id: str) -> None:
-        """Delete the lines of an app; its secrets stay hidden in what its worker still says."""
+        """Delete the lines of an app."""
         await store.forget_app(tx, app_id)
 
         async def drop() -> None:
@@ -122,8 +111,7 @@ class LogsService:
     async def sweep(self) -> float:
         """Delete a portion of the old lines; return the seconds until the next one.
 
-        An app whose lines cannot be deleted delays no other one. The secrets of apps that are gone
-        are forgotten as well.
+        An app whose lines cannot be deleted delays no other one.
         """
         config, failures = self._config, self._failures
         by_age = partial(store.sweep_old, keep_days=config.keep_days)
@@ -135,7 +123,6 @@ class LogsService:
             deleted += await self._delete_portion(app_id, by_number)
         for app_id in failures.keys() - {EVERY_APP, *apps}:
             del failures[app_id]
-        self._masks.keep_only({app.id for app in await self._apps.all()})
         return 0.2 if deleted else min([600.0, *(2.0**count for count in failures.values())])
 
     @asynccontextmanager

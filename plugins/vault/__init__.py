@@ -9,7 +9,6 @@ from functools import cached_property
 
 from kernel.public import (
     APPS,
-    LOGS,
     NOTIFICATIONS,
     SECRETS,
     STATEMENTS,
@@ -19,7 +18,6 @@ from kernel.public import (
     DatabaseQuery,
     Finding,
     Keyring,
-    Logs,
     Plugin,
     Provider,
     Route,
@@ -43,7 +41,7 @@ class VaultPlugin(Plugin):
 
     name = "vault"
     requires = (STATEMENTS, NOTIFICATIONS, APPS)
-    finds = (WORKERS, LOGS)
+    finds = (WORKERS,)
     Config = VaultConfig
     config: VaultConfig
     _services: Services
@@ -95,16 +93,9 @@ class VaultPlugin(Plugin):
 
     @hookimpl
     async def worker_environment(self, app_id: str) -> Mapping[str, str]:
-        """Give a worker its secrets, and have its log lines masked."""
-        secrets = await self._vault.reveal(app_id)
-        if self._logs is not None:
-            self._logs.mask(app_id, secrets.values())
-        return secrets
+        """Give a worker its secrets."""
+        return await self._vault.reveal(app_id)
 
     @cached_property
     def _vault(self) -> Vault:
         return self._services.get(VAULT)
-
-    @cached_property
-    def _logs(self) -> Logs | None:
-        return self._services.find(LOGS)

@@ -96,15 +96,6 @@ def test_a_newline_in_a_message_forges_no_event(server, app):
     assert messages(events) == ["a\n\ndata: forged\r\nid: 7"]
 
 
-def test_secret_values_are_masked(server, app):
-    async def mask():
-        server.services.get(LOGS).mask(app, ["sk-very-secret"])
-
-    server.run(mask)
-    write(server, app, "using sk-very-secret now")
-    assert messages(read(server.admin, app, 1)) == ["using [secret] now"]
-
-
 @pytest.mark.parametrize("query", ["tail=-1", "tail=x", "tail=1.5", "tail=", "tale=1"])
 def test_bad_parameters_are_a_400(server, app, query):
     assert server.admin.get(f"{path(app)}?{query}").status_code == 400

@@ -42,4 +42,4 @@ def test_what_a_plugin_asks_for_it_names(cls: type[Plugin]) -> None:
 def test_what_is_asked_for_is_seen() -> None:
     """Else the test above would find nothing."""
     seen = {(cls.name, key) for cls in plugin_classes() for key, _ in asked(cls, "find")}
-    assert {("vault", "logs"), ("workers", "records"), ("auth", "access")} <= seen
+    assert {("vault", "workers"), ("workers", "records"), ("auth", "access")} <= seen

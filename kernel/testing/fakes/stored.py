@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -72,25 +72,15 @@ class FakeLogs:
 
     def __init__(self) -> None:
         self.lines = defaultdict[str, list[LogLine]](list)
-        self._secrets = defaultdict[str, set[str]](set)
         self._more = anyio.Event()
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
         """See `Logs.write`; no line is dropped."""
         lines, now = self.lines[app_id], datetime.now(UTC)
         ts = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        text = self.masked(app_id, message)
-        lines.append(LogLine(id=len(lines) + 1, level=level, message=text, ts=ts))
+        lines.append(LogLine(id=len(lines) + 1, level=level, message=message, ts=ts))
         self._more.set()
         self._more = anyio.Event()
-
-    def mask(self, app_id: str, values: Iterable[str]) -> None:
-        self._secrets[app_id].update(value for value in values if value)
-
-    def masked(self, app_id: str, text: str) -> str:
-        for value in sorted(self._secrets[app_id], key=len, reverse=True):
-            text = text.replace(value, "***")
-        return text
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
         return self.lines[app_id][-count:] if count > 0 else []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import msgspec
 
-from kernel.public import Caller, Mask
+from kernel.public import Caller
 
 MAX_PARAMS: Final = 10_000_000
 """Bytes of the parameters or the result of a call."""
@@ -23,7 +23,6 @@ MAX_LINE: Final = 1024 * 1024
 EDGE: Final = 4096
 """Bytes at both ends of a line that is too long, where the id of its call is looked for."""
 
-_OVER_LIMIT: Final = f"over {MAX_LINE // 2**20} MB"
 NOTHING: Final = msgspec.Raw(b"null")
 _ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,100})"')
 
@@ -221,44 +220,6 @@ def describe_value(value: msgspec.Raw) -> str:
 def text_of(line: bytes) -> str:
     """Return a line as text that can be stored, cut at the limit."""
     return line[:MAX_LINE].decode("utf-8", "replace").replace("\0", "\ufffd")
-
-
-def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
-    """Return JSON with secrets hidden in texts that are written with escapes.
-
-    The log masks its lines, but it may be off, and knows the current secrets rather than those that
-    the worker was started with.
-    In JSON without a backslash, and in a bare text, `Mask.hide` finds them later.
-    """
-    raw = bytes(value)
-    if not mask or b"\\" not in raw or raw.lstrip().startswith(b'"'):
-        return value
-    if len(raw) > MAX_LINE:
-        return msgspec.Raw(msgspec.json.encode(_OVER_LIMIT))
-    try:
-        found = msgspec.json.decode(raw)
-        hidden = _hide(found, mask)
-        return value if hidden == found else msgspec.Raw(msgspec.json.encode(hidden))
-    except (msgspec.DecodeError, RecursionError):
-        return value
-
-
-def mask_text(text: str, mask: Mask) -> str:
-    """Return a text with secrets hidden; of a long text only its length remains."""
-    if not mask:
-        return text
-    return mask.hide(text) if len(text) <= MAX_LINE else _OVER_LIMIT
-
-
-def _hide(value: Any, mask: Mask) -> Any:
-    if isinstance(value, str):
-        return mask.hide(value)
-    if isinstance(value, list):
-        return [_hide(item, mask) for item in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        members = cast("dict[str, Any]", value).items()
-        return {mask.hide(key): _hide(member, mask) for key, member in members}
-    return value
 
 
 class LineSplitter:

@@ -14,12 +14,13 @@ import anyio
 import msgspec
 from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
-from kernel.public import Caller, LogLevel, Mask, WorkerLost
+from kernel.public import Caller, LogLevel, WorkerLost
 from plugins.workers.host import Host
 from plugins.workers.models import Release
 
 from .calls import Call, Calls, Collections, Progress
 from .listener import Listener
+from .masking import Mask, mask_json, mask_text
 from .process import Bounds, Child
 from .protocol import (
     EDGE,
@@ -42,8 +43,6 @@ from .protocol import (
     describe_value,
     frame,
     ids_in,
-    mask_json,
-    mask_text,
     read,
     single_line,
     text_of,
@@ -105,7 +104,10 @@ class Replica(Listener):
 
     @cached_property
     def _mask(self) -> Mask:
-        """Hides its secrets. Made for the first output that may have one: it takes time."""
+        """Hides the secrets that it was started with, from whichever plugin.
+
+        Made for the first output that may have one: it takes time.
+        """
         return Mask(self.spec.hello.credentials.values())
 
     @property
@@ -200,9 +202,10 @@ class Replica(Listener):
         if self._child is not None:
             self._child.signal(signal.SIGKILL)
 
-    def _write_log(self, level: LogLevel, message: str) -> None:
+    def _write_log(self, level: LogLevel, text: str) -> None:
+        """Write a text without secrets into the log."""
         if not self._detached:
-            self._host.write_log(self.release.app_id, level, message)
+            self._host.write_log(self.release.app_id, level, text)
 
     def ending(self) -> str:
         """Describe how it ended."""
@@ -287,8 +290,9 @@ class Replica(Listener):
 
     def on_noise(self, level: LogLevel, text: str) -> None:
         """See `Listener`."""
+        text = self._hide(text)
         if self._comes_up:
-            self._tail.append(mask_text(text, self._mask)[:400])
+            self._tail.append(text[:400])
         self._write_log(level, text)
 
     def on_unreadable(self, ids: list[str], why: str) -> None:
@@ -316,7 +320,7 @@ class Replica(Listener):
             case AppEvent():
                 event = msgspec.json.encode({"name": message.name, "data": message.data})
                 hidden = mask_json(msgspec.Raw(event), self._mask)
-                self._write_log("event", text_of(bytes(hidden)))
+                self._write_log("event", self._hide(text_of(bytes(hidden))))
             case JobProgress():
                 self._progress(message)
             case Discovered():
@@ -332,6 +336,9 @@ class Replica(Listener):
             text = mask_text(self._describe(outcome.error), self._mask)
             away = bytes(outcome.unavailable) == b"true"
             call.fail(text or "the handler failed", unavailable=away)
+
+    def _hide(self, text: str) -> str:
+        return self._mask.hide(text) if self._mask else text
 
     def _describe(self, value: msgspec.Raw) -> str:
         """Make a text of a value, with secrets hidden in the texts within it."""

@@ -4,7 +4,6 @@ import pytest
 
 from kernel.testing import running_server
 from kernel.testing.conformance import VaultConformance
-from tests.acceptance.test_logs import test_secret_values_are_masked  # noqa: F401 - as those below
 from tests.acceptance.test_secrets import *  # noqa: F403 - its cases, on the server below
 from tests.acceptance.test_workers import (  # noqa: F401 - so are these
     test_secrets_are_masked_in_errors_and_logs,

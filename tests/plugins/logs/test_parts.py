@@ -1,15 +1,13 @@
-"""Masking, intake and feed, without a server."""
+"""Intake and feed, without a server."""
 
 from collections import deque
 
 import anyio
-import pytest
 
 from kernel.public import LogLine, Retry, Unavailable
 from kernel.toolkit import limiter
-from plugins.logs import intake as intake_module
 from plugins.logs.feed import RING, RING_SIZE, STOPS, Feed
-from plugins.logs.intake import KEEP, LINE_COST, MAX_MESSAGE, MAX_QUEUED, Intake, Masks, weight
+from plugins.logs.intake import LINE_COST, MAX_MESSAGE, MAX_QUEUED, Intake, weight
 from plugins.logs.routes import _events
 from plugins.logs.sse import event
 
@@ -24,80 +22,6 @@ def line(number, message=""):
 def put(intake, app_id, level, message):
     if intake.admits(app_id):
         intake.put(app_id, level, message)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Seconds that have passed for the masks, in a list of one."""
-    now = [1000.0]
-    monkeypatch.setattr(intake_module.time, "monotonic", lambda: now[0])
-    return now
-
-
-def test_the_values_of_an_app_are_hidden_in_its_lines():
-    masks = Masks()
-    masks.put("app", ["hunter22"])
-    assert masks.hide("app", "login with hunter22 ok") == "login with [secret] ok"
-    assert masks.hide("other", "login with hunter22 ok") == "login with hunter22 ok"
-    masks.put("app", [" "])
-    masks.put("blank", ["", " "])
-    assert masks.hide("blank", "a b") == "a b"
-
-
-def test_a_replaced_value_stays_hidden_while_the_old_worker_may_have_it(clock):
-    masks = Masks()
-    masks.put("app", ["old-value", "other"])
-    masks.put("app", ["new-value", "other"])
-    clock[0] += KEEP - 1
-    masks.put("app", ["newest-value", "other"])
-    for value in ("old-value", "new-value", "newest-value", "other"):
-        assert masks.hide("app", value) == "[secret]"
-    clock[0] += 2
-    masks.put("app", ["newest-value", "other"])
-    assert masks.hide("app", "old-value") == "old-value"
-    assert masks.hide("app", "new-value") == "[secret]"
-
-
-def test_a_value_that_comes_back_is_no_replaced_one(clock):
-    masks = Masks()
-    for values in (["first"], ["second"], ["first"]):
-        masks.put("app", values)
-    clock[0] += KEEP + 1
-    masks.put("app", ["first"])
-    assert (masks.hide("app", "first"), masks.hide("app", "second")) == ("[secret]", "second")
-
-
-def test_only_so_many_replaced_values_stay_hidden(clock):
-    masks = Masks()
-    masks.put("app", [f"value-{number:04}" for number in range(1002)])
-    masks.put("app", ["another"])
-    shown = [masks.hide("app", f"value-{number:04}") for number in range(1002)]
-    assert shown.count("[secret]") == 1000
-
-
-def test_the_values_of_an_app_that_is_gone_go_a_while_later(clock):
-    masks = Masks()
-    for app in ("there", "gone"):
-        masks.put(app, ["a-secret"])
-    masks.keep_only({"there"})
-    clock[0] += KEEP - 1
-    masks.keep_only({"there"})
-    assert masks.hide("gone", "a-secret") == "[secret]"
-    clock[0] += 2
-    masks.keep_only({"there"})
-    assert masks.hide("gone", "a-secret") == "a-secret"
-    assert masks.hide("there", "a-secret") == "[secret]"
-
-
-def test_the_values_of_an_app_that_came_back_stay(clock):
-    masks = Masks()
-    masks.put("app", ["a-secret"])
-    masks.keep_only(set())
-    clock[0] += KEEP - 1
-    masks.put("app", ["a-secret"])
-    clock[0] += 2
-    masks.keep_only(set())
-    assert masks.hide("app", "a-secret") == "[secret]"
 
 
 class Sink:

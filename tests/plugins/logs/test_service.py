@@ -65,25 +65,15 @@ class Statements:
             raise self.trouble.pop(0)
 
 
-class Apps:
-    def __init__(self, *errors):
-        self.errors = list(errors)
-
-    async def all(self):
-        if self.errors:
-            raise self.errors.pop(0)
-        return []
-
-
 @pytest.fixture
 def statements():
     return Statements()
 
 
 @asynccontextmanager
-async def running(statements, apps=None):
+async def running(statements):
     """A service that runs."""
-    service = LogsService(LogsConfig(), statements, apps or Apps())
+    service = LogsService(LogsConfig(), statements)
     service._intake.batcher.linger = 0.01
     async with service.running():
         await anyio.sleep(0.02)
@@ -170,16 +160,8 @@ async def sweeping(service):
 
 async def test_a_sweep_that_fails_ends_no_server(statements):
     statements.trouble = [CORRUPT, RuntimeError("?")]
-    apps = Apps(CORRUPT, Unavailable("away"))
-    async with running(statements, apps) as service, sweeping(service):
-        await until(lambda: not statements.trouble and not apps.errors)
-
-
-async def test_a_sweep_forgets_the_secrets_of_apps_that_are_gone(statements, monkeypatch):
-    monkeypatch.setattr("plugins.logs.intake.KEEP", 0.05)
     async with running(statements) as service, sweeping(service):
-        service.mask("gone", ["a-secret"])
-        await until(lambda: service.masked("gone", "a-secret") == "a-secret")
+        await until(lambda: not statements.trouble)
 
 
 async def test_a_batch_that_is_under_way_when_the_server_ends_is_stored_once(statements):
@@ -220,7 +202,7 @@ async def test_who_comes_while_the_server_stops_is_refused_also_after_a_wait(sta
             await anyio.sleep(0.1)
             return b"0"
 
-    service = LogsService(LogsConfig(), Slow(), Apps())
+    service = LogsService(LogsConfig(), Slow())
 
     async def stop():
         await anyio.sleep(0.05)
@@ -240,7 +222,7 @@ async def test_who_catches_up_when_the_server_stops_gets_a_last_line_and_no_gap(
         return b"3"
 
     statements.fetch = last_id
-    service = LogsService(LogsConfig(), statements, Apps())
+    service = LogsService(LogsConfig(), statements)
     async with service.follow("app", 0) as following:
         assert (await anext(following)).id == 1
         service.end_readers()
@@ -279,7 +261,7 @@ async def ids(following, count):
 async def test_who_comes_while_the_feed_lags_gets_each_line_once(after):
     """The tail that a reader had before is newer than what the feed has come to."""
     statements = Newest()
-    service = LogsService(LogsConfig(), statements, Apps())
+    service = LogsService(LogsConfig(), statements)
     statements.rows = [row(number) for number in range(1, 6)]
     async with service.follow("app", 5):
         statements.rows += [row(number) for number in range(6, 11)]
@@ -301,7 +283,7 @@ async def test_who_comes_while_the_feed_lags_gets_each_line_once(after):
 async def test_an_id_that_there_is_not_yet_means_what_comes_from_now_on(after):
     """A client may have read ahead of a backup that was restored since."""
     statements = Newest()
-    service = LogsService(LogsConfig(), statements, Apps())
+    service = LogsService(LogsConfig(), statements)
     statements.rows = [row(1)]
     async with service.follow("app", 0):
         statements.rows.append(row(2))

@@ -208,23 +208,6 @@ def messages(server, app_id):
     return [message for (message,) in server.sql(query, app_id)]
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["removed", "not removed"])
-def test_secrets_stay_hidden_when_an_app_is_removed_or_was_to_be(server, fails):
-    app = f"{'kept' if fails else 'gone'}{uuid.uuid4().hex[:8]}"
-    server.install({"appId": app, "name": "x"})
-
-    async def mask():
-        server.services.get(LOGS).mask(app, ["a-secret-of-it"])
-
-    server.run(mask)
-    answer = server.admin.delete(f"/api/v1/apps/{app}")
-    assert answer.status_code == (400 if fails else 200)
-    if not fails:
-        server.install({"appId": app, "name": "x"})  # another app, of the same name
-    write(server, app, "the last words: a-secret-of-it")  # of a worker that is stopping
-    eventually(lambda: messages(server, app) == ["the last words: [secret]"])
-
-
 def test_a_new_app_has_no_lines_of_a_former_one(server, app):
     other = f"other{uuid.uuid4().hex[:8]}"
     server.install({"appId": other, "name": "x"})

@@ -6,9 +6,11 @@ import time
 import msgspec
 import pytest
 
-from kernel.public import LOGS, WORKERS, HandlerFailed, Mask
+from kernel.hooks.bus import Implementation
+from kernel.public import LOGS, WORKERS, HandlerFailed
 from kernel.testing import Server
-from plugins.workers.replica.protocol import MAX_LINE, mask_json, mask_text
+from plugins.workers.replica.masking import Mask, mask_json, mask_text
+from plugins.workers.replica.protocol import MAX_LINE
 from tests.plugins.workers.support import deploy, install, rpc
 from tests.waiting import eventually
 
@@ -122,6 +124,27 @@ def test_events_and_objects_in_the_log_hide_what_json_writes_in_another_way(
         "data": {"by": ["[secret]"], "[secret]": 1.5},
     }
     assert json.loads(said) == {"why": ["[secret]"]}
+
+
+def test_the_values_that_any_plugin_gives_are_hidden_in_the_log(workers: Server):
+    async def give(app_id: str) -> dict[str, str]:
+        return {"TICKET": "a-ticket-of-a-plugin"}
+
+    implementations = workers.kernel.bus.implementations("worker_environment")
+    giving = Implementation("giving", give, ["app_id"])
+    implementations.append(giving)
+    try:
+        app = install(workers)
+        code = f"import os\nprint('has ' + os.environ['TICKET'])\n{REPEATS}"
+        assert deploy(workers.admin, app, {"worker.py": code}).status_code == 200
+    finally:
+        implementations.remove(giving)
+    logs = workers.services.get(LOGS)
+
+    def lines() -> list[str]:
+        return [line.message for line in workers.run(logs.tail, app, 100)]
+
+    eventually(lambda: "has [secret]" in lines())
 
 
 VALUE = "a-value-that-becomes-a-secret"

@@ -1,12 +1,15 @@
-"""Hides secret values in texts, in one pass over each text."""
+"""Hides the secrets of a worker in what it writes, in one pass over each text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final, cast
 
+import msgspec
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+
+from .protocol import MAX_LINE
 
 HIDDEN: Final = "[secret]"
 WORD: Final = 4
@@ -18,6 +21,7 @@ PIECE: Final = 64
 so patterns of any length would take quadratic time."""
 MAX_PATTERNS: Final = 500_000
 """Characters of all patterns: they take 0.2 s to compile and 30 MB. The shortest come first."""
+_OVER_LIMIT: Final = f"over {MAX_LINE // 2**20} MB"
 _MARK: Final = "\ud800"
 """Marks hidden text until the end of the search. It is a surrogate: no encoded text contains it."""
 
@@ -76,3 +80,39 @@ def _pieces(values: Iterable[str]) -> Iterator[str]:
                         return
                     seen.add(piece)
                     yield piece
+
+
+def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
+    """Return JSON with secrets hidden in texts that are written with escapes.
+
+    In JSON without a backslash, and in a bare text, `Mask.hide` finds them later.
+    """
+    raw = bytes(value)
+    if not mask or b"\\" not in raw or raw.lstrip().startswith(b'"'):
+        return value
+    if len(raw) > MAX_LINE:
+        return msgspec.Raw(msgspec.json.encode(_OVER_LIMIT))
+    try:
+        found = msgspec.json.decode(raw)
+        hidden = _hide_within(found, mask)
+        return value if hidden == found else msgspec.Raw(msgspec.json.encode(hidden))
+    except (msgspec.DecodeError, RecursionError):
+        return value
+
+
+def mask_text(text: str, mask: Mask) -> str:
+    """Return a text with secrets hidden; of a long text only its length remains."""
+    if not mask:
+        return text
+    return mask.hide(text) if len(text) <= MAX_LINE else _OVER_LIMIT
+
+
+def _hide_within(value: Any, mask: Mask) -> Any:
+    if isinstance(value, str):
+        return mask.hide(value)
+    if isinstance(value, list):
+        return [_hide_within(item, mask) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value).items()
+        return {mask.hide(key): _hide_within(member, mask) for key, member in members}
+    return value

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.toolkit import masking
-from kernel.toolkit.masking import HIDDEN, WORD, Mask
+from plugins.workers.replica import masking
+from plugins.workers.replica.masking import HIDDEN, WORD, Mask
 
 VALUES = st.lists(st.text(alphabet='ab1 .-\n"\\', max_size=7), max_size=6)
 TEXTS = st.text(alphabet='ab1 .-\n"\\é', max_size=40)
