@@ -101,13 +101,13 @@ class Keyring:
                 "the master key comes from the configuration, and encrypts everything already: set"
                 " a new master_key, put the old one into old_master_keys, restart and try again"
             )
-        self._write([_encode(secrets.token_bytes(SIZE)), *self._lines()])
+        self._write([secrets.token_hex(SIZE), *self._lines()])
         return self.read().newest
 
     def keep_only(self, wanted: str) -> None:
         """Remove the other keys from the file: they decrypt nothing any more."""
         if not self.configured:
-            self._write([_encode(self.read().known[wanted])])
+            self._write([self.read().known[wanted].hex()])
 
     def _lines(self, *, may_create: bool = False) -> list[str]:
         try:
@@ -115,7 +115,7 @@ class Keyring:
                 if not may_create:
                     problem = f"{self.file} is missing, and this database was set up with it"
                     raise BootError(f"key {self.name}", problem, "restore the file")
-                self._write([_encode(secrets.token_bytes(SIZE))], replace=False)
+                self._write([secrets.token_hex(SIZE)], replace=False)
             if (mode := self.file.stat().st_mode & 0o777) & 0o077:
                 problem = f"{self.file} can be read by other accounts (mode {mode:04o})"
                 raise BootError(f"key {self.name}", problem, f"chmod 600 {self.file}")
@@ -145,7 +145,3 @@ class Keyring:
             problem = f"it has {len(key)} bytes, {SIZE} are needed"
             raise BootError(f"key {self.name}", problem, "make one with: openssl rand -base64 32")
         return key if len(key) == SIZE else hashlib.sha256(key).digest()
-
-
-def _encode(key: bytes) -> str:
-    return base64.b64encode(key).decode()
