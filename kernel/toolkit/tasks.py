@@ -29,6 +29,9 @@ values ($1::text, $2::text, clock_timestamp() + make_interval(secs => $3::float8
 on conflict (name) do update set holder = excluded.holder, expires = excluded.expires
 where l.holder = excluded.holder or l.expires < clock_timestamp() returning 'true'"""
 
+Step = Callable[[], Awaitable[float | None]]
+"""One run of a repeated task. It may return the seconds until the next one."""
+
 _random = random.Random()  # its own: libraries that seed the shared one notice other uses
 
 log = structlog.get_logger("caudex.tasks")
@@ -59,14 +62,7 @@ class Tasks:
         if self._group is not None:
             self._group.start_soon(task.run)
 
-    def every(
-        self,
-        seconds: float,
-        fn: Callable[[], Awaitable[float | None]],
-        name: str,
-        *,
-        leader: bool = False,
-    ) -> None:
+    def every(self, seconds: float, fn: Step, name: str, *, leader: bool = False) -> None:
         """Run `fn` again and again, at once for the first time.
 
         `fn` may return the seconds until its next run. Each pause is longer by up to a tenth, so
