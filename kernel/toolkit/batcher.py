@@ -62,16 +62,16 @@ class Batcher(Generic[T, R]):
     BadRequest for several items, each is sent alone, so that one bad item fails alone. Any other
     error is the result of every item.
 
-    A lone item is flushed at once. `linger` is the number of seconds between two flushes, or,
-    unless `eager`, between the first item and its flush. `size` returns an item's bytes.
+    A lone item is flushed at once, or `delay` seconds later. `linger` is the number of seconds
+    between two flushes. `size` returns an item's bytes.
     """
 
     flush: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception] | None]]
     limits: BatchLimits = _LIMITS
     _: KW_ONLY
     size: Callable[[T], int] = lambda item: 0
+    delay: float = 0.0
     linger: float = 0.0
-    eager: bool = True
     retry: Retry = _NO_RETRY
 
     def __post_init__(self) -> None:
@@ -122,7 +122,6 @@ class Batcher(Generic[T, R]):
         self._wake.set()
 
     async def _run(self, done: anyio.Event) -> None:
-        before, after = (0.0, self.linger) if self.eager else (self.linger, 0.0)
         failures = 0
         while self._open or self._queue:
             if not self._queue:
@@ -130,7 +129,7 @@ class Batcher(Generic[T, R]):
                 await self._wake.wait()
                 continue
             # 0: the items of this turn of the event loop. anyio's sleep takes twice as long for it.
-            await asyncio.sleep(before if self._open else 0.0)
+            await asyncio.sleep(self.delay if self._open else 0.0)
             self._sending = self._take()
             failed = await self._send(self._sending)
             failures = failures + 1 if failed else 0
@@ -139,7 +138,7 @@ class Batcher(Generic[T, R]):
             else:
                 self._queue.extend(failed)
             self._sending = []
-            pause = after if self._open else 0.0
+            pause = self.linger if self._open else 0.0
             await asyncio.sleep(self.retry.pause(failures) if failed else pause)
         done.set()
 

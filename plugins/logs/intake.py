@@ -43,8 +43,7 @@ class Intake:
             self._flush,
             BatchLimits(waiting=MAX_QUEUED),  # bytes are the bound
             size=lambda item: item.size,
-            linger=0.05,
-            eager=False,
+            delay=0.05,
             retry=Retry(first=1.0, longest=1.0),
         )
 

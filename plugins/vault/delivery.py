@@ -23,9 +23,7 @@ class Delivery:
     def __init__(self, services: Services, settle: float = 0.5, retry: float = 2) -> None:
         self._services = services
         limits, again = BatchLimits(waiting=1_000_000), Retry(first=retry, longest=retry)
-        self._changed = Batcher[str, None](
-            self._refresh_all, limits, linger=settle, eager=False, retry=again
-        )
+        self._changed = Batcher[str, None](self._refresh_all, limits, delay=settle, retry=again)
 
     async def on_notification(self, app_id: str | None) -> None:
         """Note a changed app; '' means all of them, None that a notification may be lost."""

@@ -173,7 +173,7 @@ async def test_flushes_under_load_are_apart_and_a_lone_one_is_at_once():
 
 async def test_a_patient_batcher_waits_for_more():
     sink = Sink()
-    async with Batcher(sink.flush, linger=0.05, eager=False).running() as batcher:
+    async with Batcher(sink.flush, delay=0.05).running() as batcher:
         batcher.add("a")
         await anyio.sleep(0.01)
         batcher.add("b")

@@ -29,7 +29,7 @@ class Sink:
 
     def __init__(self, lines_per_second=2000, bytes_per_second=PLENTY):
         self.intake = Intake(self.store, lines_per_second, bytes_per_second)
-        self.intake.batcher.linger = 0.0
+        self.intake.batcher.delay = 0.0
         self.intake.batcher.retry = Retry(first=0.001, longest=0.001)
         self.batches = []
         self.errors = []

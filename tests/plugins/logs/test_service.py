@@ -74,7 +74,7 @@ def statements():
 async def running(statements):
     """A service that runs."""
     service = LogsService(LogsConfig(), statements)
-    service._intake.batcher.linger = 0.01
+    service._intake.batcher.delay = 0.01
     async with service.running():
         await anyio.sleep(0.02)
         statements.begun = anyio.Event()
