@@ -147,6 +147,29 @@ def test_the_values_that_any_plugin_gives_are_hidden_in_the_log(workers: Server)
     eventually(lambda: "has [secret]" in lines())
 
 
+def test_a_replaced_value_is_hidden_in_the_last_line_of_the_old_process(workers: Server):
+    app, admin = install(workers), workers.admin
+    url = f"/api/v1/apps/{app}/secrets"
+    assert admin.post(url, json={"key": "KEY", "value": "the-old-value"}).status_code == 200
+    raw = """
+import json, os, sys
+for line in sys.stdin:
+    if json.loads(line)["type"] != "discover":
+        break
+    print(json.dumps({"type": "discover"}), flush=True)
+print("ends with " + os.environ["KEY"])
+"""
+    assert deploy(admin, app, {"worker.py": raw}).status_code == 200
+    assert admin.post(url, json={"key": "KEY", "value": "the-new-value"}).status_code == 200
+    logs = workers.services.get(LOGS)
+
+    def last() -> list[str]:
+        found = workers.run(logs.tail, app, 100)
+        return [line.message for line in found if line.message.startswith("ends with")]
+
+    assert eventually(last) == ["ends with [secret]"]
+
+
 VALUE = "a-value-that-becomes-a-secret"
 REPEATS = """
 from caudex_worker import Worker
