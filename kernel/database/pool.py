@@ -158,6 +158,8 @@ class Database(TransactionRunner, dialect.FirstColumns):
         with dialect.unsure():
             return await self._once(query, params, False)
 
+    execute_grouped = dialect.FirstColumns.execute  # each has a connection of its own
+
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool
     ) -> PGresult | None:

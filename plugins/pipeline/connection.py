@@ -1,8 +1,9 @@
 """One connection in libpq's pipeline mode: many statements on their way at once.
 
 A sync ends an implicit transaction (libpq 34.5, "Pipeline Mode"). It belongs to one request, or to
-a few reads of the same turn of the event loop: PostgreSQL answers those in one piece. Where one of
-them fails, PostgreSQL skips the rest, which is sent again. Answers come in the order of sending.
+a few reads or inserts of the same turn of the event loop: PostgreSQL answers those in one piece.
+Where one of them fails, PostgreSQL skips the rest, which is sent again. So are the inserts before
+it, which are undone. Answers come in the order of sending.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
 ANSWERS: Final = (FOUND, DONE, FAILED, SKIPPED, int(ExecStatus.EMPTY_QUERY))
 
+LOCKED: Final = b"55P03"
+"""The error of a statement that has waited for a lock for `lock_timeout`."""
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """Statements that would put those of other requests into a transaction that never ends."""
 
@@ -54,7 +57,8 @@ class Request:
     """A statement under way, and the future of its answer."""
 
     __slots__ = (
-        "ahead", "answer", "before", "ends", "name", "prepare", "query", "sent", "since", "values",
+        "ahead", "answer", "before", "ends", "grouped", "name", "prepare", "query", "sent", "since",
+        "values",
     )  # fmt: skip
     query: Query
 
@@ -65,12 +69,15 @@ class Request:
         answer: asyncio.Future[PGresult | SendOutcome],
         ahead: Sequence[Step] = (),
         prepare: bool = True,
+        grouped: bool = False,
     ) -> None:
+        """With `grouped` it may share its sync with others."""
         self.query = query
         self.values = values
         self.answer = answer
         self.ahead = ahead
         self.prepare = prepare
+        self.grouped = grouped
         self.name = b""
         """The prepared statement that it is sent by, if any."""
         self.before: list[Command] | None = None
@@ -100,10 +107,12 @@ class PipelinedConnection:
         max_prepared: int,
         answered: Callable[[], None],
         shared: int = 1,
+        *,
+        writes: bool = False,
     ) -> None:
         """Take over an idle connection; `answered` is called when there is room again.
 
-        Up to `shared` requests have one sync. More than one may be sent twice, so it is for reads.
+        Up to `shared` requests have one sync. Unless it `writes`, a request may be sent twice.
         """
         self.pending: deque[Request] = deque()
         self.stuck = False
@@ -123,6 +132,7 @@ class PipelinedConnection:
         self._answered = answered
         self._prepared = Preparations(self._pg, max_prepared)
         self._shared = shared
+        self._writes = writes
         self._without_sync = 0
         self._flush_is_due = False
         self._is_full = False
@@ -154,11 +164,15 @@ class PipelinedConnection:
             else:
                 self._pg.send_query_params(_bytes(request.query), request.values)
             self._without_sync += 1
-            if self._without_sync >= self._shared:
+            if self._without_sync >= self._shared or not request.grouped:
                 self._end()
             self._flush_soon()
         except psycopg.Error as error:  # half a request would shift every answer after it
             self.close(error)
+
+    def takes(self, insert: Request) -> bool:
+        """Whether an insert may join those that have no sync yet: others of its text."""
+        return self._without_sync > 0 and insert.grouped and self.pending[-1].query == insert.query
 
     def ask(
         self,
@@ -316,6 +330,8 @@ class PipelinedConnection:
         while pending and not pg.is_busy():
             result = pg.get_result()
             if result is None:  # the end of one command's results; twice is the end of all
+                if ended and self._without_sync:
+                    return  # `consume_input` has sent them already, and their sync follows
                 if ended:
                     raise psycopg.OperationalError("the connection is out of step")
                 ended = True
@@ -344,23 +360,29 @@ class PipelinedConnection:
     def _settle_ended(self) -> None:
         """End the requests whose sync has arrived."""
         results, self._results = self._results, []
+        undone = self._writes and any(each.status == FAILED for each in results)
         begin, ended = 0, False
         while self.pending and not ended:
             request = self.pending.popleft()
             ended = request.ends
             end = begin + len(request.before or ()) + 1
             # The rest belongs to the last one: its commit can fail as well.
-            self._settle(request, results[begin:] if ended else results[begin:end])
+            repeats = undone and not (ended and begin == 0)
+            self._settle(request, results[begin:] if ended else results[begin:end], repeats)
             begin = end
 
-    def _settle(self, request: Request, results: Sequence[PGresult]) -> None:
+    def _settle(self, request: Request, results: Sequence[PGresult], undone: bool) -> None:
         if not results:
             request.settle(SendOutcome.LOST)
             raise psycopg.OperationalError("the connection is out of step")
         outcome = results[-1]
-        if outcome.status in (FAILED, SKIPPED):
+        if undone or outcome.status in (FAILED, SKIPPED):
             failure = next((each for each in results if each.status == FAILED), None)
-            if self._must_repeat(request, results, failure):
+            repeats = self._must_repeat(request, results, failure)
+            if self._is_blocked(failure):
+                request.settle(SendOutcome.CROWDED)
+                return
+            if repeats or undone:
                 self._send_again(request)
                 return
             outcome = failure or outcome
@@ -380,7 +402,8 @@ class PipelinedConnection:
         """
         before = request.before or ()
         if failure is None:  # another one failed that shares its sync
-            self._prepared.failed(before, -1, None)
+            if results[-1].status == SKIPPED:
+                self._prepared.failed(before, -1, None)
             return True
         successes, state = results.index(failure), failure.error_field(DiagnosticField.SQLSTATE)
         self._prepared.failed(before, successes, state)
@@ -390,6 +413,12 @@ class PipelinedConnection:
             self._prepared.stale(request.query, request.name, state)
         request.prepare = False
         return self.held is None
+
+    def _is_blocked(self, failure: PGresult | None) -> bool:
+        """Whether a write has waited for a lock for as long as it may on a shared connection."""
+        if not self._writes or self.held is not None or failure is None:
+            return False
+        return failure.error_field(DiagnosticField.SQLSTATE) == LOCKED
 
     # Watching.
 
@@ -418,6 +447,8 @@ class PipelinedConnection:
 
         The first one too, where it shares its sync with the next one, which may be the slow one.
         """
+        if self._writes:
+            return 0
         alone = bool(self.pending) and self.pending[0].ends
         waiting = [
             request for request in islice(self.pending, alone, None) if not request.answer.done()

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from psycopg import AsyncConnection
 from psycopg.pq.abc import PGresult
@@ -17,12 +17,11 @@ from .connection import PipelinedConnection, Request, SendOutcome
 
 TICK_SECONDS: Final = 0.02
 """Seconds between two checks; a read that is first at both is slow."""
-SLOW_TICKS: Final = 5
-"""Checks after which a write or a transaction is slow. After fewer, a busy disk would send others
-to the pool, where they cost more."""
 JOIN_SECONDS: Final = 0.001
 """A statement joins those that were sent within this time, also where another connection is idle:
 statements of one connection cost less. Behind older ones it could wait for a slow one."""
+GROUPED: Final = 8
+"""Inserts of one transaction at most: so many wait where one of them waits for a lock."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
@@ -44,6 +43,21 @@ class Reservation:
             self.answer.set_result(None)
 
 
+class Waiter(Protocol):
+    """A statement or a transaction that waits for a connection."""
+
+    @property
+    def answer(self) -> asyncio.Future[Any]:
+        """Done when it waits no more."""
+        ...
+
+    since: int
+
+    def settle(self, outcome: SendOutcome, /) -> None:
+        """End the wait."""
+        ...
+
+
 class ConnectionGroup:
     """Connections that serve statements of one kind, `depth` of them at a time on each.
 
@@ -51,10 +65,12 @@ class ConnectionGroup:
     no connection is open, is left to the caller's pool.
     """
 
-    def __init__(self, *, depth: int, prepared: int, timeout: float, shared: int = 1) -> None:
-        """With a `depth` above 1 statements may be sent twice, so they have to be reads.
+    _SLOW = 1
+    """Checks at which the same statement is the first one: then it is slow."""
+    _WRITES = False
 
-        Up to `shared` of them have one sync, see `PipelinedConnection`.
+    def __init__(self, prepared: int, timeout: float, *, depth: int, shared: int = 1) -> None:
+        """Up to `shared` statements have one sync, see `PipelinedConnection`.
         `timeout` is the time in seconds that an answer may take before its connection is closed.
         """
         self.members: list[PipelinedConnection] = []
@@ -63,12 +79,9 @@ class ConnectionGroup:
         """Statements or transactions so far, and how many of them were left to the pool."""
         self._depth = depth
         self._shared = shared
-        self._slow = 1 if depth > 1 else SLOW_TICKS
         self._prepared = prepared
         self._timeout = round(timeout / TICK_SECONDS)
-        self._waiting: deque[Request | Reservation] = deque()
-        self._transactions: list[bool] = []
-        """Those that hold or await a connection; true where hooks of plugins run in one."""
+        self._waiting: deque[Waiter] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -76,7 +89,9 @@ class ConnectionGroup:
 
     def add(self, connection: AsyncConnection[Any]) -> PipelinedConnection:
         """Add a connection to the group."""
-        member = PipelinedConnection(connection, self._prepared, self._refill, self._shared)
+        member = PipelinedConnection(
+            connection, self._prepared, self._refill, self._shared, writes=self._WRITES
+        )
         self.members.append(member)
         self._refill()
         return member
@@ -96,14 +111,100 @@ class ConnectionGroup:
         held = [member.held for member in self.members if member.held is not None]
         return [*held, *(request.answer for request in requests if not request.answer.done())]
 
-    def send(self, query: Query, params: Sequence[Param]) -> asyncio.Future[PGresult | SendOutcome]:
+    def send(
+        self, query: Query, params: Sequence[Param], grouped: bool = True
+    ) -> asyncio.Future[PGresult | SendOutcome]:
         """Send a statement; the future gets PostgreSQL's answer, also an error.
 
         The statement of a cancelled caller runs on, and its answer is dropped.
         """
-        request = Request(query, dialect.to_texts(params), self._loop.create_future())
+        values, answer = dialect.to_texts(params), self._loop.create_future()
+        request = Request(query, values, answer, grouped=grouped)
         self._admit(request)
         return request.answer
+
+    def close(self) -> None:
+        """Stop accepting; the connections are closed by the reconnector."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._leave()
+
+    def _admit(self, waiter: Waiter) -> None:
+        self.asked += 1
+        member = None if self._waiting else self._free(waiter)
+        if member is not None:
+            self._start(member, waiter)
+        elif len(self._waiting) < MAX_WAITING and self._accepts and not self._closed:
+            waiter.since = self._ticks
+            self._waiting.append(waiter)
+        else:
+            self._crowd(waiter)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    @property
+    def _accepts(self) -> bool:
+        return any(not member.stuck for member in self.members)
+
+    def _start(self, member: PipelinedConnection, waiter: Any) -> None:
+        member.send(waiter)
+
+    def _free(self, waiter: Waiter) -> PipelinedConnection | None:
+        """Return the first connection that is idle or only just busy, else the one with the fewest
+        requests that has room, or None."""
+        free, least, now = None, self._depth, self._loop.time()
+        for member in self.members:
+            pending = member.pending
+            count = len(pending)
+            if count < least and not member.stuck and member.held is None:
+                if not count or now - pending[0].sent < JOIN_SECONDS:
+                    return member
+                free, least = member, count
+        return free
+
+    def _refill(self) -> None:
+        """Send waiting requests while there is room."""
+        while self._waiting and (member := self._free(self._waiting[0])) is not None:
+            waiter = self._waiting.popleft()
+            if not waiter.answer.done():
+                self._start(member, waiter)
+
+    def _tick(self) -> None:
+        """Find slow statements, and leave what waits behind them to the pool."""
+        self._ticks += 1
+        for member in list(self.members):
+            member.tick(self._SLOW, self._timeout)
+            if member.stuck and member.held is None:
+                self.left += member.relieve()
+        oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
+        if not self._accepts or (self._waiting and self._waiting[0].since < oldest):
+            self._leave()
+        busy = self._waiting or any(member.pending or member.held for member in self.members)
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if busy else None
+
+    def _leave(self) -> None:
+        """Leave all waiting requests to the pool."""
+        while self._waiting:
+            self._crowd(self._waiting.popleft())
+
+    def _crowd(self, waiter: Waiter) -> None:
+        self.left += not waiter.answer.done()
+        waiter.settle(SendOutcome.CROWDED)
+
+
+class WriteGroup(ConnectionGroup):
+    """Connections that have a write, a few inserts or a transaction at a time."""
+
+    _SLOW = 5
+    """After fewer checks, a busy disk would send others to the pool, where they cost more."""
+    _WRITES = True
+
+    def __init__(self, prepared: int, timeout: float) -> None:
+        super().__init__(prepared, timeout, depth=1, shared=GROUPED)
+        self._latest: PipelinedConnection | None = None
+        self._transactions: list[bool] = []
+        """Those that hold or await a connection; true where hooks of plugins run in one."""
 
     @asynccontextmanager
     async def reserved(self, hooked: bool = False) -> AsyncGenerator[PipelinedConnection | None]:
@@ -129,77 +230,21 @@ class ConnectionGroup:
             if reservation.member is not None:
                 reservation.member.release()
 
-    def close(self) -> None:
-        """Stop accepting; the connections are closed by the reconnector."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._leave()
-
-    def _admit(self, waiter: Request | Reservation) -> None:
-        self.asked += 1
-        member = None if self._waiting else self._free()
-        if member is not None:
-            _start(member, waiter)
-        elif len(self._waiting) < MAX_WAITING and self._accepts and not self._closed:
-            waiter.since = self._ticks
-            self._waiting.append(waiter)
-        else:
-            self._crowd(waiter)
-        if self._timer is None:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-
-    @property
-    def _accepts(self) -> bool:
-        return any(not member.stuck for member in self.members)
-
-    def _free(self) -> PipelinedConnection | None:
-        """Return the first connection that is idle or only just busy, else the one with the fewest
-        requests that has room, or None."""
-        free, least, now = None, self._depth, self._loop.time()
+    def _free(self, waiter: Waiter) -> PipelinedConnection | None:
+        """Return the connection whose transaction an insert can join, else an idle one, or None."""
+        latest = self._latest
+        if latest is not None and isinstance(waiter, Request) and latest.takes(waiter):
+            return latest
         for member in self.members:
-            pending = member.pending
-            count = len(pending)
-            if count < least and not member.stuck and member.held is None:
-                if not count or now - pending[0].sent < JOIN_SECONDS:
-                    return member
-                free, least = member, count
-        return free
+            if not member.pending and not member.stuck and member.held is None:
+                self._latest = member
+                return member
+        return None
 
-    def _refill(self) -> None:
-        """Send waiting requests while there is room."""
-        while self._waiting and (member := self._free()) is not None:
-            waiter = self._waiting.popleft()
-            if not waiter.answer.done():
-                _start(member, waiter)
-
-    def _tick(self) -> None:
-        """Find slow statements, and leave what waits behind them to the pool."""
-        self._ticks += 1
-        for member in list(self.members):
-            member.tick(self._slow, self._timeout)
-            if member.stuck and member.held is None:
-                self.left += member.relieve()
-        oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
-        if not self._accepts or (self._waiting and self._waiting[0].since < oldest):
-            self._leave()
-        busy = self._waiting or any(member.pending or member.held for member in self.members)
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if busy else None
-
-    def _leave(self) -> None:
-        """Leave all waiting requests to the pool."""
-        while self._waiting:
-            self._crowd(self._waiting.popleft())
-
-    def _crowd(self, waiter: Request | Reservation) -> None:
-        self.left += not waiter.answer.done()
-        waiter.settle(SendOutcome.CROWDED)
-
-
-def _start(member: PipelinedConnection, waiter: Request | Reservation) -> None:
-    if isinstance(waiter, Request):
-        member.send(waiter)
-    else:
-        member.hold()
-        waiter.member = member
-        waiter.settle()
+    def _start(self, member: PipelinedConnection, waiter: Request | Reservation) -> None:
+        if isinstance(waiter, Request):
+            member.send(waiter)
+        else:
+            member.hold()
+            waiter.member = member
+            waiter.settle()

@@ -28,19 +28,28 @@ from kernel.public import (
 
 from .config import PipelineConfig
 from .connection import FAILED, PipelinedConnection, SendOutcome, Step
-from .groups import ConnectionGroup
+from .groups import ConnectionGroup, WriteGroup
 from .reconnect import Reconnector
 
 T = TypeVar("T")
-BEGIN: Final = Step(b"begin", [])
-DEPTHS: Final = {"reads": 64, "filters": 4, "writes": 1}
-"""Statements under way on one connection of each group. A write or a transaction is alone on its
-connection: it may wait for a lock, and what was sent behind it cannot be taken back."""
+DEPTHS: Final = {"reads": 64, "filters": 4}
+"""Statements under way on one connection of each group of reads."""
 SHARED: Final = {"reads": 3}
-"""Statements of one sync. PostgreSQL takes an eighth less for a read where three come together, and
-with more it and the server would wait for each other."""
-GENERIC: Final = b"set plan_cache_mode = auto"
-PLANS: Final = {"filters": b"set plan_cache_mode = force_custom_plan"}
+"""Reads of one sync. PostgreSQL takes an eighth less for a read where three come together, and with
+more it and the server would wait for each other."""
+SETTINGS: Final = {
+    "reads": b"set plan_cache_mode = auto",
+    "filters": b"set plan_cache_mode = force_custom_plan",
+    "writes": b"""
+        select set_config('plan_cache_mode', 'auto', false),
+            set_config('caudex.lock_timeout', current_setting('lock_timeout'), false),
+            set_config('lock_timeout', '100ms', false)""",
+}
+"""What the connections begin with. A write that waits longer for a lock goes to the pool: here it
+would hold up others of its transaction."""
+BEGIN: Final = Step(b"begin", [])
+LOCK_TIMEOUT: Final = b"set_config('lock_timeout', current_setting('caudex.lock_timeout'), true)"
+"""A transaction waits for locks for as long as it is configured."""
 NUMBERS: Final[
     Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[ConnectionGroup], int]]]
 ] = (
@@ -64,17 +73,16 @@ class PipelinedStatements(dialect.FirstColumns):
         self._config = config
         self._drain_timeout = drain_timeout
         self._processes = processes
-        self.groups: Mapping[str, ConnectionGroup] = {
-            name: ConnectionGroup(
-                depth=depth,
-                prepared=config.prepared,
-                timeout=pool.answer_timeout or 0.0,
-                shared=SHARED.get(name, 1),
-            )
+        prepared, timeout = config.prepared, pool.answer_timeout or 0.0
+        self._reads, self._filters = [
+            ConnectionGroup(prepared, timeout, depth=depth, shared=SHARED.get(name, 1))
             for name, depth in DEPTHS.items()
-        }
+        ]
+        self._writes = WriteGroup(prepared, timeout)
+        self.groups: Mapping[str, ConnectionGroup] = {
+            "reads": self._reads, "filters": self._filters, "writes": self._writes
+        }  # fmt: skip
         """By their names in the configuration."""
-        self._reads, self._filters, self._writes = self.groups.values()
         pool.on_away(self._cut)
 
     @asynccontextmanager
@@ -83,7 +91,7 @@ class PipelinedStatements(dialect.FirstColumns):
         async with anyio.create_task_group() as tasks:
             attempts = list[anyio.Event]()
             for name, group in self.groups.items():
-                reconnector = Reconnector(name, group, self._pool, PLANS.get(name, GENERIC))
+                reconnector = Reconnector(name, group, self._pool, SETTINGS[name])
                 for _ in range(self._config.share(name, self._processes)):
                     attempts.append(anyio.Event())
                     tasks.start_soon(reconnector.keep_open, attempts[-1])
@@ -120,10 +128,16 @@ class PipelinedStatements(dialect.FirstColumns):
             return await self._pool.read(query, params, custom_plan)
         return answer
 
-    async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+    async def execute_grouped(self, query: Query, *params: Param) -> bytes | None:
+        """See `Statements.execute_grouped`."""
+        return dialect.first(await self.write(query, params, grouped=True))
+
+    async def write(
+        self, query: Query, params: Sequence[Param], *, grouped: bool = False
+    ) -> PGresult | None:
         """See `Pool.write`."""
         self._check_online()
-        answer = await self._writes.send(query, params)
+        answer = await self._writes.send(query, params, grouped)
         if answer is SendOutcome.LOST:  # sent and not answered: never sent again
             raise dialect.OutcomeUnknown
         if (result := checked(answer)) is None:
@@ -232,7 +246,7 @@ def _setting(settings: Mapping[str, str]) -> Step:
     """Apply the settings for as long as the transaction lasts."""
     values = [dialect.to_text(text) for pair in settings.items() for text in pair]
     calls = [b"set_config($%d, $%d, true)" % (n, n + 1) for n in range(1, len(values), 2)]
-    return Step(b"select " + b", ".join(calls), values)
+    return Step(b"select " + b", ".join([LOCK_TIMEOUT, *calls]), values)
 
 
 def _result(answer: PGresult | SendOutcome) -> PGresult:

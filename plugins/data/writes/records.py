@@ -191,9 +191,9 @@ class RecordWrites(KeyedWrites):
         settings = self._statements.settings(actor)
         [row] = complete(table.columns, [row])
         values = await params_of(table.columns, row)
-        raw = await self._statements.execute(
-            table.insert(tuple(row)), settings, *values, actor.user_id
-        )
+        alone = self._bus.implementations(hookspecs.session_settings)
+        write = self._statements.execute if alone else self._statements.execute_grouped
+        raw = await write(table.insert(tuple(row)), settings, *values, actor.user_id)
         record, etag = split_version(raw or b"")
         return Tagged(table.rendering.record(record), etag)
 

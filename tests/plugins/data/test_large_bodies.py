@@ -80,6 +80,8 @@ class Silent:
         self.sent = msgspec.json.decode(params[1]) if many else [dict(enumerate(params))]
         return b"[]"
 
+    execute_grouped = execute
+
 
 def service_of(silent: Silent) -> RecordsService:
     apps = FakeApps()

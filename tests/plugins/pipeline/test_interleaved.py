@@ -79,6 +79,7 @@ def questions(token: str, dice: random.Random) -> Question:
     sure, custom = token.encode(), dice.random() < 0.3
     size, nap = dice.choice((3, 300, 30_000)), dice.choice((0.001, 0.03, 0.12))
     shape = dice.randrange(30)
+    execute, good = dice.choice(("execute", "execute_grouped")), dice.random() < 0.8
     options: list[tuple[int, Callable[[], Question]]] = [
         (30, lambda: Question("fetch", "select $1::text", (token,), same(sure), "", custom)),
         (6, lambda: Question(  # more shapes than there are prepared statements
@@ -100,21 +101,28 @@ def questions(token: str, dice: random.Random) -> Question:
         (3, lambda: Question(
             "fetch", "select a from moved", (),
             lambda answer: answer == b"1" or type(answer) is SchemaChanged)),
-        (15, lambda: Question(
-            "execute", "insert into log values ($1::text) returning token", (token,),
+        (30, lambda: Question(
+            execute, "insert into log values ($1::text) returning token", (token,),
             same(sure), token)),
+        (4, lambda: Question(
+            "execute_grouped", "insert into shape (v, token) values ('1', $1::text) returning v",
+            (token,), same(b"1"), token)),
+        (4, lambda: Question(  # one of a few that arrive together fails
+            "execute_grouped", "insert into log values ($1::text) returning 1 / $2::int || token",
+            (token, int(good)), same(b"1" + sure) if good else fails(BadRequest),
+            token if good else "")),
         (4, lambda: Question(
             "execute_all", "insert into shape (v, token) values ('1', $1::text) returning v",
             (token,), same([b"1"]), token)),
         (4, lambda: Question(
-            "execute", "with s as materialized (select pg_sleep($2::float8))"
+            execute, "with s as materialized (select pg_sleep($2::float8))"
             " insert into log select $1::text from s returning token", (token, nap),
             same(sure), token)),
         (5, lambda: Question(
-            "execute", INSERT.format("strict", 1),
+            execute, INSERT.format("strict", 1),
             (token,), lambda a: type(a) is ConstraintViolation and a.constraint == "strict_pkey")),
         (3, lambda: Question(
-            "execute", INSERT.format("child", 7),
+            execute, INSERT.format("child", 7),
             (token,), lambda a: type(a) is ConstraintViolation and "child" in a.constraint)),
     ]  # fmt: skip
     options += [

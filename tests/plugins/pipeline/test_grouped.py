@@ -1,0 +1,252 @@
+"""Inserts that arrive together share a transaction, and none of them notices the others."""
+
+import asyncio
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import anyio
+import msgspec
+import psycopg
+import pytest
+
+from caudex import Actor, Grant, Plugin, hookimpl
+from kernel.contracts.records import RECORDS
+from kernel.contracts.statements import Transaction
+from kernel.database.dialect import OutcomeUnknown
+from kernel.errors import BadRequest, ConstraintViolation, KernelError, Unavailable
+from kernel.testing import MakeServer, Postgres
+from plugins.pipeline.config import PipelineConfig
+from plugins.pipeline.groups import GROUPED
+from tests.kernel.databases import ACTOR, sql, table
+from tests.plugins.data.shop import COMPANIES, add, install
+from tests.plugins.pipeline.groups import pids, pipelined, started
+
+ONE = PipelineConfig(reads=1, filters=1, writes=1, prepared=10)
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: Postgres) -> Generator[str]:
+    """A database that the tests of this module share."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+def insert(name: str) -> bytes:
+    """Insert a number, of which there is one; the answer is the transaction that did it."""
+    return f"insert into {name} (id) values ($1::int) returning pg_current_xact_id()".encode()
+
+
+async def all_of(*calls: Any) -> list[Any]:
+    """Start all calls in one turn of the event loop, and return what they return or raise."""
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_inserts_of_a_turn_share_a_transaction(dsn: str) -> None:
+    name, other = table(dsn), table(dsn)
+    async with pipelined(dsn) as (driver, _):
+        calls = [driver.execute_grouped(insert(name), n) for n in range(2 * GROUPED)]
+        found = await all_of(*calls)
+        assert [found.index(each) for each in found] == [0] * GROUPED + [GROUPED] * GROUPED
+        others = await all_of(
+            driver.execute_grouped(insert(name), 50),
+            driver.execute_grouped(insert(other), 50),
+            driver.execute(insert(name), 51),
+            driver.execute(insert(name), 52),
+        )
+        assert len({*others}) == 4
+    assert sql(dsn, f"select count(*) from {name}") == [(2 * GROUPED + 3,)]
+
+
+async def test_inserts_that_wait_for_a_connection_share_a_transaction(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, ONE) as (driver, _):
+        calls = [driver.execute("select pg_sleep(0.05)")]
+        calls += [driver.execute_grouped(insert(name), n) for n in range(GROUPED)]
+        assert len({*(await all_of(*calls))}) == 2
+
+
+@pytest.mark.parametrize("at", [0, 3, GROUPED - 1])
+async def test_one_that_fails_is_the_only_one(dsn: str, at: int) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id) values (100)")
+    async with pipelined(dsn, ONE) as (driver, _):
+        for first in (0, 20):  # also where the statement has to be prepared first
+            ids = [first + n if n != at else 100 for n in range(GROUPED)]
+            found = await all_of(*(driver.execute_grouped(insert(name), n) for n in ids))
+            assert [type(each) is ConstraintViolation for each in found] == [n == 100 for n in ids]
+            assert len({*found}) == GROUPED, "each was sent again alone"
+    assert sql(dsn, f"select count(*), count(distinct id) from {name}") == [(2 * GROUPED - 1,) * 2]
+
+
+async def test_one_of_two_with_the_same_key_is_stored(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, ONE) as (driver, _):
+        found = await all_of(*(driver.execute_grouped(insert(name), n) for n in (1, 1, 2)))
+        assert [type(each) for each in found] == [bytes, ConstraintViolation, bytes]
+    assert sql(dsn, f"select id from {name} order by id") == [(1,), (2,)]
+
+
+async def test_a_rule_that_is_checked_at_the_commit_fails_one(dsn: str) -> None:
+    name, child = table(dsn), table(dsn)
+    sql(dsn, f"insert into {name} (id) values (1), (2)")
+    rule = f"foreign key (id) references {name} (id) deferrable initially deferred"
+    sql(dsn, f"alter table {child} add {rule}")
+    async with pipelined(dsn, ONE) as (driver, _):
+        found = await all_of(*(driver.execute_grouped(insert(child), n) for n in (1, 7, 2)))
+        assert [type(each) for each in found] == [bytes, ConstraintViolation, bytes]
+    assert sql(dsn, f"select id from {child} order by id") == [(1,), (2,)]
+
+
+async def test_one_that_waits_for_a_lock_holds_up_no_other(dsn: str) -> None:
+    name, child = table(dsn), table(dsn)
+    sql(dsn, f"insert into {name} (id) values (1), (2), (3)")
+    sql(dsn, f"alter table {child} add foreign key (id) references {name} (id)")
+    async with pipelined(dsn, ONE, lock_timeout=20) as (driver, _):
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"delete from {name} where id = 2".encode())
+            began = time.monotonic()
+            first, blocked, last = [
+                started(driver.execute_grouped(insert(child), n)) for n in (1, 2, 3)
+            ]
+            assert await first != await last
+            assert await driver.execute("select 5") == b"5", "its connection is free again"
+            assert time.monotonic() - began < 8
+            assert not blocked.done()
+            holder.rollback()
+        assert await blocked
+    assert sql(dsn, f"select id from {child} order by id") == [(1,), (2,), (3,)]
+
+
+async def test_the_lock_timeout_of_the_configuration_applies(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, ONE, lock_timeout=1) as (driver, _):
+
+        async def patience(tx: Transaction) -> bytes | None:
+            return await tx.fetch("show lock_timeout")
+
+        assert await driver.run(ACTOR, patience) == b"1s"
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"lock table {name}".encode())
+            for execute in (driver.execute, driver.execute_grouped):
+                began = time.monotonic()
+                with pytest.raises(Unavailable):
+                    await execute(insert(name), 1)
+                assert time.monotonic() - began > 0.95
+
+
+async def test_an_insert_that_two_groups_take_from_each_other_is_stored_once(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, PipelineConfig(writes=2)) as (driver, _):
+        for turn in range(10):
+            ids, tasks = [10 * turn + n for n in range(6)], list[asyncio.Task[Any]]()
+            for order in (ids, ids[::-1]):
+                tasks += [started(driver.execute_grouped(insert(name), n)) for n in order]
+                await asyncio.sleep(0)
+            found = await all_of(*tasks)
+            kinds = [each if isinstance(each, bytes) else type(each) for each in found]
+            assert kinds.count(ConstraintViolation) == len(ids), kinds
+    assert sql(dsn, f"select count(*) from {name}") == [(60,)]
+
+
+async def test_a_caller_that_is_cancelled_takes_no_other_along(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id) values (100)")
+    async with pipelined(dsn, ONE) as (driver, _):
+        tasks = [started(driver.execute_grouped(insert(name), n)) for n in (1, 100, 2)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        found = await all_of(*tasks)
+        kinds = [asyncio.CancelledError, ConstraintViolation, bytes]
+        assert [type(each) for each in found] == kinds
+        await driver.execute("select")
+    assert (2,) in sql(dsn, f"select id from {name}")
+
+
+async def test_a_connection_that_breaks_leaves_the_outcome_of_all_open(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"create function slow_{name}() returns trigger language plpgsql as "
+             "'begin perform pg_sleep(0.3); return new; end'")  # fmt: skip
+    sql(dsn, f"create trigger slow before insert on {name} for each row when (new.id = 2)"
+             f" execute function slow_{name}()")  # fmt: skip
+    async with pipelined(dsn, ONE) as (driver, _):
+        [pid] = pids(driver, "writes")
+        tasks = [started(driver.execute_grouped(insert(name), n)) for n in (1, 2, 3)]
+        await anyio.sleep(0.1)
+        sql(dsn, "select pg_terminate_backend(%s)", pid)
+        found = await all_of(*tasks)
+        assert [type(each) for each in found] == [OutcomeUnknown] * 3
+    assert sql(dsn, f"select id from {name}") == []
+
+
+async def test_a_failure_that_arrives_before_the_sync_is_sent_fails_one(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id) values (100)")
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.execute_grouped(insert(name), 50)
+        tasks = [started(driver.execute_grouped(insert(name), n)) for n in (1, 100, 2)]
+        await asyncio.sleep(0)
+        [member] = driver.groups["writes"].members
+        for _ in range(2):  # sends without a sync, and reads the failure, before the loop turns
+            member.tick(5, 0)
+            time.sleep(0.2)  # noqa: ASYNC251
+        found = await all_of(*tasks)
+        assert [type(each) for each in found] == [bytes, ConstraintViolation, bytes]
+    assert sql(dsn, f"select count(*) from {name}") == [(4,)]
+
+
+async def test_one_that_is_refused_before_it_is_sent_is_alone(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, ONE) as (driver, _):
+        found = await all_of(*(driver.execute_grouped(insert(name), n) for n in (1, "\0", 2)))
+        assert [type(each) for each in found] == [bytes, BadRequest, bytes]
+        assert isinstance(found[1], KernelError)
+
+
+class SettingsOfSomePlugin(Plugin):
+    """Sets something for one of several callers."""
+
+    name = "settings_of_some"
+
+    @hookimpl
+    def session_settings(self, actor: Actor) -> Mapping[str, str]:
+        """Nothing, but for the first caller."""
+        return {"shop.first": "yes"} if actor.request_id == "req-0" else {}
+
+
+@pytest.mark.parametrize("plugin", [False, True])
+def test_records_of_one_transaction_keep_their_own_author(
+    make_server: MakeServer, plugin: bool
+) -> None:
+    some = {"settings_of_some": {"module": f"{__name__}:{SettingsOfSomePlugin.__name__}"}}
+    tables = {"services": {"statements": "pipeline"}, "plugins": some if plugin else {}}
+    server = make_server(tables)
+    install(server)
+    users = [server.user().id, server.admin.id]
+    records, seen = server.services.get(RECORDS), "current_setting('shop.first', true)"
+    add(server.admin, COMPANIES, name="first")  # so that no other has to wait for the manifest
+    server.sql(f"alter table shop.companies alter column note set default {seen}")
+
+    async def create() -> list[Any]:
+        actors = [Actor(user_id=users[n % 2], request_id=f"req-{n}") for n in range(6)]
+        names = [f"c{n}" for n in range(6)]
+        return await all_of(*(
+            records.create(actor, Grant(), "shop", "companies", {"name": name})
+            for actor, name in zip(actors, names, strict=True)
+        ))  # fmt: skip
+
+    made = [msgspec.json.decode(each) for each in server.run(create)]
+    rows = server.sql(
+        "select name, _owner::text, note, xmin::text from shop.companies"
+        " where name like 'c%' order by name"
+    )
+    assert [row[:2] for row in rows] == [(f"c{n}", users[n % 2]) for n in range(6)]
+    trail = server.sql(
+        "select record_id::text, actor_id::text, request_id from caudex_audit.log"
+        " where request_id like 'req-%' order by request_id"
+    )
+    assert trail == [(each["id"], users[n % 2], f"req-{n}") for n, each in enumerate(made)]
+    # A setting of one of them would be another's, so with the plugin each is alone.
+    assert len({row[3] for row in rows}) == (6 if plugin else 1)
+    assert [row[2] or None for row in rows] == ["yes" if plugin else None] + [None] * 5
