@@ -816,14 +816,21 @@ class _Printed(io.TextIOBase):
             self._wire.log("stdout", (text,))
 
 
-def _messages(lines: bytes) -> list[dict[str, Any]]:
+def _messages(lines: bytes, parse_int: Any = None) -> list[dict[str, Any]]:
     """Read lines as one array, which takes less time than one after the other."""
     try:
-        found = json.loads("[" + lines.decode().replace("\n", ",") + "]")
+        found = json.loads("[" + lines.decode().replace("\n", ",") + "]", parse_int=parse_int)
         return [message for message in found if isinstance(message, dict)]
     except ValueError:
         apart = lines.split(b"\n")
-        return [message for line in apart for message in _messages(line)] if apart[1:] else []
+        if apart[1:]:
+            return [message for line in apart for message in _messages(line)]
+        return [] if parse_int else _messages(lines, _whole)
+
+
+def _whole(digits: str) -> float:
+    """Read a number that is too long for `int` as 1e999 is read. It must not lose other jobs."""
+    return int(digits) if len(digits) < 4300 else float(digits)
 
 
 def _registrar(registry: Any, name: str) -> Callable[[Handler], Handler]:
