@@ -27,7 +27,7 @@ from plugins.workers.isolation.accounts import SERVERS
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE, is_held, kill_orphans
 
 from .listener import Listener
-from .protocol import MAX_FRAME, LineSplitter, ids_in, text_of
+from .protocol import MAX_FRAME, BatchedJob, LineSplitter, frame_jobs, ids_in, text_of
 
 SHARE: Final = 0.25
 """The part of the event loop's time that reading from one worker may take."""
@@ -83,7 +83,7 @@ class Child(asyncio.SubprocessProtocol):
         self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[bytes | list[BatchedJob]] = []
         self._writable = asyncio.Event()
         self._writable.set()
         self._held: set[str] = set()
@@ -171,13 +171,21 @@ class Child(asyncio.SubprocessProtocol):
             return
         raise Unavailable("the worker does not read its input")
 
-    def write(self, line: bytes) -> None:
-        """Send a line. All lines of one turn of the event loop are written at once."""
+    def write(self, line: bytes | list[BatchedJob]) -> None:
+        """Send a line, or jobs. All lines of one turn of the event loop are written at once."""
         if self._exited:
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(line)
+
+    def write_job(self, job: BatchedJob) -> None:
+        """Send a job in one message with those right before it in this turn."""
+        last = self._outgoing[-1] if self._outgoing else None
+        if isinstance(last, list):
+            last.append(job)
+        else:
+            self.write([job])
 
     def close_input(self) -> None:
         """Close its standard input."""
@@ -190,7 +198,7 @@ class Child(asyncio.SubprocessProtocol):
         pipe = self._pipe(0)
         if not lines or pipe is None or pipe.is_closing():
             return
-        pipe.write(b"".join(lines))
+        pipe.write(b"".join([x if isinstance(x, bytes) else frame_jobs(x) for x in lines]))
         if pipe.get_write_buffer_size() > MAX_UNREAD:
             self._listener.on_noise("system", "it does not read its input: killed")
             self.signal(signal.SIGKILL)

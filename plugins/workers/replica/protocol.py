@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -19,6 +19,10 @@ MAX_FRAME: Final = MAX_PARAMS * 11 // 10
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes of any other line; a longer one is cut."""
+
+MAX_BATCH: Final = 64 * 1024
+"""Bytes of payloads in a line with many jobs, as a pipe holds. A longer line would keep its first
+job waiting for the last, and calls for the worker that parses it."""
 
 EDGE: Final = 4096
 """Bytes at both ends of a line that is too long, where the id of its call is looked for."""
@@ -50,12 +54,22 @@ class Rpc(ToWorker, frozen=True, tag="rpc"):
     request_id: str = ""
 
 
-class Job(ToWorker, frozen=True, tag="job"):
-    """A job; `caller` is the user who enqueued it, if any."""
+class BatchedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job of many; `caller` is the user who enqueued it, if any."""
 
     id: str
     payload: msgspec.Raw
     caller: Caller | None
+
+
+class Job(BatchedJob, ToWorker, frozen=True, tag="job"):
+    """A job alone."""
+
+
+class Jobs(ToWorker, frozen=True, tag="jobs"):
+    """Jobs that go to a worker together, if its `discover` has `batches`."""
+
+    jobs: Sequence[BatchedJob]
 
 
 class JobCancel(ToWorker, frozen=True, tag="job_cancel"):
@@ -90,6 +104,8 @@ class Discovered(FromWorker, frozen=True, tag="discover"):
     """The worker is up."""
 
     methods: Any = None
+    batches: Any = None
+    """Whether it reads `jobs`: only `true` says so."""
 
 
 class Settled(FromWorker, frozen=True):
@@ -170,6 +186,17 @@ _decode_invalid = msgspec.json.Decoder(InvalidOp).decode
 def frame(message: ToWorker) -> bytes:
     """Write a message as one line."""
     return _encode(message) + b"\n"
+
+
+def frame_jobs(jobs: Sequence[BatchedJob]) -> bytes:
+    """Write one job as a `job` message, more as a `jobs` message, or several where that is long."""
+    if len(jobs) == 1:
+        [job] = jobs
+        return frame(Job(id=job.id, payload=job.payload, caller=job.caller))
+    if sum([len(job.payload) for job in jobs]) <= MAX_BATCH:
+        return frame(Jobs(jobs=jobs))
+    half = len(jobs) // 2
+    return frame_jobs(jobs[:half]) + frame_jobs(jobs[half:])
 
 
 def single_line(raw: bytes) -> msgspec.Raw:

@@ -26,6 +26,7 @@ from .protocol import (
     EDGE,
     NOTHING,
     AppEvent,
+    BatchedJob,
     CollectionOp,
     Discovered,
     Hello,
@@ -94,6 +95,8 @@ class Replica(Listener):
         release = spec.release
         self._ops = Collections(host.services, release.app_id, release.key, self._calls)
         self._waiting_ops = 0
+        self._batches = False
+        """Whether it reads many jobs in one message."""
         self._up = anyio.Event()
         self._gone = anyio.Event()
         self._comes_up = True
@@ -244,11 +247,13 @@ class Replica(Listener):
         call = Call(self._calls.future(), caller, job_id, progress)
         self._calls.add(job_id, call)
         try:
-            job = Job(id=job_id, payload=single_line(payload), caller=caller)
-            child = self._child
+            data, child = single_line(payload), self._child
             if child is None or not child.is_ready:
                 child = await self._wait_ready()
-            child.write(frame(job))
+            if self._batches:
+                child.write_job(BatchedJob(id=job_id, payload=data, caller=caller))
+            else:
+                child.write(frame(Job(id=job_id, payload=data, caller=caller)))
             if call.unwanted:  # it was cancelled before the worker had it
                 self.cancel_job(job_id)
             try:
@@ -324,6 +329,7 @@ class Replica(Listener):
             case JobProgress():
                 self._progress(message)
             case Discovered():
+                self._batches = message.batches is True
                 self._up.set()
 
     def _settle(self, outcome: Settled) -> None:

@@ -382,6 +382,9 @@ class Worker:
             self._call(call_id, message)
         elif kind == "job":  # its context is there at once: a cancel may come right behind
             self._work(call_id, message)
+        elif kind == "jobs":
+            for job in message["jobs"]:
+                self._work(job["id"], job)
         elif kind == "collection_op_result" and call_id in self._operations:
             self._settle(self._operations.pop(call_id), message)
         elif kind == "job_cancel" and call_id in self._contexts:
@@ -407,7 +410,7 @@ class Worker:
                 await self._run(handler, Context(self, None, None))
         except BaseException as error:
             self._end(error)
-        self.say({"type": "discover", "methods": sorted(self._methods)})
+        self.say({"type": "discover", "methods": sorted(self._methods), "batches": True})
 
     def _call(self, call_id: str, message: dict[str, Any]) -> None:
         method = message.get("method", "")

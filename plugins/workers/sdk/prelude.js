@@ -266,7 +266,7 @@
       } finally {
         ended();
       }
-      say({ type: "discover", methods: [...methods.keys()] });
+      say({ type: "discover", methods: [...methods.keys()], batches: true });
     }
 
     function call(message) {
@@ -354,7 +354,14 @@
       taking = false;
     }
     const takeInTurn = (messages) => {
-      waiting.push(...messages);
+      for (const message of messages) {
+        if (message === null || message.type !== "jobs") waiting.push(message);
+        else {
+          for (const { id, payload, caller } of message.jobs) {
+            waiting.push({ type: "job", id, payload, caller });
+          }
+        }
+      }
       if (!taking) takeAll();
     };
     process.stdin.on("data", messages(takeInTurn));

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import uvloop
 from structlog.testing import capture_logs
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 from kernel.public import Unavailable
 from plugins.workers.replica import process
 from plugins.workers.replica.process import Child
+from plugins.workers.replica.protocol import BatchedJob, JobCancel, Shutdown, frame
 from tests.waiting import until
 
 
@@ -74,6 +76,31 @@ def test_lines_come_and_go(run: Run):
     assert heard.lines == [b"got one", b"got two"]
     assert heard.noise == [("stderr", "bye")]
     assert heard.gone == 1
+
+
+def test_jobs_of_a_turn_are_one_message_in_its_place(run: Run):
+    def job(name: str) -> BatchedJob:
+        return BatchedJob(id=name, payload=msgspec.Raw(b"1"), caller=None)
+
+    async def work(heard: Heard) -> None:
+        child = await spawn(heard, "import sys\nfor line in sys.stdin: print(line, end='')")
+        for name in "abc":
+            child.write_job(job(name))
+        child.write(frame(JobCancel(id="b")))
+        child.write_job(job("d"))
+        child.write(frame(Shutdown()))
+        child.write_job(job("e"))
+        child.write_job(job("f"))
+        await asyncio.sleep(0)
+        child.write_job(job("g"))
+        child.close_input()
+        assert await child.exits_within(10)
+        child.write_job(job("too late"))
+
+    said = [json.loads(line) for line in run(work).lines]
+    heard = [[one["id"] for one in m.get("jobs", [])] or m.get("id") or m["type"] for m in said]
+    assert heard == [["a", "b", "c"], "b", "d", "shutdown", ["e", "f"], "g"]
+    assert said[-1] == {"type": "job", "id": "g", "payload": 1, "caller": None}
 
 
 def test_what_is_said_last_is_heard_before_the_end(run: Run):

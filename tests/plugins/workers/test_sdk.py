@@ -126,7 +126,9 @@ def job(payload, ctx): return ctx.request_id
 """,
         interpreter,
     )
-    assert talk.hear() == {"type": "discover", "methods": ["a name", "later", "plain"]}
+    assert talk.hear() == {
+        "type": "discover", "methods": ["a name", "later", "plain"], "batches": True
+    }  # fmt: skip
     talk.say(type="rpc", id="r1", method="plain", params={"a": 1}, caller=CALLER)
     assert talk.hear()["result"] == {"got": {"a": 1}, "who": "ann", "app": "crm"}
     talk.say(type="rpc", id="r2", method="later", params={}, caller=CALLER)
@@ -178,23 +180,25 @@ DEATHS = [
 ]  # fmt: skip
 
 
-def outcomes_beside_a_killer(talk: Talk) -> dict[str, object]:
+def outcomes_beside_a_killer(talk: Talk, *, batch: bool = False) -> dict[str, object]:
     """Send jobs together with one that ends the process; returns the results of the others."""
     assert talk.hear("discover")
     payloads = {**{name: {"n": n} for name, n in NEIGHBOURS.items()}, "killer": {"die": True}}
-    talk.say_at_once(
-        *(
-            {"type": "job", "id": name, "payload": payload, "caller": None}
-            for name, payload in payloads.items()
-        )
-    )
+    jobs = [{"id": name, "payload": one, "caller": None} for name, one in payloads.items()]
+    if batch:
+        talk.say(type="jobs", jobs=jobs)
+    else:
+        talk.say_at_once(*({"type": "job", **one} for one in jobs))
     talk.process.wait(10)
     heard = [talk.hear("job_result") for _ in NEIGHBOURS]
     return {message["id"]: message["result"] for message in heard}
 
 
+@pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize("death", DEATHS)
-def test_a_handler_that_ends_the_process_loses_no_outcome_of_its_neighbours(python, death: str):
+def test_a_handler_that_ends_the_process_loses_no_outcome_of_its_neighbours(
+    python, death: str, batch: bool
+):
     talk = python(
         f"""
 import ctypes, os, signal, sys
@@ -204,7 +208,7 @@ async def work(payload, ctx):
     return payload["n"]
 """
     )
-    assert outcomes_beside_a_killer(talk) == NEIGHBOURS
+    assert outcomes_beside_a_killer(talk, batch=batch) == NEIGHBOURS
 
 
 EXITS = {
@@ -567,6 +571,36 @@ def test_a_cancel_that_comes_with_its_job_is_heard(python, define: str):
     assert talk.hear("job_result")["result"] is False, "another run of the job begins again"
 
 
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("define", ["def", "async def"])
+def test_jobs_of_one_message_run_and_may_be_cancelled_one_by_one(
+    python, define: str, interpreter: str
+):
+    code = (
+        f"@worker.job\n{define} work(payload, ctx): return [payload, ctx.username, ctx.cancelled]"
+    )
+    talk = python(code, interpreter)
+    assert talk.hear("discover")["batches"] is True
+    jobs = [{"id": f"j{n}", "payload": n, "caller": CALLER} for n in range(3)]
+    talk.say_at_once({"type": "jobs", "jobs": jobs}, {"type": "job_cancel", "id": "j1"})
+    heard = [talk.hear("job_result") for _ in jobs]
+    assert {message["id"]: message["result"] for message in heard} == {
+        f"j{n}": [n, "ann", n == 1] for n in range(3)
+    }
+
+
+def test_a_number_that_is_too_long_to_read_holds_up_no_other_job(python):
+    talk = python("@worker.job\ndef work(payload, ctx): return str(payload)[:4]")
+    talk.hear("discover")
+    assert talk.process.stdin
+    payloads = enumerate(["7" * 5000, "-" + "7" * 5000, "1234", "0.25"])
+    jobs = ",".join(f'{{"id": "j{n}", "payload": {one}}}' for n, one in payloads)
+    talk.process.stdin.write(f'{{"type": "jobs", "jobs": [{jobs}]}}\n'.encode())
+    talk.process.stdin.flush()
+    heard = {message["id"]: message["result"] for message in (talk.hear() for _ in range(4))}
+    assert heard == {"j0": "inf", "j1": "-inf", "j2": "1234", "j3": "0.25"}
+
+
 @pytest.mark.parametrize(("define", "wait"), [("def", ""), ("async def", "await ")])
 def test_records_are_asked_of_the_server(python, define: str, wait: str):
     talk = python(
@@ -821,7 +855,7 @@ STYLES = {
 def test_both_styles_of_serve(javascript, style: str):
     talk = javascript(STYLES[style])
     assert talk.hear() == {"type": "log", "level": "info", "message": "up crm"}
-    assert talk.hear() == {"type": "discover", "methods": ["ping", "bad"]}
+    assert talk.hear() == {"type": "discover", "methods": ["ping", "bad"], "batches": True}
     talk.say(type="rpc", id="r1", method="ping", params=[1], caller=CALLER)
     assert talk.hear()["result"] == {"params": [1], "who": "ann", "app": "crm"}
     talk.say(type="rpc", id="r2", method="bad", params={}, caller=CALLER)
@@ -905,10 +939,11 @@ def test_a_start_handler_of_javascript_that_fails_ends_the_worker(javascript):
     assert talk.process.wait(10) == 1
 
 
+@pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize("handler", ["async (payload) =>", "(payload) =>"])
 @pytest.mark.parametrize("death", ["process.exit(7)", "process.kill(process.pid, 'SIGKILL')"])
 def test_a_handler_of_javascript_that_ends_the_process_loses_no_outcome_of_its_neighbours(
-    javascript, death: str, handler: str
+    javascript, death: str, handler: str, batch: bool
 ):
     talk = javascript(
         f"""
@@ -918,7 +953,31 @@ serve({{}}, {{ onJob: {handler} {{
 }} }});
 """
     )
-    assert outcomes_beside_a_killer(talk) == NEIGHBOURS
+    assert outcomes_beside_a_killer(talk, batch=batch) == NEIGHBOURS
+
+
+def test_jobs_of_one_message_run_and_may_be_cancelled_one_by_one_in_javascript(javascript):
+    talk = javascript(
+        """
+serve({ ping: () => "pong" }, { onJob: async (payload, caller, ctx) => {
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  return [payload, caller.username, ctx.cancelled, ctx.requestId];
+} });
+"""
+    )
+    assert talk.hear("discover")["batches"] is True
+    jobs = [{"id": f"j{n}", "payload": n, "caller": CALLER} for n in range(3)]
+    call = {"type": "rpc", "id": "r1", "method": "ping", "params": {}, "caller": CALLER}
+    batch = {"type": "jobs", "jobs": jobs}
+    talk.say_at_once(batch, {"type": "job_cancel", "id": "j1"}, call, {"type": "jobs", "jobs": []})
+    assert talk.hear()["result"] == "pong"
+    heard = [talk.hear("job_result") for _ in jobs]
+    assert {message["id"]: message["result"] for message in heard} == {
+        f"j{n}": [n, "ann", n == 1, f"j{n}"] for n in range(3)
+    }
+    talk.process.stdin.write(b'null\n7\n"x"\n')
+    talk.say(**call)
+    assert talk.hear()["result"] == "pong"
 
 
 def test_outcomes_of_javascript_of_one_moment_come_in_one_piece(javascript):

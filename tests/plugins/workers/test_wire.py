@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from kernel.public import Caller
 from plugins.workers.replica import protocol as lines_module
 from plugins.workers.replica.protocol import (
+    MAX_BATCH,
+    MAX_FRAME,
+    MAX_PARAMS,
+    BatchedJob,
     CollectionOp,
     Discovered,
     InvalidOp,
-    Job,
     JobResult,
     LineSplitter,
     Log,
@@ -24,6 +27,7 @@ from plugins.workers.replica.protocol import (
     Shutdown,
     describe_value,
     frame,
+    frame_jobs,
     ids_in,
     read,
     single_line,
@@ -247,6 +251,7 @@ def test_an_operation_that_does_not_fit_can_be_answered(members: bytes, op_id: o
 def test_every_message_of_a_worker_can_be_read():
     assert isinstance(read(b'{"type":"discover","methods":["a"]}'), Discovered)
     assert isinstance(read(b'{"type":"discover"}'), Discovered)
+    assert isinstance(read(b'{"type":"discover","batches":[{"a":1}]}'), Discovered)
     said = read(b' {"type":"rpc_response","id":"1","result":{"a": [1]}}'.strip())
     assert isinstance(said, RpcResponse)
     assert bytes(said.result) == b'{"a": [1]}'
@@ -261,18 +266,75 @@ def test_every_message_to_a_worker_is_one_line():
     caller = Caller(user_id="1", username="a\nb")
     messages = [
         Rpc(id="r1", method="a\nb", params=single_line(b'{\n"a":\r\n1}'), caller=caller),
-        Job(id="j1", payload=single_line(b"[\n1\n]"), caller=None),
         OpResult(id="o1", result=single_line(b"[1,\n2]")),
         OpResult(id="o1", error="no\nway"),
         Shutdown(),
     ]
-    for message in messages:
-        line = frame(message)
+    job = BatchedJob(id="j1", payload=single_line(b"[\n1\n]"), caller=caller)
+    for line in (*map(frame, messages), frame_jobs([job]), frame_jobs([job, job])):
         assert line.count(b"\n") == 1
         assert b"\r" not in line
         assert json.loads(line)["type"]
     said = json.loads(frame(messages[0]))
     assert said["caller"] == {"userId": "1", "username": "a\nb", "email": None, "authToken": ""}
+
+
+def job(n: int, size: int = 0) -> BatchedJob:
+    caller = Caller(user_id="1", username="a")
+    return BatchedJob(id=f"j{n}", payload=msgspec.Raw(b'"' + b"}" * size + b'"'), caller=caller)
+
+
+def read_by_hand(said: bytes) -> list[object]:
+    """Ids of jobs, together where one message has them."""
+    found = [json.loads(line) for line in said.splitlines()]
+    return [
+        [one["id"] for one in message["jobs"]] if message["type"] == "jobs" else message["id"]
+        for message in found
+    ]
+
+
+def test_one_job_is_a_job_and_more_are_one_line_of_the_same_members():
+    alone = frame_jobs([job(1)])
+    assert json.loads(alone) == {
+        "type": "job", "id": "j1", "payload": "",
+        "caller": {"userId": "1", "username": "a", "email": None, "authToken": ""},
+    }  # fmt: skip
+    said = frame_jobs([job(1), job(2), job(3)])
+    assert read_by_hand(said) == [["j1", "j2", "j3"]]
+    assert said.endswith(b"}]}\n")
+    assert {"type": "job", **json.loads(said)["jobs"][0]} == json.loads(alone)
+
+
+def test_jobs_that_are_long_together_are_several_lines():
+    size = MAX_BATCH // 4
+    said = frame_jobs([job(n, size) for n in range(8)])
+    assert read_by_hand(said) == [["j0", "j1"], ["j2", "j3"], ["j4", "j5"], ["j6", "j7"]]
+    assert max(map(len, said.splitlines())) < MAX_BATCH
+
+
+def test_no_line_of_jobs_is_longer_than_a_message_may_be():
+    said = frame_jobs([job(0), job(1, MAX_PARAMS), job(2), job(3)])
+    assert read_by_hand(said) == ["j0", "j1", ["j2", "j3"]]
+    assert max(map(len, said.splitlines())) <= MAX_FRAME
+    name = "n" * 1000
+    caller = Caller(user_id=name, username=name, email=name, auth_token=name)
+    many = [
+        BatchedJob(id=f"j{n}", payload=msgspec.Raw(b"1" * (MAX_BATCH // 64)), caller=caller)
+        for n in range(64)
+    ]
+    [line] = frame_jobs(many).splitlines()
+    assert len(line) <= MAX_FRAME
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30_000), min_size=1, max_size=12))
+def test_every_job_is_there_once_and_in_order(sizes: list[int]):
+    jobs = [job(n, size) for n, size in enumerate(sizes)]
+    apart: list[object] = []
+    for line in frame_jobs(jobs).splitlines():
+        message = json.loads(line)
+        apart += [{"type": "job", **one} for one in message.get("jobs", [])] or [message]
+    assert apart == [json.loads(frame_jobs([one])) for one in jobs]
 
 
 @pytest.mark.parametrize(
