@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import msgspec
@@ -169,7 +170,7 @@ class Operations(Imports):
 
 def needs_of(operations: Sequence[Operation]) -> Needed:
     """Return the permissions that the operations of a batch need."""
-    kinds = {(each.entity, each.op): None for each in operations}
+    kinds = dict.fromkeys(map(attrgetter("entity", "op"), operations))
     return [(entity, action) for entity, op in kinds for action in NEEDED[op]]
 
 

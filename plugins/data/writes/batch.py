@@ -24,7 +24,7 @@ from .runs import (
     Write,
     can_be_one,
     may_refer,
-    result_of,
+    results_of_creates,
     targets,
 )
 from .tags import NO_CONDITION
@@ -98,7 +98,7 @@ class Batches(ConditionalWrites):
             return []
         made = table.full.rendering.tagged(raw)
         shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
-        return [result_of("create", each) for each in shown]
+        return results_of_creates(shown)
 
     async def _batched(
         self, actor: Actor, prepared: Sequence[Prepared], *, dry_run: bool, grouped: bool = True

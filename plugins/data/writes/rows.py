@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
@@ -33,6 +34,7 @@ UNREACHABLE_IDS: Final = frozenset(
 """Routes of the entity itself, and segments that clients remove from a path."""
 
 _NO_NAMES: Final = frozenset[str]()
+_RANDOM: Final = re.compile("(.{3})(.{12}).")
 
 Row = dict[str, Any]
 """Field name to coerced value, in the order of the columns."""
@@ -223,11 +225,9 @@ def new_ids(count: int) -> list[str]:
     spread over all its pages. PostgreSQL would make a system call for each.
     """
     stamp, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(8 * count).hex()
-    head = f"{stamp[:8]}-{stamp[8:]}-7"
-    return [
-        f"{head}{n & 0xFFF:03x}-8{random[at : at + 3]}-{random[at + 3 : at + 15]}"
-        for n, at in enumerate(range(0, 16 * count, 16))
-    ]
+    made = f"{stamp[:8]}-{stamp[8:]}-7%03x-8%s-%s"
+    parts = enumerate(_RANDOM.findall(random))
+    return [made % (n & 0xFFF, first, last) for n, (first, last) in parts]
 
 
 def only(record: bytes, names: Collection[str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import msgspec
@@ -202,9 +202,21 @@ class Run:
 def result_of(op: str, record: Tagged, became: str = "") -> bytes:
     """Return the result of an operation: what it was, and the record as its caller may see it."""
     result = b',"result":"%b"' % became.encode() if became else b""
-    etag = b',"etag":%b' % encode(record.etag) if record.etag is not None else b""
-    parts = (op.encode(), result, id_text(record.record), record.record, etag)
+    parts = (op.encode(), result, id_text(record.record), record.record, _etag(record.etag))
     return b'{"op":"%b"%b,"id":%b,"record":%b%b}' % parts
+
+
+def results_of_creates(records: Sequence[Tagged]) -> list[bytes]:
+    """Return the results of creates; those of one statement have the same tag."""
+    etags = {tag: _etag(tag) for tag in set(map(attrgetter("etag"), records))}
+    return [
+        b'{"op":"create","id":%b,"record":%b%b}' % (id_text(record), record, etags[tag])
+        for record, tag in map(attrgetter("record", "etag"), records)
+    ]
+
+
+def _etag(tag: str | None) -> bytes:
+    return b"" if tag is None else b',"etag":%b' % encode(tag)
 
 
 def can_be_one(op: str, app: App, scope: RowScope, upsert: Upsert | None) -> bool:
