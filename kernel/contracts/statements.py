@@ -179,14 +179,16 @@ class Transaction(Reader, Writer, Protocol):
 class Statements(StreamReader, Writer, Protocol):
     """Single statements, each its own transaction, and `run` for those that belong together."""
 
-    async def execute_grouped(self, query: Query, *params: Param) -> bytes | None:
+    async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """Run one statement as `execute` does, perhaps in a transaction with others of its text.
 
         Statements that arrive together share the work of a commit. Where one of them fails, none
         has had an effect, and each is sent again alone: so a failure is never another one's.
 
-        For inserts. Updates of several rows in one transaction could block each other. A statement
-        applies the settings of its actor itself, and all of them: others find what it left.
+        For inserts, with the key "", and for updates of the row that `key` names. Updates run in
+        the order of their keys, so that two groups cannot block each other, and at most one of them
+        changes a row. A statement applies the settings of its actor itself, and all of them: others
+        find what it left.
         """
         ...
 

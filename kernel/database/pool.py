@@ -158,7 +158,9 @@ class Database(TransactionRunner, dialect.FirstColumns):
         with dialect.unsure():
             return await self._once(query, params, False)
 
-    execute_grouped = dialect.FirstColumns.execute  # each has a connection of its own
+    async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
+        """See `Statements.execute_grouped`; each has a connection of its own."""
+        return await self.execute(query, *params)
 
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool

@@ -1,8 +1,8 @@
 """One connection in libpq's pipeline mode: many statements on their way at once.
 
 A sync ends an implicit transaction (libpq 34.5, "Pipeline Mode"). It belongs to one request, or to
-a few reads or inserts of the same turn of the event loop: PostgreSQL answers those in one piece.
-Where one of them fails, PostgreSQL skips the rest, which is sent again. So are the inserts before
+a few reads or writes of the same turn of the event loop: PostgreSQL answers those in one piece.
+Where one of them fails, PostgreSQL skips the rest, which is sent again. So are the writes before
 it, which are undone. Answers come in the order of sending.
 """
 
@@ -44,6 +44,7 @@ class SendOutcome(Enum):
 
     LOST = "the connection broke: the request may have been executed"
     CROWDED = "it would wait behind a slow request"
+    BLOCKED = "it has waited for a lock, and had no effect"
 
 
 class Step(NamedTuple):
@@ -57,7 +58,7 @@ class Request:
     """A statement under way, and the future of its answer."""
 
     __slots__ = (
-        "ahead", "answer", "before", "ends", "grouped", "name", "prepare", "query", "sent", "since",
+        "ahead", "answer", "before", "ends", "key", "name", "prepare", "query", "sent", "since",
         "values",
     )  # fmt: skip
     query: Query
@@ -69,15 +70,15 @@ class Request:
         answer: asyncio.Future[PGresult | SendOutcome],
         ahead: Sequence[Step] = (),
         prepare: bool = True,
-        grouped: bool = False,
+        key: str | None = None,
     ) -> None:
-        """With `grouped` it may share its sync with others."""
+        """With a `key` it may share its sync with others, which have other keys or an empty one."""
         self.query = query
         self.values = values
         self.answer = answer
         self.ahead = ahead
         self.prepare = prepare
-        self.grouped = grouped
+        self.key = key
         self.name = b""
         """The prepared statement that it is sent by, if any."""
         self.before: list[Command] | None = None
@@ -101,20 +102,23 @@ class PipelinedConnection:
     While it is shared, nothing on it is cancelled; it is only closed.
     """
 
+    WRITES = False
+    """Whether a request is sent again only where it had no effect."""
+
     def __init__(
         self,
         connection: AsyncConnection[Any],
         max_prepared: int,
         answered: Callable[[], None],
         shared: int = 1,
-        *,
-        writes: bool = False,
     ) -> None:
         """Take over an idle connection; `answered` is called when there is room again.
 
-        Up to `shared` requests have one sync. Unless it `writes`, a request may be sent twice.
+        Up to `shared` requests have one sync.
         """
         self.pending: deque[Request] = deque()
+        self.gathered: list[Request] = []
+        """Writes that are sent together when the event loop turns."""
         self.stuck = False
         """Whether the first request takes so long that no other should wait behind it."""
         self.held: asyncio.Future[None] | None = None
@@ -132,7 +136,6 @@ class PipelinedConnection:
         self._answered = answered
         self._prepared = Preparations(self._pg, max_prepared)
         self._shared = shared
-        self._writes = writes
         self._without_sync = 0
         self._flush_is_due = False
         self._is_full = False
@@ -164,15 +167,11 @@ class PipelinedConnection:
             else:
                 self._pg.send_query_params(_bytes(request.query), request.values)
             self._without_sync += 1
-            if self._without_sync >= self._shared or not request.grouped:
+            if self._without_sync >= self._shared or request.key is None:
                 self._end()
             self._flush_soon()
         except psycopg.Error as error:  # half a request would shift every answer after it
             self.close(error)
-
-    def takes(self, insert: Request) -> bool:
-        """Whether an insert may join those that have no sync yet: others of its text."""
-        return self._without_sync > 0 and insert.grouped and self.pending[-1].query == insert.query
 
     def ask(
         self,
@@ -233,10 +232,8 @@ class PipelinedConnection:
         except psycopg.Error:
             request.settle(SendOutcome.LOST)  # it is among the pending ones no more
             raise
-        request.name = b""
+        request.name, request.key = b"", None
         self.send(request)
-        if self._without_sync:
-            self._end()
 
     def _name(self, query: Query, before: list[Command]) -> bytes:
         """Return the name of a prepared statement, which may have to be prepared first."""
@@ -284,7 +281,7 @@ class PipelinedConnection:
     @property
     def idle(self) -> bool:
         """Whether no request uses it."""
-        return not self.pending and self.held is None
+        return not self.pending and not self.gathered and self.held is None
 
     @property
     def status(self) -> int:
@@ -360,7 +357,7 @@ class PipelinedConnection:
     def _settle_ended(self) -> None:
         """End the requests whose sync has arrived."""
         results, self._results = self._results, []
-        undone = self._writes and any(each.status == FAILED for each in results)
+        undone = self.WRITES and any(each.status == FAILED for each in results)
         begin, ended = 0, False
         while self.pending and not ended:
             request = self.pending.popleft()
@@ -380,7 +377,7 @@ class PipelinedConnection:
             failure = next((each for each in results if each.status == FAILED), None)
             repeats = self._must_repeat(request, results, failure)
             if self._is_blocked(failure):
-                request.settle(SendOutcome.CROWDED)
+                request.settle(SendOutcome.BLOCKED)
                 return
             if repeats or undone:
                 self._send_again(request)
@@ -416,7 +413,7 @@ class PipelinedConnection:
 
     def _is_blocked(self, failure: PGresult | None) -> bool:
         """Whether a write has waited for a lock for as long as it may on a shared connection."""
-        if not self._writes or self.held is not None or failure is None:
+        if not self.WRITES or self.held is not None or failure is None:
             return False
         return failure.error_field(DiagnosticField.SQLSTATE) == LOCKED
 
@@ -447,7 +444,7 @@ class PipelinedConnection:
 
         The first one too, where it shares its sync with the next one, which may be the slow one.
         """
-        if self._writes:
+        if self.WRITES:
             return 0
         alone = bool(self.pending) and self.pending[0].ends
         waiting = [

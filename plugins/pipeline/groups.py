@@ -6,8 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq.abc import PGresult
 
@@ -21,7 +23,7 @@ JOIN_SECONDS: Final = 0.001
 """A statement joins those that were sent within this time, also where another connection is idle:
 statements of one connection cost less. Behind older ones it could wait for a slow one."""
 GROUPED: Final = 8
-"""Inserts of one transaction at most: so many wait where one of them waits for a lock."""
+"""Writes of one transaction at most: so many wait where one of them waits for a lock."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
@@ -67,7 +69,7 @@ class ConnectionGroup:
 
     _SLOW = 1
     """Checks at which the same statement is the first one: then it is slow."""
-    _WRITES = False
+    _CONNECTION = PipelinedConnection
 
     def __init__(self, prepared: int, timeout: float, *, depth: int, shared: int = 1) -> None:
         """Up to `shared` statements have one sync, see `PipelinedConnection`.
@@ -89,9 +91,7 @@ class ConnectionGroup:
 
     def add(self, connection: AsyncConnection[Any]) -> PipelinedConnection:
         """Add a connection to the group."""
-        member = PipelinedConnection(
-            connection, self._prepared, self._refill, self._shared, writes=self._WRITES
-        )
+        member = self._CONNECTION(connection, self._prepared, self._refill, self._shared)
         self.members.append(member)
         self._refill()
         return member
@@ -106,20 +106,20 @@ class ConnectionGroup:
         """Futures of the answers and of the held connections."""
         requests = [
             *self._waiting,
-            *(request for member in self.members for request in member.pending),
+            *(each for member in self.members for each in (*member.pending, *member.gathered)),
         ]
         held = [member.held for member in self.members if member.held is not None]
         return [*held, *(request.answer for request in requests if not request.answer.done())]
 
     def send(
-        self, query: Query, params: Sequence[Param], grouped: bool = True
+        self, query: Query, params: Sequence[Param], key: str | None = ""
     ) -> asyncio.Future[PGresult | SendOutcome]:
         """Send a statement; the future gets PostgreSQL's answer, also an error.
 
         The statement of a cancelled caller runs on, and its answer is dropped.
         """
         values, answer = dialect.to_texts(params), self._loop.create_future()
-        request = Request(query, values, answer, grouped=grouped)
+        request = Request(query, values, answer, key=key)
         self._admit(request)
         return request.answer
 
@@ -193,16 +193,55 @@ class ConnectionGroup:
         waiter.settle(SendOutcome.CROWDED)
 
 
+class WriteConnection(PipelinedConnection):
+    """A connection that has a write, some that share a commit, or a transaction at a time."""
+
+    WRITES = True
+
+    def takes(self, write: Request) -> bool:
+        """Whether a write may join those that are gathered: others of its text, of other rows."""
+        gathered = self.gathered
+        return (
+            0 < len(gathered) < self._shared
+            and write.key is not None
+            and gathered[0].query == write.query
+            and (not write.key or all(each.key != write.key for each in gathered))
+        )
+
+    def send(self, request: Request) -> None:
+        """Send a write, or gather it until the event loop's next turn."""
+        if request.key is None:
+            super().send(request)
+        else:
+            self.gathered.append(request)
+            self._flush_soon()
+
+    def _flush(self) -> None:
+        if self.gathered:
+            # In one order everywhere: two groups would wait for each other's rows in another.
+            gathered, self.gathered = sorted(self.gathered, key=attrgetter("key")), []
+            for request in gathered:
+                super().send(request)
+        super()._flush()
+
+    def close(self, reason: psycopg.Error | None = None) -> None:
+        """End the connection; what was not sent goes to the pool."""
+        for request in self.gathered:
+            request.settle(SendOutcome.CROWDED)
+        self.gathered = []
+        super().close(reason)
+
+
 class WriteGroup(ConnectionGroup):
-    """Connections that have a write, a few inserts or a transaction at a time."""
+    """The connections for writes and transactions."""
 
     _SLOW = 5
     """After fewer checks, a busy disk would send others to the pool, where they cost more."""
-    _WRITES = True
+    _CONNECTION = WriteConnection
 
     def __init__(self, prepared: int, timeout: float) -> None:
         super().__init__(prepared, timeout, depth=1, shared=GROUPED)
-        self._latest: PipelinedConnection | None = None
+        self._latest: WriteConnection | None = None
         self._transactions: list[bool] = []
         """Those that hold or await a connection; true where hooks of plugins run in one."""
 
@@ -231,13 +270,14 @@ class WriteGroup(ConnectionGroup):
                 reservation.member.release()
 
     def _free(self, waiter: Waiter) -> PipelinedConnection | None:
-        """Return the connection whose transaction an insert can join, else an idle one, or None."""
+        """Return the connection whose transaction a write can join, else an idle one, or None."""
         latest = self._latest
         if latest is not None and isinstance(waiter, Request) and latest.takes(waiter):
             return latest
         for member in self.members:
-            if not member.pending and not member.stuck and member.held is None:
-                self._latest = member
+            if member.idle and not member.stuck:
+                if isinstance(member, WriteConnection):
+                    self._latest = member
                 return member
         return None
 

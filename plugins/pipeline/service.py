@@ -128,19 +128,20 @@ class PipelinedStatements(dialect.FirstColumns):
             return await self._pool.read(query, params, custom_plan)
         return answer
 
-    async def execute_grouped(self, query: Query, *params: Param) -> bytes | None:
+    async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """See `Statements.execute_grouped`."""
-        return dialect.first(await self.write(query, params, grouped=True))
+        return dialect.first(await self.write(query, params, key))
 
     async def write(
-        self, query: Query, params: Sequence[Param], *, grouped: bool = False
+        self, query: Query, params: Sequence[Param], key: str | None = None
     ) -> PGresult | None:
-        """See `Pool.write`."""
+        """See `Pool.write`; with a `key` it may share a transaction."""
         self._check_online()
-        answer = await self._writes.send(query, params, grouped)
+        answer = await self._writes.send(query, params, key)
         if answer is SendOutcome.LOST:  # sent and not answered: never sent again
             raise dialect.OutcomeUnknown
         if (result := checked(answer)) is None:
+            self._writes.left += answer is SendOutcome.BLOCKED
             return await self._pool.write(query, params)
         return result
 

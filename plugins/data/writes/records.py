@@ -13,6 +13,7 @@ from kernel.public import (
     ConstraintViolation,
     Grant,
     NotFound,
+    Param,
     Reader,
     Tagged,
     Transaction,
@@ -191,9 +192,9 @@ class RecordWrites(KeyedWrites):
         settings = self._statements.settings(actor)
         [row] = complete(table.columns, [row])
         values = await params_of(table.columns, row)
-        alone = self._bus.implementations(hookspecs.session_settings)
-        write = self._statements.execute if alone else self._statements.execute_grouped
-        raw = await write(table.insert(tuple(row)), settings, *values, actor.user_id)
+        raw = await self._write(
+            "", None, table.insert(tuple(row)), settings, *values, actor.user_id
+        )
         record, etag = split_version(raw or b"")
         return Tagged(table.rendering.record(record), etag)
 
@@ -211,10 +212,9 @@ class RecordWrites(KeyedWrites):
         settings = NO_SETTINGS if tx else self._statements.settings(actor)
         rows = scope.record(record_id, settings, *await params_of(table.columns, row))
         condition.narrow(rows)
-        writer = tx or self._statements
-        raw = await writer.execute(table.update(tuple(row), rows), *rows.params)
+        raw = await self._write(record_id, tx, table.update(tuple(row), rows), *rows.params)
         if raw is None:
-            raise await self._missed(scope, record_id, condition, writer)
+            raise await self._missed(scope, record_id, condition, tx or self._statements)
         record, etag = split_version(raw)
         return Tagged(table.rendering.record(record), etag)
 
@@ -235,6 +235,15 @@ class RecordWrites(KeyedWrites):
         if deleted is None:
             raise await self._missed(scope, record_id, condition, writer)
         return deleted.decode()
+
+    async def _write(
+        self, record_id: str, tx: Transaction | None, query: bytes, *params: Param
+    ) -> bytes | None:
+        """Run a statement that creates or changes a record; it may share a commit with others."""
+        # Settings of plugins can differ between callers, and would last for the next statement.
+        if tx or self._bus.implementations(hookspecs.session_settings):
+            return await (tx or self._statements).execute(query, *params)
+        return await self._statements.execute_grouped(record_id.lower(), query, *params)
 
     async def _missed(
         self, scope: RowScope, record_id: str, condition: Condition, reader: Reader

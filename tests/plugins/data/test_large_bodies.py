@@ -80,7 +80,8 @@ class Silent:
         self.sent = msgspec.json.decode(params[1]) if many else [dict(enumerate(params))]
         return b"[]"
 
-    execute_grouped = execute
+    async def execute_grouped(self, key: str, query: bytes, *params: Any) -> bytes:
+        return await self.execute(query, *params)
 
 
 def service_of(silent: Silent) -> RecordsService:

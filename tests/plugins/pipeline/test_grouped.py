@@ -1,8 +1,9 @@
-"""Inserts that arrive together share a transaction, and none of them notices the others."""
+"""Writes that arrive together share a transaction, and none of them notices the others."""
 
 import asyncio
 import time
 from collections.abc import Generator, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from caudex import Actor, Grant, Plugin, hookimpl
-from kernel.contracts.records import RECORDS
+from kernel.contracts.records import RECORDS, Collections
 from kernel.contracts.statements import Transaction
 from kernel.database.dialect import OutcomeUnknown
 from kernel.errors import BadRequest, ConstraintViolation, KernelError, Unavailable
@@ -46,12 +47,12 @@ async def all_of(*calls: Any) -> list[Any]:
 async def test_inserts_of_a_turn_share_a_transaction(dsn: str) -> None:
     name, other = table(dsn), table(dsn)
     async with pipelined(dsn) as (driver, _):
-        calls = [driver.execute_grouped(insert(name), n) for n in range(2 * GROUPED)]
+        calls = [driver.execute_grouped("", insert(name), n) for n in range(2 * GROUPED)]
         found = await all_of(*calls)
         assert [found.index(each) for each in found] == [0] * GROUPED + [GROUPED] * GROUPED
         others = await all_of(
-            driver.execute_grouped(insert(name), 50),
-            driver.execute_grouped(insert(other), 50),
+            driver.execute_grouped("", insert(name), 50),
+            driver.execute_grouped("", insert(other), 50),
             driver.execute(insert(name), 51),
             driver.execute(insert(name), 52),
         )
@@ -63,7 +64,7 @@ async def test_inserts_that_wait_for_a_connection_share_a_transaction(dsn: str) 
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         calls = [driver.execute("select pg_sleep(0.05)")]
-        calls += [driver.execute_grouped(insert(name), n) for n in range(GROUPED)]
+        calls += [driver.execute_grouped("", insert(name), n) for n in range(GROUPED)]
         assert len({*(await all_of(*calls))}) == 2
 
 
@@ -74,7 +75,7 @@ async def test_one_that_fails_is_the_only_one(dsn: str, at: int) -> None:
     async with pipelined(dsn, ONE) as (driver, _):
         for first in (0, 20):  # also where the statement has to be prepared first
             ids = [first + n if n != at else 100 for n in range(GROUPED)]
-            found = await all_of(*(driver.execute_grouped(insert(name), n) for n in ids))
+            found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in ids))
             assert [type(each) is ConstraintViolation for each in found] == [n == 100 for n in ids]
             assert len({*found}) == GROUPED, "each was sent again alone"
     assert sql(dsn, f"select count(*), count(distinct id) from {name}") == [(2 * GROUPED - 1,) * 2]
@@ -83,7 +84,7 @@ async def test_one_that_fails_is_the_only_one(dsn: str, at: int) -> None:
 async def test_one_of_two_with_the_same_key_is_stored(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        found = await all_of(*(driver.execute_grouped(insert(name), n) for n in (1, 1, 2)))
+        found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in (1, 1, 2)))
         assert [type(each) for each in found] == [bytes, ConstraintViolation, bytes]
     assert sql(dsn, f"select id from {name} order by id") == [(1,), (2,)]
 
@@ -94,7 +95,7 @@ async def test_a_rule_that_is_checked_at_the_commit_fails_one(dsn: str) -> None:
     rule = f"foreign key (id) references {name} (id) deferrable initially deferred"
     sql(dsn, f"alter table {child} add {rule}")
     async with pipelined(dsn, ONE) as (driver, _):
-        found = await all_of(*(driver.execute_grouped(insert(child), n) for n in (1, 7, 2)))
+        found = await all_of(*(driver.execute_grouped("", insert(child), n) for n in (1, 7, 2)))
         assert [type(each) for each in found] == [bytes, ConstraintViolation, bytes]
     assert sql(dsn, f"select id from {child} order by id") == [(1,), (2,)]
 
@@ -108,7 +109,7 @@ async def test_one_that_waits_for_a_lock_holds_up_no_other(dsn: str) -> None:
             holder.execute(f"delete from {name} where id = 2".encode())
             began = time.monotonic()
             first, blocked, last = [
-                started(driver.execute_grouped(insert(child), n)) for n in (1, 2, 3)
+                started(driver.execute_grouped("", insert(child), n)) for n in (1, 2, 3)
             ]
             assert await first != await last
             assert await driver.execute("select 5") == b"5", "its connection is free again"
@@ -116,6 +117,7 @@ async def test_one_that_waits_for_a_lock_holds_up_no_other(dsn: str) -> None:
             assert not blocked.done()
             holder.rollback()
         assert await blocked
+        assert driver.groups["writes"].left == 1
     assert sql(dsn, f"select id from {child} order by id") == [(1,), (2,), (3,)]
 
 
@@ -129,7 +131,7 @@ async def test_the_lock_timeout_of_the_configuration_applies(dsn: str) -> None:
         assert await driver.run(ACTOR, patience) == b"1s"
         with psycopg.connect(dsn) as holder:
             holder.execute(f"lock table {name}".encode())
-            for execute in (driver.execute, driver.execute_grouped):
+            for execute in (driver.execute, partial(driver.execute_grouped, "")):
                 began = time.monotonic()
                 with pytest.raises(Unavailable):
                     await execute(insert(name), 1)
@@ -142,7 +144,7 @@ async def test_an_insert_that_two_groups_take_from_each_other_is_stored_once(dsn
         for turn in range(10):
             ids, tasks = [10 * turn + n for n in range(6)], list[asyncio.Task[Any]]()
             for order in (ids, ids[::-1]):
-                tasks += [started(driver.execute_grouped(insert(name), n)) for n in order]
+                tasks += [started(driver.execute_grouped("", insert(name), n)) for n in order]
                 await asyncio.sleep(0)
             found = await all_of(*tasks)
             kinds = [each if isinstance(each, bytes) else type(each) for each in found]
@@ -154,7 +156,7 @@ async def test_a_caller_that_is_cancelled_takes_no_other_along(dsn: str) -> None
     name = table(dsn)
     sql(dsn, f"insert into {name} (id) values (100)")
     async with pipelined(dsn, ONE) as (driver, _):
-        tasks = [started(driver.execute_grouped(insert(name), n)) for n in (1, 100, 2)]
+        tasks = [started(driver.execute_grouped("", insert(name), n)) for n in (1, 100, 2)]
         await asyncio.sleep(0)
         tasks[0].cancel()
         found = await all_of(*tasks)
@@ -172,7 +174,7 @@ async def test_a_connection_that_breaks_leaves_the_outcome_of_all_open(dsn: str)
              f" execute function slow_{name}()")  # fmt: skip
     async with pipelined(dsn, ONE) as (driver, _):
         [pid] = pids(driver, "writes")
-        tasks = [started(driver.execute_grouped(insert(name), n)) for n in (1, 2, 3)]
+        tasks = [started(driver.execute_grouped("", insert(name), n)) for n in (1, 2, 3)]
         await anyio.sleep(0.1)
         sql(dsn, "select pg_terminate_backend(%s)", pid)
         found = await all_of(*tasks)
@@ -184,8 +186,8 @@ async def test_a_failure_that_arrives_before_the_sync_is_sent_fails_one(dsn: str
     name = table(dsn)
     sql(dsn, f"insert into {name} (id) values (100)")
     async with pipelined(dsn, ONE) as (driver, _):
-        await driver.execute_grouped(insert(name), 50)
-        tasks = [started(driver.execute_grouped(insert(name), n)) for n in (1, 100, 2)]
+        await driver.execute_grouped("", insert(name), 50)
+        tasks = [started(driver.execute_grouped("", insert(name), n)) for n in (1, 100, 2)]
         await asyncio.sleep(0)
         [member] = driver.groups["writes"].members
         for _ in range(2):  # sends without a sync, and reads the failure, before the loop turns
@@ -199,9 +201,55 @@ async def test_a_failure_that_arrives_before_the_sync_is_sent_fails_one(dsn: str
 async def test_one_that_is_refused_before_it_is_sent_is_alone(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
-        found = await all_of(*(driver.execute_grouped(insert(name), n) for n in (1, "\0", 2)))
+        found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in (1, "\0", 2)))
         assert [type(each) for each in found] == [bytes, BadRequest, bytes]
         assert isinstance(found[1], KernelError)
+
+
+def update(name: str) -> bytes:
+    """Count the changes of a row; the answer is the number and the transaction."""
+    return (
+        f"update {name} set n = n + 1 where id = $1::int returning n || ' ' || pg_current_xact_id()"
+    ).encode()
+
+
+async def test_updates_of_a_turn_change_each_row_once_in_a_transaction(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id, n) select *, 0 from generate_series(1, 4)")
+    async with pipelined(dsn, ONE) as (driver, _):
+        rows = (3, 1, 3, 2, 1, 3, 4)
+        calls = (driver.execute_grouped(str(n), update(name), n) for n in rows)
+        found = [each.decode().split() for each in await all_of(*calls)]
+    assert [int(n) for n, _ in found] == [1, 1, 2, 1, 2, 3, 1]
+    changes = [(row, xid) for row, (_, xid) in zip(rows, found, strict=True)]
+    assert len({*changes}) == len(changes), "a row was changed twice in a transaction"
+    assert len({xid for _, xid in changes}) < len(changes)
+
+
+async def test_two_groups_of_updates_never_wait_for_each_other(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id, n) select *, 0 from generate_series(10, 19)")
+    async with pipelined(dsn, PipelineConfig(writes=2), lock_timeout=20) as (driver, _):
+        ids = range(10, 16)
+        for _ in range(50):
+            tasks = list[asyncio.Task[Any]]()
+            for order in (ids, ids[::-1]):
+                tasks += [started(driver.execute_grouped(str(n), update(name), n)) for n in order]
+                await asyncio.sleep(0)
+            found = await all_of(*tasks)
+            assert {type(each) for each in found} == {bytes}
+        assert driver.groups["writes"].left == 0, "one waited for a lock, and went to the pool"
+    assert sql(dsn, f"select distinct n from {name} where id < 16") == [(100,)]
+
+
+async def test_what_was_gathered_and_not_sent_goes_to_the_pool(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, ONE) as (driver, _):
+        tasks = [started(driver.execute_grouped("", insert(name), n)) for n in (1, 2)]
+        await asyncio.sleep(0)
+        driver.groups["writes"].members[0].close()
+        assert {type(each) for each in await all_of(*tasks)} == {bytes}
+    assert sql(dsn, f"select id from {name} order by id") == [(1,), (2,)]
 
 
 class SettingsOfSomePlugin(Plugin):
@@ -250,3 +298,43 @@ def test_records_of_one_transaction_keep_their_own_author(
     # A setting of one of them would be another's, so with the plugin each is alone.
     assert len({row[3] for row in rows}) == (6 if plugin else 1)
     assert [row[2] or None for row in rows] == ["yes" if plugin else None] + [None] * 5
+
+
+async def test_connections_last_while_groups_follow_each_other(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id, n) select *, 0 from generate_series(1, 16)")
+    async with pipelined(dsn) as (driver, _):
+        before = pids(driver, "writes")
+
+        async def changes(of: int) -> None:
+            for n in range(60):
+                row = (of + n) % 16 + 1
+                assert await driver.execute_grouped(str(row), update(name), row)
+
+        await asyncio.gather(*(changes(of) for of in range(32)))
+        assert pids(driver, "writes") == before
+        assert driver.groups["writes"].left == 0
+    assert sql(dsn, f"select sum(n) from {name}") == [(32 * 60,)]
+
+
+def test_each_change_of_a_record_has_a_tag_of_its_own(make_server: MakeServer) -> None:
+    server = make_server({"services": {"statements": "pipeline"}})
+    install(server)
+    ids = [add(server.admin, COMPANIES, name=f"c{n}")["id"] for n in range(3)]
+    actor = Actor(user_id=server.admin.id, request_id="req")
+    records = server.services.get(RECORDS)
+    assert isinstance(records, Collections)
+
+    async def change() -> list[Any]:
+        # Both ways to write an id name one record.
+        paths = [each for n in range(4) for each in (ids[0], ids[0].upper(), ids[n % 3])]
+        return await all_of(*(
+            records.change(actor, Grant(), "shop", "companies", path, {"note": f"n{n}"})
+            for n, path in enumerate(paths)
+        ))  # fmt: skip
+
+    changed = server.run(change)
+    assert len({(each.etag, msgspec.json.decode(each.record)["id"]) for each in changed}) == 12
+    last = server.admin.get(f"{COMPANIES}/{ids[0]}")
+    said = [each for each in changed if each.etag == last.headers["etag"]]
+    assert [msgspec.json.decode(each.record) for each in said] == [last.json()]

@@ -40,6 +40,8 @@ create table shape (v int, token text);
 insert into shape (v) values (1);
 create table moved (a int);
 insert into moved values (1);
+create table counter (id int primary key, n int not null default 0);
+insert into counter select generate_series(1, 5);
 create function complain(token text) returns text language plpgsql as
     $$ begin raise exception '%', token using errcode = '22023'; end $$;
 """
@@ -64,6 +66,7 @@ class Question(NamedTuple):
     writes: str = ""
     """The token that it leaves in a table, if it is carried out."""
     custom: bool = False
+    key: str = ""
 
 
 def same(wanted: Any) -> Check:
@@ -78,7 +81,7 @@ def questions(token: str, dice: random.Random) -> Question:
     """Choose a question; its answer is recognised by the token."""
     sure, custom = token.encode(), dice.random() < 0.3
     size, nap = dice.choice((3, 300, 30_000)), dice.choice((0.001, 0.03, 0.12))
-    shape = dice.randrange(30)
+    shape, row = dice.randrange(30), dice.randrange(1, 6)
     execute, good = dice.choice(("execute", "execute_grouped")), dice.random() < 0.8
     options: list[tuple[int, Callable[[], Question]]] = [
         (30, lambda: Question("fetch", "select $1::text", (token,), same(sure), "", custom)),
@@ -107,6 +110,10 @@ def questions(token: str, dice: random.Random) -> Question:
         (4, lambda: Question(
             "execute_grouped", "insert into shape (v, token) values ('1', $1::text) returning v",
             (token,), same(b"1"), token)),
+        (20, lambda: Question(
+            "execute_grouped", "with s as (insert into log values ($1::text))"
+            " update counter set n = n + 1 where id = $2::int returning $1::text", (token, row),
+            same(sure), token, False, str(row))),
         (4, lambda: Question(  # one of a few that arrive together fails
             "execute_grouped", "insert into log values ($1::text) returning 1 / $2::int || token",
             (token, int(good)), same(b"1" + sure) if good else fails(BadRequest),
@@ -234,6 +241,8 @@ class Play:
         if act := ACTS.get(question.call):
             return await self._act(partial(act, token=question.params[0], nap=question.params[1]))
         call, more = getattr(self.driver, question.call), {}
+        if question.call == "execute_grouped":
+            call = partial(call, question.key)
         if question.call.startswith("fetch"):
             more = {"custom_plan": question.custom}
         try:
