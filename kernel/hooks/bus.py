@@ -24,6 +24,8 @@ from kernel.toolkit.batcher import Retry
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+Spec = Callable[P, Awaitable[R]]
+"""The spec of an async hook."""
 TOLERATED = 5
 """Failures in a row after which an observer is skipped for a while."""
 _RETRY = Retry(first=10.0, longest=300.0)
@@ -234,7 +236,10 @@ class _Plugins(pluggy.PluginManager):
 
 
 class HookBus:
-    """The hooks of one application."""
+    """The hooks of one application.
+
+    `Spec[P, R]` is the spec of an async hook with the arguments P and the answer R.
+    """
 
     max_subjects = 10_000
     """Subjects whose listeners are cached: apps and their entities come and go."""
@@ -305,31 +310,23 @@ class HookBus:
         results = [(i.plugin, i.invoke(kwargs)) for i in self._called(spec, args)]
         return [(plugin, result) for plugin, result in results if result is not None]
 
-    async def first(
-        self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
-    ) -> R | None:
+    async def first(self, spec: Spec[P, R | None], *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the first answer that is not None."""
         for impl in self._called(spec, args):
             if (answer := await impl.call(kwargs)) is not None:
                 return answer
         return None
 
-    async def gather(
-        self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]:
+    async def gather(self, spec: Spec[P, R | None], *args: P.args, **kwargs: P.kwargs) -> list[R]:
         """Return every answer that is not None; an exception is raised."""
         return [a for i in self._called(spec, args) if (a := await i.call(kwargs)) is not None]
 
-    async def emit(
-        self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
+    async def emit(self, spec: Spec[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call the matching implementations in order; an exception stops and is raised."""
         for impl in self._recipients(spec, args, kwargs):
             await impl.call(kwargs)
 
-    async def notify(
-        self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
+    async def notify(self, spec: Spec[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call the matching implementations; their errors are logged, never raised."""
         for impl in self._recipients(spec, args, kwargs):
             try:
