@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import click
     from starlette.types import ASGIApp
 
-    from kernel.contracts.statements import Transaction
+    from kernel.contracts.statements import Work
     from kernel.hooks.services import Services
 
 __all__ = [
@@ -206,7 +206,7 @@ class Idempotency(Protocol):
         key: str,
         body: bytes,
         rights: str,
-        work: Callable[[Transaction], Awaitable[Answer]],
+        work: Work[Answer],
         *,
         subject: str = "",
     ) -> Answer:

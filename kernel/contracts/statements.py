@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOTIFICATIONS", "POOL", "READS", "SETTINGS", "SETTINGS_AS_CONDITION", "SET_ASIDE_PREFIX",
     "STATEMENTS", "Begin", "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader",
-    "Reads", "Scalar", "Statements", "StreamReader", "Transaction", "Writer",
+    "Reads", "Scalar", "Statements", "StreamReader", "Transaction", "Work", "Writer",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -176,6 +176,10 @@ class Transaction(Reader, Writer, Protocol):
         ...
 
 
+Work = Callable[[Transaction], Awaitable[T]]
+"""A unit of work: a function to run in a transaction, such as by `Statements.run`."""
+
+
 class Statements(StreamReader, Writer, Protocol):
     """Single statements, each its own transaction, and `run` for those that belong together."""
 
@@ -192,9 +196,7 @@ class Statements(StreamReader, Writer, Protocol):
         """
         ...
 
-    async def run(
-        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], *, subject: str = ""
-    ) -> T:
+    async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
 
         A `subject` (`crm.contacts`) says that hooks of plugins run in it. At most half of
@@ -269,12 +271,7 @@ class Pool(Statements, Protocol):
         ...
 
     async def run(
-        self,
-        actor: Actor,
-        fn: Callable[[Transaction], Awaitable[T]],
-        begin: Begin | None = None,
-        *,
-        subject: str = "",
+        self, actor: Actor, fn: Work[T], begin: Begin | None = None, *, subject: str = ""
     ) -> T:
         """See `Statements.run`; with `begin` the transaction runs on other connections.
 

@@ -19,7 +19,7 @@ from psycopg.pq.abc import PGresult
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, Event
-from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query
+from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query, Work
 from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
 from kernel.errors import KernelError, SchemaChanged, Unavailable, failure
 from kernel.hooks.bus import HookBus
@@ -180,12 +180,7 @@ class TransactionRunner:
         raise NotImplementedError
 
     async def run(
-        self,
-        actor: Actor,
-        fn: Callable[[Transaction], Awaitable[T]],
-        begin: Begin | None = None,
-        *,
-        subject: str = "",
+        self, actor: Actor, fn: Work[T], begin: Begin | None = None, *, subject: str = ""
     ) -> T:
         """See `Pool.run`."""
         if subject:
@@ -205,9 +200,7 @@ class TransactionRunner:
                     raise
                 await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
 
-    async def _run_once(
-        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], begin: Begin
-    ) -> T:
+    async def _run_once(self, actor: Actor, fn: Work[T], begin: Begin) -> T:
         with anyio.CancelScope() as scope:
             async with begin(self.session_settings(actor)) as connection:
                 tx = Transaction(connection, actor, self._bus)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import UNSET
@@ -25,6 +24,7 @@ from kernel.public import (
     Transaction,
     Unauthenticated,
     User,
+    Work,
     clean_display_name,
     clean_email,
     fold_name,
@@ -149,7 +149,7 @@ class Accounts:
         by_itself: bool,
         only_first: bool = False,
         temporary: bool = False,
-        admit_first: Callable[[Transaction], Awaitable[None]] | None = None,
+        admit_first: Work[None] | None = None,
     ) -> User:
         """Create an account, and call the hook `account_created`.
 
@@ -202,9 +202,7 @@ class Accounts:
         await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
         return user
 
-    async def _run(
-        self, actor: Actor, new: NewAccount, insert: Callable[[Transaction], Awaitable[User]]
-    ) -> User:
+    async def _run(self, actor: Actor, new: NewAccount, insert: Work[User]) -> User:
         try:
             return await self._statements.run(actor, insert)
         except ConstraintViolation as breach:
@@ -282,7 +280,7 @@ class Accounts:
         password: str,
         *,
         keep: str | None,
-        first: Callable[[Transaction], Awaitable[None]] | None = None,
+        first: Work[None] | None = None,
     ) -> None:
         """Set a new password and end the sessions except `keep`; `first` may refuse."""
         self._rules.check(password, account.username, account.email)

@@ -19,6 +19,7 @@ from kernel.public import (
     Transaction,
     Unauthenticated,
     User,
+    Work,
     fold_name,
 )
 
@@ -154,7 +155,7 @@ class Logins:
 
     async def _check_code(
         self, account: Account, code: str | None, caller: Actor, keys: list[str]
-    ) -> Callable[[Transaction], Awaitable[None]]:
+    ) -> Work[None]:
         """Return what uses up a code that fits."""
         if not code:
             await self._limiter.check(keys)  # against guesses that ran at the same time

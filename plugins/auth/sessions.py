@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated
+from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated, Work
 
 from .accounts import check_id
 from .authenticator import REVOKED_SESSION, TOPIC
@@ -40,7 +39,7 @@ class Login(NamedTuple):
 
     keys: list[str]
     new_hash: str | None = None
-    use_code: Callable[[Transaction], Awaitable[None]] | None = None
+    use_code: Work[None] | None = None
     external: bool = False
 
 

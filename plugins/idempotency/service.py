@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from kernel.public import (
@@ -16,6 +15,7 @@ from kernel.public import (
     Statements,
     Transaction,
     Unavailable,
+    Work,
 )
 
 from . import store
@@ -55,7 +55,7 @@ class IdempotencyService:
         key: str,
         body: bytes,
         rights: str,
-        work: Callable[[Transaction], Awaitable[Answer]],
+        work: Work[Answer],
         *,
         subject: str = "",
     ) -> Answer:

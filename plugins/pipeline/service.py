@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, Literal, TypeVar
@@ -21,8 +21,8 @@ from kernel.public import (
     Param,
     Pool,
     Query,
-    Transaction,
     Unavailable,
+    Work,
     dialect,
 )
 
@@ -145,9 +145,7 @@ class PipelinedStatements(dialect.FirstColumns):
             return await self._pool.write(query, params)
         return result
 
-    async def run(
-        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], *, subject: str = ""
-    ) -> T:
+    async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:
         """See `Statements.run`; a transaction has a connection to itself."""
         begin = partial(self._begin, hooked=bool(subject))
         return await self._pool.run(actor, fn, begin, subject=subject)

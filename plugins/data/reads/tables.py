@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from kernel.public import (
     Statements,
     StreamReader,
     Transaction,
+    Work,
     hookspecs,
 )
 from plugins.data.columns import links_of
@@ -182,9 +183,7 @@ class EntityTables:
     def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
         return self._searches.hold(app_id) if rows.searches else nullcontext()
 
-    async def _run(
-        self, actor: Actor, work: Callable[[Transaction], Awaitable[T]], *tables: Table
-    ) -> T:
+    async def _run(self, actor: Actor, work: Work[T], *tables: Table) -> T:
         """Run work that writes to tables in a transaction: the request's, or one of its own."""
         if (tx := JOINED.get()) is None:
             subject = hooked(self._bus, (table.entity.subject for table in tables))

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from kernel.contracts.base import Actor, Event
 from kernel.contracts.hookspecs import hookimpl
-from kernel.contracts.statements import SETTINGS, Statements, Transaction
+from kernel.contracts.statements import SETTINGS, Statements, Transaction, Work
 from kernel.database.dialect import OutcomeUnknown
 from kernel.database.transactions import TRIES
 from kernel.errors import BadRequest, ConstraintViolation, Unavailable
@@ -335,7 +335,7 @@ async def test_a_deadlock_runs_the_function_again(opened: Opening, dsn: str) -> 
     sql(dsn, f"insert into {name} values (1, 0), (2, 0)")
     tries, hold_one = 0, asyncio.Barrier(2)
 
-    def both(first: int, second: int) -> Callable[[Transaction], Awaitable[None]]:
+    def both(first: int, second: int) -> Work[None]:
         async def update(tx: Transaction) -> None:
             nonlocal tries
             tries += 1

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import AsyncConnection
 
-from kernel.contracts.statements import Transaction
+from kernel.contracts.statements import Transaction, Work
 from kernel.database.dialect import ConnectionLost
 from kernel.errors import BadRequest, ConstraintViolation, KernelError, SchemaChanged, Unavailable
 from kernel.testing import Postgres
@@ -250,7 +250,7 @@ class Play:
         except KernelError as error:
             return error
 
-    async def _act(self, act: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+    async def _act(self, act: Work[Answer]) -> Answer:
         try:
             return await self.driver.run(ACTOR, act)
         except KernelError as error:

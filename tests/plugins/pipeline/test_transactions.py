@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +10,7 @@ import anyio
 import psycopg
 import pytest
 
-from kernel.contracts.statements import Transaction
+from kernel.contracts.statements import Transaction, Work
 from kernel.errors import BadRequest, ConstraintViolation, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
@@ -37,7 +37,7 @@ def rows(dsn: str, name: str) -> list[int]:
     return [row[0] for row in sql(dsn, f"select id from {name} order by id")]
 
 
-def inserts(name: str, *ids: int) -> Callable[[Transaction], Awaitable[None]]:
+def inserts(name: str, *ids: int) -> Work[None]:
     """Write these rows, each with a statement of its own."""
 
     async def write(tx: Transaction) -> None:
