@@ -15,7 +15,7 @@ import msgspec
 from kernel.contracts.apps import ValueKind
 from kernel.errors import BadRequest
 
-__all__ = ["coerce_value", "is_uuid", "limit_of", "one_of", "show_value", "whole_number"]
+__all__ = ["coerce_value", "is_uuid", "show_value"]
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
@@ -141,22 +141,3 @@ _KINDS: Final[Mapping[ValueKind, tuple[str, Callable[[Any], Any]]]] = {
     "numbers": ("an array of numbers", partial(_each, _number)),
 }
 """What each kind wants, and how it parses a value: ValueError and OverflowError refuse it."""
-
-
-def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
-    """Read a `limit` parameter, capped at the maximum. Raises BadRequest."""
-    return default if text is None else min(whole_number("limit", text, minimum=1), maximum)
-
-
-def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = 2**63 - 1) -> int:
-    """Read a whole number of a query parameter. Raises BadRequest."""
-    if not re.fullmatch(r"[0-9]{1,400}", text) or not minimum <= int(text):
-        raise BadRequest(f"{name} must be a whole number of at least {minimum}")
-    return min(int(text), maximum)
-
-
-def one_of(name: str, text: str, options: Sequence[str]) -> str:
-    """Read a parameter with a closed set of values. Raises BadRequest."""
-    if text not in options:
-        raise BadRequest(f"{name} must be one of {', '.join(options)}")
-    return text

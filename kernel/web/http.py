@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -14,7 +15,10 @@ from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
 from kernel.errors import BadRequest, TooLarge
 
-__all__ = ["Request", "Response", "limited", "read_body", "reply", "stream_reply"]
+__all__ = [
+    "Request", "Response", "limit_of", "limited", "one_of", "read_body", "reply", "stream_reply",
+    "whole_number",
+]  # fmt: skip
 
 AGAIN = "caudex.again"
 """Key in a scope of the function that repeats the guard of the route."""
@@ -63,6 +67,25 @@ class Request(starlette.requests.Request):
         if any("\0" in text for pair in pairs for text in pair):
             raise BadRequest("text must not contain the character U+0000")
         return found
+
+
+def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
+    """Read a `limit` parameter, capped at the maximum. Raises BadRequest."""
+    return default if text is None else min(whole_number("limit", text, minimum=1), maximum)
+
+
+def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = 2**63 - 1) -> int:
+    """Read a whole number of a query parameter. Raises BadRequest."""
+    if not re.fullmatch(r"[0-9]{1,400}", text) or not minimum <= int(text):
+        raise BadRequest(f"{name} must be a whole number of at least {minimum}")
+    return min(int(text), maximum)
+
+
+def one_of(name: str, text: str, options: Sequence[str]) -> str:
+    """Read a parameter with a closed set of values. Raises BadRequest."""
+    if text not in options:
+        raise BadRequest(f"{name} must be one of {', '.join(options)}")
+    return text
 
 
 async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
