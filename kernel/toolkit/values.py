@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +18,6 @@ __all__ = ["coerce_value", "is_uuid", "show_value"]
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,6}([0-9]{0,3}))?)?"
@@ -40,11 +38,10 @@ def coerce_value(kind: ValueKind, value: Any, where: str) -> Any:
     """
     if value is None or (value == "" and kind != "text"):
         return None
-    wanted, parse = _KINDS[kind]
     try:
-        return parse(value)
-    except (ValueError, OverflowError) as error:
-        wanted = error if isinstance(error, _InvalidValue) else wanted
+        return _parsed(kind, value)
+    except (ValueError, OverflowError, msgspec.ValidationError) as error:
+        wanted = error if isinstance(error, _InvalidValue) else _KINDS[kind][0]
         raise BadRequest(f"{where}: {wanted} is wanted, not {show_value(value)}") from None
 
 
@@ -64,19 +61,23 @@ def show_value(value: Any, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
+def _parsed(kind: ValueKind, value: Any) -> Any:
+    _, types, parse = _KINDS[kind]
+    if not isinstance(value, types):
         raise ValueError
+    return parse(value)
+
+
+def _text(value: str) -> str:
     if "\0" in value:
         raise _InvalidValue("text without the character U+0000")
     return value
 
 
-def _number(value: Any) -> int | float:
-    if isinstance(value, str):
-        value = _number_in(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _number(value: int | float | str) -> int | float:
+    if isinstance(value, bool):
         raise ValueError
+    value = _number_in(value) if isinstance(value, str) else value
     if isinstance(value, int) and not _is_exact(value):
         raise _InvalidValue("a whole number that a double holds exactly")
     if not math.isfinite(value):
@@ -99,17 +100,13 @@ def _is_exact(number: int) -> bool:
     return double == number or Decimal(repr(double)) == number
 
 
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool) and value not in ("true", "false"):
+def _boolean(value: bool | str) -> bool:
+    if value not in (True, False, "true", "false"):
         raise ValueError
     return value in (True, "true")
 
 
-def _date(value: Any) -> str:
-    return date.fromisoformat(_matched(_DATE, value)[0]).isoformat()
-
-
-def _timestamp(value: Any) -> str:
+def _timestamp(value: str) -> str:
     if (_matched(_TIMESTAMP, value)[1] or "").strip("0"):
         raise _InvalidValue("a timestamp with at most six digits of a second")
     day, clock = value[:10], "".join(value[11:].upper().split())  # no space before the offset
@@ -117,27 +114,27 @@ def _timestamp(value: Any) -> str:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
-def _matched(pattern: re.Pattern[str], value: Any) -> re.Match[str]:
-    if not isinstance(value, str) or (found := pattern.fullmatch(value)) is None:
+def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    if (found := pattern.fullmatch(text)) is None:
         raise ValueError
     return found
 
 
-def _each(parse: Callable[[Any], Any], value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise ValueError
-    return [parse(item) for item in cast("list[Any]", value)]
+def _each(kind: ValueKind, items: Sequence[Any]) -> list[Any]:
+    return [_parsed(kind, item) for item in items]
 
 
-_KINDS: Final[Mapping[ValueKind, tuple[str, Callable[[Any], Any]]]] = {
-    "text": ("text", _text),
-    "number": ("a number", _number),
-    "boolean": ("true or false", _boolean),
-    "date": ("a date (YYYY-MM-DD)", _date),
-    "timestamp": ("a timestamp (ISO 8601)", _timestamp),
-    "json": ("JSON", lambda value: value),
-    "uuid": ("a UUID", lambda value: _matched(_UUID, value)[0].lower()),
-    "texts": ("an array of text", partial(_each, _text)),
-    "numbers": ("an array of numbers", partial(_each, _number)),
+_KINDS: Final[Mapping[ValueKind, tuple[str, tuple[type, ...], Callable[[Any], Any]]]] = {
+    "text": ("text", (str,), _text),
+    "number": ("a number", (int, float, str), _number),
+    "boolean": ("true or false", (bool, str), _boolean),
+    "date": ("a date (YYYY-MM-DD)", (str,), lambda text: msgspec.convert(text, date).isoformat()),
+    "timestamp": ("a timestamp (ISO 8601)", (str,), _timestamp),
+    "json": ("JSON", (object,), lambda value: value),
+    "uuid": ("a UUID", (str,), lambda text: _matched(_UUID, text)[0].lower()),
+    "texts": ("an array of text", (list, tuple), lambda items: _each("text", items)),
+    "numbers": ("an array of numbers", (list, tuple), lambda items: _each("number", items)),
 }
-"""What each kind wants, and how it parses a value: ValueError and OverflowError refuse it."""
+"""What each kind wants, the types that it takes, and how it parses them.
+
+ValueError, OverflowError and ValidationError refuse a value."""
