@@ -39,34 +39,30 @@ class ConcurrencyLimiter:
     def __post_init__(self) -> None:
         self._active = 0
         self._held = Counter[Hashable]()
-        self._waiting: list[tuple[Hashable, asyncio.Event]] = []
+        self._waiting: dict[asyncio.Event, Hashable] = {}
 
     @asynccontextmanager
     async def hold(self, key: Hashable = None) -> AsyncGenerator[None]:
         """Hold one place, for which the caller may have to wait. Raises Unavailable."""
         turn = asyncio.Event()
-        if self._has_room(key) or sum(each == key for each, _ in self._waiting) >= self.queue:
-            self.take(key)  # raises where there is no room
-            turn.set()
-        else:
-            self._waiting.append((key, turn))
         try:
-            if not turn.is_set():
+            if not self._has_room(key) and list(self._waiting.values()).count(key) < self.queue:
+                self._waiting[turn] = key
                 with anyio.move_on_after(self.timeout):
-                    await turn.wait()
+                    await turn.wait()  # `give_back` takes the place
             if not turn.is_set():
-                raise self._refused()
+                self.take(key)  # raises where there is no room, such as after the timeout
+                turn.set()
             yield
         finally:
+            self._waiting.pop(turn, None)
             if turn.is_set():
                 self.give_back(key)
-            else:
-                self._waiting.remove((key, turn))
 
     def take(self, key: Hashable = None, amount: int = 1) -> None:
         """Take places without waiting; `give_back` returns them. Raises Unavailable."""
         if not self._has_room(key, amount):
-            raise self._refused()
+            raise Unavailable(self.message, retry_after=self.retry_after)
         self._active += amount
         self._held[key] += amount
 
@@ -76,18 +72,14 @@ class ConcurrencyLimiter:
         self._held[key] -= amount
         if self._held[key] <= 0:
             del self._held[key]
-        for waiting, turn in list(self._waiting):
-            if self._has_room(waiting):
-                self.take(waiting)
-                self._waiting.remove((waiting, turn))
+        for turn in list(self._waiting):
+            if self._has_room(self._waiting[turn]):
+                self.take(self._waiting.pop(turn))
                 turn.set()
 
     def _has_room(self, key: Hashable, amount: int = 1) -> bool:
         room = self._active + amount <= self.total
         return room and self._held.get(key, 0) + amount <= self.per_key
-
-    def _refused(self) -> Unavailable:
-        return Unavailable(self.message, retry_after=self.retry_after)
 
 
 @dataclass(eq=False)

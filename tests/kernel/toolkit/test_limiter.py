@@ -109,7 +109,7 @@ async def test_a_key_at_its_bound_holds_up_no_other_key() -> None:
         assert work.began == ["a1", "b1", "c1"]
         await work.end("a1")
         assert work.began[-1] == "a2"
-    assert work.limiter._waiting == []
+    assert work.limiter._waiting == {}
 
 
 async def test_so_many_of_a_key_may_wait() -> None:
@@ -123,7 +123,7 @@ async def test_a_caller_waits_for_so_many_seconds() -> None:
     async with working(work, "a1", "b1"):
         await anyio.sleep(0.05)
         assert work.refused == ["b1"]
-    assert (work.limiter._active, work.limiter._waiting) == (0, [])
+    assert (work.limiter._active, work.limiter._waiting) == (0, {})
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["while it waits", "as it is its turn"])
@@ -143,7 +143,7 @@ async def test_a_caller_that_is_cancelled_keeps_no_place(given: bool) -> None:
         tasks.cancel_scope.cancel()
     if not given:
         limiter.give_back("a")
-    assert (limiter._active, dict(limiter._held), limiter._waiting) == (0, {}, [])
+    assert (limiter._active, dict(limiter._held), limiter._waiting) == (0, {}, {})
 
 
 @pytest.fixture
