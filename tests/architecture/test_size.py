@@ -14,7 +14,7 @@ KERNEL = numbers.ROOT / "kernel"
 SOURCES = numbers.sources()
 LIMITS = {
     numbers.kernel_lines: 3600,
-    numbers.toolkit_lines: 621,  # the goal is 600
+    numbers.toolkit_lines: 600,
     numbers.kernel_entries: 14,
     numbers.layers: 9,
     numbers.constants_per_thousand: 5,
