@@ -83,7 +83,9 @@ class Reads(Protocol):
 
 
 class Writer(Protocol):
-    """Writes: sent once. If the outcome is unknown they raise
+    """Writes: sent once, or again where they had no effect. They must not commit within themselves.
+
+    If the outcome is unknown they raise
     `kernel.database.dialect.OutcomeUnknown`, an Unavailable without a Retry-After: a retry could
     make the change twice."""
 
@@ -191,8 +193,8 @@ class Statements(StreamReader, Writer, Protocol):
 
         For inserts, with the key "", and for updates of the row that `key` names. Updates run in
         the order of their keys, so that two groups cannot block each other, and at most one of them
-        changes a row. A statement applies the settings of its actor itself, and all of them: others
-        find what it left.
+        changes a row. A statement applies the settings of its actor itself, and all of them: the
+        next one finds what it, or a trigger, has set for the transaction.
         """
         ...
 

@@ -25,7 +25,7 @@ class PipelineConfig(Section, frozen=True, kw_only=True):
         """Return how many connections of a group one of the processes of a machine has.
 
         Few are enough for reads: a statement costs least where a connection has many of them under
-        way. A write has a connection to itself, and waits where it finds none.
+        way. A write, or a few that share a commit, has a connection to itself.
         """
         alone: int = getattr(self, group)
         least = min(alone, LEAST_WRITES) if group == "writes" else 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,8 @@ ANSWERS: Final = (FOUND, DONE, FAILED, SKIPPED, int(ExecStatus.EMPTY_QUERY))
 
 LOCKED: Final = b"55P03"
 """The error of a statement that has waited for a lock for `lock_timeout`."""
+TIMED_OUT: Final = b"57014"
+"""The error of a statement that has taken `statement_timeout`. Alone it would take as long."""
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """Statements that would put those of other requests into a transaction that never ends."""
 
@@ -45,6 +48,7 @@ class SendOutcome(Enum):
     LOST = "the connection broke: the request may have been executed"
     CROWDED = "it would wait behind a slow request"
     BLOCKED = "it has waited for a lock, and had no effect"
+    UNDONE = "another one of its transaction failed, and it had no effect"
 
 
 class Step(NamedTuple):
@@ -89,6 +93,11 @@ class Request:
         """The tick of its group since which it waits to be sent."""
         self.sent = 0.0
         """When it was sent, by the clock of the event loop."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of its values."""
+        return sum(map(len, filter(None, self.values)))
 
     def settle(self, outcome: PGresult | SendOutcome) -> None:
         """Set the answer, unless its caller was cancelled."""
@@ -232,7 +241,7 @@ class PipelinedConnection:
         except psycopg.Error:
             request.settle(SendOutcome.LOST)  # it is among the pending ones no more
             raise
-        request.name, request.key = b"", None
+        request.name, request.key, self._watched = b"", None, None
         self.send(request)
 
     def _name(self, query: Query, before: list[Command]) -> bytes:
@@ -268,10 +277,8 @@ class PipelinedConnection:
             return
         if full and not self._is_full:
             self._loop.add_writer(self._socket, self._flush)
-            values = (value for request in self.pending for value in request.values)
-            self.oversized = self.oversized or any(
-                value and len(value) > dialect.LARGE for value in values
-            )
+            if sum(request.size for request in self.pending) > dialect.LARGE:
+                self.oversized = True
         elif self._is_full and not full:
             self._loop.remove_writer(self._socket)
         self._is_full = full
@@ -357,15 +364,15 @@ class PipelinedConnection:
     def _settle_ended(self) -> None:
         """End the requests whose sync has arrived."""
         results, self._results = self._results, []
-        undone = self.WRITES and any(each.status == FAILED for each in results)
+        failed = self.WRITES and any(each.status == FAILED for each in results)
         begin, ended = 0, False
         while self.pending and not ended:
             request = self.pending.popleft()
             ended = request.ends
             end = begin + len(request.before or ()) + 1
             # The rest belongs to the last one: its commit can fail as well.
-            repeats = undone and not (ended and begin == 0)
-            self._settle(request, results[begin:] if ended else results[begin:end], repeats)
+            undone = failed and not (ended and begin == 0)  # a lone one was not undone by another
+            self._settle(request, results[begin:] if ended else results[begin:end], undone)
             begin = end
 
     def _settle(self, request: Request, results: Sequence[PGresult], undone: bool) -> None:
@@ -375,12 +382,11 @@ class PipelinedConnection:
         outcome = results[-1]
         if undone or outcome.status in (FAILED, SKIPPED):
             failure = next((each for each in results if each.status == FAILED), None)
-            repeats = self._must_repeat(request, results, failure)
-            if self._is_blocked(failure):
-                request.settle(SendOutcome.BLOCKED)
-                return
-            if repeats or undone:
+            if self._must_repeat(request, results, failure) and not undone:
                 self._send_again(request)
+                return
+            if (why := self._no_effect(failure, undone)) is not None:
+                request.settle(why)
                 return
             outcome = failure or outcome
         status = outcome.status
@@ -411,11 +417,12 @@ class PipelinedConnection:
         request.prepare = False
         return self.held is None
 
-    def _is_blocked(self, failure: PGresult | None) -> bool:
-        """Whether a write has waited for a lock for as long as it may on a shared connection."""
-        if not self.WRITES or self.held is not None or failure is None:
-            return False
-        return failure.error_field(DiagnosticField.SQLSTATE) == LOCKED
+    def _no_effect(self, failure: PGresult | None, undone: bool) -> SendOutcome | None:
+        """Say why a write has to be sent elsewhere; None where its failure is its answer."""
+        state = failure.error_field(DiagnosticField.SQLSTATE) if failure else None
+        if self.WRITES and self.held is None and state == LOCKED:
+            return SendOutcome.BLOCKED
+        return SendOutcome.UNDONE if undone and state != TIMED_OUT else None
 
     # Watching.
 
@@ -436,15 +443,19 @@ class PipelinedConnection:
         self._ticks += 1
         self.stuck = self.stuck or self._ticks >= slow
         # A transaction has timeouts of its own choice, and keepalives for a peer that is gone.
-        if patience and self.held is None and self._ticks > patience:
+        if patience and self.held is None and self._ticks > patience * self._first_group():
             self.close(psycopg.OperationalError("PostgreSQL does not answer"))
+
+    def _first_group(self) -> int:
+        """Count the requests that are answered with the first one: each may take its time."""
+        return next((n for n, each in enumerate(self.pending, 1) if each.ends), 1)
 
     def relieve(self) -> int:
         """Settle what waits for the first request as CROWDED; the answers here are dropped.
 
         The first one too, where it shares its sync with the next one, which may be the slow one.
         """
-        if self.WRITES:
+        if self.WRITES:  # sent, so they must not be carried out elsewhere
             return 0
         alone = bool(self.pending) and self.pending[0].ends
         waiting = [
@@ -462,8 +473,8 @@ class PipelinedConnection:
             self._without_sync = 0
             self.closed.set()
             self.stuck = True
-            self._loop.remove_reader(self._socket)
-            if self._is_full:
+            with suppress(OSError):  # libpq has closed the socket, and the loop asks epoll for it
+                self._loop.remove_reader(self._socket)
                 self._loop.remove_writer(self._socket)
             self._pg.finish()
         while self.pending:

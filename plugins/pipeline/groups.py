@@ -23,7 +23,8 @@ JOIN_SECONDS: Final = 0.001
 """A statement joins those that were sent within this time, also where another connection is idle:
 statements of one connection cost less. Behind older ones it could wait for a slow one."""
 GROUPED: Final = 8
-"""Writes of one transaction at most: so many wait where one of them waits for a lock."""
+GROUPED_BYTES: Final = 64_000
+"""Writes of one transaction at most, and their bytes: so many wait where one of them takes long."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
@@ -180,7 +181,7 @@ class ConnectionGroup:
         oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
         if not self._accepts or (self._waiting and self._waiting[0].since < oldest):
             self._leave()
-        busy = self._waiting or any(member.pending or member.held for member in self.members)
+        busy = self._waiting or not all(member.idle for member in self.members)
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if busy else None
 
     def _leave(self) -> None:
@@ -205,6 +206,7 @@ class WriteConnection(PipelinedConnection):
             0 < len(gathered) < self._shared
             and write.key is not None
             and gathered[0].query == write.query
+            and sum(each.size for each in gathered) + write.size <= GROUPED_BYTES
             and (not write.key or all(each.key != write.key for each in gathered))
         )
 
@@ -241,7 +243,6 @@ class WriteGroup(ConnectionGroup):
 
     def __init__(self, prepared: int, timeout: float) -> None:
         super().__init__(prepared, timeout, depth=1, shared=GROUPED)
-        self._latest: WriteConnection | None = None
         self._transactions: list[bool] = []
         """Those that hold or await a connection; true where hooks of plugins run in one."""
 
@@ -271,15 +272,13 @@ class WriteGroup(ConnectionGroup):
 
     def _free(self, waiter: Waiter) -> PipelinedConnection | None:
         """Return the connection whose transaction a write can join, else an idle one, or None."""
-        latest = self._latest
-        if latest is not None and isinstance(waiter, Request) and latest.takes(waiter):
-            return latest
+        idle, write = None, waiter if isinstance(waiter, Request) else None
         for member in self.members:
-            if member.idle and not member.stuck:
-                if isinstance(member, WriteConnection):
-                    self._latest = member
+            if write and isinstance(member, WriteConnection) and member.takes(write):
                 return member
-        return None
+            if idle is None and member.idle and not member.stuck:
+                idle = member
+        return idle
 
     def _start(self, member: PipelinedConnection, waiter: Request | Reservation) -> None:
         if isinstance(waiter, Request):

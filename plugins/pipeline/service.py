@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGresult
 
 from kernel.public import (
     Actor,
+    ConcurrencyLimiter,
     HeldConnection,
     Measure,
     Param,
@@ -28,7 +29,7 @@ from kernel.public import (
 
 from .config import PipelineConfig
 from .connection import FAILED, PipelinedConnection, SendOutcome, Step
-from .groups import ConnectionGroup, WriteGroup
+from .groups import MAX_WAIT, MAX_WAITING, ConnectionGroup, WriteGroup
 from .reconnect import Reconnector
 
 T = TypeVar("T")
@@ -43,7 +44,9 @@ SETTINGS: Final = {
     "writes": b"""
         select set_config('plan_cache_mode', 'auto', false),
             set_config('caudex.lock_timeout', current_setting('lock_timeout'), false),
-            set_config('lock_timeout', '100ms', false)""",
+            set_config('lock_timeout',
+                case when setting::int between 1 and 100 then setting else '100' end, false)
+        from pg_settings where name = 'lock_timeout'""",
 }
 """What the connections begin with. A write that waits longer for a lock goes to the pool: here it
 would hold up others of its transaction."""
@@ -79,6 +82,13 @@ class PipelinedStatements(dialect.FirstColumns):
             for name, depth in DEPTHS.items()
         ]
         self._writes = WriteGroup(prepared, timeout)
+        # A part of the pool, which others need: those that wait for a lock may hold it for seconds.
+        self._blocked = ConcurrencyLimiter(
+            max(1, pool.statistics()["pool_max"] // 2),
+            queue=MAX_WAITING,
+            timeout=MAX_WAIT,
+            message="too many writes wait for what other changes hold",
+        )
         self.groups: Mapping[str, ConnectionGroup] = {
             "reads": self._reads, "filters": self._filters, "writes": self._writes
         }  # fmt: skip
@@ -138,11 +148,16 @@ class PipelinedStatements(dialect.FirstColumns):
         """See `Pool.write`; with a `key` it may share a transaction."""
         self._check_online()
         answer = await self._writes.send(query, params, key)
+        if answer is SendOutcome.UNDONE:
+            answer = await self._writes.send(query, params, None)
         if answer is SendOutcome.LOST:  # sent and not answered: never sent again
             raise dialect.OutcomeUnknown
         if (result := checked(answer)) is None:
-            self._writes.left += answer is SendOutcome.BLOCKED
-            return await self._pool.write(query, params)
+            if answer is not SendOutcome.BLOCKED:
+                return await self._pool.write(query, params)
+            self._writes.left += 1
+            async with self._blocked.hold():
+                return await self._pool.write(query, params)
         return result
 
     async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:

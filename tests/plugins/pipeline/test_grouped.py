@@ -252,6 +252,87 @@ async def test_what_was_gathered_and_not_sent_goes_to_the_pool(dsn: str) -> None
     assert sql(dsn, f"select id from {name} order by id") == [(1,), (2,)]
 
 
+def slowly(dsn: str, seconds: float, when: str = "true") -> str:
+    """A table whose inserts take so long where a condition holds."""
+    name = table(dsn)
+    sql(dsn, f"create function slow_{name}() returns trigger language plpgsql as "
+             f"'begin perform pg_sleep({seconds}); return new; end'")  # fmt: skip
+    sql(dsn, f"create trigger slow before insert on {name} for each row when ({when})"
+             f" execute function slow_{name}()")  # fmt: skip
+    return name
+
+
+@pytest.mark.slow
+async def test_a_group_may_take_as_long_as_all_of_its_statements(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel.database.pool.ANSWER_GRACE", 0.2)
+    name = slowly(dsn, 0.5)
+    async with pipelined(dsn, ONE, statement_timeout=1) as (driver, _):
+        found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in range(4)))
+        assert [type(each) for each in found] == [bytes] * 4
+    assert sql(dsn, f"select count(*) from {name}") == [(4,)]
+
+
+@pytest.mark.slow
+async def test_a_statement_that_takes_too_long_is_its_callers_own(dsn: str) -> None:
+    name = slowly(dsn, 30, "new.id = 2")
+    async with pipelined(dsn, statement_timeout=2) as (driver, _):
+        began = time.monotonic()
+        found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in (1, 2, 3)))
+        assert [type(each) for each in found] == [bytes, Unavailable, bytes]
+        assert time.monotonic() - began < 3.9, "it was not carried out again"
+    assert sql(dsn, f"select id from {name} order by id") == [(1,), (3,)]
+
+
+async def test_writes_that_wait_for_a_lock_leave_the_pool_to_others(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id) values (1)")
+    async with pipelined(dsn, lock_timeout=20) as (driver, pool):
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"update {name} set n = 5".encode())
+            blocked = [started(driver.execute_grouped("1", update(name), 1)) for _ in range(12)]
+            group = driver.groups["writes"]
+            while group.left < len(blocked):
+                await anyio.sleep(0.02)
+            with anyio.fail_after(2):
+                for _ in range(20):
+                    assert await pool.fetch("select 7") == b"7"
+                    assert await driver.execute("select 8") == b"8"
+            assert not any(each.done() for each in blocked)
+            holder.rollback()
+        assert {type(each) for each in await all_of(*blocked)} == {bytes}
+    assert sql(dsn, f"select n from {name}") == [(12,)]
+
+
+async def test_writes_of_several_texts_share_a_transaction_with_their_own(dsn: str) -> None:
+    one, two = table(dsn), table(dsn)
+    async with pipelined(dsn) as (driver, _):
+        calls = (driver.execute_grouped("", insert((one, two)[n % 2]), n) for n in range(12))
+        found = await all_of(*calls)
+    assert [found.index(each) for each in found] == [0, 1] * 6
+
+
+async def test_large_writes_are_alone(dsn: str) -> None:
+    name = table(dsn, "id int primary key, n text")
+    query = f"insert into {name} values ($1::int, $2::text) returning pg_current_xact_id()"
+    async with pipelined(dsn) as (driver, _):
+        calls = (driver.execute_grouped("", query.encode(), n, "x" * 40_000) for n in range(4))
+        assert len({*(await all_of(*calls))}) == 4
+
+
+async def test_writes_that_are_gathered_are_watched(dsn: str) -> None:
+    name = table(dsn)
+    async with pipelined(dsn, ONE) as (driver, _):
+        group = driver.groups["writes"]
+        task = started(driver.execute_grouped("", insert(name), 1))
+        await asyncio.sleep(0)
+        assert group.members[0].gathered
+        group._tick()
+        assert group._timer is not None
+        await task
+
+
 class SettingsOfSomePlugin(Plugin):
     """Sets something for one of several callers."""
 
