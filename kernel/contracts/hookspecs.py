@@ -191,7 +191,8 @@ async def authenticate(request: Request) -> Actor | None:
 def session_settings(actor: Actor) -> Mapping[str, str]:
     """Settings (`name.with_dot` to text) for the transaction of a write. Collect; every write.
 
-    Read in the database with `current_setting('name.with_dot', true)`. Must not block.
+    Read in the database with `current_setting('name.with_dot', true)`. Must not block. With such a
+    plugin each write has a transaction of its own: they share no commit.
     """
     raise NotImplementedError
 

@@ -183,7 +183,10 @@ Work = Callable[[Transaction], Awaitable[T]]
 
 
 class Statements(StreamReader, Writer, Protocol):
-    """Single statements, each its own transaction, and `run` for those that belong together."""
+    """Single statements, and `run` for those that belong together.
+
+    Each is its own transaction, but for those of `execute_grouped`.
+    """
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """Run one statement as `execute` does, perhaps in a transaction with others of its text.
