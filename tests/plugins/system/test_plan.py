@@ -115,7 +115,6 @@ def test_it_says_who_would_do_without(planned: Run, tmp_path: Path) -> None:
 def test_it_says_so_of_those_whose_start_has_no_order(planned: Run) -> None:
     assert lines(planned("--disable", "logs"), "warn") == [
         "plugin app_logins uses the service 'logs' and would run without it",
-        "plugin vault uses the service 'logs' and would run without it",
         "plugin workers uses the service 'logs' and would run without it",
     ]
     reported = lines(planned("--disable", "workers"), "warn")
