@@ -192,12 +192,13 @@ class Statements(StreamReader, Writer, Protocol):
         """Run one statement as `execute` does, perhaps in a transaction with others of its text.
 
         Statements that arrive together share the work of a commit. Where one of them fails, none
-        has had an effect, and each is sent again alone: so a failure is never another one's.
+        has had an effect. The others are sent again alone, so no caller gets the failure of
+        another. The one that failed is too, unless it took as long as `statement_timeout`.
 
-        For inserts, with the key "", and for updates of the row that `key` names. Updates run in
-        the order of their keys, so that two groups cannot block each other, and at most one of them
-        changes a row. A statement applies the settings of its actor itself, and all of them: the
-        next one finds what it, or a trigger, has set for the transaction.
+        Use it for inserts, with the key "", and for updates of the row that `key` names. A group
+        has at most one update of a row, and its updates run in the order of their keys, so two
+        groups cannot block each other. Each statement must apply all settings of its actor itself:
+        settings of an earlier statement, or of its triggers, last until the transaction ends.
         """
         ...
 

@@ -2,8 +2,8 @@
 
 A sync ends an implicit transaction (libpq 34.5, "Pipeline Mode"). It belongs to one request, or to
 a few reads or writes of the same turn of the event loop: PostgreSQL answers those in one piece.
-Where one of them fails, PostgreSQL skips the rest, which is sent again. So are the writes before
-it, which are undone. Answers come in the order of sending.
+Where one of them fails, PostgreSQL skips those after it, and undoes the writes before it. Both are
+sent again. Answers come in the order of sending.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ JOIN_SECONDS: Final = 0.001
 statements of one connection cost less. Behind older ones it could wait for a slow one."""
 GROUPED: Final = 8
 GROUPED_BYTES: Final = 64_000
-"""Writes of one transaction at most, and their bytes: so many wait where one of them takes long."""
+"""The most writes of one transaction, and the most bytes of their values. All wait where one takes
+long."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
@@ -195,7 +196,7 @@ class ConnectionGroup:
 
 
 class WriteConnection(PipelinedConnection):
-    """A connection that has a write, some that share a commit, or a transaction at a time."""
+    """A connection that carries a write, writes that share a commit, or a transaction at a time."""
 
     WRITES = True
 

@@ -127,7 +127,7 @@ class Decisions:
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """See `Access.authorize`."""
         if (delegation := actor.delegation) is not None:
-            # Where it is the worker's own app, its user's rights alone decide.
+            # On the worker's own app only the rights of its user decide.
             grant = await self.authorize(replace(actor, delegation=None), needs, path)
             if path.get("app_id", delegation.app_id) == delegation.app_id:
                 return grant
@@ -164,7 +164,7 @@ class Decisions:
                 return _require(allowed, "only admins of the app may do this")
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """See `Access.grant`. No token proves the user here, so the account is checked as well.
+        """See `Access.grant`. No token has authenticated the user here, so the account is checked.
 
         A disabled one keeps its roles.
         """
@@ -197,7 +197,7 @@ class Decisions:
         return True
 
     async def _on_entity(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """Decide about an entity; only callers with a role on the app learn that it is unknown."""
+        """Decide about an entity. Only admins and callers with a role learn that it is unknown."""
         app, held = await self._cache.app_and_held(app_id, user_id)
         known, roles = entity in app.entities, held.get(app_id, ())
         grant = app.rights(roles).on(entity, action) if known else None
