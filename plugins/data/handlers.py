@@ -62,13 +62,13 @@ class CollectionRoutes:
         if b"idempotency-key" not in request.scope["caudex.headers"]:
             return handle()
         name = request.path("entity")
-        return self._once(request, body, [(name, action) for action in actions], handle)
+        return self._once(request, body, lambda: [(name, action) for action in actions], handle)
 
     async def _once(
         self,
         request: Request,
         body: Any,
-        needed: Sequence[tuple[str, Action]],
+        needed: Callable[[], Sequence[tuple[str, Action]]],
         handle: Callable[[], Awaitable[Response]],
     ) -> Response:
         """Run a handler, or give its first reply again; `needed` are the permissions it needs."""
@@ -85,7 +85,11 @@ class CollectionRoutes:
         route = f"{request.method} {request.url.path}?{query.decode('latin-1')}"
         raw = body if isinstance(body, bytes) else _encode(body)
         answer = await self._collections.once(
-            request.actor, request.path("app_id"), (route, key.decode("latin-1"), raw), needed, work
+            request.actor,
+            request.path("app_id"),
+            (route, key.decode("latin-1"), raw),
+            needed(),
+            work,
         )
         return reply(answer.body, answer.status, answer.headers)
 

@@ -141,7 +141,7 @@ class ManyRoutes(CollectionRoutes):
                 )
             )
 
-        return await self._once(request, body, needs_of(body.operations), handle)
+        return await self._once(request, body, lambda: needs_of(body.operations), handle)
 
     async def _import(self, request: Request) -> Response:
         """Create records from a CSV file with a header, or from JSON lines, and report on its rows.

@@ -84,16 +84,10 @@ class Rendering:
         return raw[:-9] + b'Z"}]' if raw.endswith(b'+00:00"}]') else raw
 
     def tagged(self, raw: bytes) -> list[Tagged]:
-        """Finish and split an array of records whose last member is the version of their row."""
-        if self._ends:
-            raw = raw.replace(b'+00:00","_v":"', b'Z","_v":"')
-        raw = self._inner_stamps(raw)
-        _, mark, version = raw.rpartition(_VERSION)
-        plain = raw.replace(mark + version[:-1], b"}")
-        if _VERSION not in plain:  # the rows that a statement writes have one version
-            etag = _tag(version[:-3])
-            return [Tagged(each, etag) for each in records_in(plain)]
-        return [Tagged(*split_version(each)) for each in records_in(raw)]
+        """Finish and split an array of records, after a line with the version of all their rows."""
+        version, _, array = raw.partition(b"\n")
+        etag = _tag(version)
+        return [Tagged(each, etag) for each in records_in(self.array(array))]
 
     def batch(self, rows: Sequence[bytes]) -> bytes:
         """Finish and join single records: a piece of an array, without its brackets."""

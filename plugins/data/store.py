@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final
 
 from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
@@ -10,7 +11,7 @@ from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
 from .columns import Column
 from .filters import Conditions
 from .rendering import MAX_RECORD_BYTES, SIZE_ERROR
-from .statements.entity import ETAG, OWNER, limited
+from .statements.entity import ETAG, OWNER, VERSION, limited
 from .statements.lists import ListStatements
 
 NO_SETTINGS: Final = b"{}"
@@ -24,10 +25,15 @@ class Table(ListStatements):
         """Create a record: settings, the values of `names`, owner."""
         return self._cached(("insert", names), lambda: self._insert(names))
 
-    def insert_many(self, names: tuple[str, ...], *, versioned: bool = False) -> bytes:
-        """Create records from a JSON array in its order: settings, array, owner."""
-        shape = ("insert many", names, versioned)
-        return self._cached(shape, lambda: self._insert_many(names, versioned))
+    def insert_many(self, names: tuple[str, ...], size: int, *, versioned: bool = False) -> bytes:
+        """Create records from a JSON array of `size` bytes, in its order.
+
+        Parameters: settings, array, owner, array of ids.
+        """
+        # A number of five bytes, 1e308, is printed with 309.
+        few = size <= MAX_RECORD_BYTES // 100
+        shape = ("insert many", names, versioned, few)
+        return self._cached(shape, lambda: self._insert_many(names, versioned, few))
 
     def insert_quietly(self, names: tuple[str, ...]) -> bytes:
         """Create records like `insert_many`, and return their number."""
@@ -50,7 +56,7 @@ class Table(ListStatements):
         source = self._given(rows, columns, tagged)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
-            % (self.name, changes, source, rows.clause(), self._versioned, _ALL_MADE)
+            % (self.name, changes, source, rows.clause(), self._stamped, self._tagged(_ALL_MADE))
         )
 
     def delete_many(self, rows: Conditions, *, tagged: bool) -> bytes:
@@ -154,24 +160,38 @@ class Table(ListStatements):
         )
 
     def _insert_quietly(self, names: tuple[str, ...]) -> bytes:
-        inserting = self._inserting(self._named(names), self._rows(names), b"1")
+        inserting = self._inserting(names, b"1")
         return b"%b select count(*) from _made" % inserting
 
-    def _insert_many(self, names: tuple[str, ...], versioned: bool) -> bytes:
-        items = self._versioned if versioned else self._all
-        inserting = self._inserting(self._named(names), self._rows(names), items)
-        return b"%b %b" % (inserting, _ALL_MADE)
+    def _insert_many(self, names: tuple[str, ...], versioned: bool, few: bool) -> bytes:
+        items = self._stamped if versioned else self._all
+        inserting = self._inserting(names, items)
+        array = _FEW_MADE if few else _ALL_MADE
+        made = self._tagged(array) if versioned else b"select " + array % b"_made"
+        return b"%b %b" % (inserting, made)
+
+    @cached_property
+    def _stamped(self) -> bytes:
+        return b"%b, t.xmin as _xmin" % self._all
+
+    def _tagged(self, array: bytes) -> bytes:
+        # A statement gives the rows that it writes one version, so it is made once.
+        version = b"(select %b from _made t limit 1)" % VERSION.replace(b".xmin", b"._xmin")
+        made = b"(select %b from _made)" % b", ".join(_bare(self.columns))
+        return b"select %b || E'\\n' || %b" % (version, array % made)
 
     def _rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of a JSON array in its order."""
         columns = self._named(names)
+        members = [*(_bare(columns) or [b"_none"]), self.columns.id.bare, b"_ordinality"]
         return (
-            b"settings, rows from (json_to_recordset($2::json) as (%b))"
+            b"settings, rows from (json_to_recordset($2::json) as (%b), unnest($4::%b[]))"
             b" with ordinality as x(%b) order by x._ordinality"
-            % (_definitions(columns), b", ".join([*_bare(columns), b"_ordinality"]))
+            % (_definitions(columns) or b"_none text", self.columns.id.cast, b", ".join(members))
         )
 
-    def _inserting(self, columns: Sequence[Column], source: bytes, items: bytes) -> bytes:
+    def _inserting(self, names: tuple[str, ...], items: bytes) -> bytes:
+        columns = [self.columns.id, *self._named(names)]
         # Rows are selected from `settings`, so that these are set before the first trigger runs.
         return (
             SETTINGS
@@ -180,7 +200,7 @@ class Table(ListStatements):
                 self.name,
                 b", ".join([*_bare(columns), OWNER]),
                 b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
-                source,
+                self._rows(names),
                 items,
             )
         )
@@ -198,11 +218,13 @@ class Table(ListStatements):
 _FAILING: Final = b"('%b' || left(json::text, 0))::int::text" % SIZE_ERROR.encode()
 _MADE: Final = limited(b"_made", _FAILING + b"::json")
 _ALL_MADE: Final = (
-    b"select '[' || string_agg(case when upto <= %d then json else %b end, E',\\n') || ']'"
+    b"'[' || string_agg(case when upto <= %d then json else %b end, E',\\n') || ']'"
     b" from (select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"
-    b" from (select row_to_json(_r)::text as json from _made _r offset 0) _j) _w"
+    b" from (select row_to_json(_r)::text as json from %%b _r offset 0) _j) _w"
     % (MAX_RECORD_BYTES, _FAILING)
 )
+"""The records of a source as an array with one per line."""
+_FEW_MADE: Final = b"'[' || string_agg(row_to_json(_r)::text, E',\\n') || ']' from %b _r"
 
 
 _HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"

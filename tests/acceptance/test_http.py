@@ -499,6 +499,9 @@ def test_every_reply_has_a_request_id_and_safe_headers(server: Server):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "server" not in answer.headers
     assert len({answer.headers["x-request-id"] for answer in replies}) == len(replies)
+    moments = [int(answer.headers["x-request-id"][:12], 16) for answer in replies]
+    assert moments == sorted(moments)
+    assert time.time() - 60 < moments[0] / 1000 < time.time() + 60
 
 
 @pytest.mark.parametrize("given", ["a", "A.b_c-9", "x" * 64])

@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 
 from .figures import Measured, Ratio, ratio
-from .load import measure, request, run
+from .load import Sample, load, measure, request, run
 from .stage import Stage
 
 REPORT_ROWS = 100_000
@@ -112,8 +112,8 @@ def ratios(stage: Stage, rounds: int) -> list[Ratio]:
             ("SQL by hand", lambda: _asked(stage, 12)),
         ]),
         (f"{BATCH} creates", [
-            ("a batch", lambda: _sent(stage, whole, 30, 1)),
-            ("single requests", lambda: _times(_sent(stage, single, 500, 1), BATCH)),
+            ("a batch", lambda: _kept_busy(stage, whole)),
+            ("single requests", lambda: _times(_kept_busy(stage, single), BATCH)),
         ]),
     ]  # fmt: skip
     found: list[Ratio] = []
@@ -156,8 +156,20 @@ def files_and_searches(stage: Stage) -> Found:
 
 def _sent(stage: Stage, raw: bytes, count: int, connections: int = 8) -> Measured:
     run(measure(stage.url, [raw], connections=connections, seconds=60, count=connections))
+    return _measured(
+        stage,
+        lambda: run(measure(stage.url, [raw], connections=connections, seconds=120, count=count)),
+    )
+
+
+def _kept_busy(stage: Stage, raw: bytes) -> Measured:
+    """One connection that sends a request again as soon as it is answered."""
+    return _measured(stage, lambda: load(stage.url, [raw], connections=1, seconds=1.5))
+
+
+def _measured(stage: Stage, act: Callable[[], Sample]) -> Measured:
     server, database = stage.cpu(), stage.database_cpu()
-    sample = run(measure(stage.url, [raw], connections=connections, seconds=120, count=count))
+    sample = act()
     time.sleep(0.2)  # what ended last is counted
     return Measured(
         rate=sample.per_second,

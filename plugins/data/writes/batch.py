@@ -23,7 +23,6 @@ from .runs import (
     Shown,
     Write,
     can_be_one,
-    may_refer,
     results_of_creates,
     targets,
 )
@@ -78,6 +77,7 @@ class Batches(ConditionalWrites):
         """Create records of one entity by one statement, which needs no transaction around it.
 
         Returns nothing where the operations are others, or one fails: one by one they say which.
+        A reference fails here, as no field but one of JSON takes an object, and that keeps it.
         """
         bodies = _created(operations)
         if not bodies:
@@ -87,7 +87,9 @@ class Batches(ConditionalWrites):
             table = await self._table(app_id, operations[0].entity, grant.hidden)
             if self._is_transactional(table) or self._transactional.has_observers(table):
                 return []
-            rows = await run_in_thread_if_large(bodies, new_rows, table, grant, bodies)
+            rows = await run_in_thread_if_large(
+                table.columns, bodies, new_rows, table, grant, bodies
+            )
             settings = self._statements.settings(actor)
             raw = await insert_rows(
                 self._statements, settings, table.full, rows, actor, versioned=True
@@ -98,7 +100,7 @@ class Batches(ConditionalWrites):
             return []
         made = table.full.rendering.tagged(raw)
         shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
-        return results_of_creates(shown)
+        return results_of_creates(table, shown)
 
     async def _batched(
         self, actor: Actor, prepared: Sequence[Prepared], *, dry_run: bool, grouped: bool = True
@@ -207,15 +209,13 @@ class Batches(ConditionalWrites):
 def _created(operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
     """Return the bodies of operations that all create records of one entity.
 
-    Returns nothing where one is another, has a condition or refers to another.
+    Returns nothing where one is another or has a condition.
     """
     kinds = {*map(attrgetter("op", "entity", "if_match"), operations)}
     if kinds != {("create", operations[0].entity, None)}:
         return ()
     bodies = [each.data for each in operations if each.data is not None]
-    if len(bodies) < len(operations) or may_refer(bodies):
-        return ()
-    return bodies
+    return bodies if len(bodies) == len(operations) else ()
 
 
 def _results(results: Sequence[bytes]) -> bytes:

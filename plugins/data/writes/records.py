@@ -27,7 +27,7 @@ from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
 from .once import KeyedWrites
-from .rows import Row, complete, encode, new_rows, params_of, row_for, run_in_thread_if_large
+from .rows import Row, encode, new_rows, params_of, row_for, run_in_thread_if_large, with_id
 from .tags import NO_CONDITION, Condition
 from .transactional import TransactionalWrites, event_of, insert_rows
 from .violations import describe_violation, find_failed_row
@@ -88,7 +88,7 @@ class RecordWrites(KeyedWrites):
         table = await self._table(app_id, entity, grant.hidden)
         if not 1 <= len(rows) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
-        coerced = await run_in_thread_if_large(rows, new_rows, table, grant, rows)
+        coerced = await run_in_thread_if_large(table.columns, rows, new_rows, table, grant, rows)
         try:
             made = await self._create_many(actor, table, coerced)
         except ConstraintViolation as violation:
@@ -190,7 +190,7 @@ class RecordWrites(KeyedWrites):
 
     async def _insert(self, actor: Actor, table: Table, row: Row) -> Tagged:
         settings = self._statements.settings(actor)
-        [row] = complete(table.columns, [row])
+        row = with_id(row)
         values = await params_of(table.columns, row)
         raw = await self._write(
             "", None, table.insert(tuple(row)), settings, *values, actor.user_id
@@ -298,7 +298,7 @@ class RecordWrites(KeyedWrites):
         table, (rows, tagged) = scope.table.full, _given(scope, changes)
         statement = table.update_many(tuple(changes[0].row), rows, tagged=tagged)
         raw = await tx.execute(statement, *rows.params)
-        made = {id_of(each.record): each for each in table.rendering.tagged(raw or b"[]")}
+        made = {id_of(each.record): each for each in table.rendering.tagged(raw or b"")}
         for each in changes:
             if each.record_id not in made:
                 raise record_not_found(each.record_id)
@@ -351,7 +351,7 @@ class RecordWrites(KeyedWrites):
         self, table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool
     ) -> Row:
         return await run_in_thread_if_large(
-            (values,), row_for, table, grant, values, creating=creating
+            table.columns, (values,), row_for, table, grant, values, creating=creating
         )
 
     async def _describe(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain
+from itertools import chain, cycle
 from operator import itemgetter, methodcaller
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -34,23 +33,30 @@ UNREACHABLE_IDS: Final = frozenset(
 """Routes of the entity itself, and segments that clients remove from a path."""
 
 _NO_NAMES: Final = frozenset[str]()
-_RANDOM: Final = re.compile("(.{3})(.{12}).")
+_COUNTERS: Final = [f"7{n:03x}-8" for n in range(4096)]
 
 Row = dict[str, Any]
 """Field name to coerced value, in the order of the columns."""
 
 
 async def run_in_thread_if_large(
-    rows: Sequence[Mapping[str, Any]], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    columns: Columns,
+    rows: Sequence[Mapping[str, Any]],
+    work: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """Run work that takes a step for each value of `rows`; in a thread where they are many."""
-    if _values(rows) <= MAX_INLINE_VALUES:
+    # To count is work too. A row has no more values than there are fields, or its first unknown
+    # one refuses it; a list is refused where no field takes one.
+    few = not columns.composed and len(rows) * len(columns.fields) <= MAX_INLINE_VALUES
+    if few or _values(rows) <= MAX_INLINE_VALUES:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs))
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Count as if each row had every field that any row names, as `complete` makes it."""
+    """Count as if each row had every field that any row names, as `aligned` makes it."""
     count = len(_NO_NAMES.union(*rows)) * len(rows)
     values = chain.from_iterable(map(methodcaller("values"), rows))
     if list in map(type, values):
@@ -170,31 +176,33 @@ def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:
             raise BadRequest(f"{column.label} is required")
 
 
-def complete(columns: Columns, rows: Sequence[Row]) -> list[Row]:
-    """Give every row an id and the same fields; a row that lacks a field gets its default.
+def with_id(row: Row) -> Row:
+    """Give a row an id if it has none."""
+    return row if "id" in row else {"id": new_ids(1)[0], **row}
 
-    Raises BadRequest where the defaults are too large together.
+
+def aligned(columns: Columns, rows: Sequence[Row]) -> tuple[Sequence[Row], bytes]:
+    """Give every row the same fields; a row that lacks a field gets its default.
+
+    Return the ids, which the rows have no more, as an array. Raises BadRequest where the defaults
+    are too large together.
     """
-    ids = new_ids(len(rows))
-    named = _NO_NAMES.union(*rows)
-    if {*map(len, rows)} != {len(named)}:
+    ids, named = new_ids(len(rows)), _NO_NAMES.union(*rows)
+    if "id" in named or {*map(len, rows)} != {len(named)}:
+        ids = [row.get("id", made) for made, row in zip(ids, rows, strict=True)]
         wanted = [columns.find(name) for name in columns.ordered(named - {"id"})]
         _check_defaults(wanted, rows)
         rows = [
-            {"id": row.get("id", made)}
-            | {c.name: row[c.name] if c.name in row else _default(c) for c in wanted}
-            for made, row in zip(ids, rows, strict=True)
+            {c.name: row[c.name] if c.name in row else _default(c) for c in wanted} for row in rows
         ]
-    elif "id" not in named:
-        rows = [{"id": made, **row} for made, row in zip(ids, rows, strict=True)]
-    return list(rows)
+    return rows, _array(ids)
 
 
 async def params_of(columns: Columns, row: Row) -> list[Param]:
     """Return the values of a row as parameters of their columns' types."""
     if columns.composed.keys().isdisjoint(row):
         return list(row.values())
-    return await run_in_thread_if_large((row,), _encoded, columns, row)
+    return await run_in_thread_if_large(columns, (row,), _encoded, columns, row)
 
 
 def _encoded(columns: Columns, row: Row) -> list[Param]:
@@ -224,10 +232,9 @@ def new_ids(count: int) -> list[str]:
     The rows of a statement are then neighbours in each index on their id, where random ones are
     spread over all its pages. PostgreSQL would make a system call for each.
     """
-    stamp, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(8 * count).hex()
-    made = f"{stamp[:8]}-{stamp[8:]}-7%03x-8%s-%s"
-    parts = enumerate(_RANDOM.findall(random))
-    return [made % (n & 0xFFF, first, last) for n, (first, last) in parts]
+    stamp = f"{time.time_ns() // 1_000_000:012x}"
+    random, head = os.urandom(8 * count).hex(" ", 8).split(), f"{stamp[:8]}-{stamp[8:]}-"
+    return [f"{head}{n}{r[:3]}-{r[3:15]}" for n, r in zip(cycle(_COUNTERS), random, strict=False)]
 
 
 def only(record: bytes, names: Collection[str]) -> bytes:

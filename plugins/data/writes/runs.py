@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import msgspec
@@ -21,6 +19,7 @@ from kernel.public import (
 )
 from plugins.data.rendering import id_text
 from plugins.data.row_scope import RowScope
+from plugins.data.store import Table
 
 from .rows import Row, encode, row_for
 from .tags import Condition
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from .batch import Batches
 
 _NONE: Final = frozenset[str]()
+_UUID: Final = slice(len(b'{"id":'), len(b'{"id":"01234567-89ab-7def-8123-456789abcdef"'))
 _record = msgspec.json.Decoder(dict[str, Any]).decode
 
 Shown = tuple[Tagged | None, str]
@@ -206,12 +206,14 @@ def result_of(op: str, record: Tagged, became: str = "") -> bytes:
     return b'{"op":"%b"%b,"id":%b,"record":%b%b}' % parts
 
 
-def results_of_creates(records: Sequence[Tagged]) -> list[bytes]:
-    """Return the results of creates; those of one statement have the same tag."""
-    etags = {tag: _etag(tag) for tag in set(map(attrgetter("etag"), records))}
+def results_of_creates(table: Table, records: Sequence[Tagged]) -> list[bytes]:
+    """Return the results of creates of one entity by one statement."""
+    if table.entity.id_type != "uuid" or any(each.etag is None for each in records):
+        return [result_of("create", each) for each in records]
+    end = _etag(records[0].etag)
     return [
-        b'{"op":"create","id":%b,"record":%b%b}' % (id_text(record), record, etags[tag])
-        for record, tag in map(attrgetter("record", "etag"), records)
+        b'{"op":"create","id":%b,"record":%b%b}' % (each.record[_UUID], each.record, end)
+        for each in records
     ]
 
 
@@ -247,13 +249,6 @@ def targets(given: Operation) -> frozenset[str]:
     if dict not in map(type, values):  # nearly always
         return _NONE
     return frozenset(each["$ref"].partition(".")[0] for each in values if _is_reference(each))
-
-
-def may_refer(bodies: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a value of a body looks like a reference, as one in a field of JSON may too."""
-    if dict not in map(type, chain.from_iterable(map(methodcaller("values"), bodies))):
-        return False  # nearly always
-    return any(_is_reference(value) for body in bodies for value in body.values())
 
 
 def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:

@@ -24,7 +24,7 @@ from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import MAX_INLINE_VALUES, Row, complete, encode, params_of, row_of
+from .rows import MAX_INLINE_VALUES, Row, aligned, encode, params_of, row_of
 from .tags import Condition
 
 
@@ -157,11 +157,12 @@ async def insert_rows(
 ) -> bytes:
     """Create records by one statement; see `Table.insert_many`."""
     if len(rows) * len(table.columns.fields) <= MAX_INLINE_VALUES:
-        rows = complete(table.columns, rows)
+        rows, ids = aligned(table.columns, rows)
     else:
-        rows = await to_thread.run_sync(complete, table.columns, rows)
-    statement = table.insert_many(tuple(rows[0]), versioned=versioned)
-    return await writer.execute(statement, settings, encode(rows), actor.user_id) or b"[]"
+        rows, ids = await to_thread.run_sync(aligned, table.columns, rows)
+    array = encode(rows)
+    statement = table.insert_many(tuple(rows[0]), len(array), versioned=versioned)
+    return await writer.execute(statement, settings, array, actor.user_id, ids) or b"[]"
 
 
 def event_of(

@@ -18,7 +18,7 @@ from kernel.public import (
 )
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, allowed_values, complete, params_of
+from .rows import Row, allowed_values, params_of, with_id
 
 _NOT_NULL: Final = "23502"
 _FOREIGN_KEY: Final = ("23503", "23001")
@@ -113,7 +113,7 @@ async def _insert_each(tx: Transaction, *, table: Table, rows: Sequence[Row]) ->
     positions = {row["id"]: index for index, row in enumerate(rows) if row.get("id") is not None}
     for index, each in enumerate(rows):
         forward = [name for name in links if positions.get(each.get(name), -1) > index]
-        [row] = complete(table.columns, [each])
+        row = with_id(each)
         # Links to later rows point at the row itself: in a single statement they are valid.
         row = {**row, **dict.fromkeys(forward, row["id"])}
         try:

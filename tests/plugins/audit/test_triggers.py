@@ -56,6 +56,25 @@ def test_the_owner_is_left_out(trail: Server) -> None:
     assert "_owner" not in last(trail)[0]["new_record"]
 
 
+def test_a_session_keeps_one_plan_however_many_rows_its_first_statements_have(trail: Server):
+    said: list[str] = []
+    with psycopg.connect(trail.dsn, autocommit=True) as connection:
+        for _ in range(8):
+            connection.execute(
+                "insert into crm.contacts (name) select n::text from generate_series(1, 100) as n"
+            )
+        connection.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+        connection.execute("load 'auto_explain'")
+        connection.execute("set auto_explain.log_min_duration = 0")
+        connection.execute("set auto_explain.log_nested_statements = on")
+        connection.execute("set auto_explain.log_verbose = on")
+        connection.execute("set client_min_messages = log")
+        connection.execute("insert into crm.contacts (name) values ('Frank')")
+    [plan] = [each for each in said if "Insert on caudex_audit.log" in each]
+    output = plan.partition("Insert on")[2]
+    assert "$" in output  # a plan for these very values would have them in place of parameters
+
+
 def test_truncate_is_recorded(trail: Server) -> None:
     trail.sql("truncate crm.contacts")
     [row] = last(trail)

@@ -225,6 +225,20 @@ def test_each_record_of_a_statement_has_its_own_tag_and_trail(shop: Server):
     assert again.json()["current"]["value"] == 3
 
 
+def test_records_of_one_statement_have_the_tag_that_a_read_shows(shop: Server):
+    empty(shop)
+    admin = shop.admin
+    operations = [
+        {"op": "create", "entity": "deals", "data": {"title": str(n), "value": n}} for n in range(4)
+    ]
+    answer = admin.post(BATCH, json={"operations": operations})
+    for n, done in enumerate(answer.json()["results"]):
+        read = admin.get(f"{DEALS}/{done['id']}")
+        assert (done["op"], done["etag"]) == ("create", read.headers["etag"])
+        assert done["record"] == read.json()
+        assert done["record"]["title"] == str(n)
+
+
 def test_a_bulk_changes_many_records_at_once(shop: Server):
     empty(shop)
     rows = [{"email": f"e{n}"} for n in range(5)]

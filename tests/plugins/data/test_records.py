@@ -324,6 +324,26 @@ def test_a_bulk_may_link_forward_and_the_row_that_is_named_is_the_wrong_one(serv
     assert server.admin.post(path, json=good).status_code == 201
 
 
+def test_a_bulk_keeps_its_order_and_the_ids_that_it_names(server: Server):
+    fields = [{"name": "id", "type": "text"}, {"name": "label", "type": "text"}]
+    contract = [{"entityName": "tags", "fields": fields}]
+    manifest = {"appId": "named", "name": "Named", "dataContract": contract}
+    assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
+    base = "/api/v1/apps/named"
+    odd = ['a"b', "c\\d", "e,f", "{g}", "h i", "NULL", "é\t"]
+    made = server.admin.post(f"{base}/collections/tags/bulk", json=[{"id": each} for each in odd])
+    assert [each["id"] for each in made.json()] == odd
+    mixed = [{"label": "1"}, {"id": "mine", "label": "2"}, {"id": "bare"}, {"label": "3"}]
+    made = server.admin.post(f"{base}/collections/tags/bulk", json=mixed).json()
+    assert [each["label"] for each in made] == ["1", "2", None, "3"]
+    assert [each["id"] for each in made[1:3]] == ["mine", "bare"]
+    assert made[0]["id"] < made[3]["id"]  # made here, in ascending order
+    operations = [{"op": "create", "entity": "tags", "data": {"id": f"{each}!"}} for each in odd]
+    done = server.admin.post(f"{base}/batch", json={"operations": operations}).json()["results"]
+    assert [each["id"] for each in done] == [f"{each}!" for each in odd]
+    assert [each["record"]["id"] for each in done] == [each["id"] for each in done]
+
+
 def test_updates_and_deletes_reach_one_record_only(lab: Server, admin: Client):
     kept, changed, gone = create(admin), create(admin), create(admin)
     admin.patch(f"{SAMPLES}/{changed['id']}", json={"name": "y"})
