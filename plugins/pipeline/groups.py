@@ -19,9 +19,6 @@ from .connection import PipelinedConnection, Request, SendOutcome
 
 TICK_SECONDS: Final = 0.02
 """Seconds between two checks; a read that is first at both is slow."""
-JOIN_SECONDS: Final = 0.001
-"""A statement joins those that were sent within this time, also where another connection is idle:
-statements of one connection cost less. Behind older ones it could wait for a slow one."""
 GROUPED: Final = 8
 GROUPED_BYTES: Final = 64_000
 """The most writes of one transaction, and the most bytes of their values. All wait where one takes
@@ -73,9 +70,14 @@ class ConnectionGroup:
     """Checks at which the same statement is the first one: then it is slow."""
     _CONNECTION = PipelinedConnection
 
-    def __init__(self, prepared: int, timeout: float, *, depth: int, shared: int = 1) -> None:
+    def __init__(
+        self, prepared: int, timeout: float, *, depth: int, shared: int = 1, joined: float = 0.0
+    ) -> None:
         """Up to `shared` statements have one sync, see `PipelinedConnection`.
         `timeout` is the time in seconds that an answer may take before its connection is closed.
+        A statement joins those that were sent within `joined` seconds, also where another
+        connection is idle: statements of one connection cost less. Behind older ones it could wait
+        for a slow one.
         """
         self.members: list[PipelinedConnection] = []
         self.asked = 0
@@ -83,6 +85,7 @@ class ConnectionGroup:
         """Statements or transactions so far, and how many of them were left to the pool."""
         self._depth = depth
         self._shared = shared
+        self._joined = joined
         self._prepared = prepared
         self._timeout = round(timeout / TICK_SECONDS)
         self._waiting: deque[Waiter] = deque()
@@ -160,7 +163,7 @@ class ConnectionGroup:
             pending = member.pending
             count = len(pending)
             if count < least and not member.stuck and member.held is None:
-                if not count or now - pending[0].sent < JOIN_SECONDS:
+                if not count or now - pending[0].sent < self._joined:
                     return member
                 free, least = member, count
         return free
@@ -251,11 +254,12 @@ class WriteGroup(ConnectionGroup):
     async def reserved(self, hooked: bool = False) -> AsyncGenerator[PipelinedConnection | None]:
         """Reserve a connection for a transaction; None where none is available soon.
 
-        Transactions have two thirds of the connections, so that statements find one, and those with
-        hooks of plugins (`hooked`) half of that.
+        Transactions have all connections but one, so that statements find it, and those with hooks
+        of plugins (`hooked`) half of them.
         """
-        most = max(1, len(self.members) * 2 // 3)
-        if len(self._transactions) >= most or (hooked and sum(self._transactions) >= most // 2):
+        most = max(1, len(self.members) - 1)
+        crowded = hooked and sum(self._transactions) >= len(self.members) // 2
+        if crowded or len(self._transactions) >= most:
             self.asked += 1
             self.left += 1
             yield None

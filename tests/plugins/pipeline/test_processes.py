@@ -24,7 +24,7 @@ where datname = current_database()"""
 
 
 @pytest.mark.parametrize(
-    ("processes", "expected"), [(1, (2, 2, 6)), (2, (1, 1, 4)), (4, (1, 1, 4)), (64, (1, 1, 4))]
+    ("processes", "expected"), [(1, (2, 2, 4)), (2, (1, 1, 4)), (4, (1, 1, 4)), (64, (1, 1, 4))]
 )
 def test_processes_of_a_machine_share_the_connections(processes: int, expected: tuple[int, ...]):
     config = PipelineConfig()
