@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
 from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
 
 from .columns import Column
@@ -25,13 +27,15 @@ class Table(ListStatements):
         """Create a record: settings, the values of `names`, owner."""
         return self._cached(("insert", names), lambda: self._insert(names))
 
-    def insert_many(self, names: tuple[str, ...], size: int, *, versioned: bool = False) -> bytes:
-        """Create records from a JSON array of `size` bytes, in its order.
+    def insert_many(
+        self, names: tuple[str, ...], size: int, rows: int, *, versioned: bool = False
+    ) -> bytes:
+        """Create records from a JSON array of `size` bytes and so many `rows`, in its order.
 
         Parameters: settings, array, owner, array of ids.
         """
         # A number of five bytes, 1e308, is printed with 309.
-        few = size <= MAX_RECORD_BYTES // 100
+        few = size + rows * self._made_up <= MAX_RECORD_BYTES // 100
         shape = ("insert many", names, versioned, few)
         return self._cached(shape, lambda: self._insert_many(names, versioned, few))
 
@@ -169,6 +173,13 @@ class Table(ListStatements):
         array = _FEW_MADE if few else _ALL_MADE
         made = self._tagged(array) if versioned else b"select " + array % b"_made"
         return b"%b %b" % (inserting, made)
+
+    @cached_property
+    def _made_up(self) -> int:
+        """The most bytes that PostgreSQL gives a record beside what is sent."""
+        if any(field.generated is not None for field in self.entity.fields):
+            return MAX_RECORD_BYTES
+        return sum(len(msgspec.json.encode({f.name: f.default})) for f in self.entity.fields)
 
     @cached_property
     def _stamped(self) -> bytes:

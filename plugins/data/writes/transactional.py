@@ -161,7 +161,7 @@ async def insert_rows(
     else:
         rows, ids = await to_thread.run_sync(aligned, table.columns, rows)
     array = encode(rows)
-    statement = table.insert_many(tuple(rows[0]), len(array), versioned=versioned)
+    statement = table.insert_many(tuple(rows[0]), len(array), len(rows), versioned=versioned)
     return await writer.execute(statement, settings, array, actor.user_id, ids) or b"[]"
 
 
