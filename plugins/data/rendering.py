@@ -84,10 +84,17 @@ class Rendering:
         return raw[:-9] + b'Z"}]' if raw.endswith(b'+00:00"}]') else raw
 
     def tagged(self, raw: bytes) -> list[Tagged]:
-        """Finish and split an array of records, after a line with the version of all their rows."""
+        """Finish and split an array of records; see `split`."""
+        etag, records = self.split(raw)
+        return [Tagged(each, etag) for each in records]
+
+    def split(self, raw: bytes) -> tuple[str, list[bytes]]:
+        """Finish and split an array of records, after a line with the version of all their rows.
+
+        Return their entity tag, and them.
+        """
         version, _, array = raw.partition(b"\n")
-        etag = _tag(version)
-        return [Tagged(each, etag) for each in records_in(self.array(array))]
+        return _tag(version), records_in(self.array(array))
 
     def batch(self, rows: Sequence[bytes]) -> bytes:
         """Finish and join single records: a piece of an array, without its brackets."""

@@ -194,10 +194,10 @@ class Table(ListStatements):
     def _rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of a JSON array in its order."""
         columns = self._named(names)
-        members = [*(_bare(columns) or [b"_none"]), self.columns.id.bare, b"_ordinality"]
+        members = [*(_bare(columns) or [b"_none"]), self.columns.id.bare]
+        # PostgreSQL returns the rows of functions in order, as it does those that are written.
         return (
-            b"settings, rows from (json_to_recordset($2::json) as (%b), unnest($4::%b[]))"
-            b" with ordinality as x(%b) order by x._ordinality"
+            b"settings, rows from (json_to_recordset($2::json) as (%b), unnest($4::%b[])) as x(%b)"
             % (_definitions(columns) or b"_none text", self.columns.id.cast, b", ".join(members))
         )
 

@@ -23,6 +23,7 @@ from .runs import (
     Shown,
     Write,
     can_be_one,
+    result_of,
     results_of_creates,
     targets,
 )
@@ -98,9 +99,11 @@ class Batches(ConditionalWrites):
             if error.status >= 500:
                 raise
             return []
+        if await self._sees_whole(actor, table):
+            return results_of_creates(table, *table.full.rendering.split(raw))
         made = table.full.rendering.tagged(raw)
         shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
-        return results_of_creates(table, shown)
+        return [result_of("create", each) for each in shown]
 
     async def _batched(
         self, actor: Actor, prepared: Sequence[Prepared], *, dry_run: bool, grouped: bool = True

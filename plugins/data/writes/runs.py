@@ -206,15 +206,12 @@ def result_of(op: str, record: Tagged, became: str = "") -> bytes:
     return b'{"op":"%b"%b,"id":%b,"record":%b%b}' % parts
 
 
-def results_of_creates(table: Table, records: Sequence[Tagged]) -> list[bytes]:
-    """Return the results of creates of one entity by one statement."""
-    if table.entity.id_type != "uuid" or any(each.etag is None for each in records):
-        return [result_of("create", each) for each in records]
-    end = _etag(records[0].etag)
-    return [
-        b'{"op":"create","id":%b,"record":%b%b}' % (each.record[_UUID], each.record, end)
-        for each in records
-    ]
+def results_of_creates(table: Table, etag: str, records: Sequence[bytes]) -> list[bytes]:
+    """Return the results of creates of one entity by one statement, to a caller who sees all."""
+    if table.entity.id_type != "uuid":
+        return [result_of("create", Tagged(each, etag)) for each in records]
+    end = _etag(etag)
+    return [b'{"op":"create","id":%b,"record":%b%b}' % (each[_UUID], each, end) for each in records]
 
 
 def _etag(tag: str | None) -> bytes:
