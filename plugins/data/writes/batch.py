@@ -212,7 +212,7 @@ class Batches(ConditionalWrites):
 def _created(operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
     """Return the bodies of operations that all create records of one entity.
 
-    Returns nothing where one is another or has a condition.
+    Returns nothing where one of them does something else, or has a condition.
     """
     kinds = {*map(attrgetter("op", "entity", "if_match"), operations)}
     if kinds != {("create", operations[0].entity, None)}:
