@@ -34,7 +34,7 @@ class Table(ListStatements):
 
         Parameters: settings, array, owner, array of ids.
         """
-        # A number of five bytes, 1e308, is printed with 309.
+        # What is sent grows 62 times at most: 1e308 has five bytes, and is printed with 309.
         few = size + rows * self._made_up <= MAX_RECORD_BYTES // 100
         shape = ("insert many", names, versioned, few)
         return self._cached(shape, lambda: self._insert_many(names, versioned, few))
