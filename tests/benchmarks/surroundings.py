@@ -18,12 +18,15 @@ import uvloop
 from .figures import Case, Measured
 from .load import load, request
 from .queues import APP
-from .requests import COLLECTION, IDS, NEW, Http, Want, fill, raw
+from .requests import COLLECTION, HTTP_CONNECTIONS, IDS, NEW, Http, Want, fill, raw
 from .stage import Stage, stage
 
 LISTENERS = 100
 LINES = 20
 """Lines a second that the app logs meanwhile."""
+
+CALLERS = 4
+"""For each process, where processes are compared with as many callers for each."""
 
 PLUGINS = 10
 WARM_UP = 1.0
@@ -67,15 +70,15 @@ CREATE = Want(name="create", method="POST", body=NEW)
 PAGE = Want(name="list of 20", path="?limit=20")
 
 
-def contestant(stage: Stage, want: Want, name: str) -> Http:
-    """One of our servers with a request."""
+def contestant(stage: Stage, want: Want, name: str, callers: int = HTTP_CONNECTIONS) -> Http:
+    """One of our servers with a request of so many callers."""
     ids = [each["id"] for each in stage.call("GET", f"{COLLECTION}?limit={IDS}&order=asc")]
 
     def requests() -> list[bytes]:
         stage.sign_in()
         return raw(stage.url, COLLECTION + want.path, want, ids, stage.token)
 
-    return Http(name, stage, stage.url, requests, database=stage.database_cpu)
+    return Http(name, stage, stage.url, requests, database=stage.database_cpu, connections=callers)
 
 
 def numbers() -> Iterator[int]:
@@ -84,7 +87,10 @@ def numbers() -> Iterator[int]:
 
 
 def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
-    """Several server processes against one, of one age and with as many rows."""
+    """Several server processes against one, of one age and with as many rows.
+
+    With as many callers in all, and with as many for each process: that is what a process costs.
+    """
     one = opened.enter_context(stage(folder, name="1", config=config))
     fill(one)
     found: list[Case] = []
@@ -94,14 +100,20 @@ def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
             stage(folder, name=str(number), config=config, options=options)
         )
         fill(several)
-        found += [
-            Case(
-                f"{number} processes: {want.name}",
-                [contestant(several, want, f"{number} processes")],
-                [contestant(one, want, "1 process")],
-            )
-            for want in (READ, CREATE)
-        ]
+        name = f"{number} processes"
+        for want in (READ, CREATE):
+            found += [
+                Case(
+                    f"{name}: {want.name}",
+                    [contestant(several, want, name)],
+                    [contestant(one, want, "1 process")],
+                ),
+                Case(
+                    f"{name}, {CALLERS} callers each: {want.name}",
+                    [contestant(several, want, name, CALLERS * number)],
+                    [contestant(one, want, "1 process", CALLERS)],
+                ),
+            ]
     return found
 
 
