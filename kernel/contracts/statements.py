@@ -206,8 +206,8 @@ class Statements(StreamReader, Writer, Protocol):
         """Run `fn` in a transaction that carries the actor's session settings.
 
         A `subject` (`crm.contacts`) says that hooks of plugins run in it. At most half of
-        `pool_size`, rounded up, run at a time, and half of these for one subject. Others wait for a
-        turn, and raise Unavailable after `database.pool_timeout`.
+        `pool_size` and one run at a time, and half of these, rounded up, for one subject. Others
+        wait for a turn, and raise Unavailable after `database.pool_timeout`.
 
         After a serialization failure or a deadlock `fn` runs again, up to three times, and after a
         change of the schema once for each connection. It must keep nothing from an earlier attempt.

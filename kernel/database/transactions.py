@@ -169,7 +169,7 @@ class TransactionRunner:
         # Kept from the first publication on. A plugin that publishes during the start requires
         # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
-        half = (config.pool_size + 1) // 2
+        half = config.pool_size // 2 + 1
         # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
         said = "too many writes that run hooks of plugins at the same time"
         self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from kernel.public import Section
 
-LEAST_WRITES: Final = 4
+LEAST_WRITES: Final = 3
 """For one of several processes."""
 Connections = Annotated[int, Meta(ge=1, le=32)]
 
@@ -18,7 +18,7 @@ class PipelineConfig(Section, frozen=True, kw_only=True):
 
     reads: Connections = 2
     filters: Connections = 2
-    writes: Connections = 4
+    writes: Connections = 3
     prepared: Annotated[int, Meta(ge=10, le=10_000)] = 256
 
     def share(self, group: str, processes: int) -> int:

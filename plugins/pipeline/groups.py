@@ -255,10 +255,10 @@ class WriteGroup(ConnectionGroup):
         """Reserve a connection for a transaction; None where none is available soon.
 
         Transactions have all connections but one, so that statements find it, and those with hooks
-        of plugins (`hooked`) half of them.
+        of plugins (`hooked`) half of them, rounded up.
         """
         most = max(1, len(self.members) - 1)
-        crowded = hooked and sum(self._transactions) >= len(self.members) // 2
+        crowded = hooked and sum(self._transactions) >= (len(self.members) + 1) // 2
         if crowded or len(self._transactions) >= most:
             self.asked += 1
             self.left += 1

@@ -81,40 +81,39 @@ def contestant(stage: Stage, want: Want, name: str, callers: int = HTTP_CONNECTI
     return Http(name, stage, stage.url, requests, database=stage.database_cpu, connections=callers)
 
 
-def numbers() -> Iterator[int]:
-    """Numbers of processes to measure: two, and more where they have cores to run on."""
-    return (number for number in (2, 4, 8) if number <= max(2, os.cpu_count() or 1))
-
-
 def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
     """Several server processes against one, of one age and with as many rows.
 
-    With as many callers in all, and with as many for each process: that is what a process costs.
+    With as many callers for each process: their processor time is what a process costs. And with as
+    many callers in all where the processes have cores: their throughput is what a process is for.
     """
     one = opened.enter_context(stage(folder, name="1", config=config))
     fill(one)
     found: list[Case] = []
-    for number in numbers():
+    for number in (2, 4, 8):
         options = ("--workers", str(number))
         several = opened.enter_context(
             stage(folder, name=str(number), config=config, options=options)
         )
         fill(several)
         name = f"{number} processes"
-        for want in (READ, CREATE):
-            found += [
-                Case(
-                    f"{name}: {want.name}",
-                    [contestant(several, want, name)],
-                    [contestant(one, want, "1 process")],
-                ),
-                Case(
-                    f"{name}, {CALLERS} callers each: {want.name}",
-                    [contestant(several, want, name, CALLERS * number)],
-                    [contestant(one, want, "1 process", CALLERS)],
-                ),
-            ]
+        found += [
+            Case(
+                f"{name}{title}: {want.name}",
+                [contestant(several, want, name, for_all)],
+                [contestant(one, want, "1 process", for_one)],
+            )
+            for title, for_all, for_one in callers(number)
+            for want in (READ, CREATE)
+        ]
     return found
+
+
+def callers(number: int) -> Iterator[tuple[str, int, int]]:
+    """What to measure of so many processes: a title, their callers and those of one process."""
+    if number <= max(2, os.cpu_count() or 1):
+        yield "", HTTP_CONNECTIONS, HTTP_CONNECTIONS
+    yield f", {CALLERS} callers each", CALLERS * number, CALLERS
 
 
 class Again:

@@ -324,9 +324,9 @@ async def test_a_stream_can_be_left_in_the_middle_many_times(dsn: str) -> None:
         assert await db.fetch("select 1") == b"1"
 
 
-async def test_the_fifth_stream_is_refused_at_once(dsn: str) -> None:
+async def test_the_fourth_stream_is_refused_at_once(dsn: str) -> None:
     async with opened(dsn) as db, AsyncExitStack() as stack:
-        for _ in range(4):
+        for _ in range(3):
             await stack.enter_async_context(db.stream("select 1"))
         started = time.monotonic()
         with pytest.raises(Unavailable) as caught:
