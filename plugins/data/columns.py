@@ -128,7 +128,7 @@ class Columns:
         self.needed = tuple(column for column in fields if _needed(column))
         self.needed_names = frozenset(column.name for column in self.needed)
         self._sent: dict[tuple[str, ...], Sent] = {}
-        self.composed = {
+        self.composed: Mapping[str, ValueKind] = {
             column.name: column.kind
             for column in fields
             if column.kind in ("json", "texts", "numbers")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
 import msgspec
 
-from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
+from kernel.public import SETTINGS, SETTINGS_AS_CONDITION, ValueKind
 
 from .columns import Column
 from .filters import Conditions
@@ -30,9 +30,9 @@ class Table(ListStatements):
     def insert_many(
         self, names: tuple[str, ...], size: int, rows: int, *, versioned: bool = False
     ) -> bytes:
-        """Create records from a JSON array of `size` bytes and so many `rows`, in its order.
+        """Create so many `rows` from arrays of `size` bytes, in their order.
 
-        Parameters: settings, array, owner, array of ids.
+        Parameters: settings, owner, array of ids, an array of the values of each of `names`.
         """
         # What is sent grows 62 times at most: 1e308 has five bytes, and is printed with 309.
         few = size + rows * self._made_up <= MAX_RECORD_BYTES // 100
@@ -192,14 +192,14 @@ class Table(ListStatements):
         return b"select %b || E'\\n' || %b" % (version, array % made)
 
     def _rows(self, names: tuple[str, ...]) -> bytes:
-        """Return the rows of a JSON array in its order."""
-        columns = self._named(names)
-        members = [*(_bare(columns) or [b"_none"]), self.columns.id.bare]
-        # PostgreSQL returns the rows of functions in order, as it does those that are written.
-        return (
-            b"settings, rows from (json_to_recordset($2::json) as (%b), unnest($4::%b[])) as x(%b)"
-            % (_definitions(columns) or b"_none text", self.columns.id.cast, b", ".join(members))
+        """Return the rows of arrays in their order: PostgreSQL takes less than for JSON."""
+        columns = [self.columns.id, *self._named(names)]
+        values = b", ".join(
+            b"$%d::%b[]" % (place, _ITEMS.get(column.kind, column.cast))
+            for place, column in enumerate(columns, 3)
         )
+        # PostgreSQL returns the rows of functions in order, as it does those that are written.
+        return b"settings, unnest(%b) as x(%b)" % (values, b", ".join(_bare(columns)))
 
     def _inserting(self, names: tuple[str, ...], items: bytes) -> bytes:
         columns = [self.columns.id, *self._named(names)]
@@ -210,7 +210,7 @@ class Table(ListStatements):
             % (
                 self.name,
                 b", ".join([*_bare(columns), OWNER]),
-                b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
+                b", ".join([*(b"x.%b::%b" % (c.bare, c.cast) for c in columns), b"$2::uuid"]),
                 self._rows(names),
                 items,
             )
@@ -238,6 +238,8 @@ _ALL_MADE: Final = (
 _FEW_MADE: Final = b"'[' || string_agg(row_to_json(_r)::text, E',\\n') || ']' from %b _r"
 
 
+_ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text"}
+"""What arrays of values hold where a value is an array: its text."""
 _HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"
 
 

@@ -20,7 +20,7 @@ from plugins.data.reads.tables import on_new_schema
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.store import NO_SETTINGS, Table
 from plugins.data.writes.batch import Batches
-from plugins.data.writes.rows import Row, aligned, encode
+from plugins.data.writes.rows import Row, arrays
 from plugins.data.writes.upsert import Upsert
 
 from .export import Format
@@ -209,7 +209,7 @@ class Imports(Batches):
             await self._transactional.create(tx, wanted.table, plain)
         else:
             table = wanted.table.full
-            given, ids = await to_thread.run_sync(aligned, table.columns, plain)
-            statement = table.insert_quietly(tuple(given[0]))
-            await tx.execute(statement, NO_SETTINGS, encode(given), tx.actor.user_id, ids)
+            names, values = await to_thread.run_sync(arrays, table.columns, plain)
+            statement = table.insert_quietly(names)
+            await tx.execute(statement, NO_SETTINGS, tx.actor.user_id, *values)
         return len(plain), 0

@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import msgspec
 from anyio import to_thread
 
-from kernel.public import BadRequest, Entity, Field, Forbidden, Grant, KernelError, Param
+from kernel.public import BadRequest, Entity, Field, Forbidden, Grant, KernelError, Param, ValueKind
 from plugins.data.columns import Column, Columns
 from plugins.data.rendering import MAX_RECORD_BYTES, too_large
 from plugins.data.store import Table
@@ -56,7 +56,7 @@ async def run_in_thread_if_large(
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Count as if each row had every field that any row names, as `aligned` makes it."""
+    """Count as if each row had every field that any row names, as `arrays` makes it."""
     count = len(_NO_NAMES.union(*rows)) * len(rows)
     values = chain.from_iterable(map(methodcaller("values"), rows))
     if list in map(type, values):
@@ -181,21 +181,27 @@ def with_id(row: Row) -> Row:
     return row if "id" in row else {"id": new_ids(1)[0], **row}
 
 
-def aligned(columns: Columns, rows: Sequence[Row]) -> tuple[Sequence[Row], bytes]:
-    """Give every row the same fields; a row that lacks a field gets its default.
+def arrays(columns: Columns, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[bytes]]:
+    """Return the fields of rows, and an array of their ids and one of the values of each field.
 
-    Return the ids, which the rows have no more, as an array. Raises BadRequest where the defaults
-    are too large together.
+    A row that lacks a field gets its default. Raises BadRequest where the defaults are too large
+    together.
     """
     ids, named = new_ids(len(rows)), _NO_NAMES.union(*rows)
     if "id" in named or {*map(len, rows)} != {len(named)}:
         ids = [row.get("id", made) for made, row in zip(ids, rows, strict=True)]
         wanted = [columns.find(name) for name in columns.ordered(named - {"id"})]
         _check_defaults(wanted, rows)
+        defaults = {each.name: _default(each) for each in wanted}
         rows = [
-            {c.name: row[c.name] if c.name in row else _default(c) for c in wanted} for row in rows
+            {name: row.get(name, default) for name, default in defaults.items()} for row in rows
         ]
-    return rows, _array(ids)
+    names = tuple(rows[0])
+    values = {name: [*map(itemgetter(name), rows)] for name in names}
+    for name in columns.composed.keys() & names:
+        kind, given = columns.composed[name], values[name]
+        values[name] = [None if v is None else _composed(kind, v).decode() for v in given]
+    return names, [*map(_array, (ids, *values.values()))]
 
 
 async def params_of(columns: Columns, row: Row) -> list[Param]:
@@ -208,21 +214,27 @@ async def params_of(columns: Columns, row: Row) -> list[Param]:
 def _encoded(columns: Columns, row: Row) -> list[Param]:
     return [
         value if value is None or (kind := columns.composed.get(name)) is None
-        else encode(value) if kind == "json"
-        else _array(value)
+        else _composed(kind, value)
         for name, value in row.items()
     ]  # fmt: skip
 
 
-def _array(items: Sequence[str | float]) -> bytes:
+def _composed(kind: ValueKind, value: Any) -> bytes:
+    return encode(value) if kind == "json" else _array(value)
+
+
+def _array(items: Sequence[str | float | None]) -> bytes:
     """Write an array as PostgreSQL reads it. That is JSON, but for its brackets and escapes."""
     raw = encode(items)
-    if b"\\" in raw:
+    # Escaped backslashes and quotes are the same in both.
+    if b"\\" in raw and b"\\" in raw.replace(b"\\\\", b"").replace(b'\\"', b""):
         return ("{" + ",".join(map(_quoted, items)) + "}").encode()
     return b"{" + raw[1:-1] + b"}"
 
 
 def _quoted(item: object) -> str:
+    if item is None:
+        return "null"
     return '"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from anyio import to_thread
 
 from kernel.public import (
     Action,
@@ -24,7 +23,7 @@ from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import MAX_INLINE_VALUES, Row, aligned, encode, params_of, row_of
+from .rows import Row, arrays, params_of, row_of, run_in_thread_if_large
 from .tags import Condition
 
 
@@ -156,13 +155,11 @@ async def insert_rows(
     versioned: bool = False,
 ) -> bytes:
     """Create records by one statement; see `Table.insert_many`."""
-    if len(rows) * len(table.columns.fields) <= MAX_INLINE_VALUES:
-        rows, ids = aligned(table.columns, rows)
-    else:
-        rows, ids = await to_thread.run_sync(aligned, table.columns, rows)
-    array = encode(rows)
-    statement = table.insert_many(tuple(rows[0]), len(array), len(rows), versioned=versioned)
-    return await writer.execute(statement, settings, array, actor.user_id, ids) or b"[]"
+    columns = table.columns
+    names, values = await run_in_thread_if_large(columns, rows, arrays, columns, rows)
+    size = sum(map(len, values))
+    statement = table.insert_many(names, size, len(rows), versioned=versioned)
+    return await writer.execute(statement, settings, actor.user_id, *values) or b"[]"
 
 
 def event_of(

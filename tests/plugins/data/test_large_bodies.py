@@ -61,10 +61,10 @@ def test_fifty_megabytes_of_a_pattern_are_refused_at_once(piece: bytes):
 
 
 class Silent:
-    """No hooks, and statements that return what they are sent, without a turn of the loop."""
+    """No hooks, and statements that count the rows they are sent, without a turn of the loop."""
 
     def __init__(self) -> None:
-        self.sent: list[dict[Any, Any]] = []
+        self.rows = 0
 
     def implementations(self, hook: object) -> Sequence[object]:
         return ()
@@ -76,8 +76,7 @@ class Silent:
         return b"{}"
 
     async def execute(self, query: bytes, *params: Any) -> bytes:
-        many = b"json_to_recordset" in query
-        self.sent = msgspec.json.decode(params[1]) if many else [dict(enumerate(params))]
+        self.rows = 1 + (params[2].count(b",") if b"unnest" in query else 0)
         return b"[]"
 
     async def execute_grouped(self, key: str, query: bytes, *params: Any) -> bytes:
@@ -150,7 +149,7 @@ async def test_others_go_on_while_many_values_are_coerced(
         monkeypatch.setattr(rows_of_bodies, step, noting(getattr(rows_of_bodies, step)))
     call, rows = CALLS[name]
     turns, silent = await turns_during(call)
-    assert len(silent.sent) == rows
+    assert silent.rows == rows
     assert threads
     assert threading.get_ident() not in threads  # the loop's own
     assert turns > 0

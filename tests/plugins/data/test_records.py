@@ -44,6 +44,7 @@ def test_every_type_comes_back_as_it_was_sent(admin: Client):
 
 
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"))
+texts |= st.sampled_from(["NULL", "null", "{}", '"', '\\"', "\\", "\\n", "\\\n", "a,b", " "])
 doubles = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
 documents = st.recursive(
     st.none() | st.booleans() | doubles | texts, lambda each: st.lists(each, max_size=3)
@@ -55,12 +56,18 @@ VALUES = {
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({}, optional=VALUES))
-def test_a_record_is_the_same_whichever_way_it_is_written(lab: Server, values: dict[str, Any]):
-    # The values of one record are parameters of their own, those of several are one JSON array.
+@given(
+    st.fixed_dictionaries({}, optional=VALUES),
+    st.lists(st.fixed_dictionaries({}, optional=VALUES), max_size=3),
+)
+def test_a_record_is_the_same_whichever_way_it_is_written(
+    lab: Server, values: dict[str, Any], others: list[dict[str, Any]]
+):
+    # The values of one record are parameters of their own, those of several are arrays.
     admin, body = lab.admin, {"name": "x", **values}
     alone = admin.post(SAMPLES, json=body)
-    [of_bulk] = admin.post(f"{SAMPLES}/bulk", json=[body]).json()
+    bodies = [*({"name": "y", **each} for each in others), body]
+    of_bulk = admin.post(f"{SAMPLES}/bulk", json=bodies).json()[-1]
     changed = admin.patch(f"{SAMPLES}/{create(admin, name='y')['id']}", json=body)
     assert alone.status_code == 201, alone.text
     assert changed.status_code == 200, changed.text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kernel.public import BadRequest, Entity, Field, Grant
 from plugins.data.columns import MAX_KNOWN, Columns, Sent
-from plugins.data.writes.rows import Row, aligned, new_ids, new_rows, row_of
+from plugins.data.writes.rows import Row, arrays, new_ids, new_rows, row_of
 
 FIELDS = (
     Field(name="label", type="text", sql_type="text", required=True),
@@ -131,15 +131,15 @@ def test_ids_of_a_statement_ascend() -> None:
     assert found[:4096] == sorted(found[:4096])
 
 
-def test_rows_of_a_statement_have_the_same_fields() -> None:
+def test_the_values_of_a_field_are_an_array() -> None:
     given: list[Row] = [{"label": "x"}, {"label": "y", "done": True}, {"id": 'm"\\ne'}]
-    rows, array = aligned(COLUMNS, given)
-    assert [list(row) for row in rows] == [["label", "done"]] * 3
-    assert rows[2] == {"label": None, "done": None}
-    first, second, third = array.decode()[1:-1].split(",")
+    names, (ids, labels, done) = arrays(COLUMNS, given)
+    assert names == ("label", "done")
+    assert (labels, done) == (b'{"x","y",null}', b"{null,true,null}")
+    first, second, third = ids.decode()[1:-1].split(",")
     assert first < second
     assert third == r'"m\"\\ne"'  # as PostgreSQL reads an array
 
 
 def test_rows_that_name_only_an_id_have_no_fields() -> None:
-    assert aligned(COLUMNS, [{"id": "a"}, {"id": "b"}]) == ([{}, {}], b'{"a","b"}')
+    assert arrays(COLUMNS, [{"id": "a"}, {"id": "b"}]) == ((), [b'{"a","b"}'])
