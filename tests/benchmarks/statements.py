@@ -22,11 +22,9 @@ EXECUTE = re.compile(r"^caudex[^>]*> LOG:  execute (\S+): ", re.MULTILINE)
 NEXT_LINE = re.compile(r"^(?!\t)", re.MULTILINE)
 PARAMETERS = re.compile(r"^caudex[^>]*> DETAIL:  [Pp]arameters: ", re.MULTILINE)
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
-MADE = re.compile(r'\bselect (?:x\."id"|n\.id),')
+MADE = re.compile(r'\bselect x\."id"::uuid,')
 MADE_ONE = re.compile(r'\("id"[^)]*\) select (\$(\d+)::uuid),')
-ID = re.compile(r'"id":"[0-9a-f-]{36}",')
-"""Ids that the server makes: a script runs many times, so PostgreSQL makes them there. Without them
-a thousand records fit into an argument of a command, which has 128 kB."""
+"""Ids that the server makes: a script runs many times, so PostgreSQL makes them there."""
 COUNT = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 TPS = re.compile(r"^tps = ([0-9.]+) \(without", re.MULTILINE)
 
@@ -160,8 +158,4 @@ def _with_new_ids(statement: Statement) -> Statement:
         text = re.sub(r"\$(\d+)", lambda each: f"${int(each[1]) - (int(each[1]) > place)}", text)
         params = (*statement.params[: place - 1], *statement.params[place:])
         return replace(statement, text=text, params=params)
-    text, count = MADE.subn("select uuidv7(),", statement.text)
-    if not count:
-        return statement
-    params = tuple(each and ID.sub("", each) for each in statement.params)
-    return replace(statement, text=text, params=params)
+    return replace(statement, text=MADE.sub("select uuidv7(),", statement.text))

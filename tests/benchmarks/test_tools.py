@@ -165,12 +165,15 @@ def test_a_pgbench_script_binds_what_the_server_binds(tmp_path):
 
 
 def test_a_pgbench_script_makes_the_ids_that_the_server_makes(tmp_path):
-    text = 'insert into t ("id", "a") select x."id", x."a" from json_to_record($1) as x'
-    made = Statement(text, ('{"id":"01a223b3-8255-7000-86b9-54a1f1f5effd","a":1}',), prepared=True)
+    title = Field(name="title", type="text", sql_type="text")
+    deals = Entity(app_id="crm", name="deals", id_type="uuid", id_declared=False, fields=(title,))
+    text = EntityTable(deals).insert_many(("title",), 40, 1).decode()
+    ids = "{01a223b3-8255-7000-86b9-54a1f1f5effd}"
+    made = Statement(text, ("{}", "owner", ids, "{A}"), prepared=True)
     pgbench = Pgbench(tmp_path, "case", [made])
     script = (tmp_path / "case-0.sql").read_text()
-    assert 'select uuidv7(), x."a" from' in script
-    assert 'v0s0p1={"a":1}' in pgbench.arguments
+    assert 'select uuidv7(), x."title"::text, :v0s0p2::uuid from' in script
+    assert "v0s0p4={A}" in pgbench.arguments
 
 
 def test_a_pgbench_script_makes_the_id_of_a_single_record(tmp_path):
