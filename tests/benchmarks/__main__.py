@@ -34,7 +34,7 @@ GROUPS = {
     "beyond": "linked records, reports, searches, batches, files",
     "enqueue": "enqueueing alone", "jobs": "jobs, enqueued and run", "rpc": "calls to a worker",
     "growth": "tables that grow, the audit trail",
-    "processes": "two server processes; four and eight where there are as many cores",
+    "processes": "two, four and eight server processes",
     "plugins": "idle plugins and a listener",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip

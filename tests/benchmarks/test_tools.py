@@ -25,6 +25,7 @@ import tests.benchmarks.__main__ as command
 from kernel.contracts.apps import Entity, Field
 from kernel.toolkit.limiter import ConcurrencyLimiter
 from plugins.data.store import Table as EntityTable
+from plugins.jobs import store
 from tests.benchmarks import check, processes, requests
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
@@ -174,6 +175,12 @@ def test_a_pgbench_script_makes_the_ids_that_the_server_makes(tmp_path):
     script = (tmp_path / "case-0.sql").read_text()
     assert 'select uuidv7(), x."title"::text, :v0s0p2::uuid from' in script
     assert "v0s0p4={A}" in pgbench.arguments
+
+
+def test_a_pgbench_script_makes_the_id_of_a_job(tmp_path):
+    made = Statement(vars(store)["_INSERT"], ("[]",), prepared=True)
+    Pgbench(tmp_path, "case", [made])
+    assert "select uuidv7(), n.app_id, " in (tmp_path / "case-0.sql").read_text()
 
 
 def test_a_pgbench_script_makes_the_id_of_a_single_record(tmp_path):
