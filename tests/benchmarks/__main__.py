@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reported = machine(stages[0].ask("show server_version").split()[0])
         busy = os.getloadavg()[0] > 0.75 * reported.cores
         try:
-            _run(opened, stages, results, plan, set(options.only), options.folder)
+            _run(stages, results, plan, set(options.only), options.folder)
         finally:  # what was measured until a case failed took long enough
             found = {
                 "machine": reported, "plan": plan, "busy": busy,
@@ -162,12 +162,7 @@ def _name(config: str) -> str:
 
 
 def _run(
-    opened: ExitStack,
-    stages: Sequence[Stage],
-    results: Results,
-    plan: Plan,
-    only: set[str],
-    folder: str | None,
+    stages: Sequence[Stage], results: Results, plan: Plan, only: set[str], folder: str | None
 ) -> None:
     """Measure every group that is wanted."""
     one = stages[-1]
@@ -179,17 +174,18 @@ def _run(
     time.sleep(1)
     idle = one.memory()
     _everyday(stages, results, plan, only)
-    parts: Mapping[str, Callable[[], Sequence[Case]]] = {
-        "enqueue": lambda: [queues.enqueueing(stages)],
-        "jobs": lambda: queues.cases(stages),
-        "rpc": lambda: calls.cases(stages),
-        "sse": lambda: surroundings.streams(one),
-        "processes": lambda: surroundings.processes(opened, config, folder),
-        "plugins": lambda: surroundings.plugins(opened, config, folder),
+    parts: Mapping[str, Callable[[ExitStack], Sequence[Case]]] = {
+        "enqueue": lambda _: [queues.enqueueing(stages)],
+        "jobs": lambda _: queues.cases(stages),
+        "rpc": lambda _: calls.cases(stages),
+        "sse": lambda _: surroundings.streams(one),
+        "processes": lambda own: surroundings.processes(own, config, folder),
+        "plugins": lambda own: surroundings.plugins(own, config, folder),
     }
     for name, cases in parts.items():
         if name in only:
-            results.add(cases(), plan)
+            with ExitStack() as own:  # servers that others would be measured beside
+                results.add(cases(own), plan)
     if only & {"growth", "memory"}:
         say(f"Filling tables of {', '.join(f'{rows:,}' for rows in plan.sizes)} rows")
         one.sign_in()

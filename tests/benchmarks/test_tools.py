@@ -295,7 +295,7 @@ def test_what_was_measured_is_reported_also_where_a_case_fails(tmp_path, monkeyp
         def ask(self, _):
             return "18.6"
 
-    def until_it_fails(opened, stages, results, *_):
+    def until_it_fails(stages, results, *_):
         results.ratios.append(ratio("first", "c", [Measured(rate=3)], "d", [Measured(rate=1)]))
         raise RuntimeError("the second failed")
 
