@@ -205,8 +205,8 @@ class Statements(StreamReader, Writer, Protocol):
     async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
 
-        A `subject` (`crm.contacts`) says that hooks of plugins run in it. At most half of
-        `pool_size` and one run at a time, and half of these, rounded up, for one subject. Others
+        A `subject` (`crm.contacts`) says that hooks of plugins run in it. At most two
+        thirds of `pool_size` run at a time, and half of these, rounded up, for one subject. Others
         wait for a turn, and raise Unavailable after `database.pool_timeout`.
 
         After a serialization failure or a deadlock `fn` runs again, up to three times, and after a

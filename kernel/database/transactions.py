@@ -169,10 +169,10 @@ class TransactionRunner:
         # Kept from the first publication on. A plugin that publishes during the start requires
         # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
-        half = config.pool_size // 2 + 1
+        most = round(config.pool_size * 2 / 3)
         # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
         said = "too many writes that run hooks of plugins at the same time"
-        self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,
+        self._hooked = ConcurrencyLimiter(most, per_key=(most + 1) // 2, queue=100,
                                           timeout=config.pool_timeout, message=said)  # fmt: skip
 
     def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[HeldConnection]:

@@ -192,7 +192,7 @@ class Table(ListStatements):
         return b"select %b || E'\\n' || %b" % (version, array % made)
 
     def _rows(self, names: tuple[str, ...]) -> bytes:
-        """Return the rows of arrays in their order: PostgreSQL takes less than for JSON."""
+        """Return the rows of arrays, in their order. PostgreSQL takes longer to read JSON."""
         columns = [self.columns.id, *self._named(names)]
         values = b", ".join(
             b"$%d::%b[]" % (place, _ITEMS.get(column.kind, column.cast))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from kernel.config.settings import DatabaseConfig
 from tests.waiting import eventually
 
 from .load import measure, request, run
@@ -27,7 +28,6 @@ SEVERAL = 3
 IDLE_SECONDS = 8.0
 WRITES, READS, JOBS = 30, 90, 15
 CONNECTIONS = "select count(*) from pg_stat_activity where application_name like 'caudex%'"
-POOL = 4
 IDLE = {1: 10, 2: 8}
 """Connections of a process, alone and as one of two: seven or five of the pipelined driver, one
 that listens, one that watches app logins, and one of the pool, which opens others on demand."""
@@ -132,7 +132,7 @@ async def mixed(stage: Stage) -> None:
 @pytest.mark.parametrize(("processes", "expected"), [(1, 13), (2, 11)])
 def test_connections_of_a_process_are_bounded(processes: int, expected: int) -> None:
     idle = processes * IDLE[processes]
-    most = idle + processes * (POOL - 1)
+    most = idle + processes * (DatabaseConfig().pool_size - 1)
     assert most == processes * expected
     with stage(options=("--workers", str(processes))) as server:
         fill(server)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -119,6 +120,35 @@ async def test_a_statement_that_is_stale_on_every_connection_fails_no_request(
         await asyncio.gather(*[db.run(ACTOR, prepare) for _ in range(most)])
         sql(dsn, f"alter table {name} alter column id type text")
         assert await asyncio.wait_for(db.run(ACTOR, read), 10) == b"7"
+
+
+@pytest.mark.parametrize(("size", "most", "alike"), [(1, 1, 1), (2, 1, 1), (4, 3, 2), (6, 4, 2)])
+async def test_transactions_with_hooks_leave_connections_to_others(
+    opened: Opening, dsn: str, size: int, most: int, alike: int
+) -> None:
+    counts, found = Counter[str](), list[tuple[int, int]]()
+
+    async def hooked(subject: str, done: anyio.Event) -> None:
+        async def work(tx: Transaction) -> None:
+            counts[subject] += 1
+            found.append((counts.total(), max(counts.values())))
+            await done.wait()
+            counts[subject] -= 1
+
+        await db.run(ACTOR, work, subject=subject)
+
+    async with opened(dsn, pool_size=size) as db, anyio.create_task_group() as tasks:
+        done = anyio.Event()
+        for subject in "aaaaaabcdef":
+            tasks.start_soon(hooked, subject, done)
+        await until(lambda: counts.total() == most, 20)
+        if most < size:
+            assert await db.fetch("select 1") == b"1"
+        await anyio.sleep(0.2)
+        done.set()
+    assert len(found) == 11
+    assert max(total for total, _ in found) == most
+    assert max(each for _, each in found) == alike
 
 
 async def test_a_savepoint_fails_alone_and_takes_its_news_with_it(
