@@ -16,8 +16,9 @@ from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-# The JSON of the rows `l` that a search finds, made once; a page ends before they are too large.
-PAGE: Final = """
+# The JSON of the rows that a search finds, made once; a page ends before they are too large.
+# Parameters: the most bytes of a page, the most rows, and those of the search.
+_PAGE: Final = """
 with page as materialized (
     select id, row_to_json(l)::text as json from (
         select
@@ -33,63 +34,106 @@ from (
 ) as sized
 where upto <= $1::bigint or upto = octet_length(json)"""
 
-LATEST: Final = PAGE.replace("{rows}", """
+LATEST: Final = _PAGE.replace("{rows}", """
     select * from caudex_audit.log
     where ($3::bigint is null or id < $3::bigint) order by id desc limit $2::int""")  # fmt: skip
 
 # Planned for the very values (`custom_plan`): a condition on a parameter that is null vanishes.
-_OF_ROW: Final = """
-    select * from caudex_audit.log
-    where ($3::text is null or table_schema = $3::text)
+_KIND_AND_ACTOR: Final = """
+    ($3::text is null or table_schema = $3::text)
     and ($4::text is null or table_name = $4::text)
     and ($5::text is null or operation = $5::text)
-    and {record}
-    and ($7::uuid is null or actor_id = $7::uuid)
-    and ($8::bigint is null or id + 0 < $8::bigint)
-    and (not $9::boolean or id + 0 > coalesce((
-        select begins from caudex_audit.apps where app_id = $3::text), 0))
-    order by id + 0 desc limit $2::int"""
+    and ($7::uuid is null or actor_id = $7::uuid)"""
 
-BY_ROW: Final = PAGE.replace(
-    "{rows}", _OF_ROW.replace("{record}", "($6::text is null or record_id = $6::text)")
-)
+_BEGINS: Final = "coalesce((select begins from caudex_audit.apps where app_id = $3::text), 0)"
 
-# A request has few rows: they are found by its index, then sorted.
-BY_REQUEST: Final = BY_ROW.replace(
-    "from caudex_audit.log\n",
-    "from (select * from caudex_audit.log where request_id = $10::text offset 0) as found\n",
-)
+_OF_RECORD: Final = """
+    select * from caudex_audit.log
+    where {record} and {kind}
+    and ($8::bigint is null or id + 0 < $8::bigint) and (not $9::boolean or id + 0 > {begins})
+    order by id + 0 desc limit $2::int""".replace("{kind}", _KIND_AND_ACTOR).replace(
+    "{begins}", _BEGINS
+)  # fmt: skip
+_AS_GIVEN: Final = _OF_RECORD.replace("{record}", "record_id = $6::text")
+_AS_WRITTEN: Final = _OF_RECORD.replace("{record}", "record_id = lower($6::text)")
+
+BY_RECORD: Final = _PAGE.replace("{rows}", _AS_GIVEN)
 
 # The newest rows of each spelling of a UUID, then the newest of these.
-BY_SPELLING: Final = PAGE.replace("{rows}", """
+BY_SPELLING: Final = _PAGE.replace("{rows}", """
     select * from (
         select * from ({given}) as given union all select * from ({written}) as written
     ) as spelling
-    order by id + 0 desc limit $2::int""").replace(
-    "{given}", _OF_ROW.replace("{record}", "record_id = $6::text")
-).replace(
-    "{written}", _OF_ROW.replace("{record}", "record_id = lower($6::text)")
+    order by id + 0 desc limit $2::int""").replace("{given}", _AS_GIVEN).replace(
+    "{written}", _AS_WRITTEN
 )  # fmt: skip
+
+# The newest rows by an index that has an entry for each block of 16 ids with such rows, not for
+# each row: see the migration `0005_blocks`. All rows of an entry are of its transaction, so of its
+# time. The first block may have none of before the id that is asked for, so there is one more.
+_OF_BLOCKS: Final = """
+    select l.* from (
+        select id >> 4 as block, min(changed_at) as first, max(changed_at) as last
+        from caudex_audit.log
+        where follows is null and {entries}
+        and ({before} is null or id >> 4 <= {before} >> 4)
+        and (not {current} or id >> 4 >= {begins} >> 4)
+        group by id >> 4 order by id >> 4 desc limit {blocks}
+    ) as b cross join lateral (
+        select * from caudex_audit.log
+        where id between b.block << 4 and (b.block << 4) + 15
+        and changed_at between b.first and b.last and {rows}
+        and ({before} is null or id < {before}) and (not {current} or id > {begins})
+        order by id desc limit 16
+    ) as l
+    order by b.block desc, l.id desc limit $2::int"""
+
+
+def _by_blocks(
+    entries: LiteralString,
+    rows: LiteralString,
+    before: LiteralString = "$8::bigint",
+    current: LiteralString = "$9::boolean",
+    begins: LiteralString = _BEGINS,
+    blocks: LiteralString = "$2::int + 1",
+) -> LiteralString:
+    """Find rows that meet the condition `rows` in blocks whose entries meet `entries`."""
+    found = _OF_BLOCKS.replace("{entries}", entries).replace("{rows}", rows)
+    found = found.replace("{before}", before).replace("{current}", current)
+    return found.replace("{begins}", begins).replace("{blocks}", blocks)
+
+
+# Any block of a request may have the record; an actor is asked for without one.
+_OF_CALLER: Final = f"($10::text is null or request_id = $10::text) and {_KIND_AND_ACTOR}"
+BY_CALLER: Final = _PAGE.replace("{rows}", _by_blocks(
+    _OF_CALLER,
+    f"($6::text is null or record_id = $6::text) and {_OF_CALLER}",
+    blocks="case when $6::text is null then $2::int + 1 end",
+))  # fmt: skip
 
 # The newest rows of each kind that is asked for, then the newest of these: no kind is so rare that
 # its rows must be looked for among the others'. Two kinds may have one hash. The planner does not
 # look into `case`: it would multiply the shares of four conditions that say the same.
-BY_KIND: Final = PAGE.replace("{rows}", """
-    select newest.* from caudex_audit.kinds as k cross join lateral (
-        select * from caudex_audit.log as l
-        where hashtextextended(l.table_schema || '.' || l.table_name || '.' || l.operation, 0)
-            = hashtextextended(k.table_schema || '.' || k.table_name || '.' || k.operation, 0)
-        and case when l.table_schema = k.table_schema and l.table_name = k.table_name
-            and l.operation = k.operation then true end
-        and ($6::bigint is null or l.id + 0 < $6::bigint)
-        and (not $7::boolean or l.id + 0 > coalesce((
-            select begins from caudex_audit.apps where app_id = k.table_schema), 0))
-        order by l.id + 0 desc limit $2::int
-    ) as newest
+_THIS_KIND: Final = """
+    case when table_schema = k.table_schema and table_name = k.table_name
+    and operation = k.operation then true end"""
+
+_HASH_OF_KIND: Final = """
+    hashtextextended(table_schema || '.' || table_name || '.' || operation, 0)
+    = hashtextextended(k.table_schema || '.' || k.table_name || '.' || k.operation, 0)"""
+
+BY_KIND: Final = _PAGE.replace("{rows}", """
+    select newest.* from caudex_audit.kinds as k cross join lateral ({of_kind}) as newest
     where ($3::text is null or k.table_schema = $3::text)
     and ($4::text is null or k.table_name = $4::text)
     and ($5::text is null or k.operation = $5::text)
-    order by newest.id + 0 desc limit $2::int""")  # fmt: skip
+    order by newest.id desc limit $2::int""").replace("{of_kind}", _by_blocks(
+        f"{_HASH_OF_KIND} and {_THIS_KIND}",
+        _THIS_KIND,
+        before="$6::bigint",
+        current="$7::boolean",
+        begins=_BEGINS.replace("$3::text", "k.table_schema"),
+    ))  # fmt: skip
 
 HISTORY: Final = """
 select coalesce(json_agg(h), '[]') from (
@@ -225,12 +269,13 @@ def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[Param, ...]]:
         (wanted.app_id, wanted.entity, wanted.operation),
         (wanted.record_id, wanted.actor_id),
     )
-    if wanted.request_id:
-        return BY_REQUEST, (*kind, *row, wanted.before, wanted.current, wanted.request_id)
+    if wanted.request_id or (wanted.actor_id and not wanted.record_id):
+        request = wanted.request_id or None
+        return BY_CALLER, (*kind, *row, wanted.before, wanted.current, request)
     if _in_capitals(wanted.record_id):
         return BY_SPELLING, (*kind, *row, wanted.before, wanted.current)
-    if any(row):
-        return BY_ROW, (*kind, *row, wanted.before, wanted.current)
+    if wanted.record_id:
+        return BY_RECORD, (*kind, *row, wanted.before, wanted.current)
     if any(kind):
         return BY_KIND, (*kind, wanted.before, wanted.current)
     return LATEST, (wanted.before,)

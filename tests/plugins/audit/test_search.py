@@ -337,7 +337,7 @@ def test_a_search_reads_few_pages_after_twenty_others(
 
     found = json.loads(searched.run(plan) or b"")[0]["Plan"]
     read = found["Shared Hit Blocks"] + found["Shared Read Blocks"]
-    assert read < 600, json.dumps(found, indent=1)
+    assert read < 900, json.dumps(found, indent=1)
 
 
 @pytest.mark.slow
