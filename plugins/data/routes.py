@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
@@ -61,6 +62,8 @@ Order = Literal["asc", "desc"]
 EVERYTHING: Final = View()
 _VIEWED: Final = re.compile("|".join(["%", *VIEW_PARAMETERS]).encode())
 """Finds query strings that may have parameters of a view; `%` can write any name."""
+
+_field_name = attrgetter("name")
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -131,7 +134,7 @@ class RecordRoutes(CollectionRoutes):
         """Return the parameters of a view; a field of such a name takes precedence."""
         app_id, name = names_of(request)
         found = await self._services.get(APPS).entity(app_id, name)
-        return VIEW_PARAMETERS - {field.name for field in found.fields}
+        return VIEW_PARAMETERS.difference(map(_field_name, found.fields))
 
     async def _list(self, request: Request) -> Response:
         """List records, the newest first; without `limit` all of them.

@@ -32,7 +32,7 @@ from plugins.data.statements.lists import MAX_PAGE_BYTES
 from .aggregates import compile_aggregation, named_time_zone
 from .search_query import SearchedScopes
 from .search_terms import Terms, read_terms
-from .selection import Expansions, read_expand, select
+from .selection import Expansions, known_selection, read_expand, select
 from .tables import JOINED, on_new_schema
 
 MAX_OFFSET: Final = 2**31
@@ -322,6 +322,8 @@ def _selected(scope: RowScope, rows: Conditions, page: Page, expansions: Expansi
 
 def _unbound(scope: RowScope, page: Page, expansions: Expansions) -> Selection | None:
     """Return what a page shows if that needs no parameters, else None."""
+    if expansions and page.view and (known := known_selection(scope, page.view)) is not None:
+        return known
     rows = Conditions(scope.columns, (), scope.related)
     selected = _selected(scope, rows, page, expansions)
     return None if rows.params else selected

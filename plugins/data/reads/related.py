@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain, starmap
 
 from kernel.public import Access, Actor, Entity, Field, Forbidden, Grant, Identity, NotFound, entity
 from plugins.data.columns import Columns
@@ -38,7 +39,7 @@ class Related:
     ) -> dict[str, RowScope]:
         """Return the rows that the caller may read, by entity; an entity without any is absent."""
         found: dict[str, RowScope | None] = {}
-        todo = [step for columns, tree, inner in reached for step in _steps(columns, tree, inner)]
+        todo = [*chain.from_iterable(starmap(_steps, reached))]
         while todo:
             name, tree, inner = todo.pop()
             if name not in found:

@@ -40,10 +40,10 @@ Expansions = Mapping[str, Expansion]
 
 def read_expand(items: object) -> Expansions:
     """Read `expand`: paths of links, and objects with options by path. Raises BadRequest."""
-    if not isinstance(items, Sequence) or isinstance(items, str | bytes):
+    if not isinstance(items, list | tuple | Sequence) or isinstance(items, str | bytes):
         raise BadRequest(f"expand: an array is wanted, not {show_value(items)}")
     given = tuple(cast("Sequence[object]", items))
-    return _read_paths(given) if all(isinstance(each, str) for each in given) else _read(given)
+    return _read_paths(given) if {*map(type, given)} == {str} else _read(given)
 
 
 def _read(items: Iterable[object]) -> Expansions:
@@ -84,34 +84,46 @@ def _paths(items: Iterable[object]) -> Iterator[tuple[str, Mapping[str, Any]]]:
             raise BadRequest(f"expand: a text or an object is wanted, not {show_value(item)}")
 
 
-def entities_of(columns: Columns, expansions: Expansions) -> Iterator[tuple[str, Tree, Expansions]]:
-    """Yield the entities that expansions reach directly, with the tree and what is inside."""
-    for name, expansion in expansions.items():
-        if (link := columns.links.get(name)) is not None:
-            yield link.entity, expansion.options.get("where") or {}, expansion.inner
+def entities_of(columns: Columns, expansions: Expansions) -> list[tuple[str, Tree, Expansions]]:
+    """Return the entities that expansions reach directly, with the tree and what is inside."""
+    links = columns.links
+    return [
+        (link.entity, expansion.options.get("where") or {}, expansion.inner)
+        for name, expansion in expansions.items()
+        if (link := links.get(name)) is not None
+    ]
 
 
 def select(scope: RowScope, rows: Conditions, view: View, expansions: Expansions) -> Selection:
     """Compile what a view shows; parameters are added to `rows`. Raises BadRequest."""
     if not expansions:
         return scope.table.selection(view.fields, etag=view.etag)
-    shape, cache = _shape(scope, view), scope.table.expanded
-    if shape is not None and (known := cache.get(shape)) is not None:
+    if (known := known_selection(scope, view)) is not None:
         return known
-    before = len(rows.params)
+    before, shape = len(rows.params), _shape(scope, view)
     found = _Expander(rows, scope.related).selection(scope.table, view, expansions)
-    return found if shape is None or len(rows.params) > before else keep(cache, shape, found, 100)
+    if shape is None or len(rows.params) > before:
+        return found
+    return keep(scope.table.expanded, shape, found, 100)
+
+
+def known_selection(scope: RowScope, view: View) -> Selection | None:
+    """Return what `select` compiled before for a view with expansions, if it has no parameters."""
+    shape = _shape(scope, view)
+    return None if shape is None else scope.table.expanded.get(shape)
 
 
 def _shape(scope: RowScope, view: View) -> Hashable | None:
     """Return what a selection without parameters depends on, None where it may have some."""
-    if any(each.own_only or each.trees for each in scope.related.values()):
+    if {*map(type, view.expand)} != {str}:
         return None
-    if not all(isinstance(path, str) for path in view.expand):
-        return None
-    tables = tuple((name, each.table) for name, each in scope.related.items())
+    tables: list[Table] = []
+    for each in scope.related.values():
+        if each.own_only or each.trees:
+            return None
+        tables.append(each.table)  # of one entity each; the others are none of the caller's
     fields = None if view.fields is None else tuple(view.fields)
-    return tuple(view.expand), fields, view.etag, tables
+    return *view.expand, fields, view.etag, *tables
 
 
 class _Expander:
