@@ -115,7 +115,7 @@ class RecordReads(SearchedScopes):
                 return b"[]"
             order = table.ranked(rank) if page.order_by is None else order
         selected = _selected(scope, rows, page, expansions)
-        texts = table.texts(rows, order, limit, page.offset, selected.items)
+        texts = table.texts(rows, order, limit, page.offset, selected)
         # A generic plan could scan the whole table where these conditions match few rows.
         custom = len(rows.parts) > in_one
         fetch = partial(self._prompt.fetch, custom_plan=custom)
@@ -234,7 +234,7 @@ class RecordReads(SearchedScopes):
     async def _one(
         self, scope: RowScope, rows: Conditions, selected: Selection, record_id: str, reader: Reader
     ) -> Tagged:
-        query = scope.table.one(rows, items=selected.items)
+        query = scope.table.one(rows, selected=selected)
         raw = await reader.fetch(query, *rows.params)
         return _tagged(raw, selected.rendering, record_id)
 
@@ -243,8 +243,8 @@ class RecordReads(SearchedScopes):
     ) -> bytes:
         """Return a page without conditions of its own, by a cached statement."""
         _check_offset(page.offset)
-        own, skip, items = scope.own_only, page.offset > 0, selected.items
-        query = scope.table.listed(sort, page.order, limit, items, own_only=own, skip=skip)
+        own, skip = scope.own_only, page.offset > 0
+        query = scope.table.listed(sort, page.order, limit, selected, own_only=own, skip=skip)
         # A generic plan could scan the whole table for an owner of few records.
         fetch = partial(self._prompt.fetch, custom_plan=own)
         owner = (scope.user_id,) if own else ()
@@ -252,7 +252,7 @@ class RecordReads(SearchedScopes):
         if raw == TOO_LARGE:
             rows = scope.rows()
             order = scope.table.order(sort, page.order)
-            texts = scope.table.texts(rows, order, limit, page.offset, items)
+            texts = scope.table.texts(rows, order, limit, page.offset, selected)
             raw = await fetch(scope.table.careful_page(texts, sort, None), *rows.params)
         return _fitting(raw, page)
 
@@ -303,7 +303,7 @@ class RecordReads(SearchedScopes):
         order = scope.table.order(_sort(scope, page), page.order)
         if rank is not None and page.order_by is None:
             order = scope.table.ranked(rank)
-        query = scope.table.every(rows, order, page.offset, selected.items, limit)
+        query = scope.table.every(rows, order, page.offset, selected, limit)
         stream = self._large.stream(query, *rows.params)
         return selected, await stack.enter_async_context(stream)
 

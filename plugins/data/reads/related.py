@@ -13,6 +13,7 @@ from plugins.data.store import Table
 from .selection import Expansions, entities_of
 
 USERS = "core:users"
+READ = entity("read")
 Resolve = Callable[[Actor, Grant, str, str], Awaitable[RowScope]]
 """Combines a grant on an entity of an app with the scopes of hooks."""
 
@@ -47,7 +48,7 @@ class Related:
                 if scope is not None:
                     for own_tree in scope.trees:
                         todo += _steps(scope.table.every_column, own_tree, {})
-            if (scope := found[name]) is not None:
+            if (tree or inner) and (scope := found[name]) is not None:
                 todo += _steps(scope.columns, tree, inner)
         return {name: scope for name, scope in found.items() if scope is not None}
 
@@ -58,7 +59,7 @@ class Related:
         if actor.user_id is not None:
             path = {"app_id": app_id, "entity": name}
             try:
-                grant = await self._access().authorize(actor, entity("read"), path)
+                grant = await self._access().authorize(actor, READ, path)
             except (Forbidden, NotFound):
                 return None
         return await self._resolve(actor, grant, app_id, name)

@@ -134,8 +134,8 @@ class _Expander:
 
     def selection(self, table: Table, view: View, expansions: Expansions) -> Selection:
         more = [(ETAG.sql, ETAG.name)] if view.etag else []
-        items = self._items(table.columns, view.fields, expansions, more)
-        return Selection(items, self._rendering)
+        items, links = self._items(table.columns, view.fields, expansions, more)
+        return Selection(items, self._rendering, links=links)
 
     def _items(
         self,
@@ -143,22 +143,27 @@ class _Expander:
         fields: Iterable[str] | None,
         expansions: Expansions,
         more: Sequence[tuple[bytes, str]] = (),
-    ) -> bytes:
-        added = list(more)
+    ) -> tuple[bytes, bytes]:
+        added, links = list(more), b""
         if expansions:
             if "expand" in columns:
                 entity = columns.entity.name
                 raise BadRequest(f"expand: {entity} has a field of that name, so it has no links")
-            added.append((self._expand(columns, expansions), "expand"))
-        return self._rendering.items(columns.shown(fields), added)
+            added.append((b"_x", "expand"))
+            links = self._links(columns, expansions)
+        return self._rendering.items(columns.shown(fields), added), links
 
-    def _expand(self, columns: Columns, expansions: Expansions) -> bytes:
+    def _links(self, columns: Columns, expansions: Expansions) -> bytes:
+        """Write a row of linked records, which follows the table whose records link to them.
+
+        PostgreSQL makes it part of the select list, so it is read for the records of a page only.
+        """
         found: list[bytes] = []
         for name, expansion in expansions.items():
             link = columns.link(name)
             make = self._many if link.reverse else self._one
             found.append(b'%b as "%b"' % (make(columns, name, link, expansion), name.encode()))
-        return b"(select _x from (select %b) _x)" % b", ".join(found)
+        return b" cross join lateral (select %b) _x" % b", ".join(found)
 
     def _one(self, outer: Columns, name: str, link: Link, expansion: Expansion) -> bytes:
         _check_options(name, expansion.options, ("fields",))
@@ -167,12 +172,13 @@ class _Expander:
             return b"null::json"
         alias = self._rows.alias()
         inner = target.columns.under(alias)
-        items = self._items(inner, _fields(name, expansion), expansion.inner)
+        items, links = self._items(inner, _fields(name, expansion), expansion.inner)
         conditions = [join(outer, link, inner), *target.limits(self._rows, alias)]
-        return b"(select _e from (select %b from %b as %b where %b) _e)" % (
+        return b"(select _e from (select %b from %b as %b%b where %b) _e)" % (
             items,
             target.source,
             alias,
+            links,
             b" and ".join(conditions),
         )
 
@@ -185,17 +191,18 @@ class _Expander:
         self._rendering.lists()
         alias = self._rows.alias()
         inner = target.columns.under(alias)
-        items = self._items(inner, _fields(name, expansion), expansion.inner)
+        items, links = self._items(inner, _fields(name, expansion), expansion.inner)
         conditions = [join(outer, link, inner), *target.limits(self._rows, alias)]
         if (where := options.get("where")) is not None:
             conditions += self._rows.within(inner, [where])
         return (
             b"(select coalesce(json_agg(_e), '[]'::json)"
-            b" from (select %b from %b as %b where %b%b limit %d) _e)"
+            b" from (select %b from %b as %b%b where %b%b limit %d) _e)"
             % (
                 items,
                 target.source,
                 alias,
+                links,
                 b" and ".join(conditions),
                 _order(name, inner, options),
                 _limit(name, options),

@@ -44,12 +44,14 @@ V = TypeVar("V")
 class Selection(msgspec.Struct, frozen=True):
     """What a statement shows of each record: a select list, and what finishes its JSON.
 
-    `columns` are what it is made of, but for linked records.
+    `columns` are what it is made of, but for linked records. Those come from `links`, which follow
+    the table in the statement.
     """
 
     items: bytes
     rendering: Rendering
     columns: Sequence[Column] = ()
+    links: bytes = b""
 
 
 class EntityStatements:
@@ -150,10 +152,14 @@ class EntityStatements:
             here = (sort.sql, self.columns.id.sql, beyond)
             rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % here)
 
-    def one(self, rows: Conditions, *, items: bytes | None = None, lock: bool = False) -> bytes:
+    def one(
+        self, rows: Conditions, *, selected: Selection | None = None, lock: bool = False
+    ) -> bytes:
         """Return one record with its version, or `TOO_LARGE`."""
-        versioned = b"%b, %b as _v" % (items or self._all, VERSION)
-        return limited(b"(%b%b)" % (self._select(rows, versioned), b" for update" if lock else b""))
+        shown = self.everything if selected is None else selected
+        versioned = b"%b, %b as _v" % (shown.items, VERSION)
+        source = self._select(rows, versioned, shown.links)
+        return limited(b"(%b%b)" % (source, b" for update" if lock else b""))
 
     def by_id(self, *, own_only: bool) -> bytes:
         """Return one record without scopes of hooks, and its version.
@@ -174,8 +180,8 @@ class EntityStatements:
             self.is_owned(rows, None)
         return rows
 
-    def _select(self, rows: Conditions, items: bytes | None = None) -> bytes:
-        return b"select %b from %b as t%b" % (items or self._all, self.name, rows.clause())
+    def _select(self, rows: Conditions, items: bytes, links: bytes = b"") -> bytes:
+        return b"select %b from %b as t%b%b" % (items, self.name, links, rows.clause())
 
     def ranked(self, rank: bytes) -> bytes:
         """Order by a rank, the newest of equal ones first."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from plugins.data.columns import Column
 from plugins.data.filters import Conditions
 from plugins.data.rendering import MAX_RECORD_BYTES
 
-from .entity import EntityStatements, Order, limited
+from .entity import EntityStatements, Order, Selection, limited
 
 MAX_PAGE_BYTES: Final = 16_000_000
 """JSON of the records of a page together, unless it is a single record."""
@@ -22,21 +23,29 @@ class ListStatements(EntityStatements):
     """Adds the statements that read many records."""
 
     def listed(
-        self, sort: Column, order: Order, limit: int, items: bytes, *, own_only: bool, skip: bool
+        self,
+        sort: Column,
+        order: Order,
+        limit: int,
+        selected: Selection,
+        *,
+        own_only: bool,
+        skip: bool,
     ) -> bytes:
         """Return a page without conditions of its own.
 
         Parameters: the owner where `own_only`, the offset where `skip`.
         """
-        shape = ("listed", sort.name, order, limit, items, own_only, skip)
-        return self._cached(shape, lambda: self._listed(sort, order, limit, items, own_only, skip))
+        shape = ("listed", sort.name, order, limit, selected.items, selected.links, own_only, skip)
+        make = partial(self._listed, sort, order, limit, selected, own_only, skip)
+        return self._cached(shape, make)
 
     def texts(
-        self, rows: Conditions, order: bytes, limit: int, offset: int, items: bytes | None = None
+        self, rows: Conditions, order: bytes, limit: int, offset: int, selected: Selection
     ) -> bytes:
         """Return the records of a page one by one, as text: its source."""
         return b"select row_to_json(_r)::text as json from (%b%b limit %d%b) _r offset 0" % (
-            self._select(rows, items),
+            self._select(rows, selected.items, selected.links),
             order,
             limit,
             b" offset " + rows.bind(offset, b"bigint") if offset else b"",
@@ -72,14 +81,14 @@ class ListStatements(EntityStatements):
         rows: Conditions,
         order: bytes,
         offset: int,
-        items: bytes | None = None,
+        selected: Selection,
         limit: int | None = None,
     ) -> bytes:
         """Return the records one by one, or `TOO_LARGE` in place of one."""
         return limited(
             b"(%b%b%b%b)"
             % (
-                self._select(rows, items),
+                self._select(rows, selected.items, selected.links),
                 order,
                 b"" if limit is None else b" limit %d" % limit,
                 b" offset " + rows.bind(offset, b"bigint") if offset else b"",
@@ -102,10 +111,16 @@ class ListStatements(EntityStatements):
         return b"select exists (select from %b as t%b)" % (self.name, rows.clause())
 
     def _listed(
-        self, sort: Column, order: Order, limit: int, items: bytes, own_only: bool, skip: bool
+        self,
+        sort: Column,
+        order: Order,
+        limit: int,
+        selected: Selection,
+        own_only: bool,
+        skip: bool,
     ) -> bytes:
         ordered = self.order(sort, order)
-        texts = self.texts(self._owned(own_only), ordered, limit, int(skip), items)
+        texts = self.texts(self._owned(own_only), ordered, limit, int(skip), selected)
         return self.page(texts, sort, limit, None)
 
     def _array(

@@ -245,7 +245,7 @@ def indexed(found: list[dict[str, Any]], rows: int) -> None:
 def test_a_page_is_read_from_the_index(crowd: Server, table: Table, order: Order):
     rows = Conditions(table.columns)
     created = table.columns.find("created_at")
-    texts = table.texts(rows, table.order(created, order), 20, 0)
+    texts = table.texts(rows, table.order(created, order), 20, 0, table.everything)
     for query in (table.page(texts, created, 20, None), table.careful_page(texts, created, None)):
         indexed(plan(crowd, query, rows.params), 20)
 
@@ -258,13 +258,17 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
     created = table.columns.find("created_at")
     rows = Conditions(table.columns)
     table.is_after(rows, created, order, LastSeen(record_id=record_id, value=value))
-    query = table.page(table.texts(rows, table.order(created, order), 20, 0), created, 20, None)
+    query = table.page(
+        table.texts(rows, table.order(created, order), 20, 0, table.everything), created, 20, None
+    )
     indexed(plan(crowd, query, rows.params), 20)
     place = Conditions(table.columns)
     table.is_record(place, record_id)
     rows = Conditions(table.columns, place.params)
     table.is_beyond(rows, created, order)
-    query = table.page(table.texts(rows, table.order(created, order), 20, 0), created, 20, place)
+    query = table.page(
+        table.texts(rows, table.order(created, order), 20, 0, table.everything), created, 20, place
+    )
     indexed(plan(crowd, query, rows.params), 20)
 
 
@@ -285,9 +289,16 @@ def test_the_records_of_an_owner_are_read_from_the_index(
     created = table.columns.find("created_at")
     rows = Conditions(table.columns)
     table.is_owned(rows, owner)
-    query = table.page(table.texts(rows, table.order(created, order), 20, 0), created, 20, None)
+    query = table.page(
+        table.texts(rows, table.order(created, order), 20, 0, table.everything), created, 20, None
+    )
     indexed(plan(crowd, query, rows.params), 20)
-    indexed(plan(crowd, table.every(rows, table.order(created, order), 0), rows.params), 100)
+    indexed(
+        plan(
+            crowd, table.every(rows, table.order(created, order), 0, table.everything), rows.params
+        ),
+        100,
+    )
 
 
 def test_the_records_of_an_owner_are_counted_by_the_index(crowd: Server, table: Table, owner: str):
