@@ -193,7 +193,7 @@ def _empty(key: Path) -> None:
 
 def _change(key: Path) -> None:
     text = key.read_text()
-    key.write_text(("A" if text[0] != "A" else "B") + text[1:])
+    key.write_text(("0" if text[0] != "0" else "1") + text[1:])  # "A" would be "a" in hex
 
 
 @pytest.mark.parametrize("harm", [_remove, _empty, _change])
