@@ -1,7 +1,7 @@
 """What a reply shows of each record: `fields`, and the linked records that `expand` adds.
 
-Linked records are subqueries of the select list, so that one statement reads all of them, and only
-for the records of the page.
+Linked records are subqueries in a row beside the table, which PostgreSQL makes part of the select
+list. So one statement reads all of them, and only for the records of the page.
 """
 
 from __future__ import annotations
