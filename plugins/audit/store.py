@@ -69,8 +69,9 @@ BY_SPELLING: Final = _PAGE.replace("{rows}", """
 )  # fmt: skip
 
 # The newest rows by an index that has an entry for each block of 16 ids with such rows, not for
-# each row: see the migration `0005_blocks`. All rows of an entry are of its transaction, so of its
-# time. The first block may have none of before the id that is asked for, so there is one more.
+# each row: see the migration `0005_blocks`. A row without an entry is of the same transaction as
+# one with an entry, so it has its time, which names the partition. The first block may have no row
+# before the id that is asked for, so one block more is read.
 _OF_BLOCKS: Final = """
     select l.* from (
         select id >> 4 as block, min(changed_at) as first, max(changed_at) as last

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from plugins.data.columns import Column
@@ -37,7 +36,12 @@ class ListStatements(EntityStatements):
         Parameters: the owner where `own_only`, the offset where `skip`.
         """
         shape = ("listed", sort.name, order, limit, selected.items, selected.links, own_only, skip)
-        make = partial(self._listed, sort, order, limit, selected, own_only, skip)
+
+        def make() -> bytes:
+            rows, ordered = self._owned(own_only), self.order(sort, order)
+            texts = self.texts(rows, ordered, limit, int(skip), selected)
+            return self.page(texts, sort, limit, None)
+
         return self._cached(shape, make)
 
     def texts(
@@ -109,19 +113,6 @@ class ListStatements(EntityStatements):
     def exists(self, rows: Conditions) -> bytes:
         """Return `t` where there is a record."""
         return b"select exists (select from %b as t%b)" % (self.name, rows.clause())
-
-    def _listed(
-        self,
-        sort: Column,
-        order: Order,
-        limit: int,
-        selected: Selection,
-        own_only: bool,
-        skip: bool,
-    ) -> bytes:
-        ordered = self.order(sort, order)
-        texts = self.texts(self._owned(own_only), ordered, limit, int(skip), selected)
-        return self.page(texts, sort, limit, None)
 
     def _array(
         self, source: bytes, fits: bytes, part: bytes, sort: Column, cursor: Conditions | None
