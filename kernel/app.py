@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from kernel.contracts import hookspecs
 from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
-from kernel.database.migrations import migrate
+from kernel.database.migrations import MigrationReport, migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
 from kernel.hooks.services import KERNEL, Services
@@ -46,8 +46,8 @@ async def running(kernel: Kernel) -> AsyncGenerator[Services]:
             yield kernel.services
 
 
-async def migrated(kernel: Kernel) -> list[str]:
-    """Wait for the database and bring it up to date; return what was applied. Raises BootError."""
+async def migrated(kernel: Kernel) -> MigrationReport:
+    """Wait for the database and bring it up to date. Raises BootError."""
     config = kernel.config.database
     if not config.url:
         raise BootError("database", "no database is configured", "set [database] url")
@@ -56,8 +56,14 @@ async def migrated(kernel: Kernel) -> list[str]:
 
 
 async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
-    for name in await migrated(kernel):
-        log.info("migrated", migration=name)
+    report = await migrated(kernel)
+    if report.applied:
+        log.info("migrated", files=len(report.applied), last=report.applied[-1])
+    if report.unknown:
+        log.warning(
+            "a newer release has migrated this database; if something fails, go back to it",
+            migrations=report.unknown,
+        )
     database = Database(kernel.config.database, kernel.bus, kernel.services)
     kernel.database = await stack.enter_async_context(database.opened())
     kernel.services.put(POOL, kernel.database)

@@ -218,8 +218,13 @@ def _served(
 def _migrate() -> int:
     kernel = load(_config())
     with database_for(kernel):
-        applied = asyncio.run(migrated(kernel))
-    print("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
+        report = asyncio.run(migrated(kernel))
+    for name in report.applied:
+        print(f"applied {name}")
+    for name in report.unknown:
+        print(f"unknown {name}: a newer release applied it; this one goes on without it")
+    if not report.applied and not report.unknown:
+        print("the database is up to date")
     return 0
 
 

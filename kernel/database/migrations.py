@@ -66,6 +66,15 @@ class Migration(msgspec.Struct, frozen=True):
         return self.plugin, self.name
 
 
+class MigrationReport(msgspec.Struct, frozen=True):
+    """What `migrate` did. The names are written `plugin/0001_what.sql`."""
+
+    applied: list[str]
+    """The files that were missing, in order, without those of the kernel."""
+    unknown: list[str]
+    """What a newer release applied: this release goes on without it."""
+
+
 _Ledger = Mapping[tuple[str, str], str]
 """The checksum of each file that was applied, by `Migration.key`."""
 
@@ -108,29 +117,39 @@ def _kernel() -> Migration:
     return _read("kernel", path, f"0001_{version}.sql")
 
 
-async def pending(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[Migration]:
-    """Return what `migrate` would apply, without changing anything. Raises BootError."""
+async def preview(config: DatabaseConfig, migrations: Sequence[Migration]) -> MigrationReport:
+    """Report what `migrate` would do, without changing anything. Raises BootError."""
     with _boot_errors():
         async with connected(config.url, connect_options(config)) as c:
-            return _outstanding(c, migrations, await _ledger(c))
+            ledger = await _ledger(c)
+            outstanding = _outstanding(c, migrations, ledger)
+            return MigrationReport(
+                applied=[_title(*migration.key) for migration in outstanding],
+                unknown=_unknown(migrations, ledger),
+            )
 
 
-async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
-    """Apply what is missing, each file in its own transaction, and return the names.
+async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> MigrationReport:
+    """Apply what is missing, each file in its own transaction.
 
-    The kernel's own tables come first and are not among the names. If nothing is missing, nothing
-    is locked, and the right to read the ledger is enough. Raises BootError when a file that was
-    applied has changed since, or when one fails.
+    The kernel's own tables come first. If nothing is missing, nothing is locked, and the right to
+    read the ledger is enough. Raises BootError when a file that was applied has changed since, or
+    when one fails.
     """
     kernel, applied = _kernel(), list[Migration]()
     wanted = [kernel, *migrations]
     options = connect_options(config, lock_timeout=LOCK_TIMEOUT_MS)
     with _boot_errors():
         async with connected(config.url, options) as c:
-            while _outstanding(c, wanted, await _ledger(c)):
+            ledger = await _ledger(c)
+            while _outstanding(c, wanted, ledger):
                 if migration := await _apply_next(c, wanted):
                     applied.append(migration)
-    return [f"{m.plugin}/{m.name}" for m in applied if m is not kernel]
+                ledger = await _ledger(c)
+    return MigrationReport(
+        applied=[_title(*migration.key) for migration in applied if migration is not kernel],
+        unknown=_unknown(migrations, ledger),
+    )
 
 
 async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migration | None:
@@ -220,6 +239,24 @@ def _outstanding(
 ([database] url, or --data-dir for an embedded one)"""
             raise BootError(_where(migration), f"{problem}:{info.port}", remedy)
     return todo
+
+
+def _unknown(migrations: Sequence[Migration], ledger: _Ledger) -> list[str]:
+    """Name the applied files that come after the last one of their plugin.
+
+    Older names that are not there any more were replaced by a later file. A plugin that is off
+    has no migrations here, so nothing is said about it.
+    """
+    last_name = {migration.plugin: migration.name for migration in migrations}  # in order
+    return [
+        _title(plugin, name)
+        for plugin, name in sorted(ledger)
+        if plugin in last_name and name[:4] > last_name[plugin][:4]
+    ]
+
+
+def _title(plugin: str, name: str) -> str:
+    return f"{plugin}/{name}"
 
 
 def _replaced(migration: Migration, done: _Ledger) -> list[str]:

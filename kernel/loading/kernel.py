@@ -23,7 +23,7 @@ from kernel.contracts.base import Command, Context, ManifestSection, Middleware,
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.connect import wait_for_database
-from kernel.database.migrations import Migration, find_migrations, pending
+from kernel.database.migrations import Migration, find_migrations, preview
 from kernel.errors import BootError, BootErrors, owner_of
 from kernel.hooks.bus import HOOKS, HookBus
 from kernel.hooks.mistakes import declared_at
@@ -164,11 +164,14 @@ class Kernel:
                 self.use_database(url, server.port)
         return bool(self.config.database.url)
 
-    async def examine_database(self) -> tuple[int, int]:
+    async def examine_database(self) -> contract.DatabaseState:
         """See `LoadedPlugins.examine_database`."""
         config = msgspec.structs.replace(self.config.database, wait=0.0)
         version = await wait_for_database(config)
-        return version, len(await pending(config, self.migrations))
+        report = await preview(config, self.migrations)
+        return contract.DatabaseState(
+            version=version, missing=report.applied, unknown=report.unknown
+        )
 
     def with_plugins(self, enabled: Mapping[str, bool], *, to_serve: bool = False) -> Kernel:
         """See `Registry.with_plugins`."""

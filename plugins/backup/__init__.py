@@ -25,7 +25,7 @@ from kernel.public import (
 from . import store
 from .commands import backup_commands
 from .config import BackupConfig
-from .history import Last, remark
+from .history import Last, folder_findings, remark
 from .schedule import Schedule
 
 UNSCHEDULED = timedelta(days=7)
@@ -76,7 +76,7 @@ class BackupPlugin(Plugin):
         """Report the age of the last backup and of the last verification to `caudex doctor`."""
         found = query(store.LAST)
         last = msgspec.json.decode(found, type=Last) if found else Last()
-        return [remark(last, self._due())]
+        return [remark(last, self._due()), *folder_findings(self.config.folder)]
 
     def _due(self) -> timedelta:
         """Return how old the last backup may be: two periods of the schedule."""

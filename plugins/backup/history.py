@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -33,6 +35,16 @@ def remark(last: Last, due: timedelta) -> Finding:
         verified = _words(datetime.now(UTC) - last.verified_at)
         text += f"; {last.verified_file} was verified {verified} ago"
     return Finding(state=state, name="backup", text=text)
+
+
+def folder_findings(folder: str) -> Iterator[Finding]:
+    """Report a folder of scheduled backups that is not there, such as a disk that is not mounted.
+
+    A schedule does not make it: the backups would fill another disk.
+    """
+    if folder and not Path(folder).is_dir():
+        text = f"there is no folder {folder}; make it, or correct [plugins.backup] folder"
+        yield Finding(name="backup folder", text=text, state="fail")
 
 
 def _words(age: timedelta) -> str:

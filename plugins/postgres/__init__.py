@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from kernel.public import (
     DATABASE_SERVER,
+    REGISTRY,
     STATEMENTS,
     DatabaseQuery,
     Finding,
@@ -28,19 +29,31 @@ __all__ = [
     "Started", "attach", "pg_bin", "running_state",
 ]  # fmt: skip
 
+ARCHIVE_BESIDE_URL = (
+    "[plugins.postgres] archive has no effect, as [database] url names another server: archive "
+    "with the tools of that server, and remove the setting"
+)
+
 
 class PostgresPlugin(Plugin):
     """Provides a database to deployments that configure none."""
 
     name = "postgres"
+    requires = (REGISTRY,)
     finds = (STATEMENTS,)
     Config = PostgresConfig
     config: PostgresConfig
+    _has_url = False
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
         """Provide the server; nothing starts before the kernel asks."""
         return [provide(DATABASE_SERVER, lambda _: EmbeddedDatabase(self.config, self.context))]
+
+    @hookimpl
+    def plugins_loaded(self, services: Services) -> None:
+        """Remember whether the operator configured a database."""
+        self._has_url = bool(services.get(REGISTRY).config.database.url)
 
     @hookimpl
     @asynccontextmanager
@@ -54,6 +67,8 @@ class PostgresPlugin(Plugin):
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Report the state of the archive to `caudex doctor`."""
+        if self.config.archive and self._has_url:
+            return [Finding(name="archive", text=ARCHIVE_BESIDE_URL, state="warn")]
         return [remark(self.config, query)] if self._archives() else []
 
     def _archives(self) -> bool:

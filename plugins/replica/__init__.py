@@ -23,13 +23,10 @@ from kernel.public import (
 )
 
 from .config import ReplicaConfig
+from .diagnosis import replica_findings, standby_findings
 from .monitor import Monitor
 from .positions import PositionMiddleware
 from .reads import AllReads, ReadsService
-
-ASYNCHRONOUS = """
-select count(*) from pg_stat_replication where sync_state = 'async'
-having count(*) > 0 and count(*) = (select count(*) from pg_stat_replication)"""
 
 
 class ReplicaPlugin(Plugin):
@@ -40,6 +37,7 @@ class ReplicaPlugin(Plugin):
     Config = ReplicaConfig
     config: ReplicaConfig
 
+    _replica_url = ""
     _monitor: Monitor | None = None
     _reads: ReadsService | None = None
 
@@ -61,7 +59,8 @@ class ReplicaPlugin(Plugin):
     def plugins_loaded(self, services: Services) -> None:
         """Add the middleware of positions, only where a replica is configured."""
         registry = services.get(REGISTRY)
-        if registry.config.database.replica_url:
+        self._replica_url = registry.config.database.replica_url
+        if self._replica_url:
             wrap = PositionMiddleware.around(lambda: services.get(STATEMENTS))
             registry.middleware.append((self.name, wrap))
 
@@ -75,14 +74,8 @@ class ReplicaPlugin(Plugin):
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Warn where a standby could take over that lacks acknowledged writes."""
-        if not query(ASYNCHRONOUS):
-            return []
-        text = (
-            "no standby is synchronous: when one takes over, writes of the last moments that were "
-            "acknowledged can be lost; set synchronous_standby_names of PostgreSQL to prevent that"
-        )
-        return [Finding(name="standby", text=text, state="warn")]
+        """Look at the replica, and at standbys that could lack acknowledged writes."""
+        return [*replica_findings(self._replica_url), *standby_findings(query)]
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:

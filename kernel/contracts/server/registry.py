@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from kernel.hooks.plugin import Plugin
     from kernel.hooks.services import Services
 
-__all__ = ["REGISTRY", "LoadedPlugins", "Measure", "PluginInfo", "Registry", "TaskInfo"]
+__all__ = [
+    "REGISTRY", "DatabaseState", "LoadedPlugins", "Measure", "PluginInfo", "Registry", "TaskInfo",
+]  # fmt: skip
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,16 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     kind: Literal["gauge", "counter"] = "gauge"
     shared: bool = False
+
+
+class DatabaseState(msgspec.Struct, frozen=True, kw_only=True):
+    """PostgreSQL's version (`150018`) and the migrations, each as `plugin/0001_what.sql`."""
+
+    version: int
+    missing: Sequence[str]
+    """Those that a start applies."""
+    unknown: Sequence[str]
+    """Those that a newer release has applied."""
 
 
 class Registry(Protocol):
@@ -190,8 +202,8 @@ class LoadedPlugins(Registry, Protocol):
         """
         ...
 
-    async def examine_database(self) -> tuple[int, int]:
-        """Connect to the database and return PostgreSQL's version and the missing migrations.
+    async def examine_database(self) -> DatabaseState:
+        """Connect to the database and look at it, without a change.
 
         Raises BootError for one that does not answer or cannot be used.
         """

@@ -13,12 +13,18 @@ from typing import Any, Final
 from kernel.public import Context, DatabaseQuery, Finding, Registry
 from plugins.system.client import is_running
 
+from .certificates import certificate_findings
 from .disk import disk_findings
 
 SLOW: Final = (
     "was built without profile-guided optimization, which costs about a third of the speed; "
     "use one of your distribution, or build it with --enable-optimizations"
 )
+BESIDE_THE_POOL: Final = 9
+"""Connections that a process of the default plugins opens in addition to its pool."""
+ACCEPTED: Final = """
+select current_setting('max_connections')::int
+    - current_setting('superuser_reserved_connections')::int"""
 OWNER: Final = "run as the account that owns it"
 SERVED: Final = """
 select exists (select from pg_stat_activity where datname = current_database()
@@ -32,6 +38,8 @@ def findings(registry: Registry, context: Context, query: DatabaseQuery) -> Iter
     yield from disk_findings(context.data_dir, query)
     yield from _keys(context.data_dir / "config")
     yield _port(registry, query)
+    yield from _connections(registry, query)
+    yield from certificate_findings(registry.config.database.url)
 
 
 def _hosts(registry: Registry, loopback: bool) -> Iterator[Finding]:
@@ -46,6 +54,9 @@ def _hosts(registry: Registry, loopback: bool) -> Iterator[Finding]:
 
 def _data_dir(folder: Path) -> Finding:
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not existing.is_dir():
+        text = f"{existing} is a file; choose a folder with --data-dir or [server] data_dir"
+        return Finding(name="data directory", text=text, state="fail")
     if os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         text = f"{folder}" + ("" if folder.exists() else " (will be made)")
         return Finding(name="data directory", text=text)
@@ -92,6 +103,22 @@ def _port(registry: Registry, query: DatabaseQuery) -> Finding:
         )
         return Finding(name="port", text=text, state="fail")
     return Finding(name="port", text=f"a Caudex server answers on {place}")
+
+
+def _connections(registry: Registry, query: DatabaseQuery) -> Iterator[Finding]:
+    """Compare what all processes open at most with what PostgreSQL accepts."""
+    answer = query(ACCEPTED)
+    if answer is None:
+        return
+    config = registry.config
+    accepted = int(answer)
+    needed = config.server.workers * (config.database.pool_size + BESIDE_THE_POOL)
+    text = f"this server opens up to {needed}, PostgreSQL accepts {accepted}"
+    if needed <= accepted:
+        yield Finding(name="connections", text=text)
+        return
+    remedy = "raise max_connections, or lower [database] pool_size or [server] workers"
+    yield Finding(name="connections", text=f"{text}; {remedy}", state="fail")
 
 
 def python_build() -> Finding:

@@ -16,6 +16,7 @@ import psycopg
 from kernel.public import (
     BootError,
     DatabaseQuery,
+    DatabaseState,
     Finding,
     Implementation,
     LoadedPlugins,
@@ -34,8 +35,9 @@ async def findings(registry: Registry, config_file: str) -> AsyncGenerator[Findi
         yield finding
     if loaded is None:
         return
-    state, query = await _database(loaded)
-    yield state
+    database, query = await _database(loaded)
+    for finding in database:
+        yield finding
     for info in loaded.plugins:
         if info.state == "degraded":
             yield Finding(name=f"plugin {info.name}", text=info.note, state="warn")
@@ -77,21 +79,28 @@ def _is_ours(name: str) -> bool:
     return name == "caudex-core" or msgspec.json.decode(found).get("url") == here
 
 
-async def _database(loaded: LoadedPlugins) -> tuple[Finding, DatabaseQuery]:
+async def _database(loaded: LoadedPlugins) -> tuple[list[Finding], DatabaseQuery]:
     """Connect at once; an embedded server that does not run is not started."""
     try:
         if not loaded.attach_database():
             text = "embedded, not running; `caudex serve` starts it"
-            return Finding(name="database", text=text), _unanswered
-        version, missing = await loaded.examine_database()
+            return [Finding(name="database", text=text)], _unanswered
+        database = await loaded.examine_database()
     except BootError as error:
-        [failure] = _failures("database", error)
-        return failure, _unanswered
-    state = "up to date"
-    if missing:
-        state = f"{missing} migrations to apply (a start does, or `caudex migrate`)"
-    found = Finding(name="database", text=f"PostgreSQL {version}, {state}")
-    return found, partial(_query, loaded.database_url)
+        return _failures("database", error), _unanswered
+    return list(_state(database)), partial(_query, loaded.database_url)
+
+
+def _state(database: DatabaseState) -> Iterator[Finding]:
+    migrations = "up to date"
+    if database.missing:
+        count = len(database.missing)
+        migrations = f"{count} migrations to apply (a start does, or `caudex migrate`)"
+    yield Finding(name="database", text=f"PostgreSQL {database.version}, {migrations}")
+    if database.unknown:
+        names = ", ".join(database.unknown)
+        text = f"a newer release has applied {names}; if something fails, go back to that release"
+        yield Finding(name="migrations", text=text, state="warn")
 
 
 def _unanswered(_statement: LiteralString, *_arguments: str) -> None:

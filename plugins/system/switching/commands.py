@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import click
@@ -28,25 +29,39 @@ def purge_command(registry: Registry) -> Command:
         parameters=[
             click.Argument(["name"]),
             click.Option(["--dry-run"], is_flag=True, help="show it, and drop nothing"),
+            click.Option(["--yes"], is_flag=True, help="drop it without a question"),
         ],
     )
 
 
 async def _purge(
-    registry: Registry, open_services: OpenServices, *, name: str, dry_run: bool
+    registry: Registry, open_services: OpenServices, *, name: str, dry_run: bool, yes: bool
 ) -> int:
     _check_off(registry, name)
     async with open_services() as services:
         statements = services.get(STATEMENTS)
         await _check_not_running(statements, name)
-        if not (found := await store.left(statements, name)):
+        remains = await store.left(statements, name)
+        if not remains:
             print(f"plugin {name} has left nothing")
             return 0
-        if not dry_run:
-            await statements.run(server_actor(), lambda tx: store.purge(tx, name))
-        verb = "would be dropped" if dry_run else "dropped"
-        print("\n".join(f"{verb}: {line}" for line in found))
+        if dry_run or not yes:
+            print("\n".join(f"would be dropped: {line}" for line in remains))
+        if dry_run:
+            return 0
+        if not yes and not _is_confirmed(name):
+            print("nothing was dropped")
+            return 1
+        await statements.run(server_actor(), lambda tx: store.purge(tx, name))
+        print("\n".join(f"dropped: {line}" for line in remains))
     return 0
+
+
+def _is_confirmed(name: str) -> bool:
+    """Ask on a terminal. Raises BadRequest elsewhere: a script says `--yes`."""
+    if not sys.stdin.isatty():
+        raise BadRequest("nothing was dropped: this is no terminal that can ask; repeat it with --yes")
+    return click.confirm(f"Drop all of this? It is what plugin {name} knows, and cannot come back.")
 
 
 def _check_off(registry: Registry, name: str) -> None:

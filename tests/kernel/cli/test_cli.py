@@ -611,6 +611,82 @@ def test_doctor_says_what_is_wrong_and_what_to_do(
     assert "--port" in wrong[2]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("any_port")
+def test_a_database_of_a_newer_release_is_said_at_each_look(
+    configured: Path, here: Here, database: str
+) -> None:
+    here("migrate")
+    sql(database, "insert into caudex_kernel.migrations values ('audit', '0999_newer.sql', 'sum')")
+    assert "unknown audit/0999_newer.sql: a newer release applied it" in here("migrate").out
+    assert "warn   migrations: a newer release has applied audit/0999_newer.sql" in (
+        here("doctor").out
+    )
+    with Served(cwd=configured) as server:
+        assert "a newer release has migrated this database" in server.err
+
+
+@pytest.mark.usefixtures("any_port")
+def test_doctor_knows_a_data_folder_that_is_a_file(configured: Path, here: Here) -> None:
+    (configured / "data").write_text("")
+    ended = here("doctor")
+    assert ended.status == 1
+    assert f"fail   data directory: {configured / 'data'} is a file; choose a folder" in ended.out
+
+
+@pytest.mark.usefixtures("any_port")
+def test_doctor_counts_connections_of_all_processes(
+    configured: Path, here: Here, database: str
+) -> None:
+    assert "ok     connections: this server opens up to 13, PostgreSQL accepts" in (
+        here("doctor").out
+    )
+    write_config(
+        configured,
+        {
+            "server": {"data_dir": str(configured / "data"), "workers": 60},
+            "database": {"url": database, "pool_size": 50},
+        },
+    )
+    assert "fail   connections: this server opens up to 3540, PostgreSQL accepts" in (
+        here("doctor").out
+    )
+
+
+@pytest.mark.usefixtures("any_port")
+def test_doctor_knows_settings_that_lead_nowhere(
+    configured: Path, here: Here, database: str
+) -> None:
+    replica = make_conninfo(database, port=1, connect_timeout=1)
+    write_config(
+        configured,
+        {
+            "server": {"data_dir": str(configured / "data")},
+            "database": {"url": database, "replica_url": replica},
+            "plugins.postgres": {"archive": str(configured / "archive")},
+            "plugins.backup": {"folder": str(configured / "not mounted")},
+        },
+    )
+    ended = here("doctor")
+    assert "fail   replica: it does not answer: " in ended.out
+    assert "warn   archive: [plugins.postgres] archive has no effect" in ended.out
+    assert f"fail   backup folder: there is no folder {configured / 'not mounted'}" in ended.out
+
+
+@pytest.mark.usefixtures("any_port")
+def test_doctor_knows_a_replica_that_follows_no_primary(
+    configured: Path, here: Here, database: str
+) -> None:
+    write_config(
+        configured,
+        {
+            "server": {"data_dir": str(configured / "data")},
+            "database": {"url": database, "replica_url": database},
+        },
+    )
+    assert "warn   replica: it follows no primary" in here("doctor").out
+
+
 @pytest.mark.parametrize("url", ["mysql://x", "localhost:5432/x", "postgresql://u:p@ss@h/d"])
 def test_config_check_refuses_what_the_start_does(configured: Path, here: Here, url: str) -> None:
     write_config(configured, {"database": {"url": url, "wait": 600}})

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from kernel.config.settings import DatabaseConfig
 from kernel.database import migrations
 from kernel.database.connect import connect_options
-from kernel.database.migrations import Migration, find_migrations, migrate, pending
+from kernel.database.migrations import Migration, MigrationReport, find_migrations, migrate, preview
 from kernel.errors import BootError
 from tests.kernel.databases import sql
 from tests.waiting import eventually
@@ -34,17 +34,22 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
 
 
-def apply(dsn: str, *folders: Path, **settings: Any) -> list[str]:
+def report_of(dsn: str, *folders: Path, **settings: Any) -> MigrationReport:
     """Migrate a database by the files of one plugin for each folder."""
-    found: list[Migration] = []
+    files: list[Migration] = []
     for number, folder in enumerate(folders):
-        found += find_migrations("demo" if number == 0 else f"demo{number}", folder)
-    return anyio.run(migrate, DatabaseConfig(url=dsn, **settings), found)
+        files += find_migrations("demo" if number == 0 else f"demo{number}", folder)
+    return anyio.run(migrate, DatabaseConfig(url=dsn, **settings), files)
+
+
+def apply(dsn: str, *folders: Path, **settings: Any) -> list[str]:
+    """Migrate a database and return what was applied."""
+    return report_of(dsn, *folders, **settings).applied
 
 
 def missing(dsn: str, folder: Path) -> list[str]:
-    found = anyio.run(pending, DatabaseConfig(url=dsn), find_migrations("demo", folder))
-    return [migration.name for migration in found]
+    report = anyio.run(preview, DatabaseConfig(url=dsn), find_migrations("demo", folder))
+    return [title.partition("/")[2] for title in report.applied]
 
 
 def refusal(dsn: str, *folders: Path, **settings: Any) -> str:
@@ -81,7 +86,7 @@ def test_files_are_applied_once_in_order_and_entered_in_the_ledger(
 
 
 def test_a_database_without_any_migration_gets_the_kernels_own_tables(database: str) -> None:
-    assert anyio.run(migrate, DatabaseConfig(url=database), list[Migration]()) == []
+    assert report_of(database).applied == []
     assert sql(database, "select * from caudex_kernel.revisions, caudex_kernel.keys") == []
 
 
@@ -195,7 +200,25 @@ def test_several_plugins_go_in_their_order(database: str, folder: Path, tmp_path
 def test_an_older_server_starts_on_a_newer_database(database: str, folder: Path) -> None:
     apply(database, folder)
     (folder / "0002_second.sql").unlink()
-    assert apply(database, folder) == []
+    report = report_of(database, folder)
+    assert report.applied == []
+    assert report.unknown == ["demo/0002_second.sql"]
+
+
+def test_a_replaced_file_is_not_one_of_a_newer_release(database: str, folder: Path) -> None:
+    apply(database, folder)
+    sql(database, "insert into caudex_kernel.migrations values ('demo', '0000_former.sql', '-')")
+    assert report_of(database, folder).unknown == []
+
+
+def test_nothing_is_said_of_a_plugin_that_is_off(
+    database: str, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, "0001_first.sql", "create table caudex_demo1.t (id int)")
+    apply(database, folder, other)
+    assert report_of(database, folder).unknown == []
 
 
 def test_a_changed_old_file_is_refused_by_name_and_nothing_else_is_applied(
@@ -284,7 +307,7 @@ from kernel.config.settings import DatabaseConfig
 from kernel.database.migrations import find_migrations, migrate
 sys.stdin.readline()
 found = find_migrations("demo", Path(sys.argv[2]))
-print(len(anyio.run(migrate, DatabaseConfig(url=sys.argv[1]), found)))
+print(len(anyio.run(migrate, DatabaseConfig(url=sys.argv[1]), found).applied))
 """
 
 

@@ -112,9 +112,9 @@ def test_a_purge_drops_the_jobs_of_a_plugin(make_server: MakeServer, tmp_path: P
     env = environment() | {
         "CAUDEX_DATABASE__URL": server.dsn, "CAUDEX_DATA_DIR": str(tmp_path / "data"),
     }  # fmt: skip
-    ended = caudex_here("plugins", "purge", "mailer", env=env)
+    ended = caudex_here("plugins", "purge", "mailer", "--yes", env=env)
     assert (ended.status, ended.out) == (0, "dropped: jobs of plugin:mailer\n")
     assert server.sql("select count(*) from caudex_jobs.jobs") == [(0,)]
-    assert caudex_here("plugins", "purge", "mailer", env=env).out == (
+    assert caudex_here("plugins", "purge", "mailer", "--yes", env=env).out == (
         "plugin mailer has left nothing\n"
     )

@@ -1,5 +1,7 @@
 """Off means off: a plugin that is switched off has no effect, and what it leaves is purged."""
 
+import io
+import sys
 from typing import Any
 
 import pytest
@@ -120,7 +122,7 @@ def test_logins_of_apps_are_shut_while_their_plugin_is_off(make_server: MakeServ
         off = again(server, make_server, {"plugins": {"app_logins": {"enabled": False}}})
         assert off.sql(can, role) == [(False,)]
         off.stop()
-        ended = _purge(off, "app_logins", "app_logins")
+        ended = _purge(off, "app_logins", "app_logins", "--yes")
         assert (ended.status, ended.err) == (0, "")
         assert off.sql(can, role) == []
     finally:
@@ -153,7 +155,11 @@ def test_what_a_plugin_left_is_shown_and_dropped(make_server: MakeServer):
     assert "would be dropped: trigger caudex_audit_insert on tea.cups" in shown.out
     assert "would be dropped: migration 0001_schema.sql" in shown.out
     assert trail(off) == ["INSERT"]
-    dropped = _purge(off, "audit", "audit")
+    unasked = _purge(off, "audit", "audit")
+    assert unasked.status == 1
+    assert "this is no terminal that can ask; repeat it with --yes" in unasked.err
+    assert trail(off) == ["INSERT"]
+    dropped = _purge(off, "audit", "audit", "--yes")
     assert dropped.out == shown.out.replace("would be dropped", "dropped")
     gone = "select count(*) from pg_namespace where nspname = 'caudex_audit'"
     assert off.sql(gone) == [(0,)]
@@ -164,3 +170,23 @@ def test_what_a_plugin_left_is_shown_and_dropped(make_server: MakeServer):
     on = again(off, make_server)
     _signed_in(on).post(CUPS, json={"title": "recorded"}).raise_for_status()
     assert trail(on) == ["INSERT"]
+
+
+@pytest.mark.slow
+def test_a_purge_asks_on_a_terminal(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch):
+    server = make_server()
+    server.install(TEA)
+    write(server, "recorded")
+    off = again(server, make_server, OFF)
+    terminal = io.StringIO("n\ny\n")
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", terminal)
+    declined = _purge(off, "audit", "audit")
+    assert declined.status == 1
+    assert "would be dropped: table caudex_audit.log (" in declined.out
+    assert "It is what plugin audit knows, and cannot come back. [y/N]" in declined.out
+    assert declined.out.endswith("nothing was dropped\n")
+    assert trail(off) == ["INSERT"]
+    confirmed = _purge(off, "audit", "audit")
+    assert confirmed.status == 0
+    assert "\ndropped: table caudex_audit.log (" in confirmed.out
