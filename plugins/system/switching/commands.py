@@ -60,7 +60,7 @@ async def _purge(
 def _is_confirmed(name: str) -> bool:
     """Ask on a terminal. Raises BadRequest elsewhere: a script says `--yes`."""
     if not sys.stdin.isatty():
-        raise BadRequest("nothing was dropped: this is no terminal that can ask; repeat it with --yes")
+        raise BadRequest("nothing was dropped: only a terminal can ask; use --yes")
     return click.confirm(f"Drop all of this? It is what plugin {name} knows, and cannot come back.")
 
 

@@ -157,7 +157,7 @@ def test_what_a_plugin_left_is_shown_and_dropped(make_server: MakeServer):
     assert trail(off) == ["INSERT"]
     unasked = _purge(off, "audit", "audit")
     assert unasked.status == 1
-    assert "this is no terminal that can ask; repeat it with --yes" in unasked.err
+    assert "only a terminal can ask; use --yes" in unasked.err
     assert trail(off) == ["INSERT"]
     dropped = _purge(off, "audit", "audit", "--yes")
     assert dropped.out == shown.out.replace("would be dropped", "dropped")
