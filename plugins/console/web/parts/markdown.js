@@ -58,15 +58,40 @@ function table(lines) {
   </div>`;
 }
 
-/** Code, bold, and links; only links to the web lead away. */
+/** Names of this machine, as URL writes them: 127.1, 2130706433 and 0x7f.1 are 127.0.0.1. */
+const LOCAL =
+  /^((.+\.)?localhost|127\.[\d.]+|0\.0\.0\.0|\[::1?\]|\[::ffff:(7f[\da-f]{2}:[\da-f]+|0:0)\])$/;
+const withoutDots = (host) => host.replace(/\.+$/, '');
+
+/**
+ * Return the address of a link to another host, else null. An app's worker, or any account of this
+ * machine, may listen on a port of it: a click must not lead there.
+ * @param {string} text
+ */
+export function outside(text) {
+  if (!URL.canParse(text)) return null;
+  const url = new URL(text);
+  const host = withoutDots(url.hostname);
+  const web = url.protocol === 'https:' || url.protocol === 'http:';
+  if (!web || url.username || url.password) return null;
+  return host === withoutDots(location.hostname) || LOCAL.test(host) ? null : url.href;
+}
+
+/** A link shows where it leads, beside what its author calls it. */
+function linked(name, address) {
+  const href = outside(address);
+  if (!href) return html`<span>${name.replaceAll('`', '')}</span>`;
+  return html`<a href=${href} rel="noopener noreferrer" target="_blank">${name}</a>${
+    name !== href && html` <span class="dim">(${href})</span>`
+  }`;
+}
+
+/** Code, bold, and links. */
 function inline(text) {
   return text.split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)\s]+\))/).map((part) => {
     if (part[0] === '`' && part.length > 1) return html`<code>${part.slice(1, -1)}</code>`;
     if (part.startsWith('**')) return html`<b>${part.slice(2, -2)}</b>`;
     const link = /^\[([^\]]+)\]\(([^)\s]+)\)$/.exec(part);
-    if (!link) return part;
-    return /^https?:/.test(link[2])
-      ? html`<a href=${link[2]} rel="noopener noreferrer" target="_blank">${link[1]}</a>`
-      : html`<span>${link[1].replaceAll('`', '')}</span>`;
+    return link ? linked(link[1], link[2]) : part;
   });
 }
