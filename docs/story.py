@@ -508,8 +508,8 @@ def _console(story: Story, token: str) -> None:
     login = {"username": "alice", "password": "Str0ngerPass!x"}
     refresh = story.ask(f"POST {API}/auth/login", login)["refreshToken"]
     story.http.headers["sec-fetch-site"] = "same-origin"  # as a browser says of its own pages
-    story.ask(f"POST {console}/session", {"refreshToken": refresh})
-    story.ask(f"DELETE {console}/session")
+    key = story.ask(f"POST {console}/session", {"refreshToken": refresh})["key"]
+    story.ask(f"DELETE {console}/session", {"key": key})
     del story.http.headers["sec-fetch-site"]
 
 

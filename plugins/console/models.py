@@ -12,19 +12,28 @@ Name = Annotated[str, Meta(min_length=1, max_length=63)]
 
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The refresh token of a login, to keep in the cookie. Without it the cookie is used."""
+    """The refresh token of a login, to keep in the cookie; or the `key` that opens the cookie."""
 
     refresh_token: str | None = None
+    key: str = ""
+
+
+class CloseSession(msgspec.Struct, frozen=True, kw_only=True):
+    """The key that opens the cookie."""
+
+    key: str = ""
 
 
 class OpenedSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An access token with its duration in seconds; null where no session can be continued.
 
+    `key` opens the cookie, which alone is useless: a page keeps it in the storage of its origin.
     `sign_in` is `external` where a proxy or another plugin authenticates the requests.
     """
 
     access_token: str | None = None
     expires_in: int = 0
+    key: str | None = None
     sign_in: Literal["password", "external"] = "password"
 
 

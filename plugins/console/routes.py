@@ -23,6 +23,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Sessions,
     Unauthenticated,
     reply,
 )
@@ -30,6 +31,7 @@ from kernel.public import (
 from . import cookies
 from .files import WEB, Files
 from .models import (
+    CloseSession,
     Features,
     Kept,
     Manual,
@@ -89,7 +91,8 @@ class ConsoleRoutes:
             *files,
             Route("POST", session, self.session, PUBLIC, OpenSession, 64_000, OpenedSession,
                   errors=(401, 403)),
-            Route("DELETE", session, self.leave, PUBLIC, returns=Message, errors=(403,)),
+            Route("DELETE", session, self.leave, PUBLIC, CloseSession, 64_000, Message,
+                  errors=(403,)),
             Route("GET", f"{API}/settings", self.settings, ANY_USER, returns=dict[str, Any]),
             Route("PATCH", f"{API}/settings", self.keep, ANY_USER, dict[str, Any], 1_000_000,
                   Message),
@@ -138,37 +141,64 @@ class ConsoleRoutes:
     # --- the session
 
     async def session(self, request: Request, body: OpenSession) -> Response:
-        """Continue a session: an access token for the refresh token of the cookie or the body.
+        """Continue the session of the cookie with its key, or keep that of a refresh token.
 
         Only pages of the console may ask. The cookie then holds the successor of the token.
         """
         cookies.check_same_origin(request)
-        if (sessions := self._services.find(SESSIONS)) is None:
+        sessions = self._services.find(SESSIONS)
+        if sessions is None:
             return reply(OpenedSession(sign_in="external"))
-        token = body.refresh_token or cookies.read(request, self.instance)
-        if not token:
+        if body.refresh_token is not None:
+            key = cookies.new_key()
+            return await self._continued(sessions, request, body.refresh_token, key)
+        value = cookies.read(request, self.instance)
+        if not value:
             return reply(OpenedSession())
+        token = cookies.unseal(value, body.key)
+        if token is None:
+            return await self._ended(request, value)
         try:
-            found = msgspec.json.decode(await sessions.refresh(token, request.actor))
+            return await self._continued(sessions, request, token, body.key)
         except Unauthenticated:
-            if body.refresh_token:
-                raise
             return reply(OpenedSession(), headers=self._cookie(request, ""))
-        following = found.get("refreshToken") or token
-        opened = OpenedSession(access_token=found["accessToken"], expires_in=found["expiresIn"])
-        return reply(opened, headers=self._cookie(request, following))
 
-    async def leave(self, request: Request) -> Response:
+    async def leave(self, request: Request, body: CloseSession) -> Response:
         """Sign out: end the session of the cookie and remove the cookie."""
         cookies.check_same_origin(request)
-        token = cookies.read(request, self.instance)
-        if token and (sessions := self._services.find(SESSIONS)) is not None:
-            with suppress(Unauthenticated):  # it has ended already
-                await sessions.logout(token, request.actor)
+        token = cookies.unseal(cookies.read(request, self.instance), body.key)
+        if token is not None:
+            await self._log_out(request, token)
         return reply({"message": "signed out"}, headers=self._cookie(request, ""))
 
-    def _cookie(self, request: Request, token: str) -> dict[str, str]:
-        return {"set-cookie": cookies.write(request, self.instance, token)}
+    async def _continued(
+        self, sessions: Sessions, request: Request, token: str, key: str
+    ) -> Response:
+        """Refresh a session. Raises Unauthenticated."""
+        refreshed = msgspec.json.decode(await sessions.refresh(token, request.actor))
+        following = refreshed.get("refreshToken") or token
+        opened = OpenedSession(
+            access_token=refreshed["accessToken"], expires_in=refreshed["expiresIn"], key=key
+        )
+        return reply(opened, headers=self._cookie(request, cookies.seal(following, key)))
+
+    async def _ended(self, request: Request, value: str) -> Response:
+        """Remove a cookie that the key does not open.
+
+        Up to version 0.2 the cookie held the refresh token itself. Other ports may have read it, so
+        its session ends.
+        """
+        await self._log_out(request, value)
+        return reply(OpenedSession(), headers=self._cookie(request, ""))
+
+    async def _log_out(self, request: Request, token: str) -> None:
+        sessions = self._services.find(SESSIONS)
+        if sessions is not None:
+            with suppress(Unauthenticated):  # it has ended already, or is no token
+                await sessions.logout(token, request.actor)
+
+    def _cookie(self, request: Request, value: str) -> dict[str, str]:
+        return {"set-cookie": cookies.write(request, self.instance, value)}
 
     # --- what is kept for users
 

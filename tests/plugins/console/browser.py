@@ -20,11 +20,21 @@ from kernel.testing import Client, Server
 ARTEFACTS = Path("build/console")
 """Where pictures of failed tests are kept."""
 WIDE: Any = {"width": 1280, "height": 800}
+ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP tools 127.0.0.1"]
+"""The host `tools` is this machine. To a browser it is a host like any other, and no loopback."""
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 WATCH = """
 addEventListener('securitypolicyviolation', (e) => console.error(
     `CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
 """
+
+CLEAR = """() => {
+    const key = localStorage.getItem('caudex.key');
+    localStorage.clear();
+    sessionStorage.clear();
+    if (key) localStorage.setItem('caudex.key', key);
+}"""
+"""Forgets what a page keeps, but for the key of the session's cookie."""
 
 LEAVE = """(address) => {
     // A screen is drawn again when one of the first three parts of its address changes.
@@ -84,8 +94,8 @@ class Pages:
         return "", page
 
     def give_back(self, username: str, page: Any) -> None:
-        """Keep a page; nothing is in it but the cookie."""
-        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        """Keep a page; nothing is in it but the session."""
+        page.evaluate(CLEAR)
         page.goto("about:blank")
         page.set_viewport_size(WIDE)
         page.emulate_media(color_scheme="light")
@@ -149,7 +159,7 @@ class Tab:
             self.problems.append(f"a request beside the public API: {request.url}")
 
     def sign_in(self, client: Client) -> Tab:
-        """Keep a session of this user in the cookie, as the form does."""
+        """Keep a session of this user in the cookie and its key, as the form does."""
         self._user = client.username
         signed_in = ""
         if self.page is None:
@@ -163,6 +173,10 @@ class Tab:
                 headers={"Sec-Fetch-Site": "same-origin"},
             )
             assert answer.ok, answer.text()
+            self.page.goto(f"{self.server.url}/health")  # any page of the origin
+            self.page.evaluate(
+                "(key) => { localStorage['caudex.key'] = key; }", answer.json()["key"]
+            )
         return self
 
     def leave(self, keep: bool) -> None:
@@ -240,7 +254,7 @@ def chromium() -> Generator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_program(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=_program(), args=ARGUMENTS)
         yield browser
         browser.close()
 

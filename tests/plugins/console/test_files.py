@@ -119,7 +119,8 @@ def test_streams_are_read_by_fetch_and_storage_holds_no_token():
         text = path.read_text("utf-8")
         assert "EventSource(" not in text, path
         for name in re.findall(r"localStorage(?:\.setItem\(|\[|\.getItem\()([^),\]]+)", text):
-            assert name.strip("'") == "caudex.theme" or name == "mark", (path, name)
+            assert name.strip("'") in ("caudex.theme", "mark", "KEY"), (path, name)
+    assert (WEB / "core/api.js").read_text("utf-8").count("setItem(KEY, reply.key)") == 1
 
 
 def test_the_version_of_the_kit_is_that_of_the_kernels_api():

@@ -1,11 +1,13 @@
 /**
  * The REST API with the caller's rights. The access token is in memory only; the refresh token is
- * in a cookie that no script can read.
+ * in a cookie that no script can read, encrypted with a key that other ports of this host cannot
+ * read: it is in the storage of this origin.
  */
 import { signal } from './kit.js';
 import { parse, stringify } from './json.js';
 
 const SESSION = '/api/v1/console/session';
+const KEY = 'caudex.key';
 let token = null;
 let expires = 0;
 /** @type {Promise<boolean>|null} */
@@ -117,16 +119,20 @@ async function read(response, full) {
 
 /** Continue the session of the cookie, if there is one. @returns {Promise<boolean>} */
 export function renew() {
-  renewing ??= open({}).finally(() => {
+  renewing ??= open(key()).finally(() => {
     renewing = null;
   });
   return renewing;
 }
 
+/** Another tab may have signed in since: the key is read each time. */
+const key = () => ({ key: localStorage.getItem(KEY) ?? '' });
+
 async function open(body) {
   const response = await send('POST', SESSION, { body });
   const reply = await read(response);
   token = reply.accessToken;
+  if (body.refreshToken && reply.key) localStorage.setItem(KEY, reply.key);
   expires = Date.now() + (reply.expiresIn - 20) * 1000;
   return token !== null || reply.signIn === 'external';
 }
@@ -154,7 +160,8 @@ export async function signIn(username, password, code) {
 }
 
 export async function signOut() {
-  await send('DELETE', SESSION).catch(() => null);
+  await send('DELETE', SESSION, { body: key() }).catch(() => null);
+  localStorage.removeItem(KEY);
   token = null;
   location.hash = '';
   location.reload();

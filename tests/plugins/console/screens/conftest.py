@@ -20,9 +20,10 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="package")
 def server(postgres: Postgres) -> Generator[Server]:
-    """A server with crons, OpenAPI, and pages of a plugin."""
+    """A server with crons, OpenAPI, and pages of a plugin; `tools` is another name of its host."""
     plugins = {"cron": {}, "openapi": {}, "console": {"name": "Caudex"}}
-    options: ServerOptions = {"plugins": [GuestsPlugin], "config": {"plugins": plugins}}
+    config = {"plugins": plugins, "server": {"allowed_hosts": ["tools"]}}
+    options: ServerOptions = {"plugins": [GuestsPlugin], "config": config}
     with run_server(postgres, options) as running:
         yield running
 
