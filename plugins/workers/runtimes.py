@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import BadRequest, LaunchSpec, Runtime
+from kernel.public import BadRequest, LaunchSpec, Runtime, read_small_file
 
 Usable = Callable[[str], bool]
 """Whether the account of a worker can run a program."""
@@ -58,7 +58,7 @@ class PythonRuntime:
     def installs(self, folder: Path) -> Sequence[Sequence[str]]:
         """See `Runtime.installs`. An environment of its own is a folder of packages on the path."""
         file = folder / "requirements.txt"
-        if not file.is_file() or not _says_anything(file):
+        if not _says_anything(file):
             return ()
         python, target = self._interpreter(), str(folder / PACKAGES)
         if _output_of(python, "-s", "-c", "import pip; print('pip')") == "pip":
@@ -101,7 +101,10 @@ class PythonRuntime:
 
 
 def _says_anything(requirements: Path) -> bool:
-    lines = requirements.read_text("utf-8", "replace").splitlines()
+    try:
+        lines = read_small_file(requirements).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return False
     return any(line.strip() and not line.strip().startswith("#") for line in lines)
 
 
@@ -165,10 +168,10 @@ class JavaScriptRuntime:
 
 def _has_dependencies(file: Path) -> bool:
     try:
-        found: Any = msgspec.json.decode(file.read_bytes())
+        found: Any = msgspec.json.decode(read_small_file(file))
     except FileNotFoundError:
         return False
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("package.json is not valid JSON") from None
     if not isinstance(found, dict):
         raise BadRequest("package.json must be an object")

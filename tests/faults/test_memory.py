@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from tests.faults.support import Site, no_traceback
+from tests.plugins.workers.support import targz
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
 
-def resident(pid: int) -> int:
-    """The resident memory of a process in MB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+def resident(pid: int, line: str = "VmRSS") -> int:
+    """The resident memory of a process in MB, or its peak."""
+    found = re.search(rf"{line}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) // 1024
 
@@ -40,4 +41,28 @@ def test_memory_goes_back_after_large_bodies_and_replies(site: Site) -> None:
             assert set(pool.map(work, range(12))) <= {200, 201, 400, 503}
         pid = server.process.pid
         eventually(lambda: resident(pid) <= 300, 10, lambda: resident(pid))
+    no_traceback(server)
+
+
+def test_an_archive_that_unpacks_to_large_files_costs_the_server_no_memory(site: Site) -> None:
+    """117 kB in an archive: 120 MB of a file that a deploy parses or compares."""
+    large = b" " * 120_000_000
+    package = b'{"dependencies": {"none": "1.0.0"}}'
+    archives = [
+        targz({"worker.py": "", "requirements.txt": large}),
+        targz({"index.js": "", "package.json": large}),
+        targz({"index.js": "", "package.json": package, "package-lock.json": large}),
+    ]
+    with site.serve() as server:
+        user = site.user(server)
+        app = user.install()
+        pid = server.process.pid
+        before = resident(pid)
+        for archive in archives:
+            # Set to the memory of this moment; the peak of what follows is what counts.
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            form = {"archive": ("worker.tar.gz", archive, "application/gzip")}
+            answer = user.post(f"/api/v1/apps/{app}/deploy", files=form)
+            assert answer.status_code == 400, answer.text
+            assert resident(pid, "VmHWM") < before + 60
     no_traceback(server)

@@ -6,6 +6,7 @@ import hashlib
 import signal
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,16 @@ import anyio
 from anyio import to_thread
 from msgspec.structs import replace
 
-from kernel.public import APPS, HOOKS, BadRequest, LogLevel, Transaction, Unavailable, hookspecs
+from kernel.public import (
+    APPS,
+    HOOKS,
+    BadRequest,
+    LogLevel,
+    Transaction,
+    Unavailable,
+    hookspecs,
+    open_plain_file,
+)
 from plugins.workers import store
 from plugins.workers.host import Host
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE
@@ -235,9 +245,15 @@ class Builder:
 
 
 def _locks(folder: Path) -> set[tuple[str, bytes]]:
-    """Return the lock files of JavaScript packages, each with its digest."""
-    found = [folder / name for name in LOCKS]
-    return {(f.name, hashlib.sha256(f.read_bytes()).digest()) for f in found if f.is_file()}
+    """Return the lock files of JavaScript packages, each with its digest.
+
+    They are large where a package has many others, so none is read as a whole.
+    """
+    digests = set[tuple[str, bytes]]()
+    for name in LOCKS:
+        with suppress(FileNotFoundError, BadRequest), open_plain_file(folder / name) as file:
+            digests.add((name, hashlib.file_digest(file, "sha256").digest()))
+    return digests
 
 
 class _Tool(Listener):
