@@ -116,8 +116,9 @@ class Database(TransactionRunner, dialect.FirstColumns):
     ) -> AsyncGenerator[AsyncIterator[list[bytes]]]:
         """See `Statements.stream`."""
         async with self._streams.hold(), self._connection() as connection, connection.transaction():
-            await streams.begin(connection, query, params)
-            async with contextlib.aclosing(streams.batches(connection)) as batches:
+            cursor = streams.Cursor(connection, self.answer_timeout)
+            await cursor.open(query, params)
+            async with contextlib.aclosing(cursor.batches()) as batches:
                 yield batches
 
     def settings(self, actor: Actor) -> bytes:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
+import anyio
+from psycopg.pq.abc import PGresult
+
 from kernel.contracts.statements import Param, Query
-from kernel.database.dialect import Connection, every
+from kernel.database.dialect import Connection, ConnectionLost, every
 
 BATCH: Final = 500
 PIECE: Final = 8000
@@ -20,22 +23,36 @@ from (select convert_to(coalesce(r::text, 'null'), 'UTF8') || '\\x00' as bytes f
     ) as q (r) offset 0) as s""" % (PIECE, PIECE)  # fmt: skip
 
 
-async def begin(connection: Connection, query: Query, params: Sequence[Param]) -> None:
-    """Open the cursor in a transaction."""
-    text = query.encode() if isinstance(query, str) else query
-    # PostgreSQL assumes a thousand pieces for each row, which would make it compile any query.
-    await connection.run(b"set local jit = off")
-    await connection.run(_IN_PIECES % text, params, prepare=True)
+class Cursor:
+    """A cursor in the transaction of a connection."""
 
+    def __init__(self, connection: Connection, answer_timeout: float | None) -> None:
+        """Each step has `answer_timeout` seconds: a frozen server would hold it for ever."""
+        self._connection = connection
+        self._answer_timeout = answer_timeout
 
-async def batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
-    """Read the first columns of the rows."""
-    begun = list[bytes]()  # pieces of a row whose end is not fetched yet
-    # Not prepared: only the simple protocol respects that the cursor is binary.
-    while pieces := every(await connection.run(b"fetch %d from stream" % BATCH)):
-        *batch, rest = b"".join(pieces).split(b"\0")
-        if batch:
-            batch[0] = b"".join([*begun, batch[0]])
-            begun.clear()
-            yield batch
-        begun.append(rest)
+    async def open(self, query: Query, params: Sequence[Param]) -> None:
+        """Run the query up to its first row. Raises Unavailable."""
+        text = query.encode() if isinstance(query, str) else query
+        # PostgreSQL assumes a thousand pieces for each row, which would make it compile any query.
+        await self._run(b"set local jit = off")
+        await self._run(_IN_PIECES % text, params, prepare=True)
+
+    async def batches(self) -> AsyncGenerator[list[bytes]]:
+        """Read the first columns of the rows. Raises Unavailable."""
+        begun = list[bytes]()  # pieces of a row whose end is not fetched yet
+        # Not prepared: only the simple protocol respects that the cursor is binary.
+        while pieces := every(await self._run(b"fetch %d from stream" % BATCH)):
+            *batch, rest = b"".join(pieces).split(b"\0")
+            if batch:
+                batch[0] = b"".join([*begun, batch[0]])
+                begun.clear()
+                yield batch
+            begun.append(rest)
+
+    async def _run(
+        self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
+    ) -> PGresult | None:
+        with anyio.move_on_after(self._answer_timeout):
+            return await self._connection.run(query, params, prepare=prepare)
+        raise ConnectionLost("the database is not available")

@@ -70,6 +70,7 @@ class ReplicaPlugin(Plugin):
         """Compare the replica with the database every second."""
         if self._monitor is not None:
             self.tasks.every(1, self._monitor.check, "compare the replica")
+            self.tasks.every(1, self._monitor.close_hanging, "watch the replica's answers")
         yield
 
     @hookimpl

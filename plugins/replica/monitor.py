@@ -38,6 +38,8 @@ class Monitor:
         """The position that every read needs: that of the last change of the catalog."""
         self._looking = anyio.Lock()
         self._away = False
+        self._answered_at = math.inf
+        """When the replica last answered anything; at no time before its first answer."""
 
     async def check(self) -> None:
         """Wait until the replica has what the database has now."""
@@ -56,6 +58,21 @@ class Monitor:
         if self._away:
             log.info("the replica answers reads again")
         self._away = False
+
+    async def close_hanging(self) -> None:
+        """Cut the connections of a replica that has answered nothing for `max_lag` seconds.
+
+        A frozen one keeps them open. Then the primary answers what waits for a first row.
+        """
+        if anyio.current_time() > self._answered_at + self._max_lag:
+            log.warning("the replica answers nothing: its connections are cut")
+            self._replica.go_offline()
+            self._replica.online = True  # the next check may find it alive
+            self._answered_at = math.inf
+
+    def note_answer(self) -> None:
+        """Remember that the replica answered just now."""
+        self._answered_at = anyio.current_time()
 
     async def on_catalog(self, _payload: str | None) -> None:
         """Require the replica to have the tables as they are now."""
@@ -93,4 +110,6 @@ class Monitor:
 
     async def _look(self) -> int:
         with anyio.fail_after(PATIENCE):
-            return number(await self._replica.fetch(_REPLAYED))
+            position = number(await self._replica.fetch(_REPLAYED))
+        self.note_answer()
+        return position

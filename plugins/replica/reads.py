@@ -67,9 +67,10 @@ class DivertedReads:
             return await work(self._primary)
         if await self._monitor.has(wanted.position):
             try:
-                found = await work(self._replica)
+                result = await work(self._replica)
+                self._monitor.note_answer()
                 self.answered += 1
-                return found
+                return result
             except Unavailable as error:
                 cause = error.__cause__
                 if isinstance(cause, psycopg.Error) and cause.sqlstate == CANCELED:

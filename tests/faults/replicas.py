@@ -88,6 +88,11 @@ class Pair:
         return make_dsn(read_password(self._layout), self._plan.port, None, database)
 
     @property
+    def standby_data(self) -> Path:
+        """The second server's folder."""
+        return self._layout.pgdata
+
+    @property
     def dsn(self) -> str:
         """What a server of ours is configured with: both hosts, of which one accepts writes."""
         assert self._plan is not None

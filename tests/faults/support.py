@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -126,6 +127,18 @@ class User(httpx.Client):
         answer = self.post("/api/v1/apps", json=body)
         assert answer.status_code == 200, answer.text
         return app_id
+
+
+@contextmanager
+def frozen(*pids: int) -> Generator[None]:
+    """Stop processes for a while."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def notes(app_id: str) -> str:

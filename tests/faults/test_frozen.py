@@ -1,30 +1,16 @@
 """A PostgreSQL that is frozen, and a listening connection that is: neither is waited for."""
 
-import os
-import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.support import DurablePostgres, Site, no_traceback, notes
+from tests.faults.support import DurablePostgres, Site, frozen, no_traceback, notes
 from tests.kernel.processes import descendants
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
-
-
-@contextmanager
-def frozen(*pids: int) -> Generator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("driver", ["pipeline", "kernel"])

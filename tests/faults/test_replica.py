@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from plugins.postgres.processes import postgres_processes
 from tests.faults.replicas import DATABASE, Pair
-from tests.faults.support import Site, User, ask, no_traceback, notes
+from tests.faults.support import Site, User, ask, frozen, no_traceback, notes
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -167,3 +169,19 @@ def test_own_writes_are_seen_across_a_failover(folders: Callable[[], Path]) -> N
                 eventually(lambda: write(next(names)), 30)
             takeover.join()
         no_traceback(server)
+
+
+def test_a_frozen_standby_takes_no_list_away(place: Place) -> None:
+    """The primary answers what waits for a first row, and the places of streams are free again."""
+    user, path = place.user, notes(place.app)
+    seen = {"caudex-position": place.create("kept")}
+    eventually(lambda: place.names() == {"kept"}, 10)
+    with frozen(*postgres_processes(place.pair.standby_data)), ThreadPoolExecutor(2) as pool:
+        # At once, while the standby counts as fresh: they hang there.
+        waiting = pool.submit(place.names)
+        exporting = pool.submit(user.get, path, headers={"accept": "text/csv"})
+        assert waiting.result(LAG + 30) == {"kept"}
+        export = exporting.result(LAG + 30)
+        assert (export.status_code, "kept" in export.text) == (200, True)
+        assert [place.names() for _ in range(8)] == [{"kept"}] * 8
+    eventually(lambda: place.names(**seen) == {"kept"}, 10)
