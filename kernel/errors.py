@@ -31,7 +31,7 @@ import structlog
 __all__ = [
     "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden", "HookFailed",
     "HookTimeout", "KernelError", "MethodNotAllowed", "NotFound", "SchemaChanged", "Throttled",
-    "TooLarge", "Unauthenticated", "Unavailable", "failure", "nearest",
+    "TooLarge", "Unauthenticated", "Unavailable", "failure", "forget_frames", "nearest",
 ]  # fmt: skip
 """The names that plugins may use."""
 
@@ -287,6 +287,26 @@ def failure(error: BaseException) -> dict[str, Any]:
     """
     said = {"error": f"{type(error).__name__}: {error}"}
     return said if isinstance(error, KernelError | OSError) else {**said, "exc_info": error}
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks of a handled error, and of those that led to it.
+
+    The frames of a traceback hold what they worked with, such as the body of a request. Where one
+    of them holds the error as well, in a local variable or a future, only the garbage collector
+    frees them, and that runs rarely.
+    """
+    left: list[BaseException | None] = [error]
+    dropped = set[int]()
+    while left:
+        each = left.pop()
+        if each is None or id(each) in dropped:
+            continue
+        dropped.add(id(each))
+        each.__traceback__ = None
+        left += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", each).exceptions
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -196,9 +196,13 @@ def translated() -> Generator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if (known := translate(error)) is None:
+        known = translate(error)
+        if known is None:
             raise
-        raise known from error
+        try:
+            raise known from error
+        finally:
+            del known  # see `errors.forget_frames`
 
 
 @contextmanager

@@ -108,9 +108,13 @@ class Implementation:
             work = self.function(*map(kwargs.__getitem__, self.arguments))
             result = self._checked(await _limited(work, self.limit))
         except Exception as error:
-            if (failed := self.failed(error)) is error:
-                raise
-            raise failed from error.__cause__
+            failed = self.failed(error)
+            try:
+                if failed is error:
+                    raise
+                raise failed from error.__cause__
+            finally:
+                del failed  # see `errors.forget_frames`
         else:
             self.in_a_row = 0
             return result
@@ -205,8 +209,10 @@ def _limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any
         expired = task.cancel()
 
     timer = asyncio.get_running_loop().call_later(min(seconds, 86_400.0), expire)
+    rest = _rest(work, waits_for)
+    del waits_for  # as in `_rest`
     try:
-        return (yield from _rest(work, waits_for))
+        return (yield from rest)
     finally:
         timer.cancel()
         if expired and task.uncancel() <= before:
@@ -222,10 +228,13 @@ def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T
             resume, given = work.throw, error
         else:
             resume, given = work.send, sent
+        waits_for = None  # a future that failed holds its error: see `errors.forget_frames`
         try:
             waits_for = resume(given)
         except StopIteration as end:
             return end.value
+        finally:
+            del given
 
 
 class _Plugins(pluggy.PluginManager):

@@ -80,8 +80,8 @@ class _Loading:
             with self._optional(source.name):
                 self._classes[source.name] = cls = plugin_class(source)
                 check_class(cls, source)
-                if failed := self._failed.get(source.name):
-                    raise failed
+                if source.name in self._failed:
+                    raise self._failed[source.name]
         for cls in list(self._classes.values()):
             with self._optional(cls.name):
                 move_renamed(cls.name, cls.Config, kernel.config.plugins, kernel.config.variables)

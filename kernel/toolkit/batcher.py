@@ -91,10 +91,15 @@ class Batcher(Generic[T, R]):
         """Take an item, and return its result. Raises its error, or Unavailable."""
         if not self._open:
             raise Unavailable("the server stops")
-        self._put(item, future := asyncio.Future[R | Exception]())
-        if isinstance(result := await future, Exception):
+        future = asyncio.Future[R | Exception]()
+        self._put(item, future)
+        result = await future
+        if not isinstance(result, Exception):
+            return result
+        try:
             raise result
-        return result
+        finally:
+            del result, future  # see `errors.forget_frames`
 
     @asynccontextmanager
     async def running(self, drain: float = 5.0) -> AsyncGenerator[Self]:
@@ -156,9 +161,16 @@ class Batcher(Generic[T, R]):
         except Exception as error:
             if isinstance(error, BadRequest) and len(batch) > 1:
                 return [failed for waiting in batch for failed in await self._send([waiting])]
-            results = [error] * len(batch)
+            return self._settle(batch, [error] * len(batch))
+        else:
+            return self._settle(batch, results or [None] * len(batch))
+        finally:
+            del batch  # its futures hold the error: see `errors.forget_frames`
+
+    def _settle(self, batch: list[_Waiting], results: Sequence[object]) -> list[_Waiting]:
+        """Give each caller its result, and return the items to send again."""
         again = list[_Waiting]()
-        for waiting, result in zip(batch, results or [None] * len(batch), strict=True):
+        for waiting, result in zip(batch, results, strict=True):
             if isinstance(result, self.retry.on):
                 again.append(waiting)
             else:

@@ -56,8 +56,12 @@ class InvalidatedCache(Generic[K, V]):
             if (under_way := self._loads.get(key)) is None:
                 return await self._load(key, load)
             await asyncio.wait([under_way])
-            if not under_way.cancelled():
+            if under_way.cancelled():
+                continue
+            try:
                 return under_way.result()
+            finally:
+                del under_way  # see `errors.forget_frames`
         return value
 
     async def invalidate(self, payload: str | None = None) -> None:
@@ -89,6 +93,7 @@ class InvalidatedCache(Generic[K, V]):
             under_way.cancel()  # where this call was cancelled: another one loads
             if self._loads.get(key) is under_way:
                 del self._loads[key]
+            del under_way  # see `errors.forget_frames`
 
     def _keep(self, key: K, value: V) -> None:
         self._entries.pop(key, None)

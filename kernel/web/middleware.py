@@ -19,7 +19,7 @@ from structlog.contextvars import bind_contextvars
 
 from kernel.config.settings import Config
 from kernel.contracts.workers import HandlerFailed
-from kernel.errors import BadRequest, KernelError, Unavailable, plugin_at_fault
+from kernel.errors import BadRequest, KernelError, Unavailable, forget_frames, plugin_at_fault
 from kernel.web.http import JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -118,6 +118,7 @@ class Edge:
             status, error = error.status_code, KernelError(error.detail, headers=error.headers)
             error.status = status  # type: ignore[misc]
         self._log(error, scope)
+        forget_frames(error)  # they hold the body
         if send.started:
             raise StreamAborted from error
         await _envelope(error, scope["caudex.request_id"])(scope, receive, send)

@@ -127,8 +127,12 @@ class Sessions:
             return family.username, seconds
 
         # The error is returned, not raised: the transaction must commit.
-        if isinstance(used := await self._statements.run(actor, use), Unauthenticated):
-            raise used
+        used = await self._statements.run(actor, use)
+        if isinstance(used, Unauthenticated):
+            try:
+                raise used
+            finally:
+                del used  # a traceback would hold its own error
         (name, seconds), expires_in = used, min(ACCESS_SECONDS, used[1])
         return Refreshed(
             access_token=self._tokens.access(claims.sub, name, claims.sid, expires_in),

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from kernel.public import Action, Actor, BadRequest, Grant, KernelError, Operation, Transaction
+from kernel.public import (
+    Action,
+    Actor,
+    BadRequest,
+    Grant,
+    KernelError,
+    Operation,
+    Transaction,
+    forget_frames,
+)
 from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope
@@ -98,6 +107,7 @@ class Batches(ConditionalWrites):
         except KernelError as error:
             if error.status >= 500:
                 raise
+            forget_frames(error)
             return []
         if await self._sees_whole(actor, table):
             return results_of_creates(table, *table.full.rendering.split(raw))
@@ -120,17 +130,19 @@ class Batches(ConditionalWrites):
         except Failed as failed:
             if failed.in_group:  # one by one, they say which of them it was, and why
                 return await self._batched(actor, prepared, dry_run=dry_run, grouped=False)
-            await self._raise(actor, failed)
+            raise await self._described(actor, failed) from None
 
-    async def _raise(self, actor: Actor, failed: Failed) -> NoReturn:
-        error, operation, record_id = failed.error, failed.operation, failed.record_id
+    async def _described(self, actor: Actor, failed: Failed) -> KernelError:
+        """Say what is wrong with an operation, and which one it is."""
+        operation = failed.operation
         table = operation.rights.scope.table
+        error = failed.error
         if isinstance(error, PreconditionFailed):
-            error = await self._precondition_failed(actor, table, record_id)
+            error = await self._precondition_failed(actor, table, failed.record_id)
         elif isinstance(error, BadRequest):
-            deleted = record_id if operation.given.op == "delete" else None
+            deleted = failed.record_id if operation.given.op == "delete" else None
             error = await self._describe(error, table, deleted)
-        raise placed(error, operation.place) from None
+        return placed(error, operation.place)
 
     async def _prepared(
         self, actor: Actor, app_id: str, operations: Sequence[Operation]

@@ -33,6 +33,7 @@ from kernel.public import (
     Unavailable,
     WorkerLost,
     WorkerStopped,
+    forget_frames,
 )
 from kernel.public import Collections as WholeRecords
 
@@ -201,19 +202,24 @@ class Collections:
         try:
             async with self._turns:
                 result = await self._run(op)
-        except Unavailable as error:
-            # A statement that may have had an effect has no Retry-After.
-            effect = "unchanged" if "retry-after" in error.headers else "unknown"
-            return OpResult(id=op.id, error=error.message, status=error.status, unavailable=effect)
-        except KernelError as error:
-            current = error.members.get("current", msgspec.UNSET)
-            return OpResult(id=op.id, error=error.message, status=error.status, current=current)
         except Exception as error:
-            log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
-            return OpResult(id=op.id, error="an unexpected error happened")
+            refusal = self._refusal(op, error)
+            forget_frames(error)  # they hold the message
+            return refusal
         if len(result) > MAX_PARAMS:
             return OpResult(id=op.id, error="the result is over 10 MB")
         return OpResult(id=op.id, result=single_line(result))
+
+    def _refusal(self, op: CollectionOp, error: Exception) -> OpResult:
+        if isinstance(error, Unavailable):
+            # A statement that may have had an effect has no Retry-After.
+            effect = "unchanged" if "retry-after" in error.headers else "unknown"
+            return OpResult(id=op.id, error=error.message, status=error.status, unavailable=effect)
+        if isinstance(error, KernelError):
+            current = error.members.get("current", msgspec.UNSET)
+            return OpResult(id=op.id, error=error.message, status=error.status, current=current)
+        log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
+        return OpResult(id=op.id, error="an unexpected error happened")
 
     async def _run(self, op: CollectionOp) -> bytes:
         records = self._services.find(RECORDS)

@@ -239,6 +239,7 @@ class Replica(Listener):
             return await call.future
         finally:
             calls.remove(call_id, call)
+            del call  # its future holds the error, whose traceback holds this frame
 
     async def run_job(
         self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
@@ -263,6 +264,7 @@ class Replica(Listener):
                     await progress(call.latest)  # `_report` may be pausing
         finally:
             self._calls.remove(job_id, call)
+            del call  # as above
 
     def cancel_job(self, job_id: str) -> None:
         """Ask it to end a job."""
