@@ -12,7 +12,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes. Without a cache of bytecode, each compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock audit clean
+.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock newest audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -98,11 +98,18 @@ lock: .venv/.dev ## Write the lock files again (ARGS=--upgrade for newer version
 	  -c requirements-build.lock -o requirements-dev.lock
 	$(python) .ci/sbom.py
 
+newest: .venv/.dev ## Run tests with the newest uvicorn, starlette and psycopg, beyond their bounds
+	.venv/bin/uv venv --quiet --allow-existing --python $(python) .newest
+	.venv/bin/uv pip install --quiet --python .newest/bin/python -r requirements-dev.lock
+	.venv/bin/uv pip install --quiet --python .newest/bin/python --no-deps --no-build-isolation -e .
+	.venv/bin/uv pip install --quiet --python .newest/bin/python --upgrade uvicorn starlette 'psycopg[binary,pool]'
+	.newest/bin/python -m pytest $(spread) --quiet -m "not slow" $(or $(ARGS),tests/kernel tests/plugins/http_server tests/plugins/pipeline tests/plugins/data)
+
 audit: .venv/.dev ## Look for known vulnerabilities in what is locked (needs an advisory service)
 	.venv/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock $(ARGS)
 
 clean: ## Remove .venv and the files that the tools made
-	rm -rf .venv .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .bench .newest .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock requirements-build.lock kernel/caudex.py

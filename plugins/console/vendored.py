@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 
 class Vendored(NamedTuple):
-    """A file: package, version, its path in the package, licence, and the SHA-256 of our copy."""
+    """A file: package, version, its path in the package, licence, and the SHA-256 of our copy.
+
+    The text of the licence is in `licences/`, under the name of the package.
+    """
 
     file: str
     package: str
@@ -18,6 +21,11 @@ class Vendored(NamedTuple):
     path: str
     licence: str
     sha256: str
+
+    @property
+    def licence_file(self) -> str:
+        """The name of the file with the text of the licence."""
+        return f"{self.package.removeprefix('@').replace('/', '-')}.txt"
 
 
 VENDORED = (

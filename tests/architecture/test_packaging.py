@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 import caudex
-from kernel import public
+from kernel import VERSION, public
+from plugins.console.vendored import VENDORED
 from plugins.system.examination.doctor import _is_ours
 
 ROOT = Path(__file__).parents[2]
 OURS = ("kernel", "plugins", "contrib", "caudex")
+BILL = json.loads((ROOT / "caudex.cdx.json").read_text("utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 FROM_AN_INDEX = re.compile(r"(?<![/\w])caudex\[|pip install (-\S+ )*['\"]?caudex(?![-\w])")
@@ -83,13 +85,54 @@ def test_every_dependency_is_locked() -> None:
 
 
 def test_the_bill_of_materials_lists_what_is_locked_for_running() -> None:
-    bill = json.loads((ROOT / "caudex.cdx.json").read_text("utf-8"))
-    listed = {f"{each['name']}=={each['version']}" for each in bill["components"]}
-    locked = (ROOT / "requirements.lock").read_text("utf-8")
-    assert bill["bomFormat"] == "CycloneDX"
-    assert listed == set(
-        re.findall(r"^[\w.-]+==[\w.]+", re.sub(r"\[\w+\]==", "==", locked), re.MULTILINE)
-    )
+    listed = {
+        f"{component['name']}=={component['version']}"
+        for component in BILL["components"]
+        if component["purl"].startswith("pkg:pypi/")
+    }
+    locked = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+    elsewhere = [line for line in locked if "sys_platform == 'win32'" in line]
+    pinned = re.compile(r"^([\w.-]+)(?:\[[\w,]+\])?(==[\w.]+)")
+    lines = [line for line in locked if line not in elsewhere]
+    assert BILL["bomFormat"] == "CycloneDX"
+    assert listed == {match[1] + match[2] for match in map(pinned.match, lines) if match}
+
+
+def test_the_bill_of_materials_lists_vendored_files_by_their_hashes() -> None:
+    listed = {
+        (part["name"], component["version"], part["hashes"][0]["content"])
+        for component in BILL["components"]
+        for part in component.get("components", ())
+    }
+    assert listed == {
+        (f"plugins/console/web/vendor/{file.file}", file.version, file.sha256) for file in VENDORED
+    }
+
+
+def test_the_bill_of_materials_has_licences_hashes_the_graph_and_our_version() -> None:
+    root = BILL["metadata"]["component"]
+    assert (root["name"], root["version"]) == ("caudex-core", VERSION)
+    names = {component["bom-ref"] for component in BILL["components"]}
+    for component in BILL["components"]:
+        assert component["licenses"], component["name"]
+        assert component.get("hashes") or component["components"], component["name"]
+    needs = {edge["ref"]: set(edge["dependsOn"]) for edge in BILL["dependencies"]}
+    assert needs.keys() == names | {root["bom-ref"]}
+    reached = set[str]()
+    waiting = [root["bom-ref"]]
+    while waiting:
+        name = waiting.pop()
+        waiting += needs[name] - reached
+        reached |= needs[name]
+    assert reached == names
+
+
+@pytest.mark.parametrize("name", ["psycopg", "starlette", "uvicorn"])
+def test_a_library_whose_private_parts_are_used_has_an_upper_bound(name: str) -> None:
+    [requirement] = [
+        each for each in PROJECT["dependencies"] if each.startswith((name, f"{name}["))
+    ]
+    assert ",<" in requirement
 
 
 def test_what_builds_is_not_locked_for_running() -> None:

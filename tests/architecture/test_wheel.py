@@ -21,6 +21,7 @@ from kernel import VERSION
 from kernel.config.settings import load_config
 from kernel.testing import Postgres, running_server
 from kernel.testing.servers import NO_TLS
+from plugins.console.vendored import VENDORED
 from tests.kernel.processes import environment
 from tests.waiting import eventually
 
@@ -66,6 +67,10 @@ def test_the_wheel_has_every_file_of_its_packages(wheel: Path) -> None:
     kept = set(zipfile.ZipFile(wheel).namelist())
     assert {"caudex/__init__.py", "caudex/py.typed"} <= kept
     assert f"caudex_core-{VERSION}.dist-info/sboms/caudex.cdx.json" in kept
+    licences = f"caudex_core-{VERSION}.dist-info/licenses"
+    assert f"{licences}/LICENSE" in kept
+    for file in VENDORED:
+        assert f"{licences}/plugins/console/licences/{file.licence_file}" in kept
     # This one is `caudex/__init__.py`; see pyproject.toml.
     assert set(tracked) - kept <= {"kernel/caudex.py"}
     for ending in (".sql", ".js", ".css", ".html", ".json", ".toml"):

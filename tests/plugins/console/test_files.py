@@ -25,6 +25,15 @@ def test_vendored_modules_are_what_the_table_says():
         assert each.licence in ("MIT", "Apache-2.0")
 
 
+def test_the_licence_of_each_vendored_package_is_shipped():
+    folder = WEB.parent / "licences"
+    titles = {"MIT": "The MIT License", "Apache-2.0": "Apache License"}
+    for each in VENDORED:
+        assert titles[each.licence] in (folder / each.licence_file).read_text("utf-8"), each.file
+    needed = {each.licence_file for each in VENDORED}
+    assert {path.name for path in folder.iterdir()} == needed
+
+
 @pytest.mark.parametrize("name", ASSETS)
 def test_every_file_is_served_with_the_strict_policy(server: Server, name: str):
     answer = server.http.get(f"/console/{name}")
