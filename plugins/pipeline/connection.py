@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from itertools import islice
@@ -37,7 +37,7 @@ ANSWERS: Final = (FOUND, DONE, FAILED, SKIPPED, int(ExecStatus.EMPTY_QUERY))
 LOCKED: Final = b"55P03"
 """The error of a statement that has waited for a lock for `lock_timeout`."""
 TIMED_OUT: Final = b"57014"
-"""The error of a statement that has taken `statement_timeout`. Alone it would take as long."""
+"""The error of a statement that has taken `statement_timeout`."""
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """Statements that would put those of other requests into a transaction that never ends."""
 
@@ -48,7 +48,15 @@ class SendOutcome(Enum):
     LOST = "the connection broke: the request may have been executed"
     CROWDED = "it would wait behind a slow request"
     BLOCKED = "it has waited for a lock, and had no effect"
+    SLOW = "it has taken long, and had no effect"
     UNDONE = "another one of its transaction failed, and it had no effect"
+
+
+DETOURS: Final[Mapping[bytes | None, SendOutcome]] = {
+    LOCKED: SendOutcome.BLOCKED,
+    TIMED_OUT: SendOutcome.SLOW,
+}
+"""Failures of writes that may succeed where they hold up no other."""
 
 
 class Step(NamedTuple):
@@ -420,9 +428,9 @@ class PipelinedConnection:
     def _no_effect(self, failure: PGresult | None, undone: bool) -> SendOutcome | None:
         """Say why a write has to be sent elsewhere; None where its failure is its answer."""
         state = failure.error_field(DiagnosticField.SQLSTATE) if failure else None
-        if self.WRITES and self.held is None and state == LOCKED:
-            return SendOutcome.BLOCKED
-        return SendOutcome.UNDONE if undone and state != TIMED_OUT else None
+        if self.WRITES and self.held is None and state in DETOURS:
+            return DETOURS[state]
+        return SendOutcome.UNDONE if undone else None
 
     # Watching.
 

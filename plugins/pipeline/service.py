@@ -31,6 +31,7 @@ from .config import PipelineConfig
 from .connection import FAILED, PipelinedConnection, SendOutcome, Step
 from .groups import MAX_WAIT, MAX_WAITING, ConnectionGroup, WriteGroup
 from .reconnect import Reconnector
+from .slow import SlowWrites
 
 T = TypeVar("T")
 READS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -47,16 +48,24 @@ SETTINGS: Final = {
     "filters": b"set plan_cache_mode = force_custom_plan",
     "writes": b"""
         select set_config('plan_cache_mode', 'auto', false),
-            set_config('caudex.lock_timeout', current_setting('lock_timeout'), false),
-            set_config('lock_timeout',
-                case when setting::int between 1 and 100 then setting else '100' end, false)
-        from pg_settings where name = 'lock_timeout'""",
+            set_config('caudex.' || name, current_setting(name), false),
+            set_config(name,
+                case when setting::int between 1 and most then setting else most::text end, false)
+        from pg_settings
+        join (values ('lock_timeout', 100), ('statement_timeout', 500)) as l (name, most)
+        using (name)""",
 }
-"""What the connections begin with. A write that waits longer for a lock goes to the pool: here it
-would hold up others of its transaction."""
+"""What the connections begin with. A write that waits longer for a lock, or takes longer, goes to
+the pool: here it would hold up others of its transaction. PostgreSQL keeps the time, because that
+of a commit does not count, which a slow disk makes long for all."""
 BEGIN: Final = Step(b"begin", [])
-LOCK_TIMEOUT: Final = b"set_config('lock_timeout', current_setting('caudex.lock_timeout'), true)"
-"""A transaction waits for locks for as long as it is configured."""
+TIMEOUTS: Final = [
+    b"set_config('%b', current_setting('caudex.%b'), true)" % (name, name)
+    for name in (b"lock_timeout", b"statement_timeout")
+]
+"""A transaction has the timeouts that are configured."""
+SLOW_SECONDS: Final = 0.1
+"""Seconds after which a write that was slow before still is."""
 NUMBERS: Final[
     Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[ConnectionGroup], int]]]
 ] = (
@@ -85,12 +94,13 @@ class PipelinedStatements(dialect.FirstColumns):
             ConnectionGroup(prepared, timeout, **options) for options in READS.values()
         ]
         self._writes = WriteGroup(prepared, timeout)
-        # A part of the pool, which others need: those that wait for a lock may hold it for seconds.
-        self._blocked = ConcurrencyLimiter(
+        self._slow = SlowWrites()
+        # A part of the pool, which others need: slow writes may hold it for seconds.
+        self._detours = ConcurrencyLimiter(
             max(1, pool.statistics()["pool_max"] // 2),
             queue=MAX_WAITING,
             timeout=MAX_WAIT,
-            message="too many writes wait for what other changes hold",
+            message="too many writes take long, or wait for what other changes hold",
         )
         self.groups: Mapping[str, ConnectionGroup] = {
             "reads": self._reads, "filters": self._filters, "writes": self._writes
@@ -150,18 +160,33 @@ class PipelinedStatements(dialect.FirstColumns):
     ) -> PGresult | None:
         """See `Pool.write`; with a `key` it may share a transaction."""
         self._check_online()
-        answer = await self._writes.send(query, params, key)
+        if self._slow.has(query if key is None else key):
+            return await self._take_detour(query, params, key)
+        shared = None if self._slow.has(query) else key
+        answer = await self._writes.send(query, params, shared)
         if answer is SendOutcome.UNDONE:
             answer = await self._writes.send(query, params, None)
         if answer is SendOutcome.LOST:  # sent and not answered: never sent again
             raise dialect.OutcomeUnknown
+        if answer is SendOutcome.BLOCKED or answer is SendOutcome.SLOW:
+            self._slow.note(query, key, timed_out=answer is SendOutcome.SLOW)
+            return await self._take_detour(query, params, key)
         if (result := checked(answer)) is None:
-            if answer is not SendOutcome.BLOCKED:
-                return await self._pool.write(query, params)
-            self._writes.left += 1
-            async with self._blocked.hold():
-                return await self._pool.write(query, params)
+            return await self._pool.write(query, params)
         return result
+
+    async def _take_detour(
+        self, query: Query, params: Sequence[Param], key: str | None
+    ) -> PGresult | None:
+        """Run a slow write on a connection of the pool, where it may take as long as configured."""
+        self._writes.left += 1
+        async with self._detours.hold():
+            began = anyio.current_time()
+            try:
+                return await self._pool.write(query, params)
+            finally:
+                if anyio.current_time() - began > SLOW_SECONDS:
+                    self._slow.note(query, key, timed_out=False)
 
     async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:
         """See `Statements.run`; a transaction has a connection to itself."""
@@ -263,7 +288,7 @@ def _setting(settings: Mapping[str, str]) -> Step:
     """Apply the settings for as long as the transaction lasts."""
     values = [dialect.to_text(text) for pair in settings.items() for text in pair]
     calls = [b"set_config($%d, $%d, true)" % (n, n + 1) for n in range(1, len(values), 2)]
-    return Step(b"select " + b", ".join([LOCK_TIMEOUT, *calls]), values)
+    return Step(b"select " + b", ".join([*TIMEOUTS, *calls]), values)
 
 
 def _result(answer: PGresult | SendOutcome) -> PGresult:

@@ -446,7 +446,7 @@ async def test_what_waits_is_bounded_and_the_rest_is_refused(
         await driver.execute("select 1")
         await pool._pool.wait()
         monkeypatch.setattr(pool._pool, "max_waiting", 2)
-        calls = [caught(driver.execute("select pg_sleep(0.5)")) for _ in range(20)]
+        calls = [caught(driver.execute("select pg_sleep(0.4)")) for _ in range(20)]
         answers = await asyncio.gather(*calls)
         refused = [each for each in answers if isinstance(each, Unavailable)]
         assert len(refused) >= 10

@@ -121,6 +121,73 @@ async def test_one_that_waits_for_a_lock_holds_up_no_other(dsn: str) -> None:
     assert sql(dsn, f"select id from {child} order by id") == [(1,), (2,), (3,)]
 
 
+async def test_who_waits_for_a_locked_record_holds_up_no_other_a_second_time(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id, n) values (1, 0), (2, 0), (3, 0)")
+
+    async with pipelined(dsn, ONE, lock_timeout=20) as (driver, _):
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"select from {name} where id = 2 for update".encode())
+            blocked = list[asyncio.Task[Any]]()
+            for turn in range(3):
+                first, locked, last = [
+                    started(driver.execute_grouped(str(n), update(name), n)) for n in (1, 2, 3)
+                ]
+                blocked.append(locked)
+                xids = {answer.split()[1] for answer in (await first or b"", await last or b"")}
+                assert len(xids) == (1 if turn else 2), "they were undone, and sent again alone"
+            assert not any(task.done() for task in blocked)
+            holder.rollback()
+        assert {type(answer) for answer in await all_of(*blocked)} == {bytes}
+        assert driver.groups["writes"].left == len(blocked)
+    assert sql(dsn, f"select n from {name} order by id") == [(3,)] * 3
+
+
+@pytest.mark.slow
+async def test_a_write_that_takes_long_holds_up_no_other_for_long(dsn: str) -> None:
+    """Before, they waited for `statement_timeout`: the slow one was answered first."""
+    name = slowly(dsn, 30, "new.id = 2")
+    async with pipelined(dsn, ONE, statement_timeout=4) as (driver, _):
+        first, slow, last = [
+            started(driver.execute_grouped("", insert(name), n)) for n in (1, 2, 3)
+        ]
+        assert await first != await last
+        assert not slow.done()
+        # What has the text of a slow one is sent alone: it may be slow as well.
+        xids = await all_of(*(driver.execute_grouped("", insert(name), n) for n in (4, 5)))
+        assert len({*xids}) == 2
+        with pytest.raises(Unavailable):
+            await slow
+    assert sql(dsn, f"select id from {name} order by id") == [(1,), (3,), (4,), (5,)]
+
+
+@pytest.mark.slow
+async def test_a_write_of_its_own_that_takes_long_leaves_its_connection_to_others(dsn: str) -> None:
+    async with pipelined(dsn, ONE) as (driver, _):
+        pids = [await driver.execute("select pg_backend_pid() from pg_sleep(0.8)") for _ in "12"]
+        assert driver.groups["writes"].left == driver.groups["writes"].asked + 1 == 2
+        assert pids[0] == pids[1]
+
+
+async def test_what_was_slow_is_sent_with_others_again_later(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.pipeline.slow.REMEMBERED_SECONDS", 0.3)
+    name = table(dsn)
+    sql(dsn, f"insert into {name} (id, n) values (1, 0), (2, 0)")
+    async with pipelined(dsn, ONE, lock_timeout=20) as (driver, _):
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"select from {name} where id = 2 for update".encode())
+            blocked = started(driver.execute_grouped("2", update(name), 2))
+            while not driver.groups["writes"].left:
+                await anyio.sleep(0.02)
+            holder.rollback()
+        assert await blocked
+        await anyio.sleep(0.4)
+        answers = await all_of(*(driver.execute_grouped(str(n), update(name), n) for n in (1, 2)))
+        assert len({answer.split()[1] for answer in answers}) == 1
+
+
 async def test_the_lock_timeout_of_the_configuration_applies(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE, lock_timeout=1) as (driver, _):
@@ -278,10 +345,8 @@ async def test_a_group_may_take_as_long_as_all_of_its_statements(
 async def test_a_statement_that_takes_too_long_is_its_callers_own(dsn: str) -> None:
     name = slowly(dsn, 30, "new.id = 2")
     async with pipelined(dsn, statement_timeout=2) as (driver, _):
-        began = time.monotonic()
         found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in (1, 2, 3)))
         assert [type(each) for each in found] == [bytes, Unavailable, bytes]
-        assert time.monotonic() - began < 3.9, "it was not carried out again"
     assert sql(dsn, f"select id from {name} order by id") == [(1,), (3,)]
 
 
