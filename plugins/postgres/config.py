@@ -52,8 +52,8 @@ class PostgresConfig(Section, frozen=True, kw_only=True):
     `settings` are further PostgreSQL parameters by name, as in postgresql.conf; they win over the
     two memory and connection figures. `account` is for root, `bin_dir` replaces the search for the
     programs; `ephemeral` trades all durability for speed, for tests only. With a folder `archive`
-    the cluster can be restored to any moment: a base backup every `archive_days`, of which
-    `archive_keep` are kept, and the log since the oldest of them.
+    the cluster can be restored to any moment: a base backup every `archive_days`, of which the last
+    `archive_keep` are kept, younger ones than their days, and the log since the oldest of them.
     """
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 5480

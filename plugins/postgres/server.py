@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from .account import Account, server_account
-from .archiving.archive import Archive, Base, base_for, system_identifier
-from .archiving.recovery import BEFORE, recover
+from .archiving.archive import Archive
+from .archiving.control import find_control, read_control
+from .archiving.recovery import BEFORE, Restored, recover, select_target
 from .binaries import Binaries, find_binaries, reachable
 from .config import DEFAULTS, EPHEMERAL, EmbeddedPostgresError, PostgresConfig, checked_settings
 from .layout import Layout, make_cluster, read_password
@@ -193,13 +194,15 @@ class EmbeddedServer:
         """Prepare the archive, if there is one. A minute without a full segment ends it."""
         if not self._config.archive:
             return {}
-        archive = Archive(self._config.archive, system_identifier(self._layout.pgdata))
+        control = read_control(self._layout.pgdata)
+        archive = Archive(self._config.archive, control.system)
         archive.prepare(account)
+        archive.serve(control.timeline, self._layout.pgdata)
         timeout = self._settings.get("archive_timeout", "60")
         return {**archive.settings(), "archive_timeout": timeout}
 
-    def recover(self, at: datetime) -> Path | None:
-        """Restore the cluster as it was at a time, and start it. Returns where the replaced one is.
+    def recover(self, at: datetime) -> Restored:
+        """Restore the cluster as it was at a time, and start it.
 
         The cluster may not run; it need not be able to start. Raises EmbeddedPostgresError, having
         changed nothing, where that is not possible.
@@ -208,21 +211,23 @@ class EmbeddedServer:
             raise EmbeddedPostgresError(
                 "there is no archive to restore from: set plugins.postgres.archive"
             )
-        return self._or_undone(partial(self._recover, base_for(self._config.archive, at), at))
+        return self._or_undone(partial(self._recover, at))
 
-    def _recover(self, base: Base, at: datetime) -> Path | None:
+    def _recover(self, at: datetime) -> Restored:
         account = self._own_folder()
         if not self._layout.pgdata.exists():
             self._refuse_lost_swap()
-        found = find_binaries(base.cluster_version(), self._config.bin_dir)
-        binaries = reachable(found, account, self.data_dir)
         clear_orphans(self._layout.pgdata)
+        control = find_control(self._layout.pgdata)
+        target = select_target(self._config.archive, at, self._layout.pgdata, control)
+        found = find_binaries(target.base.cluster_version(), self._config.bin_dir)
+        binaries = reachable(found, account, self.data_dir)
         port = choose_port(0, strict=False)
         # It listens in its own folder, for as long as the log is replayed.
         plan = Plan(self._layout, binaries, account, port, self._layout.pgdata, self._settings)
-        before = recover(plan, base, at, self._report_line)
+        restored = recover(plan, target, self._report_line)
         self._launch(binaries, account)
-        return before
+        return restored
 
     def _run(self, plan: Plan) -> None:
         self._plan = plan

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from kernel.public import BootError, Context
 
+from .archiving.recovery import Restored
 from .config import EmbeddedPostgresError, PostgresConfig
 from .server import EmbeddedServer, Started
 from .state import attach_in_time, pg_bin, running_state
@@ -65,13 +66,11 @@ class EmbeddedDatabase:
         with _boot_errors():
             server = EmbeddedServer(self._context.data_dir, self._config, report=log.warning)
             try:
-                before = server.recover(at)
+                restored = server.recover(at)
                 server.role_dsn()
             finally:
                 server.stop()
-        if before is None:
-            return "there was no cluster before"
-        return f"the former cluster is {before}: remove it when you need it no more"
+        return _describe(restored)
 
     @property
     def port(self) -> int | None:
@@ -86,6 +85,16 @@ class EmbeddedDatabase:
     def notice(self) -> str:
         """What an operator should read after a start, a line each."""
         return "\n".join(self._started.notices) if self._started else ""
+
+
+def _describe(restored: Restored) -> str:
+    if restored.last is None:
+        content = "it has no transaction after its base backup"
+    else:
+        content = f"its last transaction is of {restored.last.astimezone(UTC).isoformat()}"
+    if restored.before is None:
+        return f"{content}; there was no cluster before"
+    return f"{content}; the former cluster is {restored.before}: remove it when you need it no more"
 
 
 @contextmanager

@@ -1,101 +1,32 @@
 """The archive of the write-ahead log (WAL): base backups, and every segment since the oldest.
 
-`<archive>/<system identifier>/` holds `wal/` and `base/<time of its end>/`. A cluster that is made
-again has another identifier, so it never writes between the segments of a former one.
+`<archive>/<system identifier>/` holds `wal/`, `base/<time of its end>/` and `branches.json`. A
+cluster that is made again has another identifier, so it never writes between the segments of a
+former one.
 """
 
-import json
+import gzip
 import os
 import re
 import shlex
 import shutil
-import struct
-import tarfile
-import zlib
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
-import anyio
-import structlog
-from anyio import to_thread
+import msgspec
 
-from kernel.public import DatabaseQuery, Finding, Statements, Unavailable, sync_folder
-from plugins.postgres.account import Account, environment
-from plugins.postgres.binaries import Binaries
-from plugins.postgres.config import EmbeddedPostgresError, PostgresConfig
-from plugins.postgres.layout import SUPERUSER, Layout, read_password
-from plugins.postgres.state import running_state
+from kernel.public import sync_folder, write_file
+from plugins.postgres.account import Account
+from plugins.postgres.config import EmbeddedPostgresError
 
-FAILED = """
-select last_failed_wal from pg_stat_archiver
-where last_failed_time > coalesce(last_archived_time, '-infinity')"""
-ENDED = "%Y%m%dT%H%M%S.%fZ"
+from .bases import ENDED, Base, read_base
+from .branches import Branch, Lineage, Origin, next_branch, read_origin
+
 PARTIAL = ".partial-"
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-
-log = structlog.get_logger("caudex.postgres")
-
-
-def system_identifier(pgdata: Path) -> str:
-    """Return the number that a cluster and its WAL share: the head of `global/pg_control`.
-
-    Raises EmbeddedPostgresError where the file is lost or cut off.
-    """
-    path = pgdata / "global" / "pg_control"
-    try:
-        with path.open("rb") as file:
-            return str(struct.unpack("=Q", file.read(8))[0])
-    except (OSError, struct.error) as error:
-        raise EmbeddedPostgresError(
-            f"{path} is damaged ({error}): caudex restore --at TIME restores the cluster"
-        ) from None
-
-
-@dataclass(frozen=True)
-class Base:
-    """A base backup: a cluster can be restored to any moment after `ended`."""
-
-    folder: Path
-    ended: datetime
-
-    @property
-    def wal(self) -> Path:
-        """The folder of the segments that continue it."""
-        return self.folder.parents[1] / "wal"
-
-    @property
-    def system(self) -> str:
-        """The identifier of its cluster."""
-        return self.folder.parents[1].name
-
-    @contextmanager
-    def opened(self) -> Generator[tarfile.TarFile]:
-        """Open the files. Raises EmbeddedPostgresError where they are damaged."""
-        try:
-            with tarfile.open(self.folder / "base.tar.gz") as tar:
-                yield tar
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            said = f"the base backup {self.folder} is damaged ({error}): restore an earlier time"
-            raise EmbeddedPostgresError(f"{said}, or move it away") from None
-
-    def cluster_version(self) -> int:
-        """Return the major version of PostgreSQL that it needs."""
-        with self.opened() as tar:
-            while entry := tar.next():
-                if entry.name.removeprefix("./") == "PG_VERSION" and (
-                    file := tar.extractfile(entry)
-                ):
-                    return int(file.read())
-        raise EmbeddedPostgresError(f"{self.folder} is damaged: it has no PG_VERSION")
-
-    def first_segment(self) -> str:
-        """Return the name of the first segment that a restore needs, without its timeline."""
-        manifest = json.loads((self.folder / "backup_manifest").read_bytes())
-        high, low = manifest["WAL-Ranges"][0]["Start-LSN"].split("/")
-        return f"{int(high, 16):08X}{int(low, 16) >> 24:08X}"
+_WHOLE_SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})000000([0-9A-F]{2})\.gz")
 
 
 class Archive:
@@ -106,6 +37,7 @@ class Archive:
         self.folder = self.root / system
         self.wal = self.folder / "wal"
         self.bases = self.folder / "base"
+        self._list = self.folder / "branches.json"
 
     def prepare(self, account: Account) -> None:
         """Make the folders. Raises EmbeddedPostgresError where the account cannot write there."""
@@ -134,14 +66,27 @@ class Archive:
         accepted only with the same content, as after a crash.
         """
         target, folder = f"{_quoted(self.wal)}/%f.gz", _quoted(self.wal)
-        kept = f"gzip -dc {target} | cmp -s - %p"
+        old = f"gzip -dc {target} | cmp -s - %p"
         new = f"gzip -c %p > {target}.tmp && sync {target}.tmp && mv {target}.tmp {target}"
-        command = f"if test -e {target}; then {kept}; else {new} && sync {folder}; fi"
+        command = f"if test -e {target}; then {old}; else {new} && sync {folder}; fi"
         return {"archive_mode": "on", "archive_command": command}
 
-    def found(self) -> list[Base]:
+    def recovery_settings(self, timeline: int) -> dict[str, str]:
+        """Return what makes PostgreSQL replay the log of a timeline, and then serve.
+
+        It archives nothing until it serves: a restore that fails leaves no trace.
+        """
+        source = f"{_quoted(self.wal)}/%f.gz"
+        return {
+            "restore_command": f"test -e {source} && gzip -dc {source} > %p",
+            "recovery_target_timeline": str(timeline), "recovery_target_action": "promote",
+            "archive_mode": "on", "archive_command": "", "hot_standby": "off", "timezone": "UTC",
+        }  # fmt: skip
+
+    def base_backups(self) -> list[Base]:
         """Return the complete base backups of this cluster, the oldest first."""
-        return sorted(_bases(self.folder), key=lambda base: base.ended)
+        folders = self.bases.glob("[0-9]*Z")
+        return sorted(map(read_base, folders), key=lambda base: base.ended)
 
     def partial(self) -> Path:
         """Make a folder for a base backup; those of interrupted ones go."""
@@ -162,98 +107,103 @@ class Archive:
         sync_folder(self.bases)
         return Base(folder, ended)
 
-    def prune(self, keep: int) -> None:
-        """Remove all but the newest base backups, and the segments that only those needed."""
-        bases = self.found()
-        for old in bases[:-keep]:
-            shutil.rmtree(old.folder)
-        if not bases:
+    def prune(self, count: int, age: timedelta) -> None:
+        """Remove base backups beyond the newest `count` that are older than `age`, and the segments
+        that only those needed.
+
+        Each restore is followed by a base backup. So several in a day must not push out the last
+        one from before the mistake.
+        """
+        bases = self.base_backups()
+        oldest = datetime.now(UTC) - age
+        expired = [base for base in bases[:-count] if base.ended < oldest]
+        for base in expired:
+            shutil.rmtree(base.folder)
+        remaining = [base.first_segment() for base in bases if base not in expired]
+        if not remaining:
             return
-        first = bases[-keep:][0].first_segment()
+        # By the point in the log: after a restore a newer base backup may begin at an older one.
+        first = min(remaining)
         for file in self.wal.iterdir():
             if _SEGMENT.match(file.name) and file.name[8:24] < first:
                 file.unlink()
 
+    def branches(self) -> list[Branch]:
+        """Return the branches of the cluster, the oldest first."""
+        try:
+            return msgspec.json.decode(self._list.read_bytes(), type=list[Branch])
+        except FileNotFoundError:
+            # It has none before its second branch if an earlier version made the archive.
+            oldest = self.base_backups()[:1]
+            return [Branch(timeline=base.timeline(), since=base.ended) for base in oldest]
+        except msgspec.MsgspecError as error:
+            raise EmbeddedPostgresError(f"{self._list} is damaged: {error}") from None
 
-class BaseBackups:
-    """Makes a base backup when one is due, and reports when PostgreSQL cannot archive."""
+    def add_branch(self, branch: Branch) -> None:
+        """Write down that a timeline serves from now on."""
+        branches = [*self.branches(), branch]
+        write_file(self._list, msgspec.json.format(msgspec.json.encode(branches)))
 
-    def __init__(self, data_dir: Path, config: PostgresConfig, statements: Statements) -> None:
-        self._layout, self._config, self._statements = Layout(data_dir), config, statements
+    def serve(self, timeline: int, pgdata: Path) -> None:
+        """Write down which timeline serves, where that is another one than before."""
+        if branch := self._next_branch(timeline, pgdata):
+            self.add_branch(branch)
 
-    async def step(self) -> None:
-        """Do what is due. Raises Unavailable."""
-        if failed := await self._statements.fetch(FAILED):
-            said = f"PostgreSQL cannot archive {failed.decode()}"
-            raise Unavailable(f"{said}: see {self._layout.log}")
-        archive = Archive(self._config.archive, system_identifier(self._layout.pgdata))
-        newest = max((base.ended for base in archive.found()), default=None)
-        if newest and datetime.now(UTC) - newest < timedelta(days=self._config.archive_days):
-            return
-        await self._make(archive)
-        await to_thread.run_sync(archive.prune, self._config.archive_keep)
+    def lineage(self, timeline: int | None = None, pgdata: Path | None = None) -> Lineage:
+        """Return what the times that can be restored depend on.
 
-    async def _make(self, archive: Archive) -> None:
-        state = await to_thread.run_sync(running_state, self._layout.data_dir)
-        if state is None:
-            return
-        program = Binaries(Path(state.bin_dir), state.version).program("pg_basebackup")
-        partial, secret = archive.partial(), {"PGPASSWORD": read_password(self._layout)}
-        command = [
-            str(program), f"--pgdata={partial}", "--format=tar", "--gzip", "--wal-method=none",
-            "--checkpoint=fast", f"--host={state.socket_dir}", f"--port={state.port}",
-            f"--username={SUPERUSER}", "--no-password",
-        ]  # fmt: skip
-        # It waits for the archive, for as long as it can be one's last base backup.
-        with anyio.fail_after(max(60.0, self._config.archive_days * 86_400)):
-            ended = await anyio.run_process(command, check=False, env=environment() | secret)
-        if ended.returncode:
-            said = ended.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-            raise Unavailable(f"a base backup failed: {said[-1]}")
-        base = await to_thread.run_sync(archive.complete, partial)
-        log.info("a base backup of the cluster", folder=str(base.folder))
+        With the timeline of a cluster in `pgdata` as if it served, which may not have begun.
+        """
+        branches = self.branches()
+        if timeline is not None and pgdata is not None:
+            branch = self._next_branch(timeline, pgdata)
+            branches += [branch] if branch else []
+        return Lineage(branches, [base.ended for base in self.base_backups()], self._breaks())
+
+    def put_history(self, file: Path, account: Account) -> None:
+        """Archive the history file of a timeline before it serves, as PostgreSQL would."""
+        target = self.wal / f"{file.name}.gz"
+        write_file(target, gzip.compress(file.read_bytes(), mtime=0))
+        account.own(target)
+
+    def _next_branch(self, timeline: int, pgdata: Path) -> Branch | None:
+        branches, now = self.branches(), datetime.now(UTC)
+        return next_branch(branches, timeline, now, self._origin(timeline, pgdata))
+
+    def _origin(self, timeline: int, pgdata: Path) -> Origin | None:
+        """Read the history file of a timeline: of the cluster, or of the archive."""
+        name = f"{timeline:08X}.history"
+        with suppress(OSError):
+            return read_origin((pgdata / "pg_wal" / name).read_text())
+        with suppress(OSError, EOFError):
+            return read_origin(gzip.decompress((self.wal / f"{name}.gz").read_bytes()).decode())
+        return None
+
+    def _breaks(self) -> list[datetime]:
+        """Return the times at which the log breaks off: of segments whose next one is missing,
+        though later ones are there."""
+        breaks: list[datetime] = []
+        for segments in self._segments().values():
+            for number, following in pairwise(sorted(segments)):
+                if following != number + 1:
+                    written = segments[number].stat().st_mtime
+                    breaks.append(datetime.fromtimestamp(written, UTC))
+        return breaks
+
+    def _segments(self) -> dict[str, dict[int, Path]]:
+        """Return the archived segments of each timeline, by their numbers."""
+        timelines: dict[str, dict[int, Path]] = {}
+        for file in self.wal.glob("*.gz"):
+            if match := _WHOLE_SEGMENT.fullmatch(file.name):
+                timeline, high, low = match.groups()
+                timelines.setdefault(timeline, {})[(int(high, 16) << 8) + int(low, 16)] = file
+        return timelines
 
 
-def remark(config: PostgresConfig, query: DatabaseQuery) -> Finding:
-    """Report to `caudex doctor` the earliest time to which the cluster can be restored."""
-    folder = Path(config.archive).expanduser().absolute()
-    ended = sorted(base.ended for system in folder.glob("[0-9]*") for base in _bases(system))
-    if failed := query(FAILED):
-        text = f"PostgreSQL cannot archive {failed}: see postgres.log in the data directory"
-        return Finding(name="archive", text=text, state="fail")
-    if not ended:
-        text = f"{folder} has no base backup yet; a server that runs makes one"
-        return Finding(name="archive", text=text, state="warn")
-    since, newest = (time.isoformat(timespec="seconds") for time in (ended[0], ended[-1]))
-    text = f"any time since {since} can be restored; the newest base backup is of {newest}"
-    return Finding(name="archive", text=text, state="ok")
-
-
-def base_for(root: str, at: datetime) -> Base:
-    """Return the newest base backup before a time. Raises EmbeddedPostgresError without one."""
+def list_archives(root: str) -> list[Archive]:
+    """Return the archives of all clusters below a folder."""
     folder = Path(root).expanduser().absolute()
-    every = [base for system in folder.glob("[0-9]*") for base in _bases(system)]
-    if fitting := [base for base in every if base.ended <= at]:
-        return max(fitting, key=lambda base: base.ended)
-    oldest = min((base.ended for base in every), default=None)
-    said = f"the oldest is of {oldest.isoformat(timespec='seconds')}" if oldest else "it has none"
-    raise EmbeddedPostgresError(f"the archive {folder} has no base backup before that time: {said}")
-
-
-def recovery_settings(wal: Path, at: datetime) -> dict[str, str]:
-    """Return what makes PostgreSQL replay the archive up to a time, and then serve."""
-    source = f"{_quoted(wal)}/%f.gz"
-    return {
-        "restore_command": f"test -e {source} && gzip -dc {source} > %p",
-        "recovery_target_time": at.astimezone(UTC).isoformat(sep=" "),
-        "recovery_target_action": "promote", "recovery_target_timeline": "latest",
-        "hot_standby": "off",
-    }  # fmt: skip
-
-
-def _bases(folder: Path) -> Iterator[Base]:
-    for each in (folder / "base").glob("[0-9]*Z"):
-        yield Base(each, datetime.strptime(each.name, ENDED).replace(tzinfo=UTC))
+    return [Archive(folder, system.name) for system in folder.glob("[0-9]*")]
 
 
 def _quoted(path: Path) -> str:

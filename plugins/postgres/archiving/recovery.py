@@ -10,11 +10,12 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -26,16 +27,146 @@ from plugins.postgres.postmaster import Plan, Postmaster
 from plugins.postgres.processes import INIT_CLUSTER, INIT_PREFIX, remove_lock_files
 from plugins.postgres.state import choose_socket_dir, remove_socket_dir
 
-from .archive import Archive, Base, recovery_settings
+from .archive import Archive, list_archives
+from .bases import Base
+from .branches import Branch
+from .control import Control
 
 BEFORE = "postgres.before-"
 LOCAL_ONLY = "local all all trust\n"
+# What PostgreSQL says where the log has no transaction after the time.
+ENDED_EARLY = "recovery ended before configured recovery target was reached"
+_REACHED = """
+select pg_last_xact_replay_timestamp(), pg_last_wal_replay_lsn() - '0/0'::pg_lsn,
+    pg_walfile_name(pg_current_wal_insert_lsn())"""
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def recover(plan: Plan, base: Base, at: datetime, report: Callable[[str], None]) -> Path | None:
-    """Put a cluster of a former time in place of the one that has stopped. Returns the folder that
-    the replaced one has now, if there was one.
+@dataclass(frozen=True)
+class Target:
+    """A time to restore: on which timeline, and from which base backup.
+
+    `log_end` is the last record of the replaced cluster where that was shut down in order.
+    """
+
+    at: datetime
+    archive: Archive
+    base: Base
+    timeline: int
+    log_end: int | None
+
+
+class Reached(NamedTuple):
+    """What a recovery came to: the time of the last transaction that it replayed, if any, the end
+    of the log that it read, and the timeline that it began."""
+
+    last: datetime | None
+    log_end: int
+    timeline: int
+
+
+class Restored(NamedTuple):
+    """The time of the last transaction of a restored cluster, if any was replayed, and the folder
+    that the replaced one has now, if there was one."""
+
+    last: datetime | None
+    before: Path | None
+
+
+def select_target(root: str, at: datetime, cluster: Path, control: Control | None) -> Target:
+    """Choose what a time is restored from: `control` is that of the cluster that is replaced, if
+    it can be read. Raises EmbeddedPostgresError with the times that can be restored."""
+    archive = _select_archive(root, at, control)
+    current = control if control and control.system == archive.folder.name else None
+    lineage = archive.lineage(current.timeline if current else None, cluster)
+    ended = lineage.select_base(at)
+    base = next(base for base in archive.base_backups() if base.ended == ended)
+    # PostgreSQL stops on an ancestor of this timeline where the time is one of that.
+    timeline = lineage.branches[-1].timeline
+    log_end = current.checkpoint if current and current.shut_down else None
+    return Target(at, archive, base, timeline, log_end)
+
+
+def _select_archive(root: str, at: datetime, control: Control | None) -> Archive:
+    """Choose the cluster that served at a time: the current one, if it did, or the last one."""
+    archives = list_archives(root)
+    if not archives:
+        raise EmbeddedPostgresError(f"the archive {root} has no base backup")
+    serving = [archive for archive in archives if _begin(archive, at)] or archives
+    for archive in serving:
+        if control and archive.folder.name == control.system:
+            return archive
+    return max(serving, key=lambda archive: _begin(archive, at) or _NEVER)
+
+
+def _begin(archive: Archive, at: datetime) -> datetime | None:
+    """Return when the last branch before a time began."""
+    return max((branch.since for branch in archive.branches() if branch.since <= at), default=None)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A cluster that is made beside the current one."""
+
+    plan: Plan
+    target: Target
+    cluster: Path
+
+    def replay(self, report: Callable[[str], None]) -> Reached:
+        """Replay the log up to the time. Raises EmbeddedPostgresError where it ends before."""
+        at = self.target.at
+        settings = self.target.archive.recovery_settings(self.target.timeline)
+        stop = {"recovery_target_time": at.astimezone(UTC).isoformat(sep=" ")}
+        try:
+            reached = self._run(settings | stop, report)
+        except EmbeddedPostgresError as error:
+            if ENDED_EARLY not in str(error):
+                raise
+            # It goes on where it was.
+            reached = self._run(settings, report)
+            self._require_end_of_log(reached)
+        if reached.last and reached.last > at:
+            raise EmbeddedPostgresError(
+                f"the recovery went beyond {at.isoformat()}, to {reached.last.isoformat()}"
+            )
+        return reached
+
+    def _require_end_of_log(self, reached: Reached) -> None:
+        """Refuse a time after the last transaction, unless none was lost: the replaced cluster was
+        shut down, and its log is there to the end."""
+        target = self.target
+        if target.log_end is not None and reached.log_end > target.log_end:
+            return
+        last = reached.last or target.base.ended
+        if target.at > last:
+            raise EmbeddedPostgresError(
+                f"the log ends before {target.at.isoformat()}: its last transaction, and the last "
+                f"time that can be restored, is of {last.isoformat()}"
+            )
+
+    def _run(self, settings: Mapping[str, str], report: Callable[[str], None]) -> Reached:
+        """Run the new cluster until it has replayed the log, and shut it down."""
+        layout = Layout(self.plan.layout.data_dir)
+        layout.pgdata = self.cluster
+        hba = {"hba_file": str(self.cluster.with_name("hba.conf"))}
+        socket_dir = choose_socket_dir(self.cluster, self.plan.account)
+        plan = replace(
+            self.plan, layout=layout, settings={**self.plan.settings, **settings, **hba},
+            socket_dir=socket_dir,
+        )  # fmt: skip
+        server = Postmaster(plan)
+        try:
+            server.wait_ready(report)
+            return _read_reached(plan)
+        finally:
+            server.stop(300.0)
+            remove_lock_files(self.cluster)
+            remove_socket_dir(socket_dir)
+
+
+def recover(plan: Plan, target: Target, report: Callable[[str], None]) -> Restored:
+    """Put a cluster of a former time in place of the one that has stopped.
 
     Nothing changes before the new one is complete. Raises EmbeddedPostgresError.
     """
@@ -44,20 +175,36 @@ def recover(plan: Plan, base: Base, at: datetime, report: Callable[[str], None])
     workshop.chmod(0o711 if plan.account.switch else 0o700)
     try:
         cluster = workshop / INIT_CLUSTER
-        _unpack(plan, base, cluster)
+        _unpack(plan, target, cluster)
         if not layout.password.exists():
             write_file(layout.password, secrets.token_urlsafe(24).encode())
-        _replay(plan, base, cluster, at, report)
-        return _swap(layout, cluster)
+        reached = Recovery(plan, target, cluster).replay(report)
+        _begin_branch(plan, target, cluster, reached)
+        return Restored(reached.last, _swap(layout, cluster))
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _unpack(plan: Plan, base: Base, cluster: Path) -> None:
+def _begin_branch(plan: Plan, target: Target, cluster: Path, reached: Reached) -> None:
+    """Write the new timeline into the archive before it serves.
+
+    After a kill the replaced cluster serves again, which begins a branch, too.
+    """
+    archive = target.archive
+    archive.put_history(cluster / "pg_wal" / f"{reached.timeline:08X}.history", plan.account)
+    archive.serve(target.timeline, plan.layout.pgdata)
+    branch = Branch(
+        timeline=reached.timeline, since=datetime.now(UTC), parent=target.timeline,
+        as_of=target.at,
+    )  # fmt: skip
+    archive.add_branch(branch)
+
+
+def _unpack(plan: Plan, target: Target, cluster: Path) -> None:
     cluster.mkdir()
-    with base.opened() as tar:
+    with target.base.opened() as tar:
         tar.extractall(cluster, filter="data")
-    _copy_log(plan.layout.pgdata, base, cluster / "pg_wal")
+    _copy_log(plan.layout.pgdata, target.archive, cluster / "pg_wal")
     (cluster / "recovery.signal").touch()
     for path in (cluster, *cluster.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -67,13 +214,14 @@ def _unpack(plan: Plan, base: Base, cluster: Path) -> None:
     plan.account.own(hba)
 
 
-def _copy_log(former: Path, base: Base, wal: Path) -> None:
+def _copy_log(former: Path, archive: Archive, wal: Path) -> None:
     """Copy segments that the former cluster had no time to archive, where they can be read."""
     wal.mkdir(exist_ok=True)
     with suppress(OSError):  # what the archive has is all there is
         for path in (former / "pg_wal").iterdir():
-            archived = (base.wal / f"{path.name}.gz").exists()
-            if _SEGMENT.fullmatch(path.name) and not archived and _system_of(path) == base.system:
+            archived = (archive.wal / f"{path.name}.gz").exists()
+            is_segment = _SEGMENT.fullmatch(path.name) is not None
+            if is_segment and not archived and _system_of(path) == archive.folder.name:
                 shutil.copyfile(path, wal / path.name)
 
 
@@ -86,44 +234,28 @@ def _system_of(segment: Path) -> str:
         return str(int.from_bytes(file.read(32)[24:], sys.byteorder))
 
 
-def _replay(
-    plan: Plan, base: Base, cluster: Path, at: datetime, report: Callable[[str], None]
-) -> None:
-    """Run the new cluster until it has replayed the log, and shut it down."""
-    layout = Layout(plan.layout.data_dir)
-    layout.pgdata = cluster
-    archive = Archive(base.folder.parents[2], base.system)
-    settings = {**plan.settings, **archive.settings(), **recovery_settings(base.wal, at)}
-    settings["hba_file"] = str(cluster.with_name("hba.conf"))
-    socket_dir = choose_socket_dir(cluster, plan.account)
-    plan = replace(plan, layout=layout, settings=settings, socket_dir=socket_dir)
-    server = Postmaster(plan)
-    try:
-        server.wait_ready(report)
-        _set_password(plan)
-    finally:
-        server.stop(300.0)
-        remove_lock_files(cluster)
-        remove_socket_dir(socket_dir)
-
-
-def _set_password(plan: Plan) -> None:
-    """Give the superuser the password of the data folder; the server gets only its hash."""
+def _read_reached(plan: Plan) -> Reached:
+    """Ask a server what it has replayed, and give it the password of the data folder."""
     where = {"host": str(plan.socket_dir), "port": plan.port, "dbname": "postgres"}
-    password = plan.layout.password.read_bytes()
     try:
         with psycopg.connect(user=SUPERUSER, **where) as connection:  # type: ignore[arg-type]
-            verifier = connection.pgconn.encrypt_password(
-                password, SUPERUSER.encode(), b"scram-sha-256"
-            )
-            connection.execute(
-                sql.SQL("alter role {} password {}").format(
-                    sql.Identifier(SUPERUSER), sql.Literal(verifier.decode())
-                )
-            )
+            _set_password(connection, plan.layout.password.read_bytes())
+            row = connection.execute(_REACHED).fetchone()
     except psycopg.Error as error:
         said = f"the restored cluster does not take its password: {error}"
         raise EmbeddedPostgresError(said) from None
+    last, log_end, segment = row or (None, 0, "")
+    return Reached(last, int(log_end), int(segment[:8], 16))
+
+
+def _set_password(connection: psycopg.Connection, password: bytes) -> None:
+    """Set the superuser's password; the server gets only its hash."""
+    verifier = connection.pgconn.encrypt_password(password, SUPERUSER.encode(), b"scram-sha-256")
+    connection.execute(
+        sql.SQL("alter role {} password {}").format(
+            sql.Identifier(SUPERUSER), sql.Literal(verifier.decode())
+        )
+    )
 
 
 def _swap(layout: Layout, cluster: Path) -> Path | None:

@@ -52,6 +52,7 @@ def test_records_come_back_as_they_were_before_a_mistake_a_kill_and_damage():
             for body in ("one", "two"):
                 client.post(NOTES, json={"body": body}).raise_for_status()
             at = moment()
+            later = moment()
             for note in client.get(NOTES).json():
                 client.delete(f"{NOTES}/{note['id']}").raise_for_status()
             client.post(NOTES, json={"body": "after"}).raise_for_status()
@@ -69,7 +70,10 @@ def test_records_come_back_as_they_were_before_a_mistake_a_kill_and_damage():
         assert "is damaged" in caudex("serve", *here, "--port", "0", cwd=folder).refusal
         done = caudex("restore", "--at", at, *here, cwd=folder)
         assert done.status == 0, done.err
+        assert "its last transaction is of" in done.out
         assert "postgres.before-" in done.out
+        left = caudex("restore", "--at", later, *here, cwd=folder).refusal
+        assert "is on a branch that was left (timeline 1 from " in left
         with Served(*here, cwd=folder) as server, signed_in(server.url) as client:
             assert bodies(client) == ["one", "two"]
             client.post(NOTES, json={"body": "three"}).raise_for_status()

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 
-from kernel.public import Unavailable
+from kernel.public import Finding, Unavailable
 from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig
-from plugins.postgres.archiving.archive import ENDED, Archive, BaseBackups, base_for, remark
+from plugins.postgres.archiving.archive import Archive
+from plugins.postgres.archiving.backups import BaseBackups, remark
+from plugins.postgres.archiving.bases import ENDED
 from tests.plugins.postgres.support import ask
 from tests.waiting import eventually
 
@@ -41,6 +43,11 @@ def backups(data: Path, settings: PostgresConfig, failed: bytes | None = None) -
     return BaseBackups(data, settings, SimpleNamespace(fetch=fetch))
 
 
+def report(server: EmbeddedServer, settings: PostgresConfig) -> Finding:
+    """What `caudex doctor` says, as the role that serves."""
+    return remark(settings.archive, lambda query: ask(server.role_dsn(), query))
+
+
 def write(server: EmbeddedServer, number: int) -> datetime:
     """Insert a row, and return a time after it and before the next one."""
     ask(server.dsn(), f"INSERT INTO kept VALUES ({number})")
@@ -53,7 +60,7 @@ def write(server: EmbeddedServer, number: int) -> datetime:
 def back(server: EmbeddedServer, at: datetime) -> Path | None:
     """Stop the server and restore the cluster as it was at a time, which starts it again."""
     server.stop()
-    return server.recover(at)
+    return server.recover(at).before
 
 
 def kept(server: EmbeddedServer) -> list[int]:
@@ -90,7 +97,7 @@ def test_a_cluster_that_is_lost_comes_back_from_the_archive(data: Path, folder: 
     shutil.rmtree(data)
     server = EmbeddedServer(data, settings)
     try:
-        assert server.recover(at) is None
+        assert server.recover(at).before is None
         assert kept(server) == [1]
         assert ask(server.role_dsn(), "SELECT current_user") == "caudex"
         assert password not in server.dsn()
@@ -128,7 +135,7 @@ def test_a_cluster_that_does_not_start_is_replaced_from_the_archive(
         EmbeddedServer(data, settings).start()
     server = EmbeddedServer(data, settings)
     try:
-        before = server.recover(at)
+        before = server.recover(at).before
         assert before
         assert before.is_dir()
         assert kept(server) == [1]
@@ -214,8 +221,6 @@ def test_a_time_that_cannot_be_had_changes_nothing(data: Path, folder: Path) -> 
         write(server, 1)
         with pytest.raises(EmbeddedPostgresError, match="no base backup before that time"):
             back(server, early)
-        with pytest.raises(EmbeddedPostgresError, match="recovery ended before"):
-            back(server, datetime.now(UTC) + timedelta(hours=1))
         server.start()
         assert kept(server) == [1]
         assert [path.name for path in data.glob("postgres.*-*")] == []
@@ -243,13 +248,13 @@ def test_old_base_backups_go_and_the_log_that_only_they_needed(data: Path, folde
         ask(server.dsn(), "SELECT pg_switch_wal()")
         anyio.run(backups(data, settings).step)
         [second] = base_folders(folder)
-        oldest = Archive(settings.archive, second.parents[1].name).found()[0].first_segment()
+        archive = Archive(settings.archive, second.parents[1].name)
+        [oldest] = [base.first_segment() for base in archive.base_backups()]
         segments = [path.name for path in (second.parents[1] / "wal").glob("*.gz")]
         assert segments
         assert all(name[8:24] >= oldest for name in segments)
         anyio.run(backups(data, settings).step)
         assert base_folders(folder) == [second]
-        assert base_for(settings.archive, datetime.now(UTC)).folder == second
 
 
 def base_folders(folder: Path) -> list[Path]:
@@ -260,9 +265,148 @@ def test_an_archive_that_cannot_be_written_is_reported(data: Path, folder: Path)
     settings = config(folder)
     with pytest.raises(Unavailable, match="PostgreSQL cannot archive 0001"):
         anyio.run(backups(data, settings, b"0001").step)
-    assert remark(settings, lambda _: "0001").state == "fail"
-    assert remark(settings, lambda _: None).state == "warn"
-    with archiving(data, settings):
-        reported = remark(settings, lambda _: None)
+    assert remark(settings.archive, lambda _: "0001").state == "fail"
+    with EmbeddedServer(data, settings) as server:
+        assert report(server, settings).state == "warn"
+    with archiving(data, settings) as server:
+        reported = report(server, settings)
     assert reported.state == "ok"
     assert f"any time since {datetime.now(UTC).date()}" in reported.text
+
+
+def test_a_time_that_only_a_left_branch_has_is_refused_and_changes_nothing(
+    data: Path, folder: Path
+) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        first = write(server, 1)
+        second = write(server, 2)
+        back(server, first)
+        third = write(server, 3)
+        with pytest.raises(
+            EmbeddedPostgresError, match=r"was left \(timeline 1 from .* can be rest"
+        ):
+            back(server, second)
+        server.start()
+        assert kept(server) == [1, 3]
+        write(server, 4)
+        back(server, third)
+        assert kept(server) == [1, 3]
+
+
+def test_a_former_cluster_that_was_put_back_can_be_restored(data: Path, folder: Path) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        first = write(server, 1)
+        second = write(server, 2)
+        before = back(server, first)
+        other = write(server, 3)
+        server.stop()
+        (data / "postgres").rename(data / "postgres.other")
+        assert before
+        before.rename(data / "postgres")
+        server.start()
+        assert kept(server) == [1, 2]
+        reported = report(server, settings)
+        assert reported.state == "warn"
+        assert "no base backup of the current branch yet" in reported.text
+        anyio.run(backups(data, settings).step)
+        reported = report(server, settings)
+        assert reported.state == "ok"
+        assert "a restore left timeline 2 from " in reported.text
+        assert len(base_folders(folder)) == 2
+        fourth = write(server, 4)
+        write(server, 5)
+        with pytest.raises(EmbeddedPostgresError, match=r"was left \(timeline 2 from "):
+            back(server, other)
+        back(server, fourth)
+        assert kept(server) == [1, 2, 4]
+        back(server, second)
+        assert kept(server) == [1, 2]
+
+
+def test_a_former_cluster_that_was_put_back_and_never_started_is_the_current_one(
+    data: Path, folder: Path
+) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        first = write(server, 1)
+        second = write(server, 2)
+        before = back(server, first)
+        other = write(server, 3)
+        server.stop()
+        (data / "postgres").rename(data / "postgres.other")
+        assert before
+        before.rename(data / "postgres")
+        with pytest.raises(EmbeddedPostgresError, match=r"was left \(timeline 2 from "):
+            back(server, other)
+        back(server, second)
+        assert kept(server) == [1, 2]
+
+
+def test_a_time_after_the_last_change_is_restored_if_no_log_is_lost(
+    data: Path, folder: Path
+) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        write(server, 1)
+        quiet = write(server, 2)
+        back(server, quiet)
+        assert kept(server) == [1, 2]
+        shutil.rmtree(data)
+        server.stop()
+        with pytest.raises(EmbeddedPostgresError, match="the log ends before") as caught:
+            server.recover(datetime.now(UTC))
+        last = datetime.fromisoformat(str(caught.value).rpartition(" ")[2])
+        assert server.recover(last).last == last
+        assert kept(server) == [1, 2]
+
+
+def test_a_base_backup_follows_a_restore_and_pushes_out_no_other(data: Path, folder: Path) -> None:
+    settings = config(folder, archive_keep=1)
+    with archiving(data, settings) as server:
+        first = write(server, 1)
+        second = write(server, 2)
+        back(server, second)
+        assert kept(server) == [1, 2]
+        for _ in range(2):
+            anyio.run(backups(data, settings).step)
+            assert len(base_folders(folder)) == 2
+        write(server, 3)
+        back(server, first)
+        assert kept(server) == [1]
+
+
+def test_a_base_backup_follows_a_gap_in_the_log(data: Path, folder: Path) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        for number in range(3):
+            write(server, number)
+            ask(server.dsn(), "SELECT pg_switch_wal()")
+        [base] = base_folders(folder)
+        wal = base.parents[1] / "wal"
+        segments = eventually(lambda: len(files := segments_in(wal)) > 3 and files, 20)
+        segments[-2].unlink()
+        assert report(server, settings).state == "warn"
+        anyio.run(backups(data, settings).step)
+        assert len(base_folders(folder)) == 2
+        assert " and since " in report(server, settings).text
+
+
+def segments_in(wal: Path) -> list[Path]:
+    return sorted(file for file in wal.glob("*.gz") if len(file.name) == len("0" * 24 + ".gz"))
+
+
+def test_an_archive_of_an_earlier_version_has_the_branch_of_its_base_backups(
+    data: Path, folder: Path
+) -> None:
+    settings = config(folder)
+    with archiving(data, settings) as server:
+        first = write(server, 1)
+        write(server, 2)
+        [base] = base_folders(folder)
+        (base.parents[1] / "branches.json").unlink()
+        assert report(server, settings).state == "ok"
+        back(server, first)
+        assert kept(server) == [1]
+        assert report(server, settings).text.count("a restore left timeline 1 from ") == 1
