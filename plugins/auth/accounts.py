@@ -138,7 +138,11 @@ class Accounts:
         return self._tokens.delegated(user.id, user.username, delegation)
 
     def check(self, form: Registration) -> None:
-        """Raise BadRequest for a registration that breaks a rule. Does not read the database."""
+        """Raise BadRequest for a registration that breaks a rule.
+
+        It reads no database and takes no time: whether the password is guessed easily is checked
+        when the account is created.
+        """
         self._rules.account(form)
 
     async def create(
@@ -159,7 +163,7 @@ class Accounts:
         account.
         """
         new = self._rules.account(form)
-        password_hash = await self._hasher.hash(new.password)
+        password_hash = await self._hash_chosen(new.password)
 
         async def insert(tx: Transaction) -> User:
             await tx.lock(NAMES)
@@ -288,7 +292,7 @@ class Accounts:
             account.password_hash, password
         ):
             raise BadRequest("the new password must be another one")
-        new = await self._hasher.hash(password)
+        new = await self._hash_chosen(password)
 
         async def write(tx: Transaction) -> None:
             if first is not None:
@@ -308,6 +312,10 @@ class Accounts:
         await tx.publish(TOPIC, f"user:{user_id}")
         await tx.publish(REVOKED, user_id)
 
+    async def _hash_chosen(self, password: str) -> str:
+        """Hash a new password. Raises BadRequest for one that is guessed easily."""
+        return await self._hasher.hash(password, check=self._rules.refuse_guessable)
+
     async def _changed(
         self, account: Account, changes: UserChanges
     ) -> dict[str, str | bool | None]:
@@ -325,7 +333,7 @@ class Accounts:
             changed["disabled"] = changes.disabled
         if changes.password is not UNSET:
             self._rules.check(changes.password, account.username, email)
-            changed["password_hash"] = await self._hasher.hash(changes.password)
+            changed["password_hash"] = await self._hash_chosen(changes.password)
         if not changed:
             raise BadRequest("give display_name, email, password or disabled")
         return changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Callable, Set
@@ -33,6 +34,14 @@ PARAMETERS = f"$argon2id$v=19$m={MEMORY // 1024},t={PASSES},p=1$"
 MAX_WAITING = 64
 """Hashes that wait for one of two threads."""
 MAX_PASSWORD = 1024
+MAX_ESTIMATED: Final = 32
+"""Characters of a password whose guesses are estimated. Longer ones are in no list, and the time
+grows with the square."""
+MAX_SPELLINGS: Final = 16
+"""Readings of look-alikes (`4` and `@` as `a`) that are estimated, each like a password. With both
+bounds an estimate takes about as long as two hashes; a password of symbols took seconds."""
+
+TOO_COMMON: Final = "password is too common"
 
 _PHC: Final = re.compile(
     r"\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=1\$[A-Za-z0-9+/]{11,22}\$[A-Za-z0-9+/]{22,43}"
@@ -52,9 +61,15 @@ class PasswordHasher:
         self._limiter = ConcurrencyLimiter(2, queue=MAX_WAITING, message=message)
         self._dummy = _hash(secrets.token_urlsafe())
 
-    async def hash(self, password: str) -> str:
-        """Hash a password with a random salt."""
-        return await self._run(lambda: _hash(password))
+    async def hash(self, password: str, check: Callable[[str], None] | None = None) -> str:
+        """Hash a password with a random salt; `check` may refuse it first, on the thread."""
+
+        def work() -> str:
+            if check is not None:
+                check(password)
+            return _hash(password)
+
+        return await self._run(work)
 
     async def verify(self, phc: str | None, password: str) -> bool:
         """Check a password. Without a hash it takes the same time, so the time reveals nothing."""
@@ -82,7 +97,10 @@ class PasswordRules:
         self._refuse_common = refuse_common
 
     def check(self, password: str, *names: str | None) -> None:
-        """Raise BadRequest for a password that is too short, too simple, common, or a name."""
+        """Raise BadRequest for a password that is too short, too simple, listed, or a name.
+
+        It takes no time; see `refuse_guessable`.
+        """
         if not 10 <= len(password) <= MAX_PASSWORD:
             raise BadRequest(f"password must have 10 to {MAX_PASSWORD} characters")
         for kind, has in _KINDS.items():
@@ -90,9 +108,17 @@ class PasswordRules:
                 raise BadRequest(f"password must have {kind}")
         if fold_name(password) in {fold_name(name) for name in names if name}:
             raise BadRequest("password must not be the username or the email")
-        listed = self._refuse_common and _is_guessable(password)
-        if listed or password.casefold() in self._common:
-            raise BadRequest("password is too common")
+        if password.casefold() in self._common:
+            raise BadRequest(TOO_COMMON)
+
+    def refuse_guessable(self, password: str) -> None:
+        """Raise BadRequest for a password that is guessed easily.
+
+        It computes for up to a tenth of a second: call it on a thread, and of a client's attempts
+        only those that are counted.
+        """
+        if self._refuse_common and _is_guessable(password):
+            raise BadRequest(TOO_COMMON)
 
     def account(self, form: Registration) -> NewAccount:
         """Check a registration. Raises BadRequest."""
@@ -102,10 +128,15 @@ class PasswordRules:
 
 
 def _is_guessable(password: str) -> bool:
-    # Imported on demand: its lists take 10 MB. What is longer is on none, and takes it long.
-    from zxcvbn import zxcvbn
+    """Whether zxcvbn finds a password within a million guesses."""
+    if len(password) > MAX_ESTIMATED:
+        return False
+    from zxcvbn import matching, zxcvbn  # on demand: its lists take 10 MB
 
-    return len(password) <= 40 and zxcvbn(password)["score"] < 2
+    look_alikes = matching.relevant_l33t_subtable(password, matching.L33T_TABLE)
+    if math.prod(map(len, look_alikes.values())) > MAX_SPELLINGS:
+        return False
+    return zxcvbn(password)["score"] < 2
 
 
 def named(form: Registration) -> NewAccount:

@@ -1,12 +1,16 @@
 """Argon2id off the event loop, and what becomes of hashes that have older parameters."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
 from nacl.pwhash import argon2id
 
-from kernel.public import SESSIONS, Actor, Unauthenticated, Unavailable
+from kernel.public import SESSIONS, Actor, BadRequest, Unauthenticated, Unavailable
+from kernel.testing import Server
+from plugins.auth import passwords
 from plugins.auth.passwords import MAX_WAITING, PARAMETERS, PasswordHasher
 from plugins.auth.service import AUTH
 
@@ -213,3 +217,107 @@ def test_who_signs_in_by_other_means_is_not_refused_by_a_renewed_hash(server, ol
     with pytest.raises(Unauthenticated):
         server.run(sessions.begin, old.id, Actor(user_id=None))
     assert len(coming) == 3
+
+
+SYMBOLS = "Aa26!15@|{4(37<+$[%890"
+"""Each look-alike of letters doubles the readings that zxcvbn tries, or more."""
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        f"{SYMBOLS}7(+838!4601!({{$%00",
+        SYMBOLS,
+        SYMBOLS + SYMBOLS[:18],
+        SYMBOLS[:16] * 2,
+        "Aa3401@{5[|+4301@{5[|+" * 2,
+        "Aa@{4+08<9!6$1+01+96411{84!14{@$",  # within both bounds
+    ],
+)
+def test_no_password_takes_long_to_estimate(password):
+    passwords._is_guessable("Password123")  # reads the lists
+    before = time.thread_time()
+    passwords._is_guessable(password)
+    assert time.thread_time() - before < 0.3
+
+
+@pytest.mark.parametrize("password", ["P@$$w0rd!1", "Aa1234567890", "1q2w3e4r5T", "Abc123" * 5])
+def test_what_many_users_choose_is_estimated(password):
+    assert passwords._is_guessable(password)
+
+
+class Estimates:
+    """Counts estimates, refuses all, and keeps the threads that they ran on."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def __call__(self, password: str) -> bool:
+        self.threads.append(threading.current_thread())
+        return True
+
+
+def test_a_registration_is_counted_before_its_password_is_estimated_once(make_server, monkeypatch):
+    limited = {"rate_limit_logins": True, "refuse_common": True}
+    server: Server = make_server({"plugins": {"auth": limited}})
+    monkeypatch.setattr(passwords, "_is_guessable", estimates := Estimates())
+    loop = server.run(_thread)
+
+    def register() -> int:
+        body = {"username": "bob", "password": PASSWORD}
+        return server.http.post("/api/v1/auth/register", json=body).status_code
+
+    for number in range(1, 31):
+        assert register() == 400
+        assert len(estimates.threads) == number
+    assert register() == 429  # a network has 30 registrations, and what they cost
+    assert len(estimates.threads) == 30
+    assert loop not in estimates.threads
+
+
+async def _thread() -> threading.Thread:
+    return threading.current_thread()
+
+
+def test_new_passwords_are_estimated_once_off_the_event_loop(make_server, monkeypatch):
+    server: Server = make_server({"plugins": {"auth": {"refuse_common": True}}})
+    user = server.user()
+    loop = server.run(_thread)
+    monkeypatch.setattr(passwords, "_is_guessable", estimates := Estimates())
+    change = {"current": user.password, "new": "An0therPass!x"}
+    assert user.post("/api/v1/auth/password", json=change).status_code == 400
+    new = {"password": "An0therPass!x"}
+    assert server.admin.patch(f"/api/v1/users/{user.id}", json=new).status_code == 400
+    assert len(estimates.threads) == 2
+    assert loop not in estimates.threads
+
+
+def test_estimates_share_the_places_of_hashes():
+    """So the passwords of many clients at once take two threads, and no more of them wait."""
+    most = 0
+    active = 0
+    lock = threading.Lock()
+
+    def estimate(_: str) -> None:
+        nonlocal most, active
+        with lock:
+            active += 1
+            most = max(most, active)
+        time.sleep(0.02)
+        with lock:
+            active -= 1
+        raise BadRequest(passwords.TOO_COMMON)
+
+    async def main() -> None:
+        hasher = PasswordHasher()
+
+        async def attempt() -> None:
+            with pytest.raises(BadRequest):
+                await hasher.hash(PASSWORD, check=estimate)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(attempt)
+
+    anyio.run(main)
+    assert most <= 2
