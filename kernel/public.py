@@ -16,6 +16,7 @@ from kernel.hooks.services import Services
 from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
+from kernel.toolkit.directory import AccountDirectory
 from kernel.toolkit.files import open_plain_file, read_small_file, sync_folder, write_file
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
@@ -26,11 +27,12 @@ from kernel.web.bodies import decode
 from kernel.web.http import *  # noqa: F403
 
 __all__ = [
-    "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
-    "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry", "Section", "Services",
-    "Tasks", "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl",
-    "hookspec", "hookspecs", "open_plain_file", "place", "read_small_file", "register_app",
-    "server_key", "subjects_from", "sync_folder", "unregister_app", "write_file",
+    "HOOKS", "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
+    "HookBus", "Implementation", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
+    "Section", "Services", "Tasks", "compare_key", "declared_at", "decode", "dialect",
+    "for_subjects", "hookimpl", "hookspec", "hookspecs", "open_plain_file", "place",
+    "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
+    "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -11,6 +11,7 @@ from kernel.public import (
     IDENTITY,
     NOTIFICATIONS,
     STATEMENTS,
+    AccountDirectory,
     Actor,
     App,
     DatabaseQuery,
@@ -31,7 +32,7 @@ from .config import IdentityHeaderConfig
 from .groups import GroupRoles
 from .headers import Headers
 from .routes import IdentityHeaderRoutes
-from .service import TOPIC, HeaderIdentity
+from .service import TOPIC, HeaderIdentity, Rights
 from .tokens import Tokens
 from .trust import Trust
 
@@ -62,13 +63,18 @@ class IdentityHeaderPlugin(Plugin):
         trust, statements = Trust(self.config), services.get(STATEMENTS)
         configured, folder = self.config.signing_key, self.context.data_dir
         key = await server_key(statements, "identity_header", configured, folder)
+        find_access = lambda: services.find(ACCESS)  # noqa: E731
+        rights = Rights(
+            GroupRoles(self.config.groups, find_access),
+            AccountDirectory(self.config.directory, find_access),
+        )
         identity = HeaderIdentity(
             self.config,
             statements,
             services.get(NOTIFICATIONS),
             services.get(HOOKS),
             Tokens(key),
-            GroupRoles(self.config.groups, lambda: services.find(ACCESS)),
+            rights,
         )
         self._headers = Headers(self.config, trust, identity)
         yield identity

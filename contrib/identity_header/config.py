@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
-from kernel.public import Section
+from kernel.public import DirectoryPolicy, Section
 
 NAME = "the name of a header, as X-Forwarded-User"
 Header = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$", description=NAME)]
@@ -22,7 +22,8 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
 
     At least one of `trusted` and `secret` is needed; where both are given, both must hold. What a
     header that is not named says is not read: it may be the client's. Pages of other origins than
-    this server's may write when they are among `origins`.
+    this server's may write when they are among `origins`. `directory` narrows which accounts a user
+    sees, as that of `[plugins.auth]`.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"create": "auto_create_users"}
@@ -37,4 +38,5 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     groups: dict[str, tuple[RoleOfApp, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     origins: tuple[str, ...] = ()
     auto_create_users: bool = True
+    directory: DirectoryPolicy = "all"
     signing_key: str = ""

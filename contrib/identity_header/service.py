@@ -10,6 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from kernel.public import (
+    AccountDirectory,
     Actor,
     BadRequest,
     ConstraintViolation,
@@ -50,6 +51,13 @@ class _KnownUser(NamedTuple):
     delegation: Delegation | None = None
 
 
+class Rights(NamedTuple):
+    """What the roles of users decide, and what decides about them."""
+
+    groups: GroupRoles
+    directory: AccountDirectory
+
+
 class HeaderIdentity:
     """Provides IDENTITY."""
 
@@ -60,12 +68,12 @@ class HeaderIdentity:
         notifications: Notifications,
         hooks: HookBus,
         tokens: Tokens,
-        roles: GroupRoles,
+        rights: Rights,
     ) -> None:
         self._statements = statements
         self._hooks = hooks
         self._tokens = tokens
-        self._roles = roles
+        self._rights = rights
         self._auto_create_users = config.auto_create_users
         headers = {"email": config.email_header, "display_name": config.name_header}
         self._sent = [name for name, header in headers.items() if header]
@@ -98,14 +106,23 @@ class HeaderIdentity:
         """See `Identity.users`."""
         return await store.users(self._statements)
 
-    async def page(self, limit: int | None, after: str | None) -> list[User]:
-        """Return accounts by username, those after the account with the id `after`.
+    async def visible(self, actor: Actor) -> frozenset[str] | None:
+        """See `Directory.visible`."""
+        return await self._rights.directory.visible(actor)
 
-        Raises BadRequest if no account has that id.
+    async def page(self, actor: Actor, limit: int | None, after: str | None) -> list[User]:
+        """Return accounts that a caller may see, by username, after the one with the id `after`.
+
+        Raises BadRequest if no such account has that id.
         """
-        if after is not None and await self.user(after) is None:
-            raise BadRequest("after: there is no user with this id")
-        return await store.users(self._statements, limit, after)
+        visible = await self.visible(actor)
+        if after is not None:
+            is_visible = visible is None or after.lower() in visible
+            if not is_visible or await self.user(after) is None:
+                raise BadRequest("after: there is no user with this id")
+        ids = None if visible is None else sorted(visible)
+        users = await store.users(self._statements, limit, after, ids)
+        return self._rights.directory.show(actor, users, visible)
 
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`."""
@@ -142,7 +159,7 @@ class HeaderIdentity:
 
         async def load() -> _KnownUser:
             user = await self._admit(claim, caller)
-            await self._roles.settle(user.id, claim.groups)
+            await self._rights.groups.settle(user.id, claim.groups)
             # After a minute the groups of a user are compared again.
             return _KnownUser(user.id, user.username, time.time() + 60.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -21,8 +22,9 @@ _BY_NAME: Final = _USERS.replace("{rest}", "where username_key = $1::text")
 _BY_EMAIL: Final = _USERS.replace("{rest}", "where email_key = $1::text")
 _PAGE: Final = _USERS.replace(
     "{rest}",
-    """where $1::uuid is null or username_key > (
-        select username_key from caudex_identity_header.users where id = $1::uuid)
+    """where ($1::uuid is null or username_key > (
+        select username_key from caudex_identity_header.users where id = $1::uuid))
+    and ($3::uuid[] is null or id = any ($3::uuid[]))
     order by username_key limit $2::int""",
 )
 _INSTALLATION: Final = "select key::text from caudex_kernel.apps where app_id = $1::text"
@@ -69,9 +71,17 @@ async def installation(reader: Reader, app_id: str) -> str:
     return (await reader.fetch(_INSTALLATION, app_id) or b"").decode()
 
 
-async def users(reader: Reader, limit: int | None = None, after: str | None = None) -> list[User]:
-    """Return accounts by username: all, or at most `limit` of those after the account `after`."""
-    return [_user(raw) for raw in await reader.fetch_all(_PAGE, after, limit)]
+async def users(
+    reader: Reader,
+    limit: int | None = None,
+    after: str | None = None,
+    ids: Sequence[str] | None = None,
+) -> list[User]:
+    """Return accounts by username: all, or at most `limit` of those after the account `after`.
+
+    With `ids` only these.
+    """
+    return [_user(raw) for raw in await reader.fetch_all(_PAGE, after, limit, ids)]
 
 
 async def any_user(reader: Reader) -> bool:

@@ -18,7 +18,8 @@ __all__ = [
     "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "JOBS_MANAGE", "JOBS_READ",
     "LOGS_READ", "PERMISSION_KEY", "PUBLIC",
     "Access", "Action", "AppGrant", "AppGrants", "Assignment", "Effective", "FactorDemands",
-    "Grant", "Kind", "Needs", "Permission", "Role", "app_permission", "core_permission", "entity",
+    "Grant", "Kind", "Needs", "Peers", "Permission", "Role", "app_permission", "core_permission",
+    "entity",
 ]  # fmt: skip
 
 Action = Literal["create", "read", "update", "delete"]
@@ -232,6 +233,18 @@ class FactorDemands(Protocol):
 
     async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
         """Whether a role of the user demands a second factor; `of_admins`: every `admin` does."""
+        ...
+
+
+@runtime_checkable
+class Peers(Protocol):
+    """A provider of ACCESS that knows which users share an app."""
+
+    async def peers(self, user_id: str) -> Sequence[str] | None:
+        """Return the ids of the users that have a role on an app where this user has one.
+
+        Core admins share every app. None for an admin of any app, who assigns roles to every user.
+        """
         ...
 
 

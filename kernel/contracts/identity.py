@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from kernel.contracts.statements import Reader
 
 __all__ = [
-    "HIDDEN", "IDENTITY", "SESSIONS", "AuthMode", "Identity", "Person", "Sessions",
-    "SignInProvider", "User", "UserView", "clean_display_name", "clean_email", "clean_username",
-    "fold_name",
+    "HIDDEN", "IDENTITY", "SESSIONS", "AuthMode", "Directory", "DirectoryPolicy", "Identity",
+    "Person", "Sessions", "SignInProvider", "User", "UserView", "clean_display_name", "clean_email",
+    "clean_username", "fold_name",
 ]  # fmt: skip
 
 
@@ -155,6 +155,26 @@ class Sessions(Protocol):
 
     async def logout(self, token: str, caller: Actor) -> None:
         """End the session of a refresh token. Raises Unauthenticated."""
+        ...
+
+
+DirectoryPolicy = Literal["all", "members", "admins"]
+"""Which accounts a user sees: all; those that share an app with the user; only the own one.
+
+Admins of any app see all.
+"""
+
+
+@runtime_checkable
+class Directory(Protocol):
+    """A provider of IDENTITY that narrows which accounts a user sees."""
+
+    async def visible(self, actor: Actor) -> frozenset[str] | None:
+        """Return the ids of the accounts that a caller may see; None for every account.
+
+        Of a narrowed directory no names and emails of other accounts are shown, filtered or
+        searched.
+        """
         ...
 
 

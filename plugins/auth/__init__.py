@@ -15,6 +15,7 @@ from kernel.public import (
     NOTIFICATIONS,
     SESSIONS,
     STATEMENTS,
+    AccountDirectory,
     App,
     Command,
     DatabaseQuery,
@@ -35,7 +36,7 @@ from .accounts import Accounts
 from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
-from .passwords import PasswordHasher, PasswordRules, read_common
+from .passwords import PasswordHasher, PasswordRules, Passwords, read_common
 from .routes import AuthRoutes
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
 from .sessions import Sessions
@@ -129,7 +130,10 @@ class AuthPlugin(BearerAuthentication, Plugin):
         tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()
         common = read_common(config.common_passwords)
         rules = PasswordRules(common, refuse_common=config.refuse_common)
-        accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)
+        directory = AccountDirectory(config.directory, lambda: services.find(ACCESS))
+        accounts = Accounts(
+            statements, store, services.get(HOOKS), Passwords(hasher, rules), tokens, directory
+        )
         demands = Demands(config.second_factor, lambda: services.find(ACCESS))
         notifications = services.get(NOTIFICATIONS)
         self._authenticator = TokenAuthenticator(tokens, store, notifications, demands)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from kernel.public import (
     REVOKED,
+    AccountDirectory,
     Actor,
     BadRequest,
     ConstraintViolation,
@@ -34,7 +35,7 @@ from kernel.public import (
 
 from .authenticator import REVOKED_SESSION, TOPIC
 from .models import Account, ImportedAccount, NewAccount, Registration, UserChanges
-from .passwords import PasswordHasher, PasswordRules, check_hash, named
+from .passwords import Passwords, check_hash, named
 from .store import AuthStore
 from .tokens import Tokens
 
@@ -55,16 +56,17 @@ class Accounts:
         statements: Statements,
         store: AuthStore,
         hooks: HookBus,
-        hasher: PasswordHasher,
-        rules: PasswordRules,
+        passwords: Passwords,
         tokens: Tokens,
+        directory: AccountDirectory,
     ) -> None:
         self._statements = statements
         self._store = store
         self._hooks = hooks
-        self._hasher = hasher
-        self._rules = rules
+        self._passwords = passwords
+        self._rules = passwords.rules
         self._tokens = tokens
+        self._directory = directory
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """See `Identity.user`."""
@@ -84,14 +86,23 @@ class Accounts:
         """See `Identity.users`."""
         return await self._store.users()
 
-    async def page(self, limit: int | None, after: str | None) -> list[User]:
-        """Return accounts by username, those after the account with the id `after`.
+    async def visible(self, actor: Actor) -> frozenset[str] | None:
+        """See `Directory.visible`."""
+        return await self._directory.visible(actor)
 
-        Raises BadRequest for an `after` that is no id, or that of no account.
+    async def page(self, actor: Actor, limit: int | None, after: str | None) -> list[User]:
+        """Return accounts that a caller may see, by username, after the one with the id `after`.
+
+        Raises BadRequest for an `after` that is the id of no such account.
         """
-        if after is not None and await self.user(after) is None:
-            raise BadRequest("after: there is no user with this id")
-        return await self._store.users(limit, after)
+        visible = await self.visible(actor)
+        if after is not None:
+            is_visible = visible is None or after.lower() in visible
+            if not is_visible or await self.user(after) is None:
+                raise BadRequest("after: there is no user with this id")
+        ids = None if visible is None else sorted(visible)
+        users = await self._store.users(limit, after, ids)
+        return self._directory.show(actor, users, visible)
 
     async def exist(self) -> bool:
         """Whether there is an account."""
@@ -163,7 +174,7 @@ class Accounts:
         account.
         """
         new = self._rules.account(form)
-        password_hash = await self._hash_chosen(new.password)
+        password_hash = await self._passwords.hash_chosen(new.password)
 
         async def insert(tx: Transaction) -> User:
             await tx.lock(NAMES)
@@ -288,11 +299,11 @@ class Accounts:
     ) -> None:
         """Set a new password and end the sessions except `keep`; `first` may refuse."""
         self._rules.check(password, account.username, account.email)
-        if account.password_temporary and await self._hasher.verify(
+        if account.password_temporary and await self._passwords.hasher.verify(
             account.password_hash, password
         ):
             raise BadRequest("the new password must be another one")
-        new = await self._hash_chosen(password)
+        new = await self._passwords.hash_chosen(password)
 
         async def write(tx: Transaction) -> None:
             if first is not None:
@@ -312,10 +323,6 @@ class Accounts:
         await tx.publish(TOPIC, f"user:{user_id}")
         await tx.publish(REVOKED, user_id)
 
-    async def _hash_chosen(self, password: str) -> str:
-        """Hash a new password. Raises BadRequest for one that is guessed easily."""
-        return await self._hasher.hash(password, check=self._rules.refuse_guessable)
-
     async def _changed(
         self, account: Account, changes: UserChanges
     ) -> dict[str, str | bool | None]:
@@ -333,7 +340,7 @@ class Accounts:
             changed["disabled"] = changes.disabled
         if changes.password is not UNSET:
             self._rules.check(changes.password, account.username, email)
-            changed["password_hash"] = await self._hash_chosen(changes.password)
+            changed["password_hash"] = await self._passwords.hash_chosen(changes.password)
         if not changed:
             raise BadRequest("give display_name, email, password or disabled")
         return changed

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from kernel.public import Section
+from kernel.public import DirectoryPolicy, Section
 
 DAY = 86_400
 Policy = Literal["optional", "admins", "required"]
@@ -27,6 +27,9 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     A session ends `session_idle` seconds after its last use (a login or a refresh), and
     `session_max` seconds after its login. `second_factor` demands one of admins of any app
     ("admins") or of every user ("required"), of those that sign in with a password.
+
+    `directory` narrows which accounts a user sees: "members" shows those that share an app with the
+    user, "admins" none but the own one. Admins of any app see all, and only they see emails then.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"throttle": "rate_limit_logins"}
@@ -37,6 +40,7 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     session_idle: Lifetime = 14 * DAY
     session_max: Lifetime = 30 * DAY
     second_factor: Policy = "optional"
+    directory: DirectoryPolicy = "all"
     signing_key: str = ""
     refuse_common: bool = False
     common_passwords: str = ""

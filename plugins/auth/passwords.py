@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Set
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 from nacl.exceptions import InvalidkeyError
@@ -125,6 +125,17 @@ class PasswordRules:
         new = named(form)
         self.check(form.password, new.username, new.email)
         return new
+
+
+class Passwords(NamedTuple):
+    """What a new password is checked and hashed with."""
+
+    hasher: PasswordHasher
+    rules: PasswordRules
+
+    async def hash_chosen(self, password: str) -> str:
+        """Hash a new password. Raises BadRequest for one that is guessed easily."""
+        return await self.hasher.hash(password, check=self.rules.refuse_guessable)
 
 
 def _is_guessable(password: str) -> bool:

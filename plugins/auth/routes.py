@@ -152,14 +152,14 @@ class AuthRoutes:
         return reply({"message": f"session '{session_id}' ended"})
 
     async def users(self, request: Request) -> Response:
-        """List the accounts by username: all, or a page of `limit` of them.
+        """List the accounts that the caller may see, by username: all, or a page of `limit`.
 
         A full page has the header `Link` with the address of the next one, where `after` is the id
         of the last user.
         """
         given = request.query()
         limit = limit_of(given["limit"], 0) if "limit" in given else None
-        found = await self._auth.accounts.page(limit, given.get("after"))
+        found = await self._auth.accounts.page(request.actor, limit, given.get("after"))
         headers: dict[str, str] = {}
         if limit is not None and len(found) == limit:
             following = f"/api/v1/users?limit={limit}&after={found[-1].id}"

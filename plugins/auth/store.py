@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -40,9 +41,9 @@ select row_to_json(r) from (
 _USERS: Final = """
 select row_to_json(r) from (
     select id, username, email, display_name, created_at, disabled
-    from caudex_auth.users where $1::uuid is null or username_key collate "C" > (
+    from caudex_auth.users where ($1::uuid is null or username_key collate "C" > (
         select username_key from caudex_auth.users where id = $1::uuid
-    )
+    )) and ($3::uuid[] is null or id = any ($3::uuid[]))
     order by username_key collate "C" limit $2::int
 ) r"""
 _NAMED: Final = """
@@ -249,9 +250,15 @@ class AuthStore:
         row = await (reader or self._statements).fetch(_USER, user_id)
         return None if row is None else _user(row)
 
-    async def users(self, limit: int | None = None, after: str | None = None) -> list[User]:
-        """Read accounts by username: all, or at most `limit` of those after the account `after`."""
-        return [_user(row) for row in await self._statements.fetch_all(_USERS, after, limit)]
+    async def users(
+        self, limit: int | None = None, after: str | None = None, ids: Sequence[str] | None = None
+    ) -> list[User]:
+        """Read accounts by username: all, or at most `limit` of those after the account `after`.
+
+        With `ids` only these.
+        """
+        rows = await self._statements.fetch_all(_USERS, after, limit, ids)
+        return [_user(row) for row in rows]
 
     async def named(self, key: str) -> Account | None:
         """Find the account with this username or email, given as a folded key."""

@@ -115,6 +115,13 @@ class Conditions:
         self.params.append(value)
         return b"$%d::%b" % (len(self.params), cast_to)
 
+    def bind_once(self, value: Param, cast_to: bytes) -> bytes:
+        """Like `bind`, for a large value that several conditions share."""
+        for number, param in enumerate(self.params, 1):
+            if param is value:
+                return b"$%d::%b" % (number, cast_to)
+        return self.bind(value, cast_to)
+
     def equals(self, sql: bytes, value: Param, cast_to: bytes) -> None:
         """Require that a column has a value."""
         self.parts.append(b"%b = %b" % (sql, self.bind(value, cast_to)))

@@ -33,7 +33,7 @@ class RowScope(msgspec.Struct, frozen=True):
     """The rows of a table that a caller may access; `trees` are those of hooks.
 
     `guards` are the implementations that returned the trees. `related` are the rows of other
-    entities that conditions may reach, by entity.
+    entities that conditions may reach, by entity. With `ids` only these records, as of accounts.
     """
 
     table: Table
@@ -42,6 +42,7 @@ class RowScope(msgspec.Struct, frozen=True):
     trees: Sequence[Tree] = ()
     guards: Sequence[Implementation] = ()
     related: Mapping[str, RowScope] = {}
+    ids: Sequence[str] | None = None
 
     @property
     def source(self) -> bytes:
@@ -70,6 +71,8 @@ class RowScope(msgspec.Struct, frozen=True):
         if self.own_only:
             owner = b"%b.%b" % (alias, OWNER)
             found.append(b"%b = %b" % (owner, rows.bind(self.user_id, b"uuid")))
+        if self.ids is not None:
+            found.append(b"%b.id = any (%b)" % (alias, rows.bind_once(self.ids, b"uuid[]")))
         for guard, tree in zip(self.guards, self.trees, strict=True):
             try:
                 found += rows.within(self.every_column.under(alias), [tree], of_hook=True)

@@ -86,6 +86,13 @@ class RbacService(Decisions):
         """See `AppGrants.grants`."""
         return await self.cross_app.of(app_id)
 
+    async def peers(self, user_id: str) -> Sequence[str] | None:
+        """See `Peers.peers`."""
+        held = await self._cache.held(user_id)
+        if any(ADMIN in roles for roles in held.values()):
+            return None
+        return await self._store.peers(user_id) if held else ()
+
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
         """See `Access.assignments`."""
         await self._cache.app(app_id)

@@ -105,6 +105,14 @@ on conflict (target, app_id) do update set permissions = excluded.permissions"""
 _DELETE_GRANT: Final = """
 delete from caudex_rbac.grants where app_id = $1::text and target = $2::text
 returning to_json(permissions)"""
+_PEERS: Final = """
+select coalesce(json_agg(user_id), '[]') from (
+    select shared.user_id from caudex_rbac.assignments own
+    join caudex_rbac.assignments shared on shared.app_id = own.app_id
+    where own.user_id = $1::uuid and own.app_id <> 'core'
+    union
+    select user_id from caudex_rbac.assignments where app_id = 'core' and role = 'admin'
+) r"""
 _KNOWN: Final = "select to_json(app_id) from caudex_rbac.apps"
 
 _app = msgspec.json.Decoder(AppRow)
@@ -130,6 +138,10 @@ class RbacStore:
     async def held(self, user_id: str) -> dict[str, tuple[str, ...]]:
         """Read the names of the roles that a user was assigned, by app."""
         return _held.decode(await self._statements.fetch(_HELD, user_id) or b"{}")
+
+    async def peers(self, user_id: str) -> list[str]:
+        """Read the users with a role on an app where this user has one, and the core admins."""
+        return _keys.decode(await self._statements.fetch(_PEERS, user_id) or b"[]")
 
     async def assignments(self, app_id: str) -> list[Assignment]:
         """Every assignment on an app, by role, then by age."""

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain, starmap
 
-from kernel.public import Access, Actor, Entity, Field, Forbidden, Grant, Identity, NotFound, entity
+from kernel.public import (
+    Access,
+    Actor,
+    Directory,
+    Entity,
+    Field,
+    Forbidden,
+    Grant,
+    Identity,
+    NotFound,
+    entity,
+    supports,
+)
 from plugins.data.columns import Columns
 from plugins.data.row_scope import RowScope, Tree, entities_in
 from plugins.data.store import Table
@@ -54,7 +66,7 @@ class Related:
 
     async def _readable(self, actor: Actor, app_id: str, name: str) -> RowScope | None:
         if name == USERS:
-            return self._accounts()
+            return await self._accounts(actor)
         grant = Grant()  # of a worker that acts on behalf of no user
         if actor.user_id is not None:
             path = {"app_id": app_id, "entity": name}
@@ -64,9 +76,16 @@ class Related:
                 return None
         return await self._resolve(actor, grant, app_id, name)
 
-    def _accounts(self) -> RowScope | None:
-        """Every user may list the accounts, so nothing narrows them."""
-        if self._users is None and (identity := self._identity()) is not None:
+    async def _accounts(self, actor: Actor) -> RowScope | None:
+        """Return the accounts that the caller may list, with what others may know of them."""
+        identity = self._identity()
+        if identity is None:
+            return None
+        ids = await _visible(identity, actor)
+        return RowScope(self._table_of(identity), None, own_only=False, ids=ids)
+
+    def _table_of(self, identity: Identity) -> Table:
+        if self._users is None:
             schema, table = identity.relation()
             fields = tuple(
                 Field(name=name, type="text", sql_type="text")
@@ -76,7 +95,13 @@ class Related:
                 app_id=schema, name=table, id_type="uuid", id_declared=False, fields=fields
             )
             self._users = Table(accounts, stamped=False)
-        return None if self._users is None else RowScope(self._users, None, own_only=False)
+        return self._users
+
+
+async def _visible(identity: object, actor: Actor) -> tuple[str, ...] | None:
+    """Return the accounts that a caller may see; None for every account."""
+    visible = await identity.visible(actor) if supports(identity, Directory) else None
+    return None if visible is None else tuple(visible)
 
 
 def _steps(columns: Columns, tree: Tree, inner: Expansions) -> list[tuple[str, Tree, Expansions]]:

@@ -119,7 +119,7 @@ def _shape(scope: RowScope, view: View) -> Hashable | None:
         return None
     tables: list[Table] = []
     for each in scope.related.values():
-        if each.own_only or each.trees:
+        if each.own_only or each.trees or each.ids is not None:
             return None
         tables.append(each.table)  # of one entity each; the others are none of the caller's
     fields = None if view.fields is None else tuple(view.fields)

@@ -337,6 +337,32 @@ def test_the_list_of_users_has_pages(make_server):
         assert root.get(f"/api/v1/users?{bad}").status_code == 400
 
 
+def test_the_directory_can_be_narrowed(postgres):
+    overrides = behind_proxy(secret=SECRET, directory="members")
+    with running_server(postgres, overrides) as server:
+        root = client_of(server, "root", email="root@example.com")
+        root.post("/api/v1/apps", json=NOTES).raise_for_status()
+        role = {"name": "readers", "permissions": ["notes.read"]}
+        root.post("/api/v1/apps/notes/roles", json=role).raise_for_status()
+        ann, ben, cay = (
+            client_of(server, n, email=f"{n}@example.com") for n in ("ann", "ben", "cay")
+        )
+        for user in (ann, ben):
+            body = {"userId": user.id, "role": "readers"}
+            root.post("/api/v1/apps/notes/roles/assign", json=body).raise_for_status()
+
+        def seen_by(client, query=""):
+            answer = client.get(f"/api/v1/users{query}")
+            return {user["username"]: user["email"] for user in answer.json()}
+
+        everyone = ("ann", "ben", "cay", "root")
+        assert seen_by(root) == {name: f"{name}@example.com" for name in everyone}
+        assert seen_by(ann) == {"ann": "ann@example.com", "ben": None, "root": None}
+        assert seen_by(cay) == {"cay": "cay@example.com"}
+        assert list(seen_by(ann, f"?after={ann.id}&limit=1")) == ["ben"]
+        assert ann.get(f"/api/v1/users?after={cay.id}").status_code == 400
+
+
 def test_without_create_only_those_get_in_who_were_added(make_server):
     server = make_server(behind_proxy(secret=SECRET, auto_create_users=False))
     root = client_of(server, "root")

@@ -32,6 +32,33 @@ def test_a_form_saves_only_what_was_changed(crm: Server, new_tab, deal):
     assert "request=" in tab.page.url
 
 
+def test_users_outside_of_a_narrowed_directory_are_shown_by_their_ids(crm: Server, new_tab):
+    """Where `[plugins.auth] directory` is not "all"."""
+    owner = {"name": "owner", "type": "entity_link", "references": {"entity": "core:users"}}
+    fields = [{"name": "title", "type": "text"}, owner]
+    entity = {"entityName": "visits", "fields": fields}
+    crm.install({"appId": "visited", "name": "Visited", "dataContract": [entity]})
+    visits = "/api/v1/apps/visited/collections/visits"
+    visit = crm.admin.post(visits, json={"title": "Ada", "owner": crm.admin.id}).json()
+    user = crm.user(permissions={"visited": ["visits.read", "visits.update"]})
+    short = crm.admin.id[:8]
+    tab = new_tab(fresh=True).sign_in(user)
+    only_self = json.dumps([crm.http.get("/api/v1/auth/me", headers=user.headers).json()])
+    tab.page.route(
+        "**/api/v1/users", lambda r: r.fulfill(body=only_self, content_type="application/json")
+    )
+    tab.open(f"record/visited/visits/{visit['id']}", ready=".history li")
+    assert tab.page.inner_text(".history li b") == f"User {short}"
+    until(tab.page, f"document.querySelector('#f-owner').value === '{short}'")
+    tab.page.fill("#f-title", "Ada Lovelace")
+    tab.page.keyboard.press("Control+Enter")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    assert crm.admin.get(f"{visits}/{visit['id']}").json()["owner"] == crm.admin.id
+    tab.open("data/visited/visits", ready=f".gs .gr:has-text('{short}')")
+    tab.open("users", ready=f"td:has-text('{user.username}')")
+    assert tab.page.locator("tbody tr").count() == 1
+
+
 def test_a_mistake_is_shown_beside_its_field(crm: Server, new_tab, deal):
     tab = new_tab().allow(400).sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
     tab.page.fill("#f-value", "lots")

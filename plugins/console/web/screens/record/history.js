@@ -50,7 +50,7 @@ export function History({ path, round }) {
 function Entry({ entry, name }) {
   const changes = Object.entries(entry.changes);
   return html`<div class="row">
-      <b>${name ?? (entry.actor ? 'A former user' : 'The server')}</b>
+      <b>${name ?? (entry.actor ? `User ${entry.actor.slice(0, 8)}` : 'The server')}</b>
       <span class="dim">
         ${OPERATIONS[entry.operation] ?? entry.operation} <${Ago} at=${entry.at} />
       </span>
