@@ -87,7 +87,8 @@ class IdentityHeaderRoutes:
         found = await self._identity.page(request.actor, limit, given.get("after"))
         headers: dict[str, str] = {}
         if limit is not None and len(found) == limit:
-            following = f"/api/v1/users?limit={limit}&after={found[-1].id}"
+            path = request.public_path("/api/v1/users")
+            following = f"{path}?limit={limit}&after={found[-1].id}"
             headers["link"] = f'<{following}>; rel="next"'
         return reply([user.view for user in found], headers=headers)
 

@@ -80,7 +80,7 @@ class OidcRoutes:
             COOKIE,
             sealed,
             ATTEMPT_SECONDS,
-            path=PATH,
+            path=request.public_path(PATH),
             secure=self._secure,
             httponly=True,
             samesite="lax",
@@ -101,7 +101,9 @@ class OidcRoutes:
             if not attempt.return_to:
                 raise
             answer = _returned(attempt, "error", error.message)
-        answer.delete_cookie(COOKIE, PATH, secure=self._secure, httponly=True, samesite="lax")
+        answer.delete_cookie(
+            COOKIE, request.public_path(PATH), secure=self._secure, httponly=True, samesite="lax"
+        )
         return answer
 
     async def exchange(self, request: Request, body: Handover) -> Response:

@@ -23,7 +23,7 @@ from kernel.public import (
 )
 
 from .documents import APP, ENTITY, Allowed, of_app, of_server
-from .models import Document, document
+from .models import Document, Schema, document
 from .schemas import Schemas
 
 
@@ -31,7 +31,9 @@ class DocumentService:
     """Makes documents at their first use. Routes do not change while the server runs."""
 
     def __init__(self, services: Services) -> None:
-        self._pairs = list(services.get(REGISTRY).routes)
+        registry = services.get(REGISTRY)
+        self._pairs = list(registry.routes)
+        self._root_path = registry.config.server.root_path
         self._of_apps = [pair for pair in self._pairs if APP in pair[1].path]
         self._apps = services.get(APPS)
         self._access = services.get(ACCESS)
@@ -44,9 +46,7 @@ class DocumentService:
         """The document of every route."""
         async with self._lock:
             if self._server is None:
-                self._server = await anyio.to_thread.run_sync(
-                    lambda: document(of_server(self._pairs, self._schemas))
-                )
+                self._server = await anyio.to_thread.run_sync(self._made_of_server)
             return self._server
 
     async def app(self, actor: Actor, app_id: str) -> Document:
@@ -63,8 +63,16 @@ class DocumentService:
             self._kept.put(key, made)
             return made
 
+    def _made_of_server(self) -> Document:
+        return self._encoded(of_server(self._pairs, self._schemas))
+
     def _made(self, app: App, allowed: Allowed) -> Document:
-        return document(of_app(app, self._of_apps, self._schemas, allowed))
+        return self._encoded(of_app(app, self._of_apps, self._schemas, allowed))
+
+    def _encoded(self, tree: Schema) -> Document:
+        """Encode a document whose paths begin where a proxy serves this server."""
+        tree["servers"] = [{"url": f"{self._root_path}/"}]
+        return document(tree)
 
     async def _allowed(self, actor: Actor, app: App) -> Allowed:
         """Return what the caller may, for every need of the routes of apps."""

@@ -35,6 +35,10 @@ HOST = Meta(
     pattern=r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$",
     description="a name or an address without scheme and port, as api.example.com, or *",
 )
+PREFIX_OF_PATHS = Meta(
+    pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+    description="a path that begins with a slash and ends without one, as /tools/caudex",
+)
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
@@ -62,6 +66,8 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     relative path starts in the server's working directory."""
     cors_origins: list[Annotated[str, ORIGIN]] | None = None
     """Exact origins that browsers may call from; by default local ones on a loopback address."""
+    root_path: Annotated[str, PREFIX_OF_PATHS] = ""
+    """Path that a proxy serves Caudex under, as `/caudex`. The proxy passes on the whole path."""
     trusted_proxies: list[str] = []
     """CIDRs of proxies whose `X-Forwarded-For` is trusted."""
     allowed_hosts: list[Annotated[str, HOST]] = []

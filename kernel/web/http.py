@@ -50,6 +50,10 @@ class Request(starlette.requests.Request):
         """The client's address, behind trusted proxies."""
         return self.scope["caudex.address"]
 
+    def public_path(self, path: str) -> str:
+        """Return a path of this server as a client writes it, with the prefix of a proxy."""
+        return self.scope.get("root_path", "") + path
+
     def path(self, name: str) -> str:
         """Return a path parameter."""
         return self.scope["path_params"][name]

@@ -68,6 +68,7 @@ class Edge:
 
     def configure(self, config: Config) -> None:
         """Take over the limits and origins of a configuration, also while requests are served."""
+        self._root_path = config.server.root_path
         self._origins = config.server.cors_origins
         self._local = config.loopback and config.server.cors_origins is None
         self._hosts = _hosts(config)
@@ -80,6 +81,8 @@ class Edge:
         if scope["type"] != "http":
             raise NotImplementedError(f"the protocol {scope['type']}")
         scope["app"] = self  # where it is set, Starlette raises HTTPException for a broken form
+        if self._root_path:
+            _strip_root(scope, self._root_path)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         scope["caudex.headers"] = headers
         scope["caudex.request_id"] = request_id = _request_id(headers)
@@ -235,6 +238,17 @@ class AdmissionControl:
         self._free += 1
         if (held := self._held.pop(origin) - 1) > 0:
             self._held[origin] = held
+
+
+def _strip_root(scope: Scope, root_path: str) -> None:
+    """Take the prefix of the proxy off the path. A probe that comes past the proxy has none."""
+    scope["root_path"] = root_path
+    path: str = scope["path"]
+    if not path.startswith(f"{root_path}/"):
+        return
+    scope["path"] = path.removeprefix(root_path)
+    raw_path: bytes = scope.get("raw_path") or b""
+    scope["raw_path"] = raw_path.removeprefix(root_path.encode())
 
 
 def _client_address(scope: Scope, trusted: Networks) -> str:

@@ -75,7 +75,7 @@ def write(request: Request, instance: str, value: str) -> str:
     """
     secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
     age = MAX_AGE if value else 0
-    flags = f"Path={PATH}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+    flags = f"Path={request.public_path(PATH)}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
     return f"{_name(instance)}={value}; {flags}"
 
 

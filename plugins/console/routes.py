@@ -119,7 +119,8 @@ class ConsoleRoutes:
         """Lead a browser to the console."""
         if "text/html" not in request.headers.get("accept", ""):
             raise NotFound("there is no such route")
-        return Response(status_code=307, headers={"location": "/console/", "vary": "Accept"})
+        location = request.public_path("/console/")
+        return Response(status_code=307, headers={"location": location, "vary": "Accept"})
 
     async def index(self, request: Request) -> Response:
         """Show the page of the console."""

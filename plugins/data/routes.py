@@ -311,5 +311,5 @@ def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | 
     if count_in(array) < listing.page.limit or (last := last_id(array)) is None:
         return None
     app_id, name = names_of(request)  # both exist, so they hold nothing to quote
-    path = COLLECTION.format(app_id=app_id, entity=name)
+    path = request.public_path(COLLECTION.format(app_id=app_id, entity=name))
     return {"link": f'<{path}?{listing.query}&after={quote(last)}>; rel="next"'}

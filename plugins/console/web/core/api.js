@@ -6,6 +6,11 @@
 import { signal } from './kit.js';
 import { parse, stringify } from './json.js';
 
+/** The path that a proxy serves this server under; empty without one. */
+const root = new URL('../..', import.meta.url).pathname.slice(0, -1);
+/** Return a path of this server as the browser reaches it. @param {string} path */
+export const reached = (path) => root + path;
+
 const SESSION = '/api/v1/console/session';
 const KEY = 'caudex.key';
 let token = null;
@@ -81,7 +86,7 @@ async function send(method, path, options = {}) {
     init.headers['content-type'] = 'application/json';
   }
   try {
-    const response = await fetch(path + queryText(query), init);
+    const response = await fetch(reached(path) + queryText(query), init);
     away.value = false;
     return response;
   } catch (error) {
@@ -179,7 +184,7 @@ function watch() {
   if (away.value) return;
   away.value = true;
   const timer = setInterval(async () => {
-    const up = await fetch('/health')
+    const up = await fetch(reached('/health'))
       .then((r) => r.ok)
       .catch(() => false);
     if (up || !away.value) {

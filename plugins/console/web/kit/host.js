@@ -3,6 +3,7 @@
  * returns keeps this tab busy until it is closed; other tabs go on, and none opens it again unasked.
  */
 import { html, useEffect, useErrorBoundary, useState } from '../core/kit.js';
+import { reached } from '../core/api.js';
 import { Loading } from '../core/ui.js';
 import { kit } from './kit.js';
 
@@ -27,7 +28,7 @@ export function Plugin({ page, part = 'default', fallback = null, ...props }) {
     // When the name of the plugin is drawn: it is what is seen should the module never return.
     const start = setTimeout(
       () =>
-        import(page.module).then(
+        import(reached(page.module)).then(
           (m) => set({ Component: m[part] }),
           (e) => set({ error: e }),
         ),

@@ -2,7 +2,7 @@
 import { html, useState } from '../core/kit.js';
 import { stringify } from '../core/json.js';
 import { copy, icon, openDialog } from '../core/ui.js';
-import { queryText } from '../core/api.js';
+import { queryText, reached } from '../core/api.js';
 
 /** A text of several lines in JavaScript. */
 const textOf = (text) => `\`${text.replace(/[`\\$]/g, '\\$&')}\``;
@@ -25,7 +25,7 @@ function python(value, pad = '') {
 
 /** @param {{method: string, path: string, query?: object, body?: any}} request */
 export function codes({ method, path, query, body }) {
-  const address = location.origin + path + queryText(query);
+  const address = location.origin + reached(path) + queryText(query);
   const kept = body && JSON.parse(JSON.stringify(body, (_, v) => v)); // without what is undefined
   const json = kept ? stringify(kept, 2) : '';
   const curl = [

@@ -1,6 +1,6 @@
 /** How the server is: database, pool, subsystems; the state of each by what it reports. */
 import { html, useEffect } from '../../core/kit.js';
-import { get } from '../../core/api.js';
+import { get, reached } from '../../core/api.js';
 import { features, words } from '../../core/store.js';
 import { Ago, Head, Loaded, icon, useLoad } from '../../core/ui.js';
 
@@ -21,7 +21,7 @@ export default function Health() {
     >
       ${
         features.value.has('openapi') &&
-        html`<a class="button" href="/api/v1/docs" target="_blank" rel="noopener">
+        html`<a class="button" href=${reached('/api/v1/docs')} target="_blank" rel="noopener">
           ${icon('book')}API
         </a>`
       }
