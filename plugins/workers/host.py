@@ -90,6 +90,7 @@ class Host:
             groups = Cgroups(self.config)
             if groups.open(self.server_name):
                 self.cgroups = groups
+                self.sandbox.group_memory = "memory" in groups.controllers
                 held.callback(groups.close)
                 with suppress(OSError), (names[0] / self.server_name).open("rb+") as file:
                     file.write(os.fsencode(groups.path))

@@ -63,22 +63,22 @@ class StatusReports:
     async def _active_limits(
         self, app_id: str, number: int | None, replica: Replica | None
     ) -> dict[str, Any]:
-        sandbox = self._host.sandbox
-        uid = None if number is None else sandbox.uid(number)
-        found = self._limits(replica.spec.bounds.uid if replica else uid)
-        if replica is not None:
+        if replica is None:
+            found = self._limits(None if number is None else self._host.sandbox.uid(number))
+        else:
+            found = self._limits(replica.spec.bounds.uid, replica.spec.ports)
             found["program"] = replica.spec.program
         logins = self._host.logins
         if number is not None and logins is not None and (notes := await logins.notes(app_id)):
-            found["notes"] = [*sandbox.notes, *notes]
+            found["notes"] = [*found.get("notes", ()), *notes]
         return found
 
     def confinement(self) -> dict[str, Any]:
         """Return how workers of this process are confined."""
         return self._limits(self._host.sandbox.uid(0))
 
-    def _limits(self, uid: int | None) -> dict[str, Any]:
-        found = self._host.sandbox.active_limits(uid)
+    def _limits(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
+        found = self._host.sandbox.active_limits(uid, ports)
         groups = self._host.cgroups
         return found | {"cgroup": None if groups is None else groups.level}
 

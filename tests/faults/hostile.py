@@ -113,7 +113,6 @@ def remember(params, ctx):
         time.sleep(300)
     plain = socket.socket(socket.AF_UNIX)
     plain.bind(os.path.join(os.environ["TMPDIR"], "socket"))
-    plain.listen()
     if os.fork() == 0:
         os.setsid()
         time.sleep(300)
@@ -152,6 +151,27 @@ def serve(params, ctx):
     listener.bind(("127.0.0.1", params["port"]))
     listener.listen()
     return True
+
+@worker.rpc
+def listen(params, ctx):
+    """Listen without bind(2), at a port of the system's choice or this one of its range."""
+    port, done = params["port"], []
+    chosen = struct.pack("I", port | port << 16)
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for steered in (False, True):
+            for act in (lambda own: own.listen(), lambda own: libc.syscall(50, own.fileno(), 8)):
+                own = socket.socket(family)
+                try:
+                    if steered:
+                        own.setsockopt(socket.IPPROTO_IP, 51, chosen)  # IP_LOCAL_PORT_RANGE
+                    act(own)
+                    listens = own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                except OSError:
+                    continue
+                if listens:
+                    worker.kept = [*getattr(worker, "kept", []), own]
+                    done.append(own.getsockname()[:2])
+    return done
 
 @worker.rpc
 def fill(params, ctx):

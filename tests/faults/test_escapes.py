@@ -170,11 +170,30 @@ def test_a_worker_serves_at_ports_that_its_manifest_names_and_a_core_admin_allow
         declared = [port, own, database]
         assert answer.json() == {"declared": declared, "allowed": [port], "usable": [port]}
         eventually(lambda: serves(port), 20)
+        shown = user.get(f"/api/v1/apps/{app}/worker/status").json()["sandbox"]
+        assert shown["ports"] == [port]
+        assert any("a port that the system chooses" in note for note in shown["notes"])
         assert not serves(third)
         assert not serves(own)
         assert other.get(path).json()["usable"] == [port]
         assert user.post(path, json={"ports": []}).status_code == 200
         eventually(lambda: not serves(port), 20)
+
+
+def test_a_worker_listens_at_no_port_that_the_system_chooses(hurt: Site) -> None:
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    with hurt.serve() as server:
+        user = hurt.user(server)
+        app = hostile(user)
+        port = eventually(lambda: _free_port_among(low, high), 10)
+        assert call(user, app, "listen", {"port": port}) == []
+        assert not is_served(port)
+        assert user.get(f"/api/v1/apps/{app}/worker/status").json()["sandbox"]["ports"] == "closed"
+
+
+def _free_port_among(low: int, high: int) -> int:
+    port = free_port()
+    return port if low <= port <= high else 0
 
 
 # Processes

@@ -14,6 +14,7 @@ from kernel.public import Context, DatabaseQuery, Finding, Registry
 from plugins.system.client import is_running
 
 from .certificates import certificate_findings
+from .chosen_ports import chosen_port_findings
 from .disk import disk_findings
 
 SLOW: Final = (
@@ -38,6 +39,7 @@ def findings(registry: Registry, context: Context, query: DatabaseQuery) -> Iter
     yield from disk_findings(context.data_dir, query)
     yield from _keys(context.data_dir / "config")
     yield _port(registry, query)
+    yield from chosen_port_findings(registry.config.server.port)
     yield from _connections(registry, query)
     yield from certificate_findings(registry.config.database.url)
 

@@ -76,8 +76,8 @@ def main() -> None:
             confine(
                 settings["landlock"], settings["readable"], settings["writable"], settings["ports"]
             )
-        if settings["filter"]:
-            refuse_calls(leaves_memory=not settings["private_mb"])
+        if settings["refused"]:
+            refuse_calls(settings["refused"])
     try:
         os.execve(program[0], program, {**variables, **os.environ})
     except (OSError, ValueError) as error:
@@ -218,40 +218,88 @@ def allow(ruleset: int, path: str, rights: int) -> None:
 
 
 NUMBERS = {
-    "x86_64": (0xC000003E, 41, (29, 64, 68, 240)),
-    "aarch64": (0xC00000B7, 198, (194, 190, 186, 180)),
-}
-"""Of each architecture: its name for the kernel (AUDIT_ARCH), and the numbers of socket and of
-shmget, semget, msgget and mq_open."""
+    "x86_64": {
+        "architecture": 0xC000003E, "socket": 41, "mmap": 9, "io_uring_setup": 425,
+        "listen": 50, "accept": 43, "accept4": 288,
+        "memfd_create": 319, "memfd_secret": 447,
+        "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240,
+    },
+    "aarch64": {
+        "architecture": 0xC00000B7, "socket": 198, "mmap": 222, "io_uring_setup": 425,
+        "listen": 201, "accept": 202, "accept4": 242,
+        "memfd_create": 279, "memfd_secret": 447,
+        "shmget": 194, "semget": 190, "msgget": 186, "mq_open": 180,
+    },
+}  # fmt: skip
+"""Of each architecture: its name for the kernel (AUDIT_ARCH), and the numbers of system calls."""
+
+EVADING = {"io_uring_setup": errno.ENOSYS}
+LISTENING = {"listen": errno.EACCES, "accept": errno.EACCES, "accept4": errno.EACCES}
+LASTING = dict.fromkeys(("shmget", "semget", "msgget", "mq_open"), errno.ENOSYS)
+UNCOUNTED = {"memfd_create": errno.ENOSYS, "memfd_secret": errno.ENOSYS, **LASTING}
+REFUSED = {
+    "evading": EVADING, "listening": LISTENING, "lasting": LASTING, "uncounted": UNCOUNTED,
+}  # fmt: skip
+"""System calls that a filter may refuse, and the error that each returns.
+
+`evading`: io_uring makes sockets that listen, without a system call for each.
+`listening`: a socket that was not bound gets a port of the system's choice, so a rule for bind(2)
+does not apply. The filter sees no family, so local sockets cannot listen either.
+`lasting`: System V memory and message queues, which outlive the process.
+`uncounted`: these as well, and files in memory: no limit of a process counts them.
+"""
+
+LOAD, EQUAL, AT_LEAST, AND, ANSWER = 0x20, 0x15, 0x35, 0x54, 0x06
+ALLOW, REFUSE = 0x7FFF0000, 0x50000
+"""Instructions of a filter, and answers: SECCOMP_RET_ALLOW and SECCOMP_RET_ERRNO."""
 
 
-def refuse_calls(*, leaves_memory: bool) -> None:
+def refuse_calls(groups: list[str]) -> None:
     """Refuse system calls that would evade the other limits, by a filter (seccomp(2)).
 
-    Landlock judges TCP by its protocol number. MPTCP and SMC serve TCP clients under another one,
-    and io_uring makes sockets without the call. Programs of another architecture have other
-    numbers. With `leaves_memory` also what makes System V memory and message queues.
+    Programs of another architecture have other numbers, so all of their calls are refused. Landlock
+    judges TCP by its protocol number: MPTCP and SMC serve TCP clients under another one.
     """
-    arch, socket, keeps = NUMBERS[os.uname().machine]
-    no_call = 0x50000 | errno.ENOSYS  # SECCOMP_RET_ERRNO
-    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
-    refused = (425, *(keeps if leaves_memory else ()))  # io_uring_setup
+    numbers = NUMBERS[os.uname().machine]
     steps = [
-        (load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, no_call),
-        (load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (answer, 0, 0, no_call),
+        (LOAD, 0, 0, 4), (EQUAL, 1, 0, numbers["architecture"]), answer(errno.ENOSYS),
+        (LOAD, 0, 0, 0), (AT_LEAST, 0, 1, 0x40000000), answer(errno.ENOSYS),
     ]  # fmt: skip
-    for number in refused:
-        steps += [(equal, 0, 1, number), (answer, 0, 0, no_call)]
+    refused: dict[str, int] = {}
+    for group in groups:
+        refused.update(REFUSED[group])
+    for name, error in refused.items():
+        steps += [(EQUAL, 0, 1, numbers[name]), answer(error)]
+    if "uncounted" in groups:
+        steps += shared_mapping(numbers["mmap"])
     steps += [
-        (equal, 1, 0, socket), (answer, 0, 0, 0x7FFF0000),
-        (load, 0, 0, 16), (equal, 0, 1, 43), (answer, 0, 0, 0x50000 | errno.EAFNOSUPPORT),
-        (load, 0, 0, 32), (equal, 0, 1, 262), (answer, 0, 0, 0x50000 | errno.EPROTONOSUPPORT),
-        (answer, 0, 0, 0x7FFF0000),
+        (EQUAL, 1, 0, numbers["socket"]), (ANSWER, 0, 0, ALLOW),
+        (LOAD, 0, 0, 16), (EQUAL, 0, 1, 43), answer(errno.EAFNOSUPPORT),
+        (LOAD, 0, 0, 32), (EQUAL, 0, 1, 262), answer(errno.EPROTONOSUPPORT),
+        (ANSWER, 0, 0, ALLOW),
     ]  # fmt: skip
     code = b"".join(struct.pack("HBBI", *step) for step in steps)
     held = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(steps), ctypes.cast(held, ctypes.c_void_p))
     check(libc.prctl(22, 2, ctypes.byref(program), 0, 0))  # PR_SET_SECCOMP, a filter
+
+
+def shared_mapping(mmap: int) -> list[tuple[int, int, int, int]]:
+    """Refuse memory that is shared and has no file: RLIMIT_DATA does not count it.
+
+    Its pages stay when a process releases them (madvise(2)), so no sum over processes has them.
+    """
+    shared, anonymous, kind = 0x01, 0x20, 0x0F
+    return [
+        (EQUAL, 0, 5, mmap),
+        (LOAD, 0, 0, 40), (AND, 0, 0, kind | anonymous), (EQUAL, 0, 1, shared | anonymous),
+        answer(errno.EPERM), (ANSWER, 0, 0, ALLOW),
+    ]  # fmt: skip
+
+
+def answer(error: int) -> tuple[int, int, int, int]:
+    """Make the instruction that ends a filter: the call returns this error."""
+    return ANSWER, 0, 0, REFUSE | error
 
 
 def prctl(option: int, value: int) -> None:

@@ -30,14 +30,18 @@ SYSTEM: Final = (
 FORK: Final = "import os\nos.fork() or os._exit(0)"
 """Starts a second process."""
 
-DEVICES: Final = (
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty",
-)  # fmt: skip
+DEVICES: Final = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+"""Not `/dev/zero`: a shared mapping of it is memory that no limit of a process counts."""
 SHARED: Final = "/dev/shm"
 """Files in memory. What a worker leaves there must not outlive it."""
 HIDDEN: Final = ("/etc/caudex",)
 FILE_VARIABLE: Final = re.compile(r"CAUDEX_\w+_FILE")
 """Names a file that holds a value of the configuration, such as a key."""
+
+CHOSEN_PORTS: Final = (
+    "it may listen, so it may also serve at a port that the system chooses"
+    " (net.ipv4.ip_local_port_range)"
+)
 
 log = structlog.get_logger("caudex.workers")
 
@@ -71,6 +75,8 @@ class Sandbox:
         """Whether each worker has a `/dev/shm` and System V memory of its own."""
         self.filters = False
         """Whether system calls that evade the other limits are refused."""
+        self.group_memory = False
+        """Whether a cgroup limits the memory of each app: it counts memory of every kind."""
         self._readable: list[str] = []
 
     def prepare(self) -> None:
@@ -128,10 +134,15 @@ class Sandbox:
                 break
         else:
             self.filters = self.private = False
-        if not self.keeps_port:
+        if self.landlock < 4:
             self.notes.append(
                 "a worker that goes on after a server was killed can take its port: this needs"
                 " Linux 6.7 with Landlock"
+            )
+        if not self.filters:
+            self.notes.append(
+                "workers can listen at ports that they may not serve at: this needs seccomp, on"
+                " x86-64 or ARM64"
             )
         if not (self.private or self.filters):
             self.notes.append("System V memory of a worker outlives it")
@@ -169,8 +180,8 @@ class Sandbox:
             self._runnable[program] = not self.switches or _succeeds(wrapped)
         return self._runnable[program]
 
-    def active_limits(self, uid: int | None) -> dict[str, Any]:
-        """Describe the active limits, for the status."""
+    def active_limits(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
+        """Describe the active limits, for the status; `ports` are those of a worker that runs."""
         config = self._config
         found: dict[str, Any] = {
             "uid": uid,
@@ -179,10 +190,17 @@ class Sandbox:
             "disk_mb": config.max_disk_mb or None,
             "files": config.files,
             "processes": config.processes if "NPROC" in self._limits(uid) else None,
-            "ports": "closed" if self.keeps_port else None,
+            "ports": self._shown_ports(ports),
             "shared_memory": "private" if self.private else None,
         }
-        return found | ({"notes": self.notes} if self.notes else {})
+        notes = [*self.notes, CHOSEN_PORTS] if ports and self.keeps_port else self.notes
+        return found | ({"notes": notes} if notes else {})
+
+    def _shown_ports(self, ports: Sequence[int]) -> str | list[int] | None:
+        """Describe the TCP ports that a worker can serve at; None where nothing limits them."""
+        if self.filters and not ports:
+            return "closed"  # it cannot listen
+        return list(ports) if self.keeps_port else None
 
     def _wrapped(
         self, argv: Sequence[str], uid: int | None, place: Place, **limits: int
@@ -197,7 +215,7 @@ class Sandbox:
             "powerless": self._config.sandbox != "off",
             "counts": self.counts and uid is None,
             "private_mb": self._config.memory_mb if self._is_private(uid) else 0,
-            "filter": self.filters,
+            "refused": self._refused(uid, place.ports),
             "ports": place.ports,
             "cgroup": place.cgroup,
             "oom_score_adj": self._config.oom_score_adj,
@@ -209,6 +227,19 @@ class Sandbox:
         }
         text = msgspec.json.encode(settings).decode()
         return [sys.executable, "-I", "-S", str(EXEC_WRAPPER), text, *argv]
+
+    def _refused(self, uid: int | None, ports: Sequence[int]) -> list[str]:
+        """Name the groups of system calls that a filter refuses (see the exec wrapper)."""
+        if not self.filters:
+            return []
+        refused = ["evading"]
+        if not ports:
+            refused.append("listening")
+        if not self._is_private(uid):
+            refused.append("lasting")
+        if not self.group_memory:
+            refused.append("uncounted")
+        return refused
 
     def _is_private(self, uid: int | None) -> bool:
         """Return whether a process gets namespaces: as root, or in a user namespace."""

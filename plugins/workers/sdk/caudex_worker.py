@@ -51,6 +51,14 @@ Handler = Callable[..., Any]
 _Work = tuple[str, Handler, tuple[Any, ...], "Context"]
 _READS = ("find", "findOne", "query", "export")
 
+if sys.version_info >= (3, 14):
+    import multiprocessing
+
+    # The default since 3.14 is a server that listens at a socket, which a worker may not. Code that
+    # chose a method before this line keeps it.
+    with contextlib.suppress(RuntimeError):
+        multiprocessing.set_start_method("spawn")
+
 
 class CollectionError(Exception):
     """The server refused an operation on records; the message is its own."""

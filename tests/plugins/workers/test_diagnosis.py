@@ -51,6 +51,9 @@ PORT_TAKEN = (
     "a worker that goes on after a server was killed can take its port: this needs Linux"
     " 6.7 with Landlock"
 )
+NO_FILTER = (
+    "workers can listen at ports that they may not serve at: this needs seccomp, on x86-64 or ARM64"
+)
 
 
 def test_it_reports_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -67,6 +70,7 @@ def test_it_reports_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             NO_CGROUP,
             NOT_ENDED,
             PORT_TAKEN,
+            NO_FILTER,
             "System V memory of a worker outlives it",
             f"this server has no Python that workers could run with{need}",
             f"this server has neither bun nor node to run JavaScript with{need}",
