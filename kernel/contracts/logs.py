@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Literal, Protocol
 
@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from kernel.contracts.base import ServiceKey
 
-__all__ = ["AUDIT", "LOGS", "Audit", "AuditFilter", "LogLevel", "LogLine", "Logs"]
+__all__ = ["AUDIT", "LOGS", "Audit", "AuditFilter", "LogBatch", "LogLevel", "LogLine", "Logs"]
 
 LogLevel = Literal["debug", "info", "warn", "error", "stdout", "stderr", "system", "event"]
 """Where a line comes from: a call of the log, a stream of the worker, or the server itself."""
@@ -24,6 +24,17 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     level: LogLevel
     message: str
     ts: str
+
+
+class LogBatch(msgspec.Struct, frozen=True):
+    """Lines that came together, the oldest first.
+
+    `events` are the same lines as server-sent events, if the provider has encoded them once for
+    all readers; else each reader's stream encodes them.
+    """
+
+    lines: Sequence[LogLine]
+    events: bytes | None = None
 
 
 class Logs(Protocol):
@@ -46,7 +57,7 @@ class Logs(Protocol):
 
     def follow(
         self, app_id: str, after: int
-    ) -> AbstractAsyncContextManager[AsyncIterator[LogLine | None]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[LogBatch | None]]:
         """Lines with an id above `after`, then live ones; None every 15 s when nothing happens.
 
         A reader that is too slow gets one `system` line that counts what it missed.

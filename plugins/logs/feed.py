@@ -1,22 +1,40 @@
-"""Live lines of one app for its readers in this process: a ring buffer, a position for each one."""
+"""Live lines of one app for its readers in this process: a ring of batches, a cursor for each one.
+
+A batch is encoded once, when it comes. A reader that keeps up is sent one piece for each batch, so
+forty readers cost little more than one.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
-from kernel.public import LogLine
+from kernel.public import LogBatch, LogLine
 
+from .events import batches, remark
 from .intake import weight
 
 RING: Final = 1000
+"""Lines that the ring holds at least, as far as they fit into it."""
 RING_SIZE: Final = 10_000_000
 """Bytes of memory for the ring; any page of the store fits, so a quick reader misses nothing."""
 STOPS: Final = "the server stops"
+
+
+class Cursor(NamedTuple):
+    """The place of a reader: the number of the batch that is next, and that of its first line."""
+
+    batch: int
+    line: int
+
+
+class _Kept(NamedTuple):
+    batch: LogBatch
+    weight: int
+    """Bytes of its lines and their events when they came: encoding makes some lines heavier."""
 
 
 class Feed:
@@ -26,30 +44,30 @@ class Feed:
         self.last_id = last_id
         self.readers = 0
         self.closed = False
-        self._ring: deque[LogLine] = deque()
-        self._weights: deque[int] = deque()
-        """Of the lines in the ring when they came: encoding makes some of them heavier."""
+        self._ring: deque[_Kept] = deque()
         self._size = 0
-        self._end = 0
+        self._lines = 0
+        self._begin = Cursor(0, 0)
+        """The oldest batch of the ring."""
         self._changed = anyio.Event()
 
     @property
-    def end(self) -> int:
-        """Position behind the newest line."""
-        return self._end
+    def end(self) -> Cursor:
+        """The place behind the newest line."""
+        return Cursor(self._begin.batch + len(self._ring), self._begin.line + self._lines)
 
     def add(self, lines: Sequence[LogLine]) -> None:
         """Append lines and wake the readers."""
-        weights = list(map(weight, lines))
-        self._ring.extend(lines)
-        self._weights.extend(weights)
-        self._size += sum(weights)
-        while len(self._ring) > RING or (self._size > RING_SIZE and len(self._ring) > 1):
-            self._ring.popleft()
-            self._size -= self._weights.popleft()
-        self._end += len(lines)
+        for batch in batches(lines):
+            size = sum(map(weight, batch.lines)) + len(batch.events or b"")
+            self._ring.append(_Kept(batch, size))
+            self._size += size
+            self._lines += len(batch.lines)
+        while len(self._ring) > 1 and self._is_full():
+            self._drop_oldest()
         self.last_id = lines[-1].id
-        changed, self._changed = self._changed, anyio.Event()
+        changed = self._changed
+        self._changed = anyio.Event()
         changed.set()
 
     def close(self) -> None:
@@ -57,21 +75,21 @@ class Feed:
         self.closed = True
         self._changed.set()
 
-    async def read(self, position: int) -> AsyncIterator[LogLine | None]:
-        """Yield what comes behind a position; None when nothing came for 15 s.
+    async def read(self, cursor: Cursor) -> AsyncIterator[LogBatch | None]:
+        """Yield what comes behind a cursor; None when nothing came for 15 s.
 
         Lines that left the ring before this reader got to them are counted in one line. The last
         one says that the server stops.
         """
         while True:
-            begin = self._end - len(self._ring)
-            if position < begin:
-                missed, position = begin - position, begin
+            if cursor.batch < self._begin.batch:
+                missed = self._begin.line - cursor.line
+                cursor = self._begin
                 yield remark(f"{missed} lines were missed")
-            elif position < self._end:
-                line = self._ring[position - begin]
-                position += 1
-                yield line
+            elif cursor.batch < self.end.batch:
+                batch = self._ring[cursor.batch - self._begin.batch].batch
+                cursor = Cursor(cursor.batch + 1, cursor.line + len(batch.lines))
+                yield batch
             elif self.closed:
                 yield remark(STOPS)
                 return
@@ -82,8 +100,14 @@ class Feed:
                 if waited.cancelled_caught:
                     yield None
 
+    def _is_full(self) -> bool:
+        """Whether the ring is too large, or holds enough lines without its oldest batch."""
+        enough = self._lines - len(self._ring[0].batch.lines) >= RING
+        return enough or self._size > RING_SIZE
 
-def remark(message: str) -> LogLine:
-    """A line of the server's own, without a place in the log: its id is 0."""
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return LogLine(id=0, level="system", message=message, ts=now)
+    def _drop_oldest(self) -> None:
+        oldest = self._ring.popleft()
+        count = len(oldest.batch.lines)
+        self._size -= oldest.weight
+        self._lines -= count
+        self._begin = Cursor(self._begin.batch + 1, self._begin.line + count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from kernel.public import (
     LOGS_READ,
     BadRequest,
     ConcurrencyLimiter,
+    LogBatch,
     LogLine,
     Request,
     Response,
@@ -23,8 +24,9 @@ from kernel.public import (
     whole_number,
 )
 
+from .events import batches, event
 from .models import MAX_TAIL, LogsQuery
-from .sse import EventStream, Guard, event
+from .sse import EventStream, Guard
 
 PATH: Final = "/api/v1/apps/{app_id}/logs"
 STREAM: Final[dict[str, Any]] = {
@@ -75,13 +77,26 @@ class LogsRoutes:
 
 
 async def _events(
-    lines: deque[LogLine], following: AsyncIterator[LogLine | None]
+    tail: deque[LogLine], following: AsyncIterator[LogBatch | None]
 ) -> AsyncIterator[bytes]:
     yield b": the log follows\n\n"
-    while lines:  # what is sent is not kept: the stream may last for days
-        yield event(lines.popleft())
-    async for line in following:
-        yield event(line)
+    for batch in batches(_taken(tail)):
+        yield _encoded(batch)
+    async for batch in following:
+        yield b": nothing new\n\n" if batch is None else _encoded(batch)
+
+
+def _taken(lines: deque[LogLine]) -> Iterator[LogLine]:
+    """Yield lines that are not kept: the stream may last for days."""
+    while lines:
+        yield lines.popleft()
+
+
+def _encoded(batch: LogBatch) -> bytes:
+    """Return the events of a batch; a provider of LOGS may leave it to this stream to encode."""
+    if batch.events is not None:
+        return batch.events
+    return b"".join(map(event, batch.lines))
 
 
 def _position(request: Request) -> tuple[int, str | None, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -12,6 +12,7 @@ import structlog
 
 from kernel.public import (
     Batcher,
+    LogBatch,
     LogLevel,
     LogLine,
     Retry,
@@ -24,7 +25,8 @@ from kernel.public import (
 
 from . import store
 from .config import LogsConfig
-from .feed import STOPS, Feed, remark
+from .events import batches, own_line, remark
+from .feed import STOPS, Feed
 from .intake import Intake, Lines
 
 TOPIC: Final = "logs"
@@ -62,7 +64,7 @@ class LogsService:
             return []
         lines = await store.tail(self._statements, app_id, count)
         if left := await store.left_out(self._statements, app_id, lines, count):
-            return [remark(f"{left} older lines are left out: they are too large"), *lines]
+            return [own_line(f"{left} older lines are left out: they are too large"), *lines]
         return lines
 
     async def before(self, app_id: str, since: str) -> int:
@@ -72,7 +74,7 @@ class LogsService:
     @asynccontextmanager
     async def follow(
         self, app_id: str, after: int
-    ) -> AsyncGenerator[AsyncIterator[LogLine | None]]:
+    ) -> AsyncGenerator[AsyncIterator[LogBatch | None]]:
         """See `Logs.follow`."""
         feed = await self._attach(app_id)
         try:
@@ -80,7 +82,7 @@ class LogsService:
             if after > feed.last_id:
                 newest = await store.last_id(self._statements, app_id)
                 after = min(after, max(feed.last_id, newest))
-            yield self._lines(app_id, feed, after)
+            yield self._batches(app_id, feed, after)
         finally:
             feed.readers -= 1
             if not feed.readers and self._feeds.get(app_id) is feed:
@@ -162,26 +164,30 @@ class LogsService:
         feed.readers += 1
         return feed
 
-    async def _lines(self, app_id: str, feed: Feed, after: int) -> AsyncIterator[LogLine | None]:
+    async def _batches(self, app_id: str, feed: Feed, after: int) -> AsyncIterator[LogBatch | None]:
         """What the database has behind `after`, then what the feed brings."""
-        position, until = feed.end, feed.last_id
-        async for line in self._stored(app_id, after, until):
+        cursor = feed.end
+        async for batch in self._stored(app_id, after, feed.last_id):
             if feed.closed:  # it goes on behind the last line, at another server
                 yield remark(STOPS)
                 return
-            yield line
-        async for line in feed.read(position):
-            if line is None or not line.id or line.id > after:
-                yield line
+            yield batch
+        async for batch in feed.read(cursor):
+            if batch is None:
+                yield None
+                continue
+            for part in _behind(batch, after):
+                yield part
 
-    async def _stored(self, app_id: str, after: int, until: int) -> AsyncIterator[LogLine]:
+    async def _stored(self, app_id: str, after: int, until: int) -> AsyncIterator[LogBatch]:
         while after < until:
             page, more = await store.between(self._statements, app_id, after, until)
-            for line in page:
-                yield line
+            last = page[-1].id if page else until
+            for batch in batches(page):
+                yield batch
             if not more:
                 return
-            after = page[-1].id
+            after = last
 
     async def _store(self, lines: Lines) -> None:
         async def write(tx: Transaction) -> None:
@@ -219,3 +225,11 @@ class LogsService:
             page, more = await store.between(self._statements, app_id, feed.last_id)
             if page:
                 feed.add(page)
+
+
+def _behind(batch: LogBatch, after: int) -> Iterable[LogBatch]:
+    """Return a batch without the lines that a reader has already; whole where it has none."""
+    first = batch.lines[0].id
+    if not first or first > after:
+        return (batch,)
+    return batches(line for line in batch.lines if line.id > after)

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 from starlette.types import Receive, Scope, Send
 
@@ -17,7 +16,6 @@ from kernel.public import (
     HOOKS,
     LOGS_READ,
     KernelError,
-    LogLine,
     Request,
     Response,
     Services,
@@ -120,12 +118,3 @@ class Guard:
         except KernelError:
             return False
         return True
-
-
-def event(line: LogLine | None) -> bytes:
-    """Write a line as an event, and None as a comment. JSON never spans two lines."""
-    if line is None:
-        return b": nothing new\n\n"
-    data = msgspec.json.encode({"level": line.level, "message": line.message, "ts": line.ts})
-    place = b"id: %d\n" % line.id if line.id else b""
-    return b"%bdata: %b\n\n" % (place, data)

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from kernel.contracts.base import Actor
-from kernel.contracts.logs import AuditFilter, LogLevel, LogLine
+from kernel.contracts.logs import AuditFilter, LogBatch, LogLevel, LogLine
 from kernel.errors import NotFound
 
 
@@ -92,14 +92,15 @@ class FakeLogs:
     @asynccontextmanager
     async def follow(
         self, app_id: str, after: int
-    ) -> AsyncGenerator[AsyncIterator[LogLine | None]]:
-        """See `Logs.follow`; never yields None."""
+    ) -> AsyncGenerator[AsyncIterator[LogBatch | None]]:
+        """See `Logs.follow`; never yields None, and encodes nothing."""
         yield self._from(app_id, after)
 
-    async def _from(self, app_id: str, after: int) -> AsyncIterator[LogLine | None]:
+    async def _from(self, app_id: str, after: int) -> AsyncIterator[LogBatch | None]:
         while True:
             more = self._more
-            for line in self.lines[app_id][max(after, 0) :]:
-                after = line.id
-                yield line
+            lines = self.lines[app_id][max(after, 0) :]
+            if lines:
+                after = lines[-1].id
+                yield LogBatch(lines)
             await more.wait()

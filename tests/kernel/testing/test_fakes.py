@@ -107,13 +107,15 @@ async def test_log_lines_are_kept_and_followed() -> None:
     assert (line.id, line.message) == (1, "a line")
     assert await logs.tail("crm", 0) == []
     with anyio.fail_after(10):
-        async with logs.follow("crm", 0) as lines:
-            assert (await anext(lines)) == line
+        async with logs.follow("crm", 0) as batches:
+            first = await anext(batches)
+            assert first is not None
+            assert first.lines == [line]
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(write_later, logs)
-                followed = await anext(lines)
+                followed = await anext(batches)
             assert followed is not None
-            assert (followed.id, followed.message) == (2, "more")
+            assert [(each.id, each.message) for each in followed.lines] == [(2, "more")]
 
 
 async def test_accounts_are_found_without_regard_to_case() -> None:

@@ -6,10 +6,11 @@ import anyio
 
 from kernel.public import LogLine, Retry, Unavailable
 from kernel.toolkit import limiter
+from plugins.logs import events
+from plugins.logs.events import BATCH_SIZE, batches
 from plugins.logs.feed import RING, RING_SIZE, STOPS, Feed
 from plugins.logs.intake import LINE_COST, MAX_MESSAGE, MAX_QUEUED, Intake, weight
 from plugins.logs.routes import _events
-from plugins.logs.sse import event
 
 PLENTY = 1_000_000_000
 """Bytes in a second."""
@@ -213,74 +214,100 @@ async def test_what_an_app_said_that_went_meanwhile_is_not_stored():
     assert size_of(sink.intake) == (0, {})
 
 
+async def ids(reading):
+    """The ids of the next batch."""
+    batch = await anext(reading)
+    return [entry.id for entry in batch.lines]
+
+
 async def test_a_slow_reader_is_reported_once_how_much_it_missed():
     feed = Feed(0)
-    reading = feed.read(0)
+    reading = feed.read(feed.end)
     feed.add([line(1)])
-    first = await anext(reading)
-    assert first is not None
-    assert first.id == 1
-    feed.add([line(number) for number in range(2, RING + 302)])
+    assert await ids(reading) == [1]
+    for number in range(2, RING + 302):
+        feed.add([line(number)])
     missed = await anext(reading)
-    assert missed is not None
-    assert (missed.level, missed.id) == ("system", 0)
-    assert missed.message == "300 lines were missed"
-    following = await anext(reading)
-    assert following is not None
-    assert following.id == 302
+    [said] = missed.lines
+    assert (said.level, said.id) == ("system", 0)
+    assert said.message == "300 lines were missed"
+    assert await ids(reading) == [302]
     await reading.aclose()
 
 
-def test_the_ring_stays_bounded_though_a_line_is_heavier_once_it_was_encoded():
+async def test_what_was_missed_is_counted_in_lines_whatever_batches_they_came_in():
+    feed = Feed(0)
+    reading = feed.read(feed.end)
+    number = 1
+    for size in (1, 7, 400, 350, 3, 500, 20, 300, 1, 90):
+        feed.add([line(each, "x" * 300) for each in range(number, number + size)])
+        number += size
+    missed = await anext(reading)
+    count = int(missed.lines[0].message.split()[0])
+    seen = []
+    while not seen or seen[-1] < number - 1:
+        seen += await ids(reading)
+    await reading.aclose()
+    assert seen == [*range(count + 1, number)]
+    assert RING <= len(seen) < RING + BATCH_SIZE // 300
+
+
+def test_the_ring_stays_bounded_with_what_its_lines_are_encoded_as():
     feed = Feed(0)
     for number in range(1, 61):
         feed.add([line(number, "\u00e9" * 500_000)])
-        event(feed._ring[-1])
     assert len(feed._ring) < 10
-    assert 0 < feed._size <= RING_SIZE
+    held = [kept.batch for kept in feed._ring]
+    size = sum(sum(map(weight, batch.lines)) + len(batch.events) for batch in held)
+    assert feed._size == size <= RING_SIZE
+    feed.add([line(61, "\x01" * 1_000_000)])  # six bytes each, as JSON
+    assert feed._size <= RING_SIZE
 
 
 async def test_the_ring_is_bounded_by_what_its_lines_weigh():
     feed = Feed(0)
+    begin = feed.end
     large = [line(number, "x" * 1_000_000) for number in range(1, 31)]
     for entry in large:
         feed.add([entry])
-    assert sum(map(weight, feed._ring)) <= RING_SIZE
-    assert feed._size == sum(map(weight, feed._ring))
-    reading = feed.read(0)
-    missed, following = await anext(reading), await anext(reading)
+    reading = feed.read(begin)
+    missed = await anext(reading)
+    [first] = await ids(reading)
     await reading.aclose()
-    assert missed.message == f"{following.id - 1} lines were missed"
-    assert 5 < 31 - following.id < 11
+    assert missed.lines[0].message == f"{first - 1} lines were missed"
+    assert 2 < 31 - first < 6
     feed.add([line(31, "x" * (RING_SIZE + 1))])
-    assert [entry.id for entry in feed._ring] == [31], "the newest is always there"
+    assert [kept.batch.lines[0].id for kept in feed._ring] == [31], "the newest is always there"
 
 
 async def test_the_last_line_of_a_feed_says_that_the_server_stops():
     feed = Feed(0)
+    begin = feed.end
     feed.add([line(1)])
     feed.close()
-    got = [entry async for entry in feed.read(0)]
+    got = [entry async for batch in feed.read(begin) for entry in batch.lines]
     assert [(entry.id, entry.message) for entry in got] == [(1, "1"), (0, STOPS)]
     assert got[-1].level == "system"
 
 
 async def test_old_lines_are_kept_no_longer_than_until_they_are_sent():
     async def live():
-        yield line(3)
+        for batch in batches([line(5)]):
+            yield batch
 
-    old = deque([line(1), line(2)])
-    events = [(chunk, len(old)) async for chunk in _events(old, live())]
-    assert [left for _, left in events] == [2, 1, 0, 0]
-    assert [b"id: %d\n" % number in events[number][0] for number in (1, 2, 3)] == [True] * 3
+    old = deque([line(1), line(2, "x" * BATCH_SIZE), line(3, "x" * BATCH_SIZE), line(4)])
+    chunks = [(chunk, len(old)) async for chunk in _events(old, live())]
+    assert [left for _, left in chunks] == [4, 2, 1, 0, 0]
+    numbers = [[n for n in range(1, 6) if b"id: %d\n" % n in chunk] for chunk, _ in chunks]
+    assert numbers == [[], [1, 2], [3], [4], [5]]
 
 
 async def test_readers_wake_up_when_something_comes():
     feed = Feed(0)
 
     async def read(got):
-        async for entry in feed.read(0):
-            got.append(entry.id)
+        async for batch in feed.read(feed.end):
+            got.extend(entry.id for entry in batch.lines)
 
     both = [], []
     async with anyio.create_task_group() as tasks:
@@ -293,3 +320,38 @@ async def test_readers_wake_up_when_something_comes():
         await anyio.sleep(0.05)
         tasks.cancel_scope.cancel()
     assert both == ([1, 2, 3], [1, 2, 3])
+
+
+async def test_a_line_is_encoded_once_and_sent_with_its_batch_however_many_read(monkeypatch):
+    encoded = []
+    encode = events.event
+    monkeypatch.setattr(events, "event", lambda each: encoded.append(each.id) or encode(each))
+    feed = Feed(0)
+    received = [[] for _ in range(40)]
+
+    async def read(chunks):
+        async for chunk in _events(deque(), feed.read(feed.end)):
+            chunks.append(chunk)
+
+    async with anyio.create_task_group() as tasks:
+        for chunks in received:
+            tasks.start_soon(read, chunks)
+        await anyio.wait_all_tasks_blocked()
+        feed.add([line(number) for number in range(1, 401)])
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert encoded == [*range(1, 401)]
+    [_, first], *others = received
+    assert first.count(b"id: ") == 400
+    assert all(chunks[1] is first for chunks in others)
+
+
+def test_batches_hold_what_a_slow_client_takes_in_half_a_minute():
+    lines = [line(number, "x" * 1000) for number in range(200)]
+    lines.insert(100, line(1000, "x" * 1_000_000))
+    parts = list(batches(lines))
+    assert [entry for batch in parts for entry in batch.lines] == lines
+    for batch in parts:
+        assert batch.events == b"".join(map(events.event, batch.lines))
+        assert len(batch.events) - len(events.event(batch.lines[-1])) < BATCH_SIZE
+    assert list(batches([])) == []

@@ -25,6 +25,7 @@ from kernel.public import (
 from plugins.auth.tokens import Tokens
 from plugins.logs import sse as sse_module
 from plugins.logs import store
+from plugins.logs.events import remark
 from plugins.logs.sse import Guard
 from tests.waiting import eventually
 
@@ -424,9 +425,6 @@ class Request:
 
 
 def test_remarks_have_no_place_in_the_log():
-    from plugins.logs.feed import remark
-    from plugins.logs.sse import event
-
-    line = remark("x")
-    assert isinstance(line, LogLine)
-    assert event(line).startswith(b"data: ")
+    batch = remark("x")
+    assert [isinstance(line, LogLine) for line in batch.lines] == [True]
+    assert batch.events.startswith(b"data: ")
