@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from os import dup
 from socket import SHUT_RDWR, socket
 from typing import Final
@@ -22,7 +23,7 @@ from kernel.contracts.statements import Param, Query
 from kernel.database import dialect, streams
 from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import Connection, ConnectionLost
-from kernel.database.transactions import TransactionRunner
+from kernel.database.transactions import TransactionRunner, repeated
 from kernel.errors import Unavailable
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
@@ -155,13 +156,16 @@ class Database(TransactionRunner, dialect.FirstColumns):
         return await self._once(query, params, custom_plan)
 
     async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
-        """See `Pool.write`."""
-        with dialect.unsure():
-            return await self._once(query, params, False)
+        """See `Pool.write`; what a deadlock undid is sent again."""
+        return await repeated(partial(self._write_once, query, params), self._config.pool_size)
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """See `Statements.execute_grouped`; each has a connection of its own."""
         return await self.execute(query, *params)
+
+    async def _write_once(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        with dialect.unsure():
+            return await self._once(query, params, False)
 
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool

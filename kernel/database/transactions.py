@@ -160,6 +160,25 @@ class Transaction(FirstColumns):
         self.callbacks.append(callback)
 
 
+async def repeated(once: Callable[[], Awaitable[T]], connections: int) -> T:
+    """Run a transaction, or a statement that is one, again where a deadlock or the like undid it.
+
+    After a change of the schema, each of the `connections` can have a stale statement.
+    """
+    attempt = stale = 0
+    while True:
+        try:
+            return await once()
+        except Unavailable as error:
+            if isinstance(error, SchemaChanged) and stale < connections:
+                stale += 1
+            else:
+                attempt += 1
+            if attempt == TRIES or not repeatable(error.__cause__):
+                raise
+        await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
+
+
 class TransactionRunner:
     """Runs transactions on connections from `begin`, and repeats those that may succeed then."""
 
@@ -186,19 +205,8 @@ class TransactionRunner:
         if subject:
             async with self._hooked.hold(subject):
                 return await self.run(actor, fn, begin)
-        attempt = stale = 0
-        while True:
-            try:
-                return await self._run_once(actor, fn, begin or self.begin)
-            except Unavailable as error:
-                # After a change of the schema, each connection can have a stale statement.
-                if isinstance(error, SchemaChanged) and stale < self._config.pool_size:
-                    stale += 1
-                else:
-                    attempt += 1
-                if attempt == TRIES or not repeatable(error.__cause__):
-                    raise
-                await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
+        once = partial(self._run_once, actor, fn, begin or self.begin)
+        return await repeated(once, self._config.pool_size)
 
     async def _run_once(self, actor: Actor, fn: Work[T], begin: Begin) -> T:
         with anyio.CancelScope() as scope:

@@ -20,3 +20,10 @@ class PreconditionFailed(KernelError):
     def __init__(self, record_id: str, current: bytes | None) -> None:
         super().__init__(f"record '{record_id}' has changed since it was read")
         self.members = {} if current is None else {"current": msgspec.Raw(current)}
+
+
+class KeysTaken(Exception):
+    """Others created records with the keys of an upsert after it had looked for them.
+
+    Raised to roll it back: from the start it meets them, in the order that all writes keep.
+    """

@@ -16,6 +16,10 @@ from .rendering import MAX_RECORD_BYTES, SIZE_ERROR
 from .statements.entity import ETAG, OWNER, VERSION, limited
 from .statements.lists import ListStatements
 
+FULL_LOCK: Final = b"for update of t"
+"""Locks a record that is deleted, or changed in a field of a unique index."""
+NO_KEY_LOCK: Final = b"for no key update of t"
+"""Locks a record that is changed in other fields."""
 NO_SETTINGS: Final = b"{}"
 """The parameter for settings in a transaction, which has them since it began."""
 
@@ -28,16 +32,23 @@ class Table(ListStatements):
         return self._cached(("insert", names), lambda: self._insert(names))
 
     def insert_many(
-        self, names: tuple[str, ...], size: int, rows: int, *, versioned: bool = False
+        self,
+        names: tuple[str, ...],
+        size: int,
+        rows: int,
+        *,
+        versioned: bool = False,
+        unless: tuple[str, ...] = (),
     ) -> bytes:
         """Create so many `rows` from arrays of `size` bytes, in their order.
 
-        Parameters: settings, owner, array of ids, an array of the values of each of `names`.
+        Parameters: settings, owner, array of ids, an array of the values of each of `names`. With
+        `unless`, the fields of a unique index, a row is left out if a record has its values.
         """
         # What is sent grows 62 times at most: 1e308 has five bytes, and is printed with 309.
         few = size + rows * self._made_up <= MAX_RECORD_BYTES // 100
-        shape = ("insert many", names, versioned, few)
-        return self._cached(shape, lambda: self._insert_many(names, versioned, few))
+        shape = ("insert many", names, versioned, few, unless)
+        return self._cached(shape, lambda: self._insert_many(names, versioned, few, unless))
 
     def insert_quietly(self, names: tuple[str, ...]) -> bytes:
         """Create records like `insert_many`, and return their number."""
@@ -81,23 +92,47 @@ class Table(ListStatements):
         items = b", ".join([*known, *(b"%b %b" % (each.bare, each.cast) for each in columns)])
         return b"json_to_recordset($2::json) as x(%b)" % items
 
-    def meet(self, on: Sequence[str], limits: Sequence[bytes]) -> bytes:
-        """Lock the records that have the keys of rows: a JSON array of objects with `_place`.
+    def meet(self, on: Sequence[str], limits: Sequence[bytes], lock: bytes = b"") -> bytes:
+        """Find the records that have the keys of rows: a JSON array of objects with `_place`.
 
-        Each row is the place, the record's id, and whether the record is within `limits`.
+        Each row is the place, the record's id, and whether the record is within `limits`. With a
+        `lock` they are locked, in the order of their ids.
         """
-        columns = self._named(on)
-        return (
-            b"select json_build_array(x._place, t.id::text, %b)"
-            b" from json_to_recordset($1::json) as x(_place int, %b) join %b as t on %b"
-            b" for update of t"
-            % (
-                b" and ".join(limits) or b"true",
-                _definitions(columns),
-                self.name,
-                b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in columns),
-            )
+        locked = b" order by t.id " + lock if lock else b""
+        return b"select json_build_array(x._place, t.id::text, %b)%b%b" % (
+            b" and ".join(limits) or b"true",
+            self._having_keys(on, b"$1::json"),
+            locked,
         )
+
+    def _having_keys(self, on: Sequence[str], rows: bytes) -> bytes:
+        columns = self._named(on)
+        return b" from json_to_recordset(%b) as x(_place int, %b) join %b as t on %b" % (
+            rows,
+            _definitions(columns),
+            self.name,
+            b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in columns),
+        )
+
+    def with_keys(self, on: Sequence[str], rows: bytes) -> bytes:
+        """Select the ids of records that have the keys of `rows`, a placeholder; see `meet`."""
+        return b"select t.id" + self._having_keys(on, rows)
+
+    def within(self, conditions: Sequence[bytes]) -> bytes:
+        """Select the ids of records within conditions."""
+        return b"select t.id from %b as t where %b" % (self.name, b" and ".join(conditions))
+
+    def lock_all(self, selections: Sequence[bytes], lock: bytes) -> bytes:
+        """Lock the records whose ids any of the selections has, in the order of the ids."""
+        ids = b" union all ".join(selections)
+        return b"select from %b as t where t.id in (%b) order by t.id %b" % (self.name, ids, lock)
+
+    def lock_to_change(self, names: Iterable[str]) -> bytes:
+        """Return the lock that an update of these fields takes.
+
+        The weaker one lets others link to the record meanwhile.
+        """
+        return NO_KEY_LOCK if self.unique_fields.isdisjoint(names) else FULL_LOCK
 
     def change_where(
         self, names: tuple[str, ...], rows: Conditions, least: int, most: int
@@ -109,7 +144,7 @@ class Table(ListStatements):
         """
         columns = self._named(names)
         changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
-        return self._hits(rows, least, most) + (
+        return self._hits(rows, least, most, self.lock_to_change(names)) + (
             b", _made as (update %b as t set %b"
             b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
             b" where t.id = _hit.id returning 1) %b"
@@ -121,25 +156,32 @@ class Table(ListStatements):
 
         Parameters: settings, conditions.
         """
-        return self._hits(rows, least, most) + (
+        return self._hits(rows, least, most, FULL_LOCK) + (
             b", _made as (delete from %b as t using settings, _hit, _fits"
             b" where t.id = _hit.id returning 1) %b" % (self.name, _HOW_MANY)
         )
 
-    def ids_where(self, rows: Conditions, most: int) -> bytes:
+    def ids_where(self, rows: Conditions, most: int, lock: bytes) -> bytes:
         """Lock the records of `rows`, at most one more than `most`, and return their ids."""
-        limit = rows.bind(most + 1, b"bigint")
-        parts = (self.name, rows.clause(), limit)
-        return b"select t.id::text from %b as t%b limit %b for update of t" % parts
+        return self._locked(b"t.id::text", rows, rows.bind(most, b"bigint"), lock)
 
-    def _hits(self, rows: Conditions, least: int, most: int) -> bytes:
+    def _locked(self, items: bytes, rows: Conditions, most: bytes, lock: bytes) -> bytes:
+        # An order by id of every record that matches could take long where few are wanted. So they
+        # are found first. Those that change meanwhile are compared again when they are locked.
+        where = rows.clause() or b" where true"
+        return (
+            b"select %b from %b as t%b"
+            b" and t.id = any(array(select t.id from %b as t%b limit %b + 1))"
+            b" order by t.id %b" % (items, self.name, where, self.name, where, most, lock)
+        )
+
+    def _hits(self, rows: Conditions, least: int, most: int, lock: bytes) -> bytes:
         low, high = rows.bind(least, b"bigint"), rows.bind(most, b"bigint")
         return SETTINGS + (
-            b", _hit as materialized"
-            b" (select t.id from %b as t%b limit %b + 1 for update of t),"
+            b", _hit as materialized (%b),"
             b" _n as materialized (select count(*) as n from _hit),"
             b" _fits as (select from _n where n between %b and %b)"
-            % (self.name, rows.clause(), high, low, high)
+            % (self._locked(b"t.id", rows, high, lock), low, high)
         )
 
     def delete(self, rows: Conditions) -> bytes:
@@ -167,9 +209,11 @@ class Table(ListStatements):
         inserting = self._inserting(names, b"1")
         return b"%b select count(*) from _made" % inserting
 
-    def _insert_many(self, names: tuple[str, ...], versioned: bool, few: bool) -> bytes:
+    def _insert_many(
+        self, names: tuple[str, ...], versioned: bool, few: bool, unless: tuple[str, ...]
+    ) -> bytes:
         items = self._stamped if versioned else self._all
-        inserting = self._inserting(names, items)
+        inserting = self._inserting(names, items, unless)
         array = _FEW_MADE if few else _ALL_MADE
         made = self._tagged(array) if versioned else b"select " + array % b"_made"
         return b"%b %b" % (inserting, made)
@@ -191,27 +235,33 @@ class Table(ListStatements):
         made = b"(select %b from _made)" % b", ".join(_bare(self.columns))
         return b"select %b || E'\\n' || %b" % (version, array % made)
 
+    def numbered_rows(self, names: tuple[str, ...]) -> bytes:
+        """Return the rows of arrays, the first parameters, as `x` with `_place`, counted from 1."""
+        columns = [self.columns.id, *self._named(names)]
+        parts = (_unnested(columns, 1), b", ".join(_bare(columns)))
+        return b"%b with ordinality as x(%b, _place)" % parts
+
     def _rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of arrays, in their order. PostgreSQL takes longer to read JSON."""
         columns = [self.columns.id, *self._named(names)]
-        values = b", ".join(
-            b"$%d::%b[]" % (place, _ITEMS.get(column.kind, column.cast))
-            for place, column in enumerate(columns, 3)
-        )
         # PostgreSQL returns the rows of functions in order, as it does those that are written.
-        return b"settings, unnest(%b) as x(%b)" % (values, b", ".join(_bare(columns)))
+        return b"settings, %b as x(%b)" % (_unnested(columns, 3), b", ".join(_bare(columns)))
 
-    def _inserting(self, names: tuple[str, ...], items: bytes) -> bytes:
+    def _inserting(
+        self, names: tuple[str, ...], items: bytes, unless: tuple[str, ...] = ()
+    ) -> bytes:
         columns = [self.columns.id, *self._named(names)]
+        taken = b", ".join(_bare(self._named(unless)))
         # Rows are selected from `settings`, so that these are set before the first trigger runs.
         return (
             SETTINGS
-            + b", _made as (insert into %b as t (%b) select %b from %b returning %b)"
+            + b", _made as (insert into %b as t (%b) select %b from %b%b returning %b)"
             % (
                 self.name,
                 b", ".join([*_bare(columns), OWNER]),
                 b", ".join([*(b"x.%b::%b" % (c.bare, c.cast) for c in columns), b"$2::uuid"]),
                 self._rows(names),
+                b" on conflict (%b) do nothing" % taken if unless else b"",
                 items,
             )
         )
@@ -241,6 +291,15 @@ _FEW_MADE: Final = b"'[' || string_agg(row_to_json(_r)::text, E',\\n') || ']' fr
 _ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text"}
 """What arrays of values hold where a value is an array: its text."""
 _HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"
+
+
+def _unnested(columns: Sequence[Column], first: int) -> bytes:
+    """Return the rows of arrays, the parameters from the `first` one on."""
+    arrays = (
+        b"$%d::%b[]" % (place, _ITEMS.get(column.kind, column.cast))
+        for place, column in enumerate(columns, first)
+    )
+    return b"unnest(%b)" % b", ".join(arrays)
 
 
 def _definitions(columns: Iterable[Column]) -> bytes:

@@ -171,7 +171,13 @@ class PipelinedStatements(dialect.FirstColumns):
         if answer is SendOutcome.BLOCKED or answer is SendOutcome.SLOW:
             self._slow.note(query, key, timed_out=answer is SendOutcome.SLOW)
             return await self._take_detour(query, params, key)
-        if (result := checked(answer)) is None:
+        try:
+            result = checked(answer)
+        except Unavailable as error:
+            if not dialect.repeatable(error.__cause__):
+                raise
+            result = None  # it was undone, and the pool repeats it
+        if result is None:
             return await self._pool.write(query, params)
         return result
 

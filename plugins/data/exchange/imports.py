@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import IO, Final, Literal
 
 import msgspec
@@ -16,18 +17,23 @@ from kernel.public import (
     Grant,
     Transaction,
 )
-from plugins.data.reads.tables import on_new_schema
+from plugins.data.reads.tables import meet_again, on_new_schema
 from plugins.data.statements.lists import MAX_PAGE_BYTES
-from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.store import Table
 from plugins.data.writes.batch import Batches
-from plugins.data.writes.rows import Row, arrays
-from plugins.data.writes.upsert import Upsert
+from plugins.data.writes.inserts import Insert, NotInserted, insert_quietly
+from plugins.data.writes.refusals import RowsRefused
+from plugins.data.writes.rows import Row
+from plugins.data.writes.upsert import Upsert, key_of
 
 from .export import Format
 from .parse import Chunk, Problem, RowReader, problem_of
 
 MAX_PROBLEMS: Final = 1000
 """Problems that a report lists."""
+
+MAX_ROUNDS: Final = 3
+"""Attempts at once for some rows, each without those that the one before has found to be wrong."""
 
 Mode = Literal["all", "valid"]
 Numbered = Sequence[tuple[int, Row]]
@@ -38,6 +44,13 @@ class Shown(msgspec.Struct, frozen=True):
 
     row: int
     record: msgspec.Raw
+
+
+class Written(msgspec.Struct, frozen=True):
+    """How many records rows have created and changed."""
+
+    created: int = 0
+    updated: int = 0
 
 
 class Report(msgspec.Struct):
@@ -55,6 +68,12 @@ class Report(msgspec.Struct):
         shown = self.preview or []
         if sum(len(each.record) for each in shown) + len(record) <= MAX_PAGE_BYTES:
             self.preview = [*shown, Shown(number, msgspec.Raw(record))]
+
+    def add(self, rows: int, written: Written) -> None:
+        """Count rows that were written."""
+        self.valid += rows
+        self.created += written.created
+        self.updated += written.updated
 
     def refuse(self, problem: Problem) -> None:
         """Add a problem of a row."""
@@ -147,69 +166,105 @@ class Imports(Batches):
         first = [numbered for numbered in chunk.rows if numbered[0] <= wanted.preview]
         for numbered in first:
             await self._row(tx, wanted, numbered, report)
-        if rest := chunk.rows[len(first) :]:
-            await self._rest(tx, wanted, rest, report)
+        for rows in _with_distinct_keys(wanted.upsert, chunk.rows[len(first) :]):
+            await self._rest(tx, wanted, rows, report)
         report.errors.sort(key=lambda problem: problem.row)
 
     async def _rest(self, tx: Transaction, wanted: Import, rows: Numbered, report: Report) -> None:
-        try:
-            async with tx.savepoint():
-                created, updated = await self._rows(tx, wanted, rows)
-            report.valid += len(rows)
-            report.created += created
-            report.updated += updated
-        except BadRequest:
-            # PostgreSQL does not say which of them it was.
-            for numbered in rows:
-                await self._row(tx, wanted, numbered, report)
+        """Write rows at once. Those that are refused are found and reported, the others written."""
+        for _ in range(MAX_ROUNDS):
+            try:
+                written = await meet_again(partial(self._attempt, tx, wanted, rows))
+            except BadRequest as error:
+                problems = await self._problems(tx, wanted, error)
+                for place, problem in problems.items():
+                    number, row = rows[place]
+                    report.refuse(problem_of(number, wanted.table, problem, row))
+            else:
+                report.add(len(rows), written)
+                return
+            if not problems:
+                break
+            rows = [numbered for place, numbered in enumerate(rows) if place not in problems]
+            if not rows:
+                return
+        # Another rule: PostgreSQL does not say which of them breaks it.
+        for numbered in rows:
+            await self._row(tx, wanted, numbered, report)
+
+    async def _attempt(self, tx: Transaction, wanted: Import, rows: Numbered) -> Written:
+        async with tx.savepoint():
+            return await self._rows(tx, wanted, rows)
+
+    async def _problems(
+        self, tx: Transaction, wanted: Import, error: BadRequest
+    ) -> Mapping[int, BadRequest]:
+        """Return what is wrong with rows by their places, where that can be found at once."""
+        if isinstance(error, RowsRefused):
+            return error.problems
+        if isinstance(error, NotInserted):
+            return await self._refusals.find(tx, error.insert, wanted.table.shown)
+        return {}
 
     async def _row(
         self, tx: Transaction, wanted: Import, numbered: tuple[int, Row], report: Report
     ) -> None:
         number, row = numbered
+        attempt = partial(self._attempt, tx, wanted, [numbered])
+        if number <= wanted.preview:
+            attempt = partial(self._previewed, tx, wanted, numbered, report)
         try:
-            async with tx.savepoint():
-                if number <= wanted.preview:
-                    created, updated = await self._previewed(tx, wanted, numbered, report)
-                else:
-                    created, updated = await self._rows(tx, wanted, [numbered])
+            written = await meet_again(attempt)
         except BadRequest as error:
             if isinstance(error, ConstraintViolation):
                 error = await self._describe(error, wanted.table)
             report.refuse(problem_of(number, wanted.table, error, row))
         else:
-            report.valid += 1
-            report.created += created
-            report.updated += updated
+            report.add(1, written)
 
     async def _previewed(
         self, tx: Transaction, wanted: Import, numbered: tuple[int, Row], report: Report
-    ) -> tuple[int, int]:
-        """Write a row and show what it became; see `_rows`."""
+    ) -> Written:
+        """Write a row and show what it became."""
         number, row = numbered
         result = "created"
-        if wanted.upsert is not None:
-            result, shown = await self.upsert_one(tx, wanted.upsert, row)
-        else:
-            [made] = await self._transactional.create(tx, wanted.table, [row])
-            shown = await self._answer(
-                tx.actor, wanted.table, made, tuple(row), own=True, reader=tx
-            )
+        async with tx.savepoint():
+            if wanted.upsert is not None:
+                result, shown = await self.upsert_one(tx, wanted.upsert, row)
+            else:
+                table = wanted.table
+                [made] = await self._transactional.create(tx, Insert(table.full, [row]))
+                shown = await self._answer(tx.actor, table, made, tuple(row), own=True, reader=tx)
         report.show(number, shown.record)
-        return (1, 0) if result == "created" else (0, 1)
+        return Written(created=1) if result == "created" else Written(updated=1)
 
-    async def _rows(self, tx: Transaction, wanted: Import, rows: Numbered) -> tuple[int, int]:
-        """Write rows and return how many records were created and changed."""
+    async def _rows(self, tx: Transaction, wanted: Import, rows: Numbered) -> Written:
+        """Write rows by few statements."""
         plain = [row for _, row in rows]
         if wanted.upsert is not None:
-            outcomes = await self._upsert_in(tx, wanted.upsert, plain, None)
+            outcomes = await self._upsert_in(tx, wanted.upsert, plain, numbers=False)
             created = sum(outcome.result == "created" for outcome in outcomes)
-            return created, len(plain) - created
+            return Written(created=created, updated=len(plain) - created)
+        insert = Insert(wanted.table.full, plain)
         if self._takes_part(wanted.table):
-            await self._transactional.create(tx, wanted.table, plain)
+            await self._transactional.create(tx, insert)
         else:
-            table = wanted.table.full
-            names, values = await to_thread.run_sync(arrays, table.columns, plain)
-            statement = table.insert_quietly(names)
-            await tx.execute(statement, NO_SETTINGS, tx.actor.user_id, *values)
-        return len(plain), 0
+            await insert_quietly(tx, insert)
+        return Written(created=len(plain))
+
+
+def _with_distinct_keys(upsert: Upsert | None, rows: Numbered) -> Iterator[Numbered]:
+    """Divide rows where a key comes again: the later row is to meet what the earlier one made."""
+    part: list[tuple[int, Row]] = []
+    keys: set[bytes] = set()
+    for numbered in rows:
+        key = None if upsert is None else key_of(upsert, numbered[1])
+        if key is not None and key in keys:
+            yield part
+            part = []
+            keys = set()
+        part.append(numbered)
+        if key is not None:
+            keys.add(key)
+    if part:
+        yield part

@@ -76,6 +76,12 @@ class Related:
                 return None
         return await self._resolve(actor, grant, app_id, name)
 
+    @property
+    def accounts(self) -> bytes | None:
+        """The name in SQL of the table that links to accounts refer to."""
+        identity = self._identity()
+        return None if identity is None else self._table_of(identity).name
+
     async def _accounts(self, actor: Actor) -> RowScope | None:
         """Return the accounts that the caller may list, with what others may know of them."""
         identity = self._identity()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from types import CoroutineType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -29,10 +29,12 @@ from kernel.public import (
     Statements,
     StreamReader,
     Transaction,
+    Unavailable,
     Work,
     hookspecs,
 )
 from plugins.data.columns import links_of
+from plugins.data.errors import KeysTaken
 from plugins.data.filters import Conditions
 from plugins.data.row_scope import RowScope, Tree, resolve_scope
 from plugins.data.statements.entity import keep
@@ -44,6 +46,9 @@ from .selection import Expansions
 UNKNOWN: Final = "?"
 JOINED: Final = ContextVar[Transaction | None]("joined", default=None)
 """The transaction that the writes of a request take part in, where they must be one."""
+
+MAX_MEETINGS: Final = 20
+"""Attempts of an upsert whose keys others create meanwhile."""
 
 _IN: Final = (hookspecs.record_writing, hookspecs.event_recorded)
 """Hooks that take part in the transaction of a write."""
@@ -185,8 +190,26 @@ class EntityTables:
 
     async def _run(self, actor: Actor, work: Work[T], *tables: Table) -> T:
         """Run work that writes to tables in a transaction: the request's, or one of its own."""
-        if (tx := JOINED.get()) is None:
-            subject = hooked(self._bus, (table.entity.subject for table in tables))
-            return await self._statements.run(actor, work, subject=subject)
-        async with tx.savepoint():
-            return await work(tx)
+        tx = JOINED.get()
+        if tx is not None:
+            return await meet_again(partial(_run_part, tx, work))
+        subject = hooked(self._bus, (table.entity.subject for table in tables))
+        return await meet_again(partial(self._statements.run, actor, work, subject=subject))
+
+
+async def _run_part(tx: Transaction, work: Work[T]) -> T:
+    async with tx.savepoint():
+        return await work(tx)
+
+
+async def meet_again(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run an attempt again where it raises KeysTaken. It keeps nothing from an earlier one.
+
+    Each time others have created a key of it, so few attempts are enough. Raises Unavailable.
+    """
+    for _ in range(MAX_MEETINGS):
+        try:
+            return await attempt()
+        except KeysTaken:
+            continue
+    raise Unavailable("too many changes at the same moment")

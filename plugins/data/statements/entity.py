@@ -80,6 +80,7 @@ class EntityStatements:
         self._all = b", ".join(column.sql for column in self.columns)
         self._versioned = b"%b, %b as _v" % (self._all, VERSION)
         self.unique_fields = _unique_fields(entity)
+        self.ordering_fields = _ordering_fields(entity)
         self.everything = Selection(self._all, self.rendering, tuple(self.columns))
         self._shapes: dict[Hashable, bytes] = {}
         self._selections: dict[Hashable, Selection] = {}
@@ -153,13 +154,14 @@ class EntityStatements:
             rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % here)
 
     def one(
-        self, rows: Conditions, *, selected: Selection | None = None, lock: bool = False
+        self, rows: Conditions, *, selected: Selection | None = None, lock: bytes = b""
     ) -> bytes:
-        """Return one record with its version, or `TOO_LARGE`."""
+        """Return records with their versions, mostly one, or `TOO_LARGE` in place of one."""
         shown = self.everything if selected is None else selected
         versioned = b"%b, %b as _v" % (shown.items, VERSION)
         source = self._select(rows, versioned, shown.links)
-        return limited(b"(%b%b)" % (source, b" for update" if lock else b""))
+        locked = b" " + lock if lock else b""
+        return limited(b"(%b%b)" % (source, locked))
 
     def by_id(self, *, own_only: bool) -> bytes:
         """Return one record without scopes of hooks, and its version.
@@ -210,6 +212,14 @@ def _unique_fields(entity: Entity) -> frozenset[str]:
     names = {name for key in entity.unique for name in key}
     sources = (field.sources for field in entity.fields if field.name in names)
     return frozenset(names.union(*sources))
+
+
+def _ordering_fields(entity: Entity) -> tuple[str, ...]:
+    """Return the fields of unique indexes whose values clients send, in one order."""
+    keys = [key for key in entity.unique if key != ("id",) or entity.id_declared]
+    generated = {field.name for field in entity.fields if field.generated is not None}
+    names = dict.fromkeys(name for key in keys for name in key)
+    return tuple(name for name in names if name not in generated)
 
 
 def limited(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:

@@ -22,6 +22,8 @@ from plugins.data.row_scope import RowScope
 from plugins.data.store import Table
 
 from .conditional import ConditionalWrites
+from .inserts import Insert, insert_rows
+from .locks import lock_targets
 from .records import Change
 from .rows import Row, new_rows, placed, run_in_thread_if_large
 from .runs import (
@@ -37,7 +39,6 @@ from .runs import (
     targets,
 )
 from .tags import NO_CONDITION
-from .transactional import insert_rows
 from .upsert import Upsert
 
 MAX_OPERATIONS: Final = 1000
@@ -101,17 +102,17 @@ class Batches(ConditionalWrites):
                 table.columns, bodies, new_rows, table, grant, bodies
             )
             settings = self._statements.settings(actor)
-            raw = await insert_rows(
-                self._statements, settings, table.full, rows, actor, versioned=True
-            )
+            insert = Insert(table.full, rows)
+            inserted = await insert_rows(self._statements, settings, insert, actor, versioned=True)
         except KernelError as error:
             if error.status >= 500:
                 raise
             forget_frames(error)
             return []
         if await self._sees_whole(actor, table):
-            return results_of_creates(table, *table.full.rendering.split(raw))
-        made = table.full.rendering.tagged(raw)
+            etag, records = table.full.rendering.split(inserted.raw)
+            return results_of_creates(table, etag, inserted.in_order(records))
+        made = inserted.in_order(table.full.rendering.tagged(inserted.raw))
         shown = await self._answers(actor, table, made, rows, [True] * len(rows), None)
         return [result_of("create", each) for each in shown]
 
@@ -119,6 +120,7 @@ class Batches(ConditionalWrites):
         self, actor: Actor, prepared: Sequence[Prepared], *, dry_run: bool, grouped: bool = True
     ) -> list[bytes]:
         async def work(tx: Transaction) -> list[bytes]:
+            await lock_targets(tx, prepared)
             results = await Run(self, tx, grouped=grouped).run(prepared)
             if dry_run:
                 raise DryRun(results)
@@ -175,7 +177,8 @@ class Batches(ConditionalWrites):
             upsert = await self._upsert_plan(actor, grant, app_id, given.entity, key, given.then)
         scope = await self._scope(actor, grant, app_id, given.entity, NEEDED[given.op][0])
         grouped = can_be_one(given.op, await self._apps.app(app_id), scope, upsert)
-        if given.op != "create" and self._takes_part(scope.table):
+        # In one statement, upserts keep one order of their new keys; an update has its hooks alone.
+        if given.op in ("update", "delete") and self._takes_part(scope.table):
             grouped = False
         return Rights(grant, scope, upsert, grouped)
 
@@ -196,14 +199,14 @@ class Batches(ConditionalWrites):
     async def _create_all(
         self, tx: Transaction, table: Table, rows: Sequence[Row]
     ) -> Sequence[Shown]:
-        made = await self._transactional.create(tx, table, rows)
+        made = await self._transactional.create(tx, Insert(table.full, rows))
         shown = await self._answers(tx.actor, table, made, rows, [True] * len(rows), tx)
         return [(record, "") for record in shown]
 
     async def _upsert_all(
         self, tx: Transaction, plan: Upsert, rows: Sequence[Row]
     ) -> Sequence[Shown]:
-        outcomes = await self._upsert_in(tx, plan, rows, None)
+        outcomes = await self._upsert_in(tx, plan, rows, numbers=False)
         shown = await self._outcomes_shown(tx, plan, outcomes)
         return [(record, outcome.result) for record, outcome in zip(shown, outcomes, strict=True)]
 

@@ -11,7 +11,7 @@ from kernel.public import Action, Actor, BadRequest, Grant, Param, Transaction
 from plugins.data.filters import Conditions
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope, Tree
-from plugins.data.store import NO_SETTINGS
+from plugins.data.store import FULL_LOCK, NO_SETTINGS
 
 from .rows import Row, encode, row_for
 from .tags import NO_CONDITION
@@ -167,8 +167,9 @@ class ConditionalWrites(Upserts):
         self, tx: Transaction, matched: Matched, expected: Expected, row: Row | None
     ) -> int:
         """Change the records one by one, as plugins take part in it."""
-        rows = matched.rows()
-        query = matched.scope.table.ids_where(rows, expected.most)
+        rows, table = matched.rows(), matched.scope.table.full
+        lock = FULL_LOCK if row is None else table.lock_to_change(row)
+        query = table.ids_where(rows, expected.most, lock)
         found = [raw.decode() for raw in await tx.execute_all(query, *rows.params)]
         expected.check(len(found))
         for record_id in found:

@@ -26,10 +26,12 @@ from plugins.data.rendering import describe_size_error, id_of, records_in, split
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
+from .inserts import Insert, NotInserted, insert_rows
 from .once import KeyedWrites
+from .refusals import Refusals, RowsRefused
 from .rows import Row, encode, new_rows, params_of, row_for, run_in_thread_if_large, with_id
 from .tags import NO_CONDITION, Condition
-from .transactional import TransactionalWrites, event_of, insert_rows
+from .transactional import TransactionalWrites, event_of
 from .violations import describe_violation, find_failed_row
 
 MAX_BULK: Final = 1000
@@ -49,6 +51,7 @@ class RecordWrites(KeyedWrites):
     def __init__(self, services: Dependencies) -> None:
         super().__init__(services)
         self._transactional = TransactionalWrites(services.bus)
+        self._refusals = Refusals(self._related.accounts)
 
     async def create(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
@@ -65,8 +68,9 @@ class RecordWrites(KeyedWrites):
         row = await self._coerced(table, grant, values, creating=True)
         try:
             if self._is_transactional(table):
+                insert = Insert(table.full, [row])
                 [made] = await self._run(
-                    actor, lambda tx: self._transactional.create(tx, table, [row]), table
+                    actor, lambda tx: self._transactional.create(tx, insert), table
                 )
             else:
                 made = await self._insert(actor, table.full, row)
@@ -92,7 +96,7 @@ class RecordWrites(KeyedWrites):
         try:
             made = await self._create_many(actor, table, coerced)
         except ConstraintViolation as violation:
-            raise await self._describe_row(actor, table, coerced, violation) from None
+            raise await self._describe_row(actor, table, violation) from None
         except BadRequest as error:
             raise describe_size_error(error, len(rows)) from None
         if await self._sees_whole(actor, table):
@@ -317,17 +321,19 @@ class RecordWrites(KeyedWrites):
             raise record_not_found(changes[0].record_id)
 
     async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
+        insert = Insert(table.full, rows)
         if self._is_transactional(table):
-            made = await self._run(
-                actor, lambda tx: self._transactional.create(tx, table, rows), table
-            )
+            made = await self._run(actor, lambda tx: self._transactional.create(tx, insert), table)
             return b"[" + b",\n".join(each.record for each in made) + b"]"
-        table, settings = table.full, self._statements.settings(actor)
-        raw = await insert_rows(self._statements, settings, table, rows, actor)
-        records = table.rendering.array(raw)
+        settings = self._statements.settings(actor)
+        inserted = await insert_rows(self._statements, settings, insert, actor)
+        array = table.full.rendering.array(inserted.raw)
+        if inserted.places is not None:
+            records = inserted.in_order(records_in(array))
+            array = b"[" + b",\n".join(records) + b"]"
         if self._transactional.has_observers(table):
-            await self._notify(actor, table, "INSERT", records_in(records))
-        return records
+            await self._notify(actor, table, "INSERT", records_in(array))
+        return array
 
     async def _notify(
         self,
@@ -363,12 +369,20 @@ class RecordWrites(KeyedWrites):
         return describe_violation(error, app, table.shown, deleted)
 
     async def _describe_row(
-        self, actor: Actor, table: Table, rows: Sequence[Row], violation: ConstraintViolation
+        self, actor: Actor, table: Table, violation: ConstraintViolation
     ) -> BadRequest:
+        """Describe what several rows violate, with the index of the first that does."""
+        if not isinstance(violation, NotInserted):
+            return await self._describe(violation, table)
+        insert = violation.insert
+        problems = await self._refusals.find(JOINED.get() or self._statements, insert, table.shown)
+        if problems:
+            return RowsRefused(problems, numbers=True)
         prefix = ""
-        failed = await find_failed_row(self._statements, actor, table.full, rows)
+        failed = await find_failed_row(self._statements, actor, insert.table, insert.rows)
         if failed is not None:
-            prefix, violation = f"[{failed.index}] ", failed.violation
+            prefix = f"[{insert.number(failed.index)}] "
+            violation = failed.violation
         return BadRequest(prefix + (await self._describe(violation, table)).message)
 
 

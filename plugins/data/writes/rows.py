@@ -181,13 +181,18 @@ def with_id(row: Row) -> Row:
     return row if "id" in row else {"id": new_ids(1)[0], **row}
 
 
-def arrays(columns: Columns, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[bytes]]:
+def arrays(
+    columns: Columns, rows: Sequence[Row], places: Sequence[int] | None = None
+) -> tuple[tuple[str, ...], list[bytes]]:
     """Return the fields of rows, and an array of their ids and one of the values of each field.
 
-    A row that lacks a field gets its default. Raises BadRequest where the defaults are too large
-    together.
+    A row that lacks a field gets its default. New ids ascend with the rows, while the arrays have
+    the rows in the order of `places`. Raises BadRequest where the defaults are too large together.
     """
     ids, named = new_ids(len(rows)), _NO_NAMES.union(*rows)
+    if places is not None:
+        ids = [ids[place] for place in places]
+        rows = [rows[place] for place in places]
     if "id" in named or {*map(len, rows)} != {len(named)}:
         ids = [row.get("id", made) for made, row in zip(ids, rows, strict=True)]
         wanted = [columns.find(name) for name in columns.ordered(named - {"id"})]

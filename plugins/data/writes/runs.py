@@ -134,7 +134,11 @@ class Run:
         try:
             written = await self._writes.write(self._tx, group)
         except KernelError as error:
-            raise _failed(error, group[0].operation, group[0].record_id, group[1:]) from error
+            if error.status >= 500:  # as it is: after a deadlock the whole transaction runs again
+                raise
+            first = group[0]
+            in_group = len(group) > 1
+            raise Failed(error, first.operation, first.record_id, in_group=in_group) from error
         for write, (record, result) in zip(group, written, strict=True):
             self._note(write, record, result)
 
@@ -151,7 +155,8 @@ class Run:
                 values, creating = self._resolved(operation), given.op == "create"
                 row = row_for(rights.scope.table, rights.grant, values, creating=creating)
         except KernelError as error:
-            raise _failed(error, operation, record_id, self._group) from None
+            in_group = bool(self._group)
+            raise Failed(error, operation, record_id, in_group=in_group) from None
         return Write(operation, record_id, row, key)
 
     def _note(self, write: Write, record: Tagged | None, result: str) -> None:
@@ -253,12 +258,3 @@ def _is_reference(value: Any) -> TypeGuard[Mapping[str, str]]:
         return False
     found = cast("dict[str, Any]", value)
     return len(found) == 1 and isinstance(found.get("$ref"), str)
-
-
-def _failed(
-    error: KernelError, operation: Prepared, record_id: str, others: Sequence[Write]
-) -> Exception:
-    """Return what to raise for an error of an operation, or of the group that it is in."""
-    if error.status >= 500:
-        return error
-    return Failed(error, operation, record_id, in_group=bool(others))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -16,15 +16,16 @@ from kernel.public import (
     HookFailed,
     Tagged,
     Transaction,
-    Writer,
     hookspecs,
 )
 from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope, record_not_found
-from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.store import FULL_LOCK, NO_SETTINGS, Table
 
-from .rows import Row, arrays, params_of, row_of, run_in_thread_if_large
+from .inserts import Insert, insert_tagged
+from .rows import Row, params_of, row_of
 from .tags import Condition
+from .violations import already_taken
 
 
 class TransactionalWrites:
@@ -51,28 +52,34 @@ class TransactionalWrites:
         """Whether a plugin wants to know of committed writes of an entity."""
         return bool(self._bus.listeners(hookspecs.event_committed, table.entity.subject))
 
-    async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
+    async def create(self, tx: Transaction, insert: Insert) -> list[Tagged]:
         """Create records and return them in order."""
-        table = table.full
+        made = await self.create_missing(tx, insert)
+        return [made[place] for place in range(len(insert.rows))]
+
+    async def create_missing(self, tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:
+        """Create the records whose key is not taken, and return them by the places of the rows."""
+        table = insert.table
         if not self.has_listeners(table) and not self.has_observers(table):
-            raw = await insert_rows(tx, NO_SETTINGS, table, rows, tx.actor, versioned=True)
-            return table.rendering.tagged(raw)
-        written = [await self._changed(tx, table, "create", None, row) for row in rows]
-        changed = [row for row, _ in written]
-        raw = await insert_rows(tx, NO_SETTINGS, table, changed, tx.actor, versioned=True)
-        records = table.rendering.tagged(raw)
-        for each, (_, change) in zip(records, written, strict=True):
-            new = each.record
-            event = event_of(table, "INSERT", tx.actor, id_of(new), new=new, change=change)
+            return await insert_tagged(tx, insert)
+        written = [await self._changed(tx, table, "create", None, row) for row in insert.rows]
+        changed = msgspec.structs.replace(insert, rows=[row for row, _ in written])
+        made = await insert_tagged(tx, changed)
+        if len(made) < len(written):
+            _check_skipped(insert, changed, made)
+        for place, each in made.items():
+            record = each.record
+            _, change = written[place]
+            event = event_of(table, "INSERT", tx.actor, id_of(record), new=record, change=change)
             await tx.record(event)
-        return records
+        return made
 
     async def update(
         self, tx: Transaction, scope: RowScope, record_id: str, row: Row, condition: Condition
     ) -> Tagged | None:
         """Change a record and return it, or None where the hooks left nothing to change."""
         table = scope.table.full
-        old = await self._locked(tx, scope, record_id)
+        old = await self._locked(tx, scope, record_id, table.lock_to_change(row))
         condition.check(record_id, old)
         changed, change = await self._changed(tx, table, "update", record_id, row, old.record)
         if not changed:
@@ -94,7 +101,7 @@ class TransactionalWrites:
     ) -> None:
         """Delete a record."""
         table = scope.table.full
-        old = await self._locked(tx, scope, record_id)
+        old = await self._locked(tx, scope, record_id, FULL_LOCK)
         condition.check(record_id, old)
         _, change = await self._changed(tx, table, "delete", record_id, {}, old.record)
         rows = scope.record(record_id, NO_SETTINGS)
@@ -103,9 +110,11 @@ class TransactionalWrites:
         event = event_of(table, "DELETE", tx.actor, record_id, old=old.record, change=change)
         await tx.record(event)
 
-    async def _locked(self, tx: Transaction, scope: RowScope, record_id: str) -> Tagged:
+    async def _locked(
+        self, tx: Transaction, scope: RowScope, record_id: str, lock: bytes
+    ) -> Tagged:
         rows, table = scope.record(record_id), scope.table.full
-        raw = await tx.execute(table.one(rows, lock=True), *rows.params)
+        raw = await tx.execute(table.one(rows, lock=lock), *rows.params)
         if raw is None:
             raise record_not_found(record_id)
         record, etag = split_version(check_readable(raw, record_id))
@@ -145,21 +154,14 @@ class TransactionalWrites:
         return row, change
 
 
-async def insert_rows(
-    writer: Writer,
-    settings: bytes,
-    table: Table,
-    rows: Sequence[Row],
-    actor: Actor,
-    *,
-    versioned: bool = False,
-) -> bytes:
-    """Create records by one statement; see `Table.insert_many`."""
-    columns = table.columns
-    names, values = await run_in_thread_if_large(columns, rows, arrays, columns, rows)
-    size = sum(map(len, values))
-    statement = table.insert_many(names, size, len(rows), versioned=versioned)
-    return await writer.execute(statement, settings, actor.user_id, *values) or b"[]"
+def _check_skipped(sent: Insert, changed: Insert, made: Mapping[int, Tagged]) -> None:
+    """Raise BadRequest where a key is taken that a hook has set: the row met no record by it."""
+    for place, row in enumerate(changed.rows):
+        if place in made:
+            continue
+        before = sent.rows[place]
+        if any(row.get(name) != before.get(name) for name in sent.unless):
+            raise already_taken(sent.table.entity, sent.unless)
 
 
 def event_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,17 +16,18 @@ from kernel.public import (
     Transaction,
     nearest,
 )
+from plugins.data.errors import KeysTaken
 from plugins.data.reads.tables import on_new_schema
+from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import RowScope
 
+from .inserts import Insert
 from .records import MAX_BULK, Change, RecordWrites
+from .refusals import RowsRefused
 from .rows import Row, at, check_locked, check_needed, encode, row_of
+from .violations import already_taken
 
 Then = Literal["update", "ignore", "fail"]
-ATTEMPTS: Final = 3
-"""Tries of a transaction where others create the same keys meanwhile."""
-
-UNIQUE: Final = "23505"
 
 
 class Upsert(msgspec.Struct, frozen=True):
@@ -89,7 +90,10 @@ class Upserts(RecordWrites):
                 for record, outcome in zip(shown, outcomes, strict=True)
             ]
 
-        shown = await self._in_attempts(actor, plan, work)
+        try:
+            shown = await self._run(actor, work, plan.scope.table)
+        except ConstraintViolation as violation:
+            raise await self._describe_row(actor, plan.scope.table, violation) from None
         return b'{"data": [%b]}' % b",\n".join(shown)
 
     async def _upsert_plan(
@@ -107,57 +111,77 @@ class Upserts(RecordWrites):
             raise BadRequest(f"on: no unique index of {entity} has just {on[:80]!r}; {hint}")
         return Upsert(grant, scope, names, then)
 
-    async def _in_attempts(self, actor: Actor, plan: Upsert, work: Any) -> Any:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._run(actor, work, plan.scope.table)
-            except ConstraintViolation as violation:
-                if violation.sqlstate != UNIQUE or attempt == ATTEMPTS:
-                    raise await self._describe(violation, plan.scope.table) from None
-        raise AssertionError("unreachable")
-
     async def _upsert_in(
-        self, tx: Transaction, plan: Upsert, rows: Sequence[Row], first: int | None = 0
+        self, tx: Transaction, plan: Upsert, rows: Sequence[Row], *, numbers: bool = True
     ) -> list[Outcome]:
         """Create, change or leave records, and return what became of the rows in order.
 
-        Errors name the row, counted from `first`; None is for a row that has no number.
+        No two rows have one key. Where rows have `numbers`, errors name them. Raises KeysTaken.
         """
-        found = {met.place: met for met in await self._meet(tx, plan, rows)}
-        table, outcomes = plan.scope.table, dict[int, Outcome]()
-        new = [place for place in range(len(rows)) if place not in found]
-        for place in new:
-            at(
-                None if first is None else first + place,
-                check_needed,
-                table.full.columns,
-                rows[place],
-            )
-        if new:
-            made = await self._transactional.create(tx, table, [rows[place] for place in new])
-            for place, record in zip(new, made, strict=True):
-                outcomes[place] = Outcome("created", record, tuple(rows[place]))
-        for place, met in found.items():
-            _check_met(plan, met, None if first is None else first + place)
+        found = await self._meet(tx, plan, rows)
+        missing = [place for place in range(len(rows)) if place not in found]
+        problems = _problems(plan, rows, found)
+        if problems:
+            raise RowsRefused(problems, numbers=numbers)
+        outcomes = await self._create_unmet(tx, plan, rows, missing, numbers=numbers)
         changed = await self._change_met(tx, plan, rows, found)
-        for place, met in found.items():
-            outcomes[place] = await self._outcome(tx, plan, rows[place], met, changed.get(place))
+        same = {place: met for place, met in found.items() if changed.get(place) is None}
+        unchanged = await self._read_met(tx, plan, same)
+        left = "ignored" if plan.then == "ignore" else "updated"
+        for place in found:
+            record = changed.get(place)
+            if record is not None:
+                outcomes[place] = Outcome("updated", record, tuple(rows[place]))
+            else:
+                outcomes[place] = Outcome(left, unchanged[place], plan.on)
         return [outcomes[place] for place in range(len(rows))]
 
-    async def _meet(self, tx: Transaction, plan: Upsert, rows: Sequence[Row]) -> list[Met]:
+    async def _meet(self, tx: Transaction, plan: Upsert, rows: Sequence[Row]) -> Mapping[int, Met]:
+        """Find the records that have the keys of rows, and lock those that will change."""
         keyed = [
             {"_place": place, **{name: row[name] for name in plan.on}}
             for place, row in enumerate(rows)
-            if all(row.get(name) is not None for name in plan.on)
+            if key_of(plan, row) is not None
         ]
         if not keyed:
-            return []
+            return {}
+        table = plan.scope.table.full
         conditions = plan.scope.table.conditions(encode(keyed))
         conditions.related = plan.scope.related
         limits = plan.scope.limits(conditions, b"t")
-        query = plan.scope.table.full.meet(plan.on, limits)
-        found = await tx.execute_all(query, *conditions.params)
-        return [Met(*_met(raw)) for raw in found]
+        lock = b""
+        if plan.then == "update":
+            lock = table.lock_to_change({name for row in rows for name in row} - {*plan.on})
+        raw = await tx.execute_all(table.meet(plan.on, limits, lock), *conditions.params)
+        return {met.place: met for met in (Met(*_met(each)) for each in raw)}
+
+    async def _create_unmet(
+        self,
+        tx: Transaction,
+        plan: Upsert,
+        rows: Sequence[Row],
+        places: Sequence[int],
+        *,
+        numbers: bool,
+    ) -> dict[int, Outcome]:
+        """Create the records of rows that met none. Raises KeysTaken where one has appeared."""
+        if not places:
+            return {}
+        table = plan.scope.table
+        new = [rows[place] for place in places]
+        insert = Insert(table.full, new, plan.on, places)
+        made = await self._transactional.create_missing(tx, insert)
+        for n, place in enumerate(places):
+            if n in made:
+                continue
+            if key_of(plan, new[n]) is not None:
+                raise KeysTaken
+            # A default or PostgreSQL made its key, by which it met no record.
+            problem = already_taken(table.shown, plan.on)
+            raise RowsRefused({place: problem}, numbers=numbers)
+        return {
+            place: Outcome("created", made[n], tuple(rows[place])) for n, place in enumerate(places)
+        }
 
     async def _change_met(
         self, tx: Transaction, plan: Upsert, rows: Sequence[Row], found: Mapping[int, Met]
@@ -180,14 +204,24 @@ class Upserts(RecordWrites):
                 changed |= zip(part, await self._change_all(tx, plan.scope, changes), strict=True)
         return changed
 
-    async def _outcome(
-        self, tx: Transaction, plan: Upsert, row: Row, met: Met, changed: Tagged | None
-    ) -> Outcome:
-        if changed is not None:
-            return Outcome("updated", changed, tuple(row))
-        full = RowScope(plan.scope.table.full, None, own_only=False)
-        record = await self._get(full, met.record_id, tx)
-        return Outcome("ignored" if plan.then == "ignore" else "updated", record, plan.on)
+    async def _read_met(
+        self, tx: Transaction, plan: Upsert, found: Mapping[int, Met]
+    ) -> Mapping[int, Tagged]:
+        """Read the records that rows met and did not change."""
+        if not found:
+            return {}
+        table = plan.scope.table.full
+        rows = table.conditions()
+        ids = [met.record_id for met in found.values()]
+        key = table.columns.id
+        rows.parts.append(b"%b = any(%b)" % (key.sql, rows.bind(ids, key.cast + b"[]")))
+        records: dict[str | None, Tagged] = {}
+        for raw in await tx.fetch_all(table.one(rows), *rows.params):
+            record, etag = split_version(check_readable(raw, None))
+            records[id_of(record)] = Tagged(table.rendering.record(record), etag)
+        if len(records) < len({*ids}):  # one was deleted meanwhile
+            raise KeysTaken
+        return {place: records[met.record_id] for place, met in found.items()}
 
     async def _outcomes_shown(
         self, tx: Transaction, plan: Upsert, outcomes: Sequence[Outcome]
@@ -199,18 +233,27 @@ class Upserts(RecordWrites):
 
     async def upsert_one(self, tx: Transaction, plan: Upsert, row: Row) -> tuple[str, Tagged]:
         """Create, change or leave a record; return which, and the record that is shown."""
-        outcomes = await self._upsert_in(tx, plan, [row], None)
+        outcomes = await self._upsert_in(tx, plan, [row], numbers=False)
         [shown] = await self._outcomes_shown(tx, plan, outcomes)
         return outcomes[0].result, shown
 
 
-def _check_met(plan: Upsert, met: Met, index: int | None) -> None:
-    """Raise BadRequest where a row may not change the record that it met."""
-    if plan.then == "fail" or not met.in_scope:
-        label = f"{plan.scope.table.entity.name}.{', '.join(plan.on)}"
-        what = "combination" if len(plan.on) > 1 else "value"
-        place = "" if index is None else f"[{index}] "
-        raise BadRequest(f"{place}{label}: this {what} is already taken")
+def _problems(
+    plan: Upsert, rows: Sequence[Row], found: Mapping[int, Met]
+) -> Mapping[int, BadRequest]:
+    """Return what is wrong with rows by their places, as far as one can know beforehand."""
+    problems: dict[int, BadRequest] = {}
+    table = plan.scope.table
+    for place, row in enumerate(rows):
+        met = found.get(place)
+        if met is None:
+            try:
+                check_needed(table.full.columns, row)
+            except BadRequest as error:
+                problems[place] = BadRequest(error.message)
+        elif plan.then == "fail" or not met.in_scope:
+            problems[place] = already_taken(table.shown, plan.on)
+    return problems
 
 
 def upserted_row(plan: Upsert, values: Mapping[str, Any]) -> Row:

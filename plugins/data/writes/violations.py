@@ -34,22 +34,37 @@ def describe_violation(
         return BadRequest(_still_referenced(violation, app, entity, deleted))
     if violation.table != entity.name:
         return BadRequest(f"{entity.name}: {violation.message}")
-    shown = {"id", "created_at", "updated_at", *(field.name for field in entity.fields)}
-    every = _fields(violation, entity)
-    names = tuple(name for name in every if name in shown)
-    label = f"{entity.name}.{', '.join(names)}" if names else entity.name
+    names = _fields(violation, entity)
+    if violation.sqlstate == _UNIQUE:
+        return already_taken(entity, names)
     field = next((field for field in entity.fields if field.name in names), None)
-    return BadRequest(f"{label}{_reason(violation, field, len(every))}")
+    return BadRequest(f"{_label(entity, names)}{_reason(violation, field)}")
 
 
-def _reason(violation: ConstraintViolation, field: Field | None, fields: int) -> str:
+def already_taken(entity: Entity, names: Sequence[str]) -> BadRequest:
+    """Say that another record has the values of a unique index."""
+    what = "combination" if len(names) > 1 else "value"
+    return BadRequest(f"{_label(entity, names)}: this {what} is already taken")
+
+
+def no_such_record(entity: Entity, name: str) -> BadRequest:
+    """Say that a link leads to no record."""
+    field = next((field for field in entity.fields if field.name == name), None)
+    return BadRequest(f"{_label(entity, (name,))}{_no_such(field)}")
+
+
+def _label(entity: Entity, names: Sequence[str]) -> str:
+    """Name the fields of `names` that exist for the caller."""
+    fields = {"id", "created_at", "updated_at", *(field.name for field in entity.fields)}
+    shown = [name for name in names if name in fields]
+    return f"{entity.name}.{', '.join(shown)}" if shown else entity.name
+
+
+def _reason(violation: ConstraintViolation, field: Field | None) -> str:
     if violation.sqlstate == _NOT_NULL:
         return " is required"
-    if violation.sqlstate == _UNIQUE:
-        what = "combination" if fields > 1 else "value"
-        return f": this {what} is already taken"
     if violation.sqlstate in _FOREIGN_KEY and field is not None and field.references is not None:
-        return f": no such {_target(field.references.entity)}"
+        return _no_such(field)
     if violation.sqlstate == _CHECK and field is not None and field.enum_values:
         return allowed_values(field)
     return f": {violation.message}"
@@ -61,8 +76,11 @@ def _fields(violation: ConstraintViolation, entity: Entity) -> tuple[str, ...]:
     return entity.constraints.get(violation.constraint, ())
 
 
-def _target(entity: str) -> str:
-    return "user" if entity == "core:users" else f"{entity} record"
+def _no_such(field: Field | None) -> str:
+    if field is None or field.references is None:  # a field that does not exist for the caller
+        return ": a value breaks a rule of the table"
+    entity = field.references.entity
+    return ": no such user" if entity == "core:users" else f": no such {entity} record"
 
 
 def _still_referenced(

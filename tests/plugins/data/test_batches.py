@@ -188,7 +188,10 @@ def test_what_is_one_statement(shop: Server, monkeypatch: pytest.MonkeyPatch):
     ]})  # fmt: skip
     assert answer.status_code == 200, answer.text
     hooked = any(plugin.name == "shopwitness" for plugin in shop.kernel.instances)
-    assert sizes == ([1] * 14 if hooked else [2, 1, 1, 1, 1, 3, 1, 2, 1, 1])
+    expected = [2, 1, 1, 1, 1, 3, 1, 2, 1, 1]
+    if hooked:  # upserts keep the order of their keys, other writes are seen one by one
+        expected = [1, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1]
+    assert sizes == expected
     values = [each["record"].get("value") for each in answer.json()["results"][:4]]
     assert values == [1, 2, 3, 4]
     assert [each["id"] for each in answer.json()["results"][:2]] == [a, b]

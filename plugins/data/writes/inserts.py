@@ -1,0 +1,126 @@
+"""Creates records by one statement, in the order in which all writes lock unique values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from kernel.public import Actor, ConstraintViolation, Tagged, Transaction, Writer
+from plugins.data.rendering import id_of
+from plugins.data.store import NO_SETTINGS, Table
+
+from .rows import Row, arrays, encode, new_ids, run_in_thread_if_large
+
+T = TypeVar("T")
+
+
+class Insert(msgspec.Struct, frozen=True):
+    """Records to create in a table that has every field.
+
+    `unless` names the fields of a unique index: a row is left out if a record has its values.
+    `numbers` are the places that the sender knows the rows by, if those differ.
+    """
+
+    table: Table
+    rows: Sequence[Row]
+    unless: tuple[str, ...] = ()
+    numbers: Sequence[int] = ()
+
+    def number(self, place: int) -> int:
+        """Return the place that the sender knows a row by."""
+        return self.numbers[place] if self.numbers else place
+
+
+class NotInserted(ConstraintViolation):
+    """A rule that one of several rows breaks; PostgreSQL does not say which of them it is."""
+
+    def __init__(self, violation: ConstraintViolation, insert: Insert) -> None:
+        super().__init__(
+            violation.message,
+            sqlstate=violation.sqlstate,
+            table=violation.table,
+            column=violation.column,
+            constraint=violation.constraint,
+        )
+        self.insert = insert
+
+
+class Inserted(msgspec.Struct, frozen=True):
+    """What PostgreSQL returned, and the places of its records among the rows, if not in order."""
+
+    raw: bytes
+    places: Sequence[int] | None
+
+    def in_order(self, records: Sequence[T]) -> Sequence[T]:
+        """Return records in the order of the rows."""
+        if self.places is None:
+            return records
+        placed = dict(zip(self.places, records, strict=True))
+        return [placed[place] for place in range(len(placed))]
+
+
+async def insert_rows(
+    writer: Writer, settings: bytes, insert: Insert, actor: Actor, *, versioned: bool = False
+) -> Inserted:
+    """Create records by one statement; see `Table.insert_many`. Raises NotInserted."""
+    columns = insert.table.columns
+    prepare = run_in_thread_if_large(columns, insert.rows, _prepared, insert)
+    places, names, values = await prepare
+    statement = insert.table.insert_many(
+        names, sum(map(len, values)), len(insert.rows), versioned=versioned, unless=insert.unless
+    )
+    try:
+        raw = await writer.execute(statement, settings, actor.user_id, *values)
+    except ConstraintViolation as violation:
+        raise NotInserted(violation, insert) from violation
+    return Inserted(raw or b"[]", places)
+
+
+async def insert_quietly(tx: Transaction, insert: Insert) -> None:
+    """Create records like `insert_rows`, and return nothing of them."""
+    columns = insert.table.columns
+    prepare = run_in_thread_if_large(columns, insert.rows, _prepared, insert)
+    _, names, values = await prepare
+    try:
+        await tx.execute(insert.table.insert_quietly(names), NO_SETTINGS, tx.actor.user_id, *values)
+    except ConstraintViolation as violation:
+        raise NotInserted(violation, insert) from violation
+
+
+async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:
+    """Create records, and return them by the places of their rows. Raises NotInserted."""
+    if insert.unless:
+        insert = msgspec.structs.replace(insert, rows=_with_ids(insert.rows))
+    inserted = await insert_rows(tx, NO_SETTINGS, insert, tx.actor, versioned=True)
+    records = insert.table.rendering.tagged(inserted.raw)
+    if not insert.unless:
+        return dict(enumerate(inserted.in_order(records)))
+    made = {id_of(each.record): each for each in records}
+    return {place: made[row["id"]] for place, row in enumerate(insert.rows) if row["id"] in made}
+
+
+def _prepared(insert: Insert) -> tuple[Sequence[int] | None, tuple[str, ...], list[bytes]]:
+    places = lock_order(insert.table, insert.rows)
+    names, values = arrays(insert.table.columns, insert.rows, places)
+    return places, names, values
+
+
+def lock_order(table: Table, rows: Sequence[Row]) -> Sequence[int] | None:
+    """Return the places of rows in the order of their unique values, None if that is their own.
+
+    A statement that creates a record waits for another one that is creating one with the same
+    value. In one order everywhere, two statements never wait for each other.
+    """
+    names = table.ordering_fields
+    if not names or len(rows) == 1:
+        return None
+    keys = [encode([row.get(name) for name in names]) for row in rows]
+    places = sorted(range(len(rows)), key=keys.__getitem__)
+    return None if places == list(range(len(rows))) else places
+
+
+def _with_ids(rows: Sequence[Row]) -> list[Row]:
+    ids = new_ids(len(rows))
+    return [row if "id" in row else {"id": id_, **row} for id_, row in zip(ids, rows, strict=True)]
