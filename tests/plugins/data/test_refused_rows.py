@@ -138,7 +138,7 @@ def rows_of(random: Random, companies: list[str]) -> list[Row]:
 
 def stored(client: Client) -> list[tuple[Any, Any]]:
     found = query(client, CONTACTS, limit=1000)["data"]
-    return sorted(((each["email"] or "", each["company_id"] or "") for each in found))
+    return sorted((each["email"] or "", each["company_id"] or "") for each in found)
 
 
 @pytest.mark.slow

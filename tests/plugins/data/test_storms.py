@@ -81,9 +81,7 @@ def keys(random: Random, number: int, count: int = 10) -> list[str]:
 def test_upserts_in_any_order_all_succeed(shop: Server, admin: Client, then: str):
     random = Random(then)
     path = f"{CONTACTS}/bulk?on=email&then={then}"
-    requests = [
-        (path, [{"email": key} for key in keys(random, number)]) for number in range(1000)
-    ]
+    requests = [(path, [{"email": key} for key in keys(random, number)]) for number in range(1000)]
     before = deadlocks(shop)
     answers = storm(shop, requests)
     assert set(statuses(answers)) == {(200, "")}, statuses(answers)
