@@ -17,10 +17,10 @@ from kernel.public import (
     Grant,
     Transaction,
 )
+from plugins.data.batches.batch import Batches
 from plugins.data.reads.tables import meet_again, on_new_schema
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.store import Table
-from plugins.data.writes.batch import Batches
 from plugins.data.writes.inserts import Insert, NotInserted, insert_quietly
 from plugins.data.writes.refusals import RowsRefused
 from plugins.data.writes.rows import Row

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from kernel.public import Action, Actor, Answer, BadRequest, Collections, Grant, Operation, nearest
+from plugins.data.batches.batch import NEEDED
 from plugins.data.models import (
     Batch,
     DeleteWhere,
@@ -23,7 +24,6 @@ from plugins.data.models import (
 )
 from plugins.data.reads.pages import answer
 from plugins.data.statements.lists import MAX_PAGE_BYTES
-from plugins.data.writes.batch import NEEDED
 
 from .groups import grouped_file
 from .imports import Imports

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import settings
 
 from kernel.testing import Client, Server
-from plugins.data.writes.batch import Batches
-from plugins.data.writes.runs import Run
+from plugins.data.batches.batch import Batches
+from plugins.data.batches.runs import Run
 from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, query
 
 BATCH = "/api/v1/apps/shop/batch"

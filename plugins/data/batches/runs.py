@@ -20,10 +20,9 @@ from kernel.public import (
 from plugins.data.rendering import id_text
 from plugins.data.row_scope import RowScope
 from plugins.data.store import Table
-
-from .rows import Row, encode, row_for
-from .tags import Condition
-from .upsert import Upsert, key_of, upserted_row
+from plugins.data.writes.rows import Row, encode, row_for
+from plugins.data.writes.tags import Condition
+from plugins.data.writes.upsert import Upsert, key_of, upserted_row
 
 if TYPE_CHECKING:
     from .batch import Batches

@@ -13,10 +13,10 @@ from kernel.public import KernelError, Operation, Transaction
 from plugins.data.filters import Conditions
 from plugins.data.row_scope import RowScope
 from plugins.data.store import FULL_LOCK, Table
+from plugins.data.writes.rows import coerced, encode
+from plugins.data.writes.upsert import Upsert
 
-from .rows import coerced, encode
 from .runs import Prepared, Rights
-from .upsert import Upsert
 
 Kind = Sequence[Prepared]
 """Operations with the same rights."""

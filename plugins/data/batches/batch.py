@@ -20,12 +20,14 @@ from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope
 from plugins.data.store import Table
+from plugins.data.writes.conditional import ConditionalWrites
+from plugins.data.writes.inserts import Insert, insert_rows
+from plugins.data.writes.records import Change
+from plugins.data.writes.rows import Row, new_rows, placed, run_in_thread_if_large
+from plugins.data.writes.tags import NO_CONDITION
+from plugins.data.writes.upsert import Upsert
 
-from .conditional import ConditionalWrites
-from .inserts import Insert, insert_rows
 from .locks import lock_targets
-from .records import Change
-from .rows import Row, new_rows, placed, run_in_thread_if_large
 from .runs import (
     Failed,
     Prepared,
@@ -38,8 +40,6 @@ from .runs import (
     results_of_creates,
     targets,
 )
-from .tags import NO_CONDITION
-from .upsert import Upsert
 
 MAX_OPERATIONS: Final = 1000
 NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {

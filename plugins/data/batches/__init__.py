@@ -1,0 +1,1 @@
+"""Batches: operations of several entities in one transaction."""
