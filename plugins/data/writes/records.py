@@ -51,7 +51,7 @@ class RecordWrites(KeyedWrites):
     def __init__(self, services: Dependencies) -> None:
         super().__init__(services)
         self._transactional = TransactionalWrites(services.bus)
-        self._refusals = Refusals(self._related.accounts)
+        self._refusals = Refusals(self._related)
 
     async def create(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from kernel.public import BadRequest, Entity, Reader
 from plugins.data.columns import quoted
-from plugins.data.reads.related import USERS
-from plugins.data.row_scope import RowScope
+from plugins.data.reads.related import USERS, Related
 from plugins.data.statements.refused import (
     RowTest,
     has_no_target,
@@ -42,8 +41,8 @@ class RowsRefused(BadRequest):
 class Refusals:
     """Says which rows of an insert break a rule, and which rule."""
 
-    def __init__(self, accounts: Callable[[], RowScope | None]) -> None:
-        self._accounts = accounts
+    def __init__(self, related: Related) -> None:
+        self._related = related
 
     async def find(self, reader: Reader, insert: Insert, shown: Entity) -> dict[int, BadRequest]:
         """Return errors by the numbers of the rows; none where the rule is of another kind.
@@ -85,8 +84,8 @@ class Refusals:
             elif target != USERS:
                 name = quoted(table.entity.app_id, target)
                 tests.append(has_no_target(table, field.name, name))
-            elif (accounts := self._accounts()) is not None:
-                tests.append(has_no_target(table, field.name, accounts.source))
+            elif self._related.accounts is not None:
+                tests.append(has_no_target(table, field.name, self._related.accounts))
         return tests
 
 
