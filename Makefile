@@ -2,6 +2,8 @@
 
 python  := .venv/bin/python
 ROUNDS  ?= 10
+# Where Debian's package postgresql-15 is. Caudex promises to run on 15, the oldest version.
+POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 # Processes that tests run in. Tests wait about as much as they work, so four suit two cores.
 JOBS    ?= 4
 pytest  := sh .ci/pytest.sh
@@ -12,7 +14,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes. Without a cache of bytecode, each compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock newest audit clean
+.PHONY: help setup run test test-all test-oldest demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock newest audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -27,6 +29,12 @@ test: .venv/.dev ## Run the tests but the slow ones, in parallel (ARGS="-k name"
 
 test-all: .venv/.dev ## Run every test, in parallel (ARGS=tests/kernel runs those of a folder)
 	$(pytest) $(spread) $(ARGS)
+	@[ -n '$(ARGS)' ] || $(MAKE) --no-print-directory test-oldest
+
+test-oldest: .venv/.dev ## Run the tests of the contract on PostgreSQL 15 of Debian, where it is installed
+	@if [ -x $(POSTGRES_15)/postgres ]; then \
+	  CAUDEX_TEST_POSTGRES_BIN=$(POSTGRES_15) $(pytest) $(spread) tests/acceptance tests/conformance $(ARGS); \
+	else echo "skipped: postgresql-15 is not installed in $(POSTGRES_15)"; fi
 
 demo: .venv/.runtime ## Run the CRM example with data
 	@$(python) -m examples.crm.demo $(ARGS)

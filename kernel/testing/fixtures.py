@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Unpack
 
@@ -24,11 +24,21 @@ MEMORY = Path("/dev/shm")
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator[Postgres]:
-    """Run a PostgreSQL for the test run, or use `CAUDEX_TEST_DATABASE_URL`."""
+    """Run a PostgreSQL for the test run, or use `CAUDEX_TEST_DATABASE_URL`.
+
+    `CAUDEX_TEST_POSTGRES_BIN` names a folder of the programs of another version to run.
+    """
     if url := os.environ.get("CAUDEX_TEST_DATABASE_URL"):
         with closing(Postgres(url)) as made:
             yield made
         return
+    with run_postgres(os.environ.get("CAUDEX_TEST_POSTGRES_BIN", "")) as made:
+        yield made
+
+
+@contextmanager
+def run_postgres(bin_dir: str = "") -> Generator[Postgres]:
+    """Run a PostgreSQL by the programs in a folder; by default those that a server would take."""
     folder = Path(tempfile.mkdtemp(prefix="caudex-test-", dir=_in_memory()))
     folder.chmod(0o755)
     config = load_config(
@@ -36,7 +46,7 @@ def postgres() -> Generator[Postgres]:
         environ={},
         overrides={
             "server.data_dir": str(folder),
-            "plugins.postgres": {"port": 0, "ephemeral": True},
+            "plugins.postgres": {"port": 0, "ephemeral": True, "bin_dir": bin_dir},
         },
     )
     server = load(config).services.build_early(DATABASE_SERVER)

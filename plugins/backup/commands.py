@@ -24,14 +24,15 @@ from kernel.public import (
     Services,
 )
 
-from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
 from .config import BackupConfig
+from .dumps import postgres
+from .dumps.loading import load
+from .dumps.programs import find_programs
 from .errors import reported
-from .programs import tool
 from .scratch import scratch
 from .sealing import read_key
-from .verify import verify
+from .verify import prove, prove_new
 
 DATED: Final = "caudex-%Y%m%dT%H%M%SZ.tar"
 DATED_NAME: Final = re.compile(r"caudex-\d{8}T\d{6}Z\.tar(\.enc)?")
@@ -53,6 +54,8 @@ def backup_commands(context: Context, config: BackupConfig, services: Services) 
                 click.Option(["--with-keys"], is_flag=True,
                              help="include the keys: protect such a file like a key"),
                 click.Option(["--force"], is_flag=True, help="replace an existing file"),
+                click.Option(["--verify/--no-verify"], default=True,
+                             help="restore the file into a scratch cluster and compare the rows"),
                 click.Option(["--keep"], type=click.IntRange(min=1), metavar="N",
                              help="FILE is a folder: write a new file there, keep the N newest"),
                 key,
@@ -96,6 +99,7 @@ class _Here:
         file: Sequence[Path],
         with_keys: bool,
         force: bool,
+        verify: bool,
         keep: int | None,
         key_file: Path | None,
         into: str | None,
@@ -105,7 +109,7 @@ class _Here:
             if len(file) == 2 and str(file[0]) == "verify":
                 key = read_key(key_file) if key_file else None
                 async with open_services() as services:
-                    print(verify(services, file[1].absolute(), key, into))
+                    print(prove(services, file[1].absolute(), key, into))
                 return 0
             if len(file) != 1:
                 raise BadRequest("name one file: caudex backup FILE, or caudex backup verify FILE")
@@ -114,6 +118,7 @@ class _Here:
             wanted = Wanted(path.absolute(), with_keys, force, key_file)
             async with open_services() as services:
                 print(_write(self.context, wanted, services))
+                print(_verify(wanted, services) if verify else "not verified (--no-verify)")
             for old in _dated(file[0])[:-keep] if keep is not None else ():
                 old.unlink()
                 print(f"removed {old}")
@@ -198,7 +203,8 @@ def _write(context: Context, wanted: Wanted, services: Services) -> str:
     if postgres.is_put_aside(url):
         problem = "a restore is under way on this database, or was killed"
         raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
-    program, key = tool(services, "pg_dump", url), _sealing_key(wanted)
+    program = find_programs(services, "pg_dump", url)[0].path
+    key = _sealing_key(wanted)
     keys = keys_of(context.data_dir / "config") if wanted.with_keys else []
     made_at, roles = datetime.now(UTC).isoformat(timespec="seconds"), postgres.other_roles(url)
     with scratch(file.parent) as folder:
@@ -210,6 +216,16 @@ def _write(context: Context, wanted: Wanted, services: Services) -> str:
     said += f"with {', '.join(names)}" if keys else "without keys: keep a copy of them"
     noted = postgres.note_made(url, file, made_at)
     return said if noted else f"{said}\nthe database does not record it: doctor will not know it"
+
+
+def _verify(wanted: Wanted, services: Services) -> str:
+    """Verify a backup that was written, which stays where it does not restore."""
+    key = read_key(wanted.key_file) if wanted.key_file else None
+    try:
+        return prove_new(services, wanted.file, key)
+    except BadRequest as error:
+        problem = f"{wanted.file} was written, but it does not restore here: {error.message}"
+        raise BadRequest(problem) from None
 
 
 def _sealing_key(wanted: Wanted) -> bytes | None:
@@ -242,7 +258,7 @@ def keys_of(folder: Path) -> list[Path]:
 
 def _read(services: Services, about: About, folder: Path, *, replace: bool) -> None:
     url = services.get(REGISTRY).database_url
-    program = tool(services, "pg_restore", url)
+    programs = find_programs(services, "pg_restore", url)
     _refuse_use(url)
     postgres.put_back(url)  # what a restore left that was killed before its end
     found = postgres.schemas(url)
@@ -253,7 +269,7 @@ def _read(services: Services, about: About, folder: Path, *, replace: bool) -> N
     try:
         _refuse_use(url)  # one that has started since; from here on none does
         postgres.make_roles(url, about.roles)
-        postgres.restore(program, url, folder / DUMP)
+        load(programs, url, folder / DUMP)
     except BaseException:
         postgres.put_back(url)
         raise

@@ -35,7 +35,9 @@ class Schedule:
         try:
             if _due(ages.made, config.every_hours / 24):
                 keys = ["--with-keys"] if config.with_keys else []
-                await self._caudex("backup", "--keep", str(config.keep), *keys, folder)
+                await self._caudex(
+                    "backup", "--no-verify", "--keep", str(config.keep), *keys, folder
+                )
                 return 0.0
             if config.verify_days and _due(ages.verified, config.verify_days):
                 await self._caudex("backup", "verify", ages.file)

@@ -1,45 +1,93 @@
-"""Proves a backup: restores it into a scratch database and compares the rows of each table."""
+"""Proves a backup: restores it elsewhere and compares the rows of each table."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from kernel.public import REGISTRY, BadRequest, Services
+from kernel.public import DATABASE_SERVER, REGISTRY, BadRequest, BootError, Services, Unavailable
 
-from . import postgres
 from .archive import DUMP, About, unpack
-from .programs import tool
+from .dumps import postgres
+from .dumps.loading import load
+from .dumps.programs import find_programs
 from .scratch import scratch
 
 
-def verify(services: Services, file: Path, key: bytes | None, into: str | None) -> str:
-    """Restore a backup beside the database, or `into` another server. Returns what was found.
+class NoScratchCluster(Unavailable):
+    """There is no place to restore a backup to that is not on the server of the database."""
+
+
+def prove(services: Services, file: Path, key: bytes | None, into: str | None) -> str:
+    """Restore a backup into a scratch cluster, a scratch database beside the database, or one on
+    another server (`into`). Returns what was compared.
 
     Raises BadRequest where the restore fails, or a table has other rows than the dump had.
     """
-    own = services.get(REGISTRY).database_url
-    url = into or own
+    with ExitStack() as stack:
+        return _prove(services, file, key, _choose_place(stack, services, into))
+
+
+def prove_new(services: Services, file: Path, key: bytes | None) -> str:
+    """Restore a backup that was just made into a scratch cluster, if there is one.
+
+    A backup by default must not fill the disk of a database server that others use. Raises
+    BadRequest as `prove` does.
+    """
+    try:
+        with _scratch_cluster(services) as place:
+            return _prove(services, file, key, place)
+    except NoScratchCluster as reason:
+        return f"not verified ({reason.message}): caudex backup verify {file}"
+
+
+def _choose_place(stack: ExitStack, services: Services, into: str | None) -> str:
+    if into is None:
+        try:
+            return stack.enter_context(_scratch_cluster(services))
+        except NoScratchCluster:
+            into = services.get(REGISTRY).database_url
+    return stack.enter_context(postgres.scratch_database(into))
+
+
+@contextmanager
+def _scratch_cluster(services: Services) -> Generator[str]:
+    """Run an empty server of the database's version. Raises NoScratchCluster."""
+    server = services.find(DATABASE_SERVER)
+    if server is None:
+        raise NoScratchCluster("no plugin runs a PostgreSQL here")
+    url = services.get(REGISTRY).database_url
+    with ExitStack() as stack:
+        try:
+            scratch_server = server.scratch(postgres.major_of(url), postgres.size_of(url))
+            place = stack.enter_context(scratch_server)
+        except BootError as error:
+            raise NoScratchCluster(error.problem) from None
+        yield place
+
+
+def _prove(services: Services, file: Path, key: bytes | None, place: str) -> str:
     with scratch(None) as folder:
         about = unpack(file, folder, key)
-        program = tool(services, "pg_restore", url)
-        with postgres.scratch_database(url) as place:
-            postgres.restore(program, place, folder / DUMP, privileges=False)
-            found = postgres.counts_in(place)
-    _compare(about, found)
-    noted = postgres.note_verified(own, file, about.made_at)
-    said = f"{file} restores: {len(found)} tables, {sum(found.values())} rows"
-    said += ", as many as when it was made" if about.counts else "; it holds no counts to compare"
-    return said if noted else f"{said}\nthe database does not record it: doctor will not know it"
+        programs = find_programs(services, "pg_restore", place)
+        load(programs, place, folder / DUMP, privileges=False)
+    rows = postgres.counts_in(place)
+    _compare(about, rows)
+    noted = postgres.note_verified(services.get(REGISTRY).database_url, file, about.made_at)
+    text = f"{file} restores: {len(rows)} tables, {sum(rows.values())} rows"
+    text += ", as many as when it was made" if about.counts else "; it holds no counts to compare"
+    return text if noted else f"{text}\nthe database does not record it: doctor will not know it"
 
 
-def _compare(about: About, found: dict[str, int]) -> None:
+def _compare(about: About, rows: dict[str, int]) -> None:
     if not about.counts:
         return
-    tables = sorted(about.counts.keys() | found.keys())
+    tables = sorted(about.counts.keys() | rows.keys())
     other = [
-        f"{table} has {found.get(table, 'no')} rows, not {about.counts.get(table, 'any')}"
+        f"{table} has {rows.get(table, 'no')} rows, not {about.counts.get(table, 'any')}"
         for table in tables
-        if found.get(table) != about.counts.get(table)
+        if rows.get(table) != about.counts.get(table)
     ]
     if other:
         shown = "; ".join(other[:5]) + ("; …" if len(other) > 5 else "")

@@ -69,13 +69,15 @@ class EmbeddedServer:
         config: PostgresConfig | None = None,
         *,
         strict_port: bool = False,
+        major: int | None = None,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`strict_port` refuses to start on another port than the configured one; `report` takes
-        the lines of a start that is long."""
+        """`strict_port` refuses to start on another port than the configured one; `major` is the
+        version of a new cluster; `report` takes the lines of a start that is long."""
         self._config = config = config or PostgresConfig()
         self._layout = Layout(data_dir)
         self._strict_port = strict_port
+        self._major = major
         self._report_line = report
         limits = {
             "max_connections": config.max_connections, "shared_buffers": config.shared_buffers
@@ -145,7 +147,8 @@ class EmbeddedServer:
     def _start(self) -> Started:
         account = self._own_folder()
         version = self._layout.cluster_version()
-        binaries = reachable(find_binaries(version, self._config.bin_dir), account, self.data_dir)
+        programs = find_binaries(version or self._major, self._config.bin_dir)
+        binaries = reachable(programs, account, self.data_dir)
         if version is None:
             self._refuse_lost_swap()
             make_cluster(self._layout, binaries, account, durable=not self._config.ephemeral)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from kernel.public import BootError, Context
 
 from .archiving.recovery import Restored
 from .config import EmbeddedPostgresError, PostgresConfig
+from .scratch import scratch_server
 from .server import EmbeddedServer, Started
 from .state import attach_in_time, pg_bin, running_state
 
@@ -60,6 +61,15 @@ class EmbeddedDatabase:
         """Find a client program of the version that fits the data. Raises BootError."""
         with _boot_errors():
             return pg_bin(name, self._context.data_dir, bin_dir=self._config.bin_dir)
+
+    @contextmanager
+    def scratch(self, major: int, size: int) -> Generator[str]:
+        """Run an empty server of a major version for a while. Main thread only."""
+        with ExitStack() as stack:
+            with _boot_errors():
+                server = scratch_server(self._context.data_dir, self._config, major, size)
+                dsn = stack.enter_context(server)
+            yield dsn
 
     def recover(self, at: datetime) -> str:
         """Restore the data as it was at a time; return a message. Main thread only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -120,6 +121,14 @@ class DatabaseServer(Protocol):
 
     def program(self, name: str) -> Path:
         """A client program of the same version: `pg_dump`, `psql`. Raises BootError."""
+        ...
+
+    def scratch(self, major: int, size: int) -> AbstractContextManager[str]:
+        """Run an empty server of a major version, with room for so many bytes, and remove it.
+
+        The context is its connection string. Main thread only. Entering it raises BootError where
+        the programs of that version, or the room, are missing.
+        """
         ...
 
     def recover(self, at: datetime) -> str:

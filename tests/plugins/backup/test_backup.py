@@ -16,9 +16,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from kernel.cli import main as cli
 from kernel.public import BadRequest
 from plugins.backup import commands, scratch
-from plugins.backup import postgres as postgres_tools
 from plugins.backup.archive import DUMP, About, pack, unpack
 from plugins.backup.commands import keys_of
+from plugins.backup.dumps import postgres as postgres_tools
 from plugins.backup.errors import reported
 from tests.kernel.processes import alive, descendants, open_folder
 from tests.kernel.support import shut

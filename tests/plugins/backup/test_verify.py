@@ -4,15 +4,19 @@ import secrets
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.public import BadRequest
 from plugins.backup.archive import DUMP, About, pack, unpack
-from plugins.backup.postgres import SCRATCH_DATABASE, scratch_database
+from plugins.backup.dumps import postgres as database
+from plugins.backup.dumps.postgres import SCRATCH_DATABASE, scratch_database
 from plugins.backup.verify import _compare
+from tests.kernel.processes import open_folder
 from tests.plugins.backup.support import caudex, filled, line, login
 
 __all__ = ["caudex"]
+
+NO_CLUSTER = {"CAUDEX_PLUGINS__POSTGRES__ENABLED": "false"}
 
 
 def scratch_databases(dsn):
@@ -70,9 +74,10 @@ def test_a_login_that_may_create_no_database_is_notified_of_another_server(
     caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
     with login(server.dsn) as dsn:
         words = ("backup", "verify", str(file))
-        said = line(caudex(dsn, *words, data_dir=tmp_path / "one", status=1))
+        said = line(caudex(dsn, *words, data_dir=tmp_path / "one", status=1, env=NO_CLUSTER))
         assert "--into" in said
-        said = caudex(dsn, *words, "--into", server.dsn, data_dir=tmp_path / "one")
+        words = (*words, "--into", server.dsn)
+        said = caudex(dsn, *words, data_dir=tmp_path / "one", env=NO_CLUSTER)
         assert "as many as when it was made" in said
         assert "does not record it" in said
 
@@ -106,3 +111,47 @@ def test_a_database_of_an_older_version_is_backed_up_and_not_recorded(
         connection.execute("drop schema caudex_backup cascade")
     said = caudex(server.dsn, "backup", str(tmp_path / "all"), data_dir=tmp_path / "one")
     assert "does not record it" in said
+
+
+@pytest.fixture
+def data():
+    """A data folder that every account enters."""
+    with open_folder() as folder:
+        yield folder
+
+
+@pytest.mark.slow
+def test_a_backup_is_verified_in_a_cluster_of_its_own(make_server, data, tmp_path, caudex):
+    server = filled(make_server, data)
+    file = tmp_path / "all"
+    with login(server.dsn) as dsn, psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(f"grant pg_read_all_data to {conninfo_to_dict(dsn)['user']}")
+        said = caudex(dsn, "backup", "--verify", str(file), data_dir=data)
+    assert "as many as when it was made" in said
+    said = caudex(server.dsn, "backup", "--verify", "--force", str(file), data_dir=data)
+    assert f"{file} restores: " in said
+    assert server.admin.get("/api/v1/status").json()["backup"]["verified"]
+    assert list(data.glob("postgres.scratch-*")) == []
+
+
+@pytest.mark.slow
+def test_a_backup_that_is_not_verified_says_why(make_server, tmp_path, caudex):
+    server = filled(make_server, tmp_path / "one")
+    words = ("backup", "--force", str(tmp_path / "all"))
+    said = caudex(server.dsn, *words, data_dir=tmp_path / "one")
+    assert "not verified (--no-verify)" in said
+    said = caudex(server.dsn, *words, "--verify", data_dir=tmp_path / "one", env=NO_CLUSTER)
+    assert "not verified (no plugin runs a PostgreSQL here): caudex backup verify " in said
+    assert server.admin.get("/api/v1/status").json()["backup"]["verified"] is None
+
+
+@pytest.mark.slow
+def test_a_backup_that_does_not_restore_stays_and_the_command_fails(
+    make_server, data, tmp_path, caudex, monkeypatch
+):
+    server = filled(make_server, data)
+    monkeypatch.setattr(database, "counts_in", lambda _: {"crm.notes": 19})
+    words = ("backup", "--verify", str(tmp_path / "all"))
+    said = caudex(server.dsn, *words, data_dir=data, status=1)
+    assert "was written, but it does not restore here: the backup differs from what was" in said
+    assert (tmp_path / "all").is_file()

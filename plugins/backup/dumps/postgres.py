@@ -1,10 +1,8 @@
-"""Runs pg_dump and pg_restore, and takes the steps that these tools leave out."""
+"""Dumps a database, and takes the steps that pg_dump and pg_restore leave out."""
 
 from __future__ import annotations
 
-import re
 import secrets
-import subprocess
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,9 +11,11 @@ from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from kernel.public import SET_ASIDE_PREFIX, BadRequest, Unavailable
+from kernel.public import SET_ASIDE_PREFIX, BadRequest
+
+from .running import connection_arguments, run
 
 LOCK_WAIT: Final = 60_000
 """Milliseconds that a backup waits for all tables, and a restore for each."""
@@ -69,6 +69,13 @@ def major_of(url: str) -> int:
         return connection.info.server_version // 10_000
 
 
+def size_of(url: str) -> int:
+    """The bytes that the database takes on the disk."""
+    with _connected(url) as connection:
+        row = connection.execute("select pg_database_size(current_database())").fetchone()
+        return int(row[0]) if row else 0
+
+
 def dump(program: Path, url: str, file: Path) -> dict[str, int]:
     """Dump a database in custom format, without leftovers. Returns the rows of each table.
 
@@ -83,7 +90,7 @@ def dump(program: Path, url: str, file: Path) -> dict[str, int]:
         counts = _counts(connection)
         [snapshot] = connection.execute("select pg_export_snapshot()").fetchone() or [""]
         arguments.append(f"--snapshot={snapshot}")
-        _run([str(program), *arguments, *_without_password(url)], url)
+        run([str(program), *arguments, *connection_arguments(url)], url)
     return counts
 
 
@@ -148,22 +155,10 @@ def _noted(url: str, statement: LiteralString, values: list[str]) -> bool:
     return True
 
 
-def restore(program: Path, url: str, file: Path, *, privileges: bool = True) -> None:
-    """Restore a dump into an empty database, whole or not at all.
-
-    Without `privileges` grants are left out, whose roles may be missing.
-    """
-    wanted = file.with_name("list")
-    listed = _run([str(program), "--list", str(file)], url).splitlines()
+def extension_schemas(url: str) -> list[str]:
+    """Schemas that extensions are in, or that belong to one."""
     with _connected(url) as connection:
-        there = [name for _, name in connection.execute(_OF_EXTENSIONS)]
-    # A comment of an extension belongs to its owner, which may be another login.
-    out = [" COMMENT - EXTENSION ", *(f" SCHEMA - {name} " for name in there)]
-    kept = [line for line in listed if not any(part in line for part in out)]
-    wanted.write_text("\n".join(kept))
-    arguments = ["--single-transaction", "--exit-on-error", "--no-owner", f"--use-list={wanted}"]
-    arguments += [] if privileges else ["--no-privileges"]
-    _run([str(program), *arguments, str(file), *_without_password(url)], url)
+        return [name for _, name in connection.execute(_OF_EXTENSIONS)]
 
 
 def schemas(url: str) -> list[str]:
@@ -283,49 +278,3 @@ def _rename(connection: psycopg.Connection, name: str, new_name: str) -> None:
 def _comment(connection: psycopg.Connection, name: str, text: str | None) -> None:
     statement = sql.SQL("comment on schema {} is {}")
     connection.execute(statement.format(sql.Identifier(name), sql.Literal(text)))
-
-
-def _without_password(url: str) -> list[str]:
-    """The connection for an argument list, which every account of the machine can read."""
-    parts = conninfo_to_dict(url)
-    return [f"--dbname={make_conninfo('', **{**parts, 'password': None})}"]
-
-
-def _run(arguments: list[str], url: str) -> str:
-    """Run a tool to its end and return what it prints. It ends with us: a signal too comes as an
-    exception."""
-    password = conninfo_to_dict(url).get("password")
-    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-    if password is not None:
-        environment["PGPASSWORD"] = str(password)
-    try:
-        with subprocess.Popen(
-            arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, errors="replace",
-        ) as process:  # fmt: skip
-            try:
-                out, err = process.communicate(timeout=24 * 3600)
-            except BaseException:
-                _end(process)
-                raise
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"{arguments[0]} did not end: {error}") from None
-    if process.returncode:
-        raise BadRequest(f"{Path(arguments[0]).name}: {_error_in(err)}")
-    return out
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a tool with SIGTERM, by which it cancels its statement in PostgreSQL."""
-    process.terminate()
-    try:
-        process.wait(10.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-def _error_in(text: str) -> str:
-    """What a tool says in the end; the line with the error rather than the statement it was at."""
-    if found := re.search(r"\berror: (.*)(?:\n.*\bdetail: (?!Query was)(.*))?", text):
-        return "; ".join(filter(None, found.groups()))
-    return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,1 @@
+"""Dumps: what pg_dump writes, and pg_restore loads."""
