@@ -27,8 +27,22 @@ from kernel.public import (
 
 from . import store
 from .config import AppLoginsConfig
+from .memory import SessionMemory
 from .service import SERVICE, AppLoginsService
-from .session_watchdog import SessionWatchdog
+from .session_watchdog import SESSION, SessionWatchdog
+
+UNBOUND_FILES = (
+    "temporary files of apps' logins have no bound: let a superuser run "
+    "`grant set on parameter temp_file_limit to LOGIN` with the login of [database] url"
+)
+OPEN_TO_ALL = (
+    "apps' logins may write large objects and messages into the log: let a superuser revoke "
+    "execute on the functions lo_*, lowrite and pg_logical_emit_message from public"
+)
+UNWATCHED_MEMORY = (
+    "the memory of apps' logins is not watched, as PostgreSQL is not on this machine: bound it "
+    "there, as by a cgroup"
+)
 
 
 class AppLoginsPlugin(Plugin):
@@ -60,7 +74,7 @@ class AppLoginsPlugin(Plugin):
             yield
             return
         await service.drop_orphans()
-        watchdog = SessionWatchdog(services, service, self.config.transaction_timeout)
+        watchdog = SessionWatchdog(services, service, self.config)
         # Not a task of the toolkit, which would end before the workers do.
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watchdog.run)
@@ -70,11 +84,19 @@ class AppLoginsPlugin(Plugin):
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Warn where the database refuses logins for apps."""
-        if query(store.MAY_CREATE_ROLES) != "False":
-            return []
-        text = "this login may not make roles, so apps get no login of their own"
-        return [Finding(name="app logins", text=text, state="warn")]
+        """Warn where the database refuses logins for apps, or does not bound what they take."""
+        if query(store.MAY_CREATE_ROLES) == "False":
+            text = "this login may not make roles, so apps get no login of their own"
+            return [Finding(name="app logins", text=text, state="warn")]
+        texts: list[str] = []
+        if query(store.MAY_BOUND_FILES) == "False":
+            texts.append(UNBOUND_FILES)
+        if query(store.OPEN_TO_ALL) == "True":
+            texts.append(OPEN_TO_ALL)
+        backend, database = str(query(SESSION)).split()
+        if not SessionMemory().attach(int(backend), int(database)):
+            texts.append(UNWATCHED_MEMORY)
+        return [Finding(name="app logins", text=text, state="warn") for text in texts]
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

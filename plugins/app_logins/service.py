@@ -56,7 +56,7 @@ class AppLoginsService:
         if not await self.may():
             return None
         until = anyio.current_time() + self.patience
-        work = partial(store.make, app=app, connections=self._config.connections)
+        work = partial(store.make, app=app, config=self._config)
         while True:
             try:
                 login = await self.statements.run(server_actor(), work)

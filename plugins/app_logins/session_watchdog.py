@@ -1,4 +1,4 @@
-"""Ends sessions of apps that hold too many locks, or a transaction for too long.
+"""Ends sessions of apps that hold too many locks or too much memory, or a transaction for too long.
 
 PostgreSQL has one lock table for all its databases, and each session sets its own timeouts. A full
 lock table stops every write, and every new connection. So one connection is always open, in a
@@ -22,10 +22,18 @@ from psycopg import AsyncConnection, sql
 from kernel.public import LOGS, POOL, WORKERS, Services, Unavailable, server_actor
 
 from . import store
+from .config import AppLoginsConfig
+from .memory import SessionMemory
 from .service import AppLoginsService
 
 RENEW_SECONDS: Final = 60.0
 """Age at which the transaction is renewed: a session that needs these catalogs gets a turn then."""
+
+REST_SECONDS: Final = 2.0
+"""Pause between two looks at the locks."""
+
+MEMORY_SECONDS: Final = 0.25
+"""Pause between two looks at the memory, which costs no statement."""
 
 REPEAT_SECONDS: Final = 600.0
 """A second flood within this time shuts a login."""
@@ -36,6 +44,9 @@ select set_config(name, '0', false) from pg_settings
 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')"""
 
 _SERVER: Final = "select concat_ws(':', host(inet_server_addr()), current_setting('port'))"
+
+SESSION: Final = """
+select concat_ws(' ', pg_backend_pid(), oid) from pg_database where datname = current_database()"""
 
 _FRESH: Final = "select pg_stat_clear_snapshot()"
 
@@ -110,12 +121,15 @@ log = structlog.get_logger("caudex.app_logins")
 class SessionWatchdog:
     """Watches the sessions of all apps; one for each server process."""
 
-    def __init__(self, services: Services, logins: AppLoginsService, timeout: float) -> None:
-        """`timeout` is how many seconds a transaction may take."""
+    def __init__(
+        self, services: Services, logins: AppLoginsService, config: AppLoginsConfig
+    ) -> None:
         self._services = services
         self._logins = logins
         self._statements = logins.statements
-        self._timeout = timeout
+        self._timeout = config.transaction_timeout
+        self._memory_bound = config.memory_mb << 20
+        self._memory = SessionMemory()
         self._floods: dict[str, float] = {}
         self._unreachable = set[str]()
         """Logins whose sessions the server may not end."""
@@ -158,6 +172,8 @@ class SessionWatchdog:
     async def _watch(self, connection: AsyncConnection[Any]) -> None:
         """Look again and again. Raises psycopg.Error or OSError when the connection is lost."""
         await self._follow(await _ask(connection, _SERVER))
+        backend, database = (await _ask(connection, SESSION)).split()
+        self._memory.attach(int(backend), int(database))
         await _ask(connection, _ENDLESS)
         await _ask(connection, "begin")
         renew = anyio.current_time() + RENEW_SECONDS
@@ -173,7 +189,17 @@ class SessionWatchdog:
                 await _ask(connection, "begin")
                 renew = anyio.current_time() + RENEW_SECONDS
                 continue
-            await anyio.sleep(0.1 if acted else 2.0)
+            await (anyio.sleep(0.1) if acted else self._rest(connection))
+
+    async def _rest(self, connection: AsyncConnection[Any]) -> None:
+        """Wait until the next look, and end sessions that take too much memory meanwhile."""
+        until = anyio.current_time() + REST_SECONDS
+        while anyio.current_time() < until:
+            for role, size in self._memory.by_login().items():
+                if size > self._memory_bound:
+                    why = f"its sessions took {size >> 20} MB of memory in the database"
+                    await self._end_excess(connection, role, why)
+            await anyio.sleep(MEMORY_SECONDS)
 
     async def _follow(self, server: str) -> None:
         """Restart the workers here after a failover: their `database_url` names the former server.
@@ -191,7 +217,8 @@ class SessionWatchdog:
         """End sessions that hold too much, and return whether there were any."""
         acted = False
         for login in _flooding(found):
-            await self._end_flood(connection, login)
+            why = f"it held {login.locks} locks in the database"
+            await self._end_excess(connection, login.role, why)
             acted = True
         longest = 5.0 if found.queue > 0.25 else self._timeout
         for login in found.logins:
@@ -201,39 +228,40 @@ class SessionWatchdog:
                 await self._join(login)
         return acted
 
-    async def _end_flood(self, connection: AsyncConnection[Any], login: HeldLogin) -> None:
-        why = f"it held {login.locks} locks in the database"
+    async def _end_excess(self, connection: AsyncConnection[Any], role: str, why: str) -> None:
+        """End the sessions of a login; the second time within a while, shut it."""
         now = anyio.current_time()
-        again = now < self._floods.get(login.role, -math.inf) + REPEAT_SECONDS
-        self._floods = {role: at for role, at in self._floods.items() if now < at + REPEAT_SECONDS}
-        self._floods[login.role] = now
+        again = now < self._floods.get(role, -math.inf) + REPEAT_SECONDS
+        recent = {name: at for name, at in self._floods.items() if now < at + REPEAT_SECONDS}
+        self._floods = {**recent, role: now}
         shut = False
         for _ in range(20 if again else 1):
-            await _end(connection, login.role, 0)
+            await _end(connection, role, 0)
             if again and not shut:
-                shut = await self._shut(login, why)
+                shut = await self._shut(role, why)
             elif again:  # no session came in meanwhile
                 break
-        await self._report(login, why, shut)
+        await self._report(role, why, shut)
 
     async def _end_old(
         self, connection: AsyncConnection[Any], login: HeldLogin, longest: float
     ) -> bool:
         if not await _end(connection, login.role, longest):
             return False  # it has come to its end by itself
-        await self._report(login, f"a transaction took more than {longest:g} seconds", False)
+        why = f"a transaction took more than {longest:g} seconds"
+        await self._report(login.role, why, False)
         return True
 
-    async def _shut(self, login: HeldLogin, why: str) -> bool:
+    async def _shut(self, role: str, why: str) -> bool:
         try:
             await self._statements.run(
-                server_actor(), lambda tx: store.shut(tx, login.role, login.number, why)
+                server_actor(), lambda tx: store.shut(tx, role, _number_of(role), why)
             )
             return True
         except Unavailable:
             pass  # the table is full again
         except Exception as error:
-            log.error("the database login of an app stays open", role=login.role, exc_info=error)
+            log.error("the database login of an app stays open", role=role, exc_info=error)
         return False
 
     async def _join(self, login: HeldLogin) -> None:
@@ -248,14 +276,18 @@ class SessionWatchdog:
             self._unreachable.add(login.role)
             log.warning("sessions of an app's database login cannot be ended", role=login.role)
 
-    async def _report(self, login: HeldLogin, why: str, shut: bool) -> None:
+    async def _report(self, role: str, why: str, shut: bool) -> None:
         app_id: str | None = None
         with suppress(Unavailable):
-            app_id = await store.app_of(self._statements, login.number)
+            app_id = await store.app_of(self._statements, _number_of(role))
         done = "its database login is shut" if shut else "its database sessions were ended"
-        log.warning("a worker held too much", app_id=app_id, role=login.role, why=why, done=done)
+        log.warning("a worker held too much", app_id=app_id, role=role, why=why, done=done)
         if app_id is not None and (logs := self._services.find(LOGS)) is not None:
             logs.write(app_id, "system", f"{done}: {why}")
+
+
+def _number_of(role: str) -> int:
+    return int(role.rpartition("_w")[2])
 
 
 def _flooding(found: Holdings) -> Sequence[HeldLogin]:

@@ -15,12 +15,23 @@ from psycopg import sql
 
 from kernel.public import App, Statements, Transaction, Unavailable
 
+from .config import AppLoginsConfig
+
 SHUT: Final = "shut by the server: "
 """The comment of a login that is shut begins with this; the reason follows."""
 
 MAY_CREATE_ROLES: Final = (
     "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
 )
+
+MAY_BOUND_FILES: Final = """
+select has_parameter_privilege('temp_file_limit', 'set')
+    or current_setting('temp_file_limit') <> '-1'"""
+
+OPEN_TO_ALL: Final = """
+select count(*) > 0 from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+    and (proname ~ '^(lo_|loread$|lowrite$)' or proname = 'pg_logical_emit_message')
+    and has_function_privilege('public', oid, 'execute')"""
 
 _NAME: Final = """
 select format('caudex_%s_w%s', d.oid, $1::bigint) from pg_database as d
@@ -119,7 +130,7 @@ async def orphans(statements: Statements) -> list[str]:
     return [role.decode() for role in await statements.fetch_all(_ORPHANS)]
 
 
-async def make(tx: Transaction, app: App, connections: int) -> Login | None:
+async def make(tx: Transaction, app: App, config: AppLoginsConfig) -> Login | None:
     """Make the login of an app, or bring it up to date. Returns None where it is shut.
 
     Raises BeingInstalled, Unavailable.
@@ -139,8 +150,12 @@ async def make(tx: Transaction, app: App, connections: int) -> Login | None:
         " role {0} login connection limit {1} password {2};"
         "alter role {0} set statement_timeout = '30s';"
         "alter role {0} set idle_in_transaction_session_timeout = '60s'"
-    ).format(sql.Identifier(role), sql.Literal(connections), sql.Literal(taken.password))
+    ).format(sql.Identifier(role), sql.Literal(config.connections), sql.Literal(taken.password))
     await _script(tx, sql.SQL(verb) + script)
+    # Refused where the server's login may not set it: `diagnose` says so.
+    limit = sql.SQL("alter role {} set temp_file_limit = {}")
+    bound = sql.Literal(f"{config.temp_files_mb}MB")
+    await _tried(tx, limit.format(sql.Identifier(role), bound))
     await join(tx, role)
     await _grant(tx, app, role)
     return _login(await tx.fetch(_WHERE, role, taken.password) or b"")

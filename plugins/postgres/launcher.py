@@ -12,6 +12,8 @@ import ctypes
 import os
 import sys
 
+POSTMASTER_OOM_SCORE = -500
+
 
 def drop_privileges(uid: int, gid: int) -> None:
     """Become another account for good, without the groups of the old one."""
@@ -30,10 +32,28 @@ def die_with_parent(parent: int, signal: int) -> None:
         sys.exit("the process that started PostgreSQL is gone")
 
 
+def outlive_sessions() -> None:
+    """Have the system end sessions before the postmaster, whose end is that of all sessions.
+
+    PostgreSQL gives each child the value in its environment. Only root may lower its own.
+    """
+    file = "/proc/self/oom_score_adj"
+    try:
+        with open(file, "r+") as stream:
+            before = stream.read().strip()
+            stream.seek(0)
+            stream.write(str(min(int(before), POSTMASTER_OOM_SCORE)))
+    except OSError:
+        return
+    os.environ["PG_OOM_ADJUST_FILE"] = file
+    os.environ["PG_OOM_ADJUST_VALUE"] = before
+
+
 def main() -> None:
     """Drop privileges, tie the process to its parent, become the program."""
     parent, signal, uid, gid = (int(value) for value in sys.argv[1:5])
     program = sys.argv[5:]
+    outlive_sessions()
     # A change of account clears the parent death signal, so this comes first.
     if uid >= 0:
         drop_privileges(uid, gid)

@@ -83,6 +83,23 @@ begin
     end loop;
 end $$"""
 
+# Any login may call these functions: what they write has no bound and no owner that an app's
+# uninstall would find. The parameter bounds temporary files; only a superuser hands it on.
+_TAKE_BACK: LiteralString = """
+do $$
+declare
+    routine regprocedure;
+begin
+    for routine in
+        select oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+            and (proname ~ '^(lo_|loread$|lowrite$)' or proname = 'pg_logical_emit_message')
+    loop
+        execute format('revoke execute on function %s from public', routine);
+        execute format('grant execute on function %s to caudex', routine);
+    end loop;
+    grant set on parameter temp_file_limit to caudex;
+end $$"""
+
 
 def role_password(password: str) -> str:
     """Derive the role's password from the superuser's, which it does not reveal."""
@@ -103,6 +120,7 @@ def prepare_role(dsn: str, password: str) -> None:
             )  # fmt: skip
             connection.execute(statement)
             connection.execute(_OWN)
+            connection.execute(_TAKE_BACK)
     except psycopg.Error as error:
         said = error.diag.message_primary or str(error)
         raise EmbeddedPostgresError(

@@ -1,5 +1,6 @@
 """The plugin as a whole: switched off, switched on again, and what an uninstall leaves."""
 
+import os
 import threading
 from collections.abc import Generator
 from contextlib import suppress
@@ -10,9 +11,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from kernel.public import APP_LOGINS
+from kernel.public import APP_LOGINS, DatabaseQuery
 from kernel.testing import Postgres, Server, running_server
+from plugins.app_logins import AppLoginsPlugin
 from plugins.app_logins.service import AppLoginsService
+from plugins.app_logins.session_watchdog import SESSION
+from plugins.app_logins.store import MAY_BOUND_FILES, OPEN_TO_ALL
 from tests.plugins.workers.support import QUICK, deployed, result, status
 from tests.waiting import eventually
 
@@ -98,3 +102,20 @@ def test_workers_end_where_the_database_has_no_room_for_locks(workers: Server):
         assert len(service.listeners) == 2, "the plugin workers has one too"
     finally:
         service.listeners.remove(end)
+
+
+def answer(answers: dict[str, str]) -> DatabaseQuery:
+    """The database as `doctor` asks it; this process is the session."""
+    return lambda query: answers.get(query, f"{os.getpid()} 5" if query == SESSION else "True")
+
+
+def test_doctor_warns_of_what_no_bound_holds() -> None:
+    plugin = AppLoginsPlugin.__new__(AppLoginsPlugin)
+    texts = [finding.text for finding in plugin.diagnose(answer({MAY_BOUND_FILES: "False"}))]
+    assert [text.partition(":")[0] for text in texts] == [
+        "temporary files of apps' logins have no bound",
+        "apps' logins may write large objects and messages into the log",
+        "the memory of apps' logins is not watched, as PostgreSQL is not on this machine",
+    ]
+    bounded = answer({OPEN_TO_ALL: "False"})
+    assert len(plugin.diagnose(bounded)) == 1

@@ -283,3 +283,45 @@ def test_a_transaction_ends_whatever_its_session_sets(postgres: Postgres):
 def gone(server: Server, connection: psycopg.Connection[Any]) -> bool:
     pid = connection.info.backend_pid
     return server.sql("select pid from pg_stat_activity where pid = %s", pid) == []
+
+
+GREEDY = (
+    "set work_mem = '4GB'",
+    """select count(*) from (select repeat('x', 100) || g as text
+    from generate_series(1, 20000000) as g order by 1 desc) as sorted""",
+)
+"""A sort in memory, of more than the bound of the test."""
+
+
+def test_a_login_that_takes_too_much_memory_loses_its_sessions_and_then_its_login(
+    cluster: Postgres,
+):
+    limits = {"memory_mb": 64}
+    config = {"plugins": {"workers": dict(QUICK), "app_logins": limits}}
+    with running_server(cluster, config) as server:
+        app, other = deployed(server), deployed(server)
+        url = login(server, app)
+        with psycopg.connect(login(server, other)) as calm:
+            with psycopg.connect(url) as greedy:
+                greedy.execute(GREEDY[0])
+                with pytest.raises(psycopg.OperationalError):
+                    greedy.execute(GREEDY[1])
+            with flooding(server, url, GREEDY):
+                eventually(lambda: shut(server, url) and no_one(server, url), PATIENCE)
+            [note] = eventually(lambda: notes(server, app))
+            assert "MB of memory in the database" in note
+            calm.execute("select 1")
+
+
+def test_temporary_files_of_a_login_are_bounded(cluster: Postgres):
+    config = {"plugins": {"workers": dict(QUICK), "app_logins": {"temp_files_mb": 8}}}
+    with running_server(cluster, config) as server:
+        url = login(server, deployed(server))
+        with psycopg.connect(url, autocommit=True) as connection:
+            with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+                connection.execute(GREEDY[1])
+            for statement in ("set temp_file_limit = -1", "alter role current_user reset all"):
+                with suppress(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement)
+        with psycopg.connect(url) as connection:
+            assert connection.execute("show temp_file_limit").fetchone() == ("8MB",)

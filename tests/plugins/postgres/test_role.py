@@ -4,8 +4,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from plugins.postgres import EmbeddedServer, PostgresConfig, attach
+from plugins.postgres.launcher import POSTMASTER_OOM_SCORE
 from plugins.postgres.role import role_password
 from tests.faults.support import NOTES, Site, notes
 from tests.plugins.postgres.support import ask
@@ -134,3 +136,41 @@ def test_a_deployment_of_an_earlier_version_goes_on(folder: Path) -> None:
             assert rows == [("caudex",)]
             assert user.delete("/api/v1/apps/before").is_success
             assert site.sql(FOREIGN) == [(None,)]
+
+
+WRITES = (
+    "select lo_create(0)",
+    "select lo_from_bytea(0, 'x')",
+    "select pg_logical_emit_message(false, 'a', 'b')",
+    "select pg_logical_emit_message(true, 'a', 'b'::bytea)",
+)
+
+
+def test_a_login_of_an_app_writes_neither_large_objects_nor_messages_into_the_log(
+    data: Path,
+) -> None:
+    server = service(data)
+    dsn = server.start()
+    try:
+        ask(dsn, "create role caudex_5_w9 login password 'x'")
+        ask(dsn, "alter role caudex_5_w9 set temp_file_limit = '8MB'")
+        login = make_conninfo(dsn, user="caudex_5_w9", password="x")
+        for statement in WRITES:
+            ask(dsn, statement)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                ask(login, statement)
+        assert ask(login, "show temp_file_limit") == "8MB"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            ask(login, "set temp_file_limit = -1")
+    finally:
+        server.stop()
+
+
+def test_the_system_ends_sessions_before_the_postmaster(shared: EmbeddedServer) -> None:
+    score = int(Path(f"/proc/{shared.pid}/oom_score_adj").read_text())
+    if score != POSTMASTER_OOM_SCORE:
+        pytest.skip("this account may not lower the score")
+    with psycopg.connect(shared.dsn()) as connection:
+        pid = connection.info.backend_pid
+        session = int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+    assert session == int(Path("/proc/self/oom_score_adj").read_text())

@@ -1,0 +1,86 @@
+"""Memory of the database sessions of apps, where PostgreSQL runs on this machine.
+
+A session sets its own `work_mem`, so PostgreSQL has no bound on it. Linux says what each process
+has. The title of a process names its login: `postgres: caudex_16384_w7 postgres 127.0.0.1(5) idle`.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+PROC: Final = Path("/proc")
+OOM_SCORE: Final = 500
+"""As for workers: the system ends these sessions before the server, if memory runs out."""
+_TITLE: Final = re.compile(r"^postgres: (?:.*?: )?(caudex_\d+_w\d+) ")
+_HELPER: Final = re.compile(r"^postgres: (?:.*?: )?parallel worker for PID (\d+)")
+# The other parts are shared: buffers, and the program itself.
+_OWN: Final = re.compile(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", re.MULTILINE)
+_PARENT: Final = re.compile(r"^PPid:\s+(\d+)", re.MULTILINE)
+
+
+class SessionMemory:
+    """Measures the sessions of the logins of one database."""
+
+    def __init__(self) -> None:
+        self._prefix = ""
+        self._children: Path | None = None
+        self._yielding = set[int]()
+        """Sessions that the system ends first."""
+
+    def attach(self, backend: int, database: int) -> bool:
+        """Find the server of a session, which is a process of the database with an object id.
+
+        Returns False where the server is on another machine, or is not visible here.
+        """
+        self._prefix = f"caudex_{database}_w"
+        self._children = None
+        if not _read(backend, "cmdline").startswith("postgres: "):
+            return False
+        parent = _PARENT.search(_read(backend, "status"))
+        if parent is None:
+            return False
+        children = PROC / parent[1] / "task" / parent[1] / "children"
+        if not children.exists():
+            return False
+        self._children = children
+        return True
+
+    def by_login(self) -> dict[str, int]:
+        """Return the bytes that the sessions of each login have, with those of their helpers."""
+        titles = {pid: _read(pid, "cmdline") for pid in self._sessions()}
+        roles = {pid: match[1] for pid, title in titles.items() if (match := _TITLE.match(title))}
+        for pid, title in titles.items():
+            if (helper := _HELPER.match(title)) and (leader := roles.get(int(helper[1]))):
+                roles[pid] = leader
+        roles = {pid: role for pid, role in roles.items() if role.startswith(self._prefix)}
+        self._give_way(set(roles))
+        sizes: dict[str, int] = {}
+        for pid, role in roles.items():
+            own = sum(map(int, _OWN.findall(_read(pid, "status")))) * 1024
+            sizes[role] = sizes.get(role, 0) + own
+        return sizes
+
+    def _sessions(self) -> list[int]:
+        if self._children is None:
+            return []
+        with suppress(OSError):
+            return [int(pid) for pid in self._children.read_text().split()]
+        return []
+
+    def _give_way(self, sessions: set[int]) -> None:
+        """Have the system end new sessions of apps first. Another account may not do that."""
+        for pid in sessions - self._yielding:
+            with suppress(OSError):
+                (PROC / str(pid) / "oom_score_adj").write_text(str(OOM_SCORE))
+        self._yielding = sessions
+
+
+def _read(pid: int, name: str) -> str:
+    """Read a file of a process; empty where it is gone."""
+    try:
+        return (PROC / str(pid) / name).read_text("utf-8", "replace").rstrip("\0")
+    except OSError:
+        return ""
