@@ -12,7 +12,8 @@ const root = new URL('../..', import.meta.url).pathname.slice(0, -1);
 export const reached = (path) => root + path;
 
 const SESSION = '/api/v1/console/session';
-const KEY = 'caudex.key';
+/** Several servers under one origin have a key each. */
+const KEY = `caudex.key${root}`;
 let token = null;
 let expires = 0;
 /** @type {Promise<boolean>|null} */
