@@ -15,6 +15,7 @@ import click
 
 from kernel import VERSION
 from kernel.app import migrated, running
+from kernel.cli.deadline import end_process
 from kernel.cli.serve import database_for, serve
 from kernel.cli.signals import handle
 from kernel.config import log as logging
@@ -29,8 +30,19 @@ from kernel.loading.loader import load, safe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status; an error is one line that says what to do."""
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    """Run one command and return the exit status. Without arguments it ends the process."""
+    if arguments is not None:
+        return _status_of(arguments)
+    try:
+        status = _status_of(sys.argv[1:])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    end_process(status)
+
+
+def _status_of(arguments: Sequence[str]) -> int:
+    """Run one command; an error is one line that says what to do."""
+    words = list(arguments) or ["--help"]
     try:
         handle((signal.SIGTERM, signal.SIGHUP), _end)
         with closing(logging.configure(LogConfig(level="warning"))):

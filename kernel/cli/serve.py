@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -24,6 +23,7 @@ from anyio.abc import TaskStatus
 from kernel import VERSION
 from kernel.app import build_app, lifespans, running
 from kernel.cli import signals
+from kernel.cli.deadline import END_SECONDS, FORCED_SECONDS, ProcessDeadline, end_process
 from kernel.config import log as logging
 from kernel.config.log import masked
 from kernel.config.settings import Config
@@ -34,10 +34,6 @@ from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 
 Again = Callable[[], Config]
-
-END_SECONDS, FORCED_SECONDS = 25.0, 1.5
-"""Seconds from a first signal until a process cancels what still runs, and from a second one until
-it exits."""
 
 log = structlog.get_logger("caudex.serve")
 
@@ -139,7 +135,7 @@ def child(
         sys.stderr.write(f"caudex: {error}\n")
         parent.send(masked(str(error)))
         status = EX_CONFIG
-    sys.exit(status)
+    end_process(status)
 
 
 def _renewed(config: Config, read: Config) -> Config:
@@ -208,11 +204,16 @@ class Serving:
     ) -> int:
         """Run in a new event loop until a signal, or until the parent is gone.
 
-        The first signal ends it within 30 seconds, a second one within two. Returns the exit
-        status; raises BootError.
+        The first signal ends it within 30 seconds, a second one within two, whatever threads do.
+        Returns the exit status; raises BootError.
         """
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self._run_scoped(started, parent))
+        self._deadline = deadline = ProcessDeadline()
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                deadline.status = runner.run(self._run_scoped(started, parent))
+                return deadline.status
+        finally:
+            deadline.watch(signals.ending())  # the loop has reset the handlers
 
     async def _run_scoped(self, started: Callable[[], object], parent: Connection | None) -> int:
         def ready() -> None:
@@ -220,6 +221,7 @@ class Serving:
             started()
 
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(UnawaitedThreads())
         try:
             with anyio.CancelScope() as scope:
                 self._stop = self._cancel = scope.cancel
@@ -227,6 +229,7 @@ class Serving:
                 for number in signals.ending():
                     if signal.getsignal(number) != signal.SIG_IGN:
                         loop.add_signal_handler(number, self._on_signal)
+                self._deadline.watch(signals.ending())
                 if parent is not None:
                     loop.add_reader(parent, self._on_signal, parent)
                 await self.run(ready)
@@ -242,6 +245,7 @@ class Serving:
         loop = asyncio.get_running_loop()
         if parent is not None:  # its end is readable from now on
             loop.remove_reader(parent)
+            self._deadline.within(END_SECONDS + FORCED_SECONDS)
         if self._signalled:
             self._force()
         else:
@@ -250,12 +254,18 @@ class Serving:
             loop.call_later(END_SECONDS, self._force)
 
     def _force(self) -> None:
-        """Cancel the tasks that still run, and exit soon even if they take longer."""
+        """Cancel the tasks that still run; the process exits soon even if they take longer."""
         self._stopping.set()
         self._cancel()
-        last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
-        last_resort.daemon = True
-        last_resort.start()
+        self._deadline.within(FORCED_SECONDS)
+
+
+class UnawaitedThreads(ThreadPoolExecutor):
+    """The event loop's threads, which its end does not wait for: see `ProcessDeadline`."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more work."""
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
 
 
 def _tune_garbage_collector() -> None:

@@ -13,7 +13,7 @@ from collections.abc import MutableMapping
 from functools import lru_cache
 from logging.handlers import QueueListener
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import structlog
 from structlog.contextvars import merge_contextvars
@@ -65,11 +65,15 @@ def masked(value: Any) -> Any:
 class NonBlockingWriter(QueueListener):
     """Writes lines on the listener's thread; counts lines dropped while its queue is full."""
 
+    latest: ClassVar[NonBlockingWriter | None] = None
+    """The one that the process logs to."""
+
     def __init__(self, stream: TextIO) -> None:
         self._lines = queue.Queue[str](QUEUE)
         super().__init__(self._lines)
         self._stream = stream
         self.dropped = 0
+        NonBlockingWriter.latest = self
         self.start()
 
     def write(self, text: str) -> None:
@@ -111,6 +115,12 @@ class NonBlockingWriter(QueueListener):
                 data = data[os.write(handle, data) :]
             except BlockingIOError:
                 select.select([], [handle], [])
+
+
+def write_out() -> None:
+    """Wait for the lines that are queued, for a bounded time."""
+    if NonBlockingWriter.latest is not None:
+        NonBlockingWriter.latest.close()
 
 
 class _ToStructlog(logging.Handler):

@@ -5,14 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from kernel.testing import Client
-from tests.faults import slow
+from tests.faults import slow, stuck
 from tests.faults.support import ROUNDS, Load, Site, User, no_traceback, notes, pause
 from tests.kernel.processes import Served, alive, descendants
 from tests.waiting import eventually
@@ -238,3 +238,41 @@ def _ask_slowly(server: Served, method: str, reported: list[str]) -> None:
         again = answer.headers.get("retry-after")
         said = f"{answer.status_code} {again} {answer.text}"
         reported.append(said if said == STOPPING[method] else f"{method}: {said}")
+
+
+STUCK = {"awaited/c": 0, "left/python": 0, "executor/wait": 0, "loop/python": 1}
+"""How a thread never returns, or the event loop, and the status of a process that ends anyway."""
+
+
+@pytest.mark.parametrize("kind", STUCK)
+def test_no_thread_keeps_a_server_from_ending(site: Site, kind: str) -> None:
+    with site.serve("--plugin", stuck.__file__) as server, asked(server, kind):
+        status, seconds = server.end()
+        assert (status, seconds < 35) == (STUCK[kind], True)  # thirty, and a busy machine
+        assert "the process ends without what still runs" in server.err
+        assert f"at {stuck.__file__}" in server.err or kind.endswith("wait")
+
+
+@pytest.mark.parametrize("kind", STUCK)
+def test_a_second_signal_ends_a_server_whatever_its_threads_do(site: Site, kind: str) -> None:
+    with site.serve("--plugin", stuck.__file__) as server, asked(server, kind):
+        server.process.send_signal(TERM)
+        time.sleep(0.5)
+        if server.process.poll() is None:
+            _, seconds = server.end()
+            assert seconds < 6
+
+
+@contextmanager
+def asked(server: Served, kind: str) -> Generator[None]:
+    """A server that has started a thread which never returns, or is blocked by one."""
+    asking = threading.Thread(target=_ask, args=(f"{server.url}/stuck/{kind}",), daemon=True)
+    asking.start()
+    eventually(lambda: "it is stuck" in server.err, 20, lambda: server.err)
+    yield
+    asking.join(5)
+
+
+def _ask(url: str) -> None:
+    with suppress(httpx.HTTPError):
+        httpx.get(url, timeout=60)
