@@ -23,9 +23,9 @@ class ConcurrencyLimiter:
     """Bounds concurrent work: `total` in all, `per_key` for each user, app or address.
 
     Beyond that `hold` waits for its turn, in the order of arrival: at most `queue` callers of each
-    key, each for `timeout` seconds. All others get Unavailable with `message`, which asks them to
-    come back after `retry_after` seconds. Give one user
-    `per_key=(total + 1) // 2`, so that one user alone never takes all of it.
+    key, each for `timeout` seconds. All others get Unavailable, which asks them to come back after
+    `retry_after` seconds: with `key_message` where the key has its share, else with `message`. Give
+    one user `per_key=(total + 1) // 2`, so that one user alone never takes all of it.
     """
 
     total: float = math.inf
@@ -34,6 +34,7 @@ class ConcurrencyLimiter:
     queue: int = 0
     timeout: float = math.inf
     message: str = "too many requests at once"
+    key_message: str = ""
     retry_after: int = 1
 
     def __post_init__(self) -> None:
@@ -62,7 +63,9 @@ class ConcurrencyLimiter:
     def take(self, key: Hashable = None, amount: int = 1) -> None:
         """Take places without waiting; `give_back` returns them. Raises Unavailable."""
         if not self._has_room(key, amount):
-            raise Unavailable(self.message, retry_after=self.retry_after)
+            is_share = self._held.get(key, 0) + amount > self.per_key
+            message = self.key_message if is_share and self.key_message else self.message
+            raise Unavailable(message, retry_after=self.retry_after)
         self._active += amount
         self._held[key] += amount
 

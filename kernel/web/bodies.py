@@ -104,20 +104,25 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
         raise BadRequest("a content encoding is not accepted")
 
 
-def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
-    """Decode JSON strictly. Raises BadRequest that names the wrong member."""
+def decode(raw: bytes, decoder: msgspec.json.Decoder[Any], what: str = "the request body") -> Any:
+    """Decode JSON strictly, within bounds of depth and of values. Raises BadRequest.
+
+    The error names the wrong member, or `what` the JSON is.
+    """
     if raw.find(b"\\u0000") >= 0 and b"\\u0000" in raw.replace(b"\\\\", b""):
         raise BadRequest("text must not contain the character U+0000")
-    _check_structure(raw)
-    _check_numbers(raw)
     try:
+        _check_structure(raw)
+        _check_numbers(raw)
         if not raw.isascii():
             _check_utf8(raw)
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise BadRequest(_in_words(str(error)) + _hint(str(error), decoder.type)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("the request body is not valid JSON") from None
+        raise BadRequest(_in_words(str(error), what) + _hint(str(error), decoder.type)) from None
+    except UnicodeDecodeError:
+        raise BadRequest(f"{what} is not UTF-8") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise BadRequest(f"{what} is not valid JSON") from None
 
 
 def _check_numbers(raw: bytes) -> None:
@@ -160,7 +165,7 @@ def _check_structure(raw: bytes) -> None:
     bare = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # outside texts
     # What passes this check and the next has at most 2 * MAX_VALUES marks for the loop below.
     if bare.count(b"]") > len(bare) // 2:  # more than open
-        raise BadRequest("the request body is not valid JSON")
+        raise msgspec.DecodeError
     if len(bare) - bare.count(b"]") > MAX_VALUES:
         raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
     inner = bare.replace(b",", b"")
@@ -170,7 +175,7 @@ def _check_structure(raw: bytes) -> None:
         raise BadRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
 
 
-def _in_words(problem: str) -> str:
+def _in_words(problem: str, what: str) -> str:
     """Turn msgspec's message into a sentence: `$.username` becomes `username`."""
     said, _, path = problem.partition(" - at `$")
     missing = re.fullmatch(r"Object missing required field `([^`]+)`", said)
@@ -178,7 +183,7 @@ def _in_words(problem: str) -> str:
     if missing:
         return f"{f'{place}.' if place else ''}{missing[1]} is required"
     said = said[0].lower() + said[1:]
-    return f"{place}: {said}" if place else f"the request body: {said}"
+    return f"{place}: {said}" if place else f"{what}: {said}"
 
 
 def _hint(problem: str, kind: Any) -> str:

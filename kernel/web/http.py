@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
+import anyio
 import msgspec
 import starlette.requests
 from starlette.responses import Response, StreamingResponse
@@ -13,13 +15,14 @@ from starlette.types import Receive, Scope, Send
 
 from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
-from kernel.errors import BadRequest, TooLarge
+from kernel.errors import BadRequest, TooLarge, unwrapped
 
 __all__ = [
     "Request", "Response", "limit_of", "limited", "one_of", "read_body", "reply", "stream_reply",
-    "whole_number",
+    "while_connected", "whole_number",
 ]  # fmt: skip
 
+T = TypeVar("T")
 AGAIN = "caudex.again"
 """Key in a scope of the function that repeats the guard of the route."""
 JSON = b"application/json"
@@ -105,6 +108,28 @@ async def limited(request: starlette.requests.Request, limit: int) -> AsyncItera
         yield piece
     if (again := request.scope.get(AGAIN)) is not None:
         await again()
+
+
+async def while_connected(
+    request: starlette.requests.Request, work: Callable[[], Awaitable[T]]
+) -> T:
+    """Run work that only its client waits for, and cancel it once that has left.
+
+    The body was read before. Work in a thread goes on to its next `await`, and a commit to its end.
+    """
+    with unwrapped():
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            result = await work()
+            tasks.cancel_scope.cancel()
+            return result
+    raise starlette.requests.ClientDisconnect
 
 
 async def read_body(request: starlette.requests.Request, limit: int) -> bytes:

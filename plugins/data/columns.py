@@ -51,6 +51,10 @@ of a body at once, and a conversion takes ten times as long. They may refuse a v
 conversion accepts, never the reverse. Texts must be looked at for U+0000 as well."""
 
 
+MAX_COLUMNS: Final = 500 + 4
+"""Fields that an entity can have, with `id`, `created_at`, `updated_at` and `_etag`. No list of
+names needs more."""
+
 MAX_KNOWN: Final = 100
 """Lists of fields that an entity remembers; clients send few."""
 
@@ -157,7 +161,10 @@ class Columns:
         """Return `id` and some fields, or all columns. Raises BadRequest for an unknown field."""
         if fields is None:
             return list(self)
-        names = {"id", *(self.find(field).name for field in fields)}
+        wanted = list(fields)
+        if len(wanted) > MAX_COLUMNS:
+            raise BadRequest(f"fields holds more than {MAX_COLUMNS} names")
+        names = {"id", *(self.find(field).name for field in wanted)}
         return [self._by_name[name] for name in self.ordered(names)]
 
     def find(self, name: str, also: Iterable[str] = ()) -> Column:
@@ -174,6 +181,8 @@ class Columns:
 
     def sent(self, names: tuple[str, ...]) -> Sent | None:
         """Return what is known of bodies with these fields, None where one may be refused."""
+        if len(names) > len(self._by_name):
+            return None
         known = self._sent.get(names)
         if known is None and (known := self._described(names)) is not None:
             if len(self._sent) >= MAX_KNOWN:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import IO, Any, Final, cast
 
 from anyio import to_thread
@@ -15,14 +16,17 @@ from kernel.public import (
     MAX_BODY,
     Action,
     BadRequest,
+    ConcurrencyLimiter,
     Record,
     Request,
     Response,
     Route,
+    Services,
     entity,
     limited,
     one_of,
     reply,
+    while_connected,
     whole_number,
 )
 
@@ -52,6 +56,14 @@ BATCH: Final = "/api/v1/apps/{app_id}/batch"
 
 class ManyRoutes(CollectionRoutes):
     """The routes that write many records."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        # The bytes on disk of files that are imported, or wait for that.
+        self._files = ConcurrencyLimiter(
+            20 * MAX_BODY, per_key=10 * MAX_BODY, message="too many files wait to be imported",
+            key_message="too many files of this user wait to be imported", retry_after=10,
+        )  # fmt: skip
 
     def routes(self) -> Sequence[Route]:
         """Declare every route."""
@@ -154,22 +166,34 @@ class ManyRoutes(CollectionRoutes):
         mode = cast("Mode", one_of("mode", given.get("mode", "all"), ("all", "valid")))
         options = {"dry_run": flag(given, "dryRun"), "raw": flag(given, "raw")}
         preview = whole_number("preview", given.get("preview", "0"), maximum=MAX_PREVIEW)
-        with tempfile.SpooledTemporaryFile(1_000_000) as file:
-            digest = hashlib.sha256()
-            async for piece in limited(request, MAX_BODY):
-                digest.update(piece)
-                await to_thread.run_sync(file.write, piece)
+        async with self._received(request) as (file, digest):
             caller = (request.actor, request.grant, *names_of(request))
 
             async def handle() -> Response:
                 done = await self._collections.import_file(
-                    *caller, cast("IO[bytes]", file), kind, mode=mode, on=given.get("on"),
-                    preview=preview, **options,
+                    *caller, file, kind, mode=mode, on=given.get("on"), preview=preview, **options,
                 )  # fmt: skip
                 return reply(done)
 
             actions: list[Action] = ["create", "update"] if "on" in given else ["create"]
-            return await self._acting(request, digest.digest(), handle, *actions)
+            return await while_connected(
+                request, lambda: self._acting(request, digest, handle, *actions)
+            )
+
+    @asynccontextmanager
+    async def _received(self, request: Request) -> AsyncGenerator[tuple[IO[bytes], bytes]]:
+        """Keep the body of a request in a file, and yield that with the body's digest."""
+        user, size, digest = request.actor.user_id, 0, hashlib.sha256()
+        with tempfile.SpooledTemporaryFile(1_000_000) as file:
+            try:
+                async for piece in limited(request, MAX_BODY):
+                    self._files.take(user, len(piece))
+                    size += len(piece)
+                    digest.update(piece)
+                    await to_thread.run_sync(file.write, piece)
+                yield cast("IO[bytes]", file), digest.digest()
+            finally:
+                self._files.give_back(user, size)
 
 
 def _given_format(request: Request) -> Format:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Final, Literal
 
+import anyio
 import msgspec
 from anyio import to_thread
 
@@ -16,9 +17,10 @@ from kernel.public import (
     ConstraintViolation,
     Grant,
     Transaction,
+    Work,
 )
 from plugins.data.batches.batch import Batches
-from plugins.data.reads.tables import meet_again, on_new_schema
+from plugins.data.reads.tables import Dependencies, meet_again, on_new_schema
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.store import Table
 from plugins.data.writes.inserts import Insert, NotInserted, insert_quietly
@@ -34,6 +36,9 @@ MAX_PROBLEMS: Final = 1000
 
 MAX_ROUNDS: Final = 3
 """Attempts at once for some rows, each without those that the one before has found to be wrong."""
+
+IMPORT_SECONDS: Final = 120.0
+"""How long the work of an import may take, and how long another one waits for its place."""
 
 Mode = Literal["all", "valid"]
 Numbered = Sequence[tuple[int, Row]]
@@ -102,14 +107,17 @@ class Import(msgspec.Struct, frozen=True):
 class Imports(Batches):
     """Adds imports to the writes."""
 
-    _imports = ConcurrencyLimiter(
-        4,
-        per_key=1,
-        queue=20,
-        timeout=30,
-        message="an import of this user is under way",
-        retry_after=10,
-    )
+    def __init__(self, services: Dependencies) -> None:
+        super().__init__(services)
+        self._imports = ConcurrencyLimiter(
+            4,
+            per_key=1,
+            queue=20,
+            timeout=IMPORT_SECONDS,
+            message="too many imports are under way",
+            key_message="an import of this user is under way",
+            retry_after=10,
+        )
 
     @on_new_schema
     async def import_file(
@@ -143,13 +151,22 @@ class Imports(Batches):
             if dry_run or (mode == "all" and report.valid < report.rows):
                 raise _Rollback
 
-        async with self._imports.hold(actor.user_id or ""):
+        async with self._imports.hold(actor.user_id or actor.username):
             try:
-                await self._run(actor, work, table)
+                await self._in_time(actor, work, table)
             except _Rollback:
                 if not dry_run:
                     report.created = report.updated = 0
         return msgspec.json.encode(report)
+
+    async def _in_time(self, actor: Actor, work: Work[None], table: Table) -> None:
+        """Run the transaction of an import. Raises BadRequest where it takes too long."""
+        with anyio.move_on_after(IMPORT_SECONDS):
+            return await self._run(actor, work, table)
+        raise BadRequest(
+            f"the import took more than {IMPORT_SECONDS:g} seconds, and nothing was written: "
+            "send fewer rows at a time"
+        )
 
     async def _import(self, tx: Transaction, wanted: Import, report: Report) -> None:
         whole = wanted.upsert is None

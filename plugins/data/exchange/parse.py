@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import IO, Any, Final, cast
 
 import msgspec
 
-from kernel.public import BadRequest, Grant
-from plugins.data.columns import Column
+from kernel.public import BadRequest, Grant, decode
+from plugins.data.columns import MAX_COLUMNS, Column
 from plugins.data.store import Table
 from plugins.data.writes.rows import Row, check_locked, check_needed, coerced, row_of
 
@@ -24,12 +26,15 @@ CHUNK_CHARACTERS: Final = 4_000_000
 MAX_CELL: Final = 50_000_000
 """Characters of a cell: no body is larger."""
 
+MAX_COMMAS: Final = 1_000_000
+"""Commas of a row: a body has no more values."""
+
 SHOWN: Final = 200
 """Characters of a wrong value in a report."""
 
 IGNORED: Final = ("id", "created_at", "updated_at", "_etag")
 _ESCAPED: Final = re.compile(rf"'(?={FORMULA.pattern})")
-_json = msgspec.json.Decoder().decode
+_json = msgspec.json.Decoder()
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -71,6 +76,8 @@ class RowReader:
         """Rows of the file: the header and empty lines count as well."""
         self._file = file
         self._names: Sequence[str] = ()
+        self._commas = 0
+        """Commas in the lines of the row that is read."""
         self._items = self._csv() if kind == "csv" else self._ndjson()
 
     def _lines(self) -> Iterator[str]:
@@ -83,6 +90,16 @@ class RowReader:
         finally:
             if not self._file.closed:  # a wrapper closes its file, which is read again
                 text.detach()
+
+    def _bounded_lines(self) -> Iterator[str]:
+        """Refuse a row with too many cells before it is split into them. Raises BadRequest."""
+        for line in self._lines():
+            self._commas += line.count(",")
+            if not self._names and self._commas >= MAX_COLUMNS:
+                raise BadRequest(f"the header names more than {MAX_COLUMNS} columns")
+            if self._commas > MAX_COMMAS:
+                raise BadRequest(f"row {self._number + 1} has more than {MAX_COMMAS} commas")
+            yield line
 
     def chunk(self) -> Chunk | None:
         """Return the next rows, or None at the end."""
@@ -104,10 +121,11 @@ class RowReader:
 
     def _csv(self) -> Iterator[tuple[Row | Problem, int]]:
         csv.field_size_limit(MAX_CELL)
-        lines = csv.reader(self._lines(), strict=True)
+        lines = csv.reader(self._bounded_lines(), strict=True)
         self._names = next(lines, ())
         columns = self._header(self._names)
         for self._read, cells in enumerate(lines, 1):
+            self._commas = 0
             if not cells:
                 continue
             self._number += 1
@@ -143,9 +161,9 @@ class RowReader:
             raise BadRequest(f"the header is not UTF-8 in column {names.index(broken) + 1}")
         if not any(names):
             raise BadRequest("the first row must be a header with names of fields")
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise BadRequest(f"the header names {twice[:80]!r} twice")
+        [(most_frequent, count)] = Counter(names).most_common(1)
+        if count > 1:
+            raise BadRequest(f"the header names {most_frequent[:80]!r} twice")
         check_locked(self._table, self._grant, dict.fromkeys(names))
         return [self._column(name) for name in names]
 
@@ -177,10 +195,7 @@ class RowReader:
         if not _is_utf8(cell):
             raise BadRequest(f"{column.label}: the cell is not UTF-8")
         if column.kind in ("json", "texts", "numbers"):
-            try:
-                return _json(cell)
-            except msgspec.DecodeError:
-                raise BadRequest(f"{column.label}: JSON is wanted") from None
+            return decode(cell.encode(), _json, f"{column.label}: the cell")
         if "\0" in cell:
             raise BadRequest("text must not contain the character U+0000")
         if column.kind == "text" and not self._raw and _ESCAPED.match(cell):
@@ -199,21 +214,21 @@ class RowReader:
         return {name: row[name] for name in columns.ordered(row)}
 
     def _ndjson(self) -> Iterator[tuple[Row | Problem, int]]:
-        for line in self._lines():
-            if not line.strip():
+        for number, line in enumerate(self._file):
+            raw = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
+            if not raw or raw.isspace():
                 continue
             self._number += 1
-            yield self._object(line), len(line)
+            yield self._object(raw), len(raw)
 
-    def _object(self, line: str) -> Row | Problem:
-        if not _is_utf8(line):
-            return Problem(self._number, None, _shown(line), "the line is not UTF-8")
+    def _object(self, line: bytes) -> Row | Problem:
+        shown = line[:SHOWN].decode(errors="replace")
         try:
-            given = _json(line)
-        except msgspec.DecodeError as error:
-            return Problem(self._number, None, line[:SHOWN], f"not valid JSON: {error}")
+            given = decode(line, _json, "the line")
+        except BadRequest as error:
+            return Problem(self._number, None, shown, error.message)
         if not isinstance(given, dict):
-            return Problem(self._number, None, line[:SHOWN], "an object is wanted")
+            return Problem(self._number, None, shown, "an object is wanted")
         values = cast("dict[str, Any]", given)
         check_locked(self._table, self._grant, values)
         try:

@@ -67,6 +67,11 @@ def compile_aggregation(table: Table, rows: Conditions, wanted: Aggregation) -> 
 
     Parameters are added to `rows`, which has the conditions.
     """
+    count = len(wanted.group_by) + len(wanted.aggregate)
+    if count == 0:
+        raise BadRequest("aggregate: name at least one group or aggregate")
+    if count > MAX_NAMES:
+        raise BadRequest(f"aggregate holds more than {MAX_NAMES} groups and aggregates")
     groups = [_group(table.columns, rows, item, wanted.timezone) for item in wanted.group_by]
     names = [group.name for group in groups]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -74,10 +79,6 @@ def compile_aggregation(table: Table, rows: Conditions, wanted: Aggregation) -> 
         raise BadRequest(f"groupBy: {twice!r} is named twice")
     found = [_aggregate(table.columns, names, *pair) for pair in wanted.aggregate.items()]
     members = [*groups, *found]
-    if not members:
-        raise BadRequest("aggregate: name at least one group or aggregate")
-    if len(members) > MAX_NAMES:
-        raise BadRequest(f"aggregate holds more than {MAX_NAMES} groups and aggregates")
     return _statement(table, rows, wanted, groups, members)
 
 

@@ -22,6 +22,9 @@ from plugins.data.store import Table
 
 MAX_DEPTH: Final = 3
 MAX_EXPANDED: Final = 20
+MAX_PATHS: Final = MAX_DEPTH * MAX_EXPANDED
+MAX_PATH_LENGTH: Final = 400
+"""Paths of links, and characters of each: those that were read before are kept."""
 MAX_LINKED: Final = 100
 """Records of one reverse link."""
 
@@ -43,6 +46,8 @@ def read_expand(items: object) -> Expansions:
     if not isinstance(items, list | tuple | Sequence) or isinstance(items, str | bytes):
         raise BadRequest(f"expand: an array is wanted, not {show_value(items)}")
     given = tuple(cast("Sequence[object]", items))
+    if len(given) > MAX_PATHS:
+        raise BadRequest(f"expand holds more than {MAX_PATHS} paths")
     return _read_paths(given) if {*map(type, given)} == {str} else _read(given)
 
 
@@ -50,6 +55,8 @@ def _read(items: Iterable[object]) -> Expansions:
     root = Expansion(inner={})
     count = 0
     for path, options in _paths(items):
+        if len(path) > MAX_PATH_LENGTH:
+            raise BadRequest(f"expand: there is no link {path[:80]!r}")
         names = path.split(".")
         if len(names) > MAX_DEPTH:
             raise BadRequest(f"expand: {path[:200]!r} is more than {MAX_DEPTH} deep")
@@ -59,10 +66,10 @@ def _read(items: Iterable[object]) -> Expansions:
                 at.inner[name] = Expansion(inner={})
                 count += 1
             at = at.inner[name]
+        if count > MAX_EXPANDED:
+            raise BadRequest(f"expand holds more than {MAX_EXPANDED} links")
         if options:
             at.options = options
-    if count > MAX_EXPANDED:
-        raise BadRequest(f"expand holds more than {MAX_EXPANDED} links")
     return root.inner
 
 

@@ -34,6 +34,18 @@ def test_all_keys_have_a_bound_together() -> None:
     limiter.take("carl", 10)
 
 
+def test_a_refusal_says_whether_it_is_the_share_of_the_key() -> None:
+    limiter = ConcurrencyLimiter(2, per_key=1, message="all are taken", key_message="yours is")
+    limiter.take("ada")
+    with pytest.raises(Unavailable, match="yours is"):
+        limiter.take("ada")
+    limiter.take("bob")
+    with pytest.raises(Unavailable, match="all are taken"):
+        limiter.take("carl")
+    with pytest.raises(Unavailable, match="yours is"):
+        limiter.take("ada")
+
+
 def test_nothing_is_kept_of_what_was_given_back() -> None:
     limiter = ConcurrencyLimiter(100, per_key=50)
     limiter.take("ada", 50)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import anyio
 import msgspec
 import pytest
+import starlette.requests
 from starlette.types import Message
 
 from kernel.contracts import hookspecs
 from kernel.contracts.access import PUBLIC
 from kernel.contracts.server import Route
+from kernel.errors import BadRequest
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
-from kernel.web.http import Request, Response, reply
+from kernel.web.http import Request, Response, reply, while_connected
 from kernel.web.routing import RouteTable
 
 
@@ -41,3 +44,54 @@ async def test_a_body_is_decoded_and_never_read_a_second_time() -> None:
     }  # fmt: skip
     await table.handle(scope, receive, send)
     assert sent[-1]["body"] == b'{"text":"hello"}'
+
+
+class Arriving:
+    """A request whose body was read, and whose client leaves at an event."""
+
+    def __init__(self) -> None:
+        self.left = anyio.Event()
+        self._first = True
+
+    async def receive(self) -> Message:
+        if self._first:
+            self._first = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    @property
+    def request(self) -> starlette.requests.Request:
+        return starlette.requests.Request({"type": "http"}, self.receive)
+
+
+async def test_work_ends_when_its_client_has_left() -> None:
+    arriving, ended = Arriving(), list[str]()
+
+    async def work() -> None:
+        arriving.left.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("work")
+
+    with pytest.raises(starlette.requests.ClientDisconnect):
+        await while_connected(arriving.request, work)
+    assert ended == ["work"]
+
+
+async def test_work_of_a_client_that_stays_is_done() -> None:
+    async def work() -> str:
+        await anyio.sleep(0.01)
+        return "done"
+
+    assert await while_connected(Arriving().request, work) == "done"
+
+
+async def test_an_error_of_the_work_is_raised_as_itself() -> None:
+    async def work() -> None:
+        await anyio.sleep(0.01)
+        raise BadRequest("no")
+
+    with pytest.raises(BadRequest, match="no"):
+        await while_connected(Arriving().request, work)
