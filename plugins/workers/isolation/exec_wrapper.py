@@ -235,7 +235,10 @@ NUMBERS = {
 
 EVADING = {"io_uring_setup": errno.ENOSYS}
 LISTENING = {"listen": errno.EACCES, "accept": errno.EACCES, "accept4": errno.EACCES}
-LASTING = dict.fromkeys(("shmget", "semget", "msgget", "mq_open"), errno.ENOSYS)
+LASTING = {
+    "shmget": errno.ENOSYS, "semget": errno.ENOSYS, "msgget": errno.ENOSYS,
+    "mq_open": errno.ENOSYS,
+}  # fmt: skip
 UNCOUNTED = {"memfd_create": errno.ENOSYS, "memfd_secret": errno.ENOSYS, **LASTING}
 REFUSED = {
     "evading": EVADING, "listening": LISTENING, "lasting": LASTING, "uncounted": UNCOUNTED,
