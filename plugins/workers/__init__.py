@@ -133,6 +133,7 @@ class WorkersPlugin(Plugin):
         async with service.alive():
             self.tasks.every(0, service.reconciler.step, "reconciler")
             self.tasks.every(10, service.quota.step, "disk quota")
+            self.tasks.every(1, service.memory.step, "memory watch")
             yield
 
     @hookimpl

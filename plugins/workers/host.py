@@ -31,6 +31,7 @@ from .isolation.cgroups import Cgroups
 from .isolation.orphans import kill_orphans_of_dead_servers, server_name
 from .isolation.sandbox import Sandbox
 from .ports import PortRules
+from .releases.disk import DiskUse
 from .releases.folders import Folders
 from .runtimes import Runtimes
 from .store import WorkersStore
@@ -49,6 +50,7 @@ class Host:
         self.services = services
         self.config = config
         self.folders = Folders(context.data_dir)
+        self.disk = DiskUse(config.max_disk_mb)
         self.sandbox = Sandbox(config, context.data_dir, context.config_file)
         self.cgroups: Cgroups | None = None
         """None where no cgroup is delegated to the server, or none is open yet."""

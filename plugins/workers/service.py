@@ -33,6 +33,7 @@ from kernel.public import (
 )
 
 from . import store
+from .control.memory import MemoryWatch
 from .control.quota import DiskQuota
 from .control.reconciler import Reconciler
 from .control.supervisor import Supervisor
@@ -59,6 +60,7 @@ class WorkersService:
         self.reconciler = Reconciler(host, self._builder)
         self.reports = StatusReports(host, self.reconciler)
         self.quota = DiskQuota(host, self.reconciler, partial(self.stop, server_actor()))
+        self.memory = MemoryWatch(host)
         self._uploads = ConcurrencyLimiter(
             16, per_key=8, message="too many archives are being received", retry_after=10
         )

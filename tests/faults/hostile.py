@@ -53,6 +53,14 @@ while True:
     time.sleep(0.05)
 """
 
+HOARDS = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        hoard = os.urandom(1 << 20) * 100
+        time.sleep(300)
+time.sleep(300)
+"""
 def leave(code, environment, *words):
     """Leave the session and the group with an environment of its own; return the id."""
     reading, writing = os.pipe()
@@ -172,6 +180,41 @@ def listen(params, ctx):
                     worker.kept = [*getattr(worker, "kept", []), own]
                     done.append(own.getsockname()[:2])
     return done
+
+def fork_idle(count, hoard=lambda: None):
+    for _ in range(count):
+        if os.fork() == 0:
+            held = hoard()
+            time.sleep(300)
+            os._exit(0)
+
+def hoard_in_files():
+    worker.kept = [*getattr(worker, "kept", []), os.urandom(1 << 20) * 100]
+    with open("/dev/shm/hoard", "wb") as file:
+        for _ in range(180):
+            file.write(os.urandom(1 << 20))
+    with open("/dev/shm/deleted", "wb") as file:
+        os.unlink("/dev/shm/deleted")
+        file.write(bytes(100 << 20))
+        time.sleep(300)
+
+def share_with_many():
+    "No more than one copy of it, however many processes have it."
+    worker.kept = os.urandom(1 << 20) * 100
+    fork_idle(8)
+
+HOARDS_OF = {
+    "processes": lambda: fork_idle(4, lambda: os.urandom(1 << 20) * 100),
+    "hidden": lambda: leave(HOARDS, {}),
+    "files": hoard_in_files,
+    "copies": share_with_many,
+}
+
+@worker.rpc
+def hoard(params, ctx):
+    """Take 400 MB, no more than 100 of them in one process."""
+    HOARDS_OF[params["kind"]]()
+    return True
 
 @worker.rpc
 def fill(params, ctx):

@@ -343,8 +343,60 @@ def test_a_worker_whose_files_take_too_much_is_stopped_and_its_log_says_why(
         call(user, app, "fill", {"mb": 5, "deleted": deleted})
         eventually(lambda: state(user, app) == "stopped", 30)
         assert state(user, other) == "running"
-        why = site.sql("select message from caudex_logs.lines where app_id = %s", app)
-        assert any("max_disk_mb = 3: it is stopped" in line for (line,) in why), why
+        assert any("max_disk_mb = 3: it is stopped" in line for line in log_of(site, app))
+
+
+@pytest.mark.parametrize("kind", ["processes", "files", pytest.param("hidden", marks=as_root)])
+def test_an_app_whose_processes_have_too_much_memory_is_ended_and_its_log_says_why(
+    make_site: Callable[..., Site], kind: str
+) -> None:
+    site = make_site(plugins__workers={**SETTINGS, "memory_mb": 256})
+    with site.serve() as server:
+        user = site.user(server)
+        app, other = hostile(user), hostile(user)
+        theirs, before = call(user, other, "about"), call(user, app, "about")["pid"]
+        body = {"method": "hoard", "params": {"kind": kind}}
+        assert user.post(f"/api/v1/apps/{app}/rpc", json=body).status_code in (200, 503)
+        eventually(lambda: _another(user, app, before), 30)
+        assert memory_of(user, app) < 256
+        assert call(user, other, "about") == theirs
+        [line, *_] = [line for line in log_of(site, app) if "over memory_mb = 256" in line]
+        assert line.endswith("MB of memory, over memory_mb = 256: killed")
+
+
+def test_memory_that_processes_share_counts_once(make_site: Callable[..., Site]) -> None:
+    site = make_site(plugins__workers={**SETTINGS, "memory_mb": 256})
+    with site.serve() as server:
+        user = site.user(server)
+        app, other = hostile(user), hostile(user)
+        before = call(user, app, "about")["pid"]
+        assert call(user, app, "hoard", {"kind": "copies"})
+        # Order, not time: another app that is over is ended by the look that counts this one too.
+        for _ in range(2):
+            former = call(user, other, "about")["pid"]
+            user.post(
+                f"/api/v1/apps/{other}/rpc",
+                json={"method": "hoard", "params": {"kind": "processes"}},
+            )
+            eventually(lambda former=former: _another(user, other, former), 30)
+        assert call(user, app, "about")["pid"] == before
+
+
+def log_of(site: Site, app: str) -> list[str]:
+    rows = site.sql("select message from caudex_logs.lines where app_id = %s", app)
+    return [line for (line,) in rows]
+
+
+def memory_of(user: User, app: str) -> int:
+    """The MB that all processes of an app have by themselves."""
+    account = call(user, app, "about")["uid"]
+    pids = [pid for pid, uid in processes() if uid == account] if account else []
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                total += int(line.split()[1]) if line.startswith("RssAnon:") else 0
+    return total // 1024
 
 
 def test_every_limit_is_named_in_the_status(hurt: Site) -> None:

@@ -47,15 +47,19 @@ def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
 
 
 def _level(groups: Cgroups) -> Finding:
-    """Describe whether limits hold for an app or for each of its processes."""
-    if groups.level:
-        text = f"{', '.join(groups.level)} are limited for each app, by cgroup v2 at {groups.base}"
-        return Finding(name=NAME, text=text)
-    if groups.base is not None:
-        why = f"{groups.base} has no controller"
-    else:
+    """Describe what limits an app as a whole."""
+    level = groups.level or ()
+    if groups.base is None:
         why = "no cgroup v2 is delegated to the server (Delegate=yes in its systemd unit)"
-    return _bad(f"memory and CPU are limited for each process, not for an app: {why}")
+    else:
+        why = f"{groups.base} has no such controller"
+    limited = f"{', '.join(level)} are limited for each app, by cgroup v2 at {groups.base}"
+    if "memory" in level:
+        return Finding(name=NAME, text=limited)
+    measured = f"memory of an app is measured once a second: {why}"
+    if level:
+        return _bad(f"{limited}; {measured}")
+    return _bad(f"CPU is not limited, and {measured}")
 
 
 def _leftovers(sandbox: Sandbox, groups: Cgroups) -> list[Finding]:

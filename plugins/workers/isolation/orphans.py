@@ -204,6 +204,11 @@ class _Search(NamedTuple):
         return False
 
 
+def marks_of(pid: int) -> list[str]:
+    """Return the marks in the first environment of a process. Raises OSError."""
+    return [mark.decode("utf-8", "replace") for mark in _marks(_environment(pid))]
+
+
 def _marks(variables: Sequence[bytes]) -> list[bytes]:
     found = [each for each in variables if each.startswith(_ANY)]
     return [each.removeprefix(_ANY) for each in found]

@@ -38,6 +38,8 @@ from .ownership import give_to_account, reclaim
 from .unpack import unpack
 
 LOCKS: Final = ("bun.lock", "bun.lockb", "package-lock.json", "npm-shrinkwrap.json")
+LOOK_SECONDS: Final = 1.0
+"""An install is measured so often: the disk of most machines takes 1 GB meanwhile, at most."""
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -160,12 +162,13 @@ class Builder:
     def _bounds(self, release: Release, uid: int | None) -> Bounds:
         """Make what finds the processes of an app. Raises Unavailable."""
         host = self._host
+        owner = f"{release.app_id}.{release.key}"
         try:
             groups = host.cgroups
-            cgroup = "" if groups is None else groups.make(f"{release.app_id}.{release.key}")
+            cgroup = "" if groups is None else groups.make(owner)
         except OSError as error:
             raise Unavailable(f"no cgroup can be made: {error.strerror}") from None
-        return Bounds(uid, cgroup, host.folders.servers)
+        return Bounds(uid, cgroup, host.folders.servers, owner)
 
     async def build(self, release: Release, archive: Path) -> Path:
         """Build a release and return its folder. Raises BadRequest with the tool's last lines."""
@@ -185,6 +188,9 @@ class Builder:
     async def _fill(self, release: Release, folder: Path, archive: Path) -> None:
         host = self._host
         await to_thread.run_sync(unpack, archive, folder)
+        uid = host.sandbox.uid(release.number)
+        room = _Room(host, release, uid)
+        await room.check()
         commands = await to_thread.run_sync(self._plan, folder)
         if not commands:
             return
@@ -195,12 +201,13 @@ class Builder:
         before = await to_thread.run_sync(_locks, folder)
         for command in commands:
             if failure is not None:
-                failure = await self._install(release, folder, command)
+                failure = await self._install(release, folder, command, room)
         if failure is not None:
             raise BadRequest(failure)
         for name, _ in before - await to_thread.run_sync(_locks, folder):
             said = f"{name} did not fit package.json: versions were chosen again"
             host.write_log(release.app_id, "system", said)
+        await room.check()
         await to_thread.run_sync(reclaim, folder, uid)
 
     def _plan(self, folder: Path) -> Sequence[Sequence[str]]:
@@ -208,22 +215,27 @@ class Builder:
         runtime.launch(folder, entry)  # raises where this server cannot run it
         return runtime.installs(folder)
 
-    async def _install(self, release: Release, folder: Path, command: Sequence[str]) -> str | None:
-        """Run one command and return why it failed, with the tool's last lines."""
+    async def _install(
+        self, release: Release, folder: Path, command: Sequence[str], room: _Room
+    ) -> str | None:
+        """Run one command and return why it failed, with the tool's last lines.
+
+        Raises BadRequest where it takes too much of the disk.
+        """
         host = self._host
         name = Path(command[0]).name
         shown = "pip" if "pip" in command[1:4] else name
         environment = self._environment(release, command[0])
         environment.update(host.config.install_environment)
         place = host.folders.place(release, folder)
-        # Without the account: the running version has it too.
-        bounds = await to_thread.run_sync(self._bounds, release, None)
+        uid = await to_thread.run_sync(host.sandbox.uid_for, command[0], release.number)
+        bounds = await to_thread.run_sync(self._bounds, release, uid)
         place = replace(place, writable=(*place.writable, folder), cgroup=bounds.cgroup)
         wrapped = await to_thread.run_sync(host.sandbox.command, command, release.number, place)
-        tool = _Tool(host, release.app_id, bounds)
+        tool = _Tool(host, release.app_id, bounds, room)
         verb = f" {command[1]}" if name == "npm" else ""
         host.write_log(release.app_id, "system", f"installing dependencies with {shown}{verb}")
-        status = await tool.run(wrapped, environment, folder, host.config.install_timeout)
+        status = await tool.run(wrapped, environment, folder)
         if status == 0:
             return None
         how = "took too long" if status is None else "failed"
@@ -256,23 +268,56 @@ def _locks(folder: Path) -> set[tuple[str, bytes]]:
     return digests
 
 
+class _Room:
+    """The disk that an app may use, while a version of it is built."""
+
+    def __init__(self, host: Host, release: Release, uid: int | None) -> None:
+        self._host = host
+        self._app = host.folders.app(release.app_id, release.key)
+        self._app_id = release.app_id
+        self._uid = uid
+
+    async def check(self) -> None:
+        """Raise BadRequest where the app has too much, and write it into the app's log."""
+        find_excess = self._host.disk.find_excess
+        excess = await to_thread.run_sync(find_excess, self._app, self._uid)
+        if excess is not None:
+            kept = await self._find_in_service()
+            excess = await to_thread.run_sync(find_excess, self._app, self._uid, kept)
+        if excess is not None:
+            self._host.write_log(self._app_id, "system", f"{excess}: the deploy is ended")
+            raise BadRequest(f"{excess}: the deploy is ended")
+
+    async def _find_in_service(self) -> list[Path]:
+        """Return the folder of the version in service, if there is one."""
+        rows = await self._host.store.desired([self._app_id])
+        return [self._host.folders.release(row.release) for row in rows if row.release is not None]
+
+
 class _Tool(Listener):
     """Runs a command and keeps its last lines."""
 
-    def __init__(self, host: Host, app_id: str, bounds: Bounds) -> None:
+    def __init__(self, host: Host, app_id: str, bounds: Bounds, room: _Room) -> None:
         self._bounds = bounds
         self._host = host
         self._app_id = app_id
+        self._room = room
         self.tail: deque[str] = deque(maxlen=20)
 
     async def run(
-        self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float
+        self, argv: Sequence[str], environment: Mapping[str, str], folder: Path
     ) -> int | None:
-        """Run it and return its exit status, None when it took too long."""
+        """Run it and return its exit status, None when it took too long.
+
+        Raises BadRequest where the disk that its app may use is full before it ends.
+        """
         child = await Child.spawn(self, argv, environment, folder, self._bounds)
         try:
             child.close_input()
-            return child.status if await child.exits_within(seconds) else None
+            with anyio.move_on_after(self._host.config.install_timeout):
+                while not await child.exits_within(LOOK_SECONDS):
+                    await self._room.check()
+            return child.status if child.gone.is_set() else None
         finally:
             with anyio.CancelScope(shield=True):
                 child.signal(signal.SIGKILL)

@@ -115,14 +115,16 @@ class Folders:
 
     def keep(self, app: Path, kept: Iterable[Path], oldest: int) -> None:
         """Remove releases of an app that are older than version `oldest`, except those `kept`."""
-        for path in set(_entries(app)).difference(kept):
+        for path in set(list_entries(app)).difference(kept):
             version = path.name.partition("-")[0]
             if version.isdigit() and int(version) < oldest:
                 discard(path)
 
     def apps(self) -> dict[int, str]:
         """Return the apps of our database that have a folder here: key to name."""
-        found = [each.name.rpartition(".") for each in _entries(self.base / (self.database or "-"))]
+        found = [
+            each.name.rpartition(".") for each in list_entries(self.base / (self.database or "-"))
+        ]
         return {int(key): app_id for app_id, _, key in found if key.isdigit()}
 
     def owner(self, app_id: str, key: int) -> int | None:
@@ -249,7 +251,8 @@ def _put(path: Path, data: bytes) -> None:
     new.rename(path)
 
 
-def _entries(folder: Path) -> list[Path]:
+def list_entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing where there is no such folder."""
     try:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import resource
 import secrets
 import signal
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -26,6 +21,7 @@ from plugins.workers.isolation import cgroups
 from plugins.workers.isolation.accounts import SERVERS
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE, is_held, kill_orphans
 
+from .handover import nameless_file, open_parent_pipe
 from .listener import Listener
 from .protocol import MAX_FRAME, BatchedJob, LineSplitter, frame_jobs, ids_in, text_of
 
@@ -49,11 +45,12 @@ log = structlog.get_logger("caudex.workers")
 
 class Bounds(NamedTuple):
     """What finds the processes that a child leaves: the app's account, its cgroup, if there is one,
-    and the folder with the names of servers that run."""
+    and the folder with the names of servers that run. `owner` is the app that it belongs to."""
 
     uid: int | None = None
     cgroup: str = ""
     servers: Path | None = None
+    owner: str = ""
 
     def end(self, mark: str) -> None:
         """End them. Blocking."""
@@ -74,13 +71,14 @@ class Bounds(NamedTuple):
 class Child(asyncio.SubprocessProtocol):
     """A program in a process group of its own. Made by `spawn`."""
 
-    live: ClassVar[set[str]] = set()
-    """The marks of the children of this process that have not ended."""
+    live: ClassVar[dict[str, Child]] = {}
+    """The children of this process that have not ended, by their marks."""
 
     def __init__(self, listener: Listener, mark: str, bounds: Bounds) -> None:
         self._listener = listener
         self._bounds = bounds
-        self._mark = mark
+        self.mark = mark
+        """Value of the variable that its processes inherit (see `isolation/orphans.py`)."""
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._outgoing: list[bytes | list[BatchedJob]] = []
@@ -122,12 +120,12 @@ class Child(asyncio.SubprocessProtocol):
         loop = asyncio.get_running_loop()
         mark = f"{environment.get(REPLICA_VARIABLE, '')}.{secrets.token_hex(8)}"
         child = cls(listener, mark, bounds or Bounds())
-        cls.live.add(mark)
+        cls.live[mark] = child
         child._parent_pipe = pipe = open_parent_pipe()
         files = {} if pipe is None else {PARENT_PIPE: pipe}
         try:
             if variables:
-                files[VARIABLES] = _nameless_file(msgspec.json.encode(variables))
+                files[VARIABLES] = nameless_file(msgspec.json.encode(variables))
             await loop.subprocess_exec(
                 lambda: child,
                 *argv,
@@ -138,13 +136,13 @@ class Child(asyncio.SubprocessProtocol):
                 env={
                     **environment,
                     **{name: str(number) for name, number in files.items()},
-                    REPLICA_VARIABLE: child._mark,
+                    REPLICA_VARIABLE: child.mark,
                 },
                 start_new_session=True,
                 pass_fds=[*files.values()],
             )
         except BaseException:
-            cls.live.discard(mark)
+            cls.live.pop(mark, None)
             child._close_parent_pipe()
             raise
         finally:
@@ -152,10 +150,21 @@ class Child(asyncio.SubprocessProtocol):
                 os.close(files[VARIABLES])
         return child
 
+    @classmethod
+    def list_live(cls, server: str) -> list[Child]:
+        """Return the children of a server of this process that run."""
+        live = [child for mark, child in cls.live.items() if mark.startswith(f"{server}.")]
+        return [child for child in live if child._transport is not None]
+
     @property
     def pid(self) -> int:
         """Its process id, and the id of its group."""
         return self._transport.get_pid()
+
+    @property
+    def owner(self) -> str:
+        """The app that it belongs to, as its folder is named."""
+        return self._bounds.owner
 
     # Writing
 
@@ -295,6 +304,11 @@ class Child(asyncio.SubprocessProtocol):
 
     # The end
 
+    def end(self, why: str) -> None:
+        """Kill it, and write the reason into the log of its app."""
+        self._listener.on_noise("system", why)
+        self.signal(signal.SIGKILL)
+
     def signal(self, number: int) -> None:
         """Signal the whole group, if a process of it is left."""
         if not self.gone.is_set():  # afterwards another group may have its id
@@ -329,8 +343,8 @@ class Child(asyncio.SubprocessProtocol):
             self.release(reason)
         if self._open or self._is_waiting():
             self._loop.call_later(DRAIN_SECONDS, self._stop_reading)
-        self.live.discard(self._mark)
-        killing = self._loop.run_in_executor(None, self._bounds.end, self._mark)
+        self.live.pop(self.mark, None)
+        killing = self._loop.run_in_executor(None, self._bounds.end, self.mark)
         killing.add_done_callback(self._on_orphans_killed)
 
     def _stop_reading(self) -> None:
@@ -364,42 +378,3 @@ class Child(asyncio.SubprocessProtocol):
 
     def _pipe(self, fd: int) -> Any:
         return None if self._transport is None else self._transport.get_pipe_transport(fd)
-
-
-def _nameless_file(data: bytes) -> int:
-    """Put data into a file that only processes which inherit its number can read."""
-    if hasattr(os, "memfd_create"):
-        number = os.memfd_create("caudex")
-    else:
-        with tempfile.TemporaryFile() as file:
-            number = os.dup(file.fileno())
-    with open(number, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(number, 0, os.SEEK_SET)
-    return number
-
-
-def open_parent_pipe() -> int | None:
-    """Open a pipe that breaks when this process ends, however it ends.
-
-    `exec_wrapper.die_with_parent` asks for a signal to the group of the child when that happens.
-    The signal is sent only while this end is open, so it must stay open until the child is gone.
-    Returns None where the system has no such signal.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    return os.open(f"/proc/self/fd/{_parent_pipe()}", os.O_RDONLY | os.O_NONBLOCK)
-
-
-@cache
-def _parent_pipe() -> int:
-    """Make the pipe; its other end stays open as long as this process lives.
-
-    That end has a number above those of other files: Linux closes files in reverse order, and it
-    must be closed before the ends that `open_parent_pipe` opens.
-    """
-    reading, writing = os.pipe()
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, min(4096, limit * 3 // 4))
-    os.close(writing)
-    return reading

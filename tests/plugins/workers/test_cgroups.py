@@ -187,7 +187,11 @@ def test_doctor_names_the_level_of_the_limits(base: Path, tmp_path: Path):
     texts = {each.text: each.state for each in findings(config(base), tmp_path / "data")}
     said = f"memory, pids, cpu are limited for each app, by cgroup v2 at {base}"
     assert texts[said] == "ok"
-    (base / "cgroup.controllers").write_text("")
-    texts = {each.text: each.state for each in findings(config(base), tmp_path / "data")}
-    said = f"memory and CPU are limited for each process, not for an app: {base} has no controller"
-    assert texts[said] == "warn"
+    measured = f"memory of an app is measured once a second: {base} has no such controller"
+    for offered, expected in (
+        ("", f"CPU is not limited, and {measured}"),
+        ("pids cpu", f"pids, cpu are limited for each app, by cgroup v2 at {base}; {measured}"),
+    ):
+        (base / "cgroup.controllers").write_text(offered)
+        texts = {each.text: each.state for each in findings(config(base), tmp_path / "data")}
+        assert texts[expected] == "warn"

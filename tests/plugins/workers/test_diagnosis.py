@@ -40,8 +40,8 @@ def test_it_names_the_apps_whose_worker_crashed(server: Server):
 
 
 NO_CGROUP = (
-    "memory and CPU are limited for each process, not for an app: no cgroup v2 is delegated"
-    " to the server (Delegate=yes in its systemd unit)"
+    "CPU is not limited, and memory of an app is measured once a second: no cgroup v2 is"
+    " delegated to the server (Delegate=yes in its systemd unit)"
 )
 NOT_ENDED = (
     "a process that leaves its worker and clears its environment is not ended: this needs a"
