@@ -9,6 +9,7 @@ from kernel.public import (
     ACCESS,
     APPS,
     AUDIT,
+    HOOKS,
     READS,
     RECORDS,
     STATEMENTS,
@@ -35,7 +36,7 @@ class AuditPlugin(Plugin):
 
     name = "audit"
     Config = AuditConfig
-    requires = (STATEMENTS, ACCESS)
+    requires = (STATEMENTS, ACCESS, HOOKS)
     uses = (APPS, READS)
     finds = (RECORDS,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -52,6 +53,29 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     request: str | None
     operation: str
     changes: dict[str, tuple[Any, Any]]
+
+
+class SeenRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as its reader sees it, and what its history is limited to.
+
+    `owner` is the reader, where own records are all that it reads. `deciding` are the fields by
+    which plugins narrow what it reads.
+    """
+
+    app_id: str
+    entity: str
+    id: str
+    created_at: str
+    fields: Sequence[str]
+    owner: str | None = None
+    deciding: Sequence[str] = ()
+
+
+class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The requested part of a history: `limit` entries that are older than `before`."""
+
+    before: int | None
+    limit: int
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from kernel.public import (
     ACCESS,
     ANY_USER,
+    APPS,
     AUDIT,
+    HOOKS,
     RECORDS,
     STATEMENTS,
     AuditFilter,
@@ -24,8 +26,9 @@ from kernel.public import (
     whole_number,
 )
 
-from .models import AuditRow, HistoryEntry, HistoryQuery
-from .service import history, reads_in_part
+from .history import RecordHistory
+from .models import AuditRow, HistoryEntry, HistoryPage, HistoryQuery
+from .service import reads_in_part
 
 PARAMETERS = AuditFilter.__struct_fields__
 
@@ -60,17 +63,23 @@ class AuditRoutes:
         return reply(await self._services.get(AUDIT).search(_filter(query, current=in_part)))
 
     async def history(self, request: Request) -> Response:
-        """List the changes of a record, newest first: the fields that the caller may read."""
+        """List the changes of a record since its creation, newest first: those of readable fields.
+
+        They are changes that the caller could have seen: none of another record that had the id,
+        and none of a time when the record was out of the caller's reach.
+        """
         query = request.query()
         if unknown := query.keys() - {"limit", "before"}:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
         before = whole_number("before", query["before"]) if "before" in query else None
-        limit = limit_of(query.get("limit"), default=100)
-        subject, record_id = (request.path("app_id"), request.path("entity")), request.path("id")
-        caller = (request.actor, request.grant)
-        shown = await self._services.get(RECORDS).get(*caller, *subject, record_id)
-        statements = self._services.get(STATEMENTS)
-        return reply(await history(statements, subject, shown, before, limit))
+        page = HistoryPage(before=before, limit=limit_of(query.get("limit"), default=100))
+        services = self._services
+        history = RecordHistory(
+            services.get(STATEMENTS), services.get(RECORDS), services.get(APPS), services.get(HOOKS)
+        )
+        names = map(request.path, ("app_id", "entity", "id"))
+        record = await history.find(request.actor, request.grant, *names)
+        return reply(await history.read(record, page))
 
 
 def _filter(query: Mapping[str, str], *, current: bool) -> AuditFilter:

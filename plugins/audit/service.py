@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from kernel.public import (
@@ -67,17 +66,6 @@ async def reads_in_part(access: Access, actor: Actor, app_id: str | None) -> boo
     if not await access.is_app_admin(actor.user_id, app_id):
         raise Forbidden("only an admin of the app may read its audit log")
     return True
-
-
-async def history(
-    statements: Statements, subject: tuple[str, str], record: bytes, before: int | None, limit: int
-) -> bytes:
-    """Return the changes of a record as JSON. `record` is what the caller may see of it: changes of
-    other fields are left out."""
-    shown = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
-    record_id = msgspec.json.decode(shown["id"], type=str)
-    fields = [name for name in shown if name not in ("id", "created_at", "updated_at")]
-    return await store.history(statements, subject, record_id, fields, before, limit)
 
 
 class Maintenance:

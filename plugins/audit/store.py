@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import date
 from typing import Final, LiteralString
 
@@ -12,7 +11,7 @@ from psycopg import sql
 
 from kernel.public import App, AuditFilter, Event, Param, Reader, Transaction
 
-from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
+from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, HistoryPage, Months, SeenRecord
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -136,24 +135,59 @@ BY_KIND: Final = _PAGE.replace("{rows}", """
         begins=_BEGINS.replace("$3::text", "k.table_schema"),
     ))  # fmt: skip
 
+# Rows of a record, from the creation of the one that has its id today: an id can be taken again by
+# somebody else. What was created while the trail was off is known by its time.
+_OF_ONE: Final = """
+    table_schema = $1::text and table_name = $2::text and record_id = $3::text
+    and changed_at >= $4::timestamptz"""
+
+# A reader of own records sees what happened while the record was that reader's. A row of the trail
+# has the owner after the change, so the change that hands a record over is left out as well. A
+# reader whom plugins narrow sees what happened since the fields that decide changed last. Planned
+# for the very values: all rows of a record are read for these readers only.
 HISTORY: Final = """
+with creation as materialized (
+    select greatest(
+        (select begins from caudex_audit.apps where app_id = $1::text),
+        (select id - case when operation = 'INSERT' then 1 else 0 end from caudex_audit.log
+        where {of_one} and operation in ('INSERT', 'DELETE')
+        order by id + 0 desc limit 1),
+        0) as id
+), reach as materialized (
+    select case when $5::uuid is null and $6::text[] = '{}' then 0 else (
+        select max(id) from (
+            select id, $5::uuid is not null and (
+                    owner_id is distinct from $5::uuid
+                    or lag(owner_id, 1, owner_id) over (order by id) is distinct from $5::uuid
+                ) as was_of_another,
+                operation = 'UPDATE' and exists (
+                    select from unnest($6::text[]) as name
+                    where old_record -> name is distinct from new_record -> name
+                ) as has_moved
+            from caudex_audit.log
+            where {of_one} and id + 0 > (select id from creation)
+        ) as step
+        where was_of_another or has_moved
+    ) end as id
+)
 select coalesce(json_agg(h), '[]') from (
     select id,
         to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at,
-        actor_id as actor, request_id as request, operation, (
-            select coalesce(jsonb_object_agg(name, jsonb_build_array(old, new)), '{}') from (
-                select name, nullif(old_record -> name, 'null') as old,
-                    nullif(new_record -> name, 'null') as new
-                from unnest($4::text[]) as name
-            ) as field
-            where old is distinct from new
-        ) as changes
-    from caudex_audit.log
-    where table_schema = $1::text and table_name = $2::text and record_id = $3::text
-    and ($5::bigint is null or id + 0 < $5::bigint)
-    and id + 0 > coalesce((select begins from caudex_audit.apps where app_id = $1::text), 0)
-    order by id + 0 desc limit $6::int
-) as h"""
+        actor_id as actor, request_id as request, operation, changes
+    from caudex_audit.log cross join lateral (
+        select coalesce(jsonb_object_agg(name, jsonb_build_array(old, new)), '{}') as changes from (
+            select name, nullif(old_record -> name, 'null') as old,
+                nullif(new_record -> name, 'null') as new
+            from unnest($7::text[]) as name
+        ) as field
+        where old is distinct from new
+    ) as compared
+    where {of_one}
+    and ($8::bigint is null or id + 0 < $8::bigint)
+    and id + 0 > (select greatest(creation.id, reach.id) from creation, reach)
+    and (operation <> 'UPDATE' or changes <> '{}')
+    order by id + 0 desc limit $9::int
+) as h""".replace("{of_one}", _OF_ONE)
 
 BEGIN: Final = """
 insert into caudex_audit.apps (app_id, begins)
@@ -251,16 +285,11 @@ async def search(reader: Reader, wanted: AuditFilter) -> bytes:
     return await reader.fetch(query, *size, *params, custom_plan=True) or b"[]"
 
 
-async def history(
-    reader: Reader,
-    subject: tuple[str, str],
-    record_id: str,
-    fields: Sequence[str],
-    before: int | None,
-    limit: int,
-) -> bytes:
-    """Return the changes of some fields of a record of `(app, entity)`, newest first."""
-    params = (*subject, record_id, list(fields), before, limit)
+async def history(reader: Reader, record: SeenRecord, page: HistoryPage) -> bytes:
+    """Return the changes of a record that its reader may see, newest first."""
+    identity = (record.app_id, record.entity, record.id, record.created_at)
+    reach = (record.owner, list(record.deciding))
+    params = (*identity, *reach, list(record.fields), page.before, page.limit)
     return await reader.fetch(HISTORY, *params, custom_plan=True) or b"[]"
 
 
