@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from kernel.public import (
+    APP_USER,
     Action,
     Actor,
     Apps,
@@ -25,18 +26,24 @@ from kernel.public import (
     hookspecs,
     nearest,
 )
+from kernel.public import entity as on_entity
 
-from .grammar import ACTIONS, OWN, canonical_user_id, prefix
-from .models import ADMIN, CORE, ExplainBody, Explained, Reason
+from .grammar import ACTIONS, OWN, canonical_user_id, check_keys, prefix
+from .models import ADMIN, CORE, Assumed, ExplainBody, Explained, Reason
 from .rights import FULL, OWN_ROWS, AppPermissions
 from .service import RbacService
 
 ASSUMED: Final = "(assumed)"
 """The role that holds the assumed permissions."""
+OUT_OF_REACH: Final = "no such record is within reach"
 
 
 class Explainer:
-    """Answers for the user itself, for admins of the app and for core admins."""
+    """Answers for the user itself, for admins of the app and for core admins.
+
+    A user learns what the roles, the permission keys and the readable records of the app tell as
+    well: all of them are open to users with a role on the app.
+    """
 
     def __init__(
         self,
@@ -53,83 +60,100 @@ class Explainer:
         self._records = records
         self._apps = apps
 
-    async def explain(self, caller: Actor, asked: ExplainBody) -> Explained:
-        """Explain whether a user may do something. Raises BadRequest, Forbidden, NotFound."""
-        user_id, app_id, action = canonical_user_id(asked.user), asked.app, asked.action
-        admin = await self._service.is_app_admin(caller.user_id, app_id)
-        if not admin and user_id != caller.user_id:
-            raise Forbidden("only the user itself and admins of the app may ask this")
-        app = await self._cache.app(app_id)
-        user = await self._identity.user(user_id)
-        if user is None:
-            raise NotFound(f"user '{user_id}' not found")
-        _check_action(app, action)
-        by = await self._reasons(app, user_id, asked)
-        if user.disabled:
-            return Explained(allowed=False, by=by, reason="this account is closed")
-        if not by:
-            missing = f"no role of {user.username} on '{app_id}' holds '{action}'"
-            return Explained(allowed=False, by=by, reason=missing)
-        own_only = all(each.permission.endswith(OWN) for each in by)
-        if action.endswith(".create"):
-            own_only = False
-        if asked.record is not None and action.partition(".")[2] in ACTIONS:
-            found = Explained(allowed=True, own_only=own_only, by=by, reason="within reach")
-            return await self._of_record(user, asked, asked.record, found, admin=admin)
-        said = f"{user.username} may do this"
-        said += ", on records that the user created" if own_only else ""
-        return Explained(allowed=True, own_only=own_only, by=by, reason=said)
+    async def explain(self, caller: Actor, body: ExplainBody) -> Explained:
+        """Explain whether a user may do something.
 
-    async def _reasons(self, app: AppPermissions, user_id: str, asked: ExplainBody) -> list[Reason]:
-        app_id, assume = asked.app, asked.assume
+        Raises NotFound for an unknown app, then Forbidden, NotFound for an unknown user, and
+        BadRequest.
+        """
+        await self._service.authorize(caller, APP_USER, {"app_id": body.app})
+        is_admin = await self._service.is_app_admin(caller.user_id, body.app)
+        if not is_admin and body.user.lower() != caller.user_id:
+            raise Forbidden("only the user itself and admins of the app may ask this")
+
+        user = await self._identity.user(canonical_user_id(body.user))
+        if user is None:
+            raise NotFound(f"user '{body.user}' not found")
+        app = await self._cache.app(body.app)
+        _check_action(app, body.action)
+        _check_assumed(app, body.assume)
+
+        reasons = await self._reasons(app, user.id, body)
+        if user.disabled:
+            return Explained(allowed=False, by=reasons, reason="this account is closed")
+        if not reasons:
+            missing = f"no role of {user.username} on '{body.app}' holds '{body.action}'"
+            return Explained(allowed=False, by=reasons, reason=missing)
+
+        own_only = all(reason.permission.endswith(OWN) for reason in reasons)
+        if body.action.endswith(".create"):
+            own_only = False
+        text = f"{user.username} may do this"
+        text += ", on records that the user created" if own_only else ""
+        explained = Explained(allowed=True, own_only=own_only, by=reasons, reason=text)
+
+        if body.record is None or body.action.partition(".")[2] not in ACTIONS:
+            return explained
+        refusal = await self._refusal_of_record(user, body, own_only=own_only, is_admin=is_admin)
+        if refusal is not None:
+            return msgspec.structs.replace(explained, allowed=False, reason=refusal)
+        return msgspec.structs.replace(explained, reason="within reach")
+
+    async def _reasons(self, app: AppPermissions, user_id: str, body: ExplainBody) -> list[Reason]:
         held = await self._cache.held(user_id)
         roles = dict(app.roles)
-        for name in assume.roles:
-            if name not in roles:
-                raise BadRequest(f"assume.roles: {nearest(name, list(roles))}")
-        names = [*held.get(app_id, ()), *assume.roles]
-        if assume.permissions:
-            roles[ASSUMED] = Role(name=ASSUMED, permissions=assume.permissions)
+        names = [*held.get(body.app, ()), *body.assume.roles]
+        if body.assume.permissions:
+            roles[ASSUMED] = Role(name=ASSUMED, permissions=body.assume.permissions)
             names.append(ASSUMED)
-        by = [
+        reasons = [
             Reason(role=path[0], permission=key, via=list(path[1:]))
-            for path, key in granting(dict.fromkeys(names), roles, asked.action)
+            for path, key in granting(dict.fromkeys(names), roles, body.action)
         ]
-        if app_id != CORE and ADMIN in held.get(CORE, ()):
-            by.append(Reason(role=f"{CORE}:{ADMIN}", permission="*"))
-        return by
+        if body.app != CORE and ADMIN in held.get(CORE, ()):
+            reasons.append(Reason(role=f"{CORE}:{ADMIN}", permission="*"))
+        return reasons
 
-    async def _of_record(
-        self, user: User, asked: ExplainBody, record: str, found: Explained, *, admin: bool
-    ) -> Explained:
-        """Look whether the record is within reach; only admins learn why it is not."""
-        own_only, (name, _, verb) = found.own_only, asked.action.partition(".")
-        actor = Actor(user_id=user.id, username=user.username)
+    async def _refusal_of_record(
+        self, user: User, body: ExplainBody, *, own_only: bool, is_admin: bool
+    ) -> str | None:
+        """Return why a record is out of reach, None where it is within. Only admins learn more
+        than that. Raises Forbidden for other callers that may not read records."""
         if self._apps is None or self._records is None:
             raise BadRequest("record: no plugin keeps records here")
-        entity = await self._apps.entity(asked.app, name)
-        trees = await self._scopes(actor, entity, verb)
-        grant = OWN_ROWS if own_only else FULL
-        where = {"$and": [{"id": record}, *trees.values()]}
-        if await self._exists(actor, grant, entity, where):
-            return found
-        reason = "no such record is within reach"
-        if admin and own_only and await self._exists(actor, FULL, entity, {"id": record}):
-            reason = (
-                f"{user.username} did not create this record, and holds only '{asked.action}{OWN}'"
-            )
-        elif admin and trees:
-            reason = f"no such record, or it is kept away by: {', '.join(sorted(trees))}"
-        return msgspec.structs.replace(found, allowed=False, reason=reason)
+        name, _, verb = body.action.partition(".")
+        entity = await self._apps.entity(body.app, name)
+        actor = Actor(user_id=user.id, username=user.username)
+        record = {"id": body.record}
 
-    async def _scopes(self, actor: Actor, entity: Entity, verb: str) -> dict[str, Any]:
+        if not is_admin:
+            # Other rights, also assumed ones, must not tell whether a record exists.
+            path = {"app_id": body.app, "entity": name}
+            reading = await self._service.authorize(actor, on_entity("read"), path)
+            if not await self._exists(actor, reading, entity, record):
+                return OUT_OF_REACH
+
+        trees = await self._scopes(actor, entity, cast("Action", verb))
+        grant = OWN_ROWS if own_only else FULL
+        if await self._exists(actor, grant, entity, {"$and": [record, *trees.values()]}):
+            return None
+        if not is_admin:
+            return OUT_OF_REACH
+        if own_only and await self._exists(actor, FULL, entity, record):
+            key = f"{body.action}{OWN}"
+            return f"{user.username} did not create this record, and holds only '{key}'"
+        if trees:
+            return f"no such record, or it is kept away by: {', '.join(sorted(trees))}"
+        return OUT_OF_REACH
+
+    async def _scopes(self, actor: Actor, entity: Entity, action: Action) -> dict[str, Any]:
         """Return the where-tree of each plugin that narrows the records."""
-        found: dict[str, Any] = {}
+        trees: dict[str, Any] = {}
         for implementation in self._bus.implementations(hookspecs.record_scope):
-            arguments = {"actor": actor, "entity": entity, "action": _action(verb)}
+            arguments = {"actor": actor, "entity": entity, "action": action}
             if (tree := await implementation.call(arguments)) is not None:
-                found[implementation.plugin] = tree
-        return found
+                trees[implementation.plugin] = tree
+        return trees
 
     async def _exists(
         self, actor: Actor, grant: Grant, entity: Entity, where: Mapping[str, Any]
@@ -164,11 +188,19 @@ def _grants(key: str, action: str) -> bool:
 
 
 def _check_action(app: AppPermissions, action: str) -> None:
-    known = [permission.key for permission in app.permissions]
-    if action not in known:
-        meant = nearest(action, known)
-        raise BadRequest(f"action: {action[:128]!r} is no permission of this app; {meant}")
+    keys = [permission.key for permission in app.permissions]
+    if action not in keys:
+        hint = nearest(action, keys)
+        raise BadRequest(f"action: {action[:128]!r} is no permission of this app; {hint}")
 
 
-def _action(verb: str) -> Action:
-    return verb  # type: ignore[return-value]  # one of ACTIONS
+def _check_assumed(app: AppPermissions, assume: Assumed) -> None:
+    """Refuse roles and keys that the app does not have. Raises BadRequest."""
+    for name in assume.roles:
+        if name not in app.roles:
+            hint = nearest(name, list(app.roles))
+            raise BadRequest(f"assume.roles: {name[:64]!r} is no role of this app; {hint}")
+    try:
+        check_keys(assume.permissions, app.entities, app.permissions)
+    except BadRequest as error:
+        raise BadRequest(f"assume.{error.message}") from None

@@ -156,7 +156,7 @@ class RbacRoutes:
     async def explain(self, request: Request) -> Response:
         """Explain whether a user may do something, and by which roles.
 
-        For the user itself, for admins of the app, and for core admins.
+        For the user itself with a role on the app, for its admins, and for core admins.
         """
         try:
             asked = msgspec.convert(request.query(), ExplainBody)

@@ -13,6 +13,8 @@ APP = {
     "permissions": [{"key": "orders.refund", "description": "Give money back"}],
 }
 ORDERS = "/api/v1/apps/shop/collections/orders"
+EXPLAIN = "/api/v1/permissions/explain"
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def shop(server: Server) -> Server:
 
 def explain(caller, user, action, **more):
     body = {"user": user.id, "app": "shop", "action": action, **more}
-    return caller.post("/api/v1/permissions/explain", json=body)
+    return caller.post(EXPLAIN, json=body)
 
 
 def test_the_roles_on_the_way_are_named(shop):
@@ -95,10 +97,10 @@ def test_only_the_user_and_admins_may_ask(shop):
 def test_a_get_asks_the_same(shop):
     clerk = shop.user(roles={"shop": ["clerk"]})
     query = {"user": clerk.id, "app": "shop", "action": "orders.read"}
-    got = shop.admin.get("/api/v1/permissions/explain", params=query)
+    got = shop.admin.get(EXPLAIN, params=query)
     assert got.json() == explain(shop.admin, clerk, "orders.read").json()
     wrong = {**query, "acton": "x"}
-    assert shop.admin.get("/api/v1/permissions/explain", params=wrong).status_code == 400
+    assert shop.admin.get(EXPLAIN, params=wrong).status_code == 400
 
 
 def test_bad_questions_are_refused(shop):
@@ -106,7 +108,114 @@ def test_bad_questions_are_refused(shop):
     misspelt = explain(shop.admin, clerk, "orders.reed")
     assert misspelt.status_code == 400
     assert "orders.read" in misspelt.json()["error"]
-    body = {"user": "00000000-0000-0000-0000-000000000000", "app": "shop", "action": "orders.read"}
-    assert shop.admin.post("/api/v1/permissions/explain", json=body).status_code == 404
-    unknown = {**body, "user": clerk.id, "app": "nothing"}
-    assert shop.admin.post("/api/v1/permissions/explain", json=unknown).status_code in (403, 404)
+    body = {"user": NOBODY, "app": "shop", "action": "orders.read"}
+    assert shop.admin.post(EXPLAIN, json=body).status_code == 404
+
+
+def test_an_unknown_app_is_404_as_at_every_door(shop):
+    clerk = shop.user(roles={"shop": ["clerk"]})
+    for caller in (shop.admin, clerk, shop.user()):
+        for user in (caller.id, clerk.id, NOBODY, "?"):
+            body = {"user": user, "app": "nothing", "action": "orders.read"}
+            assert caller.post(EXPLAIN, json=body).status_code == 404
+            roles = caller.get("/api/v1/apps/nothing/roles")
+            assert roles.status_code == 404
+
+
+def test_who_has_no_role_on_the_app_learns_nothing_of_it(shop):
+    stranger, boss = shop.user(), shop.user(roles={"shop": ["boss"]})
+    record = shop.admin.post(ORDERS, json={"item": "tea"}).json()["id"]
+    questions = [
+        {},
+        {"action": "?"},
+        {"assume": {"roles": ["?"]}},
+        {"assume": {"roles": ["boss"]}},
+        {"assume": {"permissions": ["?"]}},
+        {"assume": {"permissions": ["*"]}, "record": record},
+        {"assume": {"permissions": ["*"]}, "record": NOBODY},
+        {"user": boss.id},
+        {"user": NOBODY},
+        {"user": "?"},
+    ]
+    answers = set()
+    for question in questions:
+        body = {"user": stranger.id, "app": "shop", "action": "orders.read", **question}
+        answer = stranger.post(EXPLAIN, json=body)
+        answers.add((answer.status_code, answer.text))
+    assert answers == {(403, '{"error":"a role on this app is needed"}')}
+    assert stranger.get("/api/v1/apps/shop/roles").status_code == 403
+
+
+def test_others_are_explained_to_admins_only_whatever_is_asked(shop):
+    clerk, boss = shop.user(roles={"shop": ["clerk"]}), shop.user(roles={"shop": ["boss"]})
+    answers = set()
+    for user in (boss.id, NOBODY, "?", ""):
+        for action in ("orders.read", "?"):
+            body = {"user": user, "app": "shop", "action": action}
+            answer = clerk.post(EXPLAIN, json=body)
+            answers.add((answer.status_code, answer.text))
+    [(status, _)] = answers
+    assert status == 403
+
+
+def test_no_assumption_tells_whether_a_record_exists(shop):
+    shop.admin.post(
+        "/api/v1/apps/shop/roles",
+        json={"name": "mover", "permissions": ["orders.read.own", "orders.create"]},
+    )
+    mover = shop.user(roles={"shop": ["mover"]})
+    foreign = shop.admin.post(ORDERS, json={"item": "milk"}).json()["id"]
+    own = mover.post(ORDERS, json={"item": "tea"}).json()["id"]
+    assert mover.get(f"{ORDERS}/{foreign}").status_code == 404
+    for assume in ({"roles": ["boss"]}, {"permissions": ["orders.*"]}, {"permissions": ["*"]}):
+        for action in ("orders.read", "orders.update", "orders.delete"):
+            there, missing = (
+                explain(mover, mover, action, record=record, assume=assume)
+                for record in (foreign, NOBODY)
+            )
+            assert there.json() == missing.json()
+            assert there.json()["allowed"] is False
+            mine = explain(mover, mover, action, record=own, assume=assume).json()
+            assert mine["allowed"] is True
+            asked_by_admin = explain(shop.admin, mover, action, record=foreign, assume=assume)
+            assert asked_by_admin.json()["allowed"] is True
+
+
+def test_a_right_to_change_does_not_tell_whether_a_record_exists(shop):
+    shop.admin.post(
+        "/api/v1/apps/shop/roles", json={"name": "shredder", "permissions": ["orders.delete"]}
+    )
+    shredder = shop.user(roles={"shop": ["shredder"]})
+    record = shop.admin.post(ORDERS, json={"item": "milk"}).json()["id"]
+    assert explain(shredder, shredder, "orders.delete").json()["allowed"] is True
+    there, missing = (
+        explain(shredder, shredder, "orders.delete", record=each) for each in (record, NOBODY)
+    )
+    assert (there.status_code, there.text) == (missing.status_code, missing.text)
+    assert there.json()["error"] == "the permission 'orders.read' is needed"
+    assert explain(shop.admin, shredder, "orders.delete", record=record).json()["allowed"] is True
+
+
+@pytest.mark.parametrize("key", ["orders.reed", "?", "nothing.*", "orders", ""])
+def test_assumed_keys_that_the_app_does_not_have_are_refused(shop, key):
+    clerk = shop.user(roles={"shop": ["clerk"]})
+    for caller in (shop.admin, clerk):
+        answer = explain(caller, clerk, "orders.delete", assume={"permissions": [key]})
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith(f"assume.permissions: {key!r} is no permission")
+    for known in ("*", "orders.*", "orders.read.own", "orders.refund", "core:logs.read"):
+        answer = explain(shop.admin, clerk, "orders.delete", assume={"permissions": [known]})
+        assert answer.status_code == 200
+
+
+def test_a_user_of_the_app_learns_from_it_what_other_doors_tell(shop):
+    """Names of roles and of permission keys are open to every user of the app."""
+    clerk = shop.user(roles={"shop": ["clerk"]})
+    roles = {role["name"] for role in clerk.get("/api/v1/apps/shop/roles").json()}
+    text = explain(clerk, clerk, "orders.read", assume={"roles": ["?"]}).json()["error"]
+    names = text.partition("known: ")[2].split(", ")
+    assert set(names) == roles
+    available = clerk.get("/api/v1/apps/shop/permissions/available").json()
+    text = explain(clerk, clerk, "?").json()["error"]
+    keys = text.partition("known: ")[2].split(", ")
+    assert set(keys) == {permission["key"] for permission in available}
