@@ -11,7 +11,7 @@ import msgspec
 from kernel.public import SHAPE, VERSION, App, Entity, Grant, Needs, Route
 from kernel.public import entity as on_entity
 
-from .fields import Link, filters, links_of, operators, shapes, sort_field, visible
+from .fields import Link, filters, links_of, operators, shapes, sort_field
 from .models import Schema
 from .operations import JSON, operation, operation_id, put, query_parameter, skeleton, tags_of
 from .schemas import PREFIX, Schemas, needed, replaced, unmarked
@@ -65,7 +65,7 @@ def _show(described: Schema, route: Route, example: Schema | None) -> None:
 def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema:
     """Describe an app: the fields of each entity, and only allowed operations."""
     tree = skeleton(app.name, app.version, _APP)
-    app = msgspec.structs.replace(app, entities=_visible(app, allowed))
+    app = app.narrow(_hidden_fields(allowed))
     own = AppSchemas(schemas)
     readable = [e for e in app.entities.values() if (_READ, e.name) in allowed]
     for entity in app.entities.values():
@@ -85,15 +85,13 @@ def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema
     return _with_components(tree, own.components)
 
 
-def _visible(app: App, allowed: Allowed) -> dict[str, Entity]:
-    """Return the entities without the fields that do not exist for the caller."""
+def _hidden_fields(allowed: Allowed) -> dict[str, frozenset[str]]:
+    """Return the entities that exist for the caller, with the fields of each that do not."""
     hidden: dict[str, frozenset[str]] = {}
-    for (_, name), grant in allowed.items():
-        hidden[name] = hidden.get(name, frozenset()) | grant.hidden
-    return {
-        name: visible(entity, hidden.get(name, frozenset()))
-        for name, entity in app.entities.items()
-    }
+    for (needs, name), grant in allowed.items():
+        if needs.kind == "entity":
+            hidden[name] = hidden.get(name, frozenset()) | grant.hidden
+    return hidden
 
 
 class AppSchemas:

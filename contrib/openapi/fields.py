@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from kernel.public import Entity, Field
+from kernel.public import Entity, Field, OnDelete, Reference
 
 from .models import Schema, closed
 from .schemas import PREFIX
@@ -105,14 +103,6 @@ def where_name(kind: str) -> str:
     return f"Where.{kind.strip('[]')}{'s' if kind in _LISTS else ''}"
 
 
-def visible(entity: Entity, hidden: Collection[str]) -> Entity:
-    """Return an entity without the fields that a caller may not read."""
-    if not hidden:
-        return entity
-    fields = tuple(field for field in entity.fields if field.name not in hidden)
-    return msgspec.structs.replace(entity, fields=fields)
-
-
 def _record(entity: Entity, links: Mapping[str, Link]) -> Schema:
     linked = {name: _linked(link) for name, link in links.items()}
     said = "Linked records, by the links of `expand`."
@@ -167,9 +157,9 @@ def _given(field: Field) -> Schema:
 def _value(field: Field) -> Schema:
     """Describe a field's value; null for an optional field."""
     schema: Schema = {"readOnly": True} if field.generated is not None else {}
-    schema |= dict(_TYPES["text" if field.type == "entity_link" else field.type])
+    schema |= _TYPES[type_of(field)]
     if field.references is not None:
-        schema = _link(field, schema)
+        schema |= _link(field.references, field.on_delete)
     if field.enum_values and field.type == "[text]":
         schema["items"] = {"type": "string", "enum": list(field.enum_values)}
     elif field.enum_values:
@@ -177,14 +167,12 @@ def _value(field: Field) -> Schema:
     return schema if field.required or field.type == "json" else _nullable(schema)
 
 
-def _link(field: Field, schema: Schema) -> Schema:
-    assert field.references is not None
-    entity, target = field.references.entity, field.references.field
+def _link(target: Reference, on_delete: OnDelete) -> Schema:
     gone = {"cascade": "goes with it", "restrict": "keeps it", "set_null": "loses the link"}
     return {
-        **(dict(_UUID) if field.sql_type == "uuid" else schema),
-        "description": f"The {target} of a record of {entity}; this one {gone[field.on_delete]}.",
-        "x-references": {"entity": entity, "field": target, "onDelete": field.on_delete},
+        "description": f"The {target.field} of a record of {target.entity}; "
+        f"this one {gone[on_delete]}.",
+        "x-references": {"entity": target.entity, "field": target.field, "onDelete": on_delete},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -129,6 +129,24 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
         """`<app>.<entity>`."""
         return f"{self.app_id}.{self.name}"
 
+    def hide(self, fields: Collection[str]) -> Entity:
+        """Return the entity for callers for whom some fields do not exist (`Grant.hidden`).
+
+        Unique keys and the search lose these fields too.
+        """
+        if not fields:
+            return self
+        search = self.search
+        if search is not None:
+            words = tuple(field for field in search.fields if field.name not in fields)
+            search = Search(search.language, words) if words else None
+        return msgspec.structs.replace(
+            self,
+            fields=tuple(field for field in self.fields if field.name not in fields),
+            search=search,
+            unique=tuple(key for key in self.unique if set(key).isdisjoint(fields)),
+        )
+
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """An installed app. `version_stamp` changes with each install: a key for compiled SQL.
@@ -147,6 +165,19 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     entities: Mapping[str, Entity]
     permissions: tuple[Permission, ...] = ()
     """The declared ones, in order; the generated ones follow from `entities`."""
+
+    def narrow(self, hidden: Mapping[str, Collection[str]]) -> App:
+        """Return the app for a caller for whom only the entities in `hidden` exist, without the
+        fields that it lists for each.
+
+        Links keep the name of their target: a caller may set a link without any right on it.
+        """
+        entities = {
+            name: entity.hide(hidden[name])
+            for name, entity in self.entities.items()
+            if name in hidden
+        }
+        return msgspec.structs.replace(self, entities=entities)
 
 
 class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import (
+    ACCESS,
     ANY_USER,
     APP_ADMIN,
     APP_USER,
@@ -37,6 +38,7 @@ from .models import (
     described,
 )
 from .service import SERVICE, AppsService
+from .visible import VisibleApps
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
@@ -90,8 +92,12 @@ class AppsRoutes:
         )
 
     async def show(self, request: Request) -> Response:
-        """Show an app with its entities and their fields."""
-        return reply(described(await self._services.get(APPS).app(request.path("app_id"))))
+        """Show an app with its entities and their fields.
+
+        Entities on which the caller has no right are left out, and fields that it may not read.
+        """
+        visible = VisibleApps(self._services.get(APPS), self._services.get(ACCESS))
+        return reply(described(await visible.app(request.actor, request.path("app_id"))))
 
     async def manifest(self, request: Request) -> Response:
         """Show the manifest that an app was installed from."""

@@ -26,6 +26,7 @@ from plugins.data.writes.records import Change
 from plugins.data.writes.rows import Row, new_rows, placed, run_in_thread_if_large
 from plugins.data.writes.tags import NO_CONDITION
 from plugins.data.writes.upsert import Upsert
+from plugins.data.writes.violations import Deletion
 
 from .locks import lock_targets
 from .runs import (
@@ -142,8 +143,9 @@ class Batches(ConditionalWrites):
         if isinstance(error, PreconditionFailed):
             error = await self._precondition_failed(actor, table, failed.record_id)
         elif isinstance(error, BadRequest):
-            deleted = failed.record_id if operation.given.op == "delete" else None
-            error = await self._describe(error, table, deleted)
+            is_delete = operation.given.op == "delete"
+            deletion = Deletion(actor, failed.record_id) if is_delete else None
+            error = await self._describe(error, table, deletion)
         return placed(error, operation.place)
 
     async def _prepared(

@@ -70,10 +70,7 @@ class EntityStatements:
         self.hidden = hidden
         self.full: Self = full or self
         """The same table with every field: writes return whole records, for events."""
-        self.shown = entity
-        if hidden:
-            fields = tuple(field for field in entity.fields if field.name not in hidden)
-            self.shown = msgspec.structs.replace(entity, fields=fields)
+        self.shown = entity.hide(hidden)
         self.columns = Columns(self.shown, links=links, stamped=stamped)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)

@@ -32,7 +32,13 @@ from .refusals import Refusals, RowsRefused
 from .rows import Row, encode, new_rows, params_of, row_for, run_in_thread_if_large, with_id
 from .tags import NO_CONDITION, Condition
 from .transactional import TransactionalWrites, event_of
-from .violations import describe_violation, find_failed_row
+from .violations import (
+    Deletion,
+    describe_reference,
+    describe_violation,
+    find_failed_row,
+    is_reference,
+)
 
 MAX_BULK: Final = 1000
 
@@ -187,7 +193,8 @@ class RecordWrites(KeyedWrites):
         except PreconditionFailed:
             raise await self._precondition_failed(actor, scope.table, record_id) from None
         except ConstraintViolation as violation:
-            raise await self._describe(violation, scope.table, record_id) from None
+            deletion = Deletion(actor, record_id)
+            raise await self._describe(violation, scope.table, deletion) from None
         await self._notify(actor, scope.table, "DELETE", [None], deleted)
 
     # --- single statements
@@ -361,12 +368,14 @@ class RecordWrites(KeyedWrites):
         )
 
     async def _describe(
-        self, error: BadRequest, table: Table, deleted: str | None = None
+        self, error: BadRequest, table: Table, deletion: Deletion | None = None
     ) -> BadRequest:
         if not isinstance(error, ConstraintViolation):
             return describe_size_error(error)
-        app = await self._apps.app(table.entity.app_id)
-        return describe_violation(error, app, table.shown, deleted)
+        if deletion is None or not is_reference(error):
+            return describe_violation(error, table.shown)
+        referrer = await self._as_read(deletion.actor, table.entity.app_id, error.table)
+        return describe_reference(error, table.shown, referrer, deletion.record_id)
 
     async def _describe_row(
         self, actor: Actor, table: Table, violation: ConstraintViolation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kernel.public import Action, Actor, Forbidden, Grant, NotFound, Reader, Tagged
+from kernel.public import Action, Actor, Entity, Forbidden, Grant, NotFound, Reader, Tagged
 from kernel.public import entity as on_entity
 from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.records import RecordReads
@@ -105,6 +105,15 @@ class WriteReplies(RecordReads):
             return Grant()
         path = {"app_id": app_id, "entity": entity}
         return await self._access().authorize(actor, on_entity(action), path)
+
+    async def _as_read(self, actor: Actor, app_id: str, name: str) -> Entity | None:
+        """Return an entity with the fields that a caller may read, None without the permission."""
+        try:
+            grant = await self._granted(actor, app_id, name, "read")
+            entity = await self._apps.entity(app_id, name)
+        except (Forbidden, NotFound):
+            return None
+        return entity.hide(grant.hidden)
 
     async def _condition(
         self, actor: Actor, app_id: str, entity: str, if_match: str | None

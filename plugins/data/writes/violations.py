@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from kernel.public import (
     Actor,
-    App,
     BadRequest,
     ConstraintViolation,
     Entity,
@@ -26,12 +27,15 @@ _UNIQUE: Final = "23505"
 _CHECK: Final = "23514"
 
 
-def describe_violation(
-    violation: ConstraintViolation, app: App, entity: Entity, deleted: str | None
-) -> BadRequest:
-    """Name the field of `entity` that is wrong, and why; `deleted` is the id of a delete."""
-    if violation.sqlstate in _FOREIGN_KEY and deleted is not None:
-        return BadRequest(_still_referenced(violation, app, entity, deleted))
+class Deletion(msgspec.Struct, frozen=True):
+    """A delete that the database refused, and who asked for it."""
+
+    actor: Actor
+    record_id: str
+
+
+def describe_violation(violation: ConstraintViolation, entity: Entity) -> BadRequest:
+    """Name the field of `entity` that is wrong, and why."""
     if violation.table != entity.name:
         return BadRequest(f"{entity.name}: {violation.message}")
     names = _fields(violation, entity)
@@ -83,14 +87,25 @@ def _no_such(field: Field | None) -> str:
     return ": no such user" if entity == "core:users" else f": no such {entity} record"
 
 
-def _still_referenced(
-    violation: ConstraintViolation, app: App, entity: Entity, record_id: str
-) -> str:
-    """PostgreSQL names the table that refers to the record, which can be the entity itself."""
-    referrer = app.entities.get(violation.table)
-    names = referrer.constraints.get(violation.constraint, ()) if referrer else ()
-    by = f"{violation.table}.{names[0]}" if names else violation.table or "another record"
-    return f"{entity.name} record '{record_id}' is still referred to by {by}"
+def is_reference(violation: ConstraintViolation) -> bool:
+    """Whether a link has no target, or a delete would take it away."""
+    return violation.sqlstate in _FOREIGN_KEY
+
+
+def describe_reference(
+    violation: ConstraintViolation, entity: Entity, referrer: Entity | None, record_id: str
+) -> BadRequest:
+    """Say which field refers to a record that cannot be deleted.
+
+    `referrer` is the entity of that field as the caller reads it, None where it does not exist for
+    the caller. It can be `entity` itself.
+    """
+    by = "another record"
+    if referrer is not None:
+        readable = {field.name for field in referrer.fields}
+        names = [name for name in _fields(violation, referrer) if name in readable]
+        by = f"{referrer.name}.{names[0]}" if names else by
+    return BadRequest(f"{entity.name} record '{record_id}' is still referred to by {by}")
 
 
 class FailedRow(Exception):

@@ -201,6 +201,30 @@ def test_an_error_of_a_constraint_names_no_hidden_field(clerk: Client, admin: Cl
     assert "badge" not in said
 
 
+def test_a_refused_delete_names_no_entity_and_no_field_that_the_caller_may_not_read(
+    staff: Server, admin: Client, hr: Client, ada: dict[str, Any]
+):
+    """The clerk may not read the link to teams, and the cleaner no people at all."""
+    team = ada["team_id"]
+    members = {
+        "people.team_id": hr,
+        "another record": member(staff, f"clerk {team[:8]}", "people.read", "teams.read"),
+        "another record ": member(staff, f"cleaner {team[:8]}", "teams.read"),
+    }
+    link = "alter table staff.people drop constraint {0}, add constraint {0}"
+    link += " foreign key (team_id) references staff.teams on delete restrict"
+    query = "select conname from pg_constraint where conrelid = 'staff.people'::regclass"
+    [[name]] = staff.sql(f"{query} and contype = 'f'")
+    staff.sql(link.format(name))
+    for words, client in members.items():
+        staff.grant(client, "staff", "teams.delete")
+        said = f"teams record '{team}' is still referred to by {words.strip()}"
+        assert refused(client.delete(f"{TEAMS}/{team}")) == said
+        operations = [{"op": "delete", "entity": "teams", "id": team}]
+        answer = client.post("/api/v1/apps/staff/batch", json={"operations": operations})
+        assert refused(answer) == f"[0] {said}"
+
+
 def test_events_have_every_field(staff: Server, clerk: Client, admin: Client):
     witness: Any = next((p for p in staff.kernel.instances if p.name == "staffwitness"), None)
     if witness is None:
