@@ -28,18 +28,25 @@ _THRESHOLD: Final = b"'pg_trgm.strict_word_similarity_threshold', '0.4', true"
 or misplaced leaves two fifths of the trigrams of most words. The default of a half misses many."""
 
 _TOKEN: Final = re.compile(r'-?"[^"]*"?|\S+')
+_HYPHENATED: Final = re.compile(r"[^\W\d_]+(-[^\W\d_]+)+")
+_BEGINNING: Final = b"(%b::text || ':*')::tsquery"
+_BEGINNINGS: Final = rb"regexp_replace(%b::text, '''( |$)', ''':*\1', 'g')::tsquery"
+"""A query whose last lexeme may be a beginning, and one of which each may be."""
+
 SHORT_WEIGHT: Final = "A"
 
 
 class Terms(msgspec.Struct, frozen=True):
     """A search taken apart: `last` is the word that may be a beginning, or empty.
 
-    All `plain` words must be there; `words` are compared with similar ones; `strict` is what stays
-    as it is: phrases and exclusions.
+    Each word of `alone` has a query of its own; the `rest` is in the syntax of web searches. All
+    `plain` words must be there; `words` are compared with similar ones; `strict` is what stays as
+    it is: phrases and exclusions.
     """
 
-    text: str
     last: str
+    alone: tuple[str, ...]
+    rest: str
     plain: tuple[str, ...]
     words: tuple[str, ...]
     strict: str
@@ -54,15 +61,38 @@ def read_terms(text: str) -> Terms:
     tokens = _TOKEN.findall(text)
     strict = [token for token in tokens if token[0] == "-" or '"' in token]
     words = [token for token in tokens if token not in strict]
-    either = any(word.lower() == "or" for word in words)
     last = tokens[-1] if tokens and tokens[-1] in words and text[-1:].isalnum() else ""
+    last = "" if last.lower() == "or" else last
+    # With `or`, one part is enough: no word is required.
+    required = [] if any(word.lower() == "or" for word in words) else words
+    plain = tuple(required[:MAX_WORDS])
+    alone = {word for word in plain if word == last or parts_of(word)}
     return Terms(
-        text=text,
-        last="" if last.lower() == "or" else last,
-        plain=() if either else tuple(words)[:MAX_WORDS],
-        words=() if either else tuple(word for word in words if len(word) > 2)[:MAX_WORDS],
-        strict=" ".join(strict),
+        last=last,
+        alone=tuple(sorted(alone)),
+        rest=" ".join(as_phrase(token) for token in tokens if token not in alone),
+        plain=plain,
+        words=tuple(word for word in required if len(word) > 2)[:MAX_WORDS],
+        strict=" ".join(as_phrase(token) for token in strict),
     )
+
+
+def as_phrase(token: str) -> str:
+    """Quote a word that has signs in it, such as the address of a page.
+
+    PostgreSQL reads a phrase as it reads the text of a record. Without quotes it ends a word at a
+    colon and at some other signs.
+    """
+    sign = "-" if token[0] == "-" else ""
+    word = token.removeprefix("-")
+    if not word or word.isalnum() or '"' in word:
+        return token
+    return f'{sign}"{word}"'
+
+
+def parts_of(word: str) -> list[str]:
+    """Return the words that hyphens join, none for a word of another form."""
+    return word.split("-") if _HYPHENATED.fullmatch(word) else []
 
 
 class Matching:
@@ -87,28 +117,51 @@ class Matching:
 
     def exact(self, rows: Conditions, terms: Terms) -> bytes:
         """Require the words, and return the rank of a record."""
-        query = self._query(rows, terms.text, terms.last)
+        queries = [self._word(rows, terms, word) for word in terms.alone]
+        if terms.rest:
+            queries.append(self._rest(rows, terms))
+        query = b"(%b)" % b" && ".join(queries)
         rows.parts.append(b"%b @@ %b" % (self._vector, query))
         if len(self._vectors) > 1:
             self._prefilter(rows, terms)
         return b"ts_rank(%b, %b)" % (self._vector, query)
 
-    def _query(self, rows: Conditions, text: str, last: str) -> bytes:
-        """Return the query of a text whose `last` word may be a beginning."""
-        query = b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(text, b"text"))
-        if not last:
+    def _rest(self, rows: Conditions, terms: Terms) -> bytes:
+        query = self._websearch(rows, terms.rest)
+        if not terms.last or terms.last in terms.alone:
             return query
         # Of a word that the language ignores nothing is left that could be a beginning.
-        word = query
-        if last != text:
-            word = b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(last, b"text"))
-        form = b"(case when numnode(%b) > 0 then (%b::text || ':*')::tsquery else %b end)"
-        return form % (word, query, query)
+        word = self._websearch(rows, as_phrase(terms.last))
+        beginning = _BEGINNING % query
+        return b"(case when numnode(%b) > 0 then %b else %b end)" % (word, beginning, query)
+
+    def _word(self, rows: Conditions, terms: Terms, word: str) -> bytes:
+        """Return the query of a word: as it stands, or as its parts beside each other.
+
+        So `foo-bar` is found in `foo-bar-baz` and in `foo bar`. Where the language ignores a part,
+        as of `to-do`, the word counts as it stands only.
+        """
+        query = self._websearch(rows, as_phrase(word))
+        is_beginning = word == terms.last
+        if is_beginning:
+            # The first lexeme of an address is the whole of it; its host and its path follow.
+            query = _BEGINNINGS % query
+        parts = parts_of(word)
+        if not parts:
+            return query
+        phrase = self._websearch(rows, f'"{" ".join(parts)}"')
+        is_whole = b"numnode(%b) = %d" % (phrase, 2 * len(parts) - 1)
+        if is_beginning:
+            phrase = _BEGINNING % phrase
+        return b"(case when %b then %b || %b else %b end)" % (is_whole, query, phrase, query)
+
+    def _websearch(self, rows: Conditions, text: str) -> bytes:
+        return b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(text, b"text"))
 
     def _prefilter(self, rows: Conditions, terms: Terms) -> None:
         """Require each plain word in one of several vectors: an index serves a single one only."""
         for word in terms.plain:
-            query = self._query(rows, word, word if word == terms.last else "")
+            query = self._word(rows, terms, word)
             tests = [b"%b @@ %b" % (vector, query) for vector in self._vectors]
             # A word that the language ignores is in no vector.
             rows.parts.append(b"(numnode(%b) = 0 or %b)" % (query, b" or ".join(tests)))
@@ -130,8 +183,7 @@ class Matching:
                 for column in self._short
             ]
         if terms.strict:
-            strict = rows.bind(terms.strict, b"text")
-            query = b"websearch_to_tsquery(%b, %b)" % (self._config, strict)
+            query = self._websearch(rows, terms.strict)
             rows.parts.append(b"%b @@ %b" % (self._vector, query))
         rows.searches = True
         return b"(%b)" % b" + ".join(ranks)

@@ -141,6 +141,66 @@ def planned(library: Server, query: str, rows: Conditions) -> str:
     return "\n".join(line for (line,) in library.sql("explain " + query))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.org/a/b?x=1&y=2",
+        "http://www.example.org",
+        "https://example.org/",
+        "https://user:pw@example.org:8080/x?y=%20z#part",
+        "https://example.org/Foo-Bar_baz",
+        "example.org:8080/x",
+        "ftp://example.org/y",
+        "foo-bar",
+        "Foo-Bar",
+        "to-do",
+        "state-of-the-art",
+        "foo-bar-baz",
+        "AB-1234",
+        "2026-01-31",
+        "ada@example.org",
+        "O'Brien",
+        "10:30",
+    ],
+)
+def test_a_text_with_signs_is_found_by_itself(library: Server, admin: Client, text: str):
+    """In a field without similar words, which find a title anyhow."""
+    library.sql("truncate library.books")
+    for title, blurb in (
+        ("itself", text), ("within", f"see {text} today"), ("foo", "the foo of a bar"),
+        ("example", "example"),
+    ):  # fmt: skip
+        admin.post(BOOKS, json={"title": title, "blurb": blurb})
+    assert sorted(found(admin, text)) == ["itself", "within"]
+    assert sorted(found(admin, f"{text} ")) == ["itself", "within"]
+    assert found(admin, f"today {text}") == ["within"]
+    assert found(admin, f"{text} today") == ["within"]
+    assert sorted(found(admin, f"{text} or nothing")) == ["itself", "within"]
+    assert sorted(found(admin, f"nothing or {text}")) == ["itself", "within"]
+    assert found(admin, f"example -{text}") == ["example"]
+
+
+def test_words_that_a_hyphen_joins_are_found_as_they_are_typed(library: Server, admin: Client):
+    library.sql("truncate library.books")
+    for title, blurb in (
+        ("whole", "the foo-bar of it"), ("longer", "a foo-bar-baz"), ("parts", "a foo bar"),
+        ("apart", "bar and foo"), ("url", "https://example.org/long/way"),
+    ):  # fmt: skip
+        admin.post(BOOKS, json={"title": title, "blurb": blurb})
+    for typed in ("foo-bar", "foo-ba", "foo-b", "Foo-Bar", "foo-bar "):
+        assert sorted(found(admin, typed)) == ["longer", "parts", "whole"], typed
+    assert sorted(found(admin, "bar-baz")) == ["longer"]
+    for typed in ("https://example.org/long/wa", "https://example.org/lo", "https://examp"):
+        assert found(admin, typed) == ["url"], typed
+    assert found(admin, "https://example.com/long/way") == []
+
+
+@pytest.mark.parametrize("text", ['"', "-", "--", '-"', ":", "-:", "a-", "-a-b", "'", "\\", "::--"])
+def test_signs_alone_are_no_error(admin: Client, text: str):
+    for search in (text, f"ada {text}", f"{text} ada", f"ada or {text}"):
+        assert admin.post(f"{BOOKS}/query", json={"search": search}).status_code == 200
+
+
 def test_similar_words_never_undo_an_exclusion_or_a_phrase(admin: Client):
     assert found(admin, "belfst -ada") == []
     assert found(admin, 'byronn "first program"') == ["Ada Byron"]
