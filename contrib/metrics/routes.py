@@ -15,19 +15,19 @@ from kernel.public import (
     Services,
     Unauthenticated,
     hookspecs,
+    preferred_type,
 )
 
 from .service import SERVICE
 
+PLAIN: Final = "text/plain"
 OPEN_METRICS: Final = "application/openmetrics-text"
 BEARER: Final = "bearer "
 TEXT: Final = {
     "responses": {
         "200": {
-            "description": "Prometheus' text format, or OpenMetrics where that is accepted",
-            "content": {
-                kind: {"schema": {"type": "string"}} for kind in ("text/plain", OPEN_METRICS)
-            },
+            "description": "Prometheus' text format, or OpenMetrics where that is preferred",
+            "content": {kind: {"schema": {"type": "string"}} for kind in (PLAIN, OPEN_METRICS)},
         }
     }
 }
@@ -46,9 +46,9 @@ class MetricsRoutes:
     async def metrics(self, request: Request) -> Response:
         """Show what is measured, for Prometheus; with the scraper's token, or for core admins."""
         await self._check(request)
-        accepted = request.headers.get("accept", "")
-        service, open_metrics = self._services.get(SERVICE), OPEN_METRICS in accepted
-        body, kind = await service.page(open_metrics=open_metrics)
+        accept = request.headers.get("accept", "")
+        open_metrics = preferred_type(accept, (PLAIN, OPEN_METRICS)) == OPEN_METRICS
+        body, kind = await self._services.get(SERVICE).page(open_metrics=open_metrics)
         return Response(body, headers={"content-type": kind})
 
     async def _check(self, request: Request) -> None:

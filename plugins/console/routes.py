@@ -25,6 +25,7 @@ from kernel.public import (
     Services,
     Sessions,
     Unauthenticated,
+    preferred_type,
     reply,
 )
 
@@ -117,7 +118,8 @@ class ConsoleRoutes:
 
     async def root(self, request: Request) -> Response:
         """Lead a browser to the console."""
-        if "text/html" not in request.headers.get("accept", ""):
+        accept = request.headers.get("accept", "")
+        if preferred_type(accept, ("application/json", "text/html")) != "text/html":
             raise NotFound("there is no such route")
         location = request.public_path("/console/")
         return Response(status_code=307, headers={"location": location, "vary": "Accept"})

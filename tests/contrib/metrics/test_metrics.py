@@ -271,6 +271,16 @@ def test_a_token_is_long_and_plain(token):
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             read_open,
         ),
+        (
+            "application/openmetrics-text;q=0.1,text/plain",
+            "text/plain; version=0.0.4; charset=utf-8",
+            read_plain,
+        ),
+        (
+            "application/openmetrics-text;q=0",
+            "text/plain; version=0.0.4; charset=utf-8",
+            read_plain,
+        ),
     ],
 )
 def test_a_scraper_gets_the_form_that_it_asks_for(server, accept, kind, read):

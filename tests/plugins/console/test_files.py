@@ -58,6 +58,8 @@ def test_a_browser_is_led_to_the_console(server: Server):
     assert (browser.status_code, browser.headers["location"]) == (307, "/console/")
     program = server.http.get("/", headers={"accept": "application/json"})
     assert (program.status_code, program.json()) == (404, {"error": "there is no such route"})
+    for accept in ("*/*", "text/html;q=0.1, application/json", "text/html;q=0, */*"):
+        assert server.http.get("/", headers={"accept": accept}).status_code == 404
 
 
 def test_the_server_prints_the_address_of_the_console(server: Server):

@@ -49,6 +49,34 @@ def report(answer: httpx.Response) -> dict[str, Any]:
     return answer.json()
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/csv;q=0.1, application/json", "application/json"),
+        ("text/csv;q=0.1, application/json;q=0.2", "application/json"),
+        ("application/json;q=0.1, text/csv;q=0.2", CSV),
+        ("text/csv;q=0, application/x-ndjson;q=0.001", NDJSON),
+        ("text/csv;q=0", "application/json"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("text/*", CSV),
+        ("image/png", "application/json"),
+    ],
+)
+def test_a_reply_has_the_format_of_the_most_weight(admin: Client, accept: str, kind: str):
+    add(admin, DEALS, title="first")
+    headers = {"accept": accept}
+    answers = [
+        admin.get(DEALS, headers=headers),
+        admin.get(DEALS, params={"limit": 1}, headers=headers),
+        admin.post(f"{DEALS}/query", json={}, headers=headers),
+        admin.post(f"{DEALS}/query", json={"groupBy": ["title"]}, headers=headers),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"].partition(";")[0] == kind
+
+
 def test_lists_and_queries_are_exported(admin: Client):
     deal = add(admin, DEALS, title='a "b", c\nd', value=-1.5, details={"a": 9007199254740993.0},
                closed_on="2026-01-02", won_at="2026-01-02T03:04:05Z")  # fmt: skip
