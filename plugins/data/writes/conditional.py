@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import Action, Actor, BadRequest, Grant, Param, Transaction
 from plugins.data.filters import Conditions
-from plugins.data.reads.tables import on_new_schema
+from plugins.data.reads.tables import JOINED, on_new_schema
 from plugins.data.row_scope import RowScope, Tree
 from plugins.data.store import FULL_LOCK, NO_SETTINGS
 
@@ -41,14 +41,30 @@ class Expected(msgspec.Struct, frozen=True):
         return min([*given, MAX_MATCHED])
 
     def check(self, found: int) -> None:
-        """Raise BadRequest where another number of records matches."""
-        if self.least <= found <= self.most:
-            return
-        if found > MAX_MATCHED:
-            raise BadRequest(f"more than {MAX_MATCHED} records match: narrow the condition")
-        wanted = f"at most {self.most}" if self.exactly is None else str(self.exactly)
-        many = f"more than {self.most}" if found > self.most else str(found)
-        raise BadRequest(f"{many} records match, and {wanted} are expected: nothing was changed")
+        """Raise Unexpected where another number of records matches, or more than were counted."""
+        if not self.least <= found <= self.most:
+            raise Unexpected(found)
+
+    def refusal(self, matching: int) -> BadRequest:
+        """Say how many records match, and how many are expected."""
+        if matching > MAX_MATCHED:
+            limit = f"one request changes at most {MAX_MATCHED}"
+            return BadRequest(f"{matching} records match: {limit}; narrow the condition")
+        number = f"at most {self.most}" if self.exactly is None else str(self.exactly)
+        return BadRequest(
+            f"{matching} records match, and {number} are expected: nothing was changed"
+        )
+
+
+class Unexpected(Exception):
+    """Another number of records matches than is expected: `found`, or more if it is too many.
+
+    Raised to roll back: all of them are counted when no record is locked any more.
+    """
+
+    def __init__(self, found: int) -> None:
+        super().__init__(found)
+        self.found = found
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -125,12 +141,16 @@ class ConditionalWrites(Upserts):
             if given is not None and given < 0:
                 raise BadRequest(f"{name} must be a whole number of at least 0")
         if expect is None and at_most is None:
-            rows = matched.rows()
-            query = matched.scope.table.count(rows)
-            async with self._limited(matched.scope.table.entity.app_id, rows):
-                raw = await self._statements.fetch(query, *rows.params, custom_plan=True)
-            raise BadRequest(f"{int(raw or 0)} records match: name the number by expect or max")
+            matching = await self._count_matched(matched)
+            raise BadRequest(f"{matching} records match: name the number by expect or max")
         return Expected(expect, at_most)
+
+    async def _count_matched(self, matched: Matched) -> int:
+        rows, table = matched.rows(), matched.scope.table
+        reader = JOINED.get() or self._statements
+        async with self._limited(table.entity.app_id, rows):
+            raw = await reader.fetch(table.count(rows), *rows.params, custom_plan=True)
+        return int(raw or 0)
 
     async def _where(
         self, actor: Actor, matched: Matched, expected: Expected, row: Row | None
@@ -148,6 +168,12 @@ class ConditionalWrites(Upserts):
                 return await self._run(actor, work, matched.scope.table)
         except BadRequest as error:
             raise await self._describe(error, matched.scope.table) from None
+        except Unexpected as unexpected:
+            matching = unexpected.found
+        if matching > expected.most:
+            # Others may have changed some meanwhile: as many as were found did match.
+            matching = max(matching, await self._count_matched(matched))
+        raise expected.refusal(matching)
 
     async def _at_once(
         self, tx: Transaction, matched: Matched, expected: Expected, row: Row | None

@@ -234,10 +234,18 @@ def test_records_are_changed_by_condition(admin: Client):
     said = refused(where(admin, "update", **many))
     assert said == "4 records match: name the number by expect or max"
     said = refused(where(admin, "update", **many, expect=3))
-    assert said == "more than 3 records match, and 3 are expected: nothing was changed"
+    assert said == "4 records match, and 3 are expected: nothing was changed"
     said = refused(where(admin, "update", **many, expect=5))
     assert said == "4 records match, and 5 are expected: nothing was changed"
-    refused(where(admin, "update", **many, max=3))
+    said = refused(where(admin, "update", **many, max=3))
+    assert said == "4 records match, and at most 3 are expected: nothing was changed"
+    for expect in (0, 1, 2, 9):
+        for kind, body in (("update", many), ("delete", {"where": many["where"]})):
+            said = refused(where(admin, kind, **body, expect=expect))
+            assert said == f"4 records match, and {expect} are expected: nothing was changed"
+    key = {"idempotency-key": "wrong-number"}
+    answer = admin.post(f"{DEALS}/update-where", json={**many, "expect": 1}, headers=key)
+    assert refused(answer) == "4 records match, and 1 are expected: nothing was changed"
     assert query(admin, DEALS, where={"stage": "low"})["total"] == 0
     assert where(admin, "update", **many, max=4).json() == {"updated": 4}
     assert query(admin, DEALS, where={"stage": "low", "value": 1})["total"] == 4
@@ -246,6 +254,15 @@ def test_records_are_changed_by_condition(admin: Client):
     }
     assert where(admin, "delete", where={"stage": "low"}, expect=4).json() == {"deleted": 4}
     assert query(admin, DEALS)["total"] == 6
+
+
+def test_a_number_over_the_limit_is_said_too(shop: Server, admin: Client):
+    shop.sql("insert into shop.deals (title) select n::text from generate_series(1, 10003) as n")
+    for body in ({"expect": 10_003}, {"max": 20_000}, {"expect": 1}):
+        said = refused(where(admin, "delete", where={}, **body))
+        limit = "one request changes at most 10000; narrow the condition"
+        assert said == f"10003 records match: {limit}"
+    assert query(admin, DEALS)["total"] == 10_003
 
 
 def test_an_empty_condition_deletes_all_only_where_that_is_expected(admin: Client):
