@@ -136,7 +136,7 @@ BY_KIND: Final = _PAGE.replace("{rows}", """
     ))  # fmt: skip
 
 # Rows of a record, from the creation of the one that has its id today: an id can be taken again by
-# somebody else. What was created while the trail was off is known by its time.
+# another user. What was created while the trail was off is known by its time.
 _OF_ONE: Final = """
     table_schema = $1::text and table_name = $2::text and record_id = $3::text
     and changed_at >= $4::timestamptz"""

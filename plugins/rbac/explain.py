@@ -41,8 +41,8 @@ OUT_OF_REACH: Final = "no such record is within reach"
 class Explainer:
     """Answers for the user itself, for admins of the app and for core admins.
 
-    A user learns what the roles, the permission keys and the readable records of the app tell as
-    well: all of them are open to users with a role on the app.
+    A user learns only what other routes show as well: roles and permission keys, which are open to
+    users with a role on the app, and records that it may read.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Explainer:
         record = {"id": body.record}
 
         if not is_admin:
-            # Other rights, also assumed ones, must not tell whether a record exists.
+            # Other rights, also assumed ones, must not show whether a record exists.
             path = {"app_id": body.app, "entity": name}
             reading = await self._service.authorize(actor, on_entity("read"), path)
             if not await self._exists(actor, reading, entity, record):

@@ -136,10 +136,10 @@ class Matching:
         return b"(case when numnode(%b) > 0 then %b else %b end)" % (word, beginning, query)
 
     def _word(self, rows: Conditions, terms: Terms, word: str) -> bytes:
-        """Return the query of a word: as it stands, or as its parts beside each other.
+        """Return the query of a word: as it is, or as its parts beside each other.
 
         So `foo-bar` is found in `foo-bar-baz` and in `foo bar`. Where the language ignores a part,
-        as of `to-do`, the word counts as it stands only.
+        as of `to-do`, the word counts as it is only.
         """
         query = self._websearch(rows, as_phrase(word))
         is_beginning = word == terms.last

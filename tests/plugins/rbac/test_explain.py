@@ -14,7 +14,7 @@ APP = {
 }
 ORDERS = "/api/v1/apps/shop/collections/orders"
 EXPLAIN = "/api/v1/permissions/explain"
-NOBODY = "00000000-0000-4000-8000-000000000000"
+MISSING = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +108,14 @@ def test_bad_questions_are_refused(shop):
     misspelt = explain(shop.admin, clerk, "orders.reed")
     assert misspelt.status_code == 400
     assert "orders.read" in misspelt.json()["error"]
-    body = {"user": NOBODY, "app": "shop", "action": "orders.read"}
+    body = {"user": MISSING, "app": "shop", "action": "orders.read"}
     assert shop.admin.post(EXPLAIN, json=body).status_code == 404
 
 
 def test_an_unknown_app_is_404_as_at_every_door(shop):
     clerk = shop.user(roles={"shop": ["clerk"]})
     for caller in (shop.admin, clerk, shop.user()):
-        for user in (caller.id, clerk.id, NOBODY, "?"):
+        for user in (caller.id, clerk.id, MISSING, "?"):
             body = {"user": user, "app": "nothing", "action": "orders.read"}
             assert caller.post(EXPLAIN, json=body).status_code == 404
             roles = caller.get("/api/v1/apps/nothing/roles")
@@ -132,9 +132,9 @@ def test_who_has_no_role_on_the_app_learns_nothing_of_it(shop):
         {"assume": {"roles": ["boss"]}},
         {"assume": {"permissions": ["?"]}},
         {"assume": {"permissions": ["*"]}, "record": record},
-        {"assume": {"permissions": ["*"]}, "record": NOBODY},
+        {"assume": {"permissions": ["*"]}, "record": MISSING},
         {"user": boss.id},
-        {"user": NOBODY},
+        {"user": MISSING},
         {"user": "?"},
     ]
     answers = set()
@@ -149,7 +149,7 @@ def test_who_has_no_role_on_the_app_learns_nothing_of_it(shop):
 def test_others_are_explained_to_admins_only_whatever_is_asked(shop):
     clerk, boss = shop.user(roles={"shop": ["clerk"]}), shop.user(roles={"shop": ["boss"]})
     answers = set()
-    for user in (boss.id, NOBODY, "?", ""):
+    for user in (boss.id, MISSING, "?", ""):
         for action in ("orders.read", "?"):
             body = {"user": user, "app": "shop", "action": action}
             answer = clerk.post(EXPLAIN, json=body)
@@ -158,7 +158,7 @@ def test_others_are_explained_to_admins_only_whatever_is_asked(shop):
     assert status == 403
 
 
-def test_no_assumption_tells_whether_a_record_exists(shop):
+def test_no_assumption_shows_whether_a_record_exists(shop):
     shop.admin.post(
         "/api/v1/apps/shop/roles",
         json={"name": "mover", "permissions": ["orders.read.own", "orders.create"]},
@@ -171,7 +171,7 @@ def test_no_assumption_tells_whether_a_record_exists(shop):
         for action in ("orders.read", "orders.update", "orders.delete"):
             there, missing = (
                 explain(mover, mover, action, record=record, assume=assume)
-                for record in (foreign, NOBODY)
+                for record in (foreign, MISSING)
             )
             assert there.json() == missing.json()
             assert there.json()["allowed"] is False
@@ -181,7 +181,7 @@ def test_no_assumption_tells_whether_a_record_exists(shop):
             assert asked_by_admin.json()["allowed"] is True
 
 
-def test_a_right_to_change_does_not_tell_whether_a_record_exists(shop):
+def test_a_right_to_change_does_not_show_whether_a_record_exists(shop):
     shop.admin.post(
         "/api/v1/apps/shop/roles", json={"name": "shredder", "permissions": ["orders.delete"]}
     )
@@ -189,7 +189,7 @@ def test_a_right_to_change_does_not_tell_whether_a_record_exists(shop):
     record = shop.admin.post(ORDERS, json={"item": "milk"}).json()["id"]
     assert explain(shredder, shredder, "orders.delete").json()["allowed"] is True
     there, missing = (
-        explain(shredder, shredder, "orders.delete", record=each) for each in (record, NOBODY)
+        explain(shredder, shredder, "orders.delete", record=each) for each in (record, MISSING)
     )
     assert (there.status_code, there.text) == (missing.status_code, missing.text)
     assert there.json()["error"] == "the permission 'orders.read' is needed"
@@ -208,7 +208,7 @@ def test_assumed_keys_that_the_app_does_not_have_are_refused(shop, key):
         assert answer.status_code == 200
 
 
-def test_a_user_of_the_app_learns_from_it_what_other_doors_tell(shop):
+def test_a_user_of_the_app_learns_from_it_what_other_doors_show(shop):
     """Names of roles and of permission keys are open to every user of the app."""
     clerk = shop.user(roles={"shop": ["clerk"]})
     roles = {role["name"] for role in clerk.get("/api/v1/apps/shop/roles").json()}
