@@ -182,6 +182,13 @@ def test_every_setting_of_the_kernel_is_in_the_configuration_that_init_writes() 
             assert key in unfit or f"# {key} = " in section, f"[{name}] {key}"
 
 
+@pytest.mark.parametrize("path", ["docs/explanation/security.md", "docs/reference/asvs.md"])
+def test_every_test_that_a_page_about_security_names_exists(path: str) -> None:
+    names = set(re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / path).read_text("utf-8")))
+    assert len(names) > 30
+    assert [name for name in sorted(names) if not (ROOT / name).is_file()] == []
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it, where nothing can be downloaded."""
