@@ -74,6 +74,7 @@ class AppLoginsPlugin(Plugin):
             yield
             return
         await service.drop_orphans()
+        await service.renew_passwords()
         watchdog = SessionWatchdog(services, service, self.config)
         # Not a task of the toolkit, which would end before the workers do.
         async with anyio.create_task_group() as tasks:

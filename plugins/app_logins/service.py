@@ -28,6 +28,8 @@ class AppLoginsService:
         """Whether the server may make roles; None until that was asked."""
         self.shut: Mapping[int, str] = {}
         """Numbers of the logins that are shut, with the reason."""
+        self._passwords: dict[int, str] = {}
+        """What workers here were given, which a crash of PostgreSQL removes there."""
         self.patience = 10.0
         """Seconds that a start waits for an install of the app."""
         self.listeners: list[Callable[[], Awaitable[None]]] = []
@@ -56,11 +58,14 @@ class AppLoginsService:
         if not await self.may():
             return None
         until = anyio.current_time() + self.patience
-        work = partial(store.make, app=app, config=self._config)
+        work = partial(store.make, app=app, config=self._config, passwords=self._passwords)
         while True:
             try:
                 login = await self.statements.run(server_actor(), work)
-                return None if login is None else self.url_of(login)
+                if login is None:
+                    return None
+                self._passwords[login.number] = login.password
+                return self.url_of(login)
             except store.BeingInstalled:
                 if anyio.current_time() > until:
                     raise
@@ -77,6 +82,13 @@ class AppLoginsService:
     def is_elsewhere(self, server: str) -> bool:
         """Return whether workers were given the address of another PostgreSQL server."""
         return bool(self.server) and server != self.server and not self._config.address
+
+    async def renew_passwords(self) -> None:
+        """Make the passwords of before invalid; a start of a worker makes a new one."""
+        if await self.may() and not await self.statements.run(
+            server_actor(), store.forget_passwords
+        ):
+            log.info("passwords of logins stay: another server process runs")
 
     async def drop_orphans(self) -> None:
         """Drop the logins of apps that were uninstalled while this plugin was off."""

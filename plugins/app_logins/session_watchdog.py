@@ -175,7 +175,7 @@ class SessionWatchdog:
         backend, database = (await _ask(connection, SESSION)).split()
         self._memory.attach(int(backend), int(database))
         await _ask(connection, _ENDLESS)
-        await _ask(connection, "begin")
+        await _begin(connection)
         renew = anyio.current_time() + RENEW_SECONDS
         while True:
             found = await _look(connection)
@@ -186,7 +186,7 @@ class SessionWatchdog:
             if not acted and anyio.current_time() >= renew:
                 # Only while no login holds much, and the next look follows at once.
                 await _ask(connection, "commit")
-                await _ask(connection, "begin")
+                await _begin(connection)
                 renew = anyio.current_time() + RENEW_SECONDS
                 continue
             await (anyio.sleep(0.1) if acted else self._rest(connection))
@@ -309,6 +309,12 @@ def _is_full(error: Exception) -> bool:
     return any(isinstance(each, psycopg.errors.OutOfMemory) for each in causes) or (
         isinstance(error, psycopg.OperationalError) and "out of shared memory" in str(error)
     )
+
+
+async def _begin(connection: AsyncConnection[Any]) -> None:
+    """Begin the transaction of the watch, which also says that a server process runs."""
+    await _ask(connection, "begin")
+    await _ask(connection, store.HOLD)
 
 
 async def _look(connection: AsyncConnection[Any]) -> Holdings:

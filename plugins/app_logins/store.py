@@ -6,7 +6,7 @@ Roles belong to the whole cluster, so the name of one carries the object id of t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -38,10 +38,27 @@ select format('caudex_%s_w%s', d.oid, $1::bigint) from pg_database as d
 where d.datname = current_database()"""
 
 _TAKE: Final = """
-insert into caudex_app_logins.logins as l (app_id, password)
-select app_id, $3::text from caudex_kernel.apps where app_id = $1::text and key = $2::bigint
-on conflict (app_id) do update set password = l.password
-returning json_build_object('number', l.number, 'password', l.password)"""
+insert into caudex_app_logins.logins as l (app_id)
+select app_id from caudex_kernel.apps where app_id = $1::text and key = $2::bigint
+on conflict (app_id) do update set app_id = l.app_id
+returning l.number"""
+
+_PASSWORD: Final = """
+insert into caudex_app_logins.passwords as p (number, password) values ($1::bigint, $2::text)
+on conflict (number) do update set password = p.password
+returning p.password"""
+
+_FORGET: Final = "delete from caudex_app_logins.passwords"
+
+_ROLES: Final = """
+select r.rolname from pg_database as d
+join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
+where d.datname = current_database()"""
+
+HOLD: Final = "lock table caudex_app_logins.servers in access share mode"
+"""What each server process does in a transaction that lasts."""
+
+_BE_ALONE: Final = "lock table caudex_app_logins.servers in access exclusive mode nowait"
 
 _NUMBER: Final = "select number from caudex_app_logins.logins where app_id = $1::text"
 _LOCK_APP: Final = _NUMBER + " for update"
@@ -70,7 +87,7 @@ where rolname = $1::text and starts_with(shobj_description(oid, 'pg_authid'), $2
 _EXISTS: Final = "select 1 from pg_roles where rolname = $1::text"
 
 _WHERE: Final = """
-select json_build_object('role', $1::text, 'password', $2::text,
+select json_build_object('role', $1::text, 'number', $2::bigint, 'password', $3::text,
     'database', current_database(), 'address', host(inet_server_addr()),
     'port', current_setting('port')::integer, 'listens', current_setting('listen_addresses'),
     'socket_folder', case when pg_has_role('pg_read_all_settings', 'usage')
@@ -85,6 +102,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     """A database login of an app, and where the database server answers."""
 
     role: str
+    number: int
     password: str
     database: str
     address: str | None
@@ -93,12 +111,6 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     socket_folder: str
 
 
-class _Taken(msgspec.Struct):
-    number: int
-    password: str
-
-
-_taken = msgspec.json.Decoder(_Taken).decode
 _login = msgspec.json.Decoder(Login).decode
 
 log = structlog.get_logger("caudex.app_logins")
@@ -130,27 +142,47 @@ async def orphans(statements: Statements) -> list[str]:
     return [role.decode() for role in await statements.fetch_all(_ORPHANS)]
 
 
-async def make(tx: Transaction, app: App, config: AppLoginsConfig) -> Login | None:
+async def forget_passwords(tx: Transaction) -> bool:
+    """Make all passwords invalid, unless another server process runs, whose workers use them.
+
+    Returns whether it did.
+    """
+    if await _tried(tx, sql.SQL(_BE_ALONE).format()) is not None:
+        return False
+    await tx.execute(_FORGET)
+    for role in await tx.fetch_all(_ROLES):
+        statement = sql.SQL("alter role {} password null")
+        await _tried(tx, statement.format(sql.Identifier(role.decode())))
+    return True
+
+
+async def make(
+    tx: Transaction, app: App, config: AppLoginsConfig, passwords: Mapping[int, str]
+) -> Login | None:
     """Make the login of an app, or bring it up to date. Returns None where it is shut.
+
+    `passwords` are those that this process knows, by the numbers of their logins.
 
     Raises BeingInstalled, Unavailable.
     """
-    row = await tx.execute(_TAKE, app.id, app.key, secrets.token_urlsafe(24))
+    row = await tx.execute(_TAKE, app.id, app.key)
     if row is None:
         return None  # a later app has the name
-    taken = _taken(row)
+    number = int(row)
     await _hold_tables(tx, app.id)
-    role = await _name(tx, taken.number)
+    role = await _name(tx, number)
     if await tx.fetch(_SHUT, role, SHUT):
         log.warning("a worker gets no database_url: its login is shut", app_id=app.id)
         return None
+    new_password = passwords.get(number) or secrets.token_urlsafe(24)
+    password = (await tx.execute(_PASSWORD, number, new_password) or b"").decode()
     # A new role has no powers by itself, and only a superuser may repeat that later.
     verb = "alter" if await tx.fetch(_EXISTS, role) else "create"
     script = sql.SQL(
         " role {0} login connection limit {1} password {2};"
         "alter role {0} set statement_timeout = '30s';"
         "alter role {0} set idle_in_transaction_session_timeout = '60s'"
-    ).format(sql.Identifier(role), sql.Literal(config.connections), sql.Literal(taken.password))
+    ).format(sql.Identifier(role), sql.Literal(config.connections), sql.Literal(password))
     await _script(tx, sql.SQL(verb) + script)
     # Refused where the server's login may not set it: `diagnose` says so.
     limit = sql.SQL("alter role {} set temp_file_limit = {}")
@@ -158,7 +190,7 @@ async def make(tx: Transaction, app: App, config: AppLoginsConfig) -> Login | No
     await _tried(tx, limit.format(sql.Identifier(role), bound))
     await join(tx, role)
     await _grant(tx, app, role)
-    return _login(await tx.fetch(_WHERE, role, taken.password) or b"")
+    return _login(await tx.fetch(_WHERE, role, number, password) or b"")
 
 
 async def renew(tx: Transaction, app: App) -> None:

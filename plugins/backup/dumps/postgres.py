@@ -40,7 +40,8 @@ where starts_with(s.nspname, %s)
 order by 1"""
 _TABLES: Final = """
 select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+where c.relkind = 'r' and c.relpersistence = 'p'
+    and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
     and not starts_with(n.nspname, %s)
     and not exists (select from pg_depend d
         where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
@@ -84,6 +85,8 @@ def dump(program: Path, url: str, file: Path) -> dict[str, int]:
     # A login of an app may lock its tables for as long as it likes.
     arguments = ["--format=custom", f"--file={file}", f"--exclude-schema={SET_ASIDE_PREFIX}*"]
     arguments.append(f"--lock-wait-timeout={LOCK_WAIT}")
+    # Unlogged rows are not to last: passwords of apps' logins are such.
+    arguments.append("--no-unlogged-table-data")
     with _connected(url, autocommit=True) as connection:
         connection.execute("begin isolation level repeatable read, read only")
         # The locks of the count keep a change of tables from coming between it and the dump.

@@ -34,7 +34,7 @@ def find_programs(services: Services, name: str, url: str) -> list[Program]:
     """Find the programs that are no older than the database, the lowest version first.
 
     A program refuses a newer database. One of a newer version may write what the database does not
-    know. Raises BadRequest where there is none.
+    know. Raises BadRequest without one.
     """
     database = major_of(url)
     paths = dict.fromkeys(_candidates(services, name))

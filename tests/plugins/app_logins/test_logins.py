@@ -93,6 +93,8 @@ def test_it_reaches_nothing_else(workers: Server, app: str, url: str):
     assert refused(url, "select * from caudex_auth.users") == denied
     assert refused(url, "select * from caudex_workers.apps") == denied
     assert refused(url, "select * from caudex_app_logins.logins") == denied
+    assert refused(url, "select * from caudex_app_logins.passwords") == denied
+    assert refused(url, "lock table caudex_app_logins.servers in access share mode") == denied
     assert refused(url, "select * from caudex_audit.log") == denied
     assert refused(url, f"create table {app}.more (id int)") == denied
     assert refused(url, f"alter table {app}.contacts add column x int") == denied
@@ -314,8 +316,8 @@ def test_the_address_is_what_a_worker_can_reach(
     workers: Server, changes: dict, address: str, expected: str
 ):
     reported = {
-        "role": "r", "password": "p/w", "database": "d b", "address": None, "port": 5432,
-        "listens": "localhost, ::1", "socket_folder": "/run/pg",
+        "role": "r", "number": 1, "password": "p/w", "database": "d b", "address": None,
+        "port": 5432, "listens": "localhost, ::1", "socket_folder": "/run/pg",
     }  # fmt: skip
     config = AppLoginsConfig(address=address)
     logins = AppLoginsService(workers.services.get(STATEMENTS), config)

@@ -17,6 +17,9 @@ from plugins.app_logins import AppLoginsPlugin
 from plugins.app_logins.service import AppLoginsService
 from plugins.app_logins.session_watchdog import SESSION
 from plugins.app_logins.store import MAY_BOUND_FILES, OPEN_TO_ALL
+from plugins.backup.dumps.postgres import dump
+from plugins.backup.dumps.running import run
+from tests.plugins.backup.test_older_servers import BUNDLED
 from tests.plugins.workers.support import QUICK, deployed, result, status
 from tests.waiting import eventually
 
@@ -78,7 +81,6 @@ def test_the_login_of_an_app_that_went_while_it_was_off_goes_at_the_next_start(s
         admin(server)
         app, kept = deployed(server), deployed(server)
         url = result(server.admin, app, "facts")["database_url"]
-        other = result(server.admin, kept, "facts")["database_url"]
     with begin(enabled=False) as server:
         admin(server)
         assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
@@ -87,7 +89,9 @@ def test_the_login_of_an_app_that_went_while_it_was_off_goes_at_the_next_start(s
     with begin() as server:
         admin(server)
         assert not exists(server, url)
-        eventually(lambda: reaches(other, f"{kept}.contacts"))  # its worker opens it
+        eventually(lambda: status(server.admin, kept)["status"] == "running", 30)
+        other = result(server.admin, kept, "facts")["database_url"]
+        assert reaches(other, f"{kept}.contacts")  # its worker opened it
 
 
 def test_workers_end_where_the_database_has_no_room_for_locks(workers: Server):
@@ -119,3 +123,42 @@ def test_doctor_warns_of_what_no_bound_holds() -> None:
     ]
     bounded = answer({OPEN_TO_ALL: "False"})
     assert len(plugin.diagnose(bounded)) == 1
+
+
+@pytest.mark.slow
+def test_the_first_server_renews_passwords_and_another_one_keeps_them(start: Start) -> None:
+    begin, admin = start
+    with begin() as server:
+        admin(server)
+        app = deployed(server)
+        first = result(server.admin, app, "facts")["database_url"]
+        with begin() as other:
+            admin(other)
+            eventually(lambda: status(other.admin, app)["status"] == "running", 30)
+            assert result(other.admin, app, "facts")["database_url"] == first
+        assert reaches(first, f"{app}.contacts")
+        server.sql("truncate caudex_app_logins.passwords")  # as a crash of PostgreSQL does
+        assert server.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
+        assert server.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+        assert result(server.admin, app, "facts")["database_url"] == first
+    with begin() as server:
+        admin(server)
+        eventually(lambda: status(server.admin, app)["status"] == "running", 30)
+        second = result(server.admin, app, "facts")["database_url"]
+        assert urlsplit(second).username == urlsplit(first).username
+        assert not reaches(first, f"{app}.contacts")
+        assert reaches(second, f"{app}.contacts")
+
+
+@pytest.mark.slow
+def test_a_password_is_in_no_backup(start: Start, tmp_path: Path) -> None:
+    begin, admin = start
+    with begin() as server:
+        admin(server)
+        url = result(server.admin, deployed(server), "facts")["database_url"]
+        file = tmp_path / "dump"
+        counts = dump(BUNDLED / "pg_dump", server.dsn, file)
+        script = run([str(BUNDLED / "pg_restore"), "--file=-", str(file)], server.dsn)
+    assert "caudex_app_logins.passwords" in script
+    assert "caudex_app_logins.passwords" not in counts
+    assert (urlsplit(url).password or "") not in script
