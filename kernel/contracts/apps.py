@@ -92,6 +92,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """A declared column, aliases resolved. `sql_type` is the column's type in PostgreSQL.
 
     `generated` is the expression that computes it, of the fields in `sources`; it is read-only.
+    An `unchecked` link may lead to records that its writer may not read.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     enum_values: tuple[str, ...] = ()
     references: Reference | None = None
     on_delete: OnDelete = "set_null"
+    unchecked: bool = False
     access: FieldAccess | None = None
     generated: Any = None
     sources: tuple[str, ...] = ()

@@ -203,7 +203,8 @@ async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[
     POST …/query). Gather.
 
     The trees of all plugins are joined by `and`; None narrows nothing. Raising fails the request.
-    Not called for a create, nor for the new values of an update: `record_writing` checks those.
+    Not called for a create, nor for the new values of an update: `record_writing` checks those. A
+    link that is written needs a target that the writer may read, so it is called with `read`.
     """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -24,11 +24,17 @@ NO_SETTINGS: Final = b"{}"
 """The parameter for settings in a transaction, which has them since it began."""
 
 
+Values = Callable[[Column, bytes], bytes]
+"""How a statement writes a value, which is given as SQL, in a column."""
+
+
 class Table(ListStatements):
     """The statements of one entity, for callers for whom the fields in `hidden` do not exist."""
 
-    def insert(self, names: tuple[str, ...]) -> bytes:
-        """Create a record: settings, the values of `names`, owner."""
+    def insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+        """Create a record: settings, the values of `names`, owner; those of `written` follow."""
+        if written is not None:
+            return self._insert(names, written)
         return self._cached(("insert", names), lambda: self._insert(names))
 
     def insert_many(
@@ -39,6 +45,7 @@ class Table(ListStatements):
         *,
         versioned: bool = False,
         unless: tuple[str, ...] = (),
+        written: Values | None = None,
     ) -> bytes:
         """Create so many `rows` from arrays of `size` bytes, in their order.
 
@@ -47,27 +54,43 @@ class Table(ListStatements):
         """
         # What is sent grows 62 times at most: 1e308 has five bytes, and is printed with 309.
         few = size + rows * self._made_up <= MAX_RECORD_BYTES // 100
+        if written is not None:
+            return self._insert_many(names, versioned, few, unless, written)
         shape = ("insert many", names, versioned, few, unless)
         return self._cached(shape, lambda: self._insert_many(names, versioned, few, unless))
 
-    def insert_quietly(self, names: tuple[str, ...]) -> bytes:
+    def insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
         """Create records like `insert_many`, and return their number."""
+        if written is not None:
+            return self._insert_quietly(names, written)
         return self._cached(("insert quietly", names), lambda: self._insert_quietly(names))
 
-    def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
+    def update(
+        self, names: tuple[str, ...], rows: Conditions, written: Values | None = None
+    ) -> bytes:
         """Change one record: settings, the values of `names`, conditions."""
-        head = self._cached(("update", names), lambda: self._update(names))
+        if written is not None:
+            head = self._update(names, written)
+        else:
+            head = self._cached(("update", names), lambda: self._update(names))
         rows.parts.append(SETTINGS_AS_CONDITION)
         return b"%b%b returning %b) %b" % (head, rows.clause(), self._versioned, _MADE)
 
-    def update_many(self, names: tuple[str, ...], rows: Conditions, *, tagged: bool) -> bytes:
+    def update_many(
+        self,
+        names: tuple[str, ...],
+        rows: Conditions,
+        *,
+        tagged: bool,
+        written: Values | None = None,
+    ) -> bytes:
         """Change records by a JSON array of objects that have `_id` and `names`, in any order.
 
         With `tagged` they have `_tags`: null, or entity tags of which the record must have one.
         Parameters: settings, array, conditions.
         """
         columns = self._named(names)
-        changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
+        changes = _changes(columns, written or _as_given)
         source = self._given(rows, columns, tagged)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
@@ -135,7 +158,12 @@ class Table(ListStatements):
         return NO_KEY_LOCK if self.unique_fields.isdisjoint(names) else FULL_LOCK
 
     def change_where(
-        self, names: tuple[str, ...], rows: Conditions, least: int, most: int
+        self,
+        names: tuple[str, ...],
+        rows: Conditions,
+        least: int,
+        most: int,
+        written: Values | None = None,
     ) -> bytes:
         """Change the records of `rows` if there are from `least` to `most`.
 
@@ -143,7 +171,7 @@ class Table(ListStatements):
         `most`, and how many were changed.
         """
         columns = self._named(names)
-        changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
+        changes = _changes(columns, written or _as_given)
         return self._hits(rows, least, most, self.lock_to_change(names)) + (
             b", _made as (update %b as t set %b"
             b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
@@ -190,12 +218,12 @@ class Table(ListStatements):
         parts = (self.name, rows.clause(), self.columns.id.sql)
         return b"delete from %b as t%b returning %b::text" % parts
 
-    def _insert(self, names: tuple[str, ...]) -> bytes:
+    def _insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
         # Values of their own, not members of one JSON parameter: PostgreSQL takes 7 % less.
         columns = self._named(names)
         names_in_sql = b", ".join([*_bare(columns), OWNER])
-        casts = [*(column.cast for column in columns), b"uuid"]
-        values = b", ".join(b"$%d::%b" % placed for placed in enumerate(casts, 2))
+        owner = b"$%d::uuid" % (len(columns) + 2)
+        values = b", ".join([*_placed(columns, written or _as_given), owner])
         return b"with _made as (insert into %b as t (%b) select %b where %b returning %b) %b" % (
             self.name,
             names_in_sql,
@@ -205,15 +233,20 @@ class Table(ListStatements):
             _MADE,
         )
 
-    def _insert_quietly(self, names: tuple[str, ...]) -> bytes:
-        inserting = self._inserting(names, b"1")
+    def _insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+        inserting = self._inserting(names, b"1", (), written)
         return b"%b select count(*) from _made" % inserting
 
     def _insert_many(
-        self, names: tuple[str, ...], versioned: bool, few: bool, unless: tuple[str, ...]
+        self,
+        names: tuple[str, ...],
+        versioned: bool,
+        few: bool,
+        unless: tuple[str, ...],
+        written: Values | None = None,
     ) -> bytes:
         items = self._stamped if versioned else self._all
-        inserting = self._inserting(names, items, unless)
+        inserting = self._inserting(names, items, unless, written)
         array = _FEW_MADE if few else _ALL_MADE
         made = self._tagged(array) if versioned else b"select " + array % b"_made"
         return b"%b %b" % (inserting, made)
@@ -248,9 +281,11 @@ class Table(ListStatements):
         return b"settings, %b as x(%b)" % (_unnested(columns, 3), b", ".join(_bare(columns)))
 
     def _inserting(
-        self, names: tuple[str, ...], items: bytes, unless: tuple[str, ...] = ()
+        self, names: tuple[str, ...], items: bytes, unless: tuple[str, ...], written: Values | None
     ) -> bytes:
         columns = [self.columns.id, *self._named(names)]
+        write = written or _as_given
+        values = [write(column, b"x.%b::%b" % (column.bare, column.cast)) for column in columns]
         taken = b", ".join(_bare(self._named(unless)))
         # Rows are selected from `settings`, so that these are set before the first trigger runs.
         return (
@@ -259,17 +294,18 @@ class Table(ListStatements):
             % (
                 self.name,
                 b", ".join([*_bare(columns), OWNER]),
-                b", ".join([*(b"x.%b::%b" % (c.bare, c.cast) for c in columns), b"$2::uuid"]),
+                b", ".join([*values, b"$2::uuid"]),
                 self._rows(names),
                 b" on conflict (%b) do nothing" % taken if unless else b"",
                 items,
             )
         )
 
-    def _update(self, names: tuple[str, ...]) -> bytes:
+    def _update(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+        columns = self._named(names)
+        values = _placed(columns, written or _as_given)
         changes = b", ".join(
-            b"%b = $%d::%b" % (column.bare, place, column.cast)
-            for place, column in enumerate(self._named(names), 2)
+            b"%b = %b" % (column.bare, value) for column, value in zip(columns, values, strict=True)
         )
         return b"with _made as (update %b as t set %b" % (self.name, changes)
 
@@ -291,6 +327,26 @@ _FEW_MADE: Final = b"'[' || string_agg(row_to_json(_r)::text, E',\\n') || ']' fr
 _ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text"}
 """What arrays of values hold where a value is an array: its text."""
 _HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"
+
+
+def _as_given(_: Column, value: bytes) -> bytes:
+    """Write a value as it is."""
+    return value
+
+
+def _placed(columns: Iterable[Column], written: Values) -> list[bytes]:
+    """Return the values of columns that are parameters, from the second one on."""
+    return [
+        written(column, b"$%d::%b" % (place, column.cast))
+        for place, column in enumerate(columns, 2)
+    ]
+
+
+def _changes(columns: Iterable[Column], written: Values) -> bytes:
+    """Return the changes of columns to the values of a row `x`."""
+    return b", ".join(
+        b"%b = %b" % (column.bare, written(column, b"x." + column.bare)) for column in columns
+    )
 
 
 def _unnested(columns: Sequence[Column], first: int) -> bytes:

@@ -30,8 +30,8 @@ def read_id(part: Part) -> str:
     part.flag("required")
     if part.get("is_primary_key") not in (None, True):
         part.problem("is_primary_key", "id is the primary key of every entity")
-    for name in ("default_value", "references", "on_delete", "enum_values"):
-        if part.get(name) not in (None, []):
+    for name in ("default_value", "references", "on_delete", "enum_values", "unchecked"):
+        if part.get(name) not in (None, [], False):
             part.problem(name, "is not for the field 'id'")
     kind = part.get("type")
     if kind not in ("uuid", "text", "string"):
@@ -60,6 +60,7 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
         enum_values=enum_values,
         references=reference,
         on_delete=on_delete,
+        unchecked=_unchecked(part, kind),
         access=read_access(part),
     )
 
@@ -111,6 +112,13 @@ def _on_delete(part: Part, kind: FieldType, required: bool) -> OnDelete:
     elif required and spelt == "set_null":
         part.problem("on_delete", "a required link cannot be set to null")
     return _ON_DELETE.get(spelt, natural)
+
+
+def _unchecked(part: Part, kind: FieldType) -> bool:
+    unchecked = part.flag("unchecked")
+    if unchecked and kind != "entity_link":
+        part.problem("unchecked", "is for fields of type entity_link only")
+    return unchecked
 
 
 def _enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
 def _read_quietly(item: Part) -> None:
     """Mark the members of a field that the server owns as read; it is ignored."""
     for name in ("type", "required", "default_value", "enum_values", "references", "on_delete",
-                 "is_primary_key", "access", "generated"):  # fmt: skip
+                 "unchecked", "is_primary_key", "access", "generated"):  # fmt: skip
         item.get(name)
 
 

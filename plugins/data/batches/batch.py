@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,7 +20,6 @@ from kernel.public import (
 from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.tables import on_new_schema
 from plugins.data.row_scope import RowScope
-from plugins.data.store import Table
 from plugins.data.writes.conditional import ConditionalWrites
 from plugins.data.writes.inserts import Insert, insert_rows
 from plugins.data.writes.records import Change
@@ -103,7 +103,10 @@ class Batches(ConditionalWrites):
                 table.columns, bodies, new_rows, table, grant, bodies
             )
             settings = self._statements.settings(actor)
-            insert = Insert(table.full, rows)
+            links = None
+            if table.checked_links:
+                links = await self._links.limits(actor, table, {*chain.from_iterable(rows)})
+            insert = Insert(table.full, rows, links=links)
             inserted = await insert_rows(self._statements, settings, insert, actor, versioned=True)
         except KernelError as error:
             if error.status >= 500:
@@ -178,6 +181,8 @@ class Batches(ConditionalWrites):
             key = given.on or ""
             upsert = await self._upsert_plan(actor, grant, app_id, given.entity, key, given.then)
         scope = await self._scope(actor, grant, app_id, given.entity, NEEDED[given.op][0])
+        if given.op != "delete":
+            scope = await self._linking(actor, scope, scope.table.checked_links)
         grouped = can_be_one(given.op, await self._apps.app(app_id), scope, upsert)
         # In one statement, upserts keep one order of their new keys; an update has its hooks alone.
         if given.op in ("update", "delete") and self._takes_part(scope.table):
@@ -189,7 +194,7 @@ class Batches(ConditionalWrites):
         operation = group[0].operation
         rights, rows = operation.rights, [each.row for each in group]
         if operation.given.op == "create":
-            return await self._create_all(tx, rights.scope.table, rows)
+            return await self._create_all(tx, rights.scope, rows)
         if rights.upsert is not None:
             return await self._upsert_all(tx, rights.upsert, rows)
         changes = [Change(each.record_id, each.row, each.operation.condition) for each in group]
@@ -199,9 +204,11 @@ class Batches(ConditionalWrites):
         return await self._update_all(tx, rights.scope, changes)
 
     async def _create_all(
-        self, tx: Transaction, table: Table, rows: Sequence[Row]
+        self, tx: Transaction, scope: RowScope, rows: Sequence[Row]
     ) -> Sequence[Shown]:
-        made = await self._transactional.create(tx, Insert(table.full, rows))
+        table = scope.table
+        insert = Insert(table.full, rows, links=scope.links)
+        made = await self._transactional.create(tx, insert)
         shown = await self._answers(tx.actor, table, made, rows, [True] * len(rows), tx)
         return [(record, "") for record in shown]
 

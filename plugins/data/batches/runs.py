@@ -225,6 +225,8 @@ def _etag(tag: str | None) -> bytes:
 def can_be_one(op: str, app: App, scope: RowScope, upsert: Upsert | None) -> bool:
     """Whether no write of several that are alike can depend on one before it."""
     entity = scope.table.entity
+    if scope.links is not None and any(each.trees for each in scope.links.targets.values()):
+        return False
     if op == "create":
         return True
     if scope.trees:  # they may look at records that were written before

@@ -21,6 +21,7 @@ from kernel.public import (
 )
 from plugins.data.batches.batch import Batches
 from plugins.data.reads.tables import Dependencies, meet_again, on_new_schema
+from plugins.data.row_scope import LinkLimits
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.store import Table
 from plugins.data.writes.inserts import Insert, NotInserted, insert_quietly
@@ -101,6 +102,7 @@ class Import(msgspec.Struct, frozen=True):
     dry_run: bool
     raw: bool
     upsert: Upsert | None
+    links: LinkLimits | None
     preview: int = 0
 
 
@@ -140,7 +142,8 @@ class Imports(Batches):
         upsert = None
         if on is not None:
             upsert = await self._upsert_plan(actor, grant, app_id, entity, on, "update")
-        wanted = Import(file, kind, grant, table, mode, dry_run, raw, upsert, preview)
+        links = await self._links.limits(actor, table, table.checked_links)
+        wanted = Import(file, kind, grant, table, mode, dry_run, raw, upsert, links, preview)
         report = Report(errors=[])
 
         async def work(tx: Transaction) -> None:
@@ -250,7 +253,8 @@ class Imports(Batches):
                 result, shown = await self.upsert_one(tx, wanted.upsert, row)
             else:
                 table = wanted.table
-                [made] = await self._transactional.create(tx, Insert(table.full, [row]))
+                insert = Insert(table.full, [row], links=wanted.links)
+                [made] = await self._transactional.create(tx, insert)
                 shown = await self._answer(tx.actor, table, made, tuple(row), own=True, reader=tx)
         report.show(number, shown.record)
         return Written(created=1) if result == "created" else Written(updated=1)
@@ -262,7 +266,7 @@ class Imports(Batches):
             outcomes = await self._upsert_in(tx, wanted.upsert, plain, numbers=False)
             created = sum(outcome.result == "created" for outcome in outcomes)
             return Written(created=created, updated=len(plain) - created)
-        insert = Insert(wanted.table.full, plain)
+        insert = Insert(wanted.table.full, plain, links=wanted.links)
         if self._takes_part(wanted.table):
             await self._transactional.create(tx, insert)
         else:

@@ -20,11 +20,11 @@ from kernel.public import (
 )
 from plugins.data.columns import Columns
 from plugins.data.row_scope import RowScope, Tree, entities_in
+from plugins.data.statements.entity import USERS
 from plugins.data.store import Table
 
 from .selection import Expansions, entities_of
 
-USERS = "core:users"
 READ = entity("read")
 Resolve = Callable[[Actor, Grant, str, str], Awaitable[RowScope]]
 """Combines a grant on an entity of an app with the scopes of hooks."""
@@ -51,8 +51,19 @@ class Related:
         self, actor: Actor, app_id: str, reached: Iterable[Reached]
     ) -> dict[str, RowScope]:
         """Return the rows that the caller may read, by entity; an entity without any is absent."""
+        return await self._resolved(actor, app_id, chain.from_iterable(starmap(_steps, reached)))
+
+    async def readable(
+        self, actor: Actor, app_id: str, entities: Iterable[str]
+    ) -> dict[str, RowScope]:
+        """Return the rows of entities that the caller may read, and what their scopes reach."""
+        return await self._resolved(actor, app_id, [(name, {}, {}) for name in entities])
+
+    async def _resolved(
+        self, actor: Actor, app_id: str, steps: Iterable[tuple[str, Tree, Expansions]]
+    ) -> dict[str, RowScope]:
         found: dict[str, RowScope | None] = {}
-        todo = [*chain.from_iterable(starmap(_steps, reached))]
+        todo = [*steps]
         while todo:
             name, tree, inner = todo.pop()
             if name not in found:

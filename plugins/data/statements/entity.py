@@ -20,6 +20,8 @@ from plugins.data.models import LastSeen
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
 
 OWNER: Final = quoted(OWNER_COLUMN)
+USERS: Final = "core:users"
+"""What a link to an account refers to."""
 
 VERSION: Final = b"encode(xidsend(t.xmin) || timestamptz_send(t.updated_at), 'hex')"
 """The version of a row, as text without quotes. `xmin` alone can repeat after a restore. Their
@@ -78,6 +80,14 @@ class EntityStatements:
         self._versioned = b"%b, %b as _v" % (self._all, VERSION)
         self.unique_fields = _unique_fields(entity)
         self.ordering_fields = _ordering_fields(entity)
+        self.checked_links: Mapping[str, str] = {
+            field.name: field.references.entity
+            for field in entity.fields
+            if field.references is not None
+            and field.references.entity != USERS
+            and not field.unchecked
+        }
+        """The links whose targets their writer must be able to read, and their entities."""
         self.everything = Selection(self._all, self.rendering, tuple(self.columns))
         self._shapes: dict[Hashable, bytes] = {}
         self._selections: dict[Hashable, Selection] = {}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from plugins.data.columns import Column
+
 if TYPE_CHECKING:
     from plugins.data.store import Table
 
@@ -26,7 +28,7 @@ class RowTest(msgspec.Struct, frozen=True):
 def is_taken(table: Table, fields: Sequence[str]) -> RowTest:
     """Refuse a row where a record has its values of a unique index."""
     columns = [table.columns.find(name) for name in fields]
-    same = b" and ".join(b"%b = x.%b::%b" % (each.sql, each.bare, each.cast) for each in columns)
+    same = b" and ".join(b"%b = %b" % (each.sql, sent_value(each)) for each in columns)
     return RowTest(tuple(fields), b"exists (select from %b as t where %b)" % (table.name, same))
 
 
@@ -37,17 +39,20 @@ def is_repeated(table: Table, fields: Sequence[str]) -> RowTest:
     return RowTest(tuple(fields), given, repeats=True)
 
 
-def has_no_target(table: Table, name: str, target: bytes, *, among_rows: bool = False) -> RowTest:
-    """Refuse a row with a link to a record that is neither in `target` nor among the rows."""
-    column = table.columns.find(name)
-    value = b"x.%b::%b" % (column.bare, column.cast)
-    condition = b"%b is not null and not exists (select from %b as l where l.id = %b)" % (
-        value,
-        target,
-        value,
-    )
-    if among_rows:
-        condition += b" and %b <> all($1::%b[])" % (value, column.cast)
+def sent_value(column: Column) -> bytes:
+    """Return the value of a column in a row."""
+    return b"x.%b::%b" % (column.bare, column.cast)
+
+
+def has_target(column: Column, target: bytes) -> bytes:
+    """Require that a link leads to a record of a table."""
+    return b"exists (select from %b as l where l.id = %b)" % (target, sent_value(column))
+
+
+def is_no_link(table: Table, name: str, allowed: Sequence[bytes]) -> RowTest:
+    """Refuse a row with a link that meets none of some conditions."""
+    value = sent_value(table.columns.find(name))
+    condition = b"%b is not null and not (%b)" % (value, b" or ".join(allowed))
     return RowTest((name,), condition, is_link=True)
 
 
@@ -63,10 +68,7 @@ def refused_rows(table: Table, names: tuple[str, ...], tests: Sequence[RowTest])
     for number, test in enumerate(tests):
         condition = test.condition
         if test.repeats:
-            fields = b", ".join(
-                b"x.%b::%b" % (column.bare, column.cast)
-                for column in map(table.columns.find, test.fields)
-            )
+            fields = b", ".join(sent_value(table.columns.find(name)) for name in test.fields)
             firsts.append(b", min(_place) over (partition by %b) as _first%d" % (fields, number))
             shown.append(b" when %d then _first%d - 1" % (number, number))
             condition += b" and _place > _first%d" % number

@@ -103,6 +103,8 @@ class ConditionalWrites(Upserts):
         row = row_for(matched.scope.table, grant, values, creating=False)
         if not row:
             raise BadRequest(f"set: name at least one field of {entity}")
+        scope = await self._linking(actor, matched.scope, row)
+        matched = msgspec.structs.replace(matched, scope=scope)
         expected = await self._expected(matched, expect, at_most)
         return await self._where(actor, matched, expected, row)
 
@@ -184,7 +186,8 @@ class ConditionalWrites(Upserts):
             query = table.delete_where(rows, *bounds)
         else:
             rows = matched.rows(NO_SETTINGS, encode(row))
-            query = table.change_where(tuple(row), rows, *bounds)
+            written = matched.scope.written(rows)
+            query = table.change_where(tuple(row), rows, *bounds, written)
         found, done = _counts(await tx.execute(query, *rows.params) or b"[0, 0]")
         expected.check(found)
         return done

@@ -7,9 +7,11 @@ from typing import TypeVar
 
 import msgspec
 
-from kernel.public import Actor, ConstraintViolation, Tagged, Transaction, Writer
+from kernel.public import Actor, ConstraintViolation, Param, Tagged, Transaction, Writer
+from plugins.data.filters import Conditions
 from plugins.data.rendering import id_of
-from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.row_scope import LinkLimits
+from plugins.data.store import NO_SETTINGS, Table, Values
 
 from .rows import Row, arrays, encode, new_ids, run_in_thread_if_large
 
@@ -20,13 +22,15 @@ class Insert(msgspec.Struct, frozen=True):
     """Records to create in a table that has every field.
 
     `unless` names the fields of a unique index: a row is left out if a record has its values.
-    `numbers` are the places that the sender knows the rows by, if those differ.
+    `numbers` are the places that the sender knows the rows by, if those differ. `links` are the
+    limits of what the sender may link to.
     """
 
     table: Table
     rows: Sequence[Row]
     unless: tuple[str, ...] = ()
     numbers: Sequence[int] = ()
+    links: LinkLimits | None = None
 
     def number(self, place: int) -> int:
         """Return the place that the sender knows a row by."""
@@ -65,14 +69,20 @@ async def insert_rows(
     writer: Writer, settings: bytes, insert: Insert, actor: Actor, *, versioned: bool = False
 ) -> Inserted:
     """Create records by one statement; see `Table.insert_many`. Raises NotInserted."""
-    columns = insert.table.columns
+    table, columns = insert.table, insert.table.columns
     prepare = run_in_thread_if_large(columns, insert.rows, _prepared, insert)
     places, names, values = await prepare
-    statement = insert.table.insert_many(
-        names, sum(map(len, values)), len(insert.rows), versioned=versioned, unless=insert.unless
+    params = table.conditions(settings, actor.user_id, *values)
+    statement = table.insert_many(
+        names,
+        sum(map(len, values)),
+        len(insert.rows),
+        versioned=versioned,
+        unless=insert.unless,
+        written=_written(insert, params, b"$3"),
     )
     try:
-        raw = await writer.execute(statement, settings, actor.user_id, *values)
+        raw = await writer.execute(statement, *params.params)
     except ConstraintViolation as violation:
         raise NotInserted(violation, insert) from violation
     return Inserted(raw or b"[]", places)
@@ -80,13 +90,41 @@ async def insert_rows(
 
 async def insert_quietly(tx: Transaction, insert: Insert) -> None:
     """Create records like `insert_rows`, and return nothing of them."""
-    columns = insert.table.columns
+    table, columns = insert.table, insert.table.columns
     prepare = run_in_thread_if_large(columns, insert.rows, _prepared, insert)
     _, names, values = await prepare
+    params = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
+    statement = table.insert_quietly(names, _written(insert, params, b"$3"))
     try:
-        await tx.execute(insert.table.insert_quietly(names), NO_SETTINGS, tx.actor.user_id, *values)
+        await tx.execute(statement, *params.params)
     except ConstraintViolation as violation:
         raise NotInserted(violation, insert) from violation
+
+
+def _written(insert: Insert, params: Conditions, ids: bytes) -> Values | None:
+    """Return how values are written, if links are limited; `ids` is the array of new ids."""
+    if insert.links is None:
+        return None
+    return insert.links.values(params, b"%b::%b[]" % (ids, insert.table.columns.id.cast))
+
+
+def insert_one(
+    insert: Insert, names: tuple[str, ...], params: Sequence[Param]
+) -> tuple[bytes, Sequence[Param]]:
+    """Return the statement that creates one of the records, and its parameters.
+
+    The id is the first of `names`, and the second parameter. The record may link to itself and to
+    the others.
+    """
+    table = insert.table
+    if insert.links is None:
+        return table.insert(names), params
+    rows = table.conditions(*params)
+    cast = table.columns.id.cast
+    ids = b"array[$2::%b]" % cast
+    if insert.links.leads_back:
+        ids += b" || " + rows.bind([row["id"] for row in insert.rows if "id" in row], cast + b"[]")
+    return table.insert(names, insert.links.values(rows, ids)), rows.params
 
 
 async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +27,8 @@ from plugins.data.rendering import describe_size_error, id_of, records_in, split
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .inserts import Insert, NotInserted, insert_rows
+from .inserts import Insert, NotInserted, insert_one, insert_rows
+from .links import LinkRights
 from .once import KeyedWrites
 from .refusals import Refusals, RowsRefused
 from .rows import Row, encode, new_rows, params_of, row_for, run_in_thread_if_large, with_id
@@ -58,6 +60,7 @@ class RecordWrites(KeyedWrites):
         super().__init__(services)
         self._transactional = TransactionalWrites(services.bus)
         self._refusals = Refusals(self._related)
+        self._links = LinkRights(self._access, self._bus, self._related)
 
     async def create(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
@@ -72,14 +75,17 @@ class RecordWrites(KeyedWrites):
         """See `Collections.add`."""
         table = await self._table(app_id, entity, grant.hidden)
         row = await self._coerced(table, grant, values, creating=True)
+        links = None
+        if not table.checked_links.keys().isdisjoint(row):
+            links = await self._links.limits(actor, table, row)
+        insert = Insert(table.full, [row], links=links)
         try:
             if self._is_transactional(table):
-                insert = Insert(table.full, [row])
                 [made] = await self._run(
                     actor, lambda tx: self._transactional.create(tx, insert), table
                 )
             else:
-                made = await self._insert(actor, table.full, row)
+                made = await self._insert(actor, insert)
                 await self._notify(actor, table, "INSERT", [made.record])
         except BadRequest as error:
             raise await self._describe(error, table) from None
@@ -99,8 +105,12 @@ class RecordWrites(KeyedWrites):
         if not 1 <= len(rows) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
         coerced = await run_in_thread_if_large(table.columns, rows, new_rows, table, grant, rows)
+        links = None
+        if table.checked_links:
+            links = await self._links.limits(actor, table, {*chain.from_iterable(coerced)})
+        insert = Insert(table.full, coerced, links=links)
         try:
-            made = await self._create_many(actor, table, coerced)
+            made = await self._create_many(actor, table, insert)
         except ConstraintViolation as violation:
             raise await self._describe_row(actor, table, violation) from None
         except BadRequest as error:
@@ -141,6 +151,7 @@ class RecordWrites(KeyedWrites):
         scope = await self._scope(actor, grant, app_id, entity, "update")
         table = scope.table
         row = await self._coerced(table, grant, values, creating=False)
+        scope = await self._linking(actor, scope, row)
         try:
             if self._is_transactional(table):
                 changed = await self._run(
@@ -199,13 +210,14 @@ class RecordWrites(KeyedWrites):
 
     # --- single statements
 
-    async def _insert(self, actor: Actor, table: Table, row: Row) -> Tagged:
+    async def _insert(self, actor: Actor, insert: Insert) -> Tagged:
+        """Create the only record of an insert by one statement of its own."""
+        table = insert.table
         settings = self._statements.settings(actor)
-        row = with_id(row)
+        row = with_id(insert.rows[0])
         values = await params_of(table.columns, row)
-        raw = await self._write(
-            "", None, table.insert(tuple(row)), settings, *values, actor.user_id
-        )
+        statement, params = insert_one(insert, tuple(row), [settings, *values, actor.user_id])
+        raw = await self._write("", None, statement, *params)
         record, etag = split_version(raw or b"")
         return Tagged(table.rendering.record(record), etag)
 
@@ -223,7 +235,8 @@ class RecordWrites(KeyedWrites):
         settings = NO_SETTINGS if tx else self._statements.settings(actor)
         rows = scope.record(record_id, settings, *await params_of(table.columns, row))
         condition.narrow(rows)
-        raw = await self._write(record_id, tx, table.update(tuple(row), rows), *rows.params)
+        statement = table.update(tuple(row), rows, scope.written(rows))
+        raw = await self._write(record_id, tx, statement, *rows.params)
         if raw is None:
             raise await self._missed(scope, record_id, condition, tx or self._statements)
         record, etag = split_version(raw)
@@ -307,7 +320,8 @@ class RecordWrites(KeyedWrites):
                 for each in changes
             ]
         table, (rows, tagged) = scope.table.full, _given(scope, changes)
-        statement = table.update_many(tuple(changes[0].row), rows, tagged=tagged)
+        names, written = tuple(changes[0].row), scope.written(rows)
+        statement = table.update_many(names, rows, tagged=tagged, written=written)
         raw = await tx.execute(statement, *rows.params)
         made = {id_of(each.record): each for each in table.rendering.tagged(raw or b"")}
         for each in changes:
@@ -327,8 +341,7 @@ class RecordWrites(KeyedWrites):
         if int(raw or 0) < len(changes):
             raise record_not_found(changes[0].record_id)
 
-    async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
-        insert = Insert(table.full, rows)
+    async def _create_many(self, actor: Actor, table: Table, insert: Insert) -> bytes:
         if self._is_transactional(table):
             made = await self._run(actor, lambda tx: self._transactional.create(tx, insert), table)
             return b"[" + b",\n".join(each.record for each in made) + b"]"
@@ -360,6 +373,13 @@ class RecordWrites(KeyedWrites):
 
     # --- bodies and errors
 
+    async def _linking(self, actor: Actor, scope: RowScope, names: Collection[str]) -> RowScope:
+        """Add to rows that will change the limits of the links among the fields `names`."""
+        if scope.table.checked_links.keys().isdisjoint(names):
+            return scope
+        links = await self._links.limits(actor, scope.table, names, changing=True)
+        return scope if links is None else msgspec.structs.replace(scope, links=links)
+
     async def _coerced(
         self, table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool
     ) -> Row:
@@ -388,7 +408,7 @@ class RecordWrites(KeyedWrites):
         if problems:
             return RowsRefused(problems, numbers=True)
         prefix = ""
-        failed = await find_failed_row(self._statements, actor, insert.table, insert.rows)
+        failed = await find_failed_row(self._statements, actor, insert)
         if failed is not None:
             prefix = f"[{insert.number(failed.index)}] "
             violation = failed.violation

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 
 import msgspec
 
-from kernel.public import BadRequest, Entity, Reader
+from kernel.public import BadRequest, Entity, Field, Reader
 from plugins.data.columns import quoted
-from plugins.data.reads.related import USERS, Related
+from plugins.data.filters import Conditions
+from plugins.data.reads.related import Related
+from plugins.data.statements.entity import USERS
 from plugins.data.statements.refused import (
     RowTest,
-    has_no_target,
+    has_target,
+    is_no_link,
     is_repeated,
     is_taken,
     refused_rows,
+    sent_value,
 )
 from plugins.data.store import Table
 
@@ -55,38 +59,56 @@ class Refusals:
             table.columns, insert.rows, arrays, table.columns, insert.rows
         )
         names, values = await work
-        tests = self._tests(table, {"id", *names})
+        params = table.conditions(*values)
+        tests = self._tests(insert, params, {"id", *names})
         if not tests:
             return {}
-        raw = await reader.fetch_all(refused_rows(table, names, tests), *values, custom_plan=True)
+        query = refused_rows(table, names, tests)
+        raw = await reader.fetch_all(query, *params.params, custom_plan=True)
         problems: dict[int, BadRequest] = {}
         for place, number, first in map(_refused, raw):
             if first not in problems:
                 problems[place] = _error(shown, tests[number])
         return {insert.number(place): problem for place, problem in problems.items()}
 
-    def _tests(self, table: Table, sent: set[str]) -> list[RowTest]:
+    def _tests(self, insert: Insert, params: Conditions, sent: set[str]) -> list[RowTest]:
+        table = insert.table
         if not table.entity.id_declared:
             sent = sent - {"id"}
         keys = [key for key in table.entity.unique if sent.issuperset(key)]
         taken = [is_taken(table, key) for key in keys]
         repeated = [is_repeated(table, key) for key in keys]
-        return [*taken, *self._link_tests(table, sent), *repeated]
+        return [*taken, *self._link_tests(insert, params, sent), *repeated]
 
-    def _link_tests(self, table: Table, sent: set[str]) -> list[RowTest]:
+    def _link_tests(self, insert: Insert, params: Conditions, sent: set[str]) -> list[RowTest]:
+        table, links = insert.table, insert.links
+        if links is not None:
+            params.related = links.related
         tests: list[RowTest] = []
         for field in table.entity.fields:
             if field.references is None or field.name not in sent:
                 continue
-            target = field.references.entity
-            if target == table.entity.name:
-                tests.append(has_no_target(table, field.name, table.name, among_rows=True))
-            elif target != USERS:
-                name = quoted(table.entity.app_id, target)
-                tests.append(has_no_target(table, field.name, name))
-            elif self._related.accounts is not None:
-                tests.append(has_no_target(table, field.name, self._related.accounts))
+            if links is not None and field.name in links.targets:
+                column = table.columns.find(field.name)
+                ids = b"$1::%b[]" % table.columns.id.cast
+                allowed = links.tests(params, ids, column, sent_value(column))
+            else:
+                allowed = self._targets(table, field)
+            if allowed:
+                tests.append(is_no_link(table, field.name, allowed))
         return tests
+
+    def _targets(self, table: Table, field: Field) -> list[bytes]:
+        """Return conditions of which a link has to meet one: there is a record, here or there."""
+        entity = field.references.entity if field.references is not None else ""
+        column = table.columns.find(field.name)
+        if entity == table.entity.name:
+            among = b"%b = any ($1::%b[])" % (sent_value(column), column.cast)
+            return [has_target(column, table.name), among]
+        if entity != USERS:
+            return [has_target(column, quoted(table.entity.app_id, entity))]
+        accounts = self._related.accounts
+        return [] if accounts is None else [has_target(column, accounts)]
 
 
 def _error(shown: Entity, test: RowTest) -> BadRequest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 import msgspec
 
@@ -19,7 +21,7 @@ from kernel.public import (
     hookspecs,
 )
 from plugins.data.rendering import check_readable, id_of, split_version
-from plugins.data.row_scope import RowScope, record_not_found
+from plugins.data.row_scope import LinkLimits, RowScope, record_not_found
 from plugins.data.store import FULL_LOCK, NO_SETTINGS, Table
 
 from .inserts import Insert, insert_tagged
@@ -63,10 +65,13 @@ class TransactionalWrites:
         if not self.has_listeners(table) and not self.has_observers(table):
             return await insert_tagged(tx, insert)
         written = [await self._changed(tx, table, "create", None, row) for row in insert.rows]
-        changed = msgspec.structs.replace(insert, rows=[row for row, _ in written])
-        made = await insert_tagged(tx, changed)
-        if len(made) < len(written):
-            _check_skipped(insert, changed, made)
+        rows = [row for row, _ in written]
+        made: dict[int, Tagged] = {}
+        for places, part in _parts(insert, rows):
+            tagged = await insert_tagged(tx, part)
+            made |= {places[n]: record for n, record in tagged.items()}
+        if len(made) < len(rows):
+            _check_skipped(insert, rows, made)
         for place, each in made.items():
             record = each.record
             _, change = written[place]
@@ -85,7 +90,9 @@ class TransactionalWrites:
         if not changed:
             return None
         rows = scope.record(record_id, NO_SETTINGS, *await params_of(table.columns, changed))
-        raw = await tx.execute(table.update(tuple(changed), rows), *rows.params)
+        links = _without(scope.links, _links_set_by_hooks(scope.links, row, changed))
+        written = None if links is None else links.values(rows)
+        raw = await tx.execute(table.update(tuple(changed), rows, written), *rows.params)
         if raw is None:
             raise record_not_found(record_id)
         record, etag = split_version(raw)
@@ -154,14 +161,42 @@ class TransactionalWrites:
         return row, change
 
 
-def _check_skipped(sent: Insert, changed: Insert, made: Mapping[int, Tagged]) -> None:
+def _parts(insert: Insert, rows: Sequence[Row]) -> Iterator[tuple[Sequence[int], Insert]]:
+    """Divide rows as hooks left them, with their places, where hooks have set different links."""
+    pairs = zip(insert.rows, rows, strict=True)
+    set_by_hooks = [_links_set_by_hooks(insert.links, sent, row) for sent, row in pairs]
+    for names, group in groupby(range(len(rows)), key=set_by_hooks.__getitem__):
+        places = [*group]
+        part = Insert(
+            insert.table,
+            [rows[place] for place in places],
+            insert.unless,
+            [insert.number(place) for place in places],
+            _without(insert.links, names),
+        )
+        yield places, part
+
+
+def _links_set_by_hooks(
+    links: LinkLimits | None, sent: Mapping[str, Any], row: Mapping[str, Any]
+) -> frozenset[str]:
+    """Return the limited links that a hook has set: they are the plugin's, not the writer's."""
+    if links is None:
+        return frozenset()
+    return frozenset(name for name in links.targets if row.get(name) != sent.get(name))
+
+
+def _without(links: LinkLimits | None, names: Collection[str]) -> LinkLimits | None:
+    return links.without(names) if links is not None and names else links
+
+
+def _check_skipped(insert: Insert, rows: Sequence[Row], made: Mapping[int, Tagged]) -> None:
     """Raise BadRequest where a key is taken that a hook has set: the row met no record by it."""
-    for place, row in enumerate(changed.rows):
-        if place in made:
-            continue
-        before = sent.rows[place]
-        if any(row.get(name) != before.get(name) for name in sent.unless):
-            raise already_taken(sent.table.entity, sent.unless)
+    for place, row in enumerate(rows):
+        sent = insert.rows[place]
+        is_sent = all(row.get(name) == sent.get(name) for name in insert.unless)
+        if place not in made and not is_sent:
+            raise already_taken(insert.table.entity, insert.unless)
 
 
 def event_of(

@@ -102,6 +102,7 @@ class Upserts(RecordWrites):
         """Check the rights and the key of an upsert. Raises Forbidden, BadRequest."""
         update = await self._granted(actor, app_id, entity, "update")
         scope = await self._scope(actor, update, app_id, entity, "update")
+        scope = await self._linking(actor, scope, scope.table.checked_links)
         columns = scope.table.columns
         names = tuple(columns.find(name.strip()).name for name in on.split(","))
         keys = [set(key) for key in scope.table.entity.unique if all(n in columns for n in key)]
@@ -169,7 +170,7 @@ class Upserts(RecordWrites):
             return {}
         table = plan.scope.table
         new = [rows[place] for place in places]
-        insert = Insert(table.full, new, plan.on, places)
+        insert = Insert(table.full, new, plan.on, places, plan.scope.links)
         made = await self._transactional.create_missing(tx, insert)
         for n, place in enumerate(places):
             if n in made:

@@ -17,9 +17,10 @@ from kernel.public import (
     Statements,
     Transaction,
 )
-from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.store import NO_SETTINGS
 
-from .rows import Row, allowed_values, params_of, with_id
+from .inserts import Insert, insert_one
+from .rows import allowed_values, params_of, with_id
 
 _NOT_NULL: Final = "23502"
 _FOREIGN_KEY: Final = ("23503", "23001")
@@ -121,15 +122,13 @@ class _AllInserted(Exception):
     """Every row could be inserted this time. Raised to roll the inserts back."""
 
 
-async def find_failed_row(
-    statements: Statements, actor: Actor, table: Table, rows: Sequence[Row]
-) -> FailedRow | None:
+async def find_failed_row(statements: Statements, actor: Actor, insert: Insert) -> FailedRow | None:
     """Insert the rows one by one and roll back. PostgreSQL does not report which row failed.
 
     Return None where all of them can be inserted now.
     """
     try:
-        await statements.run(actor, partial(_insert_each, table=table, rows=rows))
+        await statements.run(actor, partial(_insert_each, insert=insert))
     except FailedRow as found:
         return found
     except _AllInserted:
@@ -137,7 +136,8 @@ async def find_failed_row(
     return None
 
 
-async def _insert_each(tx: Transaction, *, table: Table, rows: Sequence[Row]) -> None:
+async def _insert_each(tx: Transaction, *, insert: Insert) -> None:
+    table, rows = insert.table, insert.rows
     links = [
         field.name
         for field in table.entity.fields
@@ -149,10 +149,10 @@ async def _insert_each(tx: Transaction, *, table: Table, rows: Sequence[Row]) ->
         row = with_id(each)
         # Links to later rows point at the row itself: in a single statement they are valid.
         row = {**row, **dict.fromkeys(forward, row["id"])}
+        values = await params_of(table.columns, row)
+        statement, params = insert_one(insert, tuple(row), [NO_SETTINGS, *values, tx.actor.user_id])
         try:
-            insert = table.insert(tuple(row))
-            values = await params_of(table.columns, row)
-            await tx.execute(insert, NO_SETTINGS, *values, tx.actor.user_id)
+            await tx.execute(statement, *params)
         except ConstraintViolation as violation:
             raise FailedRow(index, violation) from None
     raise _AllInserted

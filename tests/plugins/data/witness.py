@@ -125,6 +125,8 @@ class ScopePlugin(Plugin):
         self.tree: Mapping[str, Any] | None = None
         self.trees: dict[str, Mapping[str, Any]] = {}
         """Trees by entity, used before `tree`."""
+        self.narrowed = ""
+        """The only user that it narrows; every one where this is empty."""
         self.asked: list[tuple[str, str]] = []
 
     @hookimpl
@@ -133,6 +135,8 @@ class ScopePlugin(Plugin):
     ) -> Mapping[str, Any] | None:
         """Narrow."""
         self.asked.append((entity.subject, action))
+        if self.narrowed and actor.user_id != self.narrowed:
+            return None
         return self.trees.get(entity.name, self.tree)
 
 
