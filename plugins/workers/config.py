@@ -46,6 +46,7 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
     install_environment: Mapping[str, str] = {}
 
     start_timeout: Limit = 30.0
+    start_wait: Wait = 2.0
     rpc_timeout: Limit = 30.0
     install_timeout: Limit = 300.0
     shutdown_wait: Wait = 10.0

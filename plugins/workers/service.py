@@ -64,6 +64,9 @@ class WorkersService:
         self._uploads = ConcurrencyLimiter(
             16, per_key=8, message="too many archives are being received", retry_after=10
         )
+        starting = "too many calls wait for workers that are starting"
+        self._early = ConcurrencyLimiter(256, per_key=64, message=starting)
+        """Calls that wait for a worker, by the key of its app."""
         waiting = "too many deploys of this app are waiting"
         self._turns = ConcurrencyLimiter(per_key=1, queue=4, message=waiting, retry_after=10)
         """Deploys of each app, one at a time."""
@@ -304,11 +307,19 @@ class WorkersService:
             except UnicodeDecodeError:
                 raise BadRequest("params must be in UTF-8") from None
         app = await self._apps.app(app_id)
-        replica = usable(self.reconciler.supervisors.get(app.key)) or _not_running(app_id)
+        replica = usable(self.reconciler.supervisors.get(app.key)) or await self._come_soon(app)
         try:
             return await replica.rpc(method, params, caller, self.host.config.rpc_timeout)
         except WorkerLost as error:  # the call may have been carried out
             raise Unavailable(str(error), retry_after=None) from None
+
+    async def _come_soon(self, app: App) -> Replica:
+        """Wait for a worker that is starting. Raises Unavailable."""
+        replica: Replica | None = None
+        async with self._early.hold(app.key):
+            with anyio.move_on_after(self.host.config.start_wait):
+                replica = await self.reconciler.come_up(app.key)
+        return replica or _not_running(app.id)
 
     async def run_job(
         self, app_id: str, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
@@ -333,8 +344,7 @@ class WorkersService:
 
 def usable(supervisor: Supervisor | None) -> Replica | None:
     """Return the replica that takes calls."""
-    replica = None if supervisor is None else supervisor.replica
-    return replica if replica is not None and replica.usable else None
+    return None if supervisor is None else supervisor.usable
 
 
 def _not_running(app_id: str) -> NoReturn:

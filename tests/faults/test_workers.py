@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
+import httpx
 import pytest
 
 from kernel.testing import Client
@@ -269,3 +270,34 @@ def test_news_that_are_lost_keep_no_secret_stop_or_job_from_the_other_server(sit
 def _newest(user: User, app_id: str) -> str | None:
     answer = user.post(f"/api/v1/apps/{app_id}/rpc", json={"method": "environment"})
     return answer.json().get("NEWEST") if answer.status_code == 200 else None
+
+
+def test_calls_during_restarts_of_the_server_get_no_503(make_site: Callable[..., Site]) -> None:
+    """With a wait that fits any machine; its default is 2 s."""
+    site = make_site(plugins__workers={"backoff": 0.02, "start_wait": 30})
+    with site.serve() as server:
+        user = site.user(server)
+        app = working(user)
+        port = server.url.rpartition(":")[2]
+        headers = {"authorization": user.headers["authorization"]}
+    answers = Counter[int]()
+
+    def call_always(over: threading.Event) -> None:
+        path = f"http://127.0.0.1:{port}/api/v1/apps/{app}/rpc"
+        with Client(timeout=60, headers=headers) as client:
+            while not over.is_set():
+                try:
+                    answer = client.post(path, json={"method": "version"})
+                except httpx.TransportError:  # no server has the port
+                    over.wait(0.01)
+                else:
+                    answers[answer.status_code] += 1
+
+    with ExitStack() as callers:
+        for _ in range(4):
+            callers.enter_context(in_background(call_always))
+        for _ in range(3):
+            before = answers.total()
+            with site.serve("--port", port) as server:
+                eventually(lambda before=before: answers.total() > before + 50, 60, lambda: answers)
+    assert set(answers) == {200}, answers

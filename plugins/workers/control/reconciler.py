@@ -13,6 +13,7 @@ from kernel.public import App, Transaction, Unavailable, WorkerState
 from plugins.workers.host import Host
 from plugins.workers.models import DesiredState, ReplicaRow
 from plugins.workers.releases.builds import Builder
+from plugins.workers.replica.replica import Replica
 from plugins.workers.store import TOPIC
 
 from .supervisor import Supervisor
@@ -31,6 +32,8 @@ class Reconciler:
         """Apps whose rows have to be read; None means all."""
         self._applied: set[str] = set()
         """Apps whose next notification is that of a change which this process applies itself."""
+        self._followed = anyio.Event()
+        """Set once the rows were read: then it is known which workers should run."""
         self._unreported = False
         self._reported: frozenset[ReplicaRow] = frozenset()
         self._wake = anyio.Event()
@@ -70,6 +73,12 @@ class Reconciler:
             made = self.supervisors[key] = Supervisor(app_id, key, self._host, self._builder)
             self._host.spawn(self._run_supervisor, made)
         return self.supervisors[key]
+
+    async def come_up(self, key: int) -> Replica | None:
+        """Wait while the worker of an app is starting. Returns the one that takes calls."""
+        await self._followed.wait()
+        supervisor = self.supervisors.get(key)
+        return None if supervisor is None else await supervisor.come_up()
 
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """End the worker of an app that is uninstalled, in every server process."""
@@ -149,6 +158,7 @@ class Reconciler:
             raise
         for row in rows:
             self._apply(row)
+        self._followed.set()
         known = {row.key for row in rows}
         for supervisor in before:
             if supervisor.key not in known and (stale is None or supervisor.app_id in stale):

@@ -112,6 +112,21 @@ class Supervisor:
         await self._wait_until(lambda: self._settled >= attempt)
         return self._failure
 
+    async def come_up(self) -> Replica | None:
+        """Wait while a worker that should run is starting. Returns the one that takes calls."""
+        await self._wait_until(lambda: self.usable is not None or not self._is_starting())
+        return self.usable
+
+    @property
+    def usable(self) -> Replica | None:
+        """The replica that takes calls, if there is one."""
+        replica = self.replica
+        return replica if replica is not None and replica.usable else None
+
+    def _is_starting(self) -> bool:
+        """Whether a start is under way or due; not after too many crashes."""
+        return self._goal is not None and not self._closing and self.state != "crashed"
+
     async def stopped(self) -> None:
         """Wait until nothing runs."""
         await self._wait_until(lambda: self.state == "stopped")
@@ -172,6 +187,7 @@ class Supervisor:
     async def close(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
         """Stop for good, with the server."""
         self._closing = True
+        self._notify_waiters()
         if self._starting is not None:
             self._starting.cancel()
         self.wake()
