@@ -20,6 +20,7 @@ from kernel.toolkit.directory import AccountDirectory
 from kernel.toolkit.files import open_plain_file, read_small_file, sync_folder, write_file
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
+from kernel.toolkit.requests import on_behalf_of
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import *  # noqa: F403
 from kernel.web import http
@@ -30,8 +31,8 @@ __all__ = [
     "HOOKS", "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
     "HookBus", "Implementation", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
     "Section", "Services", "Tasks", "compare_key", "declared_at", "decode", "dialect",
-    "for_subjects", "hookimpl", "hookspec", "hookspecs", "open_plain_file", "place",
-    "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
+    "for_subjects", "hookimpl", "hookspec", "hookspecs", "on_behalf_of", "open_plain_file",
+    "place", "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
     "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -97,7 +97,7 @@ class DatabaseConfig(Section, frozen=True, kw_only=True):
     """Beside a transaction pooler: an address that LISTEN can use."""
     replica_url: str = ""
     """A streaming standby that answers some reads, see the plugin `replica`."""
-    pool_size: Annotated[int, Meta(ge=1, le=500)] = 4
+    pool_size: Annotated[int, Meta(ge=1, le=500)] = 5
     """Maximum number of connections of each server process."""
     statement_timeout: Seconds = 10.0
     """How long one statement may run (in a stream: one batch)."""

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOTIFICATIONS", "POOL", "READS", "SETTINGS", "SETTINGS_AS_CONDITION", "SET_ASIDE_PREFIX",
-    "STATEMENTS", "Begin", "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader",
-    "Reads", "Scalar", "Statements", "StreamReader", "Transaction", "Work", "Writer",
+    "STATEMENTS", "Begin", "Held", "HeldConnection", "Notifications", "Param", "Pool", "Query",
+    "Reader", "Reads", "Scalar", "Shares", "Statements", "StreamReader", "Transaction", "Work",
+    "Writer",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -39,17 +42,21 @@ encoded), a sequence becomes an array literal, a UUID or datetime its ISO form."
 class Reader(Protocol):
     """Reads: may be sent again when a connection breaks, so they must change nothing."""
 
-    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+    async def fetch(
+        self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
+    ) -> bytes | None:
         """Return the first column of the first row as PostgreSQL printed it.
 
         None when there is no row or the value is NULL. With `custom_plan` the statement is
-        planned for these values: for filters, where a generic plan can walk a whole table.
+        planned for these values: for filters, where a generic plan can walk a whole table. Such a
+        statement may take long, and so may one that is not `quick`, as it reads many rows. Both
+        use other connections than quick reads, and count for their user and app.
         Raises: KernelError as mapped from SQLSTATE (`kernel.database.dialect.translate`).
         """
         ...
 
     async def fetch_all(
-        self, query: Query, *params: Param, custom_plan: bool = False
+        self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> list[bytes]:
         """Return the first column of every row (NULL as b'null'); for results of bounded size."""
         ...
@@ -117,6 +124,11 @@ class HeldConnection(Protocol):
         """
         ...
 
+    @property
+    def patient(self) -> bool:
+        """Whether a statement may wait for a lock for as long as it likes."""
+        ...
+
     async def script(self, statements: bytes) -> None:
         """Run several statements without parameters."""
         ...
@@ -146,6 +158,14 @@ class Transaction(Reader, Writer, Protocol):
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """Begin a part that can fail alone."""
+        ...
+
+    async def wait_for_locks(self, seconds: float | None = None) -> None:
+        """Wait for a lock for so many seconds from here on; None is `database.lock_timeout`.
+
+        On a connection that others need soon a transaction waits a tenth of a second. Then it is
+        repeated on another one, which it may keep.
+        """
         ...
 
     async def lock(self, *names: str, skip: bool = False) -> bool:
@@ -202,17 +222,19 @@ class Statements(StreamReader, Writer, Protocol):
         """
         ...
 
-    async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:
+    async def run(self, actor: Actor, fn: Work[T], *, subject: str = "", quick: bool = True) -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
 
         A `subject` (`crm.contacts`) says that hooks of plugins run in it. At most two
         thirds of `pool_size` run at a time, and half of these, rounded up, for one subject. Others
-        wait for a turn, and raise Unavailable after `database.pool_timeout`.
+        wait for a turn, and raise Unavailable after `database.pool_timeout`. A transaction that is
+        not `quick` may take a second or more: it leaves the connections of quick ones alone.
 
         After a serialization failure or a deadlock `fn` runs again, up to three times, and after a
-        change of the schema once for each connection. It must keep nothing from an earlier attempt.
-        A statement that fails or is cancelled ends the transaction, unless it is in a `savepoint`
-        that ends with it.
+        change of the schema once for each connection. It also runs again where it has waited for a
+        lock for a tenth of a second, on a connection where it may wait longer. It must keep
+        nothing from an earlier attempt. A statement that fails or is cancelled ends the
+        transaction, unless it is in a `savepoint` that ends with it.
 
         Raises: RuntimeError when `fn` returns in spite of that; nothing is written.
         """
@@ -223,6 +245,7 @@ class Statements(StreamReader, Writer, Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[list[bytes]]]:
         """Read a result of any size in batches of first columns, in bounded memory.
 
+        It is closed with the request that opens it, at the latest.
         Raises: Unavailable when too many streams are open.
         """
         ...
@@ -236,6 +259,39 @@ class Statements(StreamReader, Writer, Protocol):
         ...
 
 
+class Shares(Protocol):
+    """Counts the connections that work which may take long holds, for each user and app.
+
+    The pool asks it by itself. A provider that has connections of its own counts what is slow there
+    as well. An owner is whom the work of a request counts for; it has no other use.
+    """
+
+    def owner(self) -> Any:
+        """Return the owner of the current request."""
+        ...
+
+    def are_used_up(self, owner: Any, /) -> bool:
+        """Whether the user holds all that one may hold. Then the pool makes the next one wait."""
+        ...
+
+    def count(self, owner: Any, /) -> None:
+        """Count a connection that is held already."""
+        ...
+
+    def discount(self, owner: Any, /) -> None:
+        """Count it no more."""
+        ...
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What holds connections: `stream`, `transaction`, or a single `statement` of the pool."""
+
+    kind: str
+    count: int
+    seconds: float
+    """How long the oldest of them has done so."""
+
+
 class Pool(Statements, Protocol):
     """The kernel's own provider of STATEMENTS, for other providers that use it."""
 
@@ -245,6 +301,11 @@ class Pool(Statements, Protocol):
 
     def go_offline(self) -> None:
         """Set `online` to False and end waiting calls: PostgreSQL, if frozen, keeps them open."""
+        ...
+
+    @property
+    def shares(self) -> Shares:
+        """What users and apps hold of the connections."""
         ...
 
     def on_away(self, callback: Callable[[], None], /) -> None:
@@ -267,7 +328,7 @@ class Pool(Statements, Protocol):
         ...
 
     async def read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool = False
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False, quick: bool = True
     ) -> PGresult | None:
         """Return the whole result of `Reader.fetch`."""
         ...
@@ -277,7 +338,13 @@ class Pool(Statements, Protocol):
         ...
 
     async def run(
-        self, actor: Actor, fn: Work[T], begin: Begin | None = None, *, subject: str = ""
+        self,
+        actor: Actor,
+        fn: Work[T],
+        begin: Begin | None = None,
+        *,
+        subject: str = "",
+        quick: bool = True,
     ) -> T:
         """See `Statements.run`; with `begin` the transaction runs on other connections.
 
@@ -290,7 +357,14 @@ class Pool(Statements, Protocol):
         ...
 
     def statistics(self) -> Mapping[str, int]:
-        """Return the statistics of `psycopg_pool.ConnectionPool.get_stats`."""
+        """Return the statistics of `psycopg_pool.ConnectionPool.get_stats`.
+
+        Requests that wait for the share of their user or app are among those that wait.
+        """
+        ...
+
+    def held(self) -> Sequence[Held]:
+        """Return what holds connections of this process, of whatever group they are."""
         ...
 
     def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[AsyncConnection[Any]]:

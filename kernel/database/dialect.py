@@ -104,6 +104,10 @@ class OutcomeUnknown(ConnectionLost):
         super().__init__(message + "look before you repeat it", retry_after=None)
 
 
+class Crowded(errors.Unavailable):
+    """No connection was free for as long as a request waits for one. Nothing was sent."""
+
+
 class DiskWatch:
     """Whether PostgreSQL has said in the last half minute that its disk is full."""
 
@@ -134,7 +138,7 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
     """
     state, message = error.sqlstate or "", error.diag.message_primary or ""
     if isinstance(error, _FULL):
-        return errors.Unavailable("the database has no free connection")
+        return Crowded("the database has no free connection")
     if not state:
         lost = isinstance(error, psycopg.OperationalError)
         return ConnectionLost("the database is not available") if lost else None
@@ -219,6 +223,8 @@ class Connection(AsyncConnection[Any]):
 
     oversized = False
     """Whether it carried a large message."""
+    patient = True
+    """See `HeldConnection.patient`: it is one transaction's own."""
 
     @property
     def status(self) -> int:
@@ -269,7 +275,7 @@ class FirstColumns:
     """The methods of Reader and Writer, in terms of one that returns whole results."""
 
     async def read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool = False
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False, quick: bool = True
     ) -> PGresult | None:
         """Run a statement that may be sent twice."""
         raise NotImplementedError
@@ -278,15 +284,17 @@ class FirstColumns:
         """Run a statement that is sent once."""
         return await self.read(query, params)
 
-    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+    async def fetch(
+        self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
+    ) -> bytes | None:
         """See `Reader.fetch`."""
-        return first(await self.read(query, params, custom_plan))
+        return first(await self.read(query, params, custom_plan, quick))
 
     async def fetch_all(
-        self, query: Query, *params: Param, custom_plan: bool = False
+        self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
-        return every(await self.read(query, params, custom_plan))
+        return every(await self.read(query, params, custom_plan, quick))
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
         """See `Writer.execute`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from os import dup
@@ -20,14 +20,15 @@ from psycopg_pool import AsyncConnectionPool
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.base import Actor
 from kernel.contracts.statements import Param, Query
-from kernel.database import dialect, streams
+from kernel.database import dialect
 from kernel.database.connect import connect_options, connected
-from kernel.database.dialect import Connection, ConnectionLost
+from kernel.database.dialect import Connection, ConnectionLost, Crowded
+from kernel.database.shares import Shares, Work
+from kernel.database.streams import Cursor, OpenCursor, Stream
 from kernel.database.transactions import TransactionRunner, repeated
 from kernel.errors import Unavailable
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
-from kernel.toolkit.limiter import ConcurrencyLimiter
 
 ANSWER_GRACE: Final = 15.0
 """Seconds beyond `statement_timeout` for the answer: a proxy can keep a connection open to a server
@@ -43,9 +44,7 @@ class Database(TransactionRunner, dialect.FirstColumns):
         self._in_use = set[Connection]()
         self._on_away = list[Callable[[], None]]()
         self.on_away = self._on_away.append
-        # In a small pool, streams leave a connection to other statements.
-        most, said = max(1, min(4, config.pool_size - 1)), "too many complete lists are being read"
-        self._streams = ConcurrencyLimiter(most, message=said, retry_after=5)
+        self.shares = Shares(config.pool_size, config.pool_timeout)
         self._renewed = 0.0
         self._pool = AsyncConnectionPool[Connection](
             config.url,
@@ -63,12 +62,17 @@ class Database(TransactionRunner, dialect.FirstColumns):
             open=False,
             name="caudex",
         )
-        self.statistics = self._pool.get_stats
         self.prepares = config.prepare
         limit = config.statement_timeout
         self.answer_timeout = limit + ANSWER_GRACE if limit else None
         standby = msgspec.structs.replace(config, url=config.replica_url, replica_url="")
         self.replica = Database(standby, bus, services) if config.replica_url else None
+
+    def statistics(self) -> Mapping[str, int]:
+        """See `Pool.statistics`."""
+        statistics = self._pool.get_stats()
+        waiting = statistics.get("requests_waiting", 0) + self.shares.waiting
+        return {**statistics, "requests_waiting": waiting}
 
     def go_offline(self) -> None:
         """See `Pool.go_offline`."""
@@ -101,7 +105,7 @@ class Database(TransactionRunner, dialect.FirstColumns):
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
         """See `Pool.begin`; one round trip, where psycopg's own transaction takes two."""
-        async with self._connection() as connection:
+        async with self._connection(Work.SLOW) as connection:
             literal = Escaping(connection.pgconn).escape_literal
             values = [
                 b"set_config(%b, %b, true)"
@@ -111,34 +115,39 @@ class Database(TransactionRunner, dialect.FirstColumns):
             await connection.script(b"begin; select " + b", ".join(values))
             yield connection
 
-    @asynccontextmanager
-    async def stream(
-        self, query: Query, *params: Param
-    ) -> AsyncGenerator[AsyncIterator[list[bytes]]]:
+    def stream(self, query: Query, *params: Param) -> Stream:
         """See `Statements.stream`."""
-        async with self._streams.hold(), self._connection() as connection, connection.transaction():
-            cursor = streams.Cursor(connection, self.answer_timeout)
+        return Stream(self._opened_cursor(query, params), self._holdings)
+
+    async def _opened_cursor(
+        self, query: Query, params: Sequence[Param]
+    ) -> AsyncGenerator[OpenCursor]:
+        async with self._connection(Work.STREAM) as connection, connection.transaction():
+            cursor = Cursor(connection, self.answer_timeout)
             await cursor.open(query, params)
             async with contextlib.aclosing(cursor.batches()) as batches:
-                yield batches
+                yield cursor, batches
 
     def settings(self, actor: Actor) -> bytes:
         """See `Statements.settings`."""
         return msgspec.json.encode(self.session_settings(actor))
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
+    async def _connection(self, work: Work) -> AsyncGenerator[Connection]:
         if not self.online:
             raise Unavailable("the database is not available")
         began = anyio.current_time()
         try:
             with dialect.translated():
-                async with self._pool.connection() as connection:
+                async with self.shares.hold(work), self._pool.connection() as connection:
                     self._in_use.add(connection)
                     try:
                         yield connection
                     finally:
                         self._in_use.discard(connection)
+        except Crowded as error:
+            self._holdings.log_refusal(error)
+            raise
         except ConnectionLost:
             if began >= self._renewed:  # else another statement has done this already
                 # The idle connections have probably broken as well.
@@ -148,12 +157,13 @@ class Database(TransactionRunner, dialect.FirstColumns):
             raise
 
     async def read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool = False
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False, quick: bool = True
     ) -> PGresult | None:
         """See `Pool.read`."""
+        work = Work.QUICK if quick and not custom_plan else Work.SLOW
         with contextlib.suppress(ConnectionLost):
-            return await self._once(query, params, custom_plan)
-        return await self._once(query, params, custom_plan)
+            return await self._once(query, params, work, prepare=not custom_plan)
+        return await self._once(query, params, work, prepare=not custom_plan)
 
     async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """See `Pool.write`; what a deadlock undid is sent again."""
@@ -165,14 +175,14 @@ class Database(TransactionRunner, dialect.FirstColumns):
 
     async def _write_once(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         with dialect.unsure():
-            return await self._once(query, params, False)
+            return await self._once(query, params, Work.SLOW)
 
     async def _once(
-        self, query: Query, params: Sequence[Param], custom_plan: bool
+        self, query: Query, params: Sequence[Param], work: Work, *, prepare: bool = True
     ) -> PGresult | None:
-        async with self._connection() as connection:
-            with anyio.move_on_after(self.answer_timeout):
-                return await connection.run(query, params, prepare=not custom_plan)
+        async with self._connection(work) as connection:
+            with self._holdings.statement(), anyio.move_on_after(self.answer_timeout):
+                return await connection.run(query, params, prepare=prepare)
             raise ConnectionLost("the database is not available")
 
 

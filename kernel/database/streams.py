@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from time import monotonic
 from typing import Final
 
 import anyio
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from kernel.contracts.statements import Param, Query
 from kernel.database.dialect import Connection, ConnectionLost, every
+from kernel.database.holdings import Holding, Holdings, running_code
 
 BATCH: Final = 500
 PIECE: Final = 8000
@@ -30,6 +33,11 @@ class Cursor:
         """Each step has `answer_timeout` seconds: a frozen server would hold it for ever."""
         self._connection = connection
         self._answer_timeout = answer_timeout
+        self._used_at = monotonic()
+
+    def idle_since(self) -> float | None:
+        """Return when rows were last read; None while some are being read."""
+        return None if self._connection.status == TransactionStatus.ACTIVE else self._used_at
 
     async def open(self, query: Query, params: Sequence[Param]) -> None:
         """Run the query up to its first row. Raises Unavailable."""
@@ -53,6 +61,45 @@ class Cursor:
     async def _run(
         self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
     ) -> PGresult | None:
-        with anyio.move_on_after(self._answer_timeout):
-            return await self._connection.run(query, params, prepare=prepare)
-        raise ConnectionLost("the database is not available")
+        try:
+            with anyio.move_on_after(self._answer_timeout):
+                return await self._connection.run(query, params, prepare=prepare)
+            raise ConnectionLost("the database is not available")
+        finally:
+            self._used_at = monotonic()
+
+
+OpenCursor = tuple[Cursor, AsyncIterator[list[bytes]]]
+
+
+class Stream:
+    """Opens a cursor for a context; also closed with the request that opened it, if not before."""
+
+    def __init__(self, opening: AsyncGenerator[OpenCursor], holdings: Holdings) -> None:
+        """`opening` yields once, and closes the cursor when it goes on."""
+        self._opening = opening
+        self._holdings = holdings
+        self._holding: Holding | None = None
+
+    async def __aenter__(self) -> AsyncIterator[list[bytes]]:
+        code = running_code()
+        cursor, batches = await anext(self._opening)
+        self._holding = Holding(
+            "stream", lambda: code, self._holdings, cursor.idle_since, self._opening.aclose
+        )
+        self._holdings.add(self._holding)
+        return batches
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: object
+    ) -> None:
+        if self._holding is not None:
+            self._holdings.remove(self._holding)
+        if error is None:
+            await self._opening.aclose()
+            return
+        try:
+            await self._opening.athrow(error)
+        except BaseException as raised:
+            if raised is not error:  # it goes on by itself
+                raise

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import cache, partial
 from operator import itemgetter
-from typing import Final, ParamSpec, TypeVar
+from time import monotonic
+from typing import Any, Final, ParamSpec, TypeVar
 
 import anyio
 import msgspec
@@ -21,8 +22,10 @@ from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, Event
 from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query, Work
 from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
+from kernel.database.holdings import Frame, Holding, Holdings
 from kernel.errors import KernelError, SchemaChanged, Unavailable, failure
 from kernel.hooks.bus import HookBus
+from kernel.hooks.mistakes import place
 from kernel.hooks.services import Services
 from kernel.toolkit.limiter import ConcurrencyLimiter
 
@@ -38,6 +41,9 @@ CALLBACK_TIMEOUT: Final = 30.0
 """Seconds for a callback after a commit: the caller cannot cancel it."""
 _OPEN: Final = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _LOCK: Final = "select caudex_kernel.lock($1::text[], $2::boolean)"
+_PATIENCE: Final = "select set_config('lock_timeout', $1::text, true)"
+_AS_CONFIGURED: Final = """
+select set_config('lock_timeout', reset_val, true) from pg_settings where name = 'lock_timeout'"""
 
 log = structlog.get_logger("caudex.db")
 
@@ -51,6 +57,7 @@ class Transaction(FirstColumns):
 
     def __init__(self, connection: HeldConnection, actor: Actor, bus: HookBus) -> None:
         self.actor = actor
+        self.used_at = monotonic()
         self.callbacks: list[Callable[[], Awaitable[None]]] = []
         self.publications: list[tuple[str, str | None]] = []
         self._connection = connection
@@ -61,8 +68,16 @@ class Transaction(FirstColumns):
         self._abandoned = False
         """Whether a cancelled statement may have been applied and no savepoint undid it."""
 
+    def idle_since(self) -> float | None:
+        """Return when the last statement ended; None while one runs."""
+        return None if self._lock.locked() else self.used_at
+
     async def read(
-        self, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
+        self,
+        query: Query,
+        params: Sequence[Param] = (),
+        custom_plan: bool = False,
+        quick: bool = True,
     ) -> PGresult | None:
         """Run a statement, also one that writes, when those before it have ended."""
         return await self._alone(self._connection.run, query, params, prepare=not custom_plan)
@@ -80,6 +95,8 @@ class Transaction(FirstColumns):
             except BaseException as error:
                 self._abandoned |= not isinstance(error, Exception)
                 raise
+            finally:
+                self.used_at = monotonic()
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
@@ -138,6 +155,15 @@ class Transaction(FirstColumns):
                 with suppress(psycopg.Error, KernelError):
                     await self._connection.run(b"rollback")
 
+    async def wait_for_locks(self, seconds: float | None = None) -> None:
+        """See `Transaction.wait_for_locks`."""
+        if not self._connection.patient:
+            return
+        if seconds is None:
+            await self.execute(_AS_CONFIGURED)
+        else:
+            await self.execute(_PATIENCE, f"{seconds * 1000:.0f}")
+
     async def lock(self, *names: str, skip: bool = False) -> bool:
         """See `Transaction.lock`."""
         return await self.execute(_LOCK, names, skip) == b"t"
@@ -185,6 +211,8 @@ class TransactionRunner:
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config
         self._bus = bus
+        self._holdings = Holdings(services)
+        self.held = self._holdings.held
         # Kept from the first publication on. A plugin that publishes during the start requires
         # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
@@ -199,7 +227,13 @@ class TransactionRunner:
         raise NotImplementedError
 
     async def run(
-        self, actor: Actor, fn: Work[T], begin: Begin | None = None, *, subject: str = ""
+        self,
+        actor: Actor,
+        fn: Work[T],
+        begin: Begin | None = None,
+        *,
+        subject: str = "",
+        quick: bool = True,
     ) -> T:
         """See `Pool.run`."""
         if subject:
@@ -212,6 +246,8 @@ class TransactionRunner:
         with anyio.CancelScope() as scope:
             async with begin(self.session_settings(actor)) as connection:
                 tx = Transaction(connection, actor, self._bus)
+                holding = self._holding(tx, fn, scope)
+                self._holdings.add(holding)
                 try:
                     result = await fn(tx)
                     if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
@@ -220,15 +256,29 @@ class TransactionRunner:
                     # A caller that is cancelled from here on waits: either the commit and all that
                     # follows it are done, or nothing. A commit without an answer is abandoned.
                     scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
+                    self._holdings.remove(holding)
                     await tx.commit()
                 except BaseException:
                     await tx.rollback()
                     raise
+                finally:
+                    self._holdings.remove(holding)
             with anyio.CancelScope(shield=True):  # also after the deadline
                 for callback in tx.callbacks:
                     await _guarded(callback)
             return result
-        raise OutcomeUnknown
+        if scope.shield:
+            raise OutcomeUnknown
+        raise Unavailable("the transaction was open for too long, or longer than its request")
+
+    def _holding(self, tx: Transaction, fn: Work[Any], scope: anyio.CancelScope) -> Holding:
+        """Describe a transaction that is closed where it is left open."""
+
+        async def cancel() -> None:
+            scope.cancel()
+
+        code = partial(_code_of, fn)
+        return Holding("transaction", code, self._holdings, tx.idle_since, cancel)
 
     def session_settings(self, actor: Actor) -> Mapping[str, str]:
         """Return the kernel's settings and those of plugins, which a transaction begins with."""
@@ -237,6 +287,10 @@ class TransactionRunner:
             for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
                 found.update(more)
         return found
+
+
+def _code_of(fn: Work[Any]) -> Sequence[Frame]:
+    return [(getattr(fn, "__module__", None) or "", place(fn))]
 
 
 async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:

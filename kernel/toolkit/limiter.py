@@ -45,20 +45,38 @@ class ConcurrencyLimiter:
     @asynccontextmanager
     async def hold(self, key: Hashable = None) -> AsyncGenerator[None]:
         """Hold one place, for which the caller may have to wait. Raises Unavailable."""
-        turn = asyncio.Event()
+        await self.acquire(key)
         try:
-            if not self._has_room(key) and list(self._waiting.values()).count(key) < self.queue:
-                self._waiting[turn] = key
-                with anyio.move_on_after(self.timeout):
-                    await turn.wait()  # `give_back` takes the place
-            if not turn.is_set():
-                self.take(key)  # raises where there is no room, such as after the timeout
-                turn.set()
             yield
         finally:
-            self._waiting.pop(turn, None)
+            self.give_back(key)
+
+    async def acquire(self, key: Hashable = None) -> None:
+        """Take one place, for which the caller may have to wait; `give_back` returns it.
+
+        Raises Unavailable.
+        """
+        if self._has_room(key) or list(self._waiting.values()).count(key) >= self.queue:
+            self.take(key)  # raises where there is no room
+            return
+        turn = asyncio.Event()
+        self._waiting[turn] = key
+        try:
+            with anyio.move_on_after(self.timeout):
+                await turn.wait()  # `give_back` takes the place
+        except BaseException:
             if turn.is_set():
                 self.give_back(key)
+            raise
+        finally:
+            self._waiting.pop(turn, None)
+        if not turn.is_set():
+            self.take(key)  # raises after the timeout
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a place."""
+        return len(self._waiting)
 
     def take(self, key: Hashable = None, amount: int = 1) -> None:
         """Take places without waiting; `give_back` returns them. Raises Unavailable."""
@@ -68,6 +86,15 @@ class ConcurrencyLimiter:
             raise Unavailable(message, retry_after=self.retry_after)
         self._active += amount
         self._held[key] += amount
+
+    def has_room(self, key: Hashable = None) -> bool:
+        """Whether `take` would succeed."""
+        return self._has_room(key)
+
+    def count(self, key: Hashable = None) -> None:
+        """Take a place for work that runs already, also where no place is free."""
+        self._active += 1
+        self._held[key] += 1
 
     def give_back(self, key: Hashable = None, amount: int = 1) -> None:
         """Return places that `take` took, to the callers that wait."""

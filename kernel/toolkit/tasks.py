@@ -16,6 +16,7 @@ from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
 from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
 from kernel.toolkit.batcher import Retry
+from kernel.toolkit.requests import CURRENT_REQUEST
 
 MAX_FAULTS = 20
 """Unexpected errors in a row, about a quarter of an hour, after which a task counts as failed."""
@@ -102,6 +103,7 @@ class _Task:
 
     async def run(self) -> None:
         """Run until the work is done."""
+        CURRENT_REQUEST.set(None)  # it outlives the request that may have started it
         while self in self.owner.tasks:
             began = anyio.current_time()
             try:

@@ -19,8 +19,12 @@ from kernel.contracts.server import Handler, Route
 from kernel.hooks.bus import HookBus
 from kernel.hooks.mistakes import place
 from kernel.hooks.services import Services
+from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.http import AGAIN, Request
+
+CONTEXT = "caudex.context"
+"""Key in a scope of the request's `RequestContext`."""
 
 
 class _Node(msgspec.Struct):
@@ -100,19 +104,26 @@ class RouteTable:
             raise errors.NotFound("there is no such route")
         (node, values), method = found, scope["method"]
         target = node.routes.get("GET" if method == "HEAD" else method)
-        if target is not None:
-            scope["path_params"] = dict(zip(target.names, values, strict=True))
-            response: Any = await self._serve(target, scope, receive)
-            if not isinstance(response, Response):
-                route = f"{target.route.method} {target.route.path}"
-                raise errors.NoReply(route, response, place(target.route.handler))
-        else:
+        if target is None:
             head = ["HEAD"] if "GET" in node.routes else []
             allow = {"allow": ", ".join(sorted([*node.routes, *head, "OPTIONS"]))}
             if method != "OPTIONS":
                 raise errors.MethodNotAllowed(f"{method} is not supported here", headers=allow)
-            response = Response(status_code=204, headers=allow)
-        await response(scope, receive, send)
+            await Response(status_code=204, headers=allow)(scope, receive, send)
+            return
+        scope["path_params"] = path = dict(zip(target.names, values, strict=True))
+        scope[CONTEXT] = context = RequestContext(target.plugin, path.get("app_id"))
+        CURRENT_REQUEST.set(context)  # each request has a task of its own, so it is never reset
+        try:
+            response: Any = await self._serve(target, scope, receive)
+            if not isinstance(response, Response):
+                route = f"{target.route.method} {target.route.path}"
+                raise errors.NoReply(route, response, place(target.route.handler))
+            await response(scope, receive, send)
+        finally:
+            context.ended = True
+            if context.opened:
+                await context.end()
 
     async def _serve(self, target: _Target, scope: Scope, receive: Receive) -> Response:
         route, decoder, handler = target.route, target.decoder, target.handler
@@ -152,6 +163,7 @@ class RouteTable:
             if actor is None:
                 raise errors.Unauthenticated
             scope["caudex.actor"], path = actor, scope["path_params"]
+            scope[CONTEXT].user_id = actor.user_id
             if actor.delegation is not None:
                 self._check_worker(route, actor.delegation, path)
             user = needs.kind == "user"

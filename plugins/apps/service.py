@@ -118,7 +118,7 @@ class AppsService:
             await self._install(tx, manifest)
 
         async with self._installs.hold():
-            await self._statements.run(actor, work)
+            await self._statements.run(actor, work, quick=False)
         return Installed(
             message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
         )
@@ -172,7 +172,7 @@ class AppsService:
             await sync.run_foreign_ddl(tx, dropping, self._config.lock_timeout)
 
         async with self._installs.hold():
-            await self._statements.run(actor, work)
+            await self._statements.run(actor, work, quick=False)
 
     async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
         """Permanently drop what is retired. Raises NotFound, Forbidden, BadRequest."""
@@ -187,7 +187,7 @@ class AppsService:
             return pruned
 
         async with self._installs.hold():
-            return await self._statements.run(actor, work)
+            return await self._statements.run(actor, work, quick=False)
 
     async def _read(self, raw: Mapping[str, Any]) -> Manifest:
         async with self._reads.hold():

@@ -100,8 +100,6 @@ class Conditions:
         self._aliases = 0
         self._relations = 0  # of all trees together: those of hooks can reach each other
         self.parts: list[bytes] = []
-        self.searches = False
-        """Whether a pattern is among them that no index serves, so that every row is compared."""
         self._columns = columns
         self._of_hook = False
         self._begin()
@@ -316,7 +314,6 @@ class Conditions:
             raise BadRequest(f"{column.label}: patterns have {most} together")
         if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
             raise BadRequest(f"{column.label}: {operator} cannot end in a single backslash")
-        self.searches |= operator == "$ilike" or "%" in pattern[:-1]
 
     def _count_term(self) -> None:
         self._terms += 1

@@ -7,16 +7,7 @@ import re
 import uuid
 from typing import Final
 
-from kernel.public import (
-    Actor,
-    Answer,
-    BadRequest,
-    ConcurrencyLimiter,
-    Statements,
-    Transaction,
-    Unavailable,
-    Work,
-)
+from kernel.public import Actor, Answer, BadRequest, Statements, Transaction, Unavailable, Work
 
 from . import store
 from .store import Place
@@ -38,15 +29,6 @@ class IdempotencyService:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        # A request that waits for its twin holds a connection.
-        self._requests = ConcurrencyLimiter(
-            8,
-            per_key=4,
-            queue=200,
-            timeout=WAIT_SECONDS,
-            message="too many requests with an Idempotency-Key are under way",
-            retry_after=1,
-        )
 
     async def once(
         self,
@@ -73,8 +55,7 @@ class IdempotencyService:
             await store.keep(tx, place, answer, text)
             return answer
 
-        async with self._requests.hold(actor.user_id or actor.username):
-            return await self._statements.run(actor, attempt, subject=subject)
+        return await self._statements.run(actor, attempt, subject=subject)
 
     async def _again(self, tx: Transaction, place: Place, digest: str, rights: str) -> Answer:
         found = await store.find(tx, place)

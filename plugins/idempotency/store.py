@@ -8,7 +8,6 @@ import msgspec
 
 from kernel.public import Answer, Reader, Statements, Transaction
 
-_PATIENCE: Final = "select set_config('lock_timeout', $1::text, true)"
 _CLAIM: Final = """
 insert into caudex_idempotency.keys as k (user_id, route, key, body, rights)
 values ($1::uuid, $2::text, $3::text, decode($4::text, 'hex'), $5::text)
@@ -62,10 +61,9 @@ async def claim(tx: Transaction, place: Place, body: str, rights: str, seconds: 
 
     Raises Unavailable after `seconds`.
     """
-    before = await tx.fetch("select current_setting('lock_timeout')")
-    await tx.execute(_PATIENCE, f"{seconds:.0f}s")
+    await tx.wait_for_locks(seconds)
     claimed = await tx.execute(_CLAIM, place.user_id, place.route, place.key, body, rights)
-    await tx.execute(_PATIENCE, (before or b"0").decode())
+    await tx.wait_for_locks()
     return claimed is not None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from itertools import islice
@@ -37,7 +37,8 @@ ANSWERS: Final = (FOUND, DONE, FAILED, SKIPPED, int(ExecStatus.EMPTY_QUERY))
 LOCKED: Final = b"55P03"
 """The error of a statement that has waited for a lock for `lock_timeout`."""
 TIMED_OUT: Final = b"57014"
-"""The error of a statement that has taken `statement_timeout`."""
+"""The error of a statement that has taken `statement_timeout`: on connections for writes, less than
+it may take."""
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """Statements that would put those of other requests into a transaction that never ends."""
 
@@ -52,13 +53,6 @@ class SendOutcome(Enum):
     UNDONE = "another one of its transaction failed, and it had no effect"
 
 
-DETOURS: Final[Mapping[bytes | None, SendOutcome]] = {
-    LOCKED: SendOutcome.BLOCKED,
-    TIMED_OUT: SendOutcome.SLOW,
-}
-"""Failures of writes that may succeed where they hold up no other."""
-
-
 class Step(NamedTuple):
     """A statement that runs before another one, in the same request."""
 
@@ -70,8 +64,8 @@ class Request:
     """A statement under way, and the future of its answer."""
 
     __slots__ = (
-        "ahead", "answer", "before", "ends", "key", "name", "prepare", "query", "sent", "since",
-        "values",
+        "ahead", "answer", "before", "ends", "key", "name", "owner", "prepare", "query", "release",
+        "sent", "since", "values",
     )  # fmt: skip
     query: Query
 
@@ -101,6 +95,10 @@ class Request:
         """The tick of its group since which it waits to be sent."""
         self.sent = 0.0
         """When it was sent, by the clock of the event loop."""
+        self.owner: Any = None
+        """Whom it counts for once it is slow."""
+        self.release: Callable[[Any], None] | None = None
+        """To be called with the owner at the end, where it is counted."""
 
     @property
     def size(self) -> int:
@@ -109,6 +107,9 @@ class Request:
 
     def settle(self, outcome: PGresult | SendOutcome) -> None:
         """Set the answer, unless its caller was cancelled."""
+        if self.release is not None:
+            self.release(self.owner)
+            self.release = None
         if not self.answer.done():
             self.answer.set_result(outcome)
 
@@ -428,8 +429,10 @@ class PipelinedConnection:
     def _no_effect(self, failure: PGresult | None, undone: bool) -> SendOutcome | None:
         """Say why a write has to be sent elsewhere; None where its failure is its answer."""
         state = failure.error_field(DiagnosticField.SQLSTATE) if failure else None
-        if self.WRITES and self.held is None and state in DETOURS:
-            return DETOURS[state]
+        if self.held is None and state == LOCKED:
+            return SendOutcome.BLOCKED
+        if self.WRITES and self.held is None and state == TIMED_OUT:
+            return SendOutcome.SLOW
         return SendOutcome.UNDONE if undone else None
 
     # Watching.

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq.abc import PGresult
 
-from kernel.public import Param, Query, dialect
+from kernel.public import Param, Query, Shares, dialect
 
 from .connection import PipelinedConnection, Request, SendOutcome
 
@@ -70,6 +70,9 @@ class ConnectionGroup:
     """Checks at which the same statement is the first one: then it is slow."""
     _CONNECTION = PipelinedConnection
 
+    shares: Shares | None = None
+    """Where slow statements are counted; None where no statement should be slow."""
+
     def __init__(
         self, prepared: int, timeout: float, *, depth: int, shared: int = 1, joined: float = 0.0
     ) -> None:
@@ -125,6 +128,8 @@ class ConnectionGroup:
         """
         values, answer = dialect.to_texts(params), self._loop.create_future()
         request = Request(query, values, answer, key=key)
+        if self.shares is not None:
+            request.owner = self.shares.owner()
         self._admit(request)
         return request.answer
 
@@ -182,11 +187,19 @@ class ConnectionGroup:
             member.tick(self._SLOW, self._timeout)
             if member.stuck and member.held is None:
                 self.left += member.relieve()
+                self._count(member)
         oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
         if not self._accepts or (self._waiting and self._waiting[0].since < oldest):
             self._leave()
         busy = self._waiting or not all(member.idle for member in self.members)
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if busy else None
+
+    def _count(self, member: PipelinedConnection) -> None:
+        """Count the slow statement of a connection for its user and app, until it ends."""
+        first = member.pending[0] if member.pending else None
+        if self.shares is not None and first is not None and first.release is None:
+            first.release = self.shares.discount
+            self.shares.count(first.owner)
 
     def _leave(self) -> None:
         """Leave all waiting requests to the pool."""

@@ -11,12 +11,11 @@ from typing import Any, Final, Literal, TypeVar
 import anyio
 import psycopg
 from psycopg.errors import error_from_result
-from psycopg.pq import TransactionStatus
+from psycopg.pq import DiagnosticField, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from kernel.public import (
     Actor,
-    ConcurrencyLimiter,
     HeldConnection,
     Measure,
     Param,
@@ -28,8 +27,8 @@ from kernel.public import (
 )
 
 from .config import PipelineConfig
-from .connection import FAILED, PipelinedConnection, SendOutcome, Step
-from .groups import MAX_WAIT, MAX_WAITING, ConnectionGroup, WriteGroup
+from .connection import FAILED, LOCKED, PipelinedConnection, SendOutcome, Step
+from .groups import ConnectionGroup, WriteGroup
 from .reconnect import Reconnector
 from .slow import SlowWrites
 
@@ -43,27 +42,29 @@ READS: Final[Mapping[str, Mapping[str, Any]]] = {
     "filters": {"depth": 4, "joined": 0.001},
 }
 """The groups of reads, see `ConnectionGroup`."""
+_SETTINGS: Final = b"""
+select set_config('plan_cache_mode', '%b', false),
+    set_config('caudex.' || name, current_setting(name), false),
+    set_config(name,
+        case when setting::int between 1 and most then setting else most::text end, false)
+from pg_settings join (values %b) as l (name, most) using (name)"""
+LOCK_WAIT: Final = b"('lock_timeout', 100)"
+"""Milliseconds that a statement waits for a lock."""
+WRITE_TIME: Final = b"('statement_timeout', 500)"
+"""Milliseconds that a write may take. PostgreSQL keeps the time, because that of a commit does not
+count, which a slow disk makes long for all."""
 SETTINGS: Final = {
-    "reads": b"set plan_cache_mode = auto",
-    "filters": b"set plan_cache_mode = force_custom_plan",
-    "writes": b"""
-        select set_config('plan_cache_mode', 'auto', false),
-            set_config('caudex.' || name, current_setting(name), false),
-            set_config(name,
-                case when setting::int between 1 and most then setting else most::text end, false)
-        from pg_settings
-        join (values ('lock_timeout', 100), ('statement_timeout', 500)) as l (name, most)
-        using (name)""",
+    "reads": _SETTINGS % (b"auto", LOCK_WAIT),
+    "filters": _SETTINGS % (b"force_custom_plan", LOCK_WAIT),
+    "writes": _SETTINGS % (b"auto", b", ".join([LOCK_WAIT, WRITE_TIME])),
 }
-"""What the connections begin with. A write that waits longer for a lock, or takes longer, goes to
-the pool: here it would hold up others of its transaction. PostgreSQL keeps the time, because that
-of a commit does not count, which a slow disk makes long for all."""
+"""What the connections begin with. What waits longer for a lock, or takes longer, goes to the pool:
+here it would hold up others."""
 BEGIN: Final = Step(b"begin", [])
-TIMEOUTS: Final = [
-    b"set_config('%b', current_setting('caudex.%b'), true)" % (name, name)
-    for name in (b"lock_timeout", b"statement_timeout")
-]
-"""A transaction has the timeouts that are configured."""
+STATEMENT_TIMEOUT: Final = (
+    b"set_config('statement_timeout', current_setting('caudex.statement_timeout'), true)"
+)
+"""A transaction has the connection to itself, and its statements may take as long as configured."""
 SLOW_SECONDS: Final = 0.1
 """Seconds after which a write that was slow before still is."""
 NUMBERS: Final[
@@ -93,15 +94,9 @@ class PipelinedStatements(dialect.FirstColumns):
         self._reads, self._filters = [
             ConnectionGroup(prepared, timeout, **options) for options in READS.values()
         ]
+        self._filters.shares = pool.shares
         self._writes = WriteGroup(prepared, timeout)
         self._slow = SlowWrites()
-        # A part of the pool, which others need: slow writes may hold it for seconds.
-        self._detours = ConcurrencyLimiter(
-            max(1, pool.statistics()["pool_max"] // 2),
-            queue=MAX_WAITING,
-            timeout=MAX_WAIT,
-            message="too many writes take long, or wait for what other changes hold",
-        )
         self.groups: Mapping[str, ConnectionGroup] = {
             "reads": self._reads, "filters": self._filters, "writes": self._writes
         }  # fmt: skip
@@ -141,14 +136,19 @@ class PipelinedStatements(dialect.FirstColumns):
         ]
 
     async def read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool = False
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False, quick: bool = True
     ) -> PGresult | None:
         """See `Pool.read`."""
         self._check_online()
-        group = self._filters if custom_plan else self._reads
+        group = self._reads
+        if custom_plan or not quick:
+            group = self._filters
+            shares = self._pool.shares
+            if shares.are_used_up(shares.owner()):
+                return await self._pool.read(query, params, custom_plan, quick)
         answer = checked(await group.send(query, params))
         if answer is None:  # also where the answer was lost: reading twice changes nothing
-            return await self._pool.read(query, params, custom_plan)
+            return await self._pool.read(query, params, custom_plan, quick)
         return answer
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
@@ -186,18 +186,25 @@ class PipelinedStatements(dialect.FirstColumns):
     ) -> PGresult | None:
         """Run a slow write on a connection of the pool, where it may take as long as configured."""
         self._writes.left += 1
-        async with self._detours.hold():
-            began = anyio.current_time()
-            try:
-                return await self._pool.write(query, params)
-            finally:
-                if anyio.current_time() - began > SLOW_SECONDS:
-                    self._slow.note(query, key, timed_out=False)
+        began = anyio.current_time()
+        try:
+            return await self._pool.write(query, params)
+        finally:
+            if anyio.current_time() - began > SLOW_SECONDS:
+                self._slow.note(query, key, timed_out=False)
 
-    async def run(self, actor: Actor, fn: Work[T], *, subject: str = "") -> T:
+    async def run(self, actor: Actor, fn: Work[T], *, subject: str = "", quick: bool = True) -> T:
         """See `Statements.run`; a transaction has a connection to itself."""
-        begin = partial(self._begin, hooked=bool(subject))
-        return await self._pool.run(actor, fn, begin, subject=subject)
+        if quick:
+            attempt = Attempt()
+            begin = partial(self._begin, attempt, hooked=bool(subject))
+            try:
+                return await self._pool.run(actor, fn, begin, subject=subject)
+            except Unavailable:
+                if not attempt.blocked:
+                    raise
+        # A connection that others need soon is no place to wait for a lock.
+        return await self._pool.run(actor, fn, subject=subject)
 
     def stream(
         self, query: Query, *params: Param
@@ -211,12 +218,12 @@ class PipelinedStatements(dialect.FirstColumns):
 
     @asynccontextmanager
     async def _begin(
-        self, settings: Mapping[str, str], hooked: bool
+        self, attempt: Attempt, settings: Mapping[str, str], hooked: bool
     ) -> AsyncGenerator[HeldConnection]:
         self._check_online()
         async with self._writes.reserved(hooked) as member:
             if member is not None:
-                yield HeldByTransaction(member, settings)
+                yield HeldByTransaction(member, settings, attempt)
             else:
                 async with self._pool.begin(settings) as connection:
                     yield connection
@@ -242,6 +249,14 @@ class PipelinedStatements(dialect.FirstColumns):
             group.close()
 
 
+class Attempt:
+    """A transaction on a connection for writes, which may have to be repeated elsewhere."""
+
+    def __init__(self) -> None:
+        self.blocked = False
+        """Whether it has waited for a lock for as long as it may there."""
+
+
 class HeldByTransaction:
     """See `kernel.contracts.statements.HeldConnection`.
 
@@ -249,8 +264,13 @@ class HeldByTransaction:
     that nothing is carried out where the beginning fails.
     """
 
-    def __init__(self, connection: PipelinedConnection, settings: Mapping[str, str]) -> None:
+    patient = False
+
+    def __init__(
+        self, connection: PipelinedConnection, settings: Mapping[str, str], attempt: Attempt
+    ) -> None:
         self._connection = connection
+        self._attempt = attempt
         self._ahead: Sequence[Step] = [BEGIN, _setting(settings)]
 
     @property
@@ -272,7 +292,7 @@ class HeldByTransaction:
         finally:
             if ahead and self.status == TransactionStatus.IDLE:  # what follows would be in none
                 self._connection.close()
-        return _result(answer)
+        return self._result(answer)
 
     async def script(self, statements: bytes) -> None:
         """See `HeldConnection.script`."""
@@ -283,24 +303,27 @@ class HeldByTransaction:
         except BaseException:
             await self.interrupt()
             raise
-        _result(answer)
+        self._result(answer)
 
     async def interrupt(self) -> None:
         """See `HeldConnection.interrupt`; the statement has ended then."""
         await self._connection.cancel(5.0)
+
+    def _result(self, answer: PGresult | SendOutcome) -> PGresult:
+        if not isinstance(answer, SendOutcome) and answer.status == FAILED:
+            state = answer.error_field(DiagnosticField.SQLSTATE)
+            self._attempt.blocked = self._attempt.blocked or state == LOCKED
+        result = checked(answer)
+        if result is None:
+            raise dialect.ConnectionLost("the database is not available")
+        return result
 
 
 def _setting(settings: Mapping[str, str]) -> Step:
     """Apply the settings for as long as the transaction lasts."""
     values = [dialect.to_text(text) for pair in settings.items() for text in pair]
     calls = [b"set_config($%d, $%d, true)" % (n, n + 1) for n in range(1, len(values), 2)]
-    return Step(b"select " + b", ".join([*TIMEOUTS, *calls]), values)
-
-
-def _result(answer: PGresult | SendOutcome) -> PGresult:
-    if (result := checked(answer)) is None:
-        raise dialect.ConnectionLost("the database is not available")
-    return result
+    return Step(b"select " + b", ".join([STATEMENT_TIMEOUT, *calls]), values)
 
 
 def checked(answer: PGresult | SendOutcome) -> PGresult | None:

@@ -1,5 +1,6 @@
 """The `[plugins.postgres]` table, the parameters of the server, and the error of the plugin."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated
@@ -25,6 +26,8 @@ DEFAULTS = {
     "dynamic_shared_memory_type": "mmap", "timezone": "UTC", "log_timezone": "UTC",
     # As for an SSD. With 4, for a rotating disk, each linked record of 200 was found by a scan.
     "random_page_cost": "1.1",
+    # Workers of parallel queries leave processors to other requests.
+    "max_parallel_workers": str(max(1, (os.cpu_count() or 1) // 2)),
 }  # fmt: skip
 # A crash of the machine may lose everything: for tests only.
 EPHEMERAL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

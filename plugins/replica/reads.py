@@ -41,15 +41,21 @@ class DivertedReads:
         self.left = 0
         """Reads that it could have answered, if it had been fresh enough and available."""
 
-    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+    async def fetch(
+        self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
+    ) -> bytes | None:
         """See `Reader.fetch`."""
-        return await self._attempt(lambda at: at.fetch(query, *params, custom_plan=custom_plan))
+        return await self._attempt(
+            lambda at: at.fetch(query, *params, custom_plan=custom_plan, quick=quick)
+        )
 
     async def fetch_all(
-        self, query: Query, *params: Param, custom_plan: bool = False
+        self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
-        return await self._attempt(lambda at: at.fetch_all(query, *params, custom_plan=custom_plan))
+        return await self._attempt(
+            lambda at: at.fetch_all(query, *params, custom_plan=custom_plan, quick=quick)
+        )
 
     @asynccontextmanager
     async def stream(

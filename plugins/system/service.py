@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from kernel.public import (
     STATEMENTS,
     VERSION,
     Health,
+    Held,
     Implementation,
     KernelError,
     Services,
@@ -80,7 +81,7 @@ class SystemService:
             "forge": {"state": "Offline", "port": None},
         }
         if (pool := self._services.find(POOL)) is not None:
-            status["pool"] = _pool(pool.statistics())
+            status["pool"] = _pool(pool.statistics(), pool.held())
         for health in sorted(subsystems, key=lambda health: health.name):
             problems = {"problems": health.problems} if health.problems else {}
             status.setdefault(health.name, {"state": health.state, **health.detail, **problems})
@@ -147,11 +148,12 @@ class SystemService:
         answers.append(answer or Health(name=plugin, state="Error", ready=implementation.is_open))
 
 
-def _pool(statistics: Mapping[str, int]) -> dict[str, Any]:
-    """Connections to the database: all, free ones, and requests that wait for one."""
+def _pool(statistics: Mapping[str, int], held: Sequence[Held]) -> dict[str, Any]:
+    """Connections of the pool: all, free ones, requests that wait for one, and what holds some."""
     return {
         "state": "Online",
         "connections": statistics.get("pool_size", 0),
         "free": statistics.get("pool_available", 0),
         "waiting": statistics.get("requests_waiting", 0),
+        "held": held,
     }

@@ -165,7 +165,7 @@ class Imports(Batches):
     async def _in_time(self, actor: Actor, work: Work[None], table: Table) -> None:
         """Run the transaction of an import. Raises BadRequest where it takes too long."""
         with anyio.move_on_after(IMPORT_SECONDS):
-            return await self._run(actor, work, table)
+            return await self._run(actor, work, table, quick=False)
         raise BadRequest(
             f"the import took more than {IMPORT_SECONDS:g} seconds, and nothing was written: "
             "send fewer rows at a time"

@@ -59,7 +59,6 @@ class SearchedScopes(EntityTables):
         if where:
             rows.matches(where)
         await self._matching(scope.table, rows, terms, similar=False)
-        async with self._limited(app_id, rows):
-            query = scope.table.exists(rows)
-            raw = await self._statements.fetch(query, *rows.params, custom_plan=True)
+        query = scope.table.exists(rows)
+        raw = await self._statements.fetch(query, *rows.params, custom_plan=True)
         return raw == b"t"

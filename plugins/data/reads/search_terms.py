@@ -165,7 +165,6 @@ class Matching:
             tests = [b"%b @@ %b" % (vector, query) for vector in self._vectors]
             # A word that the language ignores is in no vector.
             rows.parts.append(b"(numnode(%b) = 0 or %b)" % (query, b" or ".join(tests)))
-        rows.searches |= not terms.plain
 
     def similar(self, rows: Conditions, terms: Terms) -> bytes:
         """Require similar words and the strict parts, and return the rank of a record."""
@@ -185,5 +184,4 @@ class Matching:
         if terms.strict:
             query = self._websearch(rows, terms.strict)
             rows.parts.append(b"%b @@ %b" % (self._vector, query))
-        rows.searches = True
         return b"(%b)" % b" + ".join(ranks)

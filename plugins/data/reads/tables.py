@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -17,7 +16,6 @@ from kernel.public import (
     Action,
     Actor,
     Apps,
-    ConcurrencyLimiter,
     Grant,
     HookBus,
     Idempotency,
@@ -35,7 +33,6 @@ from kernel.public import (
 )
 from plugins.data.columns import links_of
 from plugins.data.errors import KeysTaken
-from plugins.data.filters import Conditions
 from plugins.data.row_scope import RowScope, Tree, resolve_scope
 from plugins.data.statements.entity import keep
 from plugins.data.store import Table
@@ -113,22 +110,6 @@ class EntityTables:
         self._related = Related(services.access, services.identity, self._narrowed)
         self._trigrams: str | None = UNKNOWN
         self._tables: dict[tuple[str, str, frozenset[str]], Table] = {}
-        # For each app, fewer than there are connections for searches.
-        self._searches = ConcurrencyLimiter(
-            per_key=3,
-            queue=100,
-            timeout=5,
-            message="too many searches of this app are under way",
-            retry_after=5,
-        )
-        # For each user, half of the lists that a process reads at once, each on a connection.
-        self._lists = ConcurrencyLimiter(
-            per_key=2,
-            queue=20,
-            timeout=5,
-            message="too many complete lists are being read for this user",
-            retry_after=5,
-        )
 
     def read_from(self, reads: Reads) -> None:
         """Send reads where a replica may answer them; those for a write stay with STATEMENTS."""
@@ -185,16 +166,14 @@ class EntityTables:
         """Whether a plugin narrows which records a caller may reach."""
         return bool(self._bus.implementations(hookspecs.record_scope))
 
-    def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
-        return self._searches.hold(app_id) if rows.searches else nullcontext()
-
-    async def _run(self, actor: Actor, work: Work[T], *tables: Table) -> T:
+    async def _run(self, actor: Actor, work: Work[T], *tables: Table, quick: bool = True) -> T:
         """Run work that writes to tables in a transaction: the request's, or one of its own."""
         tx = JOINED.get()
         if tx is not None:
             return await meet_again(partial(_run_part, tx, work))
         subject = hooked(self._bus, (table.entity.subject for table in tables))
-        return await meet_again(partial(self._statements.run, actor, work, subject=subject))
+        run = partial(self._statements.run, actor, work, subject=subject, quick=quick)
+        return await meet_again(run)
 
 
 async def _run_part(tx: Transaction, work: Work[T]) -> T:

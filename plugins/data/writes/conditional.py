@@ -150,8 +150,7 @@ class ConditionalWrites(Upserts):
     async def _count_matched(self, matched: Matched) -> int:
         rows, table = matched.rows(), matched.scope.table
         reader = JOINED.get() or self._statements
-        async with self._limited(table.entity.app_id, rows):
-            raw = await reader.fetch(table.count(rows), *rows.params, custom_plan=True)
+        raw = await reader.fetch(table.count(rows), *rows.params, custom_plan=True)
         return int(raw or 0)
 
     async def _where(
@@ -164,10 +163,8 @@ class ConditionalWrites(Upserts):
             change = self._each if each else self._at_once
             return await change(tx, matched, expected, row)
 
-        rows = matched.rows()
         try:
-            async with self._limited(matched.scope.table.entity.app_id, rows):
-                return await self._run(actor, work, matched.scope.table)
+            return await self._run(actor, work, matched.scope.table, quick=False)
         except BadRequest as error:
             raise await self._describe(error, matched.scope.table) from None
         except Unexpected as unexpected:

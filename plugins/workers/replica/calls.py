@@ -34,6 +34,7 @@ from kernel.public import (
     WorkerLost,
     WorkerStopped,
     forget_frames,
+    on_behalf_of,
 )
 from kernel.public import Collections as WholeRecords
 
@@ -231,13 +232,14 @@ class Collections:
         action, marked = _ACTIONS.get(op.op), op.key is not None or op.if_match is not None
         if marked and action == "read":
             raise BadRequest("key and if_match go with writes")
-        if marked or action is None:
-            return await _operate_whole(records, actor, self._app_id, op)
-        grant = Grant()
-        if actor.user_id is not None:
-            access = self._services.get(ACCESS)
-            grant = await access.grant(actor.user_id, self._app_id, op.entity, action)
-        return await _operate(records, actor, grant, self._app_id, op)
+        async with on_behalf_of(user_id=actor.user_id, app_id=self._app_id, plugin="workers"):
+            if marked or action is None:
+                return await _operate_whole(records, actor, self._app_id, op)
+            grant = Grant()
+            if actor.user_id is not None:
+                access = self._services.get(ACCESS)
+                grant = await access.grant(actor.user_id, self._app_id, op.entity, action)
+            return await _operate(records, actor, grant, self._app_id, op)
 
     def _actor(self, op: CollectionOp) -> Actor:
         """Return the caller that the operation names, else the app itself.

@@ -408,12 +408,34 @@ async def test_other_errors_are_not_tried_again(opened: Opening, dsn: str) -> No
     async def fail(tx: Transaction) -> None:
         nonlocal tries
         tries += 1
-        await tx.execute(text(RAISING % "55P03"))
+        await tx.execute(text(RAISING % "57014"))
 
     async with opened(dsn) as db:
         with pytest.raises(Unavailable):
             await db.run(ACTOR, fail)
     assert tries == 1
+
+
+async def test_a_transaction_waits_for_a_lock_for_as_long_as_it_says(
+    opened: Opening, dsn: str
+) -> None:
+    name, waits = table(dsn), list[bytes | None]()
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"lock table {name} in share mode"))
+        for seconds in (7.5, None):
+            await tx.wait_for_locks(seconds)
+            waits.append(await tx.fetch("show lock_timeout"))
+
+    async with opened(dsn, lock_timeout=20) as db:
+        with psycopg.connect(dsn) as holder:
+            holder.execute(text(f"lock table {name}"))
+            task = asyncio.get_running_loop().create_task(db.run(ACTOR, write))
+            await until(lambda: sql(dsn, "select 1 from pg_locks where not granted"))
+            await asyncio.sleep(0.3)
+            holder.rollback()
+        await task
+    assert waits == [b"7500ms", b"20s"]
 
 
 async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_no_other(

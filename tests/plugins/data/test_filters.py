@@ -324,19 +324,6 @@ def test_the_patterns_of_one_field_have_a_bound_together(operator: str):
         assert "patterns have at most 500 characters together" in refusal(tree)
 
 
-def test_a_search_is_reported_from_what_an_index_helps_with():
-    for tree, searches in (
-        ({"word": "a"}, False),
-        ({"word": {"$like": "a%"}}, False),
-        ({"word": {"$like": "a"}}, False),
-        ({"word": {"$like": "%a"}}, True),
-        ({"$or": [{"word": {"$ilike": "a"}}, {"word": "a"}]}, True),
-    ):
-        conditions = Conditions(COLUMNS)
-        conditions.matches(tree)
-        assert conditions.searches is searches, tree
-
-
 @pytest.mark.parametrize(
     "tree",
     [

@@ -14,7 +14,18 @@ import anyio
 import httpx
 import pytest
 
-from kernel.public import ACCESS, APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
+from kernel.public import (
+    ACCESS,
+    APPS,
+    HOOKS,
+    POOL,
+    RECORDS,
+    STATEMENTS,
+    Grant,
+    Page,
+    View,
+    server_actor,
+)
 from kernel.testing import Client, Server
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
@@ -97,8 +108,8 @@ def test_one_user_reads_two_lists_at_once_and_others_wait_for_none_of_them(
 ):
     few = {"offset": MANY - 1}
     with paused_streams(crowd, 2):
-        lists = crowd.services.get(RECORDS)._lists  # type: ignore[attr-defined]
-        monkeypatch.setattr(lists, "timeout", 0.3)
+        shares = crowd.services.get(POOL).shares  # type: ignore[attr-defined]
+        monkeypatch.setattr(shares, "_seconds", 0.3)
         answer = crowd.admin.get(SAMPLES, params=few)
         assert "for this user" in refused(answer, 503)
         assert answer.headers["retry-after"] == "5"
@@ -318,41 +329,56 @@ def test_one_record_is_read_from_the_index(crowd: Server, table: Table):
 
 
 class Recorder:
-    """Statements that remember whether a plan of its own was wanted."""
+    """Statements that remember whether a plan of its own was wanted, or a statement may be slow."""
 
     def __init__(self, statements: Any) -> None:
-        self.custom: list[bool] = []
+        self.kinds: list[str] = []
         self._statements = statements
 
-    async def fetch(self, query: bytes, *params: Any, custom_plan: bool = False) -> bytes | None:
-        self.custom.append(custom_plan)
-        return await self._statements.fetch(query, *params, custom_plan=custom_plan)
+    async def fetch(
+        self, query: bytes, *params: Any, custom_plan: bool = False, quick: bool = True
+    ) -> bytes | None:
+        kind = "quick" if quick else "slow"
+        self.kinds.append("custom" if custom_plan else kind)
+        return await self._statements.fetch(query, *params, custom_plan=custom_plan, quick=quick)
 
 
-def test_filters_are_planned_for_their_values_and_the_rest_is_not(crowd: Server):
+def test_statements_have_the_kind_that_they_need(crowd: Server):
     """After five executions PostgreSQL may settle on one plan for every value, the slow one too."""
 
-    async def asked() -> dict[str, list[bool]]:
+    async def asked() -> dict[str, list[str]]:
         recorder: Any = Recorder(crowd.services.get(STATEMENTS))
         get = crowd.services.get
         service = RecordsService(Dependencies(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS)))
         caller = (server_actor(), Grant(), "lab", "samples")
-        found: dict[str, list[bool]] = {}
+        found: dict[str, list[str]] = {}
         record = id_of(await service.page(*caller, Page(limit=1)), 1)
-        found["page"] = recorder.custom
+        found["page"] = recorder.kinds
+        linked = View(expand=["parent"])
         calls: dict[str, Any] = {
             "get": lambda: service.get(*caller, record or ""),
             "filter": lambda: service.page(*caller, Page(where={"amount": -5})),
             "own": lambda: service.page(server_actor(), Grant(True), *caller[2:], Page()),
             "count": lambda: service.count(*caller, {"amount": -5}),
+            "after": lambda: service.page(*caller, Page(after=record)),
+            "by id": lambda: service.page(*caller, Page(order_by="id")),
+            "sorted": lambda: service.page(*caller, Page(order_by="amount")),
+            "sorted after": lambda: service.page(*caller, Page(order_by="state", after=record)),
+            "skipping": lambda: service.page(*caller, Page(offset=10_000)),
+            "skipping many": lambda: service.page(*caller, Page(offset=10_001)),
+            "linked": lambda: service.page(*caller, Page(view=linked)),
+            "one linked": lambda: service.view(*caller, record or "", linked),
         }
         for name, call in calls.items():
-            recorder.custom = found[name] = []
+            recorder.kinds = found[name] = []
             await call()
         return found
 
     assert crowd.run(asked) == {
-        "page": [False], "get": [False], "filter": [True], "own": [True], "count": [True],
+        "page": ["quick"], "get": ["quick"], "filter": ["custom"], "own": ["custom"],
+        "count": ["custom"], "after": ["quick"], "by id": ["quick"], "sorted": ["slow"],
+        "sorted after": ["slow"], "skipping": ["quick"], "skipping many": ["slow"],
+        "linked": ["slow"], "one linked": ["slow"],
     }  # fmt: skip
 
 

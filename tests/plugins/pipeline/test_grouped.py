@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 import pytest
 
-from caudex import Actor, Grant, Plugin, hookimpl
+from caudex import Actor, Grant, Plugin, hookimpl, on_behalf_of
 from kernel.contracts.records import RECORDS, Collections
 from kernel.contracts.statements import Transaction
 from kernel.database.dialect import OutcomeUnknown
@@ -22,6 +22,7 @@ from plugins.pipeline.groups import GROUPED
 from tests.kernel.databases import ACTOR, sql, table
 from tests.plugins.data.shop import COMPANIES, add, install
 from tests.plugins.pipeline.groups import pids, pipelined, started
+from tests.waiting import until
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1, prepared=10)
 
@@ -192,16 +193,21 @@ async def test_the_lock_timeout_of_the_configuration_applies(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE, lock_timeout=1) as (driver, _):
 
-        async def patience(tx: Transaction) -> bytes | None:
-            return await tx.fetch("show lock_timeout")
+        async def write(tx: Transaction) -> None:
+            await tx.execute(insert(name), 1)
 
-        assert await driver.run(ACTOR, patience) == b"1s"
+        calls = (
+            partial(driver.execute, insert(name), 1),
+            partial(driver.execute_grouped, "", insert(name), 1),
+            partial(driver.run, ACTOR, write),
+            partial(driver.fetch, f"select count(*) from {name}".encode()),
+        )
         with psycopg.connect(dsn) as holder:
             holder.execute(f"lock table {name}".encode())
-            for execute in (driver.execute, partial(driver.execute_grouped, "")):
+            for call in calls:
                 began = time.monotonic()
                 with pytest.raises(Unavailable):
-                    await execute(insert(name), 1)
+                    await call()
                 assert time.monotonic() - began > 0.95
 
 
@@ -350,24 +356,38 @@ async def test_a_statement_that_takes_too_long_is_its_callers_own(dsn: str) -> N
     assert sql(dsn, f"select id from {name} order by id") == [(1,), (3,)]
 
 
-async def test_writes_that_wait_for_a_lock_leave_the_pool_to_others(dsn: str) -> None:
+@pytest.mark.parametrize("provider", ["driver", "pool"])
+async def test_what_waits_for_a_lock_leaves_connections_to_others(dsn: str, provider: str) -> None:
+    """Of one user it waits on half of the pool, and on none of the connections for writes."""
     name = table(dsn)
-    sql(dsn, f"insert into {name} (id) values (1)")
-    async with pipelined(dsn, lock_timeout=20) as (driver, pool):
+    sql(dsn, f"insert into {name} (id, n) values (1, 0), (2, 0)")
+    async with pipelined(dsn, lock_timeout=20, pool_timeout=20) as opened:
+        statements = opened.driver if provider == "driver" else opened.pool
+
+        async def write(tx: Transaction) -> None:
+            await tx.execute(update(name), 1)
+
+        async def wait(n: int) -> None:
+            async with on_behalf_of(user_id="ada", app_id="crm"):
+                if n % 2:
+                    await statements.run(ACTOR, write)
+                else:
+                    await statements.execute_grouped("1", update(name), 1)
+
         with psycopg.connect(dsn) as holder:
-            holder.execute(f"update {name} set n = 5".encode())
-            blocked = [started(driver.execute_grouped("1", update(name), 1)) for _ in range(12)]
-            group = driver.groups["writes"]
-            while group.left < len(blocked):
-                await anyio.sleep(0.02)
-            with anyio.fail_after(2):
+            holder.execute(f"select from {name} where id = 1 for update".encode())
+            blocked = [started(wait(n)) for n in range(20)]
+            await until(lambda: opened.pool.statistics()["pool_size"] > 1)
+            async with on_behalf_of(user_id="bob", app_id="crm"):
                 for _ in range(20):
-                    assert await pool.fetch("select 7") == b"7"
-                    assert await driver.execute("select 8") == b"8"
-            assert not any(each.done() for each in blocked)
+                    with anyio.fail_after(5):
+                        assert await statements.fetch("select 7") == b"7"
+                        assert await statements.execute_grouped("2", update(name), 2)
+                        assert await statements.run(ACTOR, lambda tx: tx.fetch("select 8")) == b"8"
+            assert not any(task.done() for task in blocked)
             holder.rollback()
-        assert {type(each) for each in await all_of(*blocked)} == {bytes}
-    assert sql(dsn, f"select n from {name}") == [(12,)]
+        assert await all_of(*blocked) == [None] * 20
+    assert sql(dsn, f"select n from {name} order by id") == [(20,), (20,)]
 
 
 async def test_writes_of_several_texts_share_a_transaction_with_their_own(dsn: str) -> None:

@@ -26,7 +26,9 @@ class Fake:
         self.error: Exception | None = None
         self.asked = 0
 
-    async def fetch(self, query: Any, *params: Any, custom_plan: bool = False) -> bytes:
+    async def fetch(
+        self, query: Any, *params: Any, custom_plan: bool = False, quick: bool = True
+    ) -> bytes:
         self.asked += 1
         if self.error is not None:
             raise self.error

@@ -1,0 +1,197 @@
+"""What holds connections: streams, transactions, and statements on connections of the pool.
+
+A stream or a transaction belongs to the request that opened it, and is closed with it. One that a
+plugin leaves open, in a request or in a task, would keep its connection for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from time import monotonic
+from typing import Final, Literal
+
+import structlog
+
+from kernel.contracts.server import REGISTRY
+from kernel.contracts.statements import Held
+from kernel.errors import NOT_OWN
+from kernel.hooks.services import Services
+from kernel.toolkit.limiter import RateLimiter
+from kernel.toolkit.requests import CURRENT_REQUEST
+
+Kind = Literal["stream", "transaction", "statement"]
+IDLE_SECONDS: Final = 60.0
+"""How long something may be open without a statement. PostgreSQL ends such a transaction then
+(`idle_in_transaction_session_timeout`)."""
+LOOK_SECONDS: Final = 5.0
+MAX_FRAMES: Final = 40
+MAX_LOGGED: Final = 20
+COMES_WITH_CAUDEX: Final = ("built-in", "contrib")
+REMEDY: Final[dict[Kind, str]] = {
+    "stream": "open it by `async with`, and read it to its end within that",
+    "transaction": "await what runs it, and wait for nothing else inside",
+}
+LOGGED_SECONDS: Final = 10.0
+"""Between two lines that say who holds what another one waited for."""
+
+Frame = tuple[str, str]
+"""The name of a module, and a place in it: `file:line`."""
+
+log = structlog.get_logger("caudex.db")
+
+
+class Holdings:
+    """All that is open in this process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._open = set[Holding]()
+        self._closing = set[asyncio.Task[None]]()
+        self._timer: asyncio.TimerHandle | None = None
+        self._lines = RateLimiter(1 / LOGGED_SECONDS, burst=LOGGED_SECONDS)
+
+    @contextmanager
+    def statement(self) -> Generator[None]:
+        """Count a single statement, which ends by itself."""
+        holding = Holding("statement", list, self, _never, _nothing)
+        self._open.add(holding)
+        try:
+            yield
+        finally:
+            self._open.discard(holding)
+
+    def add(self, holding: Holding) -> None:
+        """Count what was opened; its request closes it at the end."""
+        self._open.add(holding)
+        request = holding.request
+        if request is not None and not request.ended:
+            request.opened.add(holding)
+        if self._timer is None:
+            self._start_timer()
+
+    def remove(self, holding: Holding) -> None:
+        """Forget what is closed."""
+        self._open.discard(holding)
+        if holding.request is not None:
+            holding.request.opened.discard(holding)
+
+    def held(self) -> list[Held]:
+        """Return how many of each kind are open, and for how long the oldest is."""
+        now = monotonic()
+        kinds = sorted({holding.kind for holding in self._open})
+        result = list[Held]()
+        for kind in kinds:
+            since = [holding.since for holding in self._open if holding.kind == kind]
+            result.append(Held(kind=kind, count=len(since), seconds=round(now - min(since), 1)))
+        return result
+
+    def log_refusal(self, error: Exception) -> None:
+        """Log who holds what a request has waited for in vain."""
+        if self._lines.take("refusal"):
+            oldest = sorted(self._open, key=attrgetter("since"))[:MAX_LOGGED]
+            holders = [holding.described() for holding in oldest]
+            log.warning("a request got no connection", error=str(error), holders=holders)
+
+    def place_of(self, frames: Sequence[Frame]) -> dict[str, str]:
+        """Return the plugin that frames lead to, and the place in its code, as log fields.
+
+        A plugin of another author comes first: it may have used one that comes with Caudex.
+        """
+        registry = self._services.find(REGISTRY)
+        if registry is None or not frames:
+            return {"at": frames[0][1]} if frames else {}
+        foreign = {info.name for info in registry.plugins if info.origin not in COMES_WITH_CAUDEX}
+        owned = [(registry.plugin_of(module), place) for module, place in frames]
+        steps = [step for step in owned if step[0] in foreign] or [
+            step for step in owned if step[0]
+        ]
+        if not steps:
+            return {"at": frames[0][1]}
+        plugin, place = steps[0]
+        return {"plugin": plugin, "at": place}
+
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Close what has been open for long without a statement; look again while some is open."""
+        self._timer = None
+        latest = monotonic() - IDLE_SECONDS
+        for holding in list(self._open):
+            idle_since = holding.idle_since()
+            if idle_since is not None and idle_since < latest:
+                reason = f"nothing was done with it for {IDLE_SECONDS:g} seconds"
+                task = asyncio.get_running_loop().create_task(holding.end(reason))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+        if self._open:
+            self._start_timer()
+
+
+class Holding:
+    """A stream or a transaction that is open; see `kernel.toolkit.requests.Opened`."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        code: Callable[[], Sequence[Frame]],
+        holdings: Holdings,
+        idle_since: Callable[[], float | None],
+        close: Callable[[], Awaitable[object]],
+    ) -> None:
+        """`code` returns what opened it, the innermost frame first. `idle_since` returns None while
+        a statement runs."""
+        self.kind: Kind = kind
+        self.since = monotonic()
+        self.request = CURRENT_REQUEST.get()
+        self.idle_since = idle_since
+        self._code = code
+        self._holdings = holdings
+        self._close = close
+
+    def described(self) -> dict[str, object]:
+        """Return what it is and whose it is, as log fields."""
+        fields: dict[str, object] = {
+            "kind": self.kind,
+            "seconds": round(monotonic() - self.since, 1),
+            **self._holdings.place_of(self._code()),
+        }
+        if self.request is not None:
+            fields |= {"user": self.request.user_id, "app_id": self.request.app_id}
+        return fields
+
+    async def end(self, reason: str) -> None:
+        """Close what was left open, and log where that was."""
+        self._holdings.remove(self)
+        remedy = REMEDY[self.kind]
+        log.error(
+            "a connection was not given back", reason=reason, remedy=remedy, **self.described()
+        )
+        try:
+            await self._close()
+        except Exception as error:  # it may break while it is read
+            log.warning("what was left open failed", kind=self.kind, error=repr(error))
+
+
+def _never() -> None:
+    """Be idle at no time."""
+
+
+async def _nothing() -> None:
+    """Need no closing."""
+
+
+def running_code() -> list[Frame]:
+    """Return the code that runs now and called the kernel, the innermost first."""
+    frames = list[Frame]()
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and len(frames) < MAX_FRAMES:
+        file = frame.f_code.co_filename
+        if not any(part in file for part in NOT_OWN):
+            frames.append((str(frame.f_globals.get("__name__", "")), f"{file}:{frame.f_lineno}"))
+        frame = frame.f_back
+    return frames

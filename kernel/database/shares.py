@@ -1,0 +1,131 @@
+"""How many connections of the pool the work of a user, and that of an app, may hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+from typing import Final
+
+import anyio
+
+from kernel.database.dialect import Crowded
+from kernel.toolkit.limiter import ConcurrencyLimiter
+from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
+
+MAX_WAITING: Final = 1000
+ANONYMOUS: Final = "anonymous"
+"""The user of requests without one, such as logins."""
+BUSY: Final = "too many requests that take long are under way"
+
+
+class Work(Enum):
+    """What a connection is used for."""
+
+    QUICK = auto()
+    """A read of few rows."""
+    SLOW = auto()
+    """What may take long: other reads, writes, transactions."""
+    STREAM = auto()
+    """A result that is read for as long as its reader likes."""
+
+
+Place = tuple[ConcurrencyLimiter, str | None]
+"""A limiter, and the key that a place of it is taken for."""
+
+
+class Shares:
+    """Bounds the connections of a pool that work which may take long holds at the same time.
+
+    Such work has all connections but one: quick reads find that one. An app has all but one of
+    those, and a user half of them. So each of these leaves something to others of its kind. Of the
+    work of the server itself only streams are bounded: what renews a lease must not wait.
+    """
+
+    def __init__(self, size: int, seconds: float) -> None:
+        """`size` is that of the pool; work waits for its turn for so many seconds."""
+        slow = max(1, size - 1)
+        self._all = ConcurrencyLimiter(slow, queue=MAX_WAITING, message=BUSY)
+        self._apps = ConcurrencyLimiter(
+            per_key=max(1, slow - 1), queue=MAX_WAITING, message=f"{BUSY} in this app"
+        )
+        self._users = ConcurrencyLimiter(
+            per_key=max(1, slow // 2), queue=MAX_WAITING, message=f"{BUSY} for this user"
+        )
+        self._seconds = seconds
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return sum(limiter.waiting for limiter in (self._users, self._apps, self._all))
+
+    @asynccontextmanager
+    async def hold(self, work: Work) -> AsyncGenerator[None]:
+        """Hold a place of the current request's user and app, and unless it is quick, one of all.
+
+        Raises Crowded.
+        """
+        places = self._places(CURRENT_REQUEST.get(), work)
+        taken = await self._acquire(places)
+        try:
+            yield
+        finally:
+            for limiter, key in taken:
+                limiter.give_back(key)
+
+    def owner(self) -> RequestContext | None:
+        """See `kernel.contracts.statements.Shares`."""
+        return CURRENT_REQUEST.get()
+
+    def are_used_up(self, owner: RequestContext | None) -> bool:
+        """See `kernel.contracts.statements.Shares`."""
+        return owner is not None and not self._users.has_room(_user_of(owner))
+
+    def count(self, owner: RequestContext | None) -> None:
+        """See `kernel.contracts.statements.Shares`."""
+        for limiter, key in self._places(owner, Work.QUICK):
+            limiter.count(key)
+
+    def discount(self, owner: RequestContext | None) -> None:
+        """See `kernel.contracts.statements.Shares`."""
+        for limiter, key in self._places(owner, Work.QUICK):
+            limiter.give_back(key)
+
+    def _places(self, request: RequestContext | None, work: Work) -> list[Place]:
+        """Return what to take, in an order in which who has used up a share keeps out no other."""
+        if request is None:
+            return [(self._all, None)] if work is Work.STREAM else []
+        places = list[Place]()
+        user = _user_of(request)
+        if user is not None:
+            places.append((self._users, user))
+        if request.app_id is not None:
+            places.append((self._apps, request.app_id))
+        if work is not Work.QUICK:
+            places.append((self._all, None))
+        return places
+
+    async def _acquire(self, places: Sequence[Place]) -> list[Place]:
+        taken = list[Place]()
+        message = BUSY
+        try:
+            with anyio.move_on_after(self._seconds):
+                for limiter, key in places:
+                    message = limiter.message
+                    await limiter.acquire(key)
+                    taken.append((limiter, key))
+                return taken
+        except BaseException:
+            for limiter, key in taken:
+                limiter.give_back(key)
+            raise
+        for limiter, key in taken:
+            limiter.give_back(key)
+        raise Crowded(message, retry_after=5)
+
+
+def _user_of(request: RequestContext) -> str | None:
+    """Return whom a request counts for; what an app does in its own name counts for no user."""
+    if request.user_id is None and request.app_id is None:
+        return ANONYMOUS
+    return request.user_id
