@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -103,6 +104,13 @@ class Conditions:
         self._columns = columns
         self._of_hook = False
         self._begin()
+
+    def copied(self) -> Conditions:
+        """Return the same conditions, for another statement that begins with them."""
+        other = copy(self)
+        other.params = self.params[:]
+        other.parts = self.parts[:]
+        return other
 
     def _begin(self) -> None:
         self._values = self._terms = 0

@@ -30,6 +30,7 @@ from plugins.data.statements.entity import Selection
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 from .aggregates import compile_aggregation, named_time_zone
+from .carried import PageRows, check_carried, counting_statement, may_carry_too_many
 from .search_query import SearchedScopes
 from .search_terms import Terms, read_terms
 from .selection import Expansions, known_selection, read_expand, select
@@ -67,7 +68,10 @@ class RecordReads(SearchedScopes):
         if not expansions and view.fields is None:
             return await self._get(scope, record_id)
         rows = scope.record(record_id)
+        shown = PageRows(rows.copied(), scope.table.columns.id)
         selected = select(scope, rows, view, expansions)
+        if may_carry_too_many(scope, expansions, 1):
+            await self._check_linked(scope, shown, expansions)
         return await self._one(scope, rows, selected, record_id, self._prompt)
 
     @on_new_schema
@@ -102,7 +106,8 @@ class RecordReads(SearchedScopes):
             raise BadRequest("limit must be a whole number of at least 1")
         table, sort = scope.table, scope.table.columns.find(page.order_by or "created_at")
         limit = min(page.limit, MAX_PAGE)
-        if not (page.where or page.after is not None or scope.trees or terms):
+        counts = may_carry_too_many(scope, expansions, limit)
+        if not (page.where or page.after is not None or scope.trees or terms or counts):
             plain = table.everything if page.view is None else _unbound(scope, page, expansions)
             if plain is not None:
                 return plain.rendering.array(await self._listed(scope, page, sort, limit, plain))
@@ -116,7 +121,10 @@ class RecordReads(SearchedScopes):
             if rank is None:
                 return b"[]"
             order = table.ranked(rank) if page.order_by is None else order
+        shown = PageRows(rows.copied(), sort, order, limit, page.offset, cursor)
         selected = _selected(scope, rows, page, expansions)
+        if counts:
+            await self._check_linked(scope, shown, expansions)
         texts = table.texts(rows, order, limit, page.offset, selected)
         # A generic plan could scan the whole table where these conditions match few rows.
         custom = len(rows.parts) > in_one
@@ -228,6 +236,11 @@ class RecordReads(SearchedScopes):
         owner = (scope.user_id,) if scope.own_only else ()
         raw = await reader.fetch(query, *owner, record_id)
         return _tagged(raw, scope.table.rendering, record_id)
+
+    async def _check_linked(self, scope: RowScope, shown: PageRows, expansions: Expansions) -> None:
+        """Raise BadRequest for records with more linked ones than a page may carry."""
+        query = counting_statement(scope, shown, expansions)
+        check_carried(await self._prompt.fetch(query, *shown.rows.params, custom_plan=True))
 
     async def _one(
         self, scope: RowScope, rows: Conditions, selected: Selection, record_id: str, reader: Reader

@@ -211,8 +211,8 @@ class _Expander:
                 alias,
                 links,
                 b" and ".join(conditions),
-                _order(name, inner, options),
-                _limit(name, options),
+                order_of(name, inner, options),
+                limit_of(name, options),
             )
         )
 
@@ -245,7 +245,8 @@ def _check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) 
             raise BadRequest(f"expand.{name}: unknown option {option[:80]!r}; {hint}")
 
 
-def _order(name: str, columns: Columns, options: Mapping[str, Any]) -> bytes:
+def order_of(name: str, columns: Columns, options: Mapping[str, Any]) -> bytes:
+    """Return the order of the records of a reverse link. Raises BadRequest."""
     given, way = options.get("orderBy", "created_at"), options.get("order", "desc")
     if way not in ("asc", "desc"):
         raise BadRequest(f"expand.{name}.order must be one of asc, desc")
@@ -256,7 +257,8 @@ def _order(name: str, columns: Columns, options: Mapping[str, Any]) -> bytes:
     return b" order by " + b", ".join(b"%b %b" % (part.sql, way.encode()) for part in parts)
 
 
-def _limit(name: str, options: Mapping[str, Any]) -> int:
+def limit_of(name: str, options: Mapping[str, Any]) -> int:
+    """Return how many records of a reverse link are shown. Raises BadRequest."""
     limit = options.get("limit", MAX_LINKED)
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise BadRequest(f"expand.{name}.limit must be a whole number of at least 1")

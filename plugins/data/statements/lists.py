@@ -114,17 +114,20 @@ class ListStatements(EntityStatements):
         """Return `t` where there is a record."""
         return b"select exists (select from %b as t%b)" % (self.name, rows.clause())
 
+    def cursor_query(self, cursor: Conditions | None, sort: Column) -> bytes | None:
+        """Look up the record that a page continues from, if it continues from any."""
+        if cursor is None:
+            return None
+        parts = (sort.sql, self.columns.id.sql, self.name, cursor.clause())
+        return b"select %b as value, %b as id from %b as t%b" % parts
+
     def _array(
         self, source: bytes, fits: bytes, part: bytes, sort: Column, cursor: Conditions | None
     ) -> bytes:
         head, found = b"", b""
-        if cursor is not None:
-            head = b"with cursor as materialized (select %b as value, %b as id from %b as t%b) " % (
-                sort.sql,
-                self.columns.id.sql,
-                self.name,
-                cursor.clause(),
-            )
+        looked_up = self.cursor_query(cursor, sort)
+        if looked_up is not None:
+            head = b"with cursor as materialized (%b) " % looked_up
             found = b" having exists (select from cursor)"
         return (
             b"%bselect case when count(*) = 0 then '[]' when %b"
