@@ -224,3 +224,9 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     loads = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]+")
     found = {hit for page in site.rglob("*.html") for hit in loads.findall(page.read_text("utf-8"))}
     assert found == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "adr").glob("*.md")), ids=lambda p: p.stem)
+def test_a_decision_has_a_status_and_a_date(path: Path) -> None:
+    third_line = path.read_text("utf-8").splitlines()[2]
+    assert re.fullmatch(r"Status: (accepted|proposed|replaced)\b.*, \d{4}-\d\d-\d\d\.", third_line)
