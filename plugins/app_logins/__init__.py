@@ -94,8 +94,8 @@ class AppLoginsPlugin(Plugin):
             texts.append(UNBOUND_FILES)
         if query(store.OPEN_TO_ALL) == "True":
             texts.append(OPEN_TO_ALL)
-        backend, database = str(query(SESSION)).split()
-        if not SessionMemory().attach(int(backend), int(database)):
+        session = query(SESSION)
+        if session is not None and not _is_watched(session):
             texts.append(UNWATCHED_MEMORY)
         return [Finding(name="app logins", text=text, state="warn") for text in texts]
 
@@ -108,3 +108,9 @@ class AppLoginsPlugin(Plugin):
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Drop the login of an app that is uninstalled."""
         await store.remove(tx, app.id)
+
+
+def _is_watched(session: str) -> bool:
+    """Whether this process can read the memory of a session, given as process id and database."""
+    backend, database = session.split()
+    return SessionMemory().attach(int(backend), int(database))
