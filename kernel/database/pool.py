@@ -13,18 +13,19 @@ from typing import Final
 import anyio
 import msgspec
 import psycopg
-from psycopg.pq import Escaping
+from psycopg.pq import Escaping, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
+from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor
 from kernel.contracts.statements import Param, Query
 from kernel.database import dialect, streams
 from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import Connection, ConnectionLost
 from kernel.database.transactions import TransactionRunner, repeated
-from kernel.errors import Unavailable
+from kernel.errors import PluginFailed, Unavailable
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
 from kernel.toolkit.limiter import ConcurrencyLimiter
@@ -47,7 +48,7 @@ class Database(TransactionRunner, dialect.FirstColumns):
         most, said = max(1, min(4, config.pool_size - 1)), "too many complete lists are being read"
         self._streams = ConcurrencyLimiter(most, message=said, retry_after=5)
         self._renewed = 0.0
-        self._pool = AsyncConnectionPool[Connection](
+        self._pool = _Connections(
             config.url,
             connection_class=Connection,
             kwargs=connect_options(config),
@@ -92,9 +93,13 @@ class Database(TransactionRunner, dialect.FirstColumns):
         """Keep the pool open, and that of the replica."""
         await self._pool.open()
         try:
+            if self._bus.implementations(hookspecs.session_settings):
+                names = await self.fetch_all("select name from pg_settings")
+                self.setting_names = frozenset(name.decode() for name in names)
             async with self.replica.opened() if self.replica else contextlib.nullcontext():
                 yield self
         finally:
+            self._pool.may_close = True
             with anyio.CancelScope(shield=True):  # cancelled, it would leave connections open
                 await self._pool.close(timeout=5.0)
 
@@ -172,8 +177,24 @@ class Database(TransactionRunner, dialect.FirstColumns):
     ) -> PGresult | None:
         async with self._connection() as connection:
             with anyio.move_on_after(self.answer_timeout):
-                return await connection.run(query, params, prepare=not custom_plan)
+                result = await connection.run(query, params, prepare=not custom_plan)
+                if connection.status != TransactionStatus.IDLE:
+                    raise dialect.begun()
+                return result
             raise ConnectionLost("the database is not available")
+
+
+class _Connections(AsyncConnectionPool[Connection]):
+    """The connections of a server: no plugin closes them for the others."""
+
+    may_close = False
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Close them at the end of the server. Raises PluginFailed before."""
+        if not self.may_close:
+            remedy = "leave the pool open: it ends with the server"
+            raise PluginFailed("a plugin closes the pool of the server", remedy)
+        await super().close(timeout)
 
 
 async def _configure(connection: Connection) -> None:

@@ -146,7 +146,7 @@ class PipelinedStatements(dialect.FirstColumns):
         """See `Pool.read`."""
         self._check_online()
         group = self._filters if custom_plan else self._reads
-        answer = checked(await group.send(query, params))
+        answer = checked(await group.send(query, params), query)
         if answer is None:  # also where the answer was lost: reading twice changes nothing
             return await self._pool.read(query, params, custom_plan)
         return answer
@@ -172,7 +172,7 @@ class PipelinedStatements(dialect.FirstColumns):
             self._slow.note(query, key, timed_out=answer is SendOutcome.SLOW)
             return await self._take_detour(query, params, key)
         try:
-            result = checked(answer)
+            result = checked(answer, query)
         except Unavailable as error:
             if not dialect.repeatable(error.__cause__):
                 raise
@@ -272,7 +272,7 @@ class HeldByTransaction:
         finally:
             if ahead and self.status == TransactionStatus.IDLE:  # what follows would be in none
                 self._connection.close()
-        return _result(answer)
+        return _result(answer, query)
 
     async def script(self, statements: bytes) -> None:
         """See `HeldConnection.script`."""
@@ -283,7 +283,7 @@ class HeldByTransaction:
         except BaseException:
             await self.interrupt()
             raise
-        _result(answer)
+        _result(answer, statements)
 
     async def interrupt(self) -> None:
         """See `HeldConnection.interrupt`; the statement has ended then."""
@@ -297,17 +297,19 @@ def _setting(settings: Mapping[str, str]) -> Step:
     return Step(b"select " + b", ".join([*TIMEOUTS, *calls]), values)
 
 
-def _result(answer: PGresult | SendOutcome) -> PGresult:
-    if (result := checked(answer)) is None:
+def _result(answer: PGresult | SendOutcome, query: Query) -> PGresult:
+    if (result := checked(answer, query)) is None:
         raise dialect.ConnectionLost("the database is not available")
     return result
 
 
-def checked(answer: PGresult | SendOutcome) -> PGresult | None:
+def checked(answer: PGresult | SendOutcome, query: Query) -> PGresult | None:
     """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
+    if answer is SendOutcome.BEGUN:
+        raise dialect.begun()
     if isinstance(answer, SendOutcome):
         return None
     if answer.status == FAILED:
-        with dialect.translated():
+        with dialect.translated(query):
             raise error_from_result(answer)
     return answer
