@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import anyio
 import structlog
@@ -15,8 +17,12 @@ from kernel.database.connect import wait_for_database
 from kernel.database.migrations import MigrationReport, migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
+from kernel.hooks.bus import Implementation
+from kernel.hooks.hosts import Hosts, Observer
+from kernel.hooks.mistakes import place
 from kernel.hooks.services import KERNEL, Services
 from kernel.loading.kernel import Kernel
+from kernel.web.middleware import passing
 
 log = structlog.get_logger("caudex.boot")
 
@@ -28,8 +34,8 @@ def build_app(kernel: Kernel) -> ASGIApp:
     path, and Starlette's middleware would take a sixth of the processor time of a quick request.
     """
     app: ASGIApp = kernel.table.handle
-    for _, wrap in reversed(kernel.middleware):
-        app = wrap(app)
+    for plugin, wrap in reversed(kernel.middleware):
+        app = wrap(app if plugin == KERNEL else passing(app, plugin))
     return app
 
 
@@ -40,9 +46,9 @@ async def running(kernel: Kernel) -> AsyncGenerator[Services]:
     Raises BootError while it starts, later the error of the body, never as a group of one.
     """
     with unwrapped():
-        async with AsyncExitStack() as stack:
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
             with starting("start"):
-                await _start(kernel, stack)
+                await _start(kernel, Hosts(tasks), stack)
             yield kernel.services
 
 
@@ -55,7 +61,7 @@ async def migrated(kernel: Kernel) -> MigrationReport:
     return await migrate(config, kernel.migrations)
 
 
-async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
+async def _start(kernel: Kernel, hosts: Hosts, stack: AsyncExitStack) -> None:
     report = await migrated(kernel)
     if report.applied:
         log.info("migrated", files=len(report.applied), last=report.applied[-1])
@@ -68,24 +74,43 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
     kernel.database = await stack.enter_async_context(database.opened())
     kernel.services.put(POOL, kernel.database)
     for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
-        with kernel.starting(name):
-            await kernel.services.start(stack, name)
+        at = kernel.services.place_of(name)
+        enter = partial(_enter_service, hosts, kernel.observer(name, at))
+        with kernel.starting(name, at):
+            await kernel.services.start(stack, name, enter)
+
+
+async def _enter_service(
+    hosts: Hosts,
+    observer: Observer,
+    stack: AsyncExitStack,
+    manager: AbstractAsyncContextManager[Any],
+) -> Any:
+    """Enter the context of a service once: others hold what it gave."""
+    return await hosts.enter(stack, lambda: manager, observer)
 
 
 @asynccontextmanager
 async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
     """Enter the plugins' lifespans in dependency order and leave them in reverse."""
     with unwrapped():
-        async with AsyncExitStack() as stack:
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
+            hosts = Hosts(tasks)
             for impl in list(kernel.bus.implementations(hookspecs.lifespan)):
-                with kernel.starting(impl.plugin), starting(f"plugin {impl.plugin}"):
-                    if lifespan := impl.invoke({"services": kernel.services}):
-                        await stack.enter_async_context(lifespan)
+                where, at = f"plugin {impl.plugin}", place(impl.function)
+                observer = kernel.observer(impl.plugin, at)
+                with kernel.starting(impl.plugin, at), starting(where, at):
+                    begin = partial(_lifespan, impl, kernel.services)
+                    await hosts.enter(stack, begin, observer, again=True)
             took = sorted(kernel.boot_seconds.items(), key=lambda item: -item[1])
             seconds = {name: round(s, 3) for name, s in took if s >= 0.0005}
             log.info("the plugins have started", seconds=seconds)
-            tasks = await stack.enter_async_context(anyio.create_task_group())
+            background = await stack.enter_async_context(anyio.create_task_group())
             for plugin in kernel.working:
-                tasks.start_soon(plugin.tasks.run, kernel.services.get(STATEMENTS))
-            stack.callback(tasks.cancel_scope.cancel)
+                background.start_soon(plugin.tasks.run, kernel.services.get(STATEMENTS))
+            stack.callback(background.cancel_scope.cancel)
             yield
+
+
+def _lifespan(impl: Implementation, services: Services) -> AbstractAsyncContextManager[Any]:
+    return impl.invoke({"services": services}) or nullcontext()

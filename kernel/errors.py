@@ -12,15 +12,24 @@ KernelError            what a caller did or met, with an HTTP status
 └── Unavailable        503
     ├── SchemaChanged  a table or column of a compiled statement is gone
     └── HookTimeout    a plugin's hook took too long
-HookFailed             a plugin's hook is wrong: a 500, never the caller's fault
+PluginFailed           a plugin is wrong: a 500, never the caller's fault
+├── HookFailed         a hook returned what it must not, or its statement failed
+├── NoReply            a handler returned something else than a reply
+├── StatementFailed    a statement names what does not exist
+└── TransactionFailed  a transaction is used after a statement of it failed
+Ended                  a signal ends the process
 BootError              why a server does not start: where, what, and what to do
 └── BootErrors         all of them at once
 """
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import heapq
+import inspect
+import signal
+import threading
 import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,18 +39,28 @@ from typing import Any, ClassVar, Self, cast
 import structlog
 
 __all__ = [
-    "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden", "HookFailed",
-    "HookTimeout", "KernelError", "MethodNotAllowed", "NotFound", "SchemaChanged", "Throttled",
-    "TooLarge", "Unauthenticated", "Unavailable", "failure", "forget_frames", "nearest",
+    "FIX_PLUGIN", "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden",
+    "HookFailed", "HookTimeout", "KernelError", "MethodNotAllowed", "NotFound", "PluginFailed",
+    "SchemaChanged", "StatementFailed", "Throttled", "TooLarge", "TransactionFailed",
+    "Unauthenticated", "Unavailable", "failure", "forget_frames", "nearest", "remedy_of",
 ]  # fmt: skip
 """The names that plugins may use."""
 
 EX_CONFIG = 78
 """Exit status after a mistake in the configuration (sysexits.h)."""
-NOT_OWN = (str(Path(__file__).parent), "importlib", "contextlib.py", "functools.py")
+NOT_OWN = (
+    str(Path(__file__).parent),
+    "importlib",
+    "contextlib.py",
+    "functools.py",
+    "/anyio/",
+    "uvloop/",
+)
 """Files between the kernel and the code of a plugin in a traceback."""
 FIX_PLUGIN = "fix the plugin, or disable it (enabled = false)"
 """The remedy where a plugin fails while the server runs."""
+NOT_TO_END = "raise an error: a plugin cannot end the server"
+"""The remedy for sys.exit and the like."""
 MAX_WORD = 100
 MAX_COMPARED = 1000
 MAX_MATCHED = 20
@@ -161,11 +180,50 @@ class HookTimeout(Unavailable):
     """A hook took longer than `[server] hook_timeout` and was cancelled. A transaction around it is
     rolled back."""
 
+    def __init__(self, message: str, remedy: str = FIX_PLUGIN) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
-class HookFailed(Exception):
-    """A plugin's hook returned an invalid result, or its statement failed; `status` is 500."""
+
+class PluginFailed(Exception):
+    """A plugin is wrong. The caller gets a 500, and the log has the place and the `remedy`."""
 
     status: ClassVar[int] = 500
+    remedy: str = FIX_PLUGIN
+    where: str = ""
+    """The place, `file:line`, where the traceback does not lead to it."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy or self.remedy
+
+
+class HookFailed(PluginFailed):
+    """A plugin's hook returned an invalid result, or its statement failed; `status` is 500."""
+
+
+class StatementFailed(PluginFailed):
+    """A statement of literal text is wrong: it names what does not exist, or has other parameters
+    than it was given. Another try would fail as well."""
+
+    def __init__(self, message: str, *, sqlstate: str, hint: str = "") -> None:
+        super().__init__(message, f"correct the statement{f': {hint}' if hint else ''}")
+        self.sqlstate = sqlstate
+
+
+class TransactionFailed(PluginFailed, RuntimeError):
+    """A transaction is used in a way that it cannot be; `remedy` says what to write instead.
+
+    `steps` led to the statement that is to be changed.
+    """
+
+    def __init__(self, message: str, remedy: str, steps: Sequence[Any]) -> None:
+        super().__init__(message, remedy)
+        self.steps = steps
+
+
+class Ended(SystemExit):
+    """A signal ends the process: no plugin has called sys.exit."""
 
 
 class BootError(Exception):
@@ -211,48 +269,53 @@ def raised_at(error: BaseException) -> str:
     return own[-1] if own else ""
 
 
-class NoReply(TypeError):
+class NoReply(PluginFailed):
     """A handler returned something else than a Response, such as a dict without `reply`."""
 
-    status: ClassVar[int] = 500
-
-    def __init__(self, what: str, given: object, where: str) -> None:
-        super().__init__(f"the handler of {what} returned {type(given).__name__}")
+    def __init__(self, route: str, result: object, where: str) -> None:
+        remedy = "await it" if inspect.iscoroutine(result) else "return reply(...)"
+        super().__init__(f"the handler of {route} returned {type(result).__name__}", remedy)
         self.where = where
 
 
-def plugin_at_fault(
-    error: BaseException, homes: Mapping[str, str], plugin: str | None = None
-) -> dict[str, str]:
-    """Return the log fields `plugin`, `where` and `remedy` of the plugin that raised, or {}.
+def is_of_statement(error: BaseException) -> bool:
+    """Whether PostgreSQL refused a statement, and no code has dealt with that yet."""
+    cause = error.__cause__
+    return hasattr(cause, "sqlstate") and not isinstance(cause, KernelError)
 
-    `homes` maps packages to plugins. Of several plugins in the traceback, `plugin` is named, or
-    the one that was called last.
+
+def ends_process(error: BaseException) -> bool:
+    """Whether an error comes from a signal: no code of a plugin has raised it.
+
+    While it serves, a server handles Ctrl-C in its event loop, so KeyboardInterrupt is a plugin's.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    if isinstance(error, NoReply) and plugin:  # its frame has returned
-        return {"plugin": plugin, "where": error.where, "remedy": "return reply(...)"}
-    met: list[tuple[str, str]] = []
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        owner = owner_of(str(frame.f_globals.get("__name__", "")), homes)
-        met += [(owner, f"{frame.f_code.co_filename}:{line}")] if owner else []
-    if raised_by := getattr(error, "raised_by", ""):  # its hook failed
-        met = [step for step in met if step[0] == raised_by] or [(raised_by, "")]
-    own = [step for step in met if step[0] == plugin] or met
-    return {"plugin": own[-1][0], "where": own[-1][1], "remedy": FIX_PLUGIN} if own else {}
+    is_main = threading.current_thread() is threading.main_thread()
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    is_interrupt = isinstance(error, KeyboardInterrupt) and is_main and is_default
+    return isinstance(error, Ended) or is_interrupt
 
 
-def owner_of(module: str, homes: Mapping[str, str]) -> str:
-    """Return the plugin of a module or of one of its packages, or ''."""
-    while module and module not in homes:
-        module = module.rpartition(".")[0]
-    return homes.get(module, "")
+def is_cancelled() -> bool:
+    """Whether the task that runs is being cancelled: its CancelledError is no mistake."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def remedy_of(error: BaseException) -> str:
+    """Return what the author of a plugin that raised an error should do."""
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return NOT_TO_END
+    if isinstance(error, asyncio.CancelledError):
+        return "catch CancelledError where you await a task that you cancel"
+    return getattr(error, "remedy", FIX_PLUGIN)
 
 
 @contextmanager
-def starting(where: str) -> Generator[None]:
-    """Raise BootError in one line for what fails inside; an unexpected error is logged too."""
+def starting(where: str, place: str = "") -> Generator[None]:
+    """Raise BootError in one line for what fails inside; an unexpected error is logged too.
+
+    `place` is that of the plugin's code, for an error without a frame of it.
+    """
     try:
         with unwrapped():
             yield
@@ -260,13 +323,17 @@ def starting(where: str) -> Generator[None]:
         raise
     except KernelError as error:
         raise BootError(where, error.message) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if ends_process(error):
+            raise
         log.error("the start failed", where=where, exc_info=error)
-        said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if not where.startswith("plugin "):
-            raise BootError(where, f"it failed to start: {said}", "see the log") from error
-        where = f"{where}, {place}" if (place := raised_at(error)) else where
-        raise BootError(where, f"it failed to start: {said}", REMEDY) from error
+            raise BootError(where, f"it failed to start: {problem}", "see the log") from error
+        at = raised_at(error) or place
+        where = f"{where}, {at}" if at else where
+        remedy = REMEDY if remedy_of(error) == FIX_PLUGIN else remedy_of(error)
+        raise BootError(where, f"it failed to start: {problem}", remedy) from error
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from kernel.contracts import hookspecs
 from kernel.contracts.apps import register_app, unregister_app
 from kernel.contracts.hookspecs import for_subjects, hookimpl, hookspec, subjects_from
 from kernel.database import dialect
+from kernel.database.transactions import open_transaction
 from kernel.errors import *  # noqa: F403
 from kernel.hooks import plugin
 from kernel.hooks.bus import HOOKS, HookBus, Implementation
-from kernel.hooks.mistakes import declared_at, place
+from kernel.hooks.mistakes import code_of, declared_at, place
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.hooks.services import Services
 from kernel.toolkit import values
@@ -30,8 +31,9 @@ from kernel.web.http import *  # noqa: F403
 __all__ = [
     "HOOKS", "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
     "HookBus", "Implementation", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
-    "Section", "Services", "Tasks", "compare_key", "declared_at", "decode", "dialect",
+    "Section", "Services", "Tasks", "code_of", "compare_key", "declared_at", "decode", "dialect",
     "for_subjects", "hookimpl", "hookspec", "hookspecs", "on_behalf_of", "open_plain_file",
+    "open_transaction",
     "place", "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
     "unregister_app", "write_file",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from docs.pages.code import first_line, modules, table
 from kernel import errors, public
-from kernel.errors import EX_CONFIG, BootError, KernelError
+from kernel.errors import EX_CONFIG, BootError, KernelError, PluginFailed
 from kernel.loading.kernel import Kernel
 
 HEAD = """# Errors
@@ -16,6 +16,10 @@ HEAD = """# Errors
 Every error of a request is `{"error": "<one human sentence>"}` with its status. A plugin raises
 one of the classes below, and the kernel writes the reply. Any other exception becomes a 500 without
 its cause. The log has the cause, under the request id of the header `X-Request-Id`.
+"""
+PLUGIN = """## Of a plugin that is wrong
+
+The caller gets a 500. The log names the plugin, the place and the remedy.
 """
 BOOT = f"""## At the start
 
@@ -26,8 +30,15 @@ ends with status {EX_CONFIG}.
 
 def page(_: Kernel) -> str:
     """The classes of the kernel, then those of plugins."""
-    raised = [*classes(errors, KernelError), *_contracted(), errors.NoReply, errors.HookFailed]
-    parts = [HEAD, _table(raised), BOOT, _table(classes(errors, BootError))]
+    raised = [*classes(errors, KernelError), *_contracted()]
+    parts = [
+        HEAD,
+        _table(raised),
+        PLUGIN,
+        _table(classes(errors, PluginFailed)),
+        BOOT,
+        _table(classes(errors, BootError)),
+    ]
     for module in modules("errors"):
         if own := classes(module, Exception):
             parts.append(f"## Of the plugin {module.__name__.split('.')[1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import signal
 import socket
@@ -17,19 +18,21 @@ from typing import NoReturn
 
 import anyio
 import structlog
-import uvloop
 from anyio.abc import TaskStatus
 
 from kernel import VERSION
 from kernel.app import build_app, lifespans, running
 from kernel.cli import signals
 from kernel.cli.deadline import END_SECONDS, FORCED_SECONDS, ProcessDeadline, end_process
+from kernel.cli.loop import ServerLoop
 from kernel.config import log as logging
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts import hookspecs
 from kernel.contracts import server as contract
-from kernel.errors import EX_CONFIG, BootError, plugin_at_fault, starting
+from kernel.errors import EX_CONFIG, BootError, Ended, starting
+from kernel.hooks.faults import steps_waiting
+from kernel.hooks.limits import LET_PASS
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 
@@ -68,6 +71,7 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
     """Serve until a signal. `read` reads the configuration again: for SIGHUP, and with `reload` to
     restart when a file changes. Returns the exit status; raises BootError."""
     began = time.time()
+    faulthandler.enable()
     signals.handle([signal.SIGHUP], _nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
     with closing(logging.configure(config.log)), ExitStack() as held:
@@ -109,7 +113,7 @@ def _ready(kernel: Kernel, began: float) -> contract.ProcessReady:
 
 def _leave(*_: object) -> NoReturn:
     """Handle a signal before an event loop can: leave the context managers and exit."""
-    raise SystemExit(0)
+    raise Ended(0)
 
 
 def _nothing(*_: object) -> None:
@@ -120,6 +124,7 @@ def child(
     config: Config, read: Again, reload: bool, listener: socket.socket, parent: Connection
 ) -> None:
     """Run one server process of several; the parent owns the embedded database."""
+    faulthandler.enable()
     signal.signal(signal.SIGTERM, _leave)
     try:
         with listener:
@@ -161,6 +166,7 @@ class Serving:
         """`drain` is the time in seconds that requests have to finish after the first signal;
         `look` is called twice a second on the event loop's thread."""
         self._kernel = kernel
+        self.fault_finder = kernel.fault_finder
         self._listener = listener
         self._drain = drain
         self._look = look
@@ -208,9 +214,12 @@ class Serving:
         Returns the exit status; raises BootError.
         """
         self._deadline = deadline = ProcessDeadline()
+        loop = ServerLoop()
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                deadline.status = runner.run(self._run_scoped(started, parent))
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.get_loop()
+                work = self._run_scoped(started, parent)
+                deadline.status = loop.run_main(work, self.fault_finder)
                 return deadline.status
         finally:
             deadline.watch(signals.ending())  # the loop has reset the handlers
@@ -236,7 +245,7 @@ class Serving:
         except BootError:
             raise
         except Exception as error:
-            plugin = plugin_at_fault(error, self._kernel.homes)
+            plugin = self.fault_finder.blame(error)
             log.critical("the server ends with an unexpected error", **plugin, exc_info=error)
             return 1
         return int(self._stopping.is_set() and scope.cancel_called)
@@ -258,6 +267,14 @@ class Serving:
         self._stopping.set()
         self._cancel()
         self._deadline.within(FORCED_SECONDS)
+        asyncio.get_running_loop().call_later(FORCED_SECONDS / 2, self._report_tasks)
+
+    def _report_tasks(self) -> None:
+        """Name the plugins whose tasks go on although they are cancelled."""
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        for step in {self.fault_finder.last(steps_waiting(work)) for work in coroutines}:
+            if step is not None and step.is_foreign:
+                log.error("a task does not end", plugin=step.plugin, at=step.at, remedy=LET_PASS)
 
 
 class UnawaitedThreads(ThreadPoolExecutor):

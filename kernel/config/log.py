@@ -169,7 +169,9 @@ def _warn_once(said: str, path: Path, line: int) -> None:
     home = next(each for each in path.parents if not (each / "__init__.py").is_file())
     names = [each for each in path.relative_to(home).parts if each not in ("plugins", "contrib")]
     plugin = names[0].removesuffix(".py").removeprefix("caudex_")
-    structlog.get_logger("caudex.plugins").warning(said, plugin=plugin, at=f"{path}:{line}")
+    remedy = {"remedy": "await it"} if said.endswith("was never awaited") else {}
+    log = structlog.get_logger("caudex.plugins")
+    log.warning(said, plugin=plugin, at=f"{path}:{line}", **remedy)
 
 
 def set_level(name: str) -> None:

@@ -9,7 +9,17 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeGuard, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Protocol,
+    TypeGuard,
+    TypeVar,
+    get_args,
+)
 
 import msgspec
 
@@ -171,13 +181,31 @@ class Change(msgspec.Struct, kw_only=True):
 class ServiceKey(Generic[T]):
     """The name of a service, carrying the Protocol that its provider satisfies."""
 
-    __slots__ = ("name",)
+    __slots__ = ("__orig_class__", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @property
+    def kind(self) -> Any:
+        """The type that the key was made with, such as a Protocol; `object` without one."""
+        declared = getattr(self, "__orig_class__", None)
+        return object if declared is None else get_args(declared)[0]
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The members that the Protocol declares; none for another type."""
+        parts: tuple[type[Any], ...] = getattr(self.kind, "__mro__", ())
+        names = [name for part in parts if _is_protocol(part) for name in vars(part)]
+        return [name for name in names if not name.startswith("_")]
+
     def __repr__(self) -> str:
         return f"ServiceKey({self.name!r})"
+
+
+def _is_protocol(kind: type[Any]) -> bool:
+    """Whether a type is a Protocol with members of its own."""
+    return getattr(kind, "_is_protocol", False) and kind not in (Protocol, Generic)
 
 
 def supports(service: object, part: type[T]) -> TypeGuard[T]:

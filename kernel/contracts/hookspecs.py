@@ -87,7 +87,8 @@ def subjects_from(method: str, *, old: bool = False) -> Callable[[F], F]:
 
 
 RETURNS = {"authenticate": Actor, "session_settings": Mapping, "record_scope": Mapping,
-           "worker_environment": Mapping, "health": Health}  # fmt: skip
+           "worker_environment": Mapping, "health": Health,
+           "lifespan": AbstractAsyncContextManager}  # fmt: skip
 """The type of each result that is not None; another one fails the call."""
 
 

@@ -13,6 +13,7 @@ from kernel.contracts.base import ServiceKey
 if TYPE_CHECKING:
     from kernel.contracts.access import Action, Grant
     from kernel.contracts.base import Actor, Answer
+    from kernel.contracts.statements import Transaction
 
 __all__ = [
     "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "Collections", "FieldFilters", "NewRecord",
@@ -136,14 +137,37 @@ class Records(Protocol):
     """Reads and writes records: JSON in, JSON out, without a Python object per row.
 
     Check access, and pass the grant; `record_scope` hooks apply here. Raises BadRequest, NotFound.
+
+    With `tx` a call takes part in that transaction. A read sees what the transaction has written. A
+    write is committed or undone with it, and observers hear of it after the commit. Owner, trail
+    and events name the actor of `tx`. A call that fails leaves the transaction as it was before.
+
+    A write within a transaction, such as in `record_writing`, needs its `tx`: outside of it the
+    write could wait for what the transaction has locked. Raises PluginFailed without it.
     """
 
-    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
+    async def page(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+        *,
+        tx: Transaction | None = None,
+    ) -> bytes:
         """Return a JSON array of records."""
         ...
 
     async def count(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        where: Mapping[str, Any] | None,
+        *,
+        tx: Transaction | None = None,
     ) -> int:
         """Count the records that a page is taken from."""
         ...
@@ -155,13 +179,27 @@ class Records(Protocol):
         ...
 
     async def get(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """Return one record."""
         ...
 
     async def create(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        values: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """Create a record and return it."""
         ...
@@ -173,6 +211,8 @@ class Records(Protocol):
         app_id: str,
         entity: str,
         rows: Sequence[Mapping[str, Any]],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """Create 1 to 1000 records, all or none, and return them in the order given."""
         ...
@@ -185,13 +225,22 @@ class Records(Protocol):
         entity: str,
         record_id: str,
         values: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """Change the fields that `values` names and return the record; if it names none that
         can be changed, the actor must be allowed to read the record. Raises Forbidden."""
         ...
 
     async def delete(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        *,
+        tx: Transaction | None = None,
     ) -> None:
         """Delete a record."""
         ...
@@ -215,6 +264,8 @@ class Collections(Records, Protocol):
         entity: str,
         where: Mapping[str, Any] | None,
         search: str | None = None,
+        *,
+        tx: Transaction | None = None,
     ) -> int:
         """Count the records that a page is taken from."""
         ...

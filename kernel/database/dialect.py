@@ -3,7 +3,8 @@ kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from math import inf
@@ -21,6 +22,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from kernel import errors
 from kernel.contracts.statements import Param, Query, Scalar
+from kernel.hooks.faults import steps_here
 
 LARGE: Final = 4_000_000
 """Bytes of a message after which a connection is replaced: libpq keeps the buffer of its largest
@@ -31,6 +33,11 @@ _BUSY: Final = ("55P03", "25P03", "25006")
 _REPEATABLE: Final = ("40001", "40P01")
 _GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
 """Errors of a compiled statement when a column, its type or the table has changed."""
+_WRONG: Final = ("42", "3F", "0A")
+"""Errors of a statement of literal text that another try would meet again."""
+_WRONG_COUNT: Final = "08P01"
+"""The error of a statement that is given fewer parameters than it has, or more."""
+_TOKEN: Final = re.compile(r"'[^']*'|[\w.\"$]+|\S")
 _PRINTED: Final = frozenset((str, int, float))
 """Types of most parameters, compared first: one `isinstance` that is false takes as long as their
 whole conversion."""
@@ -81,6 +88,8 @@ def _plain(param: Param) -> str:
         return str(param)
     if isinstance(param, datetime):
         return param.isoformat()
+    if isinstance(param, Mapping):
+        raise TypeError("a parameter is a mapping: encode it by msgspec.json.encode")
     return "{" + ",".join(map(_item, param or ())) + "}"
 
 
@@ -142,6 +151,8 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
     if not state:
         lost = isinstance(error, psycopg.OperationalError)
         return ConnectionLost("the database is not available") if lost else None
+    if state == _WRONG_COUNT:
+        return None
     if state == "23503" and _of_removed_app(error):
         return errors.NotFound("the app is not installed")
     if state.startswith("23"):
@@ -159,7 +170,7 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
         return errors.Unavailable("too many changes at the same moment")
     if state[:2] in _REFUSED:
         return errors.BadRequest(message or "a value cannot be stored")
-    if state in _GONE:  # a mistake in the statement looks the same, so it is logged
+    if state in _GONE:
         log.warning("a statement does not fit the schema", sqlstate=state, error=message)
     if state in _GONE or _stale(error):
         return errors.SchemaChanged("the schema changed while the request was running")
@@ -169,6 +180,24 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
         slow, busy = "a statement took longer than it may", "the database is busy or not available"
         return errors.Unavailable(slow if state == "57014" else busy)
     return None
+
+
+def statement_fault(error: psycopg.Error, query: Query) -> errors.StatementFailed | None:
+    """Return the error of a statement whose own text is wrong, or None.
+
+    Literal text cannot become outdated as a compiled statement can. A wrong value is the
+    statement's own where PostgreSQL has a position for it, and else that of a parameter.
+    """
+    state, diagnosis = error.sqlstate or "", error.diag
+    position = diagnosis.statement_position
+    is_wrong = state[:2] in _WRONG or state == _WRONG_COUNT
+    has_wrong_literal = state[:2] in _REFUSED and position is not None
+    if not isinstance(query, str) or not (is_wrong or has_wrong_literal) or _stale(error):
+        return None
+    message = f"{diagnosis.message_primary} (SQLSTATE {state})"
+    if position is not None and (token := _TOKEN.search(query, int(position) - 1)):
+        message = f"{message}, at {token[0]}"
+    return errors.StatementFailed(message, sqlstate=state, hint=diagnosis.message_hint or "")
 
 
 def reason(error: Exception) -> str:
@@ -194,13 +223,19 @@ def _stale(error: psycopg.Error) -> bool:
     return error.sqlstate == "0A000" and "cached plan" in (error.diag.message_primary or "")
 
 
+def begun() -> errors.TransactionFailed:
+    """Return the error of a single statement that began a transaction."""
+    problem, remedy = "a single statement begins a transaction", "use statements.run"
+    return errors.TransactionFailed(problem, remedy, steps_here())
+
+
 @contextmanager
-def translated() -> Generator[None]:
-    """Raise the kernel's errors in place of the driver's."""
+def translated(query: Query = b"") -> Generator[None]:
+    """Raise the kernel's errors in place of the driver's, for the statement `query`."""
     try:
         yield
     except psycopg.Error as error:
-        known = translate(error)
+        known = statement_fault(error, query) or translate(error)
         if known is None:
             raise
         try:
@@ -236,7 +271,7 @@ class Connection(AsyncConnection[Any]):
     ) -> PGresult | None:
         """See `HeldConnection.run`; what is not prepared is planned for its values."""
         values = to_texts(params)
-        with translated():
+        with translated(query):
             try:
                 cursor = await self.execute(query, values or None, prepare=prepare and None)
             except psycopg.errors.FeatureNotSupported as error:

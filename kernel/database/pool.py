@@ -13,11 +13,12 @@ from typing import Final
 import anyio
 import msgspec
 import psycopg
-from psycopg.pq import Escaping
+from psycopg.pq import Escaping, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
+from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor
 from kernel.contracts.statements import Param, Query
 from kernel.database import dialect
@@ -26,7 +27,7 @@ from kernel.database.dialect import Connection, ConnectionLost, Crowded
 from kernel.database.shares import Shares, Work
 from kernel.database.streams import Cursor, OpenCursor, Stream
 from kernel.database.transactions import TransactionRunner, repeated
-from kernel.errors import Unavailable
+from kernel.errors import PluginFailed, Unavailable
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
 
@@ -46,7 +47,7 @@ class Database(TransactionRunner, dialect.FirstColumns):
         self.on_away = self._on_away.append
         self.shares = Shares(config.pool_size, config.pool_timeout)
         self._renewed = 0.0
-        self._pool = AsyncConnectionPool[Connection](
+        self._pool = _Connections(
             config.url,
             connection_class=Connection,
             kwargs=connect_options(config),
@@ -96,9 +97,13 @@ class Database(TransactionRunner, dialect.FirstColumns):
         """Keep the pool open, and that of the replica."""
         await self._pool.open()
         try:
+            if self._bus.implementations(hookspecs.session_settings):
+                names = await self.fetch_all("select name from pg_settings")
+                self.setting_names = frozenset(name.decode() for name in names)
             async with self.replica.opened() if self.replica else contextlib.nullcontext():
                 yield self
         finally:
+            self._pool.may_close = True
             with anyio.CancelScope(shield=True):  # cancelled, it would leave connections open
                 await self._pool.close(timeout=5.0)
 
@@ -182,8 +187,24 @@ class Database(TransactionRunner, dialect.FirstColumns):
     ) -> PGresult | None:
         async with self._connection(work) as connection:
             with self._holdings.statement(), anyio.move_on_after(self.answer_timeout):
-                return await connection.run(query, params, prepare=prepare)
+                result = await connection.run(query, params, prepare=prepare)
+                if connection.status != TransactionStatus.IDLE:
+                    raise dialect.begun()
+                return result
             raise ConnectionLost("the database is not available")
+
+
+class _Connections(AsyncConnectionPool[Connection]):
+    """The connections of a server: no plugin closes them for the others."""
+
+    may_close = False
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Close them at the end of the server. Raises PluginFailed before."""
+        if not self.may_close:
+            remedy = "leave the pool open: it ends with the server"
+            raise PluginFailed("a plugin closes the pool of the server", remedy)
+        await super().close(timeout)
 
 
 async def _configure(connection: Connection) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextvars import ContextVar
 from functools import cache, partial
 from operator import itemgetter
 from time import monotonic
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 import anyio
 import msgspec
@@ -20,11 +23,21 @@ from psycopg.pq.abc import PGresult
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, Event
+from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query, Work
 from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
 from kernel.database.holdings import Frame, Holding, Holdings
-from kernel.errors import KernelError, SchemaChanged, Unavailable, failure
+from kernel.errors import (
+    HookFailed,
+    KernelError,
+    SchemaChanged,
+    TransactionFailed,
+    Unavailable,
+    ends_process,
+    failure,
+)
 from kernel.hooks.bus import HookBus
+from kernel.hooks.faults import Step, steps_here
 from kernel.hooks.mistakes import place
 from kernel.hooks.services import Services
 from kernel.toolkit.limiter import ConcurrencyLimiter
@@ -40,12 +53,41 @@ CANCEL_TIMEOUT: Final = 5.0
 CALLBACK_TIMEOUT: Final = 30.0
 """Seconds for a callback after a commit: the caller cannot cancel it."""
 _OPEN: Final = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
+SWALLOWED: Final = "a statement failed, and its error was swallowed"
+RAISE_IT: Final = "raise the error, or use tx.savepoint around what may fail"
+ENDED: Final = "a statement ended its transaction"
+REMOVE_IT: Final = "remove the statement: the transaction is committed when its function returns"
+NAME_IT: Final = "name it with a dot, as tenant.id, and give it a text"
+SETTING: Final = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)+")
+"""A name that PostgreSQL takes for a setting of an application."""
 _LOCK: Final = "select caudex_kernel.lock($1::text[], $2::boolean)"
 _PATIENCE: Final = "select set_config('lock_timeout', $1::text, true)"
 _AS_CONFIGURED: Final = """
 select set_config('lock_timeout', reset_val, true) from pg_settings where name = 'lock_timeout'"""
 
 log = structlog.get_logger("caudex.db")
+
+
+_open = ContextVar["tuple[Transaction, asyncio.Task[Any] | None] | None"]("open", default=None)
+
+
+def open_transaction() -> Transaction | None:
+    """Return the transaction that the function of this task runs in, or None.
+
+    A task that it starts is not in it, nor is what a callback does after the commit.
+    """
+    held = _open.get()
+    if held is None:
+        return None
+    tx, task = held
+    return tx if task is asyncio.current_task() and not tx.ended else None
+
+
+class _Failure(NamedTuple):
+    """Why a statement failed, and the steps that led to it; the error would keep their frames."""
+
+    error: str
+    steps: Sequence[Step]
 
 
 class Transaction(FirstColumns):
@@ -64,9 +106,11 @@ class Transaction(FirstColumns):
         self._bus = bus
         self._lock = anyio.Lock(fast_acquire=True)
         self._savepoints = 0
-        self._ended = False
+        self.ended = False
         self._abandoned = False
         """Whether a cancelled statement may have been applied and no savepoint undid it."""
+        self._failure: _Failure | None = None
+        """The first statement that failed, where no savepoint undid it."""
 
     def idle_since(self) -> float | None:
         """Return when the last statement ended; None while one runs."""
@@ -88,15 +132,37 @@ class Transaction(FirstColumns):
 
     async def _alone(self, run: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         async with self._lock:
-            if self._ended:
+            if self.ended:
                 raise RuntimeError("the transaction has ended")
+            self._check_failure()
             try:
-                return await run(*args, **kwargs)
+                result = await run(*args, **kwargs)
             except BaseException as error:
-                self._abandoned |= not isinstance(error, Exception)
+                self._note_failure(error)
                 raise
             finally:
                 self.used_at = monotonic()
+            self._check_begun()
+            return result
+
+    def _note_failure(self, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            self._abandoned = True
+        elif self._failure is None:
+            self._failure = _Failure(str(error), steps_here())
+
+    def _check_failure(self) -> None:
+        """Raise where a statement failed before: PostgreSQL would refuse each further one."""
+        failure = self._failure
+        if failure is not None and self._connection.status == TransactionStatus.INERROR:
+            problem = f"{SWALLOWED}: {failure.error}"
+            raise TransactionFailed(problem, RAISE_IT, failure.steps)
+
+    def _check_begun(self) -> None:
+        """Raise where a statement, such as a commit, has ended the transaction."""
+        if self._connection.status == TransactionStatus.IDLE:
+            self.ended = True
+            raise TransactionFailed(ENDED, REMOVE_IT, steps_here())
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
@@ -104,12 +170,14 @@ class Transaction(FirstColumns):
         self._savepoints += 1
         name, abandoned = b"part_%d" % self._savepoints, self._abandoned
         callbacks, publications = len(self.callbacks), len(self.publications)
+        failure = self._failure
         await self._shielded(b"savepoint " + name)
         try:
             yield
             await self._shielded(b"release " + name)
         except BaseException:
             del self.callbacks[callbacks:], self.publications[publications:]
+            self._failure = failure
             # If the rollback fails too, the transaction has failed and the commit reports it.
             with suppress(psycopg.Error, KernelError, RuntimeError):
                 await self._shielded(b"rollback to " + name)
@@ -127,22 +195,23 @@ class Transaction(FirstColumns):
         """Raises: RuntimeError when a statement failed or was cancelled without the caller's
         knowledge."""
         async with self._lock:
-            self._ended = True
+            self.ended = True
         if self._abandoned:
             raise RuntimeError("a statement was cancelled, and its caller went on")
         if (status := self._connection.status) == TransactionStatus.IDLE:
             return  # no statement was sent
         if status == TransactionStatus.UNKNOWN:  # so nothing was committed
             raise ConnectionLost("the database is not available")
+        self._check_failure()
         with unsure():
             done = await self._connection.run(b"commit", prepare=True)
         if done is None or done.command_status != b"COMMIT":
-            raise RuntimeError("a statement failed, and its error was swallowed")
+            raise RuntimeError(SWALLOWED)
 
     async def rollback(self) -> None:
         """Cancel the statement under way and roll back; where that fails, the connection's owner
         closes it."""
-        self._ended = True
+        self.ended = True
         with anyio.move_on_after(CANCEL_TIMEOUT, shield=True):
             while self._lock.locked():
                 await self._connection.interrupt()
@@ -211,8 +280,11 @@ class TransactionRunner:
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config
         self._bus = bus
+        self._services = services
         self._holdings = Holdings(services)
         self.held = self._holdings.held
+        self.setting_names = frozenset[str]()
+        """The settings that PostgreSQL has, where a plugin sets some."""
         # Kept from the first publication on. A plugin that publishes during the start requires
         # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
@@ -248,6 +320,7 @@ class TransactionRunner:
                 tx = Transaction(connection, actor, self._bus)
                 holding = self._holding(tx, fn, scope)
                 self._holdings.add(holding)
+                token = _open.set((tx, asyncio.current_task()))
                 try:
                     result = await fn(tx)
                     if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
@@ -262,10 +335,11 @@ class TransactionRunner:
                     await tx.rollback()
                     raise
                 finally:
+                    _open.reset(token)
                     self._holdings.remove(holding)
             with anyio.CancelScope(shield=True):  # also after the deadline
                 for callback in tx.callbacks:
-                    await _guarded(callback)
+                    await self._call(callback)
             return result
         if scope.shield:
             raise OutcomeUnknown
@@ -280,22 +354,30 @@ class TransactionRunner:
         code = partial(_code_of, fn)
         return Holding("transaction", code, self._holdings, tx.idle_since, cancel)
 
+    async def _call(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call what a plugin wants to do after the commit; nothing it raises is the caller's."""
+        try:
+            with anyio.fail_after(CALLBACK_TIMEOUT):
+                await callback()
+        except (Exception, SystemExit) as error:
+            if ends_process(error):
+                raise
+            registry = self._services.find(REGISTRY)
+            blamed = None if registry is None else registry.blame(error)
+            log.error("a callback after a commit failed", **failure(error), **(blamed or {}))
+
     def session_settings(self, actor: Actor) -> Mapping[str, str]:
         """Return the kernel's settings and those of plugins, which a transaction begins with."""
         found = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
-        if self._bus.implementations(hookspecs.session_settings):
-            for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
-                found.update(more)
+        for impl in self._bus.implementations(hookspecs.session_settings):
+            settings: Mapping[str, Any] = impl.invoke({"actor": actor}) or {}
+            for name, value in settings.items():
+                is_known = not self.setting_names or name in self.setting_names
+                if not isinstance(value, str) or not (is_known or SETTING.fullmatch(name)):
+                    raise impl.failed(HookFailed(f"{name!r} is no setting of a text", NAME_IT))
+            found.update(settings)
         return found
 
 
 def _code_of(fn: Work[Any]) -> Sequence[Frame]:
     return [(getattr(fn, "__module__", None) or "", place(fn))]
-
-
-async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
-    try:
-        with anyio.fail_after(CALLBACK_TIMEOUT):
-            await callback()
-    except Exception as error:
-        log.error("a callback after a commit failed", **failure(error))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from inspect import isfunction
 from itertools import chain
 from math import inf
 from time import monotonic, perf_counter, time
-from types import ModuleType, coroutine
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 import pluggy
@@ -18,6 +19,9 @@ import structlog
 from kernel import errors
 from kernel.contracts.base import ServiceKey
 from kernel.contracts.hookspecs import NAMESPACE
+from kernel.errors import FIX_PLUGIN
+from kernel.hooks.faults import is_within, steps_of
+from kernel.hooks.limits import limited
 from kernel.hooks.mistakes import mistakes, place
 from kernel.toolkit.batcher import Retry
 
@@ -26,6 +30,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 Spec = Callable[P, Awaitable[R]]
 """The spec of an async hook."""
+RAISED = (Exception, SystemExit, KeyboardInterrupt)
+"""What fails a call, unless it comes from a signal."""
+REMEDIES = {"lifespan": "mark it with @asynccontextmanager"}
+"""Remedies for results of the wrong type."""
 TOLERATED = 5
 """Failures in a row after which an observer is skipped for a while."""
 _RETRY = Retry(first=10.0, longest=300.0)
@@ -77,7 +85,16 @@ class Implementation:
     @property
     def patterns(self) -> tuple[str, ...]:
         """The subjects that it is limited to."""
-        return self.fixed if self.subjects is None else tuple(self.subjects())
+        if self.subjects is None:
+            return self.fixed
+        try:
+            return tuple(self.subjects())
+        except Exception as error:
+            self.failed(error)
+            if self.hook != "event_committed":
+                raise
+            self.report(error)  # of an observer: it never fails the request
+            return ()
 
     def matches(self, subject: str) -> bool:
         """Whether `subject` (`crm.contacts`) matches a pattern of `@for_subjects`."""
@@ -92,9 +109,16 @@ class Implementation:
         began = perf_counter()
         try:
             return self._checked(self.function(*map(kwargs.__getitem__, self.arguments)))
-        except Exception as error:
-            self.failed(error)
-            raise
+        except RAISED as error:
+            if errors.ends_process(error):
+                raise
+            failed = self.failed(error)
+            try:
+                if failed is error:
+                    raise
+                raise failed from error
+            finally:
+                del failed  # see `errors.forget_frames`
         finally:
             self.took(began)
 
@@ -106,8 +130,10 @@ class Implementation:
         began = perf_counter()
         try:
             work = self.function(*map(kwargs.__getitem__, self.arguments))
-            result = self._checked(await _limited(work, self.limit))
-        except Exception as error:
+            result = self._checked(await limited(work, self.limit))
+        except RAISED as error:
+            if errors.ends_process(error):
+                raise
             failed = self.failed(error)
             try:
                 if failed is error:
@@ -115,35 +141,65 @@ class Implementation:
                 raise failed from error.__cause__
             finally:
                 del failed  # see `errors.forget_frames`
+        except asyncio.CancelledError as error:
+            if not errors.is_cancelled():
+                raise self.failed(error) from error
+            if not hasattr(error, "waited_in"):  # else in a hook that this one led to
+                error.waited_in = self, self.raised_at(error)  # type: ignore[attr-defined]
+            raise
         else:
             self.in_a_row = 0
             return result
         finally:
             self.took(began)
 
-    def failed(self, error: Exception) -> Exception:
+    def failed(self, error: BaseException) -> Exception:
         """Count a failure and return the error to raise, with a note that names the plugin."""
-        if isinstance(error, errors.BadRequest) and hasattr(error.__cause__, "sqlstate"):
-            failed = errors.HookFailed(f"a statement failed: {error}")
-            error = failed.with_traceback(error.__traceback__)
+        error = self._translated(error)
         if isinstance(error, errors.KernelError) and error.status < 500:
             self.refusals += 1
             return error
-        at = self.raised_at(error)
+        failed, at = self._responsible(error)
         self.errors += 1
         self.in_a_row += 1
         self.failed_at = time()
         self.last_error = f"{type(error).__name__} at {at}"
         if not hasattr(error, "raised_by"):  # else a hook that this one led to raised it
-            error.raised_by = self.plugin  # type: ignore[attr-defined]
+            error.raised_by = failed.plugin  # type: ignore[attr-defined]
             if isinstance(error, errors.HookTimeout):
-                log.error("a hook took too long", seconds=self.limit, at=at, **self.named())
-        error.add_note(f"plugin {self.plugin}, hook {self.hook}, {at}")
+                log.error("a hook took too long", seconds=self.limit, at=at, plugin=failed.plugin,
+                          hook=failed.hook, remedy=error.remedy)  # fmt: skip
+        error.add_note(f"plugin {failed.plugin}, hook {failed.hook}, {at}")
         return error
 
-    def named(self) -> dict[str, Any]:
+    def _translated(self, error: BaseException) -> Exception:
+        """Return the error that says what happened: a 500 for what is no refusal of the caller."""
+        refusable = isinstance(error, errors.BadRequest | errors.SchemaChanged)
+        if refusable and errors.is_of_statement(error):
+            failed = errors.HookFailed(f"a statement failed: {error}")
+            return failed.with_traceback(error.__traceback__)
+        if isinstance(error, Exception):
+            return error
+        failed = errors.HookFailed(f"it raised {type(error).__name__}", errors.remedy_of(error))
+        return failed.with_traceback(error.__traceback__)
+
+    def _responsible(self, error: Exception) -> tuple[Implementation, str]:
+        """Return the implementation that failed, and the place: of one that took too long, that
+        in which it waited, which may be one that this one led to."""
+        waited_in = getattr(error.__context__, "waited_in", None)
+        if isinstance(error, errors.HookTimeout) and waited_in is not None:
+            return waited_in
+        return self, self.raised_at(error)
+
+    def named(self, remedy: str = FIX_PLUGIN) -> dict[str, Any]:
         """Return the fields of the log that name the plugin and the remedy."""
-        return {"plugin": self.plugin, "hook": self.hook, "remedy": errors.FIX_PLUGIN}
+        return {"plugin": self.plugin, "hook": self.hook, "remedy": remedy}
+
+    def report(self, error: Exception) -> None:
+        """Log the error of an observer."""
+        problem, named = f"{type(error).__name__}: {error}", self.named(errors.remedy_of(error))
+        log.error("an observer failed", error=problem, at=self.raised_at(error), exc_info=error,
+                  **named)  # fmt: skip
 
     @property
     def is_open(self) -> bool:
@@ -169,10 +225,19 @@ class Implementation:
                 log.warning(said, errors=self.in_a_row, last=self.last_error, **self.named())
         return result
 
-    def raised_at(self, error: Exception) -> str:
-        """Return the source location of an error, or of the implementation."""
-        met = error.__context__ if isinstance(error, errors.HookTimeout) else error
-        return (met and errors.raised_at(met)) or place(self.function)
+    def raised_at(self, error: BaseException) -> str:
+        """Return the source location of an error within the plugin, or of the implementation."""
+        if isinstance(error, errors.HookTimeout):
+            error = error.__context__ or error  # where it waited
+        places = [step.at for step in steps_of(error) if is_within(step.module, self._home)]
+        return places[-1] if places else place(self.function)
+
+    @property
+    def _home(self) -> str:
+        """The module of the plugin, or its package."""
+        owner = getattr(self.function, "__self__", self.function)
+        module = sys.modules.get(type(owner).__module__)
+        return (module and (module.__package__ or module.__name__)) or ""
 
     def took(self, began: float) -> None:
         """Count a call that began at that time of `perf_counter`."""
@@ -187,54 +252,8 @@ class Implementation:
         if result is None or isinstance(result, self.returns):
             return result
         given, wanted = type(result).__name__, self.returns.__name__
-        raise errors.HookFailed(f"{self.hook} returned {given}, not {wanted} or None")
-
-
-@coroutine
-def _limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """Run a coroutine, and cancel it after so many seconds. Raises HookTimeout.
-
-    The timer starts when the coroutine first waits, so one that never waits needs no timer.
-    """
-    try:
-        waits_for = work.send(None)
-    except StopIteration as end:
-        return end.value
-    task, expired = asyncio.current_task(), False
-    assert task is not None
-    before = task.cancelling()
-
-    def expire() -> None:
-        nonlocal expired
-        expired = task.cancel()
-
-    timer = asyncio.get_running_loop().call_later(min(seconds, 86_400.0), expire)
-    rest = _rest(work, waits_for)
-    del waits_for  # as in `_rest`
-    try:
-        return (yield from rest)
-    finally:
-        timer.cancel()
-        if expired and task.uncancel() <= before:
-            raise errors.HookTimeout(f"a hook of a plugin took more than {seconds:g} seconds")
-
-
-def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Run the rest of a coroutine that waits, as `await` does."""
-    while True:
-        try:
-            sent = yield waits_for
-        except BaseException as error:
-            resume, given = work.throw, error
-        else:
-            resume, given = work.send, sent
-        waits_for = None  # a future that failed holds its error: see `errors.forget_frames`
-        try:
-            waits_for = resume(given)
-        except StopIteration as end:
-            return end.value
-        finally:
-            del given
+        remedy = REMEDIES.get(self.hook, f"return {wanted} or None")
+        raise errors.HookFailed(f"{self.hook} returned {given}, not {wanted} or None", remedy)
 
 
 class _Plugins(pluggy.PluginManager):
@@ -343,8 +362,7 @@ class HookBus:
             except errors.HookTimeout:
                 pass  # logged already
             except Exception as error:
-                at, said = impl.raised_at(error), f"{type(error).__name__}: {error}"
-                log.error("an observer failed", error=said, at=at, exc_info=error, **impl.named())
+                impl.report(error)
 
     def _called(self, spec: Callable[..., Any], args: tuple[object, ...]) -> list[Implementation]:
         """Return the implementations of a hook, which get their arguments by name."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
 
 from kernel.contracts.base import ServiceKey
 from kernel.errors import BootError, nearest, starting
+from kernel.hooks.mistakes import no_service, place
 
 T = TypeVar("T")
+Enter = Callable[[AsyncExitStack, AbstractAsyncContextManager[Any]], Awaitable[Any]]
 Factory = Callable[["Services"], Any]
+log = structlog.get_logger("caudex.loader")
 KERNEL = "kernel"
 """Name of the kernel as a provider: used unless another is chosen or preferred."""
 
@@ -27,11 +33,14 @@ class Services:
         self._preferred = dict(preferred or {})
         self._offers: dict[str, dict[str, Factory]] = {}
         self._wrappers: dict[str, dict[str, Callable[..., Any]]] = {}
+        self._keys: dict[tuple[str, str], ServiceKey[Any]] = {}
+        """The key by which a plugin provides or wraps a service, by the names of both."""
         self._built: dict[str, Any] = {}
 
     def wrap(self, key: ServiceKey[T], factory: Callable[..., Any], *, by: str) -> None:
         """Let plugin `by` wrap what provides `key`."""
         self._wrappers.setdefault(key.name, {})[by] = factory
+        self._keys[key.name, by] = key
 
     def chain(self, name: str, before: str = "") -> list[str]:
         """Return the provider of a key and the plugins that wrap it, innermost first; with `before`
@@ -39,6 +48,12 @@ class Services:
         wrappers = sorted(self._wrappers.get(name, ()))
         inner = wrappers[: wrappers.index(before)] if before in wrappers else wrappers
         return [*filter(None, [self.provider(name)]), *inner]
+
+    def place_of(self, plugin: str) -> str:
+        """Return where the first factory of a plugin is defined, or ''."""
+        factories = [offers[plugin] for offers in self._offers.values() if plugin in offers]
+        factories += [wrap[plugin] for wrap in self._wrappers.values() if plugin in wrap]
+        return place(factories[0]) if factories else ""
 
     def wrapped_by(self, plugin: str) -> list[str]:
         """Return the names of the keys that a plugin wraps."""
@@ -48,8 +63,10 @@ class Services:
         """Add `factory` as plugin `by`'s implementation of `key`. Raises BootError for two."""
         offers = self._offers.setdefault(key.name, {})
         if by in offers:
-            raise BootError(f"plugin {by}", f"provides the service {key.name!r} twice")
+            where = f"plugin {by}, {place(factory)}"
+            raise BootError(where, f"provides the service {key.name!r} twice", "remove one")
         offers[by] = factory
+        self._keys[key.name, by] = key
 
     def get(self, key: ServiceKey[T]) -> T:
         """Return a service. Raises LookupError before it is built: ask in the handler."""
@@ -82,7 +99,8 @@ class Services:
             return preferred if preferred in offers else KERNEL
         if len(offers) > 1:
             names = " or ".join(f"{name} = {by!r}" for by in sorted(offers))
-            problem = f"{len(offers)} plugins provide it"
+            places = [f"{by} ({place(offers[by])})" for by in sorted(offers)]
+            problem = f"{len(offers)} plugins provide it: {', '.join(places)}"
             raise BootError(f"[services] {name}", problem, f"set {names}")
         return next(iter(offers), None)
 
@@ -106,8 +124,12 @@ class Services:
         """Return the names of the keys that a plugin provides, chosen or not."""
         return [name for name, offers in self._offers.items() if plugin in offers]
 
-    async def start(self, stack: AsyncExitStack, plugin: str) -> None:
+    async def start(
+        self, stack: AsyncExitStack, plugin: str, enter: Enter = AsyncExitStack.enter_async_context
+    ) -> None:
         """Build the chosen services of a plugin, and enter context managers; the kernel's first.
+
+        `enter` enters a context manager on a stack.
 
         Where one service fails, the earlier ones are closed again. Plugins that are closing still
         find the services of those that started before them.
@@ -120,12 +142,31 @@ class Services:
                 if self.provider(name) != plugin or name in self._built:
                     continue
                 with starting(f"plugin {plugin}, service {name!r}"):
-                    self._built[name] = await _build(self._offers[name][plugin], own, self)
+                    factory = self._offers[name][plugin]
+                    service = await _build(factory, partial(enter, own), self)
+                    self._check(name, plugin, factory, service)
+                    self._built[name] = service
             for name in self.wrapped_by(plugin):
                 with starting(f"plugin {plugin}, over service {name!r}"):
                     wrap, inner = self._wrappers[name][plugin], self._built[name]
-                    self._built[name] = await _build(wrap, own, self, inner)
+                    service = await _build(wrap, partial(enter, own), self, inner)
+                    self._check(name, plugin, wrap, service)
+                    self._built[name] = service
             await stack.enter_async_context(own.pop_all())
+
+    def _check(self, name: str, plugin: str, factory: Callable[..., Any], service: object) -> None:
+        """Raise BootError for what is no service; name what it lacks, by which others would fail,
+        far from here."""
+        if fault := no_service(service):
+            problem, remedy = fault
+            where = f"plugin {plugin}, {place(factory)}"
+            raise BootError(where, f"service {name!r}: {problem}", remedy)
+        key = self._keys[name, plugin]
+        missing = [member for member in key.members if not hasattr(service, member)]
+        if missing:
+            log.warning("a service lacks what its key declares", plugin=plugin, service=name,
+                        at=place(factory), missing=missing,
+                        remedy=f"write what {key.kind.__name__} declares")  # fmt: skip
 
     def forget(self, plugin: str) -> None:
         """Remove a plugin's services."""
@@ -147,9 +188,8 @@ class Services:
         self._built[key.name] = service
 
 
-async def _build(factory: Callable[..., Any], stack: AsyncExitStack, *given: object) -> object:
-    built = factory(*given)
-    if isinstance(built, AbstractAsyncContextManager):
-        entered = cast("AbstractAsyncContextManager[object]", built)
-        return await stack.enter_async_context(entered)
-    return built
+async def _build(
+    factory: Callable[..., Any], enter: Callable[[Any], Awaitable[Any]], *given: object
+) -> object:
+    service = factory(*given)
+    return await enter(service) if isinstance(service, AbstractAsyncContextManager) else service

@@ -24,11 +24,13 @@ from kernel.contracts.hookspecs import NAMESPACE
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import Migration, find_migrations, preview
-from kernel.errors import BootError, BootErrors, owner_of
+from kernel.errors import BootError, BootErrors, remedy_of
 from kernel.hooks.bus import HOOKS, HookBus
-from kernel.hooks.mistakes import declared_at
+from kernel.hooks.faults import FaultFinder, parts
+from kernel.hooks.mistakes import declared_at, place
 from kernel.hooks.plugin import Plugin
 from kernel.hooks.services import KERNEL, Services
+from kernel.loading.slow_starts import StartWatch
 from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
 
@@ -74,6 +76,9 @@ class Kernel:
         self.commands: list[Command] = []
         self.owners: dict[str, str] = {}
         """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
+        self._starts = StartWatch()
+        self.failing: dict[str, str] = {}
+        """Plugins whose lifespan or service failed while the server runs, each with the place."""
         self.boot_seconds: dict[str, float] = {}
         """Seconds that importing, creating and starting each plugin took."""
         self.middleware: list[tuple[str, Middleware]] = [(KERNEL, self._edge)]
@@ -104,15 +109,27 @@ class Kernel:
 
     def plugin_of(self, module: str) -> str:
         """See `Registry.plugin_of`."""
-        return owner_of(module, self.homes)
+        return FaultFinder(self.homes).owner(module)
+
+    def blame(self, error: BaseException, called: str = "") -> Mapping[str, str]:
+        """See `Registry.blame`."""
+        return self.fault_finder.blame(error, called or None)
 
     @property
     def database_url(self) -> str:
         """The libpq connection string for tools such as pg_dump; never a pooler's."""
         return self.config.database.direct_url or self.config.database.url
 
+    @property
+    def fault_finder(self) -> FaultFinder:
+        """Find the plugin that an error is to be blamed on."""
+        return FaultFinder(self.homes, self.services.chain(STATEMENTS.name))
+
     def _edge(self, app: ASGIApp) -> ASGIApp:
-        self.edge = Edge(app, self.config, self.homes)
+        implementations = self.bus.implementations(hookspecs.register_middleware)
+        places = {each.plugin: place(each.function) for each in implementations}
+        wrappers = {plugin: places[plugin] for plugin, _ in self.middleware if plugin in places}
+        self.edge = Edge(app, self.config, self.fault_finder, wrappers)
         return self.edge
 
     @property
@@ -188,22 +205,26 @@ class Kernel:
         return table.get("on_failure", "stop") == "degrade"
 
     @contextmanager
-    def timing(self, plugin: str) -> Generator[None]:
-        """Add the time of the block to the plugin's boot time."""
+    def timing(self, plugin: str, place: str = "") -> Generator[None]:
+        """Add the time of the block to the plugin's boot time; a long one is logged.
+
+        `place` is where its code is defined.
+        """
         began = perf_counter()
         try:
-            yield
+            with self._starts.watching(plugin, place):
+                yield
         finally:
             self.boot_seconds[plugin] = self.boot_seconds.get(plugin, 0.0) + perf_counter() - began
 
     @contextmanager
-    def starting(self, plugin: str) -> Generator[None]:
+    def starting(self, plugin: str, place: str = "") -> Generator[None]:
         """Continue without a plugin that fails to start and may be left out.
 
         Raises BootError where it may not, or where other plugins need it.
         """
         try:
-            with self.timing(plugin):
+            with self.timing(plugin, place):
                 yield
         except BootError as error:
             if not self.may_fail(plugin):
@@ -213,6 +234,13 @@ class Kernel:
                 needed = BootError(f"plugin {plugin}", problem, "fix it, or disable these too")
                 raise BootErrors([error, needed]) from error
             self._leave_out(plugin, error)
+
+    def observer(self, plugin: str, place: str) -> PluginObserver:
+        """Return what hears of the contexts of a plugin, which are open while the server runs.
+
+        `place` is where they are defined.
+        """
+        return PluginObserver(self, plugin, place)
 
     def _leave_out(self, plugin: str, error: BootError) -> None:
         """Remove what a plugin contributed; its routes stay and answer 503."""
@@ -245,6 +273,41 @@ class Kernel:
         cls = next((type(each) for each in self.instances if each.name == plugin), None)
         reasons += [f"it wraps {name!r}" for name in self.services.wrapped_by(plugin)]
         return reasons + [f"its hooks protect requests ({g})" for g in [guard_hooks(cls)] if g]
+
+
+class PluginObserver:
+    """Reports a lifespan or a service that fails while the server runs; see `hosts.Observer`."""
+
+    def __init__(self, kernel: Kernel, plugin: str, place: str) -> None:
+        self._kernel = kernel
+        self._plugin = plugin
+        self._place = place
+
+    def lost(self, error: BaseException, pause: float | None) -> None:
+        """Name the plugin, and end its background tasks, which its next lifespan starts again."""
+        kernel, plugin = self._kernel, self._plugin
+        blamed = self._blamed(error)
+        first = next(parts(error))
+        kernel.failing[plugin] = f"{type(first).__name__} at {blamed['where']}"
+        again = {} if pause is None else {"restart_in": pause}
+        log.error("a plugin failed while it runs", **blamed, **again, exc_info=error)
+        for instance in kernel.instances:
+            if instance.name == plugin and pause is not None:
+                instance.tasks.end()
+
+    def unclosed(self, error: BaseException) -> None:
+        """Name the plugin that failed at its end; the error ends the server, which ends anyhow."""
+        log.error("a plugin failed to end", **self._blamed(error), exc_info=error)
+
+    def _blamed(self, error: BaseException) -> dict[str, str]:
+        """Return the plugin, the place and the remedy; of an error of its own the place of it."""
+        named = {"plugin": self._plugin, "where": self._place, "remedy": remedy_of(error)}
+        return named | self._kernel.fault_finder.blame(error, self._plugin)
+
+    def back(self) -> None:
+        """Report that the plugin works again."""
+        self._kernel.failing.pop(self._plugin, None)
+        log.warning("a plugin works again", plugin=self._plugin)
 
 
 def guard_hooks(cls: type[Plugin] | None) -> str:

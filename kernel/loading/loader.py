@@ -191,6 +191,10 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
         problem = "provide_services did not return providers"
         raise BootError(where, problem, "return a list of provide(KEY, factory)")
     for item in providers:
+        if not callable(item.factory):
+            where = f"plugin {plugin.name}, {place(hook)}"
+            problem = f"the factory of the service {item.key.name!r} is no function"
+            raise BootError(where, problem, "return provide(KEY, factory)")
         bind = kernel.services.wrap if item.over else kernel.services.provide
         bind(item.key, item.factory, by=plugin.name)
 

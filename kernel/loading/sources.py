@@ -9,7 +9,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -23,9 +23,10 @@ import msgspec
 
 from kernel.config.settings import Config
 from kernel.contracts.base import ServiceKey
-from kernel.errors import REMEDY, BootError, raised_at
+from kernel.errors import NOT_TO_END, REMEDY, BootError, ends_process, raise_all, raised_at
 from kernel.hooks.mistakes import declared_at
 from kernel.hooks.plugin import KERNEL_API, Plugin
+from kernel.loading.requirements import unmet
 
 ENTRY_POINTS = "caudex.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -38,6 +39,8 @@ class Source(msgspec.Struct, frozen=True):
     origin: str
     load: Callable[[], ModuleType | type[Plugin]]
     default_on: bool
+    requirements: Sequence[str] = ()
+    """Those of its distribution, as `Requires-Dist` has them."""
 
 
 def find_sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
@@ -64,8 +67,12 @@ def _built_in() -> Iterator[Source]:
 
 def _installed() -> Iterator[Source]:
     for entry in entry_points(group=ENTRY_POINTS):
-        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        yield Source(entry.name, origin, entry.load, False)
+        distribution = entry.dist
+        if distribution is None:
+            yield Source(entry.name, entry.value, entry.load, False)
+            continue
+        origin = f"{distribution.name} {distribution.version}"
+        yield Source(entry.name, origin, entry.load, False, distribution.requires or ())
 
 
 def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
@@ -121,6 +128,7 @@ def _load_file(path: Path) -> ModuleType:
 def plugin_class(source: Source) -> type[Plugin]:
     """Import a plugin and find its one class. Raises BootError."""
     where = f"plugin {source.name}"
+    raise_all(list(unmet(f"{where}, {source.origin}", source.requirements)))
     with blamed(where, "cannot be imported", source.origin):
         found = source.load()
     if inspect.isclass(found):
@@ -164,10 +172,13 @@ def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
         yield
     except BootError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if ends_process(error):
+            raise
         at = raised_at(error) or origin
         said = f"{type(error).__name__}: {error}"
-        raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", REMEDY) from error
+        remedy = NOT_TO_END if isinstance(error, SystemExit) else REMEDY
+        raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", remedy) from error
 
 
 def _is_plugin(value: Any, module: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from kernel.config.settings import Config, load_config
-from kernel.contracts.base import Provider, ServiceKey, provide
+from kernel.contracts.base import Provider, ServiceKey
 from kernel.contracts.hookspecs import hookimpl
 from kernel.hooks.plugin import Plugin
 
@@ -131,7 +131,14 @@ def _stand_in(services: Mapping[ServiceKey[Any], Any]) -> type[Plugin]:
 
         @hookimpl
         def provide_services(self) -> Sequence[Provider]:
-            """Provide each object as it is."""
-            return [provide(key, lambda _, made=made: made) for key, made in services.items()]
+            """Provide each object as it is: a part of what its Protocol declares may be enough."""
+            return [_as_it_is(key, service) for key, service in services.items()]
 
     return StandInPlugin
+
+
+def _as_it_is(key: ServiceKey[Any], service: object) -> Provider:
+    def build(_: object) -> object:
+        return service
+
+    return Provider(ServiceKey[Any](key.name), build)

@@ -19,8 +19,8 @@ from typing import Any, Protocol, TypeVar, Unpack
 import httpx
 import psycopg
 import structlog
-import uvloop
 
+from kernel.cli.loop import ServerLoop
 from kernel.cli.serve import Serving, bound_socket
 from kernel.hooks.services import Services
 from kernel.loading.kernel import Kernel
@@ -286,7 +286,7 @@ class _ServerThread(threading.Thread):
     def __init__(self, serving: Serving) -> None:
         super().__init__(name="server", daemon=True)
         self._serving = serving
-        self._loop = uvloop.new_event_loop()
+        self._loop = ServerLoop()
         self._settled = threading.Event()
         self._error: Exception | None = None
 
@@ -294,7 +294,10 @@ class _ServerThread(threading.Thread):
         """Serve until `stop`; an error is kept for the test's thread."""
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._serving.run(self._settled.set))
+                runner.get_loop()
+                self._loop.run_main(
+                    self._serving.run(self._settled.set), self._serving.fault_finder
+                )
         except Exception as error:
             self._error = error
         finally:

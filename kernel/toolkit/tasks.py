@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,16 @@ from anyio.abc import TaskGroup
 
 from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
-from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
+from kernel.errors import (
+    KernelError,
+    Unavailable,
+    ends_process,
+    failure,
+    is_cancelled,
+    raised_at,
+    remedy_of,
+    unwrapped,
+)
 from kernel.toolkit.batcher import Retry
 from kernel.toolkit.requests import CURRENT_REQUEST
 
@@ -22,6 +32,9 @@ MAX_FAULTS = 20
 """Unexpected errors in a row, about a quarter of an hour, after which a task counts as failed."""
 LEASE_SECONDS = 22.0
 """Others ask for the lease every third of it. So after a kill another process leads within 30 s."""
+
+RAISED = (Exception, SystemExit, KeyboardInterrupt, CancelledError)
+"""What fails a task; a CancelledError does where the task is not cancelled."""
 
 _RETRY = Retry(first=0.5, longest=60.0)
 _LEASE = """
@@ -87,10 +100,18 @@ class Tasks:
     async def run(self, statements: Statements) -> None:
         """Run the tasks until cancelled; the kernel's to call."""
         self.statements = statements
-        async with anyio.create_task_group() as self._group:
-            for task in self.tasks:
-                self._group.start_soon(task.run)
-            await anyio.sleep_forever()
+        while True:
+            async with anyio.create_task_group() as self._group:
+                for task in self.tasks:
+                    self._group.start_soon(task.run)
+                await anyio.sleep_forever()
+
+    def end(self) -> None:
+        """End every task; later ones begin as the first did. The kernel's to call."""
+        self.tasks.clear()
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+            self._group = None
 
 
 @dataclass(eq=False)
@@ -109,7 +130,9 @@ class _Task:
             try:
                 await (self._lead() if self.leader else self._begin())
                 self.owner.tasks.remove(self)
-            except Exception as error:
+            except RAISED as error:
+                if is_cancelled() or ends_process(error):
+                    raise
                 if anyio.current_time() - began > 60.0:
                     self.succeeded()
                 await anyio.sleep(self._failed(error))
@@ -123,7 +146,7 @@ class _Task:
             self.succeeded()
         await self.work()
 
-    def _failed(self, error: Exception) -> float:
+    def _failed(self, error: BaseException) -> float:
         """Report an error, and return the seconds until the next try."""
         self.faults += not isinstance(error, KernelError | OSError)
         name, failures, failed = self.info.name, self.info.failures + 1, self.faults >= MAX_FAULTS
@@ -132,6 +155,8 @@ class _Task:
         self.info = TaskInfo(name, "failed" if failed else "failing", failures, shown)
         pause = 300.0 if failed else _RETRY.pause(failures)
         said = {"plugin": self.owner.plugin, "task": name, "restart_in": pause, **failure(error)}
+        if not isinstance(error, KernelError | OSError):
+            said["remedy"] = remedy_of(error)
         (log.error if failed else log.warning)("a task failed", **said, at=where)
         return pause
 

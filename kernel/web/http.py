@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -23,6 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
+ENDED = "caudex.ended"
+"""Key in a scope whose request has ended."""
 AGAIN = "caudex.again"
 """Key in a scope of the function that repeats the guard of the route."""
 JSON = b"application/json"
@@ -58,6 +68,13 @@ class Request(starlette.requests.Request):
     def public_path(self, path: str) -> str:
         """Return a path of this server as a client writes it, with the prefix of a proxy."""
         return self.scope.get("root_path", "") + path
+
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """Yield the pieces of the body. Raises RuntimeError after the end of the request."""
+        if ENDED in self.scope:
+            raise RuntimeError("the request has ended: read its body before the reply")
+        async for piece in super().stream():
+            yield piece
 
     def path(self, name: str) -> str:
         """Return a path parameter."""

@@ -19,8 +19,23 @@ from structlog.contextvars import bind_contextvars
 
 from kernel.config.settings import Config
 from kernel.contracts.workers import HandlerFailed
-from kernel.errors import BadRequest, KernelError, Unavailable, forget_frames, plugin_at_fault
-from kernel.web.http import JSONReply
+from kernel.errors import (
+    BadRequest,
+    ConstraintViolation,
+    KernelError,
+    PluginFailed,
+    SchemaChanged,
+    StatementFailed,
+    Unavailable,
+    ends_process,
+    forget_frames,
+    is_cancelled,
+    is_of_statement,
+    remedy_of,
+)
+from kernel.hooks.faults import FaultFinder, PluginStep
+from kernel.hooks.mistakes import place
+from kernel.web.http import ENDED, JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LOCAL_ORIGIN = re.compile(
@@ -42,9 +57,20 @@ PREFLIGHT = [
 CACHING, LENGTH = b"cache-control", b"content-length"
 SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
+PASSED = "caudex.passed"
+"""Key in a scope of the plugin whose middleware was the last to pass the request on."""
+
 PROBES = frozenset({"/health", "/health/ready"})
 """Not counted as concurrent requests: a probe that fails would restart a server that is only busy.
 """
+
+RAISED = (Exception, SystemExit, KeyboardInterrupt)
+"""What fails a request, unless it comes from a signal."""
+UNCHECKED = {
+    False: "check the value before the statement, or correct the cast",
+    True: "check the value before the statement, or catch ConstraintViolation",
+}
+"""Remedies for a statement that a value of a client fails; for one that breaks a constraint."""
 
 Networks = Sequence[IPv4Network | IPv6Network]
 SendWhole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
@@ -56,13 +82,42 @@ class StreamAborted(Exception):
     """A reply failed after its start: the connection closes before the body ends."""
 
 
+class NoAnswer(PluginFailed):
+    """A middleware, or what a handler returned, sent no reply."""
+
+    remedy = "await the application that it wraps, or send a reply"
+
+    def __init__(self, wrappers: Mapping[str, str], passed: str | None) -> None:
+        """`wrappers` are the places of middleware by plugin, outermost first; `passed` is the last
+        one that passed the request on."""
+        super().__init__("no reply was sent")
+        silent = list(wrappers)
+        if passed in silent:
+            silent = silent[silent.index(passed) + 1 :]
+        self.plugin = silent[0] if silent else ""
+        self.place = wrappers.get(self.plugin, "")
+
+
+def passing(app: ASGIApp, plugin: str) -> ASGIApp:
+    """Note that the middleware of a plugin has passed a request on."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PASSED] = plugin
+        await app(scope, receive, send)
+
+    return call
+
+
 class Edge:
     """The outermost middleware: every reply has a request id, every error is the JSON envelope."""
 
-    def __init__(self, app: ASGIApp, config: Config, homes: Mapping[str, str]) -> None:
-        """`homes` is for `kernel.errors.plugin_at_fault`."""
+    def __init__(
+        self, app: ASGIApp, config: Config, fault_finder: FaultFinder, wrappers: Mapping[str, str]
+    ) -> None:
+        """`wrappers` maps the plugins that add middleware, outermost first, to where they do."""
         self.app = app
-        self._homes = homes
+        self._fault_finder = fault_finder
+        self._wrappers = wrappers
         self._places = AdmissionControl(0, ())
         self.configure(config)
 
@@ -105,28 +160,46 @@ class Edge:
             await self.app(scope, receive, sender)
         except ClientDisconnect:
             log.debug("the client went away", path=scope["path"])
-        except asyncio.CancelledError:  # the server ended first
-            if sender.started:
+        except asyncio.CancelledError as error:
+            if not is_cancelled():  # code of a plugin raised it
+                await self._fail(error, scope, receive, sender)
+            elif sender.started:  # the server ended first
                 raise
-            await self._fail(_stopping(scope["method"]), scope, receive, sender)
-        except Exception as error:
+            else:
+                await self._fail(_stopping(scope["method"]), scope, receive, sender)
+        except RAISED as error:
+            if ends_process(error):
+                raise
             await self._fail(error, scope, receive, sender)
+        else:
+            if not sender.started:
+                silent = NoAnswer(self._wrappers, scope.get(PASSED))
+                await self._fail(silent, scope, receive, sender)
         finally:
+            scope[ENDED] = True
             if place is not None:
                 self._places.leave(place)
 
-    async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
+    async def _fail(
+        self, error: BaseException, scope: Scope, receive: Receive, send: _Sender
+    ) -> None:
         """Answer with the envelope, or abort a reply that has begun."""
         if isinstance(error, HTTPException):  # of Starlette's own parts, such as a broken form
             status, error = error.status_code, KernelError(error.detail, headers=error.headers)
             error.status = status  # type: ignore[misc]
-        self._log(error, scope)
+        plugin: str | None = scope.get("caudex.plugin")
+        caller = self._fault_finder.caller(error, plugin) if is_of_statement(error) else None
+        blamed = caller if caller is not None and caller.is_foreign else None
+        if blamed is not None and isinstance(error, SchemaChanged):
+            error = _uncaught(error)
+        self._log(error, scope, blamed)
         forget_frames(error)  # they hold the body
         if send.started:
             raise StreamAborted from error
         await _envelope(error, scope["caudex.request_id"])(scope, receive, send)
 
-    def _log(self, error: Exception, scope: Scope) -> None:
+    def _log(self, error: BaseException, scope: Scope, blamed: PluginStep | None) -> None:
+        """Log an error; `blamed` is the step of a plugin whose statement was refused."""
         most = slice(1000)  # masking takes time
         path, peer = scope["path"][most], scope["caudex.address"]
         detail: dict[str, Any] = {"method": scope["method"], "path": path, "peer": peer}
@@ -135,13 +208,29 @@ class Edge:
             if user is None and (actor := scope.get("caudex.actor")) is not None:
                 user, session = actor.user_id, actor.session_id
             detail |= {} if user is None else {"user": user, "session": session}
+            if blamed is not None and known.status == 400:
+                remedy = UNCHECKED[isinstance(known, ConstraintViolation)]
+                detail |= {"plugin": blamed.plugin, "where": blamed.at, "remedy": remedy}
             log.info("refused", status=known.status, reason=known.message[most], **detail)
             return
-        plugin: str | None = scope.get("caudex.plugin")
-        detail |= {"plugin": plugin} | plugin_at_fault(error, self._homes, plugin)
+        detail |= self._blamed(error, scope)
+        if isinstance(error, PluginFailed):  # in words of ours, or of PostgreSQL
+            detail["detail"] = str(error)[most]
         if notes := getattr(error, "__notes__", None):
             detail["where"] = "; ".join(notes)[most]
         log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
+
+    def _blamed(self, error: BaseException, scope: Scope) -> dict[str, Any]:
+        """Name the plugin, the place and the remedy; the handler where no frame leads to it."""
+        plugin: str | None = scope.get("caudex.plugin")
+        if blamed := self._fault_finder.blame(error, plugin):
+            return blamed
+        if plugin is not None:
+            handler = scope["caudex.route"].handler
+            return {"plugin": plugin, "where": place(handler), "remedy": remedy_of(error)}
+        if isinstance(error, NoAnswer):
+            return {"plugin": error.plugin, "where": error.place, "remedy": error.remedy}
+        return {"plugin": None}
 
     def _reply_headers(self, headers: dict[bytes, bytes], request_id: str) -> list[Any]:
         more = [(b"x-request-id", request_id.encode()), *SAFE]
@@ -326,13 +415,23 @@ async def _preflight(send: _Sender) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _known(error: Exception) -> KernelError | None:
+def _uncaught(error: SchemaChanged) -> StatementFailed:
+    """Return what the log says of a compiled statement that a plugin does not compile again."""
+    cause: Any = error.__cause__
+    problem, state = str(cause.diag.message_primary), str(cause.sqlstate)
+    hint = "or where it was right before, catch SchemaChanged and compile it again"
+    failed = StatementFailed(f"{problem} (SQLSTATE {state})", sqlstate=state, hint=hint)
+    failed.__cause__ = error
+    return failed.with_traceback(error.__traceback__)
+
+
+def _known(error: BaseException) -> KernelError | None:
     """Return an error that was raised on purpose; None for an unexpected one."""
     of_app = isinstance(error, HandlerFailed)
     return error if isinstance(error, KernelError) and (of_app or error.status != 500) else None
 
 
-def _envelope(error: Exception, request_id: str) -> JSONReply:
+def _envelope(error: BaseException, request_id: str) -> JSONReply:
     if (known := _known(error)) is None:
         said = f"internal error; quote request id {request_id} to find it in the server's log"
         return JSONReply({"error": said}, 500)

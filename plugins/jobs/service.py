@@ -73,7 +73,7 @@ class JobsService:
         self._callers = Callers(services.get(IDENTITY), services.get(NOTIFICATIONS))
         self._owners: set[str] = set()
         """Plugins whose row is known to be there."""
-        self._handlers = Handlers(config.drain / 3)
+        self._handlers = Handlers(config.drain / 3, services.get(REGISTRY).blame)
         self._runner: Runner | None = None
 
     async def enqueue(

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
-from kernel.public import NOTIFICATIONS, POOL, Plugin, Provider, hookimpl, provide
+from kernel.public import (
+    NOTIFICATIONS,
+    POOL,
+    REGISTRY,
+    Plugin,
+    Provider,
+    Services,
+    hookimpl,
+    provide,
+)
 
 from .service import Notifier
 
@@ -13,9 +23,13 @@ class NotificationsPlugin(Plugin):
     """Provides NOTIFICATIONS."""
 
     name = "notifications"
-    requires = (POOL,)
+    requires = (POOL, REGISTRY)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
         """Provide NOTIFICATIONS; only a provider that is chosen opens its connection."""
-        return [provide(NOTIFICATIONS, lambda services: Notifier(services.get(POOL)).listening())]
+        return [provide(NOTIFICATIONS, _build)]
+
+
+def _build(services: Services) -> AbstractAsyncContextManager[Notifier]:
+    return Notifier(services.get(POOL), services.get(REGISTRY).blame).listening()

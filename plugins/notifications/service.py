@@ -42,12 +42,20 @@ class Notifier:
     cannot read, and the poll compares the revisions with the rows whatever the messages said.
     """
 
-    def __init__(self, pool: Pool, answer_timeout: float = 0.5) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        blame: Callable[[BaseException], Mapping[str, str]] = lambda _: {},
+        answer_timeout: float = 0.5,
+    ) -> None:
         """Replace the connection where a poll takes `answer_timeout` seconds.
+
+        `blame` is `Registry.blame`, for subscribers that fail.
 
         A proxy can keep one open to a server that is gone, and its notifications would be lost.
         """
         self._pool = pool
+        self._blame = blame
         self._answer_timeout = answer_timeout
         self._subscribers: dict[str, list[Subscriber]] = {}
         self._seen: dict[str, int] = {}
@@ -88,7 +96,8 @@ class Notifier:
                 with anyio.fail_after(10):
                     await callback(payload)
             except Exception as error:
-                log.error("a subscriber failed", topic=topic, **failure(error))
+                blamed = self._blame(error)
+                log.error("a subscriber failed", topic=topic, **failure(error), **blamed)
                 self._seen[topic] = -1  # no revision: the next poll notifies again
 
     @asynccontextmanager

@@ -51,6 +51,7 @@ class SendOutcome(Enum):
     BLOCKED = "it has waited for a lock, and had no effect"
     SLOW = "it has taken long, and had no effect"
     UNDONE = "another one of its transaction failed, and it had no effect"
+    BEGUN = "it began a transaction, whose connection is closed"
 
 
 class Step(NamedTuple):
@@ -401,8 +402,9 @@ class PipelinedConnection:
         status = outcome.status
         if status == FOUND and len(dialect.first(outcome) or b"") > dialect.LARGE:
             self.oversized = True
-        request.settle(outcome)
-        if self.held is None and status == DONE and outcome.command_status in LASTING:
+        begins = self.held is None and status == DONE and outcome.command_status in LASTING
+        request.settle(SendOutcome.BEGUN if begins else outcome)
+        if begins:
             raise psycopg.ProgrammingError("a single statement cannot begin a transaction")
 
     def _must_repeat(

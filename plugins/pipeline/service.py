@@ -146,7 +146,7 @@ class PipelinedStatements(dialect.FirstColumns):
             shares = self._pool.shares
             if shares.are_used_up(shares.owner()):
                 return await self._pool.read(query, params, custom_plan, quick)
-        answer = checked(await group.send(query, params))
+        answer = checked(await group.send(query, params), query)
         if answer is None:  # also where the answer was lost: reading twice changes nothing
             return await self._pool.read(query, params, custom_plan, quick)
         return answer
@@ -172,7 +172,7 @@ class PipelinedStatements(dialect.FirstColumns):
             self._slow.note(query, key, timed_out=answer is SendOutcome.SLOW)
             return await self._take_detour(query, params, key)
         try:
-            result = checked(answer)
+            result = checked(answer, query)
         except Unavailable as error:
             if not dialect.repeatable(error.__cause__):
                 raise
@@ -292,7 +292,7 @@ class HeldByTransaction:
         finally:
             if ahead and self.status == TransactionStatus.IDLE:  # what follows would be in none
                 self._connection.close()
-        return self._result(answer)
+        return self._result(answer, query)
 
     async def script(self, statements: bytes) -> None:
         """See `HeldConnection.script`."""
@@ -303,17 +303,17 @@ class HeldByTransaction:
         except BaseException:
             await self.interrupt()
             raise
-        self._result(answer)
+        self._result(answer, statements)
 
     async def interrupt(self) -> None:
         """See `HeldConnection.interrupt`; the statement has ended then."""
         await self._connection.cancel(5.0)
 
-    def _result(self, answer: PGresult | SendOutcome) -> PGresult:
+    def _result(self, answer: PGresult | SendOutcome, query: Query) -> PGresult:
         if not isinstance(answer, SendOutcome) and answer.status == FAILED:
             state = answer.error_field(DiagnosticField.SQLSTATE)
             self._attempt.blocked = self._attempt.blocked or state == LOCKED
-        result = checked(answer)
+        result = checked(answer, query)
         if result is None:
             raise dialect.ConnectionLost("the database is not available")
         return result
@@ -326,11 +326,13 @@ def _setting(settings: Mapping[str, str]) -> Step:
     return Step(b"select " + b", ".join([STATEMENT_TIMEOUT, *calls]), values)
 
 
-def checked(answer: PGresult | SendOutcome) -> PGresult | None:
+def checked(answer: PGresult | SendOutcome, query: Query) -> PGresult | None:
     """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
+    if answer is SendOutcome.BEGUN:
+        raise dialect.begun()
     if isinstance(answer, SendOutcome):
         return None
     if answer.status == FAILED:
-        with dialect.translated():
+        with dialect.translated(query):
             raise error_from_result(answer)
     return answer

@@ -69,7 +69,7 @@ class SystemPlugin(Plugin):
         """Declare health and status, and where roles are known, the plugins."""
         registry = services.get(REGISTRY)
         always = is_reloaded() or bool(registry.config.server.server_timing)
-        self._watch = LoopWatch(registry, always=always)
+        self._watch = LoopWatch(registry, always=always, limit=self.config.blocked_timeout)
         self._floods = TableWatch(self.config.table_writes)
         return SystemRoutes(services, self._watch, self._floods).routes()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import sys
 import threading
-import traceback
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from kernel.public import RateLimiter, Registry
+from kernel.public import FIX_PLUGIN, RateLimiter, Registry, Retry
 
 BLOCKED: Final = 0.2
 """Seconds without a turn of the event loop that are reported."""
@@ -23,25 +25,59 @@ BEAT: Final = 0.1
 SHOWN: Final = 60.0
 """Seconds for which health shows a plugin that blocked, and between two log lines of one place."""
 MANY_TASKS: Final = 1000
-WAITING: Final = ("selectors", "asyncio.runners")
+WAITING: Final = ("selectors", "asyncio.runners", "kernel.cli.loop")
 """Modules whose code is the innermost one while the loop has nothing to do."""
 REMEDY: Final = "await it, or run it in a thread: anyio.to_thread.run_sync"
+KEEP_TASKS: Final = "use self.tasks, or a task group that waits for it"
+IN_A_THREAD: Final = "use anyio.to_thread.run_sync, which raises here what the thread raises"
+PAUSES: Final = Retry(first=1.0, longest=SHOWN)
+"""Between the lines about code that goes on to block."""
+LAST_WORDS: Final = 0.5
+"""Seconds for the last lines of a process that ends itself."""
 
 log = structlog.get_logger("caudex.system")
+
+
+class Block:
+    """Code that holds the event loop: since when, and when it is named next."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.beats = 0
+        """Looks of the watching thread meanwhile: a process that is stopped takes none."""
+        self._reports = 0
+        self._next = since + BLOCKED
+
+    def is_due(self, now: float) -> bool:
+        """Whether it should be named now; each pause is longer than the one before."""
+        self.beats += 1
+        if now < self._next:
+            return False
+        self._reports += 1
+        self._next = now + PAUSES.pause(self._reports)
+        return True
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has been named once."""
+        return self._reports == 1
 
 
 class LoopWatch:
     """Watches the event loop from a thread.
 
-    Each place is logged once a minute; with `always` each time.
+    Each place is logged once a minute; with `always` each time. Code that goes on to block is
+    named again, after growing pauses. A process of several ends itself after `limit` seconds of
+    it, and the process manager starts another one; 0 never ends it.
     """
 
-    def __init__(self, registry: Registry, *, always: bool) -> None:
+    def __init__(self, registry: Registry, *, always: bool, limit: float = 0.0) -> None:
         self._registry = registry
         self._always = always
+        self._beats = limit / BEAT if _is_replaced() else 0.0
         self._lines = RateLimiter(1 / SHOWN, burst=SHOWN)
-        self._asked = self._tasks_checked = monotonic()
-        self._answered = True
+        self._tasks_checked = monotonic()
+        self._block: Block | None = None
         self._ended = threading.Event()
         self._loop_thread = threading.get_ident()
         self._blocked = dict[str, tuple[str, float]]()
@@ -51,8 +87,9 @@ class LoopWatch:
         """Watch the loop that runs, for the context."""
         loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        before = loop.get_exception_handler()
+        before, threads_before = loop.get_exception_handler(), threading.excepthook
         loop.set_exception_handler(self._unhandled)
+        threading.excepthook = self._thread_failed
         watch = threading.Thread(
             target=self._watch, args=(loop,), daemon=True, name="caudex-loop-watch"
         )
@@ -62,6 +99,7 @@ class LoopWatch:
         finally:
             self._ended.set()
             loop.set_exception_handler(before)
+            threading.excepthook = threads_before
 
     def blocked(self) -> dict[str, str]:
         """Return the place of each plugin that held the loop within the last minute."""
@@ -79,14 +117,13 @@ class LoopWatch:
                 log.warning("a plugin has many tasks", plugin=plugin, tasks=count, remedy=remedy)
 
     def _answer(self) -> None:
-        self._answered = True
+        self._block = None
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Ask a loop that runs code for a turn; runs in a thread.
 
         A loop that waits is not woken: an idle process does next to nothing.
         """
-        reported = False
         while not self._ended.wait(BEAT):
             now = monotonic()
             with suppress(RuntimeError):  # the loop is closed
@@ -94,44 +131,77 @@ class LoopWatch:
                     self._tasks_checked = now
                     loop.call_soon_threadsafe(self._check_tasks)
                 frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
-                if self._answered and not _waits(frame):
-                    self._asked, self._answered, reported = now, False, False
+                block = self._block
+                if block is not None:
+                    self._look(block, frame, now)
+                elif not _waits(frame):
+                    self._block = Block(now)
                     loop.call_soon_threadsafe(self._answer)
-                elif not self._answered and now > self._asked + BLOCKED and not reported:
-                    reported = True
-                    self._report(frame, now - self._asked)
 
-    def _report(self, frame: FrameType | None, late: float) -> None:
+    def _look(self, block: Block, frame: FrameType | None, now: float) -> None:
+        if block.is_due(now):
+            self._report(frame, now - block.since, again=not block.is_new)
+        if self._beats and block.beats > self._beats and not _waits(frame):
+            self._end(frame, now - block.since)
+
+    def _report(self, frame: FrameType | None, late: float, *, again: bool = False) -> None:
         """Name the innermost code of a plugin, or of the kernel where no plugin runs.
 
         A loop that waits is late where the machine gives the process no time: no code is named.
         """
-        inner, plugin = frame, ""
-        if inner is None or _waits(inner):
+        if frame is None or _waits(frame):
             return
-        while frame is not None and not (plugin := self._owner(frame)):
-            frame = frame.f_back
-        frame = frame or inner
-        at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        plugin, at = self._innermost(frame)
         if plugin:
             self._blocked[plugin] = at, monotonic()
-        if self._always or self._lines.take(at):
+        if again or self._always or self._lines.take(at):
             named = {"plugin": plugin, "remedy": REMEDY} if plugin else {}
             log.warning("the event loop is blocked", at=at, seconds=round(late, 2), **named)
+
+    def _end(self, frame: FrameType | None, late: float) -> None:
+        """End this process, which answers no one: the process manager starts another one."""
+        plugin, at = self._innermost(frame) if frame is not None else ("", "")
+        log.critical("a server process hangs, and ends to be replaced", plugin=plugin, at=at,
+                     seconds=round(late, 2), remedy=REMEDY)  # fmt: skip
+        time.sleep(LAST_WORDS)
+        os._exit(os.EX_SOFTWARE)
+
+    def _innermost(self, frame: FrameType) -> tuple[str, str]:
+        """Return plugin and place of the innermost code of a plugin, or of any where none runs."""
+        code: FrameType | None = frame
+        while code is not None and not self._owner(code):
+            code = code.f_back
+        named = code or frame
+        return self._owner(named), f"{named.f_code.co_filename}:{named.f_lineno}"
 
     def _owner(self, frame: FrameType) -> str:
         return self._registry.plugin_of(str(frame.f_globals.get("__name__", "")))
 
     def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log what a task raised that no code waits for, with the plugin that began it."""
-        error = context.get("exception")
-        met = [(self._owner(frame), f"{frame.f_code.co_filename}:{line}")
-               for frame, line in traceback.walk_tb(error and error.__traceback__)]  # fmt: skip
-        own = [{"plugin": owner, "at": at} for owner, at in met if owner]
-        named = own[-1] if own else {}
+        error: BaseException | None = context.get("exception")
         log.error("a task failed that no code waits for", detail=context["message"],
-                  exc_info=error, **named)  # fmt: skip
+                  exc_info=error, **self._blame(error, KEEP_TASKS))  # fmt: skip
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """Log what a thread raised."""
+        if failure.exc_value is not None:
+            log.error("a thread failed", exc_info=failure.exc_value,
+                      **self._blame(failure.exc_value, IN_A_THREAD))  # fmt: skip
+
+    def _blame(self, error: BaseException | None, remedy: str) -> dict[str, str]:
+        blamed = None if error is None else self._registry.blame(error)
+        if not blamed:
+            return {}
+        own = blamed["remedy"]
+        return {"plugin": blamed["plugin"], "at": blamed["where"],
+                "remedy": remedy if own == FIX_PLUGIN else own}  # fmt: skip
 
 
 def _waits(frame: FrameType | None) -> bool:
     return frame is None or frame.f_globals.get("__name__") in WAITING
+
+
+def _is_replaced() -> bool:
+    """Whether a process manager starts another process when this one ends."""
+    return multiprocessing.parent_process() is not None

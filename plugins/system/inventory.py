@@ -30,6 +30,8 @@ def inventory(
     registry = services.get(REGISTRY)
     implementations = list(services.get(HOOKS).all_implementations())
     warnings = warnings_of(implementations, blocked, flooding)
+    for plugin, fault in registry.failing.items():
+        warnings.setdefault(plugin, []).append(f"it fails while the server runs: {fault}")
     plugins = [
         PluginState(
             **asdict(info),
@@ -52,7 +54,7 @@ def warnings_of(
     implementations: Iterable[Implementation],
     blocked: Mapping[str, str] = {},
     flooding: Mapping[str, int] = {},
-) -> Mapping[str, list[str]]:
+) -> dict[str, list[str]]:
     """Return sentences about plugins that cost others more than they need to, by plugin."""
     found = defaultdict[str, list[str]](list)
     for each in implementations:

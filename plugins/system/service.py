@@ -54,16 +54,23 @@ class SystemService:
         problems = [f"{health.name}: {text}" for health in subsystems for text in health.problems]
         problems += [f"{plugin}: its code blocks the event loop" for plugin in self._blocking()]
         problems += [f"{plugin}: it floods its tables" for plugin in self._floods.flooding()]
+        names |= self._failing_plugins() - set(self.degraded())
         missing = names if database == "Online" else names | {"postgres"}
         return sorted(missing), sorted(problems)
 
     def degraded(self) -> list[str]:
-        """Names of plugins that were left out, or whose observers are skipped; sorted."""
-        plugins = self._services.get(REGISTRY).plugins
-        failing = {
-            each.plugin for each in self._services.get(HOOKS).all_implementations() if each.is_open
-        }
-        return sorted(failing.union(info.name for info in plugins if info.state == "degraded"))
+        """Names of plugins that were left out, or fail and may, or whose observers are skipped."""
+        registry = self._services.get(REGISTRY)
+        implementations = self._services.get(HOOKS).all_implementations()
+        skipped = {each.plugin for each in implementations if each.is_open}
+        left_out = {info.name for info in registry.plugins if info.state == "degraded"}
+        tables = registry.config.plugins
+        may_fail = {name for name, table in tables.items() if table.get("on_failure") == "degrade"}
+        return sorted(skipped | left_out | (self._failing_plugins() & may_fail))
+
+    def _failing_plugins(self) -> set[str]:
+        """Names of plugins whose lifespan or service has failed while the server runs."""
+        return set(self._services.get(REGISTRY).failing)
 
     def _blocking(self) -> dict[str, str]:
         """Where each plugin that does not come with Caudex held the event loop."""
@@ -92,6 +99,8 @@ class SystemService:
                 state = {"state": "Error"} if "failed" in failing.values() else {}
                 shown = {"state": "Online"} | status.get(name, {})
                 status[name] = shown | state | {"tasks": failing}
+        for name, fault in self._services.get(REGISTRY).failing.items():
+            status[name] = status.get(name, {}) | {"state": "Error", "failing": fault}
         for name, at in self._blocking().items():
             status[name] = {"state": "Online"} | status.get(name, {}) | {"blocks": at}
         for name, rows in self._floods.flooding().items():

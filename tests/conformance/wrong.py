@@ -251,11 +251,11 @@ class WrongJobsPlugin(Plugin):
 class WrongRecords(RecordsService):
     """The built-in records, but what is someone's own is forgotten, and many are one by one."""
 
-    async def get(self, actor, grant, app_id, entity, record_id):
-        return await super().get(actor, Grant(), app_id, entity, record_id)
+    async def get(self, actor, grant, app_id, entity, record_id, *, tx=None):
+        return await super().get(actor, Grant(), app_id, entity, record_id, tx=tx)
 
-    async def create_many(self, actor, grant, app_id, entity, rows):
-        made = [await self.create(actor, grant, app_id, entity, row) for row in rows]
+    async def create_many(self, actor, grant, app_id, entity, rows, *, tx=None):
+        made = [await self.create(actor, grant, app_id, entity, row, tx=tx) for row in rows]
         return b"[" + b",".join(made) + b"]"
 
 

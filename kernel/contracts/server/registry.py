@@ -93,6 +93,12 @@ class Registry(Protocol):
         ...
 
     @property
+    def failing(self) -> Mapping[str, str]:
+        """Plugins whose lifespan or service failed while the server runs, each with the error and
+        its place. A lifespan is begun again."""
+        ...
+
+    @property
     def boot_seconds(self) -> Mapping[str, float]:
         """Seconds to import, create and start each plugin."""
         ...
@@ -134,6 +140,14 @@ class Registry(Protocol):
 
     def plugin_of(self, module: str) -> str:
         """Return the plugin that a Python module belongs to, or an empty text."""
+        ...
+
+    def blame(self, error: BaseException, called: str = "") -> Mapping[str, str]:
+        """Return the fields `plugin`, `where` and `remedy` for the log line of an error.
+
+        Of the plugins whose code ran the last one is named that does not come with Caudex, and
+        without any `called`. Returns {} where no code of a plugin ran.
+        """
         ...
 
     @property

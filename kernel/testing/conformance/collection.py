@@ -12,9 +12,9 @@ from kernel.contracts.access import Action, Grant
 from kernel.contracts.apps import Entity
 from kernel.contracts.base import Actor, Change, Event, server_actor
 from kernel.contracts.hookspecs import for_subjects, hookimpl
-from kernel.contracts.records import RECORDS, Page
-from kernel.contracts.statements import Transaction
-from kernel.errors import BadRequest
+from kernel.contracts.records import RECORDS, Page, Records
+from kernel.contracts.statements import STATEMENTS, Transaction
+from kernel.errors import BadRequest, NotFound, PluginFailed
 from kernel.hooks.plugin import Plugin
 from kernel.testing import MoreOptions, Server
 from kernel.testing.conformance.kit import Conformance
@@ -139,8 +139,54 @@ class Collection:
     def _who(self) -> tuple[Actor, Grant, str, str]:
         return self.actor, self.grant, *self.place
 
+    def within(self, work: Callable[[Joined], Awaitable[None]]) -> None:
+        """Run work in a transaction of the server."""
+        statements = self.server.services.get(STATEMENTS)
+
+        async def run(tx: Transaction) -> None:
+            await work(Joined(self.engine, self._who, tx))
+
+        self.server.run(statements.run, self.actor, run)
+
     def _ask(self, method: Callable[..., Awaitable[bytes]], *args: Any) -> Any:
         return json.loads(self.server.run(method, *self._who, *args))
+
+
+class Joined:
+    """The calls of a collection that take part in a transaction, and one that does not."""
+
+    def __init__(
+        self, engine: Records, who: tuple[Actor, Grant, str, str], tx: Transaction
+    ) -> None:
+        self._engine, self._who, self._tx = engine, who, tx
+
+    async def create(self, **values: Any) -> Row:
+        return json.loads(await self._engine.create(*self._who, values, tx=self._tx))
+
+    async def create_many(self, rows: Sequence[Row]) -> list[Row]:
+        return json.loads(await self._engine.create_many(*self._who, rows, tx=self._tx))
+
+    async def update(self, record_id: str, **values: Any) -> Row:
+        return json.loads(await self._engine.update(*self._who, record_id, values, tx=self._tx))
+
+    async def delete(self, record_id: str) -> None:
+        await self._engine.delete(*self._who, record_id, tx=self._tx)
+
+    async def get(self, record_id: str) -> Row:
+        return json.loads(await self._engine.get(*self._who, record_id, tx=self._tx))
+
+    async def names(self) -> str:
+        page = await self._engine.page(*self._who, Page(order="asc"), tx=self._tx)
+        return " ".join(row["name"] for row in json.loads(page))
+
+    async def count(self) -> int:
+        return await self._engine.count(*self._who, None, tx=self._tx)
+
+    async def count_outside(self) -> int:
+        return await self._engine.count(*self._who, None)
+
+    async def create_outside(self, **values: Any) -> None:
+        await self._engine.create(*self._who, values)
 
 
 class RecordsKit(Conformance):
@@ -179,3 +225,74 @@ class RecordsKit(Conformance):
         """The empty collection in whose writes the plugin takes part."""
         server.sql(f"truncate {GUARDED}.samples")
         return Collection(server, GUARDED)
+
+
+class Undone(Exception):
+    """Rolls a transaction of a test back."""
+
+
+class TakesPart(RecordsKit):
+    """Writes within a transaction of a plugin."""
+
+    def test_calls_with_tx_are_part_of_the_transaction(
+        self, samples: Collection, guest: GuestPlugin
+    ) -> None:
+        first = samples.create(name="a")
+        guest.reset()
+
+        async def work(joined: Joined) -> None:
+            second = await joined.create(name="b", amount=1)
+            assert await joined.get(second["id"]) == second
+            assert (await joined.update(second["id"], amount=2))["amount"] == 2
+            await joined.create_many([{"name": "c"}, {"name": "d"}])
+            await joined.delete(first["id"])
+            assert await joined.names() == "b c d"
+            assert (await joined.count(), await joined.count_outside()) == (3, 1)
+
+        samples.within(work)
+        assert samples.names() == "b c d"
+        assert samples.page({"name": "b"})[0]["amount"] == 2
+        recorded = [event.operation for event in guest.recorded]
+        taken_part = ["INSERT", "UPDATE", "INSERT", "INSERT", "DELETE"]
+        assert recorded == (taken_part if samples.place[0] == GUARDED else [])
+
+    def test_what_a_transaction_undoes_is_not_written(self, samples: Collection) -> None:
+        kept = samples.create(name="a")
+
+        async def work(joined: Joined) -> None:
+            await joined.create(name="b")
+            await joined.update(kept["id"], name="c")
+            raise Undone
+
+        with pytest.raises(Undone):
+            samples.within(work)
+        assert samples.page() == [kept]
+
+    def test_a_call_that_fails_leaves_its_transaction_as_it_was(self, samples: Collection) -> None:
+        samples.create(name="a", code="one")
+
+        async def work(joined: Joined) -> None:
+            await joined.create(name="b", code="two")
+            for code in ("one", "two"):
+                with pytest.raises(BadRequest, match="code"):
+                    await joined.create(name="c", code=code)
+                with pytest.raises(BadRequest, match="code"):
+                    await joined.create_many([{"name": "c"}, {"name": "d", "code": code}])
+            with pytest.raises(NotFound):
+                await joined.get(GHOST)
+            await joined.create(name="e")
+
+        samples.within(work)
+        assert samples.names() == "a b e"
+
+    def test_a_write_outside_of_the_transaction_that_calls_it_is_refused(
+        self, samples: Collection
+    ) -> None:
+        async def work(joined: Joined) -> None:
+            with pytest.raises(PluginFailed) as caught:
+                await joined.create_outside(name="b")
+            assert caught.value.remedy.startswith("pass tx=tx")
+            await joined.create(name="c")
+
+        samples.within(work)
+        assert samples.names() == "c"

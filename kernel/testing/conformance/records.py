@@ -18,8 +18,8 @@ from kernel.testing.conformance.collection import (
     PLAIN,
     Collection,
     GuestPlugin,
-    RecordsKit,
     Row,
+    TakesPart,
 )
 from kernel.testing.conformance.kit import SOON, body_of, eventually, refused, unique
 from kernel.testing.conformance.record_cases import (
@@ -35,7 +35,7 @@ from kernel.testing.conformance.record_cases import (
 )
 
 
-class RecordsConformance(RecordsKit):
+class RecordsConformance(TakesPart):
     """Records: what was written comes back, and only to callers in scope."""
 
     # One record

@@ -15,6 +15,7 @@ from kernel.contracts.access import Grant
 from kernel.contracts.apps import OWNER_COLUMN, App, Entity, Field, InstalledSection
 from kernel.contracts.base import Actor
 from kernel.contracts.records import Page
+from kernel.contracts.statements import Transaction
 from kernel.errors import NotFound
 
 Record = dict[str, Any]
@@ -82,14 +83,26 @@ class FakeRecords:
     """RECORDS in memory: any app, any entity, any field. `rows` by app and entity, oldest first.
 
     `where` maps fields to equal values. Other filters (`$or`, comparisons) raise
-    NotImplementedError: test them on a server.
+    NotImplementedError: test them on a server. A write with `tx` is listed in `joined`. It is not
+    undone with the transaction.
     """
 
     def __init__(self) -> None:
+        self.joined: list[tuple[Transaction, str]] = []
+        """Transactions that writes took part in, each with the subject of the write."""
         self.rows = defaultdict[tuple[str, str], list[Record]](list)
         self._now = FIRST_MOMENT
 
-    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
+    async def page(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+        *,
+        tx: Transaction | None = None,
+    ) -> bytes:
         found = self._ordered(actor, grant, app_id, entity, page)
         if page.after is not None:
             ids = [row["id"] for row in found]
@@ -97,7 +110,14 @@ class FakeRecords:
         return _json(found[page.offset : page.offset + page.limit])
 
     async def count(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        where: Mapping[str, Any] | None,
+        *,
+        tx: Transaction | None = None,
     ) -> int:
         return len(self._visible(actor, grant, app_id, entity, where))
 
@@ -113,14 +133,29 @@ class FakeRecords:
         yield pieces()
 
     async def get(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         return _json(self._one(actor, grant, app_id, entity, record_id))
 
     async def create(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        values: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
-        return _json(self._add(actor, app_id, entity, values))
+        self._note(tx, app_id, entity)
+        return _json(self._add(actor if tx is None else tx.actor, app_id, entity, values))
 
     async def create_many(
         self,
@@ -129,8 +164,12 @@ class FakeRecords:
         app_id: str,
         entity: str,
         rows: Sequence[Mapping[str, Any]],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
-        return _json([self._add(actor, app_id, entity, row) for row in rows])
+        self._note(tx, app_id, entity)
+        owner = actor if tx is None else tx.actor
+        return _json([self._add(owner, app_id, entity, row) for row in rows])
 
     async def update(
         self,
@@ -140,16 +179,31 @@ class FakeRecords:
         entity: str,
         record_id: str,
         values: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         row = self._one(actor, grant, app_id, entity, record_id)
+        self._note(tx, app_id, entity)
         row |= {**values, "updated_at": self._moment()}
         return _json(row)
 
     async def delete(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        *,
+        tx: Transaction | None = None,
     ) -> None:
         row = self._one(actor, grant, app_id, entity, record_id)
+        self._note(tx, app_id, entity)
         self.rows[app_id, entity].remove(row)
+
+    def _note(self, tx: Transaction | None, app_id: str, entity: str) -> None:
+        if tx is not None:
+            self.joined.append((tx, f"{app_id}.{entity}"))
 
     def _add(self, actor: Actor, app_id: str, entity: str, values: Mapping[str, Any]) -> Record:
         now = self._moment()

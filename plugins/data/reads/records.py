@@ -18,6 +18,7 @@ from kernel.public import (
     Page,
     Reader,
     Tagged,
+    Transaction,
     View,
 )
 from plugins.data.columns import Column
@@ -34,7 +35,7 @@ from .carried import PageRows, check_carried, counting_statement, may_carry_too_
 from .search_query import SearchedScopes
 from .search_terms import Terms, read_terms
 from .selection import Expansions, known_selection, read_expand, select
-from .tables import JOINED, on_new_schema
+from .tables import on_new_schema, taking_part
 
 MAX_OFFSET: Final = 2**31
 MAX_QUICK_OFFSET: Final = 10_000
@@ -48,11 +49,21 @@ class RecordReads(SearchedScopes):
 
     @on_new_schema
     async def get(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """See `Records.get`."""
         scope = await self._scope(actor, grant, app_id, entity, "read")
-        return (await self._get(scope, record_id)).record
+        if tx is None:
+            return (await self._get(scope, record_id)).record
+        async with taking_part(tx):
+            return (await self._get(scope, record_id)).record
 
     @on_new_schema
     async def view(
@@ -75,8 +86,26 @@ class RecordReads(SearchedScopes):
         return await self._one(scope, rows, selected, record_id, self._prompt)
 
     @on_new_schema
-    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
+    async def page(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+        *,
+        tx: Transaction | None = None,
+    ) -> bytes:
         """See `Records.page`."""
+        if tx is None:
+            return await self._found_or_similar(actor, grant, app_id, entity, page)
+        async with taking_part(tx):
+            return await self._found_or_similar(actor, grant, app_id, entity, page)
+
+    async def _found_or_similar(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
+    ) -> bytes:
+        """Return a page; of a search that finds nothing, records with similar words."""
         if page.search is None or not page.search.strip():
             return await self._page(actor, grant, app_id, entity, page)
         terms = read_terms(page.search)
@@ -145,14 +174,24 @@ class RecordReads(SearchedScopes):
         entity: str,
         where: Mapping[str, Any] | None,
         search: str | None = None,
+        *,
+        tx: Transaction | None = None,
     ) -> int:
         """See `Records.count`."""
         scope = await self._scope(actor, grant, app_id, entity, "read", where)
         terms = read_terms(search) if search and search.strip() else None
-        found = await self._count(app_id, scope, where, terms)
-        if terms is not None and not found:
+        if tx is None:
+            return await self._count_all(app_id, scope, where, terms)
+        async with taking_part(tx):
+            return await self._count_all(app_id, scope, where, terms)
+
+    async def _count_all(
+        self, app_id: str, scope: RowScope, where: Tree | None, terms: Terms | None
+    ) -> int:
+        count = await self._count(app_id, scope, where, terms)
+        if terms is not None and not count:
             return await self._count(app_id, scope, where, terms, similar=True)
-        return found
+        return count
 
     async def _count(
         self,
@@ -227,7 +266,7 @@ class RecordReads(SearchedScopes):
                 yield csv_pieces(selected.columns, records, raw=raw)
 
     async def _get(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
-        reader = reader or JOINED.get() or self._prompt
+        reader = reader or self._prompt
         if scope.trees:
             rows = scope.record(record_id)
             return await self._one(scope, rows, scope.table.everything, record_id, reader)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -21,6 +22,7 @@ from kernel.public import (
     Idempotency,
     Identity,
     NotFound,
+    PluginFailed,
     Reader,
     Reads,
     SchemaChanged,
@@ -30,6 +32,7 @@ from kernel.public import (
     Unavailable,
     Work,
     hookspecs,
+    open_transaction,
 )
 from plugins.data.columns import links_of
 from plugins.data.errors import KeysTaken
@@ -46,13 +49,55 @@ JOINED: Final = ContextVar[Transaction | None]("joined", default=None)
 
 MAX_MEETINGS: Final = 20
 """Attempts of an upsert whose keys others create meanwhile."""
+MAX_DEPTH: Final = 16
+"""Calls with `tx` within each other: a hook writes, and the hooks of that write do."""
 
+_DEPTH: Final = ContextVar[int]("depth", default=0)
 _IN: Final = (hookspecs.record_writing, hookspecs.event_recorded)
 """Hooks that take part in the transaction of a write."""
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="EntityTables")
 T = TypeVar("T")
+
+
+@contextmanager
+def joining(tx: Transaction | None) -> Generator[None]:
+    """Let the statements within take part in a transaction; with None in none."""
+    token = JOINED.set(tx)
+    try:
+        yield
+    finally:
+        JOINED.reset(token)
+
+
+@asynccontextmanager
+async def taking_part(tx: Transaction) -> AsyncGenerator[None]:
+    """Let a call take part in a transaction, which goes on as before where the call fails.
+
+    Raises PluginFailed for very many calls within each other: a hook leads to itself.
+    """
+    depth = _DEPTH.get() + 1
+    if depth > MAX_DEPTH:
+        problem = f"more than {MAX_DEPTH} calls of RECORDS are within each other"
+        raise PluginFailed(problem, "end the recursion: a hook that writes is called again")
+    token = _DEPTH.set(depth)
+    try:
+        with joining(tx):
+            async with tx.savepoint():
+                yield
+    finally:
+        _DEPTH.reset(token)
+
+
+def check_reentry() -> None:
+    """Raise where a write would not be part of the transaction that its caller is in.
+
+    It could wait for what that has locked, which waits for the write.
+    """
+    if JOINED.get() is None and open_transaction() is not None:
+        problem = "a record is written within a transaction, and not as a part of it"
+        raise PluginFailed(problem, "pass tx=tx to the call, or make it after the commit")
 
 
 def on_new_schema(
@@ -101,7 +146,7 @@ class EntityTables:
 
     def __init__(self, services: Dependencies) -> None:
         self._statements = services.statements
-        self._prompt: Reader = services.statements
+        self._prompt_reads: Reader = services.statements
         self._large: StreamReader = services.statements
         self._apps = services.apps
         self.installed = services.apps.app
@@ -113,7 +158,13 @@ class EntityTables:
 
     def read_from(self, reads: Reads) -> None:
         """Send reads where a replica may answer them; those for a write stay with STATEMENTS."""
-        self._prompt, self._large = reads.prompt, reads.large
+        self._prompt_reads = reads.prompt
+        self._large = reads.large
+
+    @property
+    def _prompt(self) -> Reader:
+        """What reads pages and records: the transaction, if one is joined."""
+        return JOINED.get() or self._prompt_reads
 
     async def app_key(self, app_id: str) -> int:
         """Return the key of an installation of an app. Raises NotFound."""
@@ -171,6 +222,7 @@ class EntityTables:
         tx = JOINED.get()
         if tx is not None:
             return await meet_again(partial(_run_part, tx, work))
+        check_reentry()
         subject = hooked(self._bus, (table.entity.subject for table in tables))
         run = partial(self._statements.run, actor, work, subject=subject, quick=quick)
         return await meet_again(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from kernel.public import Action, Actor, Answer, BadRequest, Forbidden, Transaction
-from plugins.data.reads.tables import JOINED, Dependencies, hooked
+from plugins.data.reads.tables import Dependencies, hooked, joining
 
 from .replies import WriteReplies
 
@@ -33,11 +33,8 @@ class KeyedWrites(WriteReplies):
         route, key, body = request
 
         async def joined(tx: Transaction) -> Answer:
-            token = JOINED.set(tx)
-            try:
+            with joining(tx):
                 return await work()
-            finally:
-                JOINED.reset(token)
 
         subject = hooked(self._bus, (f"{app_id}.{name}" for name, _ in needed))
         route = f"{app_key} {route}"

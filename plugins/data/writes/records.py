@@ -18,11 +18,18 @@ from kernel.public import (
     Reader,
     Tagged,
     Transaction,
+    Work,
     hookspecs,
 )
 from plugins.data.errors import PreconditionFailed
 from plugins.data.filters import Conditions
-from plugins.data.reads.tables import JOINED, Dependencies, on_new_schema
+from plugins.data.reads.tables import (
+    JOINED,
+    Dependencies,
+    check_reentry,
+    on_new_schema,
+    taking_part,
+)
 from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
 from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
@@ -63,9 +70,19 @@ class RecordWrites(KeyedWrites):
         self._links = LinkRights(self._access, self._bus, self._related)
 
     async def create(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        values: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """See `Records.create`."""
+        if tx is not None:
+            async with taking_part(tx):
+                return await self.create(actor, grant, app_id, entity, values)
         return (await self.add(actor, grant, app_id, entity, values)).record
 
     @on_new_schema
@@ -99,8 +116,13 @@ class RecordWrites(KeyedWrites):
         app_id: str,
         entity: str,
         rows: Sequence[Mapping[str, Any]],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """See `Records.create_many`; an error names the index of the row."""
+        if tx is not None:
+            async with taking_part(tx):
+                return await self.create_many(actor, grant, app_id, entity, rows)
         table = await self._table(app_id, entity, grant.hidden)
         if not 1 <= len(rows) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
@@ -131,8 +153,13 @@ class RecordWrites(KeyedWrites):
         entity: str,
         record_id: str,
         values: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """See `Records.update`."""
+        if tx is not None:
+            async with taking_part(tx):
+                return await self.update(actor, grant, app_id, entity, record_id, values)
         return (await self.change(actor, grant, app_id, entity, record_id, values)).record
 
     @on_new_schema
@@ -175,9 +202,19 @@ class RecordWrites(KeyedWrites):
 
     @on_new_schema
     async def delete(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        *,
+        tx: Transaction | None = None,
     ) -> None:
         """See `Records.delete`."""
+        if tx is not None:
+            async with taking_part(tx):
+                return await self.delete(actor, grant, app_id, entity, record_id)
         await self.remove(actor, grant, app_id, entity, record_id)
 
     @on_new_schema
@@ -282,7 +319,10 @@ class RecordWrites(KeyedWrites):
 
     def _is_transactional(self, table: Table) -> bool:
         """Whether a write is part of a transaction, not a statement of its own."""
-        return JOINED.get() is not None or self._transactional.has_listeners(table)
+        if JOINED.get() is not None:
+            return True
+        check_reentry()
+        return self._transactional.has_listeners(table)
 
     def _takes_part(self, table: Table) -> bool:
         """Whether a plugin needs the records before and after each write."""
@@ -397,6 +437,15 @@ class RecordWrites(KeyedWrites):
         referrer = await self._as_read(deletion.actor, table.entity.app_id, error.table)
         return describe_reference(error, table.shown, referrer, deletion.record_id)
 
+    async def _try(self, actor: Actor, work: Work[None]) -> None:
+        """Run what raises, which undoes it: in the transaction that is joined, or in its own."""
+        tx = JOINED.get()
+        if tx is None:
+            await self._statements.run(actor, work)
+        else:
+            async with tx.savepoint():
+                await work(tx)
+
     async def _describe_row(
         self, actor: Actor, table: Table, violation: ConstraintViolation
     ) -> BadRequest:
@@ -408,7 +457,7 @@ class RecordWrites(KeyedWrites):
         if problems:
             return RowsRefused(problems, numbers=True)
         prefix = ""
-        failed = await find_failed_row(self._statements, actor, insert)
+        failed = await find_failed_row(self._try, actor, insert)
         if failed is not None:
             prefix = f"[{insert.number(failed.index)}] "
             violation = failed.violation

@@ -20,6 +20,7 @@ from kernel.public import (
     Transaction,
     hookspecs,
 )
+from plugins.data.reads.tables import joining
 from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.row_scope import LinkLimits, RowScope, record_not_found
 from plugins.data.store import FULL_LOCK, NO_SETTINGS, Table
@@ -76,7 +77,7 @@ class TransactionalWrites:
             record = each.record
             _, change = written[place]
             event = event_of(table, "INSERT", tx.actor, id_of(record), new=record, change=change)
-            await tx.record(event)
+            await _record(tx, event)
         return made
 
     async def update(
@@ -100,7 +101,7 @@ class TransactionalWrites:
         event = event_of(
             table, "UPDATE", tx.actor, record_id, old=old.record, new=new, change=change
         )
-        await tx.record(event)
+        await _record(tx, event)
         return Tagged(new, etag)
 
     async def delete(
@@ -115,7 +116,7 @@ class TransactionalWrites:
         if await tx.execute(table.delete(rows), *rows.params) is None:
             raise record_not_found(record_id)
         event = event_of(table, "DELETE", tx.actor, record_id, old=old.record, change=change)
-        await tx.record(event)
+        await _record(tx, event)
 
     async def _locked(
         self, tx: Transaction, scope: RowScope, record_id: str, lock: bytes
@@ -151,7 +152,8 @@ class TransactionalWrites:
         )
         for hook in hooks:
             before = dict(change.values)
-            await hook.call({"tx": tx, "change": change})
+            with joining(None):  # what the hook writes needs a tx of its own call
+                await hook.call({"tx": tx, "change": change})
             if action != "delete" and change.values != before:
                 creating = action == "create"
                 try:
@@ -197,6 +199,11 @@ def _check_skipped(insert: Insert, rows: Sequence[Row], made: Mapping[int, Tagge
         is_sent = all(row.get(name) == sent.get(name) for name in insert.unless)
         if place not in made and not is_sent:
             raise already_taken(insert.table.entity, insert.unless)
+
+
+async def _record(tx: Transaction, event: Event) -> None:
+    with joining(None):  # as for `record_writing`
+        await tx.record(event)
 
 
 def event_of(

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from kernel.public import (
-    Actor,
-    BadRequest,
-    ConstraintViolation,
-    Entity,
-    Field,
-    Statements,
-    Transaction,
-)
+from kernel.public import Actor, BadRequest, ConstraintViolation, Entity, Field, Transaction, Work
 from plugins.data.store import NO_SETTINGS
 
 from .inserts import Insert, insert_one
@@ -122,13 +114,15 @@ class _AllInserted(Exception):
     """Every row could be inserted this time. Raised to roll the inserts back."""
 
 
-async def find_failed_row(statements: Statements, actor: Actor, insert: Insert) -> FailedRow | None:
+async def find_failed_row(
+    run: Callable[[Actor, Work[None]], Awaitable[None]], actor: Actor, insert: Insert
+) -> FailedRow | None:
     """Insert the rows one by one and roll back. PostgreSQL does not report which row failed.
 
-    Return None where all of them can be inserted now.
+    `run` runs work in a transaction. Return None where all of them can be inserted now.
     """
     try:
-        await statements.run(actor, partial(_insert_each, insert=insert))
+        await run(actor, partial(_insert_each, insert=insert))
     except FailedRow as found:
         return found
     except _AllInserted:

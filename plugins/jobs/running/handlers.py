@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -23,6 +23,7 @@ from kernel.public import (
 )
 
 Handle = Callable[[bytes], Awaitable[object]]
+Blame = Callable[[BaseException, str], Mapping[str, str]]
 OnChange = Callable[[str, WorkerState], Awaitable[None]]
 
 log = structlog.get_logger("caudex.jobs")
@@ -31,8 +32,9 @@ log = structlog.get_logger("caudex.jobs")
 class _Handler:
     """The handler of a plugin, and its jobs under way."""
 
-    def __init__(self, plugin: str, handle: Handle) -> None:
+    def __init__(self, plugin: str, handle: Handle, blame: Blame) -> None:
         self.plugin = plugin
+        self._blame = blame
         self.handle = handle
         self.scopes: dict[str, anyio.CancelScope] = {}
         self.ended = anyio.Event()
@@ -72,8 +74,10 @@ class _Handler:
             await self.ended.wait()
 
     def _failed(self, job_id: str, error: Exception) -> HandlerFailed:
-        log.warning("a job of a plugin failed", plugin=self.plugin, job=job_id, **failure(error))
         known = isinstance(error, KernelError)
+        blamed = dict[str, str]() if known else self._blame(error, self.plugin)
+        log.warning("a job of a plugin failed", job=job_id, **failure(error),
+                    **{"plugin": self.plugin, **blamed})  # fmt: skip
         return HandlerFailed(error.message if known else f"{type(error).__name__}: {error}")
 
 
@@ -83,8 +87,10 @@ class Handlers:
     It is what a `Runner` needs of WORKERS; without a provider of that only plugins run jobs.
     """
 
-    def __init__(self, drain: float) -> None:
+    def __init__(self, drain: float, blame: Blame) -> None:
+        """`blame` is `Registry.blame`."""
         self.workers: Workers | None = None
+        self._blame = blame
         self._drain = drain
         self._handlers: dict[str, _Handler] = {}
         self._callbacks: list[OnChange] = []
@@ -92,7 +98,7 @@ class Handlers:
     @asynccontextmanager
     async def handling(self, plugin: str, handle: Handle) -> AsyncGenerator[None]:
         """See `Jobs.handling`."""
-        queue, handler = plugin_jobs(plugin), _Handler(plugin, handle)
+        queue, handler = plugin_jobs(plugin), _Handler(plugin, handle, self._blame)
         if queue in self._handlers:
             raise RuntimeError(f"the plugin {plugin} handles its jobs already")
         self._handlers[queue] = handler

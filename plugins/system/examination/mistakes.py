@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from inspect import iscoroutinefunction, isfunction, ismethod, signature, unwrap
+from inspect import isclass, iscoroutinefunction, isfunction, ismethod, signature, unwrap
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +18,7 @@ from kernel.public import (
     Plugin,
     Route,
     ServiceKey,
+    code_of,
     declared_at,
     hookspecs,
     nearest,
@@ -45,7 +46,7 @@ def mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
     """Look at what all plugins contribute."""
     for plugin, route in loaded.routes:
         if fault := _of_route(loaded, route):
-            where = f"plugin {plugin}, {place(route.handler)}"
+            where = f"plugin {plugin}, {_place_of(loaded, plugin, route)}"
             yield BootError(where, f"the route {route.method} {route.path} {fault[0]}", fault[1])
     for impl in loaded.bus.all_implementations():
         for problem, remedy in _of_subjects(impl):
@@ -149,10 +150,23 @@ def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
     return _of_handler(route) or _of_need(loaded, needs)
 
 
+def _place_of(loaded: LoadedPlugins, plugin: str, route: Route) -> str:
+    """Return where the handler of a route is defined; of another value, where it is declared."""
+    if code_of(route.handler) is not None:
+        return place(route.handler)
+    declaring = loaded.bus.implementations(hookspecs.register_routes)
+    return next(place(impl.function) for impl in declaring if impl.plugin == plugin)
+
+
 def _of_handler(route: Route) -> Fault | None:
     handler: Callable[..., Any] = unwrap(route.handler)
-    if not (isfunction(handler) or ismethod(handler)):
-        return None
+    if isclass(handler) or code_of(handler) is None:
+        return "has a handler that is no function", "name a method, as self.get"
+    if not (isfunction(handler) or ismethod(handler)):  # a partial function, or an object
+        by_type = vars(type(handler)).get("__call__")
+        if iscoroutinefunction(handler) or iscoroutinefunction(by_type):
+            return None
+        return "has a handler that is a plain def", "write it as async def"
     if not iscoroutinefunction(handler):
         return "has a handler that is a plain def", "write it as async def"
     given = 1 if route.body is None else 2

@@ -168,7 +168,7 @@ class ProcessManager:
             elif not self._announced:
                 return status if status == os.EX_CONFIG else 1
             else:
-                log.error("a server process died and is replaced", status=status)
+                log.error("a server process died and is replaced", **_end(status))
                 # A crash loop leaves the machine usable.
                 self._not_before = time.monotonic() + 1.0
         wanted = self._server.count if self._announced else 1
@@ -199,6 +199,13 @@ class ProcessManager:
             # A process without a signal handler yet ended by our SIGTERM.
             failed |= child.close() not in (0, -signal.SIGTERM)
         return failed
+
+
+def _end(status: int) -> dict[str, object]:
+    """Return the fields of the log that say how a process ended."""
+    if status >= 0:
+        return {"status": status}
+    return {"status": status, "signal": signal.Signals(-status).name}
 
 
 def refuse(listener: socket.socket, fault: str) -> None:

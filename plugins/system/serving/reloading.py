@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ from anyio import to_thread
 from anyio.abc import TaskStatus
 from msgspec.structs import asdict, replace
 
-from kernel.public import BootError, LoadedPlugins, Registry
+from kernel.public import BootError, LoadedPlugins, Plugin, Registry, failure
 
 if TYPE_CHECKING:
     from kernel.config.settings import Config
@@ -92,11 +92,23 @@ def _applied(running: LoadedPlugins, read: LoadedPlugins) -> Outcome:
             if value != getattr(plugin.config, key)
         }  # fmt: skip
         if changed:
-            left = {*plugin.on_reload(other.config)}
+            left = _reload(running, plugin, other.config, changed)
             applied += [f"[plugins.{plugin.name}] {key}" for key in sorted(changed - left)]
             restart += [f"[plugins.{plugin.name}] {key}" for key in sorted(left)]
     restart += [f"[plugins.{name}] enabled" for name in others]
     return Outcome(applied, restart)
+
+
+def _reload(
+    running: LoadedPlugins, plugin: Plugin, config: Any, changed: Collection[str]
+) -> set[str]:
+    """Let a plugin take over its configuration; return the settings that need a restart."""
+    try:
+        return {*plugin.on_reload(config)}
+    except Exception as error:
+        blamed = {"plugin": plugin.name, **running.blame(error, plugin.name)}
+        log.error("a plugin does not take over its configuration", **failure(error), **blamed)
+        return set(changed)
 
 
 def _changes(old: Config, new: Config) -> Iterator[tuple[str, str, Any]]:

@@ -24,7 +24,14 @@ from kernel.database import pool as db_module
 from kernel.database.dialect import OutcomeUnknown, to_text, translate
 from kernel.database.pool import Database
 from kernel.database.streams import BATCH, PIECE
-from kernel.errors import BadRequest, ConstraintViolation, KernelError, SchemaChanged, Unavailable
+from kernel.errors import (
+    BadRequest,
+    ConstraintViolation,
+    KernelError,
+    SchemaChanged,
+    StatementFailed,
+    Unavailable,
+)
 from kernel.testing import Postgres
 from tests.kernel.databases import (
     ACTOR,
@@ -541,10 +548,17 @@ async def drained(db: Database, query: LiteralString, each: Callable[[], Any] = 
             each()
 
 
-async def test_a_statement_that_names_what_is_not_there_is_asked_to_the_log(dsn: str) -> None:
+async def test_literal_text_that_names_what_is_not_there_is_wrong(dsn: str) -> None:
+    async with opened(dsn) as db:
+        with pytest.raises(StatementFailed, match="function jso_build_object") as caught:
+            await db.fetch("select jso_build_object()::text")
+    assert caught.value.sqlstate == "42883"
+
+
+async def test_a_compiled_statement_that_names_what_is_not_there_is_outdated(dsn: str) -> None:
     async with opened(dsn) as db:
         with capture_logs() as logged, pytest.raises(SchemaChanged):
-            await db.fetch("select jso_build_object()::text")
+            await db.fetch(b"select jso_build_object()::text")
     [line] = [each for each in logged if each["event"] == "a statement does not fit the schema"]
     assert (line["sqlstate"], "jso_build_object" in line["error"]) == ("42883", True)
 

@@ -101,7 +101,8 @@ def test_what_the_kernel_offers_is_in_force_until_another_is_chosen() -> None:
 def test_one_plugin_offers_a_key_once() -> None:
     services = Services()
     services.provide(TEA, lambda _: "tea", by="butler")
-    with pytest.raises(BootError, match="plugin butler: provides the service 'tea' twice"):
+    problem = rf"plugin butler, {__file__}:\d+: provides the service 'tea' twice; remove one"
+    with pytest.raises(BootError, match=problem):
         services.provide(TEA, lambda _: "tea", by="butler")
 
 

@@ -510,7 +510,10 @@ def test_two_plugins_that_provide_one_service_need_a_choice(
 ) -> None:
     both = {"a": plugin("a", providing("tea")), "b": plugin("b", providing("tea"))}
     [said] = refusal(**both)
-    assert said == "[services] tea: 2 plugins provide it; set tea = 'a' or tea = 'b'"
+    places = re.findall(r"\b([ab]) \(\S+/([ab])\.py:\d+\)", said)
+    assert places == [("a", "a"), ("b", "b")]
+    assert said.startswith("[services] tea: 2 plugins provide it: a (")
+    assert said.endswith("; set tea = 'a' or tea = 'b'")
     assert load_plugins({"services.tea": "b"}, **both).services.provider("tea") == "b"
 
 
@@ -540,9 +543,16 @@ def test_providers_come_before_those_who_need_them(load_plugins: LoadPlugins) ->
 
 
 def test_a_service_that_a_plugin_provides_twice(refusal: Refusal) -> None:
-    offers = ", ".join(["provide(ServiceKey('tea'), None)"] * 2)
+    offers = ", ".join(["provide(ServiceKey('tea'), lambda _: 'tea')"] * 2)
     [said] = refusal(a=plugin("a", giving("provide_services", f"[{offers}]")))
-    assert said == "plugin a: provides the service 'tea' twice"
+    assert placeless(said) == "plugin a: provides the service 'tea' twice; remove one"
+
+
+def test_a_factory_that_is_no_function(refusal: Refusal) -> None:
+    offer = giving("provide_services", "[provide(ServiceKey('tea'), None)]")
+    [said] = refusal(a=plugin("a", offer))
+    problem = "plugin a: the factory of the service 'tea' is no function"
+    assert placeless(said) == f"{problem}; return provide(KEY, factory)"
 
 
 def test_a_hook_that_raises_at_load_names_its_plugin(refusal: Refusal) -> None:

@@ -1,0 +1,158 @@
+"""Whose code failed: the plugin, the place, and what to do about it.
+
+Frames are looked at once and never kept: they hold what they worked with, such as a body.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any, NamedTuple, cast
+
+from kernel.errors import KernelError, StatementFailed, TransactionFailed, remedy_of
+
+OF_CAUDEX = ("plugins.", "contrib.")
+"""Modules of plugins that come with Caudex."""
+ROUTING = "kernel.web.routing"
+"""The module that calls the handlers of routes."""
+
+
+class Step(NamedTuple):
+    """A line of code that ran: its module, and `file:line`."""
+
+    module: str
+    at: str
+
+
+class PluginStep(NamedTuple):
+    """A line of a plugin's code; `is_foreign` where the plugin does not come with Caudex."""
+
+    plugin: str
+    at: str
+    is_foreign: bool
+
+
+class FaultFinder:
+    """Finds the plugin that an error is to be blamed on."""
+
+    def __init__(self, homes: Mapping[str, str], carriers: Collection[str] = ()) -> None:
+        """`homes` maps modules and packages to plugins. `carriers` are the plugins that pass on
+        the statements of others, whose mistakes are not theirs."""
+        self._homes = homes
+        self._carriers = carriers
+
+    def owner(self, module: str) -> str:
+        """Return the plugin of a module or of one of its packages, or ''."""
+        while module and module not in self._homes:
+            module = module.rpartition(".")[0]
+        return self._homes.get(module, "")
+
+    def blame(self, error: BaseException, called: str | None = None) -> dict[str, str]:
+        """Return the log fields `plugin`, `where` and `remedy`, or {}.
+
+        Of what ran, the last code of a plugin that does not come with Caudex is named, and without
+        any the last of the plugin that was `called`, such as that of a route.
+        """
+        for part in parts(error):
+            if fields := self._blame_part(part, called):
+                return {**fields, "remedy": remedy_of(part)}
+        return {}
+
+    def last(self, steps: Sequence[Step]) -> PluginStep | None:
+        """Return the last step that is a plugin's."""
+        steps_of_plugins = self._of_plugins(steps)
+        return steps_of_plugins[-1] if steps_of_plugins else None
+
+    def caller(self, error: BaseException, called: str | None = None) -> PluginStep | None:
+        """Return the step of `blame` where a single error was raised, or None."""
+        steps = self._of_plugins(_since_route(steps_of(error)))
+        if isinstance(error, StatementFailed | TransactionFailed | KernelError):
+            steps = [step for step in steps if step.plugin not in self._carriers]
+        if raised_by := getattr(error, "raised_by", ""):  # its hook failed
+            of_hook = [step for step in steps if step.plugin == raised_by]
+            return of_hook[-1] if of_hook else PluginStep(raised_by, "", is_foreign=True)
+        return _choose(steps, called)
+
+    def _blame_part(self, error: BaseException, called: str | None) -> dict[str, str]:
+        if place := getattr(error, "where", ""):  # its frame has returned
+            return {"plugin": called or "", "where": place}
+        step = self.caller(error, called)
+        return {} if step is None else {"plugin": step.plugin, "where": step.at}
+
+    def _of_plugins(self, steps: Sequence[Step]) -> list[PluginStep]:
+        owned = [(self.owner(step.module), step) for step in steps]
+        return [
+            PluginStep(plugin, step.at, not step.module.startswith(OF_CAUDEX))
+            for plugin, step in owned
+            if plugin
+        ]
+
+
+def _since_route(steps: Sequence[Step]) -> Sequence[Step]:
+    """Leave out the steps before the route was found: middleware only passed the call on."""
+    begin = next((index for index, step in enumerate(steps) if step.module == ROUTING), 0)
+    return steps[begin:]
+
+
+def _choose(steps: Sequence[PluginStep], called: str | None) -> PluginStep | None:
+    foreign = [step for step in steps if step.is_foreign]
+    of_called = [step for step in steps if step.plugin == called]
+    candidates = foreign or of_called or steps
+    return candidates[-1] if candidates else None
+
+
+def parts(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors in a group, and the group after them: its frames began the tasks."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from parts(part)
+    yield error
+
+
+def is_within(module: str, package: str) -> bool:
+    """Whether a module is this one, or one of this package."""
+    return module == package or module.startswith(f"{package}.")
+
+
+def steps_of(error: BaseException) -> Sequence[Step]:
+    """Return the steps that led to an error, the outermost first."""
+    steps: Sequence[Step] | None = getattr(error, "steps", None)
+    if steps is not None:
+        return steps
+    return [_step(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+
+
+def steps_here() -> list[Step]:
+    """Return the steps that led to the caller, the outermost first."""
+    return steps_to(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+def steps_to(frame: FrameType | None) -> list[Step]:
+    """Return the steps that led to a frame that runs, the outermost first."""
+    steps = list[Step]()
+    while frame is not None:
+        steps.append(_step(frame, frame.f_lineno))
+        frame = frame.f_back
+    return steps[::-1]
+
+
+def steps_waiting(work: object) -> list[Step]:
+    """Return the steps that led to where a coroutine waits, the outermost first."""
+    steps = list[Step]()
+    awaited: Any = work
+    while (frame := _first(awaited, "cr_frame", "gi_frame", "ag_frame")) is not None:
+        steps.append(_step(frame, frame.f_lineno))
+        awaited = _first(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+    return steps
+
+
+def _first(value: Any, *attributes: str) -> Any:
+    values = (getattr(value, attribute, None) for attribute in attributes)
+    return next((value for value in values if value is not None), None)
+
+
+def _step(frame: FrameType, line: int | None) -> Step:
+    module = str(frame.f_globals.get("__name__", ""))
+    return Step(module, f"{frame.f_code.co_filename}:{line}")

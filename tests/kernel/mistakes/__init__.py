@@ -1,0 +1,1 @@
+"""Small broken plugins, and what a running server says of each."""
