@@ -124,16 +124,15 @@ class Services:
         """Return the names of the keys that a plugin provides, chosen or not."""
         return [name for name, offers in self._offers.items() if plugin in offers]
 
-    async def start(
-        self, stack: AsyncExitStack, plugin: str, enter: Enter = AsyncExitStack.enter_async_context
-    ) -> None:
+    async def start(self, stack: AsyncExitStack, plugin: str, enter: Enter | None = None) -> None:
         """Build the chosen services of a plugin, and enter context managers; the kernel's first.
 
-        `enter` enters a context manager on a stack.
+        `enter` enters a context manager on a stack, by default as `AsyncExitStack` does.
 
         Where one service fails, the earlier ones are closed again. Plugins that are closing still
         find the services of those that started before them.
         """
+        enter = enter or AsyncExitStack.enter_async_context
         if plugin == KERNEL:
             stack.callback(self._built.clear)
         async with AsyncExitStack() as own:
