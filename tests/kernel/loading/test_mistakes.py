@@ -225,3 +225,26 @@ def test_what_serve_would_refuse_is_refused_before() -> None:
     with pytest.raises(Exception, match="none is configured and no plugin runs one") as caught:
         load(config, to_serve=True)
     assert "HTTP server: no plugin that is on provides it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"),
+    [
+        ("None", "has a handler that is no function; name a method, as self.get"),
+        ("'get'", "has a handler that is no function; name a method, as self.get"),
+        ("P", "has a handler that is no function; name a method, as self.get"),
+        ("print", "has a handler that is no function; name a method, as self.get"),
+        ("self", "has a handler that is a plain def; write it as async def"),
+    ],
+)
+def test_a_handler_that_is_no_coroutine_function(
+    refusal: Refusal, handler: str, problem: str
+) -> None:
+    body = f"""
+def __call__(self, request): ...
+@hookimpl
+def register_routes(self, services): return [Route("GET", "/x", {handler}, PUBLIC)]
+"""
+    [said] = refusal(odd=plugin("odd", body))
+    assert re.match(r"plugin odd, /\S+/odd\.py:\d+: the route GET /x ", said), said
+    assert said.endswith(problem)
