@@ -61,7 +61,7 @@ class Shares:
 
     @asynccontextmanager
     async def hold(self, work: Work) -> AsyncGenerator[None]:
-        """Hold a place of the current request's user and app, and unless it is quick, one of all.
+        """Hold a place of the current request's user; unless it is quick, of its app and of all.
 
         Raises Crowded.
         """
@@ -83,27 +83,37 @@ class Shares:
 
     def count(self, owner: RequestContext | None) -> None:
         """See `kernel.contracts.statements.Shares`."""
-        for limiter, key in self._places(owner, Work.QUICK):
+        for limiter, key in self._owned_places(owner):
             limiter.count(key)
 
     def discount(self, owner: RequestContext | None) -> None:
         """See `kernel.contracts.statements.Shares`."""
-        for limiter, key in self._places(owner, Work.QUICK):
+        for limiter, key in self._owned_places(owner):
             limiter.give_back(key)
 
     def _places(self, request: RequestContext | None, work: Work) -> list[Place]:
-        """Return what to take, in an order in which who has used up a share keeps out no other."""
+        """Return what to take, in an order in which who has used up a share keeps out no other.
+
+        A quick read is not kept out by what others of its app have under way.
+        """
         if request is None:
             return [(self._all, None)] if work is Work.STREAM else []
-        places = list[Place]()
-        user = _user_of(request)
-        if user is not None:
-            places.append((self._users, user))
+        if work is Work.QUICK:
+            return self._places_of_user(request)
+        return [*self._owned_places(request), (self._all, None)]
+
+    def _owned_places(self, request: RequestContext | None) -> list[Place]:
+        """Return the places that belong to the user and the app of a request."""
+        if request is None:
+            return []
+        places = self._places_of_user(request)
         if request.app_id is not None:
             places.append((self._apps, request.app_id))
-        if work is not Work.QUICK:
-            places.append((self._all, None))
         return places
+
+    def _places_of_user(self, request: RequestContext) -> list[Place]:
+        user = _user_of(request)
+        return [] if user is None else [(self._users, user)]
 
     async def _acquire(self, places: Sequence[Place]) -> list[Place]:
         taken = list[Place]()

@@ -220,9 +220,15 @@ def _numbers(lines: re.Pattern[bytes], text: bytes) -> dict[bytes, int]:
 
 
 def _measure_files(pid: int) -> int:
-    """Return the kB of files in the `/dev/shm` of a child."""
+    """Return the kB of files in the `/dev/shm` of a child.
+
+    A child that has only just started still sees that of the machine, where others have files.
+    """
+    folder = f"/proc/{pid}/root/dev/shm"
     try:
-        found = os.statvfs(f"/proc/{pid}/root/dev/shm")
+        if os.stat(folder).st_dev == os.stat("/dev/shm").st_dev:
+            return 0
+        found = os.statvfs(folder)
     except OSError:  # it has ended, or it is not ours to look at
         return 0
     return (found.f_blocks - found.f_bfree) * found.f_frsize // 1024

@@ -159,7 +159,13 @@ def places(server: Server) -> Any:
 
 
 @pytest.fixture
-def locked(shop: Server) -> Generator[Callable[[], None]]:
+def users(shop: Server) -> list[Client]:
+    """Users who import. They are made before the imports, which may hold all that an app has."""
+    return [holding(shop, "deals.create", "contacts.create") for _ in range(5)]
+
+
+@pytest.fixture
+def locked(shop: Server, users: list[Client]) -> Generator[Callable[[], None]]:
     """Keeps all imports of deals under way until the function is called."""
     empty(shop)
     with psycopg.connect(shop.dsn) as other:
@@ -167,20 +173,25 @@ def locked(shop: Server) -> Generator[Callable[[], None]]:
         yield other.rollback
 
 
-def under_way(shop: Server, count: int) -> list[tuple[threading.Thread, list[httpx.Response]]]:
-    """Begin imports of different users, which wait for the lock of `locked`."""
+def under_way(
+    shop: Server, users: list[Client]
+) -> list[tuple[threading.Thread, list[httpx.Response]]]:
+    """Begin an import of each user, which waits for the lock of `locked`."""
     begun = list[tuple[threading.Thread, list[httpx.Response]]]()
-    for number in range(count):
+    for number, user in enumerate(users, 1):
         answers = list[httpx.Response]()
-        begun.append((send(holding(shop, "deals.create"), answers), answers))
-        eventually(lambda number=number: places(shop)._active == number + 1)
+        begun.append((send(user, answers), answers))
+        eventually(lambda number=number: places(shop)._active == number)
     return begun
 
 
-def test_users_beyond_the_places_wait_in_order(shop: Server, locked: Callable[[], None]):
-    begun = under_way(shop, 4)
+def test_users_beyond_the_places_wait_in_order(
+    shop: Server, users: list[Client], locked: Callable[[], None]
+):
+    *importers, last = users
+    begun = under_way(shop, importers)
     answers = list[httpx.Response]()
-    waiting = send(holding(shop, "contacts.create"), answers, CONTACTS)
+    waiting = send(last, answers, CONTACTS)
     eventually(lambda: places(shop)._waiting)
     locked()
     for thread, _ in begun:
@@ -192,18 +203,17 @@ def test_users_beyond_the_places_wait_in_order(shop: Server, locked: Callable[[]
 
 
 def test_a_refusal_says_whose_imports_are_under_way(
-    shop: Server, locked: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    shop: Server,
+    users: list[Client],
+    locked: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    begun = under_way(shop, 3)
-    user, answers = holding(shop, "deals.create"), list[httpx.Response]()
-    begun.append((send(user, answers), answers))
-    eventually(lambda: places(shop)._active == 4)
+    *importers, last = users
+    begun = under_way(shop, importers)
     monkeypatch.setattr(places(shop), "timeout", 0.1)
-    own = user.post(f"{DEALS}/import", content=b"title\nx\n", headers=CSV)
+    own = importers[0].post(f"{DEALS}/import", content=b"title\nx\n", headers=CSV)
     assert refused(own, 503) == "an import of this user is under way"
-    other = holding(shop, "deals.create").post(
-        f"{DEALS}/import", content=b"title\nx\n", headers=CSV
-    )
+    other = last.post(f"{DEALS}/import", content=b"title\nx\n", headers=CSV)
     assert refused(other, 503) == "too many imports are under way"
     assert other.headers["retry-after"] == "10"
     locked()
@@ -271,9 +281,9 @@ def test_an_import_ends_when_its_client_has_left(shop: Server, locked: Callable[
 
 
 def test_an_import_that_waits_ends_when_its_client_has_left(
-    shop: Server, locked: Callable[[], None]
+    shop: Server, users: list[Client], locked: Callable[[], None]
 ):
-    begun = under_way(shop, 4)
+    begun = under_way(shop, users[:4])
     client = Leaving(shop, b"title\nx\n")
     eventually(lambda: places(shop)._waiting)
     client.leave()
