@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
+import io
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -67,11 +68,17 @@ def http_server(kernel: Kernel) -> contract.HttpServer:
         return kernel.provided_early(contract.HTTP_SERVER, "HTTP server")
 
 
+def _report_crashes() -> None:
+    """Let a crash of the interpreter say where it was, if the log goes to a file or a terminal."""
+    with suppress(io.UnsupportedOperation):  # a stream in memory has no file
+        faulthandler.enable()
+
+
 def serve(config: Config, read: Again, *, reload: bool = False) -> int:
     """Serve until a signal. `read` reads the configuration again: for SIGHUP, and with `reload` to
     restart when a file changes. Returns the exit status; raises BootError."""
     began = time.time()
-    faulthandler.enable()
+    _report_crashes()
     signals.handle([signal.SIGHUP], _nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
     with closing(logging.configure(config.log)), ExitStack() as held:
@@ -124,7 +131,7 @@ def child(
     config: Config, read: Again, reload: bool, listener: socket.socket, parent: Connection
 ) -> None:
     """Run one server process of several; the parent owns the embedded database."""
-    faulthandler.enable()
+    _report_crashes()
     signal.signal(signal.SIGTERM, _leave)
     try:
         with listener:

@@ -58,8 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--starts", type=int, default=3, help="how often both are started (3)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds after each start (3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
+    parser.add_argument("--base", metavar="COMMIT", help="what to compare with (the last tag)")
     options = parser.parse_args(arguments)
-    base = next(each for each in BASES if _git("rev-parse", "-q", "--verify", f"{each}^{{commit}}"))
+    base = options.base or next(filter(_is_commit, BASES))
     folder = BENCH / "base"
     _git("worktree", "add", "--force", "--detach", str(folder), base)
     try:
@@ -70,6 +71,10 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         _git("worktree", "remove", "--force", str(folder))
     return show(starts, base)
+
+
+def _is_commit(name: str) -> bool:
+    return bool(_git("rev-parse", "-q", "--verify", f"{name}^{{commit}}"))
 
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, float]:
