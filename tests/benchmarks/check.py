@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _is_commit(name: str) -> bool:
-    return bool(_git("rev-parse", "-q", "--verify", f"{name}^{{commit}}"))
+    return _git("rev-parse", "-q", "--verify", f"{name}^{{commit}}")
 
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, float]:
