@@ -7,6 +7,7 @@ change the account either. The program starts as root, because the account may h
 interpreter.
 """
 
+import contextlib
 import ctypes
 import enum
 import errno
@@ -31,6 +32,9 @@ class Right(enum.IntFlag):
 
 ON_FILES = Right.EXECUTE | Right.WRITE_FILE | Right.READ_FILE | Right.TRUNCATE
 READING = Right.EXECUTE | Right.READ_FILE | Right.READ_DIR
+BIND_TCP = 1
+SIZES = {1: 8, 2: 8, 3: 8, 4: 16, 5: 16}
+"""Bytes of a ruleset that older versions of Landlock read."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -52,17 +56,18 @@ class _Program(ctypes.Structure):
 
 def main() -> None:
     """Restrict this process, then become the worker."""
-    settings, program = json.loads(sys.argv[1]), sys.argv[2:]
+    settings = json.loads(sys.argv[1])
+    program = sys.argv[2:]
     if settings["cgroup"]:
-        join(settings["cgroup"])
+        join_cgroup(settings["cgroup"])
     parent_pipe = int(os.environ.pop("CAUDEX_PARENT_PIPE", "2"))
-    variables = handed_over(int(os.environ.pop("CAUDEX_VARIABLES_FILE", "-1")))
+    variables = read_variables(int(os.environ.pop("CAUDEX_VARIABLES_FILE", "-1")))
     # A server with children of its own has inheritable sockets, and uvloop closes none of them.
     os.closerange(3, parent_pipe)
     os.closerange(parent_pipe + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
     give_way(settings["oom_score_adj"], settings["nice"])
     unshare(settings["counts"], settings["private_mb"])
-    limit(settings["limits"])
+    set_limits(settings["limits"])
     os.umask(0o077)
     if settings["powerless"] and os.geteuid() == 0 and sys.platform.startswith("linux"):
         drop_capabilities()
@@ -84,7 +89,7 @@ def main() -> None:
         sys.exit(f"cannot run {program[0]}: {getattr(error, 'strerror', error)}")
 
 
-def handed_over(number: int) -> dict[str, str]:
+def read_variables(number: int) -> dict[str, str]:
     """Read the variables of the worker that this process must not have in its own environment."""
     if number < 0:
         return {}
@@ -92,34 +97,32 @@ def handed_over(number: int) -> dict[str, str]:
         return json.load(file)
 
 
-def limit(limits: dict[str, int]) -> None:
+def set_limits(limits: dict[str, int]) -> None:
     """Set resource limits, none above what is allowed already."""
-    for name, wanted in limits.items():
+    for name, limit in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
-        if kind is not None:
-            hard = resource.getrlimit(kind)[1]
-            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(kind, (value, value))
+        if kind is None:
+            continue
+        hard = resource.getrlimit(kind)[1]
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(kind, (limit, limit))
 
 
-def join(cgroup: str) -> None:
+def join_cgroup(cgroup: str) -> None:
     """Move into a cgroup, whose limits hold for all that this process starts."""
     try:
-        put(f"{cgroup}/cgroup.procs", "0")
+        write_text(f"{cgroup}/cgroup.procs", "0")
     except OSError as error:
         sys.exit(f"cannot confine the worker: {cgroup}: {error.strerror}")
 
 
 def give_way(oom_score_adj: int, nice: int) -> None:
     """Have the system end and delay this worker before the server. A container may refuse it."""
-    for act in (
-        lambda: put("/proc/self/oom_score_adj", str(oom_score_adj)),
-        lambda: os.nice(max(0, nice - os.getpriority(os.PRIO_PROCESS, 0))),
-    ):
-        try:
-            act()
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):
+        write_text("/proc/self/oom_score_adj", str(oom_score_adj))
+    with contextlib.suppress(OSError):
+        os.nice(max(0, nice - os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def unshare(counts: bool, private_mb: int) -> None:
@@ -130,27 +133,41 @@ def unshare(counts: bool, private_mb: int) -> None:
     The limit is set afterwards, or it would count for the whole account. `private_mb` is the size
     of a `/dev/shm` of its own; that and System V memory end with the worker.
     """
-    uid, gid = os.geteuid(), os.getegid()
-    private = 0x08020000 if private_mb else 0  # CLONE_NEWIPC | CLONE_NEWNS
-    if flags := private | (0x10000000 if counts else 0):
-        check(libc.unshare(flags))
+    uid = os.geteuid()
+    gid = os.getegid()
+    namespaces = 0
+    if private_mb:
+        namespaces |= 0x08020000  # CLONE_NEWIPC | CLONE_NEWNS
     if counts:
-        for name, text in (
-            ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"),
-        ):  # fmt: skip
-            try:
-                put(f"/proc/self/{name}", text)
-            except OSError as error:
-                sys.exit(f"cannot confine the worker: {name}: {error.strerror}")
-    if private:
-        # MS_REC | MS_PRIVATE: else the system would get the new /dev/shm as well.
-        check(libc.mount(None, b"/", None, ctypes.c_ulong(0x44000), None))
-        options = f"mode=1777,size={private_mb}m".encode()
-        # MS_NOSUID | MS_NODEV
-        check(libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(6), options))
+        namespaces |= 0x10000000  # CLONE_NEWUSER
+    if namespaces:
+        check(libc.unshare(namespaces))
+    if counts:
+        keep_account(uid, gid)
+    if private_mb:
+        mount_shared_memory(private_mb)
 
 
-def put(path: str, text: str) -> None:
+def keep_account(uid: int, gid: int) -> None:
+    """Have the same account within a new user namespace."""
+    texts = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
+    for name, text in texts.items():
+        try:
+            write_text(f"/proc/self/{name}", text)
+        except OSError as error:
+            sys.exit(f"cannot confine the worker: {name}: {error.strerror}")
+
+
+def mount_shared_memory(size_mb: int) -> None:
+    """Mount a `/dev/shm` that only this worker has."""
+    # MS_REC | MS_PRIVATE: else the system would get the new /dev/shm as well.
+    check(libc.mount(None, b"/", None, ctypes.c_ulong(0x44000), None))
+    options = f"mode=1777,size={size_mb}m".encode()
+    # MS_NOSUID | MS_NODEV
+    check(libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(6), options))
+
+
+def write_text(path: str, text: str) -> None:
     """Write a file of the system. Raises OSError."""
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
@@ -192,27 +209,40 @@ def confine(abi: int, readable: list[str], writable: list[str], ports: list[int]
     From version 4 on, it binds these TCP ports only. From version 6 on, abstract sockets and
     signals reach no process outside of the worker.
     """
-    handled = (1 << (13 if abi < 2 else 14 if abi < 3 else 15)) - 1
-    attributes = _Ruleset(handled, 1 if abi >= 4 else 0, 0b11 if abi >= 6 else 0)
-    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    ruleset = syscall(444, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
+    attributes = make_ruleset(abi)
+    rights = attributes.fs
+    size = ctypes.c_size_t(SIZES[abi] if abi in SIZES else ctypes.sizeof(_Ruleset))
+    ruleset = syscall(444, ctypes.byref(attributes), size, 0)
     for path in readable:
-        allow(ruleset, path, READING & handled)
+        allow_path(ruleset, path, READING & rights)
     for path in writable:
-        allow(ruleset, path, handled)
-    for port in ports if abi >= 4 else ():
-        syscall(445, ruleset, 2, ctypes.byref(_Port(1, port)), 0)
+        allow_path(ruleset, path, rights)
+    if attributes.net:
+        for port in ports:
+            syscall(445, ruleset, 2, ctypes.byref(_Port(BIND_TCP, port)), 0)
     syscall(446, ruleset, 0)
     os.close(ruleset)
 
 
-def allow(ruleset: int, path: str, rights: int) -> None:
+def make_ruleset(abi: int) -> _Ruleset:
+    """Make what a version of Landlock can restrict. Newer versions know more rights on files."""
+    rights_on_files = {1: 13, 2: 14}.get(abi, 15)
+    attributes = _Ruleset(fs=(1 << rights_on_files) - 1)
+    if abi >= 4:
+        attributes.net = BIND_TCP
+    if abi >= 6:
+        attributes.scoped = 0b11  # abstract sockets, and signals
+    return attributes
+
+
+def allow_path(ruleset: int, path: str, rights: int) -> None:
     """Allow what is beneath a path; a path that is not there allows nothing."""
     try:
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    rights = rights if os.path.isdir(path) else rights & ON_FILES
+    if not os.path.isdir(path):
+        rights &= ON_FILES
     syscall(445, ruleset, 1, ctypes.byref(_Beneath(rights, parent)), 0)
     os.close(parent)
 
@@ -252,55 +282,99 @@ does not apply. The filter sees no family, so local sockets cannot listen either
 `uncounted`: these as well, and files in memory: no limit of a process counts them.
 """
 
-LOAD, EQUAL, AT_LEAST, AND, ANSWER = 0x20, 0x15, 0x35, 0x54, 0x06
-ALLOW, REFUSE = 0x7FFF0000, 0x50000
-"""Instructions of a filter, and answers: SECCOMP_RET_ALLOW and SECCOMP_RET_ERRNO."""
+LOAD = 0x20
+EQUAL = 0x15
+AT_LEAST = 0x35
+AND = 0x54
+ANSWER = 0x06
+"""Instructions of a filter (BPF): load a word of the call, compare it, mask it, answer.
+
+A comparison has two numbers of instructions to skip: where it holds, and where it does not.
+"""
+ALLOW = 0x7FFF0000
+REFUSE = 0x50000
+"""Answers: SECCOMP_RET_ALLOW, and SECCOMP_RET_ERRNO with the number of an error."""
+NUMBER = 0
+ARCHITECTURE = 4
+ARGUMENTS = (16, 24, 32, 40)
+"""Where the words of a call are (struct seccomp_data): of arguments, the lower half."""
+X32 = 0x40000000
+"""Numbers from here on are those of another kind of programs of x86-64."""
+
+Step = tuple[int, int, int, int]
 
 
 def refuse_calls(groups: list[str]) -> None:
-    """Refuse system calls that would evade the other limits, by a filter (seccomp(2)).
-
-    Programs of another architecture have other numbers, so all of their calls are refused. Landlock
-    judges TCP by its protocol number: MPTCP and SMC serve TCP clients under another one.
-    """
-    numbers = NUMBERS[os.uname().machine]
-    steps = [
-        (LOAD, 0, 0, 4), (EQUAL, 1, 0, numbers["architecture"]), answer(errno.ENOSYS),
-        (LOAD, 0, 0, 0), (AT_LEAST, 0, 1, 0x40000000), answer(errno.ENOSYS),
-    ]  # fmt: skip
-    refused: dict[str, int] = {}
-    for group in groups:
-        refused.update(REFUSED[group])
-    for name, error in refused.items():
-        steps += [(EQUAL, 0, 1, numbers[name]), answer(error)]
-    if "uncounted" in groups:
-        steps += shared_mapping(numbers["mmap"])
-    steps += [
-        (EQUAL, 1, 0, numbers["socket"]), (ANSWER, 0, 0, ALLOW),
-        (LOAD, 0, 0, 16), (EQUAL, 0, 1, 43), answer(errno.EAFNOSUPPORT),
-        (LOAD, 0, 0, 32), (EQUAL, 0, 1, 262), answer(errno.EPROTONOSUPPORT),
-        (ANSWER, 0, 0, ALLOW),
-    ]  # fmt: skip
+    """Refuse system calls that would evade the other limits, by a filter (seccomp(2))."""
+    steps = build_filter(os.uname().machine, groups)
     code = b"".join(struct.pack("HBBI", *step) for step in steps)
-    held = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(steps), ctypes.cast(held, ctypes.c_void_p))
+    memory = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(steps), ctypes.cast(memory, ctypes.c_void_p))
     check(libc.prctl(22, 2, ctypes.byref(program), 0, 0))  # PR_SET_SECCOMP, a filter
 
 
-def shared_mapping(mmap: int) -> list[tuple[int, int, int, int]]:
+def build_filter(machine: str, groups: list[str]) -> list[Step]:
+    """Build the filter that refuses these groups of calls on an architecture.
+
+    Programs of another architecture have other numbers, so all of their calls are refused.
+    """
+    numbers = NUMBERS[machine]
+    errors: dict[str, int] = {}
+    for group in groups:
+        errors.update(REFUSED[group])
+    steps = [
+        (LOAD, 0, 0, ARCHITECTURE),
+        (EQUAL, 1, 0, numbers["architecture"]),
+        refuse(errno.ENOSYS),
+        (LOAD, 0, 0, NUMBER),
+        (AT_LEAST, 0, 1, X32),
+        refuse(errno.ENOSYS),
+    ]
+    for name, error in errors.items():
+        steps.append((EQUAL, 0, 1, numbers[name]))
+        steps.append(refuse(error))
+    if "uncounted" in groups:
+        steps += refuse_shared_mapping(numbers["mmap"])
+    steps += refuse_kinds_of_sockets(numbers["socket"])
+    steps.append((ANSWER, 0, 0, ALLOW))
+    return steps
+
+
+def refuse_shared_mapping(mmap: int) -> list[Step]:
     """Refuse memory that is shared and has no file: RLIMIT_DATA does not count it.
 
     Its pages stay when a process releases them (madvise(2)), so no sum over processes has them.
     """
-    shared, anonymous, kind = 0x01, 0x20, 0x0F
+    shared = 0x01
+    anonymous = 0x20
+    kind = 0x0F
     return [
         (EQUAL, 0, 5, mmap),
-        (LOAD, 0, 0, 40), (AND, 0, 0, kind | anonymous), (EQUAL, 0, 1, shared | anonymous),
-        answer(errno.EPERM), (ANSWER, 0, 0, ALLOW),
-    ]  # fmt: skip
+        (LOAD, 0, 0, ARGUMENTS[3]),
+        (AND, 0, 0, kind | anonymous),
+        (EQUAL, 0, 1, shared | anonymous),
+        refuse(errno.EPERM),
+        (ANSWER, 0, 0, ALLOW),
+    ]
 
 
-def answer(error: int) -> tuple[int, int, int, int]:
+def refuse_kinds_of_sockets(socket: int) -> list[Step]:
+    """Refuse SMC (a family) and MPTCP (a protocol): they serve TCP clients, and Landlock, which
+    judges TCP by its protocol number, does not see them."""
+    smc = 43
+    mptcp = 262
+    return [
+        (EQUAL, 0, 6, socket),
+        (LOAD, 0, 0, ARGUMENTS[0]),
+        (EQUAL, 0, 1, smc),
+        refuse(errno.EAFNOSUPPORT),
+        (LOAD, 0, 0, ARGUMENTS[2]),
+        (EQUAL, 0, 1, mptcp),
+        refuse(errno.EPROTONOSUPPORT),
+    ]
+
+
+def refuse(error: int) -> Step:
     """Make the instruction that ends a filter: the call returns this error."""
     return ANSWER, 0, 0, REFUSE | error
 

@@ -90,6 +90,22 @@ print(json.dumps([tried(lambda: serve({port})), tried(lambda: serve({port + 1}))
     assert run(sandbox, code, Place(ports=(port,))) == [0, other]
 
 
+def test_of_ports_that_the_system_chooses_only_that_of_an_unbound_socket_is_left(sandbox: Sandbox):
+    """Landlock judges bind(2), also with port 0. Nothing judges a listen(2) without it (ADR 22)."""
+    code = """
+def bind_any(address):
+    own = socket.socket()
+    own.bind((address, 0))
+    own.listen()
+print(json.dumps([
+    tried(lambda: bind_any("127.0.0.1")), tried(lambda: bind_any("0.0.0.0")),
+    tried(lambda: listen(socket.AF_INET)),
+]))
+"""
+    bound = errno.EACCES if sandbox.keeps_port else 0
+    assert run(sandbox, code, Place(ports=(8080,))) == [bound, bound, 0]
+
+
 def test_calls_of_other_kinds_of_programs_are_refused(sandbox: Sandbox):
     """A filter that did not look at the kind would take their numbers for other calls."""
     if platform.machine() != "x86_64":
