@@ -203,10 +203,7 @@ def test_users_beyond_the_places_wait_in_order(
 
 
 def test_a_refusal_says_whose_imports_are_under_way(
-    shop: Server,
-    users: list[Client],
-    locked: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
+    shop: Server, users: list[Client], locked: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ):
     *importers, last = users
     begun = under_way(shop, importers)
