@@ -24,9 +24,10 @@ from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.requests import on_behalf_of
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import *  # noqa: F403
-from kernel.web import http
+from kernel.web import http, scope
 from kernel.web.bodies import decode
 from kernel.web.http import *  # noqa: F403
+from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
     "HOOKS", "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
@@ -41,4 +42,5 @@ __all__ += contracts.__all__
 __all__ += errors.__all__
 __all__ += http.__all__
 __all__ += plugin.__all__
+__all__ += scope.__all__
 __all__ += values.__all__

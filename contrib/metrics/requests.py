@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kernel.public import KernelError, Route
+from kernel.public import KernelError, route_of
 
 from .library import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -87,7 +87,7 @@ class Meter:
             raise
         finally:
             self._requests.active -= 1
-            route: Route | None = scope.get("caudex.route")
+            route = route_of(scope)
             path = NO_ROUTE if route is None else route.path
             took = took or perf_counter() - began
             self._requests.count(scope["method"], path, status or CLIENT_WENT, took)

@@ -24,6 +24,8 @@ MAX_DEPTH = 64
 """Nesting of a JSON body; code that walks it stays far from Python's limit of recursion."""
 MAX_VALUES = 1_000_000
 """Brackets and commas of a JSON body outside its texts; 50 MB of `[],` take 1 GB of memory."""
+SLOW_SECONDS = 1.0
+"""Time in which a body arrives, unless it is slow."""
 JSON_KIND = re.compile(r"application/(json|[\w.-]+\+json)")
 _FAR = re.compile(rb"[eE][+-]?0*[1-9][0-9]{2,}\s*[],}]")
 _MARKS = bytes.maketrans(b"{}", b"[]")
@@ -34,10 +36,12 @@ _STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
 class Bodies:
     """Bounds the bodies that are in memory at the same time."""
 
-    def __init__(self, most: int = 3 * MAX_BODY, free: int = 64_000) -> None:
-        self._free = free
-        self._held = ConcurrencyLimiter(most, per_key=(most + 1) // 2, message=BODIES)
-        self._anonymous = ConcurrencyLimiter(most // 3, message=BODIES)
+    def __init__(self, limit: int = 3 * MAX_BODY, uncounted: int = 64_000) -> None:
+        """`limit` is in bytes of all bodies, `uncounted` in the first bytes of each."""
+        half = (limit + 1) // 2
+        self._uncounted = uncounted
+        self._of_users = ConcurrencyLimiter(limit, per_key=half, message=BODIES)
+        self._anonymous = ConcurrencyLimiter(limit // 3, message=BODIES)
 
     async def handled(
         self,
@@ -45,45 +49,54 @@ class Bodies:
         receive: Receive,
         limit: int,
         handle: Callable[[bytes], Awaitable[Response]],
-        again: Callable[[], Awaitable[None]],
+        repeat_guard: Callable[[], Awaitable[None]],
     ) -> Response:
-        """Read a whole body, and count it until it is handled. `again` repeats the guard after a
+        """Read a whole body, and count it until it is handled. `repeat_guard` is called after a
         slow body.
 
         The first bytes of each body are not counted, so that large slow ones do not keep small ones
         out. One user has at most half of the rest. Anonymous callers have a pool of their own, of
         which each unfinished body takes a part, however small it is. Raises TooLarge, Unavailable.
         """
-        began, size, counted, more_body = time.monotonic(), 0, 0, True
-        held, least = (self._anonymous, 4 * self._free) if sender is None else (self._held, 0)
+        began = time.monotonic()
+        limiter = self._of_users
+        smallest_share = 0
+        if sender is None:
+            limiter = self._anonymous
+            smallest_share = 4 * self._uncounted
         pieces: list[bytes] = []
+        size = 0
+        counted = 0
+        more_body = True
         try:
             while True:
-                if more := max(least, size - self._free) - counted:
-                    held.take(sender, more)
-                    counted += more
+                uncounted = max(smallest_share, size - self._uncounted) - counted
+                if uncounted:
+                    limiter.take(sender, uncounted)
+                    counted += uncounted
                 if not more_body:
                     break
                 message = await receive()
                 if message["type"] != "http.request":
                     raise starlette.requests.ClientDisconnect
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
+                piece = message.get("body", b"")
+                pieces.append(piece)
+                size += len(piece)
                 if size > limit:
                     raise TooLarge(limit)
                 more_body = message.get("more_body", False)
-            slow = len(pieces) > 1 or time.monotonic() - began > 1.0  # permissions can change
-            whole = b"".join(pieces)
+            is_slow = len(pieces) > 1 or time.monotonic() - began > SLOW_SECONDS
+            body = b"".join(pieces)
             pieces.clear()
-            if counted and size <= self._free:
-                held.give_back(sender, counted)
+            if counted and size <= self._uncounted:
+                limiter.give_back(sender, counted)
                 counted = 0
-            if slow or size > self._free:
-                await again()
-            return await handle(whole)
+            if is_slow or size > self._uncounted:  # permissions can have changed
+                await repeat_guard()
+            return await handle(body)
         finally:
             if counted:
-                held.give_back(sender, counted)
+                limiter.give_back(sender, counted)
 
 
 def check_content(headers: Mapping[bytes, bytes]) -> None:
@@ -92,9 +105,10 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
     A web page can make a browser post to any server without a preflight, but never as JSON: only
     requests without an origin may omit the content type.
     """
-    given = headers.get(b"content-type", b"" if b"origin" in headers else JSON)
-    if given != JSON:
-        kind, _, parameters = given.decode("latin-1").lower().partition(";")
+    default = b"" if b"origin" in headers else JSON
+    content_type = headers.get(b"content-type", default)
+    if content_type != JSON:
+        kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
         if not JSON_KIND.fullmatch(kind.strip()):
             raise BadRequest("the content type must be application/json")
         charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
@@ -131,11 +145,13 @@ def _check_numbers(raw: bytes) -> None:
     For one near the limits of a double the decoder takes 10 µs, 400 times as long as for another,
     and blocks all requests (msgspec 0.20). PostgreSQL prints up to 309 digits of each.
     """
-    most = MAX_VALUES // 100
-    if len(raw) > 2 * most and raw.count(b",") >= most and len(_FAR.findall(raw)) > most:
-        parts = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-        if len(_FAR.findall(b"".join(parts[::2]))) > most:  # outside texts
-            raise BadRequest(f"the JSON has more than {most} numbers beyond 1e±99")
+    limit = MAX_VALUES // 100
+    if len(raw) <= 2 * limit or raw.count(b",") < limit or len(_FAR.findall(raw)) <= limit:
+        return
+    parts = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    outside_texts = b"".join(parts[::2])
+    if len(_FAR.findall(outside_texts)) > limit:
+        raise BadRequest(f"the JSON has more than {limit} numbers beyond 1e±99")
 
 
 def _check_utf8(raw: bytes) -> None:
@@ -154,12 +170,14 @@ def _check_structure(raw: bytes) -> None:
 
     It uses operations on the whole text only: a loop over 50 MB would block other requests.
     """
-    others = _NO_MARKS if len(raw) > MAX_VALUES else _NO_MARKS + b","  # few commas need no count
-    marks = raw.translate(_MARKS, others)
+    ignored = _NO_MARKS
+    if len(raw) <= MAX_VALUES:  # so few commas need no count
+        ignored += b","
+    marks = raw.translate(_MARKS, ignored)
     if len(marks) <= MAX_VALUES and marks.count(b"[") <= MAX_DEPTH:
         return
     if b"\\" in raw:
-        marks = raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_MARKS, others)
+        marks = raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_MARKS, ignored)
     if len(marks) > 4 * MAX_VALUES and marks.count(b'"') > 4 * MAX_VALUES:
         raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
     bare = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # outside texts
@@ -177,24 +195,29 @@ def _check_structure(raw: bytes) -> None:
 
 def _in_words(problem: str, what: str) -> str:
     """Turn msgspec's message into a sentence: `$.username` becomes `username`."""
-    said, _, path = problem.partition(" - at `$")
-    missing = re.fullmatch(r"Object missing required field `([^`]+)`", said)
+    text, _, path = problem.partition(" - at `$")
     place = path.rstrip("`").lstrip(".")
+    missing = re.fullmatch(r"Object missing required field `([^`]+)`", text)
     if missing:
-        return f"{f'{place}.' if place else ''}{missing[1]} is required"
-    said = said[0].lower() + said[1:]
-    return f"{place}: {said}" if place else f"{what}: {said}"
+        prefix = f"{place}." if place else ""
+        return f"{prefix}{missing[1]} is required"
+    sentence = text[0].lower() + text[1:]
+    return f"{place or what}: {sentence}"
 
 
 def _hint(problem: str, kind: Any) -> str:
     """Return the word that a body of this type has for an unknown member or value, as a clause."""
-    wrong = re.search(r"unknown field `(.*?)`|enum value '(.*?)'", problem)
-    if wrong is None:
+    match = re.search(r"unknown field `(?P<field>.*?)`|enum value '(?P<value>.*?)'", problem)
+    if match is None:
         return ""
     schemas = msgspec.json.schema_components([kind])[1].values()
-    members = {name: each for one in schemas for name, each in one.get("properties", {}).items()}
-    words = list(members)
-    if wrong.lastindex == 2:
-        each = members.get(problem.rpartition(".")[2].rstrip("`"), {})
-        words = [str(w) for one in (each, *each.get("anyOf", ())) for w in one.get("enum", ())]
-    return f"; {nearest(wrong[wrong.lastindex or 0], words)}"
+    members: dict[str, Any] = {}
+    for schema in schemas:
+        members |= schema.get("properties", {})
+    if match["field"] is not None:
+        return f"; {nearest(match['field'], members)}"
+    member = members.get(problem.rpartition(".")[2].rstrip("`"), {})
+    words = list[str]()
+    for schema in (member, *member.get("anyOf", ())):
+        words += map(str, schema.get("enum", ()))
+    return f"; {nearest(match['value'], words)}"

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
 from kernel.errors import BadRequest, TooLarge, unwrapped
+from kernel.web.scope import ARRIVAL, CALL, Arrival, call_of
 
 __all__ = [
     "Request", "Response", "limit_of", "limited", "one_of", "preferred_type", "read_body", "reply",
@@ -31,10 +32,6 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
-ENDED = "caudex.ended"
-"""Key in a scope whose request has ended."""
-AGAIN = "caudex.again"
-"""Key in a scope of the function that repeats the guard of the route."""
 JSON = b"application/json"
 WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 """The parameter `q` of a media range (RFC 9110, 12.4.2)."""
@@ -48,22 +45,22 @@ class Request(starlette.requests.Request):
     @property
     def actor(self) -> Actor:
         """The caller; on a public route an actor without an id."""
-        return self.scope["caudex.actor"]
+        return self.scope[CALL].actor
 
     @property
     def grant(self) -> Grant:
         """The result of the route's access check."""
-        return self.scope["caudex.grant"]
+        return self.scope[CALL].grant
 
     @property
     def request_id(self) -> str:
         """The id in the reply, every log line and every audit row."""
-        return self.scope["caudex.request_id"]
+        return self.scope[ARRIVAL].request_id
 
     @property
     def address(self) -> str:
         """The client's address, behind trusted proxies."""
-        return self.scope["caudex.address"]
+        return self.scope[ARRIVAL].address
 
     def public_path(self, path: str) -> str:
         """Return a path of this server as a client writes it, with the prefix of a proxy."""
@@ -71,7 +68,8 @@ class Request(starlette.requests.Request):
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """Yield the pieces of the body. Raises RuntimeError after the end of the request."""
-        if ENDED in self.scope:
+        arrival: Arrival | None = self.scope.get(ARRIVAL)
+        if arrival is not None and arrival.has_ended:
             raise RuntimeError("the request has ended: read its body before the reply")
         async for piece in super().stream():
             yield piece
@@ -87,17 +85,19 @@ class Request(starlette.requests.Request):
             pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=600)
         except ValueError:
             raise BadRequest("the query string is not valid") from None
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        parameters = dict(pairs)
+        if len(parameters) != len(pairs):
             raise BadRequest("a query parameter is given twice")
         if any("\0" in text for pair in pairs for text in pair):
             raise BadRequest("text must not contain the character U+0000")
-        return found
+        return parameters
 
 
 def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
     """Read a `limit` parameter, capped at the maximum. Raises BadRequest."""
-    return default if text is None else min(whole_number("limit", text, minimum=1), maximum)
+    if text is None:
+        return default
+    return min(whole_number("limit", text, minimum=1), maximum)
 
 
 def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = 2**63 - 1) -> int:
@@ -120,7 +120,7 @@ class MediaRange(msgspec.Struct, frozen=True):
     name: str
     weight: float
 
-    def fit(self, media_type: str) -> int:
+    def measure_fit(self, media_type: str) -> int:
         """Return how exactly the range names a media type: 0 for not at all, 3 for itself."""
         if self.name == media_type:
             return 3
@@ -138,7 +138,7 @@ def preferred_type(accept: str, offers: Sequence[str]) -> str | None:
     ranges = list(_media_ranges(accept))
     ranks = dict[str, tuple[float, int, int]]()
     for offer in offers:
-        fits = [media_range.fit(offer) for media_range in ranges]
+        fits = [media_range.measure_fit(offer) for media_range in ranges]
         closest = max(fits, default=0)
         if closest == 0:
             continue
@@ -171,8 +171,9 @@ async def limited(request: starlette.requests.Request, limit: int) -> AsyncItera
         if size > limit:
             raise TooLarge(limit)
         yield piece
-    if (again := request.scope.get(AGAIN)) is not None:
-        await again()
+    call = call_of(request.scope)
+    if call is not None and call.repeat_guard is not None:
+        await call.repeat_guard()
 
 
 async def while_connected(
@@ -220,8 +221,8 @@ class JSONReply(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the reply, without ASGI messages if no plugin has a middleware."""
-        whole = getattr(send, "send_whole", None)  # of the edge, see `kernel.web.middleware`
-        if whole is None or not whole(self.status_code, self.raw_headers, self.body):
+        send_whole = getattr(send, "send_whole", None)  # see `kernel.web.sender`
+        if send_whole is None or not send_whole(self.status_code, self.raw_headers, self.body):
             await super().__call__(scope, receive, send)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from random import getrandbits
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from kernel.config.settings import Config
@@ -35,45 +34,35 @@ from kernel.errors import (
 )
 from kernel.hooks.faults import FaultFinder, PluginStep
 from kernel.hooks.mistakes import place
-from kernel.web.http import ENDED, JSONReply
+from kernel.web.admission import AdmissionControl, client_address
+from kernel.web.http import JSONReply
+from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of
+from kernel.web.sender import SAFE, Sender
 
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-LOCAL_ORIGIN = re.compile(
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+LOCAL_ORIGIN: Final = re.compile(
     r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost|http://tauri\.localhost"
 )
-LOOPBACK = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
-PORT = re.compile(rb":[0-9]*$")
-NAME = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
-EXPOSED = b"X-Request-Id, Retry-After, Link, ETag, Caudex-Position"
-ALLOWED = (
-    b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Prefer, X-Request-Id,"
-    b" X-Setup-Token, Last-Event-ID, Caudex-Position"
-)
-PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", ALLOWED),
-    (b"access-control-max-age", b"600"),
-]
-CACHING, LENGTH = b"cache-control", b"content-length"
-SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
+LOOPBACK: Final = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
+PORT: Final = re.compile(rb":[0-9]*$")
+NAME: Final = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
+EXPOSED: Final = b"X-Request-Id, Retry-After, Link, ETag, Caudex-Position"
+MAX_HOSTS: Final = 100
+"""Values of `Host` that were checked and are remembered."""
+MAX_LOGGED: Final = 1000
+"""Characters of a text in a line of the log: masking takes time."""
+MAX_MESSAGE: Final = 50_000
+"""Characters of an error in a reply: many rules quote the value that breaks them."""
 
-PASSED = "caudex.passed"
-"""Key in a scope of the plugin whose middleware was the last to pass the request on."""
-
-PROBES = frozenset({"/health", "/health/ready"})
+PROBES: Final = frozenset({"/health", "/health/ready"})
 """Not counted as concurrent requests: a probe that fails would restart a server that is only busy.
 """
 
-RAISED = (Exception, SystemExit, KeyboardInterrupt)
+RAISED: Final = (Exception, SystemExit, KeyboardInterrupt)
 """What fails a request, unless it comes from a signal."""
-UNCHECKED = {
-    False: "check the value before the statement, or correct the cast",
-    True: "check the value before the statement, or catch ConstraintViolation",
-}
-"""Remedies for a statement that a value of a client fails; for one that breaks a constraint."""
-
-Networks = Sequence[IPv4Network | IPv6Network]
-SendWhole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
+CHECK_VALUE: Final = "check the value before the statement, or correct the cast"
+CATCH_VIOLATION: Final = "check the value before the statement, or catch ConstraintViolation"
+"""Remedies for a statement that a value of a client fails."""
 
 log = structlog.get_logger("caudex.http")
 
@@ -118,18 +107,18 @@ class Edge:
         self.app = app
         self._fault_finder = fault_finder
         self._wrappers = wrappers
-        self._places = AdmissionControl(0, ())
+        self._admission = AdmissionControl(0, ())
         self.configure(config)
 
     def configure(self, config: Config) -> None:
         """Take over the limits and origins of a configuration, also while requests are served."""
         self._root_path = config.server.root_path
         self._origins = config.server.cors_origins
-        self._local = config.loopback and config.server.cors_origins is None
-        self._hosts = _hosts(config)
-        self._allowed = set[bytes]()
-        self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
-        self._places.bound(config.server.max_requests, self._trusted)
+        self._allows_local = config.loopback and config.server.cors_origins is None
+        self._hosts = _hosts_of(config)
+        self._checked_hosts = set[bytes]()
+        self._proxies = [ip_network(network) for network in config.server.trusted_proxies]
+        self._admission.set_limit(config.server.max_requests, self._proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -139,23 +128,18 @@ class Edge:
         if self._root_path:
             _strip_root(scope, self._root_path)
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        scope["caudex.headers"] = headers
-        scope["caudex.request_id"] = request_id = _request_id(headers)
-        scope["caudex.address"] = _client_address(scope, self._trusted)
+        request_id = _request_id(headers)
+        address = client_address(scope, self._proxies)
+        arrival = begin_request(scope, request_id, address, headers)
         bind_contextvars(request_id=request_id)
-        sender = _Sender(send, self._reply_headers(headers, request_id))
+        sender = Sender(send, self._reply_headers(headers, request_id))
         place: str | None = None
         try:
             if scope["path"] not in PROBES:
-                place = self._places.take(scope["caudex.address"])
-            if len(headers) < len(scope["headers"]):
-                _check_single(scope["headers"])
-            if self._hosts is not None and (host := headers.get(b"host", b"")) not in self._allowed:
-                _check_host(host, self._hosts)
-                if len(self._allowed) < 100:
-                    self._allowed.add(host)
+                place = self._admission.take(address)
+            self._check_headers(scope, headers)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-                await _preflight(sender)
+                await sender.send_preflight()
                 return
             await self.app(scope, receive, sender)
         except ClientDisconnect:
@@ -176,157 +160,104 @@ class Edge:
                 silent = NoAnswer(self._wrappers, scope.get(PASSED))
                 await self._fail(silent, scope, receive, sender)
         finally:
-            scope[ENDED] = True
+            arrival.has_ended = True
             if place is not None:
-                self._places.leave(place)
+                self._admission.leave(place)
+
+    def _check_headers(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse repeated headers and foreign hosts. Raises BadRequest."""
+        if len(headers) < len(scope["headers"]):
+            _check_single(scope["headers"])
+        if self._hosts is None:
+            return
+        host = headers.get(b"host", b"")
+        if host in self._checked_hosts:
+            return
+        _check_host(host, self._hosts)
+        if len(self._checked_hosts) < MAX_HOSTS:
+            self._checked_hosts.add(host)
 
     async def _fail(
-        self, error: BaseException, scope: Scope, receive: Receive, send: _Sender
+        self, error: BaseException, scope: Scope, receive: Receive, sender: Sender
     ) -> None:
         """Answer with the envelope, or abort a reply that has begun."""
         if isinstance(error, HTTPException):  # of Starlette's own parts, such as a broken form
-            status, error = error.status_code, KernelError(error.detail, headers=error.headers)
+            status = error.status_code
+            error = KernelError(error.detail, headers=error.headers)
             error.status = status  # type: ignore[misc]
-        plugin: str | None = scope.get("caudex.plugin")
-        caller = self._fault_finder.caller(error, plugin) if is_of_statement(error) else None
-        blamed = caller if caller is not None and caller.is_foreign else None
-        if blamed is not None and isinstance(error, SchemaChanged):
+        step = self._foreign_step(error, scope)
+        if step is not None and isinstance(error, SchemaChanged):
             error = _uncaught(error)
-        self._log(error, scope, blamed)
+        self._log(error, scope, step)
         forget_frames(error)  # they hold the body
-        if send.started:
+        if sender.started:
             raise StreamAborted from error
-        await _envelope(error, scope["caudex.request_id"])(scope, receive, send)
+        envelope = _envelope(error, arrival_of(scope).request_id)
+        await envelope(scope, receive, sender)
 
-    def _log(self, error: BaseException, scope: Scope, blamed: PluginStep | None) -> None:
-        """Log an error; `blamed` is the step of a plugin whose statement was refused."""
-        most = slice(1000)  # masking takes time
-        path, peer = scope["path"][most], scope["caudex.address"]
-        detail: dict[str, Any] = {"method": scope["method"], "path": path, "peer": peer}
-        if (known := _known(error)) is not None:
-            user, session = known.caller
-            if user is None and (actor := scope.get("caudex.actor")) is not None:
-                user, session = actor.user_id, actor.session_id
-            detail |= {} if user is None else {"user": user, "session": session}
-            if blamed is not None and known.status == 400:
-                remedy = UNCHECKED[isinstance(known, ConstraintViolation)]
-                detail |= {"plugin": blamed.plugin, "where": blamed.at, "remedy": remedy}
-            log.info("refused", status=known.status, reason=known.message[most], **detail)
+    def _foreign_step(self, error: BaseException, scope: Scope) -> PluginStep | None:
+        """Return the step of another author's plugin whose statement was refused, or None."""
+        if not is_of_statement(error):
+            return None
+        step = self._fault_finder.caller(error, _plugin_of(scope))
+        return step if step is not None and step.is_foreign else None
+
+    def _log(self, error: BaseException, scope: Scope, step: PluginStep | None) -> None:
+        """Log an error; `step` is that of a plugin whose statement was refused."""
+        arrival = arrival_of(scope)
+        known = _known(error)
+        if known is None:
+            self._log_failure(error, scope, arrival)
             return
-        detail |= self._blamed(error, scope)
-        if isinstance(error, PluginFailed):  # in words of ours, or of PostgreSQL
-            detail["detail"] = str(error)[most]
-        if notes := getattr(error, "__notes__", None):
-            detail["where"] = "; ".join(notes)[most]
-        log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
+        fields = _fields(scope, arrival) | _caller_of(known, scope)
+        if step is not None and known.status == 400:
+            is_violation = isinstance(known, ConstraintViolation)
+            remedy = CATCH_VIOLATION if is_violation else CHECK_VALUE
+            fields |= {"plugin": step.plugin, "where": step.at, "remedy": remedy}
+        reason = known.message[:MAX_LOGGED]
+        log.info("refused", status=known.status, reason=reason, **fields)
 
-    def _blamed(self, error: BaseException, scope: Scope) -> dict[str, Any]:
+    def _log_failure(self, error: BaseException, scope: Scope, arrival: Arrival) -> None:
+        """Log an error that no one raised on purpose."""
+        fields = _fields(scope, arrival) | self._blame(error, scope)
+        if isinstance(error, PluginFailed):  # in words of ours, or of PostgreSQL
+            fields["detail"] = str(error)[:MAX_LOGGED]
+        notes: Sequence[str] | None = getattr(error, "__notes__", None)
+        if notes:
+            fields["where"] = "; ".join(notes)[:MAX_LOGGED]
+        log.error("a request failed", error=type(error).__name__, exc_info=error, **fields)
+
+    def _blame(self, error: BaseException, scope: Scope) -> Mapping[str, Any]:
         """Name the plugin, the place and the remedy; the handler where no frame leads to it."""
-        plugin: str | None = scope.get("caudex.plugin")
-        if blamed := self._fault_finder.blame(error, plugin):
-            return blamed
-        if plugin is not None:
-            handler = scope["caudex.route"].handler
-            return {"plugin": plugin, "where": place(handler), "remedy": remedy_of(error)}
+        call = call_of(scope)
+        plugin = None if call is None else call.plugin
+        fields = self._fault_finder.blame(error, plugin)
+        if fields:
+            return fields
+        if call is not None:
+            where = place(call.route.handler)
+            return {"plugin": call.plugin, "where": where, "remedy": remedy_of(error)}
         if isinstance(error, NoAnswer):
             return {"plugin": error.plugin, "where": error.place, "remedy": error.remedy}
         return {"plugin": None}
 
-    def _reply_headers(self, headers: dict[bytes, bytes], request_id: str) -> list[Any]:
-        more = [(b"x-request-id", request_id.encode()), *SAFE]
-        if (origin := headers.get(b"origin")) and self._allows(origin):
-            more += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
-            more.append((b"access-control-expose-headers", EXPOSED))
-        return more
+    def _reply_headers(
+        self, headers: Mapping[bytes, bytes], request_id: str
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the headers of every reply to a request."""
+        common = [(b"x-request-id", request_id.encode()), *SAFE]
+        origin = headers.get(b"origin")
+        if origin and self._allows(origin):
+            common.append((b"access-control-allow-origin", origin))
+            common.append((b"vary", b"Origin"))
+            common.append((b"access-control-expose-headers", EXPOSED))
+        return common
 
     def _allows(self, origin: bytes) -> bool:
         text = origin.decode("latin-1")
-        if self._local:
+        if self._allows_local:
             return LOCAL_ORIGIN.fullmatch(text) is not None
         return text != "null" and text in (self._origins or ())
-
-
-class _Sender:
-    """Adds the headers of every reply, and knows whether the reply has begun.
-
-    The head of a reply of known length waits for the body, so that both are sent in one piece where
-    the server can do that (`kernel.contracts.server.HttpServer`).
-    """
-
-    __slots__ = ("_held", "_send", "_whole", "headers", "started")
-
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
-        self._send = send
-        self._whole: SendWhole | None = getattr(send, "send_whole", None)
-        self._held: Message | None = None
-        self.headers = headers
-        self.started = False
-
-    def send_whole(self, status: int, own: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a reply with the headers `own`; return False where ASGI messages are needed."""
-        sent = self._whole is not None and self._whole(status, [*own, *self._more(own)], body)
-        self.started |= sent
-        return sent
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = message.get("headers", ())
-            message["headers"] = [*own, *self._more(own)]
-            if self._whole is not None and any(name == LENGTH for name, _ in own):
-                self._held = message
-                return
-        elif self._held is not None and self._whole is not None:
-            (head, self._held), self.started = (self._held, None), True
-            body, goes_on = message.get("body", b""), message.get("more_body", False)
-            if not goes_on and self._whole(head["status"], head["headers"], body):
-                return
-            await self._send(head)
-        self.started = True
-        await self._send(message)
-
-    def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-        """Return the headers to add to a reply's own; its own `cache-control` has precedence."""
-        if CACHING in dict(own):
-            return [header for header in self.headers if header[0] != CACHING]
-        return self.headers
-
-
-class AdmissionControl:
-    """The bound on concurrent requests of a process, and of each client address.
-
-    A request is admitted while its address has fewer requests under way than there are free
-    places: one busy address gets half of all places, the next one half of the rest. A proxy, which
-    sends requests of many clients, may use all of them. The processes of this machine, such as
-    workers, count as one address, also where it is a proxy's and the request names no client.
-    """
-
-    def __init__(self, limit: int, proxies: Networks) -> None:
-        self._limit = self._free = 0
-        self._held: dict[str, int] = {}
-        self.bound(limit, proxies)
-
-    def bound(self, limit: int, proxies: Networks) -> None:
-        """Set the number of places, also while some are taken."""
-        self._free += limit - self._limit
-        self._limit = limit
-        self._origin = lru_cache(1024)(partial(_origin, proxies))
-
-    def take(self, address: str) -> str:
-        """Count a request and return the key for `leave`. Raises Unavailable."""
-        origin = self._origin(address)
-        held = self._held.get(origin, 0)
-        if self._free <= (held if origin else 0):
-            where = " from this address" if self._free else ""
-            raise Unavailable(f"too many requests at once{where}")
-        self._free -= 1
-        self._held[origin] = held + 1
-        return origin
-
-    def leave(self, origin: str) -> None:
-        """Count a request that ended."""
-        self._free += 1
-        if (held := self._held.pop(origin) - 1) > 0:
-            self._held[origin] = held
 
 
 def _strip_root(scope: Scope, root_path: str) -> None:
@@ -340,45 +271,31 @@ def _strip_root(scope: Scope, root_path: str) -> None:
     scope["raw_path"] = raw_path.removeprefix(root_path.encode())
 
 
-def _client_address(scope: Scope, trusted: Networks) -> str:
-    """Return the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
-    client = scope.get("client")
-    peer: str = client[0] if client else ""
-    if not trusted or not _within(_parsed(peer), trusted):
-        return peer
-    given = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    hops = b",".join(given).decode("latin-1").split(",")
-    for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
-        address = _parsed(hop)
-        if not _within(address, trusted):
-            return hop if address else peer
-    return peer
+def _plugin_of(scope: Scope) -> str | None:
+    """Return the plugin whose route serves a request, or None before one is found."""
+    call = call_of(scope)
+    return None if call is None else call.plugin
 
 
-def _origin(proxies: Networks, text: str) -> str:
-    """The address, or the /64 network that an IPv6 customer has; "" when there is no limit."""
-    address = _parsed(text)
-    if address is not None and address.is_loopback:
-        return "localhost"
-    if address is None or _within(address, proxies):
-        return ""
-    return str(ip_network((int(address), 64 if address.version == 6 else 32), strict=False))
+def _fields(scope: Scope, arrival: Arrival) -> dict[str, Any]:
+    """Return the fields of the log that describe a request."""
+    path = scope["path"][:MAX_LOGGED]
+    return {"method": scope["method"], "path": path, "peer": arrival.address}
 
 
-def _within(address: IPv4Address | IPv6Address | None, networks: Networks) -> bool:
-    return address is not None and any(address in network for network in networks)
+def _caller_of(error: KernelError, scope: Scope) -> dict[str, Any]:
+    """Return the user and the session of a refused request, as fields of the log."""
+    user, session = error.caller
+    if user is None:
+        call = call_of(scope)
+        actor = getattr(call, "actor", None)  # not set before the caller is known
+        if actor is not None:
+            user = actor.user_id
+            session = actor.session_id
+    return {} if user is None else {"user": user, "session": session}
 
 
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """Return None for what is no address, such as a socket in the file system."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address  # ::ffff:10.0.0.1 is 10.0.0.1
-
-
-def _hosts(config: Config) -> frozenset[bytes] | None:
+def _hosts_of(config: Config) -> frozenset[bytes] | None:
     """Return the accepted names in `Host` beside localhost; None accepts any."""
     allowed = config.server.allowed_hosts
     if "*" in allowed or not (allowed or config.loopback):
@@ -394,31 +311,25 @@ def _check_single(headers: Sequence[tuple[bytes, bytes]]) -> None:
         raise BadRequest("the header host or content-type is given twice")
 
 
-def _check_host(given: bytes, allowed: frozenset[bytes]) -> None:
+def _check_host(host: bytes, allowed: frozenset[bytes]) -> None:
     """Refuse other names: a foreign page may let its name resolve to this machine and so share our
     origin (DNS rebinding). Every browser sends the header. Raises BadRequest."""
-    bare = PORT.sub(b"", given)
+    bare = PORT.sub(b"", host)
     name = bare.lower()
-    if not given or name in allowed or LOOPBACK.fullmatch(name):
+    if not host or name in allowed or LOOPBACK.fullmatch(name):
         return
     if not NAME.fullmatch(bare):
         raise BadRequest("the Host header names no host")
-    said = name.decode()
-    remedy = f'allow it: [server] allowed_hosts = ["{said}"]'
-    raise BadRequest(f"no host {said!r} is served here; {remedy}")
-
-
-async def _preflight(send: _Sender) -> None:
-    if any(name == b"access-control-allow-origin" for name, _ in send.headers):
-        send.headers += PREFLIGHT
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
+    text = name.decode()
+    remedy = f'allow it: [server] allowed_hosts = ["{text}"]'
+    raise BadRequest(f"no host {text!r} is served here; {remedy}")
 
 
 def _uncaught(error: SchemaChanged) -> StatementFailed:
     """Return what the log says of a compiled statement that a plugin does not compile again."""
     cause: Any = error.__cause__
-    problem, state = str(cause.diag.message_primary), str(cause.sqlstate)
+    problem = str(cause.diag.message_primary)
+    state = str(cause.sqlstate)
     hint = "or where it was right before, catch SchemaChanged and compile it again"
     failed = StatementFailed(f"{problem} (SQLSTATE {state})", sqlstate=state, hint=hint)
     failed.__cause__ = error
@@ -427,30 +338,35 @@ def _uncaught(error: SchemaChanged) -> StatementFailed:
 
 def _known(error: BaseException) -> KernelError | None:
     """Return an error that was raised on purpose; None for an unexpected one."""
-    of_app = isinstance(error, HandlerFailed)
-    return error if isinstance(error, KernelError) and (of_app or error.status != 500) else None
+    if not isinstance(error, KernelError):
+        return None
+    is_of_app = isinstance(error, HandlerFailed)
+    return error if is_of_app or error.status != 500 else None
 
 
 def _envelope(error: BaseException, request_id: str) -> JSONReply:
-    if (known := _known(error)) is None:
-        said = f"internal error; quote request id {request_id} to find it in the server's log"
-        return JSONReply({"error": said}, 500)
-    said = known.message
-    if len(said) > 50_000 and not isinstance(known, HandlerFailed):
-        said = f"{said[:50_000]}…"  # many rules quote the value that breaks them
-    return JSONReply({"error": said, **known.members}, known.status, known.headers)
+    known = _known(error)
+    if known is None:
+        message = f"internal error; quote request id {request_id} to find it in the server's log"
+        return JSONReply({"error": message}, 500)
+    message = known.message
+    if len(message) > MAX_MESSAGE and not isinstance(known, HandlerFailed):
+        message = f"{message[:MAX_MESSAGE]}…"
+    return JSONReply({"error": message, **known.members}, known.status, known.headers)
 
 
 def _stopping(method: str) -> Unavailable:
     """Return the error of a request that the end of the server interrupted."""
     if method in ("GET", "HEAD"):
         return Unavailable("the server is stopping")
-    said = "the server is stopping: the change may have been made; look before you repeat it"
-    return Unavailable(said, retry_after=None)
+    message = "the server is stopping: the change may have been made; look before you repeat it"
+    return Unavailable(message, retry_after=None)
 
 
-def _request_id(headers: dict[bytes, bytes]) -> str:
-    if (given := headers.get(b"x-request-id")) and REQUEST_ID.fullmatch(given):
-        return given.decode()
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    chosen = headers.get(b"x-request-id")
+    if chosen and REQUEST_ID.fullmatch(chosen):
+        return chosen.decode()
     # Ascending ones are neighbours in the index of the trail.
-    return (time.time_ns() // 1_000_000 << 80 | getrandbits(80)).to_bytes(16, "big").hex()
+    milliseconds = time.time_ns() // 1_000_000
+    return (milliseconds << 80 | getrandbits(80)).to_bytes(16, "big").hex()

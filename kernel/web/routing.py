@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
@@ -21,10 +21,11 @@ from kernel.hooks.mistakes import place
 from kernel.hooks.services import Services
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
-from kernel.web.http import AGAIN, Request
+from kernel.web.http import Request
+from kernel.web.scope import CALL, RouteCall, headers_of
 
-CONTEXT = "caudex.context"
-"""Key in a scope of the request's `RequestContext`."""
+MAX_PATH: Final = 2048
+"""Characters of a path that a route can have."""
 
 
 class _Node(msgspec.Struct):
@@ -38,6 +39,7 @@ class _Target(msgspec.Struct):
     plugin: str
     route: Route
     names: Sequence[str]
+    """Of the parameters in the path."""
     handler: Handler
     decoder: msgspec.json.Decoder[Any] | None
 
@@ -56,7 +58,8 @@ class RouteTable:
 
     def add(self, plugin: str, route: Route) -> str | None:
         """Add a route, or return the name of the plugin that already has it."""
-        node, names = self._root, list[str]()
+        node = self._root
+        names = list[str]()
         for segment in route.path.removeprefix("/").split("/"):
             if segment.endswith("*}"):
                 names.append(segment[1:-2])
@@ -68,8 +71,9 @@ class RouteTable:
                 node = node.parameter
             else:
                 node = node.literal.setdefault(segment, _Node())
-        if taken := node.routes.get(route.method):
-            return taken.plugin
+        existing = node.routes.get(route.method)
+        if existing is not None:
+            return existing.plugin
         decoder = None if route.body is None else msgspec.json.Decoder(route.body)
         target = _Target(plugin, route, names, route.handler, decoder)
         node.routes[route.method] = target
@@ -79,13 +83,14 @@ class RouteTable:
     def close(self, plugin: str) -> None:
         """Answer 503 for a plugin that failed to start, to callers that pass the guard."""
 
-        async def away(_: Request) -> Response:
-            said = f"plugin {plugin} is not available: it failed to start"
-            raise errors.Unavailable(said, retry_after=60)
+        async def refuse(_: Request) -> Response:
+            message = f"plugin {plugin} is not available: it failed to start"
+            raise errors.Unavailable(message, retry_after=60)
 
         for target in self._targets:
             if target.plugin == plugin:
-                target.handler, target.decoder = away, None
+                target.handler = refuse
+                target.decoder = None
                 target.route = msgspec.structs.replace(target.route, admit=None)
 
     def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
@@ -99,23 +104,25 @@ class RouteTable:
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the route, guard it, run it."""
-        found = _walk(self._root, _segments(scope), []) if len(scope["path"]) <= 2048 else None
-        if found is None:
+        match = None
+        if len(scope["path"]) <= MAX_PATH:
+            match = _walk(self._root, _segments(scope), [])
+        if match is None:
             raise errors.NotFound("there is no such route")
-        (node, values), method = found, scope["method"]
+        node, values = match
+        method = scope["method"]
         target = node.routes.get("GET" if method == "HEAD" else method)
         if target is None:
-            head = ["HEAD"] if "GET" in node.routes else []
-            allow = {"allow": ", ".join(sorted([*node.routes, *head, "OPTIONS"]))}
-            if method != "OPTIONS":
-                raise errors.MethodNotAllowed(f"{method} is not supported here", headers=allow)
-            await Response(status_code=204, headers=allow)(scope, receive, send)
+            await _answer_options(node, scope, receive, send)
             return
-        scope["path_params"] = path = dict(zip(target.names, values, strict=True))
-        scope[CONTEXT] = context = RequestContext(target.plugin, path.get("app_id"))
+        path = dict(zip(target.names, values, strict=True))
+        scope["path_params"] = path
+        context = RequestContext(target.plugin, path.get("app_id"))
+        call = RouteCall(target.plugin, target.route, context)
+        scope[CALL] = call
         CURRENT_REQUEST.set(context)  # each request has a task of its own, so it is never reset
         try:
-            response: Any = await self._serve(target, scope, receive)
+            response: Any = await self._serve(target, call, scope, receive)
             if not isinstance(response, Response):
                 route = f"{target.route.method} {target.route.path}"
                 raise errors.NoReply(route, response, place(target.route.handler))
@@ -125,20 +132,23 @@ class RouteTable:
             if context.opened:
                 await context.end()
 
-    async def _serve(self, target: _Target, scope: Scope, receive: Receive) -> Response:
-        route, decoder, handler = target.route, target.decoder, target.handler
+    async def _serve(
+        self, target: _Target, call: RouteCall, scope: Scope, receive: Receive
+    ) -> Response:
+        route = target.route
+        decoder = target.decoder
+        handler = target.handler
         request = Request(scope, receive if decoder is None else _consumed)
-        scope["caudex.plugin"], scope["caudex.route"] = target.plugin, route
-        await self._guard(route, request)
+        await self._guard(call, request)
         if "\ufffd" in scope["path"]:
             _check_path(scope)
-        headers: Mapping[bytes, bytes] = scope["caudex.headers"]
-        declared = headers.get(b"content-length")
-        if declared and declared.isdigit() and int(declared) > route.max_body:
+        headers = headers_of(scope)
+        length = headers.get(b"content-length")
+        if length and length.isdigit() and int(length) > route.max_body:
             raise errors.TooLarge(route.max_body)
         if decoder is None:
             if route.method != "GET":  # it may read a body by itself
-                scope[AGAIN] = partial(self._guard, route, request)
+                call.repeat_guard = partial(self._guard, call, request)
             return await handler(request)
         check_content(headers)
         return await self._bodies.handled(
@@ -146,38 +156,53 @@ class RouteTable:
             receive,
             route.max_body,
             lambda raw: handler(request, decode(raw, decoder)),
-            partial(self._guard, route, request),
+            partial(self._guard, call, request),
         )
 
     @cached_property
     def _access(self) -> Access:
         return self._services.get(ACCESS)
 
-    async def _guard(self, route: Route, request: Request) -> None:
-        scope, needs = request.scope, route.needs
+    async def _guard(self, call: RouteCall, request: Request) -> None:
+        """Let pass who may call the route, and note the actor and the grant."""
+        route = call.route
+        needs = route.needs
         if needs.kind == "public":
-            actor = Actor(user_id=None, request_id=request.request_id, address=request.address)
-            scope["caudex.actor"] = actor
+            call.actor = Actor(user_id=None, request_id=request.request_id, address=request.address)
         else:
             actor = await self._bus.first(hookspecs.authenticate, request=request)
             if actor is None:
                 raise errors.Unauthenticated
-            scope["caudex.actor"], path = actor, scope["path_params"]
-            scope[CONTEXT].user_id = actor.user_id
+            call.actor = actor
+            call.context.user_id = actor.user_id
+            path: Mapping[str, str] = request.scope["path_params"]
             if actor.delegation is not None:
                 self._check_worker(route, actor.delegation, path)
-            user = needs.kind == "user"
-            grant = Grant() if user else await self._access.authorize(actor, needs, path)
-            scope["caudex.grant"] = grant
+            if needs.kind == "user":
+                call.grant = Grant()
+            else:
+                call.grant = await self._access.authorize(actor, needs, path)
         if route.admit is not None:
             await route.admit(request)
 
     def _check_worker(self, route: Route, delegation: Delegation, path: Mapping[str, str]) -> None:
         """Refuse a worker's token, except for its own app, and for others if ACCESS has grants."""
         app_id = path.get("app_id", delegation.app_id)
-        granted = route.needs.kind != "user" and supports(self._access, AppGrants)
-        if not route.workers or (app_id != delegation.app_id and not granted):
+        has_grants = route.needs.kind != "user" and supports(self._access, AppGrants)
+        if not route.workers or (app_id != delegation.app_id and not has_grants):
             raise errors.Forbidden("a worker may not do this on behalf of a user")
+
+
+async def _answer_options(node: _Node, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the methods of a path. Raises MethodNotAllowed for another one."""
+    methods = [*node.routes, "OPTIONS"]
+    if "GET" in node.routes:
+        methods.append("HEAD")
+    headers = {"allow": ", ".join(sorted(methods))}
+    method = scope["method"]
+    if method != "OPTIONS":
+        raise errors.MethodNotAllowed(f"{method} is not supported here", headers=headers)
+    await Response(status_code=204, headers=headers)(scope, receive, send)
 
 
 def _walk(
@@ -187,8 +212,10 @@ def _walk(
     path, in that order."""
     for at, segment in enumerate(segments, 1):
         if node.rest is not None:
-            others, rest = msgspec.structs.replace(node, rest=None), segments[at - 1 :]
-            return _walk(others, rest, values[:]) or (node.rest, [*values, "/".join(rest)])
+            without_rest = msgspec.structs.replace(node, rest=None)
+            remaining = segments[at - 1 :]
+            match = _walk(without_rest, remaining, values[:])
+            return match or (node.rest, [*values, "/".join(remaining)])
         following = node.literal.get(segment)
         if following is None:
             following = node.parameter if segment else None
@@ -196,8 +223,9 @@ def _walk(
                 return None
             values.append(segment)
         elif node.parameter is not None:
-            rest, other = segments[at:], [*values, segment]
-            return _walk(following, rest, values[:]) or _walk(node.parameter, rest, other)
+            remaining = segments[at:]
+            match = _walk(following, remaining, values[:])
+            return match or _walk(node.parameter, remaining, [*values, segment])
         node = following
     return (node, values) if node.routes else None
 

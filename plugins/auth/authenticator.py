@@ -18,6 +18,7 @@ from kernel.public import (
     Notifications,
     Request,
     Unauthenticated,
+    headers_of,
     hookimpl,
     supports,
 )
@@ -170,8 +171,9 @@ def _allowed(path: str) -> bool:
 
 def authorization(request: Request) -> bytes | None:
     """Return the Authorization header. Raises Unauthenticated when there are several."""
-    headers, given = request.scope["headers"], request.scope["caudex.headers"]
-    repeated = len(given) < len(headers)
-    if repeated and sum(name == b"authorization" for name, _ in headers) > 1:
+    pairs = request.scope["headers"]
+    headers = headers_of(request.scope)
+    has_repeated = len(headers) < len(pairs)
+    if has_repeated and sum(name == b"authorization" for name, _ in pairs) > 1:
         raise Unauthenticated
-    return given.get(b"authorization")
+    return headers.get(b"authorization")

@@ -19,6 +19,7 @@ from kernel.public import (
     Response,
     Services,
     Unavailable,
+    headers_of,
     nearest,
     one_of,
     reply,
@@ -59,7 +60,7 @@ class CollectionRoutes:
         *actions: Action,
     ) -> Awaitable[Response]:
         """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
-        if b"idempotency-key" not in request.scope["caudex.headers"]:
+        if b"idempotency-key" not in headers_of(request.scope):
             return handle()
         name = request.path("entity")
         return self._once(request, body, lambda: [(name, action) for action in actions], handle)
@@ -72,7 +73,7 @@ class CollectionRoutes:
         handle: Callable[[], Awaitable[Response]],
     ) -> Response:
         """Run a handler, or give its first reply again; `needed` are the permissions it needs."""
-        key: bytes | None = request.scope["caudex.headers"].get(b"idempotency-key")
+        key = headers_of(request.scope).get(b"idempotency-key")
         if key is None:
             return await handle()
 
@@ -96,7 +97,7 @@ class CollectionRoutes:
 
 def header_of(request: Request, name: bytes) -> str | None:
     """Return a header of a request by its name in lower case."""
-    value = request.scope["caudex.headers"].get(name)
+    value = headers_of(request.scope).get(name)
     return None if value is None else value.decode("latin-1")
 
 

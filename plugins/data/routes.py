@@ -30,6 +30,7 @@ from kernel.public import (
     Tagged,
     View,
     entity,
+    headers_of,
     limit_of,
     one_of,
     reply,
@@ -125,7 +126,7 @@ class RecordRoutes(CollectionRoutes):
         if self._whole is None:
             return reply(await self._records.get(*caller, record_id))
         found = await self._whole.view(*caller, record_id, view)
-        unless: bytes | None = request.scope["caudex.headers"].get(b"if-none-match")
+        unless = headers_of(request.scope).get(b"if-none-match")
         if unless and not view.expand and found.etag and is_none_match(unless, found.etag):
             return Response(status_code=304, headers={"etag": found.etag})
         return _tagged(found)
@@ -265,7 +266,7 @@ def _file(request: Request, kind: Format) -> tuple[str, dict[str, str]]:
 
 
 def _format(request: Request) -> Format | None:
-    return wanted_format(request.scope["caudex.headers"].get(b"accept"))
+    return wanted_format(headers_of(request.scope).get(b"accept"))
 
 
 def _tagged(found: Tagged, status: int = 200) -> Response:

@@ -22,6 +22,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from kernel.public import request_id_of
+
 from .connections import CONNECTIONS
 from .memory import MEMORY
 
@@ -377,7 +379,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Close the connection, with a reply where no earlier one is due."""
         if self._in_body:
             is_next = not (self.cycle.response_started or self.pipeline)
-            request_id = self.scope.get("caudex.request_id", "")
+            request_id = request_id_of(self.scope)
         else:
             is_next, request_id = self._idle(), ""
         self._stop_clock()

@@ -32,6 +32,7 @@ from kernel.public import (
     Route,
     Services,
     Transaction,
+    headers_of,
     limit_of,
     one_of,
     plugin_jobs,
@@ -155,7 +156,7 @@ class JobsRoutes:
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:
         """Enqueue a job; the app's worker runs it at least once."""
-        if b"idempotency-key" in request.scope["caudex.headers"]:
+        if b"idempotency-key" in headers_of(request.scope):
             answer = await self._once(request, request.headers["idempotency-key"], body)
             return reply(answer.body, answer.status)
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kernel.public import BadRequest, Middleware, Statements, Unavailable
+from kernel.public import BadRequest, Middleware, Statements, Unavailable, headers_of
 
 WRITTEN: Final = b"select pg_current_wal_insert_lsn()::text"
 END: Final = b"FFFFFFFF/FFFFFFFF"
@@ -63,7 +63,7 @@ class PositionMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        token = WANTED.set(_wanted(scope["caudex.headers"]))
+        token = WANTED.set(_wanted(headers_of(scope)))
         try:
             reads = scope["method"] in READING
             await self._app(scope, receive, send if reads else self._marked(send))

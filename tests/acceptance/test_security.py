@@ -159,14 +159,14 @@ JSON = {"content-type": "application/json"}
 def begun(server: Server, client: Client, size: int, bodies: Bodies) -> Iterator[None]:
     """A body of which so many bytes have come, and the rest does not, while the block runs."""
     host, port = server.url.removeprefix("http://").split(":")
-    before = bodies._held._active
+    before = bodies._of_users._active
     with socket.create_connection((host, int(port)), 10) as slow:
         head = f"POST {NOTES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size + 100}\r\n"
         slow.sendall(f"{head}authorization: {client.headers['authorization']}\r\n\r\n".encode())
         slow.sendall(b'{"title": "' + b"x" * (size - 11))
-        eventually(lambda: bodies._held._active - before == size - 64_000)
+        eventually(lambda: bodies._of_users._active - before == size - 64_000)
         yield
-    eventually(lambda: bodies._held._active == before)
+    eventually(lambda: bodies._of_users._active == before)
 
 
 def test_large_bodies_have_a_bound_together_and_small_ones_pass(
@@ -174,20 +174,20 @@ def test_large_bodies_have_a_bound_together_and_small_ones_pass(
 ):
     one, other = server.login("admin"), server.user()
     server.assign(other, "vault_door", "admin")
-    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=600_000))
+    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(limit=600_000))
     with begun(server, one, 350_000, bodies), begun(server, other, 350_000, bodies):
         refused = admin.post(NOTES, json={"title": "x" * 200_000})
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
         assert admin.post(NOTES, json={"title": "x" * 10_000}).status_code == 201
-    assert bodies._held._active == 0
+    assert bodies._of_users._active == 0
     assert admin.post(NOTES, json={"title": "x" * 200_000}).status_code == 201
 
 
 def test_one_user_leaves_others_room_for_large_bodies(
     server: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=1_000_000))
+    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(limit=1_000_000))
     other = server.user()
     server.assign(other, "vault_door", "admin")
     with begun(server, admin, 450_000, bodies):

@@ -76,8 +76,8 @@ class HttpServer(Protocol):
     A server may send a reply with one system call: its `send` then has the method
     `send_whole(status, headers, body) -> bool`, beside being called with messages. Headers are
     pairs of bytes, and the names are in lower case. It returns False, and has sent nothing, where
-    the reply must go as messages. For its own refusals it finds the id of the request in the scope,
-    as text under `caudex.request_id`.
+    the reply must go as messages. For its own refusals it finds the id of the request by
+    `request_id_of(scope)`.
     """
 
     async def serve(

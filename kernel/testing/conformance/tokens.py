@@ -15,6 +15,7 @@ from kernel.contracts.identity import IDENTITY
 from kernel.hooks.bus import HOOKS
 from kernel.testing import Server
 from kernel.web.http import Request
+from kernel.web.scope import begin_request
 
 ME = "/api/v1/auth/me"
 APP = "conformance"
@@ -31,9 +32,8 @@ def acting(server: Server, headers: Mapping[str, str]) -> Actor:
     """Return the actor of a request with these headers. Raises Unauthenticated."""
     sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": ME, "headers": sent,
-             "client": ("127.0.0.1", 5000), "server": ("10.0.0.1", 9100),
-             "caudex.headers": dict(sent), "caudex.request_id": "conformance",
-             "caudex.address": "127.0.0.1"}  # fmt: skip
+             "client": ("127.0.0.1", 5000), "server": ("10.0.0.1", 9100)}  # fmt: skip
+    begin_request(scope, request_id="conformance", address="127.0.0.1")
 
     async def ask() -> Actor | None:
         hooks = server.services.get(HOOKS)

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from kernel.errors import Unavailable
-from kernel.web.middleware import AdmissionControl
+from kernel.web.admission import AdmissionControl
 
 PROXIES = [ip_network("10.0.0.0/8")]
 
@@ -70,17 +70,17 @@ def test_places_that_are_left_are_free_again_and_nothing_is_kept_of_who_had_them
         for place in held:
             places.leave(place)
     assert (places._free, places._held) == (4, {})
-    assert places._origin.cache_info().currsize <= 1024
+    assert places._find_origin.cache_info().currsize <= 1024
 
 
 def test_the_number_of_places_changes_while_some_are_taken() -> None:
     places = AdmissionControl(2, PROXIES)
     first, second = places.take(""), places.take("")
-    places.bound(1, PROXIES)
+    places.set_limit(1, PROXIES)
     places.leave(first)
     with pytest.raises(Unavailable, match=r"at once$"):
         places.take("")
     places.leave(second)
     places.leave(places.take(""))
-    places.bound(3, PROXIES)
+    places.set_limit(3, PROXIES)
     assert taken(places, "") == 3

@@ -38,7 +38,7 @@ async def handled(bodies: Bodies, request: Sent) -> Response:
 
 
 async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None:
-    bodies, finish = Bodies(most=300, free=0), anyio.Event()
+    bodies, finish = Bodies(limit=300, uncounted=0), anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(handled, bodies, Sent(None, 100, finish))
         await anyio.sleep(0.01)
@@ -53,7 +53,7 @@ async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None
 
 
 async def test_unfinished_bodies_of_anonymous_callers_are_few_however_small() -> None:
-    bodies, finish = Bodies(most=3000, free=50), anyio.Event()  # 1000 for them, 200 for each
+    bodies, finish = Bodies(limit=3000, uncounted=50), anyio.Event()  # 1000 for them, 200 for each
     async with anyio.create_task_group() as tasks:
         for size in (0, 1, 1, 40, 150):
             tasks.start_soon(handled, bodies, Sent(None, size, finish))
@@ -69,7 +69,7 @@ async def test_unfinished_bodies_of_anonymous_callers_are_few_however_small() ->
 
 
 async def test_a_body_that_is_complete_keeps_no_anonymous_caller_out() -> None:
-    bodies, finish, go = Bodies(most=300, free=25), anyio.Event(), anyio.Event()
+    bodies, finish, go = Bodies(limit=300, uncounted=25), anyio.Event(), anyio.Event()
     finish.set()
 
     async def handle(body: bytes) -> Response:

@@ -16,6 +16,7 @@ from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
 from kernel.web.http import Request, Response, reply, while_connected
 from kernel.web.routing import RouteTable
+from kernel.web.scope import begin_request
 
 
 class Note(msgspec.Struct):
@@ -40,8 +41,8 @@ async def test_a_body_is_decoded_and_never_read_a_second_time() -> None:
     table.add("notes", Route("POST", "/notes", keep, PUBLIC, Note))
     scope = {
         "type": "http", "method": "POST", "path": "/notes", "query_string": b"", "headers": [],
-        "caudex.headers": {}, "caudex.request_id": "1", "caudex.address": "",
     }  # fmt: skip
+    begin_request(scope, request_id="1", address="")
     await table.handle(scope, receive, send)
     assert sent[-1]["body"] == b'{"text":"hello"}'
 

@@ -22,6 +22,7 @@ from kernel.public import (
     Unavailable,
     hookimpl,
 )
+from kernel.web.scope import begin_request
 from plugins.auth.tokens import Tokens
 from plugins.logs import sse as sse_module
 from plugins.logs import store
@@ -419,8 +420,8 @@ class Request:
 
     def __init__(self, authorization, app_id):
         header = (b"authorization", authorization.encode())
-        self.scope = {"headers": [header], "caudex.headers": dict([header]), "path": "/",
-                      "path_params": {"app_id": app_id}}  # fmt: skip
+        self.scope = {"headers": [header], "path": "/", "path_params": {"app_id": app_id}}
+        begin_request(self.scope, request_id="x", address="x")
         self.request_id = self.address = "x"
 
 

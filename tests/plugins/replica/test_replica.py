@@ -10,6 +10,7 @@ from psycopg.errors import QueryCanceled, SerializationFailure
 
 from kernel.public import POOL, READS, RECORDS, REGISTRY, STATEMENTS, BadRequest, Unavailable
 from kernel.testing import Server
+from kernel.web.scope import begin_request
 from plugins.replica.monitor import Monitor
 from plugins.replica.positions import WANTED, PositionMiddleware, Wanted, number
 from plugins.replica.reads import ReadsService
@@ -145,7 +146,8 @@ async def test_a_write_whose_position_cannot_be_read_is_seen_on_the_primary() ->
         sent.append(message)
 
     serve: Any = PositionMiddleware.around(lambda: primary)(app)  # type: ignore[arg-type,return-value]
-    scope: Any = {"type": "http", "method": "POST", "caudex.headers": {}}
+    scope: Any = {"type": "http", "method": "POST", "headers": []}
+    begin_request(scope, request_id="1", address="")
     await serve(scope, None, keep)
     primary.error = Unavailable("a failover")
     await serve(scope, None, keep)

@@ -1,0 +1,88 @@
+"""What the kernel keeps in the scope of a request. Only this module knows the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+from starlette.types import Scope
+
+from kernel.contracts.access import Grant
+from kernel.contracts.base import Actor
+from kernel.contracts.server import Route
+from kernel.toolkit.requests import RequestContext
+
+__all__ = ["headers_of", "request_id_of", "route_of"]
+
+ARRIVAL: Final = "caudex.arrival"
+CALL: Final = "caudex.call"
+PASSED: Final = "caudex.passed"
+
+
+class Arrival(msgspec.Struct):
+    """A request as the edge received it."""
+
+    headers: Mapping[bytes, bytes]
+    request_id: str
+    address: str
+    """The client's address, behind trusted proxies."""
+    has_ended: bool = False
+
+
+class RouteCall:
+    """The call of a route. A middleware that copies the scope can begin several in one request."""
+
+    __slots__ = ("actor", "context", "grant", "plugin", "repeat_guard", "route")
+
+    actor: Actor
+    """Set by the guard."""
+    grant: Grant
+    """Set by the guard of a route that is not public."""
+
+    def __init__(self, plugin: str, route: Route, context: RequestContext) -> None:
+        self.plugin = plugin
+        self.route = route
+        self.context = context
+        self.repeat_guard: Callable[[], Awaitable[None]] | None = None
+        """Guards the route again, after a handler has read the body by itself."""
+
+
+def begin_request(
+    scope: Scope, request_id: str, address: str, headers: Mapping[bytes, bytes] | None = None
+) -> Arrival:
+    """Keep what the edge knows of a request. `headers` are those of the scope as a mapping."""
+    known_headers = dict(scope["headers"]) if headers is None else headers
+    arrival = Arrival(known_headers, request_id, address)
+    scope[ARRIVAL] = arrival
+    return arrival
+
+
+def arrival_of(scope: Scope) -> Arrival:
+    """Return a request as the edge received it. Raises KeyError outside of the edge."""
+    return scope[ARRIVAL]
+
+
+def call_of(scope: Scope) -> RouteCall | None:
+    """Return the call of a route, or None before one is found."""
+    return scope.get(CALL)
+
+
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the headers of a request by their names in lower case, such as `b"if-match"`.
+
+    Of a header that is repeated it has the last value; `scope["headers"]` has all.
+    """
+    return scope[ARRIVAL].headers
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request, or an empty text before the kernel has received it."""
+    arrival: Arrival | None = scope.get(ARRIVAL)
+    return "" if arrival is None else arrival.request_id
+
+
+def route_of(scope: Scope) -> Route | None:
+    """Return the route that serves a request, or None before one is found."""
+    call: RouteCall | None = scope.get(CALL)
+    return None if call is None else call.route
