@@ -13,7 +13,7 @@ import structlog
 from hypothesis import settings
 
 from kernel.loading import sources
-from plugins.auth import passwords
+from plugins.auth.rules import passwords
 from plugins.workers.isolation import sandbox
 
 # The same examples in every run of CI: a change is judged by what it changed.

@@ -36,8 +36,8 @@ from .accounts import Accounts
 from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
-from .passwords import PasswordHasher, PasswordRules, Passwords, read_common
 from .routes import AuthRoutes
+from .rules.passwords import PasswordHasher, PasswordRules, Passwords, read_common
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
 from .sessions import Sessions
 from .sign_in.limits import LoginLimiter
@@ -89,7 +89,9 @@ class AuthPlugin(BearerAuthentication, Plugin):
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Check the signing key, and whether registration is open to a network."""
         compare_key(query, "signing", self.config.signing_key, self.context.data_dir)
-        return [Finding(name="registration", text=OPEN, state="warn")] if self._exposed else []
+        if not self._exposed:
+            return []
+        return [Finding(name="registration", text=OPEN, state="warn")]
 
     @property
     def _exposed(self) -> bool:
@@ -97,7 +99,11 @@ class AuthPlugin(BearerAuthentication, Plugin):
 
     @property
     def _registration(self) -> str:
-        return self.config.registration or ("first-user" if self.context.public else "open")
+        if self.config.registration is not None:
+            return self.config.registration
+        if self.context.public:
+            return "first-user"
+        return "open"
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
@@ -110,24 +116,30 @@ class AuthPlugin(BearerAuthentication, Plugin):
         """Warn where registration is open, announce the setup token, start the maintenance."""
         if self._exposed:
             log.warning(OPEN, host=self.context.host)
-        setup = None if self._registration == "closed" else services.get(AUTH).setup
-        if setup is not None and (token := await setup.issue()):
-            notice = setup_notice(self.context.host, self.context.port, token)
-            self.context.notices.append(notice)
-        if (
-            self._registration != "closed"
-            and await services.get(AUTH).registrations.setup_required()
-        ):
-            self.context.notices.append(FIRST_USER)
+        if self._registration != "closed":
+            await self._announce_setup(services.get(AUTH))
         store = AuthStore(services.get(STATEMENTS))
         self.tasks.every(600, store.remove_expired, "remove expired sessions")
         yield
 
+    async def _announce_setup(self, auth: Auth) -> None:
+        """Show the operator how the first account is created, where there is none."""
+        notices = self.context.notices
+        if auth.setup is not None:
+            token = await auth.setup.issue()
+            if token is not None:
+                notices.append(setup_notice(self.context.host, self.context.port, token))
+        if await auth.registrations.setup_required():
+            notices.append(FIRST_USER)
+
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[Auth]:
-        config, statements = self.config, services.get(STATEMENTS)
+        config = self.config
+        statements = services.get(STATEMENTS)
         key = await server_key(statements, "signing", config.signing_key, self.context.data_dir)
-        tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()
+        tokens = Tokens(key)
+        store = AuthStore(statements)
+        hasher = PasswordHasher()
         common = read_common(config.common_passwords)
         rules = PasswordRules(common, refuse_common=config.refuse_common)
         directory = AccountDirectory(config.directory, lambda: services.find(ACCESS))
@@ -138,7 +150,9 @@ class AuthPlugin(BearerAuthentication, Plugin):
         notifications = services.get(NOTIFICATIONS)
         self._authenticator = TokenAuthenticator(tokens, store, notifications, demands)
         limiter = LoginLimiter(statements, enabled=config.rate_limit_logins)
-        setup = SetupToken(statements, key) if self.context.public else None
+        setup = None
+        if self.context.public:
+            setup = SetupToken(statements, key)
         registrations = Registrations(
             self._registration, setup, accounts, self._authenticator, limiter,
             lambda: services.find(ACCESS),

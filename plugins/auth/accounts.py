@@ -35,17 +35,12 @@ from kernel.public import (
 
 from .authenticator import REVOKED_SESSION, TOPIC
 from .models import Account, ImportedAccount, NewAccount, Registration, UserChanges
-from .passwords import Passwords, check_hash, named
+from .rules.names import NAMES, check_names, explain_breach, refuse_taken_email, refuse_taken_names
+from .rules.passwords import Passwords, check_hash
 from .store import AuthStore
 from .tokens import Tokens
 
-NAMES: Final = "auth.names"
-"""The lock on names of accounts, and on which account is the first."""
 FIRST: Final = "the first account is made here: caudex users create"
-
-
-class NameTaken(BadRequest):
-    """The username or the email belongs to another account."""
 
 
 class Accounts:
@@ -70,17 +65,24 @@ class Accounts:
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """See `Identity.user`."""
-        return await self._store.user(user_id, reader) if is_uuid(user_id) else None
+        if not is_uuid(user_id):
+            return None
+        return await self._store.user(user_id, reader)
 
     async def find(self, username: str) -> User | None:
         """See `Identity.find`; finds an account by its email, too."""
-        account = await self._store.named(fold_name(username))
-        return None if account is None else account.user
+        account = await self._store.find_account(fold_name(username))
+        if account is None:
+            return None
+        return account.user
 
     async def find_email(self, email: str) -> User | None:
         """See `Identity.find_email`."""
-        account = await self._store.named(key := fold_name(email))
-        return account.user if account is not None and account.email_key == key else None
+        email_key = fold_name(email)
+        account = await self._store.find_account(email_key)
+        if account is None or account.email_key != email_key:
+            return None
+        return account.user
 
     async def users(self) -> list[User]:
         """See `Identity.users`."""
@@ -100,17 +102,20 @@ class Accounts:
             is_visible = visible is None or after.lower() in visible
             if not is_visible or await self.user(after) is None:
                 raise BadRequest("after: there is no user with this id")
-        ids = None if visible is None else sorted(visible)
+
+        ids = None
+        if visible is not None:
+            ids = sorted(visible)
         users = await self._store.users(limit, after, ids)
         return self._directory.show(actor, users, visible)
 
-    async def exist(self) -> bool:
+    async def has_any(self) -> bool:
         """Whether there is an account."""
-        return await self._store.any_user()
+        return await self._store.has_users()
 
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`; the password is a random one."""
-        if not await self._store.any_user():
+        if not await self._store.has_users():
             raise Forbidden(FIRST)
         form = Registration(
             password=f"aA1{secrets.token_urlsafe(32)}",  # a random text alone may have no digit
@@ -120,16 +125,18 @@ class Accounts:
         )
         return await self.create(actor, form, by_itself=True)
 
-    async def existing(self, user_id: str) -> User:
+    async def require(self, user_id: str) -> User:
         """Return an account. Raises BadRequest for a malformed id, NotFound."""
         check_id(user_id)
-        if (user := await self._store.user(user_id)) is None:
+        user = await self._store.user(user_id)
+        if user is None:
             raise _unknown(user_id)
         return user
 
     async def me(self, actor: Actor) -> User:
         """Return the account of a caller. Raises Unauthenticated when it was deleted."""
-        if (user := await self.user(actor.user_id or "")) is None:
+        user = await self.user(actor.user_id or "")
+        if user is None:
             raise Unauthenticated(REVOKED_SESSION)
         return user
 
@@ -139,8 +146,9 @@ class Accounts:
 
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
         """See `Identity.issue_delegated_token`; a disabled user is unknown, too."""
-        app_id = delegation.app_id
-        user = await self._store.delegator(user_id, app_id) if is_uuid(user_id) else None
+        if not is_uuid(user_id):
+            raise _unknown(user_id)
+        user = await self._store.delegator(user_id, delegation.app_id)
         # A job of one app may be enqueued by the worker of another, whose installation it names.
         withdrawals = delegation.epoch.partition(".")[0]
         if user is None or withdrawals not in ("", user.withdrawals):
@@ -154,7 +162,7 @@ class Accounts:
         It reads no database and takes no time: whether the password is guessed easily is checked
         when the account is created.
         """
-        self._rules.account(form)
+        self._rules.check_registration(form)
 
     async def create(
         self,
@@ -173,20 +181,23 @@ class Accounts:
         Raises BadRequest for a name that is taken; with `only_first` Forbidden when there is an
         account.
         """
-        new = self._rules.account(form)
+        new = self._rules.check_registration(form)
         password_hash = await self._passwords.hash_chosen(new.password)
 
         async def insert(tx: Transaction) -> User:
             await tx.lock(NAMES)
-            first = not await self._store.any_user(tx)
-            if only_first and not first:
+            is_first = not await self._store.has_users(tx)
+            if only_first and not is_first:
                 raise Forbidden("registration is closed")
-            if first and admit_first is not None:
+            if is_first and admit_first is not None:
                 await admit_first(tx)
-            kept = replace(new, temporary=temporary and not first)
-            user = await self._insert(tx, kept, password_hash, first=first)
-            by = replace(actor, user_id=user.id, username=user.username) if by_itself else actor
-            await _record(tx, "REGISTER", by, new=user)
+
+            account = replace(new, temporary=temporary and not is_first)
+            user = await self._insert(tx, account, password_hash, is_first=is_first)
+            creator = actor
+            if by_itself:
+                creator = replace(actor, user_id=user.id, username=user.username)
+            await _record(tx, "REGISTER", creator, new=user)
             return user
 
         return await self._run(actor, new, insert)
@@ -196,32 +207,32 @@ class Accounts:
 
         Raises BadRequest for a hash that this server does not verify; Forbidden; NameTaken.
         """
-        new = named(account)
+        new = check_names(account)
         check_hash(account.password_hash)
 
         async def insert(tx: Transaction) -> User:
             await tx.lock(NAMES)
-            if not await self._store.any_user(tx):
+            if not await self._store.has_users(tx):
                 raise Forbidden(FIRST)
-            user = await self._insert(tx, new, account.password_hash, first=False)
+            user = await self._insert(tx, new, account.password_hash, is_first=False)
             await _record(tx, "REGISTER", actor, new=user)
             return user
 
         return await self._run(actor, new, insert)
 
     async def _insert(
-        self, tx: Transaction, new: NewAccount, password_hash: str, *, first: bool
+        self, tx: Transaction, new: NewAccount, password_hash: str, *, is_first: bool
     ) -> User:
-        await self._refuse_taken(tx, new)
+        await refuse_taken_names(self._store, tx, new)
         user = await self._store.insert_user(tx, new, password_hash)
-        await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
+        await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=is_first)
         return user
 
     async def _run(self, actor: Actor, new: NewAccount, insert: Work[User]) -> User:
         try:
             return await self._statements.run(actor, insert)
         except ConstraintViolation as breach:
-            raise _already_taken(breach, new) from None
+            raise explain_breach(breach, new) from None
 
     async def update(
         self, actor: Actor, user_id: str, changes: UserChanges, *, permanent: bool = False
@@ -236,27 +247,28 @@ class Accounts:
         before = await self._store.account(user_id)
         if before is None:
             raise _unknown(user_id)
-        changed = await self._changed(before, changes)
-        if "password_hash" in changed:
-            changed["password_temporary"] = not permanent and actor.user_id != before.id
+        columns = await self._check_changes(before, changes)
+        if "password_hash" in columns:
+            columns["password_temporary"] = not permanent and actor.user_id != before.id
 
         async def write(tx: Transaction) -> User:
             # The row first: an app that creates a link to the user locks its key. A transaction
             # that waits for it must not hold the lock on names.
-            old = await self._store.lock_account(tx, before.id, whole="email_key" in changed)
+            old = await self._store.lock_account(tx, before.id, with_keys="email_key" in columns)
             if old is None:
                 raise _unknown(user_id)
             await tx.lock(NAMES)
-            new = replace(old, **changed)
-            await self._refuse_taken_email(tx, new)
+            new = replace(old, **columns)
+            await refuse_taken_email(self._store, tx, new)
+
             if new.disabled and not old.disabled:
                 await self._hooks.emit(
                     hookspecs.account_closing, tx=tx, user=old.user, delete=False
                 )
             await self._store.update_account(tx, new)
             if new.disabled or new.password_hash != old.password_hash:
-                await self.end_sessions(tx, old.id, but=None)
-            for operation in _operations(old, new):
+                await self.end_sessions(tx, old.id, except_id=None)
+            for operation in _list_operations(old, new):
                 await _record(tx, operation, actor, old=old.user, new=new.user)
             return new.user
 
@@ -271,7 +283,7 @@ class Accounts:
         check_id(user_id)
 
         async def remove(tx: Transaction) -> User:
-            account = await self._store.lock_account(tx, user_id, whole=True)
+            account = await self._store.lock_account(tx, user_id, with_keys=True)
             if account is None:
                 raise _unknown(user_id)
             user = account.user
@@ -294,89 +306,82 @@ class Accounts:
         account: Account,
         password: str,
         *,
-        keep: str | None,
-        first: Work[None] | None = None,
+        keep_session: str | None,
+        check: Work[None] | None = None,
     ) -> None:
-        """Set a new password and end the sessions except `keep`; `first` may refuse."""
+        """Set a new password and end the sessions except `keep_session`.
+
+        `check` is called first in the transaction, and may refuse.
+        """
         self._rules.check(password, account.username, account.email)
-        if account.password_temporary and await self._passwords.hasher.verify(
-            account.password_hash, password
-        ):
-            raise BadRequest("the new password must be another one")
-        new = await self._passwords.hash_chosen(password)
+        old_hash = account.password_hash
+        if account.password_temporary:
+            is_same = await self._passwords.hasher.verify(old_hash, password)
+            if is_same:
+                raise BadRequest("the new password must be another one")
+        new_hash = await self._passwords.hash_chosen(password)
 
         async def write(tx: Transaction) -> None:
-            if first is not None:
-                await first(tx)
-            old = account.password_hash
-            if not await self._store.renew_hash(tx, account.id, old, new, chosen=True):
+            if check is not None:
+                await check(tx)
+            if not await self._store.renew_hash(tx, account.id, old_hash, new_hash, chosen=True):
                 raise BadRequest("the password was changed at the same moment")
-            await self.end_sessions(tx, account.id, but=keep)
+            await self.end_sessions(tx, account.id, except_id=keep_session)
             await _record(tx, "PASSWORD_CHANGED", actor, new=account.user)
 
         await self._statements.run(actor, write)
 
-    async def end_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
-        """End a user's sessions and delegations on every server process."""
+    async def end_sessions(self, tx: Transaction, user_id: str, except_id: str | None) -> None:
+        """End a user's sessions, except one, and delegations on every server process."""
         await self._store.revoke_delegations(tx, user_id)
-        await self._store.revoke_sessions(tx, user_id, but)
+        await self._store.revoke_sessions(tx, user_id, except_id)
         await tx.publish(TOPIC, f"user:{user_id}")
         await tx.publish(REVOKED, user_id)
 
-    async def _changed(
+    async def _check_changes(
         self, account: Account, changes: UserChanges
     ) -> dict[str, str | bool | None]:
         """Check changes and return the columns that they set."""
-        changed: dict[str, str | bool | None] = {}
+        columns: dict[str, str | bool | None] = {}
+
         email = account.email
-        if changes.email is not UNSET:
-            email = None if changes.email is None else clean_email(changes.email)
-            changed |= {"email": email, "email_key": None if email is None else fold_name(email)}
-        named = changes.display_name
-        given = changes.display_name_camel if named is UNSET else named
-        if given is not UNSET:
-            changed["display_name"] = clean_display_name(given)
+        if changes.email is None:
+            email = None
+            columns |= {"email": None, "email_key": None}
+        elif changes.email is not UNSET:
+            email = clean_email(changes.email)
+            columns |= {"email": email, "email_key": fold_name(email)}
+
+        display_name = changes.display_name
+        if display_name is UNSET:
+            display_name = changes.display_name_camel
+        if display_name is not UNSET:
+            columns["display_name"] = clean_display_name(display_name)
+
         if changes.disabled is not UNSET:
-            changed["disabled"] = changes.disabled
+            columns["disabled"] = changes.disabled
+
         if changes.password is not UNSET:
             self._rules.check(changes.password, account.username, email)
-            changed["password_hash"] = await self._passwords.hash_chosen(changes.password)
-        if not changed:
+            columns["password_hash"] = await self._passwords.hash_chosen(changes.password)
+
+        if not columns:
             raise BadRequest("give display_name, email, password or disabled")
-        return changed
-
-    async def _refuse_taken(self, tx: Transaction, new: NewAccount) -> None:
-        taken = await self._store.taken(tx, new.username_key, new.email_key, None)
-        if taken.username and not new.email_only:
-            raise NameTaken(f"username '{new.username}' is already taken")
-        if taken.username or taken.email:
-            raise NameTaken(f"email '{new.email}' is already taken")
-
-    async def _refuse_taken_email(self, tx: Transaction, new: Account) -> None:
-        taken = await self._store.taken(tx, fold_name(new.username), new.email_key, new.id)
-        if taken.email:
-            raise NameTaken(f"email '{new.email}' is already taken")
+        return columns
 
 
-def _already_taken(breach: ConstraintViolation, new: NewAccount) -> BadRequest:
-    """Report a name that was taken by a write without the lock, such as SQL by hand."""
-    if breach.constraint == "users_username_taken" and not new.email_only:
-        return NameTaken(f"username '{new.username}' is already taken")
-    if breach.constraint in ("users_username_taken", "users_email_taken"):
-        return NameTaken(f"email '{new.email}' is already taken")
-    return breach
-
-
-def _operations(old: Account, new: Account) -> list[str]:
+def _list_operations(old: Account, new: Account) -> list[str]:
     """Return the operations that a change is in the audit trail."""
-    found: list[str] = []
-    if new.disabled != old.disabled:
-        found.append("USER_DISABLED" if new.disabled else "USER_ENABLED")
+    operations: list[str] = []
+    if new.disabled and not old.disabled:
+        operations.append("USER_DISABLED")
+    if old.disabled and not new.disabled:
+        operations.append("USER_ENABLED")
     if new.password_hash != old.password_hash:
-        found.append("PASSWORD_CHANGED")
+        operations.append("PASSWORD_CHANGED")
     if (new.email, new.display_name) != (old.email, old.display_name):
-        found.append("USER_UPDATED")
-    return found
+        operations.append("USER_UPDATED")
+    return operations
 
 
 async def _record(
@@ -387,11 +392,11 @@ async def _record(
     old: User | None = None,
     new: User | None = None,
 ) -> None:
-    before, after = old and old.view, new and new.view
-    shown = after or before
-    await tx.record(
-        Event.core("users", operation, actor, shown and shown.id, old=before, new=after)
-    )
+    before = old and old.view
+    after = new and new.view
+    user = new or old
+    user_id = user and user.id
+    await tx.record(Event.core("users", operation, actor, user_id, old=before, new=after))
 
 
 def check_id(text: str) -> None:

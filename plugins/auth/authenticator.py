@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -30,6 +30,7 @@ from .tokens import MAX_TOKEN, Tokens
 TOPIC: Final = "auth"
 """Notifications of what ended: `session:<id>` or `user:<id>`."""
 HEADER: Final = re.compile(rb"Bearer ([A-Za-z0-9_.-]+)")
+MAX_HEADER: Final = len("Bearer ") + MAX_TOKEN
 REVOKED_SESSION: Final = "session revoked: log in again"
 SET_UP_FACTOR: Final = "second factor must be set up"
 CHANGE_PASSWORD: Final = "password change required"
@@ -64,13 +65,17 @@ class Demands:
     @cached_property
     def _roles(self) -> FactorDemands | None:
         access = self._find_access()
-        return access if supports(access, FactorDemands) else None
+        if not supports(access, FactorDemands):
+            return None
+        return access
 
-    def factor(self, user_id: str) -> Awaitable[bool]:
+    async def demands_factor(self, user_id: str) -> bool:
         """Whether the user needs a second factor. Raises Unavailable."""
-        if self._policy == "required" or self._roles is None:
-            return _answered(self._policy == "required")
-        return self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
+        if self._policy == "required":
+            return True
+        if self._roles is None:
+            return False
+        return await self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
 
 
 class TokenAuthenticator:
@@ -108,8 +113,10 @@ class TokenAuthenticator:
             token = await self._cache.get_or_load(header, lambda: self._check(header))
         if token.password_temporary and not _allowed(path):
             raise Forbidden(CHANGE_PASSWORD).of(token.user_id, token.session_id)
-        if not token.factor and await self._demands.factor(token.user_id) and not _allowed(path):
-            raise Forbidden(SET_UP_FACTOR).of(token.user_id, token.session_id)
+        if not token.factor:
+            is_demanded = await self._demands.demands_factor(token.user_id)
+            if is_demanded and not _allowed(path):
+                raise Forbidden(SET_UP_FACTOR).of(token.user_id, token.session_id)
         return Actor(
             user_id=token.user_id,
             username=token.username,
@@ -120,18 +127,30 @@ class TokenAuthenticator:
         )
 
     async def _check(self, header: bytes) -> CachedToken:
-        match = HEADER.fullmatch(header) if len(header) <= MAX_TOKEN + 7 else None
+        if len(header) > MAX_HEADER:
+            raise Unauthenticated
+        match = HEADER.fullmatch(header)
         if match is None:
             raise Unauthenticated
+
         claims = self._tokens.read_access(match[1].decode("ascii"))
-        app_id = "" if claims.delegation is None else claims.delegation.app_id
+        delegation = claims.delegation
+        app_id = ""
+        if delegation is not None:
+            app_id = delegation.app_id
+
         user = await self._store.identify(claims.sub, claims.sid, claims.epoch, app_id)
         if user is None:
             raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
         return CachedToken(
-            claims.sub, user.username, claims.sid, claims.exp, claims.delegation,
-            user.password_temporary, user.factor,
-        )  # fmt: skip
+            user_id=claims.sub,
+            username=user.username,
+            session_id=claims.sid,
+            expires=claims.exp,
+            delegation=delegation,
+            password_temporary=user.password_temporary,
+            factor=user.factor,
+        )
 
 
 class BearerAuthentication:
@@ -142,15 +161,12 @@ class BearerAuthentication:
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
         """Authenticate a bearer token; None only without an Authorization header."""
-        if (header := authorization(request)) is None:
+        header = authorization(request)
+        if header is None:
             return None
         return await self._authenticator.actor(
             header, request.request_id, request.address, request.scope["path"]
         )
-
-
-async def _answered(demanded: bool) -> bool:
-    return demanded
 
 
 def _remaining(token: CachedToken) -> float:
@@ -158,10 +174,15 @@ def _remaining(token: CachedToken) -> float:
 
 
 def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
-    kind, name = payload.partition(":")[::2]
-    app_id = token.delegation.app_id if token.delegation else ""
-    of = {"session": token.session_id, "user": token.user_id, "app": app_id}
-    return of.get(kind, name) == name
+    """Whether a notification ends a token. One of an unknown kind ends each token."""
+    kind, _separator, name = payload.partition(":")
+    if kind == "session":
+        return token.session_id == name
+    if kind == "user":
+        return token.user_id == name
+    if kind == "app":
+        return token.delegation is not None and token.delegation.app_id == name
+    return True
 
 
 def _allowed(path: str) -> bool:

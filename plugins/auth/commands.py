@@ -22,8 +22,8 @@ from kernel.public import (
     server_actor,
 )
 
-from .accounts import NameTaken
 from .models import ImportedAccount, Registration, UserChanges
+from .rules.names import NameTaken
 from .service import AUTH
 
 Action = Callable[..., Awaitable[None]]
@@ -60,11 +60,11 @@ def users_command() -> Command:
     return Command(name="users", help="list, create and change accounts", actions=actions)
 
 
-async def _run(action: Action, open_services: OpenServices, **given: Any) -> int:
+async def _run(action: Action, open_services: OpenServices, **arguments: Any) -> int:
     if action in (_create, _passwd):
-        given["password"] = _ask_password()
+        arguments["password"] = _ask_password()
     async with open_services() as services:
-        await action(services, **given)
+        await action(services, **arguments)
     return 0
 
 
@@ -83,8 +83,8 @@ async def _list(services: Services) -> None:
     _table(rows)
 
 
-async def _create(services: Services, *, permanent: bool, **given: str) -> None:
-    form = Registration(**given)
+async def _create(services: Services, *, permanent: bool, **members: str) -> None:
+    form = Registration(**members)
     accounts = services.get(AUTH).accounts
     user = await accounts.create(server_actor(), form, by_itself=False, temporary=not permanent)
     print(f"created user '{user.username}' ({user.id})")
@@ -92,7 +92,8 @@ async def _create(services: Services, *, permanent: bool, **given: str) -> None:
 
 async def _import(services: Services) -> None:
     """Goes on after a line that is refused, and fails at the end."""
-    accounts, counts = services.get(AUTH).accounts, {"imported": 0, "skipped": 0, "refused": 0}
+    accounts = services.get(AUTH).accounts
+    counts = {"imported": 0, "skipped": 0, "refused": 0}
     for number, line in enumerate(filter(str.strip, sys.stdin), 1):
         try:
             account = msgspec.json.decode(line, type=ImportedAccount)
@@ -104,10 +105,10 @@ async def _import(services: Services) -> None:
         except (BadRequest, msgspec.MsgspecError, UnicodeEncodeError) as refusal:
             print(f"line {number}: {refusal}", file=sys.stderr)
             counts["refused"] += 1
-    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    summary = ", ".join(f"{count} {word}" for word, count in counts.items())
     if counts["refused"]:
-        raise BadRequest(said)
-    print(said)
+        raise BadRequest(summary)
+    print(summary)
 
 
 async def _passwd(services: Services, *, username: str, password: str, permanent: bool) -> None:
@@ -126,13 +127,13 @@ async def _enable(services: Services, *, username: str) -> None:
 
 
 async def _grant_admin(services: Services, *, username: str) -> None:
-    user = await _named(services, username)
+    user = await _find_user(services, username)
     await services.get(ACCESS).assign(server_actor(), "core", user.id, "admin")
     print(f"user '{user.username}' is admin of everything")
 
 
 async def _reset_second_factor(services: Services, *, username: str) -> None:
-    user = await _named(services, username)
+    user = await _find_user(services, username)
     await services.get(AUTH).factors.remove(server_actor(), user.id)
     print(f"user '{user.username}' has no second factor any more")
 
@@ -140,12 +141,12 @@ async def _reset_second_factor(services: Services, *, username: str) -> None:
 async def _change(
     services: Services, username: str, changes: UserChanges, *, permanent: bool = False
 ) -> User:
-    user = await _named(services, username)
+    user = await _find_user(services, username)
     accounts = services.get(AUTH).accounts
     return await accounts.update(server_actor(), user.id, changes, permanent=permanent)
 
 
-async def _named(services: Services, username: str) -> User:
+async def _find_user(services: Services, username: str) -> User:
     user = await services.get(AUTH).accounts.find(username)
     if user is None:
         raise NotFound(f"there is no user '{username}'")
@@ -172,6 +173,5 @@ def _table(rows: Sequence[Sequence[str]]) -> None:
     lines = [HEADINGS, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     for line in lines:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join(cells).rstrip())

@@ -106,11 +106,11 @@ class Client(Struct, frozen=True):
     address: str
     user_agent: str
 
-    @staticmethod
-    def of(address: str, user_agent: str) -> Client:
-        """Describe a client; of its agent the first 256 printable characters are kept."""
-        printable = "".join(letter for letter in user_agent if letter.isprintable())
-        return Client(address, printable[:256])
+
+def describe_client(address: str, user_agent: str) -> Client:
+    """Describe a client; of its agent the first 256 printable characters are kept."""
+    printable = "".join(letter for letter in user_agent if letter.isprintable())
+    return Client(address, printable[:256])
 
 
 class Limits(NamedTuple):

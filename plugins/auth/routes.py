@@ -26,7 +26,6 @@ from kernel.public import (
 from . import hookspecs
 from .authenticator import authorization
 from .models import (
-    Client,
     Credentials,
     LoggedIn,
     PasswordChange,
@@ -37,6 +36,7 @@ from .models import (
     SessionView,
     UserChanges,
     UsersQuery,
+    describe_client,
 )
 from .service import AUTH, Auth
 from .sign_in.routes import SecondFactorRoutes
@@ -53,7 +53,9 @@ class AuthRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes."""
-        auth, users, user = "/api/v1/auth", "/api/v1/users", "/api/v1/users/{id}"
+        auth = "/api/v1/auth"
+        users = "/api/v1/users"
+        user = "/api/v1/users/{id}"
         return [
             Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=AuthMode),
             Route(
@@ -103,8 +105,8 @@ class AuthRoutes:
         too. `setupRequired`: the server waits for its first account; a public server never shows
         that."""
         required = await self._auth.registrations.setup_required()
-        found = self._services.get(HOOKS).collect(hookspecs.sign_in_providers)
-        providers = [each for _, offered in found for each in offered]
+        answers = self._services.get(HOOKS).collect(hookspecs.sign_in_providers)
+        providers = [provider for _, answer in answers for provider in answer]
         return reply(AuthMode(setup_required=required, providers=providers))
 
     async def register(self, request: Request, body: Registration) -> Response:
@@ -120,7 +122,8 @@ class AuthRoutes:
 
     async def login(self, request: Request, body: Credentials) -> Response:
         """Log in with a username or an email: begin a session."""
-        client = Client.of(request.address, request.headers.get("user-agent", ""))
+        user_agent = request.headers.get("user-agent", "")
+        client = describe_client(request.address, user_agent)
         return reply(await self._auth.logins.login(body, request.actor, client))
 
     async def refresh(self, request: Request, body: RefreshToken) -> Response:
@@ -134,7 +137,8 @@ class AuthRoutes:
 
     async def me(self, request: Request) -> Response:
         """Show the caller."""
-        return reply((await self._auth.accounts.me(request.actor)).view)
+        user = await self._auth.accounts.me(request.actor)
+        return reply(user.view)
 
     async def password(self, request: Request, body: PasswordChange) -> Response:
         """Change the caller's password and end the other sessions."""
@@ -157,21 +161,23 @@ class AuthRoutes:
         A full page has the header `Link` with the address of the next one, where `after` is the id
         of the last user.
         """
-        given = request.query()
-        limit = limit_of(given["limit"], 0) if "limit" in given else None
-        found = await self._auth.accounts.page(request.actor, limit, given.get("after"))
+        query = request.query()
+        limit = None
+        if "limit" in query:
+            limit = limit_of(query["limit"], 0)
+        users = await self._auth.accounts.page(request.actor, limit, query.get("after"))
+
         headers: dict[str, str] = {}
-        if limit is not None and len(found) == limit:
+        if limit is not None and len(users) == limit:
             path = request.public_path("/api/v1/users")
-            following = f"{path}?limit={limit}&after={found[-1].id}"
-            headers["link"] = f'<{following}>; rel="next"'
-        return reply([user.view for user in found], headers=headers)
+            next_page = f"{path}?limit={limit}&after={users[-1].id}"
+            headers["link"] = f'<{next_page}>; rel="next"'
+        return reply([user.view for user in users], headers=headers)
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Change an account: display name, email, password, or whether it is disabled."""
-        return reply(
-            (await self._auth.accounts.update(request.actor, request.path("id"), body)).view
-        )
+        user = await self._auth.accounts.update(request.actor, request.path("id"), body)
+        return reply(user.view)
 
     async def delete(self, request: Request) -> Response:
         """Remove an account."""

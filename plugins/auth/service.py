@@ -25,8 +25,16 @@ from kernel.public import (
 
 from .accounts import Accounts
 from .authenticator import REVOKED_SESSION, TokenAuthenticator
-from .models import Account, Client, Credentials, LoggedIn, PasswordChange, Registration
-from .passwords import MAX_PASSWORD, PasswordHasher
+from .models import (
+    Account,
+    Client,
+    Credentials,
+    LoggedIn,
+    PasswordChange,
+    Registration,
+    describe_client,
+)
+from .rules.passwords import MAX_PASSWORD, PasswordHasher
 from .sessions import AccountChanged, Login, Sessions
 from .sign_in.limits import LoginLimiter, network_of, throttled
 from .sign_in.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
@@ -58,28 +66,37 @@ class Registrations:
 
     async def setup_required(self) -> bool:
         """Whether any client may create the first account now."""
-        return self._setup is None and not await self._accounts.exist()
+        return self._setup is None and not await self._accounts.has_any()
 
     async def register(self, form: Registration, caller: Actor, header: bytes | None) -> User:
         """Register an account. Raises Forbidden where only core admins may; BadRequest."""
-        if (admin := await self._admin(caller, header)) is not None:
+        admin = await self._find_admin(caller, header)
+        if admin is not None:
             # Where registration is open, clients register their user with any token at hand.
             temporary = self._mode != "open"
             return await self._accounts.create(admin, form, by_itself=False, temporary=temporary)
-        only_first, setup = self._mode == "first-user", self._setup
-        exist = (only_first or setup is not None) and await self._accounts.exist()
-        if self._mode == "closed" or (only_first and exist):
+
+        if self._mode == "closed":
             raise Forbidden("registration is closed")
-        if setup is not None and not exist:
-            await setup.check(form.setup_token)
+        only_first = self._mode == "first-user"
+        setup = self._setup
+        if only_first or setup is not None:
+            has_accounts = await self._accounts.has_any()
+            if only_first and has_accounts:
+                raise Forbidden("registration is closed")
+            if setup is not None and not has_accounts:
+                await setup.check(form.setup_token)
+
         self._accounts.check(form)
         await self._limiter.count_registration(caller)
-        admit = None if setup is None else partial(setup.spend, given=form.setup_token)
+        admit_first = None
+        if setup is not None:
+            admit_first = partial(setup.spend, token=form.setup_token)
         return await self._accounts.create(
-            caller, form, by_itself=True, only_first=only_first, admit_first=admit
+            caller, form, by_itself=True, only_first=only_first, admit_first=admit_first
         )
 
-    async def _admin(self, caller: Actor, header: bytes | None) -> Actor | None:
+    async def _find_admin(self, caller: Actor, header: bytes | None) -> Actor | None:
         """Return the core admin that registers another user; no worker does.
 
         Where registration is open, an invalid token is the same as none.
@@ -94,7 +111,9 @@ class Registrations:
                 return None
             raise
         is_worker = actor.delegation is not None
-        return None if is_worker or not await access.is_core_admin(actor.user_id) else actor
+        if is_worker or not await access.is_core_admin(actor.user_id):
+            return None
+        return actor
 
 
 class LoginGuard(NamedTuple):
@@ -130,28 +149,33 @@ class Logins:
         Every failure has the same text and takes the same time, except a missing code after the
         right password. Raises Throttled, Unauthenticated and SecondFactorRequired.
         """
-        return await _twice(lambda: self._by_password(form, caller, client))
+        return await _try_twice(lambda: self._log_in(form, caller, client))
 
-    async def _by_password(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
+    async def _log_in(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
         if form.username is None and form.email is None:
             raise BadRequest("username is required")
-        network = network_of(caller.address)
-        found = await self._store.sign_in(fold_name(form.username or form.email or ""), network)
-        account, keys = found.account, found.keys
-        self._limiter.refuse(found.blocked)
-        if not await self._matches(account, form.password) or account is None or account.disabled:
-            await self._failed(caller, account, keys)
+        key = fold_name(form.username or form.email or "")
+        sign_in = await self._store.sign_in(key, network_of(caller.address))
+        self._limiter.refuse(sign_in.blocked)
+
+        account = sign_in.account
+        # The password is checked even without an account: the time must not reveal which it was.
+        is_right = await self._matches(account, form.password)
+        if not is_right or account is None or account.disabled:
+            await self._refuse_login(caller, account, sign_in.keys)
+
         use_code = None
         if account.factor:
-            use_code = await self._check_code(account, form.code, caller, keys)
+            use_code = await self._check_code(account, form.code, caller, sign_in.keys)
         new_hash = None
-        if self._hasher.outdated(account.password_hash):
+        if self._hasher.is_outdated(account.password_hash):
             new_hash = await self._hasher.hash(form.password)
-        login = Login(keys, new_hash, use_code)
+
+        login = Login(sign_in.keys, new_hash, use_code)
         try:
             return await self._sessions.begin(account, login, caller, client)
         except CodeUsed:
-            await self._failed(caller, account, keys)
+            await self._refuse_login(caller, account, sign_in.keys)
 
     async def _check_code(
         self, account: Account, code: str | None, caller: Actor, keys: list[str]
@@ -160,8 +184,9 @@ class Logins:
         if not code:
             await self._limiter.check(keys)  # against guesses that ran at the same time
             raise SecondFactorRequired().of(account.id)
-        if (accepted := await self._factors.check(account.id, code)) is None:
-            await self._failed(caller, account, keys)
+        accepted = await self._factors.check(account.id, code)
+        if accepted is None:
+            await self._refuse_login(caller, account, keys)
         return partial(self._factors.use, user_id=account.id, accepted=accepted)
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
@@ -171,10 +196,10 @@ class Logins:
             account = await self._store.account(user_id)
             if account is None or account.disabled:
                 raise Unauthenticated("this account is closed")
-            client = Client.of(caller.address, user_agent)
+            client = describe_client(caller.address, user_agent)
             return await self._sessions.begin(account, Login([], external=True), caller, client)
 
-        return msgspec.json.encode(await _twice(attempt))
+        return msgspec.json.encode(await _try_twice(attempt))
 
     async def refresh(self, token: str, caller: Actor) -> bytes:
         """See `kernel.contracts.identity.Sessions.refresh`."""
@@ -186,22 +211,22 @@ class Logins:
 
     async def change_password(self, actor: Actor, form: PasswordChange) -> None:
         """Change the caller's password and end the other sessions. Raises BadRequest, Throttled."""
-        account, keys = await self._confirmed(actor, form.current)
+        account, keys = await self._confirm_password(actor, form.current)
         await self._limiter.check(keys)  # against guesses that ran at the same time
         await self._accounts.set_password(
             actor,
             account,
             form.new,
-            keep=actor.session_id,
-            first=lambda tx: self._limiter.check(keys, tx),
+            keep_session=actor.session_id,
+            check=lambda tx: self._limiter.check(keys, tx),
         )
 
     async def check_password(self, actor: Actor, password: str) -> None:
         """Raise BadRequest for another password than the caller's; Throttled."""
-        _, keys = await self._confirmed(actor, password)
+        _, keys = await self._confirm_password(actor, password)
         await self._limiter.check(keys)  # against guesses that ran at the same time
 
-    async def _confirmed(self, actor: Actor, password: str) -> tuple[Account, list[str]]:
+    async def _confirm_password(self, actor: Actor, password: str) -> tuple[Account, list[str]]:
         """Return the caller's account, and the keys that its failures are counted under."""
         account = await self._store.account(actor.user_id or "")
         if account is None:
@@ -209,9 +234,11 @@ class Logins:
         keys = [f"password:{account.id}"]
         await self._limiter.check(keys)
         if not await self._matches(account, password):
-            count = self._limiter.count_failure
-            if blocked := await self._statements.run(actor, lambda tx: count(tx, keys)):
-                raise throttled(blocked)
+            blocked_for = await self._statements.run(
+                actor, lambda tx: self._limiter.count_failure(tx, keys)
+            )
+            if blocked_for:
+                raise throttled(blocked_for)
             raise BadRequest("the current password is wrong")
         return account, keys
 
@@ -220,21 +247,26 @@ class Logins:
             return False
         return await self._hasher.verify(account and account.password_hash, password)
 
-    async def _failed(self, caller: Actor, account: Account | None, keys: list[str]) -> NoReturn:
+    async def _refuse_login(
+        self, caller: Actor, account: Account | None, keys: list[str]
+    ) -> NoReturn:
+        """Count and record a failed login. Raises Throttled, else Unauthenticated."""
+        user_id = account and account.id
+
         async def count(tx: Transaction) -> int:
-            blocked = await self._limiter.count_failure(tx, keys)
+            blocked_for = await self._limiter.count_failure(tx, keys)
             # The typed name is not recorded: it may be a password in the wrong field.
-            said = {"address": caller.address, "username": account and account.username}
-            user_id = account and account.id
-            await tx.record(Event.core("users", "LOGIN_FAILED", caller, user_id, new=said))
-            return blocked
+            values = {"address": caller.address, "username": account and account.username}
+            await tx.record(Event.core("users", "LOGIN_FAILED", caller, user_id, new=values))
+            return blocked_for
 
-        if blocked := await self._statements.run(caller, count):
-            raise throttled(blocked)
-        raise Unauthenticated("invalid credentials").of(account and account.id)
+        blocked_for = await self._statements.run(caller, count)
+        if blocked_for:
+            raise throttled(blocked_for)
+        raise Unauthenticated("invalid credentials").of(user_id)
 
 
-async def _twice(attempt: Callable[[], Awaitable[LoggedIn]]) -> LoggedIn:
+async def _try_twice(attempt: Callable[[], Awaitable[LoggedIn]]) -> LoggedIn:
     """Try once more when the account changed: a concurrent login may have renewed its hash."""
     try:
         return await attempt()

@@ -69,38 +69,48 @@ class Sessions:
         self, account: Account, login: Login, caller: Actor, client: Client
     ) -> LoggedIn:
         """Begin a session. Raises Throttled, AccountChanged, and what `use_code` raises."""
-        session_id, jti = str(uuid.uuid4()), self._tokens.first()
+        session_id = str(uuid.uuid4())
+        token_id = self._tokens.make_first_id()
         seconds = min(self._limits.idle, self._limits.total)
-        keys, new_hash = self._limiter.counted(login.keys), login.new_hash
-        session = NewSession(session_id, digest(jti), seconds, login.external, keys)
+        session = NewSession(
+            id=session_id,
+            first_hash=digest(token_id),
+            seconds=seconds,
+            external=login.external,
+            keys=self._limiter.select_counted(login.keys),
+        )
         network = network_of(client.address)
         actor = replace(
             caller, user_id=account.id, username=account.username, session_id=session_id
         )
 
         async def insert(tx: Transaction) -> None:
-            seen = account
-            if new_hash is not None:
+            current = account
+            if login.new_hash is not None:
                 # First: two that both read the row and then write it would wait for each other.
-                await self._store.renew_hash(tx, account.id, account.password_hash, new_hash)
-                seen = replace(account, password_hash=new_hash)
-            found = await self._store.begin_session(tx, session, seen, client, network)
-            self._limiter.refuse(found.blocked)
-            if not found.begun:
+                old_hash = account.password_hash
+                await self._store.renew_hash(tx, account.id, old_hash, login.new_hash)
+                current = replace(account, password_hash=login.new_hash)
+
+            result = await self._store.begin_session(tx, session, current, client, network)
+            self._limiter.refuse(result.blocked)
+            if not result.begun:
                 raise AccountChanged("invalid credentials")
+
             if login.use_code is not None:
                 await login.use_code(tx)
             await _record(tx, "LOGIN", actor, session_id)
-            for oldest in await self._store.excess(tx, account.id) if found.full else ():
-                await self._end(tx, actor, oldest, "too many sessions")
-            if network and not found.noted:
+            if result.full:
+                for oldest_id in await self._store.list_excess(tx, account.id):
+                    await self._end(tx, actor, oldest_id, "too many sessions")
+            if network and not result.noted:
                 await self._store.note_network(tx, account.id, network)
 
         await self._statements.run(actor, insert)
         expires_in = min(ACCESS_SECONDS, seconds)
         return LoggedIn(
             access_token=self._tokens.access(account.id, account.username, session_id, expires_in),
-            refresh_token=self._tokens.refresh(account.id, session_id, jti, seconds),
+            refresh_token=self._tokens.refresh(account.id, session_id, token_id, seconds),
             expires_in=expires_in,
             user=account.user.view,
         )
@@ -120,75 +130,86 @@ class Sessions:
             if family.expired:
                 expired = Unauthenticated("the session has expired: log in again")
                 return expired.of(claims.sub, claims.sid)
-            if (link := find_link(family, digest(claims.jti))) == "stale":
+            link = find_link(family, digest(claims.jti))
+            if link == "stale":
                 await self._end(tx, actor, claims.sid, "a refresh token was used again")
                 return Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
             seconds = await self._advance(tx, claims, family, link, caller.address)
             return family.username, seconds
 
         # The error is returned, not raised: the transaction must commit.
-        used = await self._statements.run(actor, use)
-        if isinstance(used, Unauthenticated):
+        outcome = await self._statements.run(actor, use)
+        if isinstance(outcome, Unauthenticated):
             try:
-                raise used
+                raise outcome
             finally:
-                del used  # a traceback would hold its own error
-        (name, seconds), expires_in = used, min(ACCESS_SECONDS, used[1])
+                del outcome  # a traceback would hold its own error
+
+        username, seconds = outcome
+        expires_in = min(ACCESS_SECONDS, seconds)
         return Refreshed(
-            access_token=self._tokens.access(claims.sub, name, claims.sid, expires_in),
+            access_token=self._tokens.access(claims.sub, username, claims.sid, expires_in),
             expires_in=expires_in,
-            refresh_token=self._successor(claims, seconds),
+            refresh_token=self._issue_successor(claims, seconds),
         )
 
     async def logout(self, token: str, caller: Actor) -> None:
         """End the session of a refresh token on every server process. Raises Unauthenticated."""
         claims = self._tokens.read_refresh(token)
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
-        if not await self._statements.run(actor, lambda tx: self._end(tx, actor, claims.sid)):
+        has_ended = await self._statements.run(actor, lambda tx: self._end(tx, actor, claims.sid))
+        if not has_ended:
             raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
 
     async def list(self, actor: Actor) -> list[SessionView]:
         """Return the caller's active sessions, the newest first."""
-        found = await self._store.sessions(actor.user_id or "")
-        return [replace(s, current=s.id == actor.session_id) for s in found]
+        sessions = await self._store.sessions(actor.user_id or "")
+        return [replace(session, current=session.id == actor.session_id) for session in sessions]
 
     async def end(self, actor: Actor, session_id: str) -> None:
         """End a session of the caller. Raises BadRequest, NotFound."""
         check_id(session_id)
-        if not await self._statements.run(
+        has_ended = await self._statements.run(
             actor, lambda tx: self._end(tx, actor, session_id.lower())
-        ):
+        )
+        if not has_ended:
             raise NotFound(f"session '{session_id}' not found")
 
     async def _end(self, tx: Transaction, actor: Actor, session_id: str, reason: str = "") -> bool:
         if not await self._store.revoke_session(tx, session_id, actor.user_id or ""):
             return False
         await tx.publish(TOPIC, f"session:{session_id}")
-        await _record(tx, "SESSION_REVOKED" if reason else "LOGOUT", actor, session_id, reason)
+        operation = "LOGOUT"
+        if reason:
+            operation = "SESSION_REVOKED"
+        await _record(tx, operation, actor, session_id, reason)
         return True
 
     async def _advance(
         self, tx: Transaction, claims: RefreshClaims, family: Family, link: Link, address: str
     ) -> int:
+        """Note the use of a refresh token; return the seconds after which its session ends."""
         if link == "next":
             await self._store.advance_session(tx, claims.sid)
-        following = family.next_hash
-        if link != "parent":
-            following = digest(self._tokens.successor(claims.jti)) if self._rotate else None
-        sid, limits = claims.sid, self._limits
-        seconds = await self._store.touch_session(tx, sid, following, address, limits)
-        await self._note_network(tx, claims.sub, address)
+
+        if link == "parent":
+            next_hash = family.next_hash
+        elif self._rotate:
+            next_hash = digest(self._tokens.derive_successor_id(claims.jti))
+        else:
+            next_hash = None
+        seconds = await self._store.touch_session(tx, claims.sid, next_hash, address, self._limits)
+
+        network = network_of(address)
+        if network:
+            await self._store.note_network(tx, claims.sub, network)
         return seconds
 
-    def _successor(self, claims: RefreshClaims, seconds: int) -> str | None:
+    def _issue_successor(self, claims: RefreshClaims, seconds: int) -> str | None:
         if not self._rotate:
             return None
-        jti = self._tokens.successor(claims.jti)
-        return self._tokens.refresh(claims.sub, claims.sid, jti, seconds)
-
-    async def _note_network(self, tx: Transaction, user_id: str, address: str) -> None:
-        if network := network_of(address):
-            await self._store.note_network(tx, user_id, network)
+        token_id = self._tokens.derive_successor_id(claims.jti)
+        return self._tokens.refresh(claims.sub, claims.sid, token_id, seconds)
 
 
 def find_link(family: Family, jti_hash: str) -> Link:
@@ -209,6 +230,7 @@ def find_link(family: Family, jti_hash: str) -> Link:
 async def _record(
     tx: Transaction, operation: str, actor: Actor, session_id: str, reason: str = ""
 ) -> None:
-    said = {"user_id": actor.user_id, "address": actor.address}
-    new = said | {"reason": reason} if reason else said
-    await tx.record(Event.core("sessions", operation, actor, session_id, new=new))
+    values = {"user_id": actor.user_id, "address": actor.address}
+    if reason:
+        values["reason"] = reason
+    await tx.record(Event.core("sessions", operation, actor, session_id, new=values))

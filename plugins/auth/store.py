@@ -260,7 +260,7 @@ class AuthStore:
         rows = await self._statements.fetch_all(_USERS, after, limit, ids)
         return [_user(row) for row in rows]
 
-    async def named(self, key: str) -> Account | None:
+    async def find_account(self, key: str) -> Account | None:
         """Find the account with this username or email, given as a folded key."""
         row = await self._statements.fetch(_NAMED, key, "", NETWORK_SECONDS)
         return None if row is None else _account(row)
@@ -279,33 +279,54 @@ class AuthStore:
         row = await self._statements.fetch(_ACCOUNT.replace("{lock}", ""), user_id)
         return None if row is None else _account(row)
 
-    async def any_user(self, reader: Reader | None = None) -> bool:
+    async def has_users(self, reader: Reader | None = None) -> bool:
         """Whether there is an account."""
         query = "select exists (select from caudex_auth.users)"
         return await (reader or self._statements).fetch(query) == b"t"
 
-    async def taken(
-        self, tx: Transaction, username_key: str, email_key: str | None, but: str | None
+    async def find_taken(
+        self, tx: Transaction, username_key: str, email_key: str | None, except_id: str | None
     ) -> Taken:
-        """Return which of two names an account other than `but` has, as username or as email."""
-        return _taken(await tx.fetch(_TAKEN, username_key, email_key, but) or b"{}")
+        """Return which of two names another account than `except_id` has, as username or as
+        email."""
+        return _taken(await tx.fetch(_TAKEN, username_key, email_key, except_id) or b"{}")
 
     async def insert_user(self, tx: Transaction, new: NewAccount, password_hash: str) -> User:
         """Add an account."""
-        names = new.username, new.username_key, new.email, new.email_key, new.display_name
-        return _user(await tx.execute(_INSERT_USER, *names, password_hash, new.temporary) or b"")
+        row = await tx.execute(
+            _INSERT_USER,
+            new.username,
+            new.username_key,
+            new.email,
+            new.email_key,
+            new.display_name,
+            password_hash,
+            new.temporary,
+        )
+        return _user(row or b"")
 
-    async def lock_account(self, tx: Transaction, user_id: str, *, whole: bool) -> Account | None:
-        """Read and lock an account; `whole` when its keys change or it is deleted."""
-        lock = " for update" if whole else " for no key update"
+    async def lock_account(
+        self, tx: Transaction, user_id: str, *, with_keys: bool
+    ) -> Account | None:
+        """Read and lock an account; `with_keys` when its keys change or it is deleted."""
+        lock = " for no key update"
+        if with_keys:
+            lock = " for update"
         row = await tx.execute(_ACCOUNT.replace("{lock}", lock), user_id)
         return None if row is None else _account(row)
 
     async def update_account(self, tx: Transaction, account: Account) -> None:
         """Write an account back."""
-        names = account.email, account.email_key, account.display_name
-        state = account.password_hash, account.disabled, account.password_temporary
-        await tx.execute(_UPDATE_ACCOUNT, account.id, *names, *state)
+        await tx.execute(
+            _UPDATE_ACCOUNT,
+            account.id,
+            account.email,
+            account.email_key,
+            account.display_name,
+            account.password_hash,
+            account.disabled,
+            account.password_temporary,
+        )
 
     async def renew_hash(
         self, tx: Transaction, user_id: str, old: str, new: str, *, chosen: bool = False
@@ -332,13 +353,24 @@ class AuthStore:
         Not where a key is blocked, or the account was disabled, or its hash or second factor
         changed, since it was read.
         """
-        seen = account.id, account.password_hash, session.seconds
-        used = client.address, client.user_agent, session.first_hash
-        how = session.external, account.factor, session.keys, MAX_SESSIONS - 1, network
-        row = await tx.execute(_BEGIN_SESSION, session.id, *seen, *used, *how)
+        row = await tx.execute(
+            _BEGIN_SESSION,
+            session.id,
+            account.id,
+            account.password_hash,
+            session.seconds,
+            client.address,
+            client.user_agent,
+            session.first_hash,
+            session.external,
+            account.factor,
+            session.keys,
+            MAX_SESSIONS - 1,
+            network,
+        )
         return _begun(row or b"")
 
-    async def excess(self, reader: Reader, user_id: str) -> list[str]:
+    async def list_excess(self, reader: Reader, user_id: str) -> list[str]:
         """Return up to ten sessions of a user beyond the newest MAX_SESSIONS."""
         return [raw.decode() for raw in await reader.fetch_all(_EXCESS, user_id, MAX_SESSIONS)]
 
@@ -380,7 +412,8 @@ class AuthStore:
 
         Returns the seconds after which the session ends unless it is used.
         """
-        return int(await tx.execute(_TOUCH_SESSION, session_id, next_hash, address, *limits) or 0)
+        seconds = await tx.execute(_TOUCH_SESSION, session_id, next_hash, address, *limits)
+        return int(seconds or 0)
 
     async def advance_session(self, tx: Transaction, session_id: str) -> None:
         """Make the successor the current token, at its first use."""
@@ -390,9 +423,9 @@ class AuthStore:
         """End a session of a user; return False when there is no active one."""
         return await tx.execute(_REVOKE_SESSION, session_id, user_id) is not None
 
-    async def revoke_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
-        """End every session of a user except `but`."""
-        await tx.execute(_REVOKE_SESSIONS, user_id, but)
+    async def revoke_sessions(self, tx: Transaction, user_id: str, except_id: str | None) -> None:
+        """End every session of a user except `except_id`."""
+        await tx.execute(_REVOKE_SESSIONS, user_id, except_id)
 
     async def note_network(self, tx: Transaction, user_id: str, network: str) -> None:
         """Note a login or refresh of an account from a network; a new one replaces the oldest.

@@ -55,8 +55,12 @@ class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
         """
         if self.aud is msgspec.UNSET:
             return None
-        ends, app_id = max(self.exp, self.ends), self.aud.removeprefix("app:")
-        return Delegation(app_id=app_id, expires=self.exp, ends=ends, epoch=self.epoch)
+        return Delegation(
+            app_id=self.aud.removeprefix("app:"),
+            expires=self.exp,
+            ends=max(self.exp, self.ends),
+            epoch=self.epoch,
+        )
 
 
 class RefreshClaims(Claims, frozen=True, kw_only=True):
@@ -128,11 +132,11 @@ class Tokens:
         )
         return self._sign(claims)
 
-    def first(self) -> str:
+    def make_first_id(self) -> str:
         """Make the id of the first refresh token of a family."""
         return secrets.token_urlsafe(24)
 
-    def successor(self, jti: str) -> str:
+    def derive_successor_id(self, jti: str) -> str:
         """Make the id of a refresh token's only successor: a family is a chain, it never forks."""
         link = hmac.digest(self._chain, jti.encode(), "sha256")
         return base64.urlsafe_b64encode(link[:24]).decode("ascii")
@@ -143,7 +147,9 @@ class Tokens:
         It belongs either to a session or to the worker of an app.
         """
         claims = self._read(token, self._access, "access token")
-        if bool(claims.sid) == (claims.aud is not msgspec.UNSET):
+        is_of_session = claims.sid != ""
+        is_of_worker = claims.aud is not msgspec.UNSET
+        if is_of_session == is_of_worker:
             raise Unauthenticated("the access token is not valid")
         return claims
 

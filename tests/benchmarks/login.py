@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 from nacl.pwhash import argon2id
 
-from plugins.auth.passwords import MEMORY, PASSES
+from plugins.auth.rules.passwords import MEMORY, PASSES
 
 from .figures import Case, Contender, Measured
 from .load import request

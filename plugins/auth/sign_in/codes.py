@@ -56,11 +56,14 @@ def find_step(secret: str, code: str, after: int) -> int | None:
     """
     if not DIGITS.fullmatch(code):
         return None
-    totp, current, found = TOTP(secret), int(time()) // STEP_SECONDS, None
+    totp = TOTP(secret)
+    current = int(time()) // STEP_SECONDS
+    newest_match = None
     for step in range(current - 1, current + 2):
-        if hmac.compare_digest(totp.generate_otp(step), code) and step > after:
-            found = step
-    return found
+        is_match = hmac.compare_digest(totp.generate_otp(step), code)
+        if is_match and step > after:
+            newest_match = step
+    return newest_match
 
 
 def new_recovery_codes() -> list[str]:

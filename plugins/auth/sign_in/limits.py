@@ -23,12 +23,14 @@ class LoginLimiter:
 
     async def check(self, keys: list[str], tx: Transaction | None = None) -> None:
         """Raise Throttled while one of the keys is blocked."""
-        if keys := self.counted(keys):
+        if self._enabled and keys:
             self.refuse(await self._store.blocked_for(tx, keys))
 
-    def counted(self, keys: list[str]) -> list[str]:
+    def select_counted(self, keys: list[str]) -> list[str]:
         """Return the keys that can be blocked: all or none."""
-        return keys if self._enabled else []
+        if self._enabled:
+            return keys
+        return []
 
     def refuse(self, seconds: int) -> None:
         """Raise Throttled where a key is blocked for more than 0 seconds."""
@@ -43,13 +45,16 @@ class LoginLimiter:
         """
         if not self._enabled:
             return 0
-        blocked = await self._store.blocked_for(tx, keys)
-        counted = await self._store.fail_account(tx, keys[0])
+        blocked_for = await self._store.blocked_for(tx, keys)
+        are_counted = await self._store.fail_account(tx, keys[0])
         for key in keys[1:]:
-            counted &= await self._store.fail_network(tx, key)
-        if not counted:  # it waited for one of those
-            blocked = blocked or await self._store.blocked_for(tx, keys) or 1
-        return blocked
+            is_counted = await self._store.fail_network(tx, key)
+            are_counted = are_counted and is_counted
+        if not are_counted and not blocked_for:
+            # This failure waited for a concurrent one, which blocked the key.
+            blocked_for = await self._store.blocked_for(tx, keys)
+            blocked_for = max(1, blocked_for)
+        return blocked_for
 
     async def count_registration(self, caller: Actor) -> None:
         """Raise Throttled for too many registrations from a network; each costs a hash."""
@@ -72,9 +77,12 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     plain = getattr(parsed, "ipv4_mapped", None) or parsed
-    return str(ip_network((plain, 24 if plain.version == 4 else 64), strict=False))
+    prefix_length = 64
+    if plain.version == 4:
+        prefix_length = 24
+    return str(ip_network((plain, prefix_length), strict=False))
 
 
-def throttled(seconds: int, what: str = "failed logins") -> Throttled:
+def throttled(seconds: int, attempts: str = "failed logins") -> Throttled:
     """Make the error of too many attempts."""
-    return Throttled(f"too many {what}; try again in {seconds} s", seconds)
+    return Throttled(f"too many {attempts}; try again in {seconds} s", seconds)

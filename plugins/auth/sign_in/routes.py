@@ -62,6 +62,6 @@ class SecondFactorRoutes:
     async def reset(self, request: Request) -> Response:
         """Remove the second factor of an account whose authenticator was lost."""
         user_id = request.path("id")
-        await self._auth.accounts.existing(user_id)
+        await self._auth.accounts.require(user_id)
         await self._auth.factors.remove(request.actor, user_id.lower())
         return reply({"message": f"second factor of user '{user_id}' removed"})

@@ -49,7 +49,10 @@ class SecondFactors:
         user_id = actor.user_id or ""
         secret, uri = new_secret(actor.username)
         sealed = self._sealer.seal(secret, user_id)
-        if not await self._statements.run(actor, lambda tx: store.put_secret(tx, user_id, sealed)):
+        is_stored = await self._statements.run(
+            actor, lambda tx: store.put_secret(tx, user_id, sealed)
+        )
+        if not is_stored:
             raise BadRequest("a second factor is set up: remove it first")
         return TotpSecret(secret=secret, uri=uri)
 
@@ -60,19 +63,22 @@ class SecondFactors:
         if factor is None or factor.confirmed:
             raise BadRequest("there is no second factor to confirm: begin with POST /auth/totp")
         secret = self._sealer.open(factor.sealed, user_id)
-        step = find_step(secret, code, factor.last_step) if secret else None
+        step = None
+        if secret is not None:
+            step = find_step(secret, code, factor.last_step)
         if step is None:
             raise BadRequest("the code is wrong")
-        codes = new_recovery_codes()
-        hashes = [hash_recovery_code(each) for each in codes]
+
+        recovery_codes = new_recovery_codes()
+        hashes = [hash_recovery_code(recovery_code) for recovery_code in recovery_codes]
 
         async def write(tx: Transaction) -> None:
             if not await store.confirm_factor(tx, user_id, factor.sealed, step, hashes):
                 raise BadRequest("the second factor was changed at the same moment")
-            await self._changed(tx, "SECOND_FACTOR_ADDED", actor, user_id)
+            await self._announce(tx, "SECOND_FACTOR_ADDED", actor, user_id)
 
         await self._statements.run(actor, write)
-        return RecoveryCodes(recovery_codes=codes)
+        return RecoveryCodes(recovery_codes=recovery_codes)
 
     async def remove(self, actor: Actor, user_id: str) -> None:
         """Remove the second factor of an account, with its recovery codes. Raises NotFound."""
@@ -80,7 +86,7 @@ class SecondFactors:
         async def write(tx: Transaction) -> None:
             if not await store.delete_factor(tx, user_id):
                 raise NotFound("no second factor is set up")
-            await self._changed(tx, "SECOND_FACTOR_REMOVED", actor, user_id)
+            await self._announce(tx, "SECOND_FACTOR_REMOVED", actor, user_id)
 
         await self._statements.run(actor, write)
 
@@ -89,28 +95,35 @@ class SecondFactors:
         code = code.strip()
         if not DIGITS.fullmatch(code):
             code_hash = hash_recovery_code(code)
-            known = await store.has_recovery_code(self._statements, user_id, code_hash)
-            return Accepted(code_hash=code_hash) if known else None
+            is_valid = await store.has_recovery_code(self._statements, user_id, code_hash)
+            if not is_valid:
+                return None
+            return Accepted(code_hash=code_hash)
+
         factor = await store.read_factor(self._statements, user_id)
         if factor is None:
             return None
-        if (secret := self._sealer.open(factor.sealed, user_id)) is None:
+        secret = self._sealer.open(factor.sealed, user_id)
+        if secret is None:
             log.error("a second factor was sealed with another signing key", user_id=user_id)
             return None
         step = find_step(secret, code, factor.last_step)
-        return None if step is None else Accepted(step=step)
+        if step is None:
+            return None
+        return Accepted(step=step)
 
     async def use(self, tx: Transaction, user_id: str, accepted: Accepted) -> None:
         """Use a code up in the transaction of its login. Raises CodeUsed."""
         if accepted.step:
-            used = await store.use_step(tx, user_id, accepted.step)
+            was_unused = await store.use_step(tx, user_id, accepted.step)
         else:
-            used = await store.use_recovery_code(tx, user_id, accepted.code_hash)
-            await self._changed(tx, "RECOVERY_CODE_USED", tx.actor, user_id)
-        if not used:
+            was_unused = await store.use_recovery_code(tx, user_id, accepted.code_hash)
+            await self._announce(tx, "RECOVERY_CODE_USED", tx.actor, user_id)
+        if not was_unused:
             raise CodeUsed("invalid credentials")
 
-    async def _changed(self, tx: Transaction, operation: str, actor: Actor, user_id: str) -> None:
+    async def _announce(self, tx: Transaction, operation: str, actor: Actor, user_id: str) -> None:
+        """Publish and record a change of a second factor."""
         await tx.publish(self._topic, f"user:{user_id}")
-        said = {"address": actor.address}
-        await tx.record(Event.core("users", operation, actor, user_id, new=said))
+        values = {"address": actor.address}
+        await tx.record(Event.core("users", operation, actor, user_id, new=values))

@@ -29,22 +29,26 @@ class SetupToken:
     async def issue(self) -> str | None:
         """Return the token, the same on every server; None where there is an account."""
         nonce = await create_setup(self._statements)
-        return None if nonce is None else self._token(nonce)
+        if nonce is None:
+            return None
+        return self._derive_token(nonce)
 
-    async def check(self, given: str | None) -> None:
+    async def check(self, token: str | None) -> None:
         """Raise Forbidden for another text than the token. Spends nothing."""
-        self._compare(given, await setup_nonce(self._statements))
+        self._compare(token, await setup_nonce(self._statements))
 
-    async def spend(self, tx: Transaction, given: str | None) -> None:
+    async def spend(self, tx: Transaction, token: str | None) -> None:
         """Make the token invalid in the transaction that creates the account. Raises Forbidden."""
-        self._compare(given, await end_setup(tx))
+        self._compare(token, await end_setup(tx))
 
-    def _compare(self, given: str | None, nonce: bytes | None) -> None:
-        expected = "" if nonce is None else self._token(nonce)
-        if not expected or not hmac.compare_digest((given or "").encode(), expected.encode()):
+    def _compare(self, token: str | None, nonce: bytes | None) -> None:
+        if token is None or nonce is None:
+            raise Forbidden(REFUSAL)
+        expected = self._derive_token(nonce)
+        if not hmac.compare_digest(token.encode(), expected.encode()):
             raise Forbidden(REFUSAL)
 
-    def _token(self, nonce: bytes) -> str:
+    def _derive_token(self, nonce: bytes) -> str:
         """Return 32 characters with 192 bits."""
         link = hmac.digest(self._key, nonce, "sha256")
         return base64.urlsafe_b64encode(link[:24]).decode("ascii")
@@ -55,10 +59,14 @@ def setup_notice(host: str, port: int, token: str) -> str:
 
     A server that listens on every address is named by the machine's own name.
     """
+    machine = host
     try:
-        parsed = ip_address(host)
-        shown = f"[{host}]" if parsed.version == 6 else host
-        shown = socket.gethostname() if parsed.is_unspecified else shown
+        address = ip_address(host)
     except ValueError:
-        shown = host
-    return f"Create the first account: http://{shown}:{port}/console/#setup={token}"
+        pass  # it is a name
+    else:
+        if address.is_unspecified:
+            machine = socket.gethostname()
+        elif address.version == 6:
+            machine = f"[{host}]"
+    return f"Create the first account: http://{machine}:{port}/console/#setup={token}"

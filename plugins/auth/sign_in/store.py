@@ -44,32 +44,32 @@ async def read_factor(reader: Reader, user_id: str) -> Factor | None:
 
 async def has_recovery_code(reader: Reader, user_id: str, code_hash: str) -> bool:
     """Whether an account has an unused recovery code."""
-    found = await reader.fetch(
+    answer = await reader.fetch(
         "select exists (select from caudex_auth.recovery_codes"
         " where user_id = $1::uuid and code_hash = $2::text)",
         user_id,
         code_hash,
     )
-    return found == b"t"
+    return answer == b"t"
 
 
 async def put_secret(tx: Transaction, user_id: str, sealed: str) -> bool:
     """Begin or restart a setup; False where an account has a second factor."""
-    done = await tx.execute(
+    row = await tx.execute(
         "insert into caudex_auth.totp as t (user_id, sealed) values ($1::uuid, $2::text)"
         " on conflict (user_id) do update set sealed = excluded.sealed"
         " where t.confirmed_at is null returning true",
         user_id,
         sealed,
     )
-    return done is not None
+    return row is not None
 
 
 async def confirm_factor(
     tx: Transaction, user_id: str, sealed: str, step: int, code_hashes: list[str]
 ) -> bool:
     """Finish the setup of a secret; False where it was finished or restarted meanwhile."""
-    done = await tx.execute(
+    row = await tx.execute(
         "update caudex_auth.totp set confirmed_at = now(), last_step = $3::bigint"
         " where user_id = $1::uuid and sealed = $2::text and confirmed_at is null"
         " returning true",
@@ -77,7 +77,7 @@ async def confirm_factor(
         sealed,
         step,
     )
-    if done is None:
+    if row is None:
         return False
     await tx.execute(
         "insert into caudex_auth.recovery_codes (user_id, code_hash)"
@@ -90,29 +90,29 @@ async def confirm_factor(
 
 async def use_step(tx: Transaction, user_id: str, step: int) -> bool:
     """Use the code of a time step; False where it, or a newer one, was used."""
-    done = await tx.execute(
+    row = await tx.execute(
         "update caudex_auth.totp set last_step = $2::bigint where user_id = $1::uuid"
         " and confirmed_at is not null and last_step < $2::bigint returning true",
         user_id,
         step,
     )
-    return done is not None
+    return row is not None
 
 
 async def use_recovery_code(tx: Transaction, user_id: str, code_hash: str) -> bool:
     """Use a recovery code; False where it was used."""
-    done = await tx.execute(
+    row = await tx.execute(
         "delete from caudex_auth.recovery_codes"
         " where user_id = $1::uuid and code_hash = $2::text returning true",
         user_id,
         code_hash,
     )
-    return done is not None
+    return row is not None
 
 
 async def delete_factor(tx: Transaction, user_id: str) -> bool:
     """Remove the second factor of an account, or an unfinished setup; False without one."""
-    done = await tx.execute(
+    row = await tx.execute(
         "delete from caudex_auth.totp where user_id = $1::uuid returning true", user_id
     )
-    return done is not None
+    return row is not None

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from kernel.public import STATEMENTS, Transaction, server_actor
 from kernel.testing import MakeServer, Server
-from plugins.auth.accounts import NAMES
+from plugins.auth.rules.names import NAMES
 from plugins.auth.service import AUTH
 
 PASSWORD = "Str0ngPass!x"

@@ -13,7 +13,7 @@ from kernel.public import (
     fold_name,
 )
 from plugins.auth.models import Registration
-from plugins.auth.passwords import PasswordRules, read_common
+from plugins.auth.rules.passwords import PasswordRules, read_common
 
 GOOD = "Str0ngPass!x"
 rules = PasswordRules()
@@ -116,13 +116,13 @@ def test_common_passwords_are_refused_where_a_list_is_configured(tmp_path):
 
 
 def test_where_only_an_email_is_given_it_is_the_username_too():
-    new = rules.account(Registration(email="Bob@Example.com", password=GOOD))
+    new = rules.check_registration(Registration(email="Bob@Example.com", password=GOOD))
     assert (new.username, new.email, new.email_only) == ("Bob@Example.com",) * 2 + (True,)
     assert new.username_key == new.email_key == "bob@example.com"
     with pytest.raises(BadRequest, match="username"):
-        rules.account(Registration(password=GOOD))
+        rules.check_registration(Registration(password=GOOD))
     with pytest.raises(BadRequest, match="username"):
-        rules.account(Registration(email="x" * 70 + "@example.com", password=GOOD))
+        rules.check_registration(Registration(email="x" * 70 + "@example.com", password=GOOD))
 
 
 def test_a_display_name_may_be_blank_and_must_be_printable():

@@ -525,7 +525,7 @@ def test_login_with_outdated_parameters_keeps_the_demand(server, monkeypatch):
         server.admin.patch(f"/api/v1/users/{user.id}", json={"password": OTHER}).status_code == 200
     )
     hasher = server.services.get(AUTH).logins._hasher
-    monkeypatch.setattr(hasher, "outdated", lambda _: True)
+    monkeypatch.setattr(hasher, "is_outdated", lambda _: True)
     demands(server.login(user.username, OTHER), CHANGE)
 
 

@@ -251,7 +251,7 @@ def test_a_name_written_without_the_lock_is_still_a_duplicate(server, monkeypatc
 
         return Taken(False, False)
 
-    monkeypatch.setattr(store, "taken", nothing)
+    monkeypatch.setattr(store, "find_taken", nothing)
     body = {"username": user.username.upper(), "password": PASSWORD}
     answer = server.http.post("/api/v1/auth/register", json=body)
     assert answer.status_code == 400

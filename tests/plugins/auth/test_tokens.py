@@ -191,7 +191,16 @@ def test_any_text_is_refused_and_never_an_error(text):
 
 
 def test_a_family_is_a_chain_that_only_the_key_can_follow():
-    first = tokens.first()
-    assert tokens.successor(first) == tokens.successor(first)
-    assert tokens.successor(first) != Tokens(KEY[::-1]).successor(first)
-    assert len({first, tokens.successor(first), tokens.successor(tokens.successor(first))}) == 3
+    first = tokens.make_first_id()
+    assert tokens.derive_successor_id(first) == tokens.derive_successor_id(first)
+    assert tokens.derive_successor_id(first) != Tokens(KEY[::-1]).derive_successor_id(first)
+    assert (
+        len(
+            {
+                first,
+                tokens.derive_successor_id(first),
+                tokens.derive_successor_id(tokens.derive_successor_id(first)),
+            }
+        )
+        == 3
+    )

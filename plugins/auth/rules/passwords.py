@@ -13,17 +13,10 @@ import anyio.to_thread
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
 
-from kernel.public import (
-    BadRequest,
-    BootError,
-    ConcurrencyLimiter,
-    clean_display_name,
-    clean_email,
-    clean_username,
-    fold_name,
-)
+from kernel.public import BadRequest, BootError, ConcurrencyLimiter, fold_name
+from plugins.auth.models import NewAccount, Registration
 
-from .models import NewAccount, Registration
+from .names import check_names
 
 T = TypeVar("T")
 PASSES = 2
@@ -76,7 +69,7 @@ class PasswordHasher:
         matches = await self._run(lambda: _verify(phc or self._dummy, password))
         return matches and phc is not None
 
-    def outdated(self, phc: str) -> bool:
+    def is_outdated(self, phc: str) -> bool:
         """Whether a hash was made with other parameters than the current ones."""
         return not phc.startswith(PARAMETERS)
 
@@ -103,8 +96,8 @@ class PasswordRules:
         """
         if not 10 <= len(password) <= MAX_PASSWORD:
             raise BadRequest(f"password must have 10 to {MAX_PASSWORD} characters")
-        for kind, has in _KINDS.items():
-            if not any(map(has, password)):
+        for kind, belongs in _KINDS.items():
+            if not any(map(belongs, password)):
                 raise BadRequest(f"password must have {kind}")
         if fold_name(password) in {fold_name(name) for name in names if name}:
             raise BadRequest("password must not be the username or the email")
@@ -120,9 +113,9 @@ class PasswordRules:
         if self._refuse_common and _is_guessable(password):
             raise BadRequest(TOO_COMMON)
 
-    def account(self, form: Registration) -> NewAccount:
+    def check_registration(self, form: Registration) -> NewAccount:
         """Check a registration. Raises BadRequest."""
-        new = named(form)
+        new = check_names(form)
         self.check(form.password, new.username, new.email)
         return new
 
@@ -145,43 +138,20 @@ def _is_guessable(password: str) -> bool:
     from zxcvbn import matching, zxcvbn  # on demand: its lists take 10 MB
 
     look_alikes = matching.relevant_l33t_subtable(password, matching.L33T_TABLE)
-    if math.prod(map(len, look_alikes.values())) > MAX_SPELLINGS:
+    spellings = math.prod(len(letters) for letters in look_alikes.values())
+    if spellings > MAX_SPELLINGS:
         return False
     return zxcvbn(password)["score"] < 2
 
 
-def named(form: Registration) -> NewAccount:
-    """Check the names of a new account. Without a username, the email is the username too.
-
-    Raises BadRequest.
-    """
-    email = None if form.email is None else clean_email(form.email)
-    if form.username is not None:
-        username = clean_username(form.username)
-    elif email is not None:
-        if len(email) > 64:
-            raise BadRequest("username is required where the email is over 64 characters")
-        username = email
-    else:
-        raise BadRequest("username is required")
-    given = form.display_name if form.display_name is not None else form.display_name_camel
-    return NewAccount(
-        username=username,
-        username_key=fold_name(username),
-        email=email,
-        email_key=None if email is None else fold_name(email),
-        display_name=clean_display_name(given),
-        password=form.password,
-        email_only=form.username is None,
-    )
-
-
 def check_hash(phc: str) -> None:
     """Raise BadRequest for a hash that this server does not verify, or that takes too long."""
-    found = _PHC.fullmatch(phc)
-    if found is None:
+    match = _PHC.fullmatch(phc)
+    if match is None:
         raise BadRequest("password_hash: must be $argon2id$v=19$m=…,t=…,p=1$…")
-    if not 8 <= int(found[1]) <= 256 * 1024 or not 1 <= int(found[2]) <= 10:
+    kibibytes = int(match[1])
+    passes = int(match[2])
+    if not 8 <= kibibytes <= 256 * 1024 or not 1 <= passes <= 10:
         raise BadRequest("password_hash: at most 256 MiB (m=262144) and 10 passes (t=10)")
 
 
@@ -189,13 +159,13 @@ def read_common(file: str) -> Set[str]:
     """Read a list of common passwords, one a line. Raises BootError."""
     if not file:
         return frozenset()
-    where = "[plugins.auth] common_passwords"
+    setting = "[plugins.auth] common_passwords"
     try:
         if Path(file).stat().st_size > 20_000_000:
-            raise BootError(where, f"{file} is over 20000000 bytes")
+            raise BootError(setting, f"{file} is over 20000000 bytes")
         lines = Path(file).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BootError(where, f"{file} cannot be read: {error}") from None
+        raise BootError(setting, f"{file} cannot be read: {error}") from None
     return frozenset(line.casefold() for line in lines if line)
 
 

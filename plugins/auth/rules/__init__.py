@@ -1,0 +1,1 @@
+"""The rules for the names and the password of an account."""
