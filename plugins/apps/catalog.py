@@ -42,16 +42,18 @@ class Catalog:
 
     async def app(self, app_id: str) -> App:
         """See `Apps.app`."""
-        found = self._apps.get(app_id)
-        return found or await self._apps.get_or_load(app_id, partial(self._read, app_id))
+        app = self._apps.get(app_id)
+        if app is not None:
+            return app
+        return await self._apps.get_or_load(app_id, partial(self._read, app_id))
 
     async def entity(self, app_id: str, name: str) -> Entity:
         """See `Apps.entity`."""
         app = await self.app(app_id)
-        found = app.entities.get(name)
-        if found is None:
+        entity = app.entities.get(name)
+        if entity is None:
             raise NotFound(f"app {app_id!r} has no entity {name!r}")
-        return found
+        return entity
 
     async def all(self) -> list[App]:
         """See `Apps.all`."""
@@ -59,8 +61,8 @@ class Catalog:
 
     async def sections(self, key: str) -> list[InstalledSection]:
         """See `Apps.sections`."""
-        found = await store.sections(self._statements, key)
-        return [section for section in found if self._fits(key, section)]
+        sections = await store.read_sections(self._statements, key)
+        return [section for section in sections if self._fits(key, section)]
 
     async def refresh(self) -> None:
         """See `Apps.refresh`."""
@@ -68,14 +70,16 @@ class Catalog:
         await self._lists.invalidate()
 
     async def _read(self, app_id: str) -> App:
-        found = await store.catalog(self._statements, [app_id]) if is_identifier(app_id) else []
-        if not found:
+        apps: list[App] = []
+        if is_identifier(app_id):
+            apps = await store.read_apps(self._statements, [app_id])
+        if not apps:
             raise NotFound(f"app {app_id!r} not found")
-        return found[0]
+        return apps[0]
 
     async def _read_all(self) -> list[App]:
-        found = await store.catalog(self._statements, None)
-        return sorted(found, key=lambda app: (app.name.lower(), app.id))
+        apps = await store.read_apps(self._statements, None)
+        return sorted(apps, key=lambda app: (app.name.lower(), app.id))
 
     def _fits(self, key: str, section: InstalledSection) -> bool:
         for path, sentence in self._sections.problems({key: section.value}):

@@ -20,13 +20,20 @@ def findings(query: DatabaseQuery) -> list[Finding]:
     apps = query(store.SEARCHED)
     if not apps:
         return []
-    lacking = [
-        f"{what}: PostgreSQL has no extension {name} here; a superuser can create it (apps: {apps})"
-        for name, what in LACKING.items()
-        if not query(store.HAS_EXTENSION, name)
-    ]
-    if entities := query(store.UNINDEXED):
-        lacking.append(f"these search every record, as an index is gone: {entities}; install again")
-    if not lacking:
+
+    warnings: list[str] = []
+    for extension, effect in LACKING.items():
+        if not query(store.HAS_EXTENSION, extension):
+            warnings.append(
+                f"{effect}: PostgreSQL has no extension {extension} here; "
+                f"a superuser can create it (apps: {apps})"
+            )
+    entities = query(store.UNINDEXED)
+    if entities:
+        warnings.append(
+            f"these search every record, as an index is gone: {entities}; install again"
+        )
+
+    if not warnings:
         return [Finding(name="search", text=f"with an index in {apps}")]
-    return [Finding(name="search", text=text, state="warn") for text in lacking]
+    return [Finding(name="search", text=warning, state="warn") for warning in warnings]

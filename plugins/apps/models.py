@@ -173,36 +173,41 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     entities: list[DescribedEntity]
 
 
-def described(app: App) -> Described:
+def describe(app: App) -> Described:
     """Describe an app to its users."""
     return Described(
         id=app.id,
         name=app.name,
         version=app.version,
-        entities=[_entity(each) for each in app.entities.values()],
+        entities=[_describe_entity(entity) for entity in app.entities.values()],
     )
 
 
-def _entity(entity: Entity) -> DescribedEntity:
+def _describe_entity(entity: Entity) -> DescribedEntity:
     return DescribedEntity(
         name=entity.name,
         id_type=entity.id_type,
         id_declared=entity.id_declared,
         search=entity.search is not None,
         unique=entity.unique,
-        fields=[_field(each) for each in entity.fields],
+        fields=[_describe_field(field) for field in entity.fields],
     )
 
 
-def _field(field: Field) -> DescribedField:
+def _describe_field(field: Field) -> DescribedField:
+    target = None
+    on_delete = None
+    if field.references is not None:
+        target = field.references.entity
+        on_delete = field.on_delete
     return DescribedField(
         name=field.name,
         type=field.type,
         required=field.required,
         default=field.default,
         enum_values=field.enum_values,
-        references=field.references and field.references.entity,
-        on_delete=field.on_delete if field.references else None,
+        references=target,
+        on_delete=on_delete,
         generated=field.generated is not None,
         access=field.access,
     )

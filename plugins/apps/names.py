@@ -17,9 +17,9 @@ _OURS: Final = re.compile(r"_.*_[0-9a-f]{8}", re.DOTALL)
 
 def is_identifier(text: object) -> bool:
     """Whether `text` may name an app, an entity or a field."""
-    return (
-        isinstance(text, str) and len(text) <= MAX_IDENTIFIER and bool(IDENTIFIER.fullmatch(text))
-    )
+    if not isinstance(text, str) or len(text) > MAX_IDENTIFIER:
+        return False
+    return IDENTIFIER.fullmatch(text) is not None
 
 
 def derive(table: str, stem: str, kind: str, *definition: object) -> str:
@@ -28,9 +28,11 @@ def derive(table: str, stem: str, kind: str, *definition: object) -> str:
     It begins with an underscore, as no entity can: tables and indexes share one namespace. A
     changed definition has another name, so comparing names finds what to create again.
     """
-    digest = hashlib.sha256(msgspec.json.encode([table, stem, kind, definition])).hexdigest()[:8]
-    name = f"_{table}_{stem}_{kind}".encode()[: MAX_IDENTIFIER - 9].decode(errors="ignore")
-    return f"{name}_{digest}"
+    identity = msgspec.json.encode([table, stem, kind, definition])
+    digest = hashlib.sha256(identity).hexdigest()[:8]
+    name = f"_{table}_{stem}_{kind}".encode()
+    shortened = name[: MAX_IDENTIFIER - 9].decode(errors="ignore")
+    return f"{shortened}_{digest}"
 
 
 def is_ours(name: str) -> bool:
@@ -40,5 +42,5 @@ def is_ours(name: str) -> bool:
     """
     if _OURS.fullmatch(name):
         return True
-    cut = len(name.encode()) > MAX_IDENTIFIER - 4  # a character has at most 4 bytes in UTF-8
-    return name.startswith("_") and not name.isascii() and cut
+    may_be_cut = len(name.encode()) > MAX_IDENTIFIER - 4  # a character has at most 4 bytes in UTF-8
+    return name.startswith("_") and not name.isascii() and may_be_cut

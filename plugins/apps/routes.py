@@ -35,7 +35,7 @@ from .models import (
     Pruning,
     Summary,
     Verdict,
-    described,
+    describe,
 )
 from .service import SERVICE, AppsService
 from .visible import VisibleApps
@@ -55,8 +55,10 @@ class AppsRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare them."""
-        apps, app = "/api/v1/apps", "/api/v1/apps/{app_id}"
-        verify, prune = f"{apps}/schema/verify", f"{app}/schema/prune"
+        apps = "/api/v1/apps"
+        app = "/api/v1/apps/{app_id}"
+        verify = f"{apps}/schema/verify"
+        prune = f"{app}/schema/prune"
         return [
             Route("GET", apps, self.list_apps, ANY_USER, returns=list[Summary]),
             Route(
@@ -84,10 +86,11 @@ class AppsRoutes:
 
     async def list_apps(self, request: Request) -> Response:
         """List every installed app by name."""
+        apps = await self._services.get(APPS).all()
         return reply(
             [
                 Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
-                for app in await self._services.get(APPS).all()
+                for app in apps
             ]
         )
 
@@ -97,7 +100,8 @@ class AppsRoutes:
         Entities on which the caller has no right are left out, and fields that it may not read.
         """
         visible = VisibleApps(self._services.get(APPS), self._services.get(ACCESS))
-        return reply(described(await visible.app(request.actor, request.path("app_id"))))
+        app = await visible.app(request.actor, request.path("app_id"))
+        return reply(describe(app))
 
     async def manifest(self, request: Request) -> Response:
         """Show the manifest that an app was installed from."""
@@ -105,12 +109,12 @@ class AppsRoutes:
 
     async def manifests(self, request: Request) -> Response:
         """List the installs of an app, the newest first; 50 are kept."""
-        return reply(await self._apps.manifests(request.path("app_id")))
+        return reply(await self._apps.installs(request.path("app_id")))
 
     async def former(self, request: Request) -> Response:
         """Show the manifest of one install."""
         stamp = whole_number("stamp", request.path("stamp"))
-        return reply(await self._apps.former(request.path("app_id"), stamp))
+        return reply(await self._apps.former_manifest(request.path("app_id"), stamp))
 
     async def schema(self, request: Request) -> Response:
         """Show the JSON Schema of manifests, with the sections of the plugins that are on."""
@@ -142,14 +146,14 @@ class AppsRoutes:
 def _manifest(body: msgspec.Raw) -> dict[str, Any]:
     """Decode a manifest; a repeated key is an error, as its first value would be lost."""
     raw = bytes(body)
-    found: dict[str, Any] = decode(raw, _OBJECT)
-    json.loads(raw, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
-    return found
+    manifest: dict[str, Any] = decode(raw, _OBJECT)
+    json.loads(raw, object_pairs_hook=_refuse_repeated_keys, parse_int=str, parse_float=str)
+    return manifest
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise BadRequest(f"the manifest has the key {name[:80]!r} twice in one object")
-        seen.add(name)
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+    keys: set[str] = set()
+    for key, _ in pairs:
+        if key in keys:
+            raise BadRequest(f"the manifest has the key {key[:80]!r} twice in one object")
+        keys.add(key)

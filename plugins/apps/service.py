@@ -59,8 +59,12 @@ class Installers:
         """Refuse a caller that may not install or update an app. Raises Forbidden."""
         if await self._access.is_core_admin(actor.user_id):
             return
-        known = isinstance(app_id, str) and app_id_problem(app_id) is None
-        if known and await store.is_installed(reader, str(app_id)):
+        is_installed = (
+            isinstance(app_id, str)
+            and app_id_problem(app_id) is None
+            and await store.is_installed(reader, app_id)
+        )
+        if is_installed:
             if not await self._access.is_app_admin(actor.user_id, str(app_id)):
                 raise Forbidden("an installed app is updated by its own admins only")
         elif not self._anyone:
@@ -69,9 +73,11 @@ class Installers:
     async def check_admin(self, actor: Actor, app_id: str) -> None:
         """Refuse a caller that is not an admin of an app. Raises Forbidden."""
         # Core admins first: the access check may not know an app that was just installed again.
-        user, access = actor.user_id, self._access
-        if not (await access.is_core_admin(user) or await access.is_app_admin(user, app_id)):
-            raise Forbidden("only admins of the app may do this")
+        if await self._access.is_core_admin(actor.user_id):
+            return
+        if await self._access.is_app_admin(actor.user_id, app_id):
+            return
+        raise Forbidden("only admins of the app may do this")
 
 
 class AppsService:
@@ -93,13 +99,10 @@ class AppsService:
         self._sections = sections
         self._config = config
         # Callers wait in memory, not on a connection that other requests need.
-        self._installs, self._verifies, self._reads = (
-            ConcurrencyLimiter(
-                total, queue=50, message="too many installs are waiting", retry_after=5
-            )
-            # A large manifest takes a second of processor time, in a thread beside all requests.
-            for total in (2, 2, 1)
-        )
+        self._installs = _limiter(2)
+        self._verifies = _limiter(2)
+        # A large manifest takes a second of processor time, in a thread beside all requests.
+        self._reads = _limiter(1)
 
     def schema(self) -> bytes:
         """Return the JSON Schema of manifests, with the sections of the enabled plugins."""
@@ -133,26 +136,26 @@ class AppsService:
         await self._installers.check_install(self._statements, actor, app_id)
         async with self._verifies.hold():
             manifest = await self._read(raw)
-            plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
+            plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
         return Verdict(compliant=not plan.steps, changes=plan.changes)
 
     async def manifest(self, app_id: str) -> bytes:
         """Return the manifest of an installed app as JSON. Raises NotFound."""
-        found = await store.manifest(self._statements, app_id)
-        if found is None:
+        manifest = await store.read_manifest(self._statements, app_id)
+        if manifest is None:
             raise NotFound(f"app '{app_id}' not found")
-        return found
+        return manifest
 
-    async def manifests(self, app_id: str) -> bytes:
+    async def installs(self, app_id: str) -> bytes:
         """List the installs of an app, the newest first, as JSON."""
-        return await store.manifests(self._statements, app_id)
+        return await store.list_installs(self._statements, app_id)
 
-    async def former(self, app_id: str, stamp: int) -> bytes:
+    async def former_manifest(self, app_id: str, stamp: int) -> bytes:
         """Return the manifest of one install as JSON. Raises NotFound."""
-        found = await store.former(self._statements, app_id, stamp)
-        if found is None:
+        manifest = await store.read_former_manifest(self._statements, app_id, stamp)
+        if manifest is None:
             raise NotFound(f"app '{app_id}' has no install {stamp}")
-        return found
+        return manifest
 
     async def remove(self, actor: Actor, app_id: str) -> None:
         """Remove an app and its data; the audit trail stays.
@@ -162,10 +165,10 @@ class AppsService:
 
         async def work(tx: Transaction) -> None:
             await self._begin(tx, app_id)
-            app = await self._administered(tx, actor, app_id)
+            app = await self._require_admin(tx, actor, app_id)
             await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
             await unregister_app(tx, app_id)
-            await tx.record(_event(actor, app, "APP_REMOVED", old=True))
+            await tx.record(Event.core("apps", "APP_REMOVED", actor, app.id, old=_describe(app)))
             await tx.publish(TOPIC, app_id)
             # Last, as dropping links to accounts blocks these for all requests until the commit.
             dropping = [ddl.drop_schema(app_id)]
@@ -174,15 +177,16 @@ class AppsService:
         async with self._installs.hold():
             await self._statements.run(actor, work, quick=False)
 
-    async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
+    async def prune(self, actor: Actor, app_id: str, pruning: Pruning) -> Pruned:
         """Permanently drop what is retired. Raises NotFound, Forbidden, BadRequest."""
 
         async def work(tx: Transaction) -> Pruned:
             await self._begin(tx, app_id)
-            app = await self._administered(tx, actor, app_id)
-            pruned = await prune.prune(tx, app_id, wanted)
-            if not wanted.dry_run and pruned.dropped:
-                await tx.record(_event(actor, app, "APP_PRUNED", more=pruned))
+            app = await self._require_admin(tx, actor, app_id)
+            pruned = await prune.prune(tx, app_id, pruning)
+            if not pruning.dry_run and pruned.dropped:
+                values = {**_describe(app), "dropped": pruned.dropped}
+                await tx.record(Event.core("apps", "APP_PRUNED", actor, app.id, new=values))
                 await tx.publish(TOPIC, app_id)
             return pruned
 
@@ -198,42 +202,46 @@ class AppsService:
         await store.limit(tx, "lock_timeout", self._config.lock_timeout)
         await store.limit(tx, "statement_timeout", self._config.statement_timeout)
 
-    async def _administered(self, tx: Transaction, actor: Actor, app_id: str) -> App:
+    async def _require_admin(self, tx: Transaction, actor: Actor, app_id: str) -> App:
         """Return an app whose admin the caller is; under the lock, as it may be another by then."""
-        found = await store.catalog(tx, [app_id])
-        if not found:
+        apps = await store.read_apps(tx, [app_id])
+        if not apps:
             raise NotFound(f"app {app_id!r} not found")
         await self._installers.check_admin(actor, app_id)
-        return found[0]
+        return apps[0]
 
     async def _install(self, tx: Transaction, manifest: Manifest) -> None:
-        app_id, users = manifest.app_id, self._identity.relation()
-        plan = await sync.plan_for(tx, manifest, users)
+        app_id = manifest.app_id
+        users = self._identity.relation()
+        plan = await sync.make_plan(tx, manifest, users)
         tables = sync.tables_of(manifest, users)
-        app = with_constraints(manifest, tables).app(await store.next_stamp(tx))
+        stamp = await store.next_stamp(tx)
+        app = with_constraints(manifest, tables).app(stamp)
         app = await store.save(tx, app, msgspec.json.encode(manifest.raw))
         await sync.apply(tx, app_id, plan)
-        await sync.keep_ledger(tx, manifest)
-        await self._bus.emit(
-            hookspecs.app_installing,
-            tx=tx,
-            plan=InstallPlan(
-                app=app, manifest=manifest.raw, first=plan.first, new_entities=plan.new_tables
-            ),
+        await sync.write_ledger(tx, manifest)
+
+        install_plan = InstallPlan(
+            app=app, manifest=manifest.raw, first=plan.first, new_entities=plan.new_tables
         )
-        await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
+        await self._bus.emit(hookspecs.app_installing, tx=tx, plan=install_plan)
+
+        operation = "APP_UPDATED"
+        if plan.first:
+            operation = "APP_INSTALLED"
+        await tx.record(Event.core("apps", operation, tx.actor, app_id, new=_describe(app)))
         await tx.publish(TOPIC, app_id)
         await sync.apply_foreign(tx, app_id, plan, self._config.lock_timeout)
 
 
-def _event(
-    actor: Actor, app: App, operation: str, *, old: bool = False, more: Pruned | None = None
-) -> Event:
-    described: dict[str, object] = {"id": app.id, "name": app.name, "version": app.version}
-    if more is not None:
-        described["dropped"] = more.dropped
-    shown = {"old" if old else "new": described}
-    return Event.core("apps", operation, actor, app.id, **shown)
+def _limiter(total: int) -> ConcurrencyLimiter:
+    message = "too many installs are waiting"
+    return ConcurrencyLimiter(total, queue=50, message=message, retry_after=5)
+
+
+def _describe(app: App) -> dict[str, object]:
+    """Return what the audit trail shows of an app."""
+    return {"id": app.id, "name": app.name, "version": app.version}
 
 
 SERVICE = ServiceKey[AppsService]("apps_service")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -225,7 +226,7 @@ async def limit(tx: Transaction, setting: str, seconds: float) -> None:
     await tx.execute(_LIMIT, setting, str(int(seconds * 1000)))
 
 
-async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
+async def read_apps(reader: Reader, ids: list[str] | None) -> list[App]:
     """Read all apps, or those of `ids` that exist."""
     rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
     return [
@@ -233,7 +234,7 @@ async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
     ]
 
 
-async def sections(reader: Reader, key: str) -> list[InstalledSection]:
+async def read_sections(reader: Reader, key: str) -> list[InstalledSection]:
     """Read a top-level key of every stored manifest that has it."""
     return [_decode_section(raw) for raw in await reader.fetch_all(_SECTIONS, key)]
 
@@ -243,17 +244,17 @@ async def is_installed(reader: Reader, app_id: str) -> bool:
     return await reader.fetch(_INSTALLED, app_id) is not None
 
 
-async def manifest(reader: Reader, app_id: str) -> bytes | None:
+async def read_manifest(reader: Reader, app_id: str) -> bytes | None:
     """Read the manifest of an app as it was installed."""
     return await reader.fetch(_MANIFEST, app_id)
 
 
-async def manifests(reader: Reader, app_id: str) -> bytes:
+async def list_installs(reader: Reader, app_id: str) -> bytes:
     """List the installs of an app, the newest first."""
     return await reader.fetch(_REMEMBERED, app_id) or b"[]"
 
 
-async def former(reader: Reader, app_id: str, stamp: int) -> bytes | None:
+async def read_former_manifest(reader: Reader, app_id: str, stamp: int) -> bytes | None:
     """Read the manifest of one install."""
     return await reader.fetch(_FORMER, app_id, stamp)
 
@@ -267,21 +268,21 @@ async def save(tx: Transaction, app: App, manifest: bytes) -> App:
     """Store an app and return it with its key; `manifest` is JSON."""
     app = msgspec.structs.replace(app, key=await register_app(tx, app.id))
     model = msgspec.json.encode(app)
-    by = tx.actor.user_id
+    user_id = tx.actor.user_id
     stamp = app.version_stamp
-    await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
-    await tx.execute(_REMEMBER, app.id, stamp, app.version, manifest, by)
+    await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, user_id)
+    await tx.execute(_REMEMBER, app.id, stamp, app.version, manifest, user_id)
     return app
 
 
-async def keep(tx: Transaction, app_id: str, tables: dict[str, list[str]]) -> None:
+async def write_ledger(tx: Transaction, app_id: str, tables: dict[str, list[str]]) -> None:
     """Write the ledger: `tables` are the live entities with their columns, the rest retires."""
-    wanted = msgspec.json.encode(tables)
-    await tx.execute(_KEEP_ENTITIES, app_id, wanted)
-    await tx.execute(_KEEP_COLUMNS, app_id, wanted)
+    document = msgspec.json.encode(tables)
+    await tx.execute(_KEEP_ENTITIES, app_id, document)
+    await tx.execute(_KEEP_COLUMNS, app_id, document)
 
 
-async def strike(tx: Transaction, app_id: str, entity: str, column: str | None) -> None:
+async def delete_from_ledger(tx: Transaction, app_id: str, entity: str, column: str | None) -> None:
     """Delete a dropped entity or column from the ledger."""
     if column is None:
         await tx.execute(_DROP_ENTITY, app_id, entity)
@@ -289,7 +290,7 @@ async def strike(tx: Transaction, app_id: str, entity: str, column: str | None) 
         await tx.execute(_DROP_COLUMN, app_id, entity, column)
 
 
-async def schema(reader: Reader, app_id: str) -> Schema:
+async def read_schema(reader: Reader, app_id: str) -> Schema:
     """Read the schema of an app as it is, and the ledger."""
     raw = await reader.fetch(_SCHEMA, app_id)
     assert raw is not None
@@ -299,23 +300,29 @@ async def schema(reader: Reader, app_id: str) -> Schema:
 async def with_expressions(reader: Reader, tables: dict[str, Table]) -> dict[str, Table]:
     """Fill in how PostgreSQL prints the defaults of the columns."""
     columns = [column for table in tables.values() for column in table.columns.values()]
-    literals = [c for c in columns if c.default is not None]
-    defaults = [_Default(_LONG.get(c.type, c.type), c.default or "") for c in literals]
-    printed = await reader.fetch(_DEFAULTS, msgspec.json.encode(defaults)) if defaults else b"[]"
-    texts = iter(_decode_texts(printed or b"[]"))
+    defaults = [
+        _Default(_LONG.get(column.type, column.type), column.default)
+        for column in columns
+        if column.default is not None
+    ]
+    expressions: Iterator[str] = iter(())
+    if defaults:
+        answer = await reader.fetch(_DEFAULTS, msgspec.json.encode(defaults))
+        expressions = iter(_decode_texts(answer or b"[]"))
 
-    def filled(column: Column) -> Column:
-        if column.default is not None:
-            return msgspec.structs.replace(column, expression=next(texts))
-        generated = _GENERATED.get((column.generator, column.type))
-        return msgspec.structs.replace(column, expression=generated)
-
-    return {
-        name: msgspec.structs.replace(
-            table, columns={c.name: filled(c) for c in table.columns.values()}
-        )
-        for name, table in tables.items()
-    }
+    # The expressions come in the order of the columns that have a default.
+    filled_tables: dict[str, Table] = {}
+    for name, table in tables.items():
+        filled_columns: dict[str, Column] = {}
+        for column in table.columns.values():
+            if column.default is not None:
+                expression = next(expressions)
+            else:
+                expression = _GENERATED.get((column.generator, column.type))
+            filled = msgspec.structs.replace(column, expression=expression)
+            filled_columns[column.name] = filled
+        filled_tables[name] = msgspec.structs.replace(table, columns=filled_columns)
+    return filled_tables
 
 
 _LONG: Final[dict[str, Any]] = {"timestamptz": "timestamp with time zone"}

@@ -23,7 +23,8 @@ class VisibleApps:
         for name in app.entities:
             grants = await self._grants(actor, app_id, name)
             if grants:
-                hidden[name] = frozenset[str]().union(*(grant.hidden for grant in grants))
+                hidden_fields = [grant.hidden for grant in grants]
+                hidden[name] = frozenset[str]().union(*hidden_fields)
         return app.narrow(hidden)
 
     async def _grants(self, actor: Actor, app_id: str, name: str) -> list[Grant]:

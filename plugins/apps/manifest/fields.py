@@ -10,7 +10,7 @@ from kernel.public import BadRequest, Field, FieldType, OnDelete, Reference
 
 from .access import read_access
 from .problems import Part
-from .types import ALIASES, COLUMN_TYPES, default_value
+from .types import ALIASES, COLUMN_TYPES, read_default
 
 LinkTargets = dict[str, str]
 """Entities that links may name, with the types of their ids; `core:users` among them."""
@@ -34,9 +34,11 @@ def read_id(part: Part) -> str:
         if part.get(name) not in (None, [], False):
             part.problem(name, "is not for the field 'id'")
     kind = part.get("type")
-    if kind not in ("uuid", "text", "string"):
+    if kind in ("text", "string"):
+        return "text"
+    if kind != "uuid":
         part.problem("type", f"a primary key is of type uuid or text, not {kind!r}")
-    return "text" if kind in ("text", "string") else "uuid"
+    return "uuid"
 
 
 def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
@@ -66,14 +68,14 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
 
 
 def _kind(part: Part) -> FieldType:
-    given = part.get("type")
-    if given is None:
+    value = part.get("type")
+    if isinstance(value, str) and value in ALIASES:
+        return ALIASES[value]
+    if value is None:
         part.problem("type", "is required")
-    elif not isinstance(given, str) or given not in ALIASES:
-        known = ", ".join(COLUMN_TYPES)
-        part.problem("type", f"unknown type {str(given)[:80]!r}, known are {known}")
     else:
-        return ALIASES[given]
+        known_types = ", ".join(COLUMN_TYPES)
+        part.problem("type", f"unknown type {str(value)[:80]!r}, known are {known_types}")
     return "text"
 
 
@@ -100,18 +102,23 @@ def _reference(part: Part, kind: FieldType, targets: LinkTargets) -> Reference |
 
 
 def _on_delete(part: Part, kind: FieldType, required: bool) -> OnDelete:
-    given = part.get("on_delete")
-    natural: OnDelete = "restrict" if required and kind == "entity_link" else "set_null"
-    if given is None:
-        return natural
-    spelt = given.lower().replace(" ", "_") if isinstance(given, str) else ""
-    if spelt not in _ON_DELETE:
+    value = part.get("on_delete")
+    default: OnDelete = "set_null"
+    if required and kind == "entity_link":
+        default = "restrict"
+    if value is None:
+        return default
+
+    action = ""
+    if isinstance(value, str):
+        action = value.lower().replace(" ", "_")
+    if action not in _ON_DELETE:
         part.problem("on_delete", f"must be one of {', '.join(_ON_DELETE)}")
     elif kind != "entity_link":
         part.problem("on_delete", "is for fields of type entity_link only")
-    elif required and spelt == "set_null":
+    elif required and action == "set_null":
         part.problem("on_delete", "a required link cannot be set to null")
-    return _ON_DELETE.get(spelt, natural)
+    return _ON_DELETE.get(action, default)
 
 
 def _unchecked(part: Part, kind: FieldType) -> bool:
@@ -130,21 +137,23 @@ def _enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:
 
 
 def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str, ...]) -> Any:
-    given = part.get("default_value")
-    if given is None:
+    declared = part.get("default_value")
+    if declared is None:
         return None
     try:
-        value = default_value(kind, given, sql_type)
+        value = read_default(kind, declared, sql_type)
         size = len(msgspec.json.encode(value))
     except (BadRequest, ValueError):
-        part.problem("default_value", f"{str(given)[:80]!r} is no {kind}")
+        part.problem("default_value", f"{str(declared)[:80]!r} is no {kind}")
         return None
     if size > 64_000:  # each record that leaves the field out stores its own copy
         part.problem("default_value", f"must be at most 64000 bytes of JSON, not {size}")
-    if enum_values and not set(_items(value)) <= set(enum_values):
+    if enum_values and not _items_of(value) <= set(enum_values):
         part.problem("default_value", f"must be one of {', '.join(enum_values)}"[:300])
     return value
 
 
-def _items(value: Any) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
+def _items_of(value: Any) -> set[Any]:
+    if isinstance(value, list):
+        return set(cast("list[Any]", value))
+    return {value}

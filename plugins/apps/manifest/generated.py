@@ -29,12 +29,12 @@ def read_generated(part: Part, field: Field, fields: Mapping[str, Field]) -> Fie
             part.problem(name, "is not for a generated field")
     reader = _Reader(fields)
     try:
-        found = reader.read(expression, 1)
+        sql_type = reader.read(expression, 1)
     except BadRequest as error:
         part.problem("generated", error.message)
         return field
-    if found != field.sql_type:
-        part.problem("generated", f"makes {found}, and the field is of type {field.type}")
+    if sql_type != field.sql_type:
+        part.problem("generated", f"makes {sql_type}, and the field is of type {field.type}")
     return msgspec.structs.replace(
         field, generated=expression, sources=tuple(dict.fromkeys(reader.sources))
     )
@@ -49,29 +49,29 @@ class _Reader:
         """Return the type that an expression makes. Raises BadRequest."""
         if depth > MAX_NESTING:
             raise BadRequest(f"is nested more than {MAX_NESTING} deep")
-        members = (
-            list(cast("Mapping[str, object]", expression).items())
-            if isinstance(expression, dict)
-            else []
-        )
+        members: list[tuple[str, object]] = []
+        if isinstance(expression, dict):
+            members = list(cast("Mapping[str, object]", expression).items())
         if len(members) != 1 or members[0][0] not in FUNCTIONS:
             raise BadRequest(f"must be an object with one of {', '.join(FUNCTIONS)}")
-        [(name, given)] = members
-        if name == "$lower":
-            items: Sequence[object] = [given]
-        elif isinstance(given, list) and 1 <= len(cast("list[object]", given)) <= MAX_ITEMS:
-            items = cast("list[object]", given)
-        else:
-            raise BadRequest(f"{name} takes a list of 1 to {MAX_ITEMS} items")
-        types = [self._item(name, item, depth) for item in items]
-        wanted = {"$concat": "text", "$lower": "text", "$sum": "double precision"}.get(
-            name, types[0]
-        )
-        if wanted not in _COALESCED or any(found != wanted for found in types):
-            raise BadRequest(f"{name} takes {_TAKES.get(name, 'values of one simple type')} only")
-        return wanted
 
-    def _item(self, function: str, item: object, depth: int) -> str:
+        [(name, arguments)] = members
+        items: Sequence[object] = []
+        if name == "$lower":
+            items = [arguments]
+        elif isinstance(arguments, list):
+            items = cast("list[object]", arguments)
+        if not 1 <= len(items) <= MAX_ITEMS:
+            raise BadRequest(f"{name} takes a list of 1 to {MAX_ITEMS} items")
+
+        item_types = [self._read_item(name, item, depth) for item in items]
+        result_type = _MAKES.get(name, item_types[0])
+        is_one_type = all(item_type == result_type for item_type in item_types)
+        if result_type not in _COALESCED or not is_one_type:
+            raise BadRequest(f"{name} takes {_TAKES.get(name, 'values of one simple type')} only")
+        return result_type
+
+    def _read_item(self, function: str, item: object, depth: int) -> str:
         if isinstance(item, dict):
             return self.read(cast("dict[str, Any]", item), depth + 1)
         if isinstance(item, bool):

@@ -16,21 +16,24 @@ class Problems:
     """The problems of a manifest."""
 
     def __init__(self) -> None:
-        self._found: list[str] = []
-        self._more = 0
+        self._sentences: list[str] = []
+        self._unlisted = 0
 
     def add(self, path: str, sentence: str) -> None:
         """Add a problem and its path."""
-        if len(self._found) < MAX_PROBLEMS:
-            self._found.append(f"{path}: {sentence}")
+        if len(self._sentences) < MAX_PROBLEMS:
+            self._sentences.append(f"{path}: {sentence}")
         else:
-            self._more += 1
+            self._unlisted += 1
 
     def raise_any(self) -> None:
         """Raise BadRequest that lists all problems, if there are any."""
-        if self._found:
-            more = [f"and {self._more} more"] if self._more else []
-            raise BadRequest("; ".join([*self._found, *more]))
+        if not self._sentences:
+            return
+        message = "; ".join(self._sentences)
+        if self._unlisted:
+            message = f"{message}; and {self._unlisted} more"
+        raise BadRequest(message)
 
 
 class Part:
@@ -43,23 +46,26 @@ class Part:
         self._read: set[str] = set()
         self._inner: list[Part] = []
 
-    def at(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """Return the path of a member, as problems name it."""
-        other = _respelt(name)
-        name = other if other in self._value and name not in self._value else name
-        return f"{self._path}.{name}" if self._path else name
+        respelt = _respell(name)
+        if name not in self._value and respelt in self._value:
+            name = respelt
+        if not self._path:
+            return name
+        return f"{self._path}.{name}"
 
     def problem(self, name: str, sentence: str) -> None:
         """Report a problem of a member."""
-        self._problems.add(self.at(name), sentence)
+        self._problems.add(self.path_of(name), sentence)
 
     def get(self, name: str) -> Any:
         """Return a member under either spelling."""
-        other = _respelt(name)
-        self._read |= {name, other}
-        if other != name and name in self._value and other in self._value:
-            self.problem(name, f"is given twice, as {name} and as {other}")
-        return self._value.get(name, self._value.get(other))
+        respelt = _respell(name)
+        self._read |= {name, respelt}
+        if respelt != name and name in self._value and respelt in self._value:
+            self.problem(name, f"is given twice, as {name} and as {respelt}")
+        return self._value.get(name, self._value.get(respelt))
 
     def text(self, name: str, default: str = "", longest: int = 10_000) -> str:
         """Return a member that is text."""
@@ -96,48 +102,56 @@ class Part:
         if not isinstance(value, list):
             self.problem(name, "must be a list")
             return []
-        found = cast("list[Any]", value)
-        if at_most is not None and len(found) > at_most:
-            self.problem(name, f"has {len(found)} items, at most {at_most} are allowed")
+        items = cast("list[Any]", value)
+        if at_most is not None and len(items) > at_most:
+            self.problem(name, f"has {len(items)} items, at most {at_most} are allowed")
             return []
-        return found
+        return items
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a member that is a list of texts, each once."""
-        found = self.items(name)
-        if not all(isinstance(item, str) for item in found):
+        items = self.items(name)
+        if not all(isinstance(item, str) for item in items):
             self.problem(name, "must be a list of texts")
             return ()
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(items))
 
     def part(self, name: str) -> Part | None:
         """Return a member that is an object."""
         value = self.get(name)
-        found = None if value is None else part_of(value, self.at(name), self._problems)
-        self._inner += [found] if found else []
-        return found
+        if value is None:
+            return None
+        part = make_part(value, self.path_of(name), self._problems)
+        if part is not None:
+            self._inner.append(part)
+        return part
 
     def parts(self, name: str, at_most: int | None = None) -> list[Part]:
         """Return a member that is a list of objects; other items are reported and left out."""
-        found = [
-            part_of(item, f"{self.at(name)}[{index}]", self._problems)
-            for index, item in enumerate(self.items(name, at_most))
-        ]
-        parts = [part for part in found if part is not None]
+        parts: list[Part] = []
+        for index, item in enumerate(self.items(name, at_most)):
+            part = make_part(item, f"{self.path_of(name)}[{index}]", self._problems)
+            if part is not None:
+                parts.append(part)
         self._inner += parts
         return parts
 
-    def unread(self, known: Collection[str] = ()) -> list[str]:
-        """Return the paths of members that were not read and are not null, inner ones last."""
-        own = [
-            self.at(name)
+    def unread(self, known_names: Collection[str] = ()) -> list[str]:
+        """Return the paths of members that were not read and are not null, inner ones last.
+
+        Members with one of `known_names` are not among them.
+        """
+        paths = [
+            self.path_of(name)
             for name, value in self._value.items()
-            if value is not None and name not in self._read and name not in known
+            if value is not None and name not in self._read and name not in known_names
         ]
-        return own + [path for part in self._inner for path in part.unread()]
+        for part in self._inner:
+            paths += part.unread()
+        return paths
 
 
-def part_of(value: object, path: str, problems: Problems) -> Part | None:
+def make_part(value: object, path: str, problems: Problems) -> Part | None:
     """Return a part for an object; report any other value."""
     if not isinstance(value, dict):
         problems.add(path or "the manifest", "must be an object")
@@ -145,8 +159,8 @@ def part_of(value: object, path: str, problems: Problems) -> Part | None:
     return Part(cast("dict[str, Any]", value), path, problems)
 
 
-def _respelt(name: str) -> str:
+def _respell(name: str) -> str:
     """Return `default_value` for `defaultValue` and the reverse."""
     if name.islower():
-        return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
-    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+        return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+    return re.sub(r"[A-Z]", lambda match: f"_{match[0].lower()}", name)

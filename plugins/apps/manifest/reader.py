@@ -14,7 +14,7 @@ from plugins.apps.names import is_identifier
 from .access import read_search
 from .fields import SERVER_COLUMNS, LinkTargets, read_field, read_id
 from .generated import read_generated
-from .problems import Part, Problems, part_of
+from .problems import Part, Problems, make_part
 from .sections import NO_SECTIONS, Sections
 
 MAX_BYTES: Final = 1_000_000
@@ -52,13 +52,16 @@ def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> M
     problems = Problems()
     top = Part(raw, "", problems)
     app_id = top.get("appId")
-    if problem := app_id_problem(app_id):
+    problem = app_id_problem(app_id)
+    if problem:
         problems.add("appId", problem)
+    if not isinstance(app_id, str):
+        app_id = ""
     if top.get("name") is None:
         problems.add("name", "is required")
-    app_id = app_id if isinstance(app_id, str) else ""
-    drafts = _entities(top, app_id)
-    permissions = _permissions(top)
+
+    drafts = _read_entities(top, app_id)
+    permissions = _read_permissions(top)
     for name in ("description", "icon"):
         top.text(name)
     manifest = Manifest(
@@ -83,49 +86,55 @@ class _Draft(msgspec.Struct):
     indexes: tuple[Index, ...]
 
 
-def _entities(top: Part, app_id: str) -> list[_Draft]:
+def _read_entities(top: Part, app_id: str) -> list[_Draft]:
     parts = top.parts("dataContract", MAX_ENTITIES)
-    targets = _link_targets(parts)
+    targets = _find_link_targets(parts)
     drafts: dict[str, _Draft] = {}
     for part in parts:
         name = part.get("entityName")
         if name is None:
             part.problem("entityName", "is required")
         elif not is_identifier(name):
-            part.problem("entityName", _not_a_name(name))
+            part.problem("entityName", _describe_bad_name(name))
         elif name in drafts:
             part.problem("entityName", f"the entity {name!r} is declared twice")
-        draft = _entity(part, app_id, name if isinstance(name, str) else "", targets)
+        if not isinstance(name, str):
+            name = ""
+        draft = _read_entity(part, app_id, name, targets)
         drafts.setdefault(draft.entity.name, draft)
     return list(drafts.values())
 
 
-def _link_targets(parts: Sequence[Part]) -> LinkTargets:
+def _find_link_targets(parts: Sequence[Part]) -> LinkTargets:
     """Find the entities that may be linked to, and the types of their ids."""
-    found: LinkTargets = {"core:users": "uuid"}
+    targets: LinkTargets = {"core:users": "uuid"}
     for part in parts:
-        raw_fields: object = part.get("fields")
+        fields: object = part.get("fields")
         name: object = part.get("entityName")
-        if isinstance(name, str):
-            items = cast("list[Any]", raw_fields) if isinstance(raw_fields, list) else []
-            found[name] = _id_type(items)
-    return found
+        if not isinstance(name, str):
+            continue
+        targets[name] = "uuid"
+        if isinstance(fields, list):
+            targets[name] = _find_id_type(cast("list[Any]", fields))
+    return targets
 
 
-def _id_type(items: Sequence[Any]) -> str:
-    quiet = Problems()
+def _find_id_type(items: Sequence[Any]) -> str:
+    """Return the type of the declared `id`; its problems are reported with those of the entity."""
+    ignored_problems = Problems()
     for item in items:
-        part = part_of(item, "", quiet)
+        part = make_part(item, "", ignored_problems)
         if part is not None and part.get("name") == "id":
             return read_id(part)
     return "uuid"
 
 
-def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
+def _read_entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
     fields: dict[str, Field] = {}
     parts: dict[str, Part] = {}
     items = part.parts("fields", MAX_FIELDS)
-    id_type, id_declared = "uuid", False
+    id_type = "uuid"
+    id_declared = False
     for item in items:
         field_name = item.get("name")
         if field_name in ("created_at", "updated_at"):
@@ -133,11 +142,12 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
         elif field_name == "id":
             if id_declared:
                 item.problem("name", "the field 'id' is declared twice")
-            id_type, id_declared = read_id(item), True
+            id_type = read_id(item)
+            id_declared = True
         elif field_name is None:
             item.problem("name", "is required")
         elif not is_identifier(field_name):
-            item.problem("name", _not_a_name(field_name))
+            item.problem("name", _describe_bad_name(field_name))
         elif field_name in SERVER_COLUMNS:
             item.problem("name", f"{field_name!r} is a column of the database itself")
         elif field_name in fields:
@@ -145,9 +155,18 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
         else:
             fields[field_name] = read_field(item, field_name, targets)
             parts[field_name] = item
-    generated = [name for name in fields if parts[name].get("generated") is not None]
-    plain = {name: fields[name] for name in fields if name not in generated}
-    fields |= {name: read_generated(parts[name], fields[name], plain) for name in generated}
+
+    # Expressions may refer to fields that are declared after them.
+    generated = [
+        field_name for field_name in fields if parts[field_name].get("generated") is not None
+    ]
+    plain_fields = {
+        field_name: field for field_name, field in fields.items() if field_name not in generated
+    }
+    for field_name in generated:
+        field = fields[field_name]
+        fields[field_name] = read_generated(parts[field_name], field, plain_fields)
+
     entity = Entity(
         app_id=app_id,
         name=name,
@@ -156,9 +175,8 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
         fields=tuple(fields.values()),
         search=read_search(part, fields),
     )
-    known = {"id", "created_at", "updated_at", *fields}
-    indexes = _indexes(part, known)
-    return _Draft(entity, indexes)
+    columns = {"id", "created_at", "updated_at", *fields}
+    return _Draft(entity, _read_indexes(part, columns))
 
 
 def _read_quietly(item: Part) -> None:
@@ -168,15 +186,15 @@ def _read_quietly(item: Part) -> None:
         item.get(name)
 
 
-def _indexes(part: Part, known: Collection[str]) -> tuple[Index, ...]:
-    found: dict[tuple[object, ...], Index] = {}
+def _read_indexes(part: Part, known_columns: Collection[str]) -> tuple[Index, ...]:
+    indexes: dict[tuple[object, ...], Index] = {}
     names: set[str] = set()
     for item in part.parts("indexes"):
         columns = item.items("columns", 32)  # PostgreSQL's INDEX_MAX_KEYS
         if not columns:
             item.problem("columns", "must name at least one field")
         for column in columns:
-            if not isinstance(column, str) or column not in known:
+            if not isinstance(column, str) or column not in known_columns:
                 item.problem("columns", f"there is no field {column!r}")
             elif columns.count(column) > 1:
                 item.problem("columns", f"{column!r} is named twice")
@@ -188,31 +206,33 @@ def _indexes(part: Part, known: Collection[str]) -> tuple[Index, ...]:
         index = Index(
             columns=tuple(str(column) for column in columns), unique=item.flag("unique"), name=name
         )
-        found.setdefault((index.columns, index.unique), index)
-    return tuple(found.values())
+        indexes.setdefault((index.columns, index.unique), index)
+    return tuple(indexes.values())
 
 
-def _permissions(top: Part) -> tuple[Permission, ...]:
-    given = top.get("permissions")
-    if isinstance(given, dict):
-        inner = top.part("permissions")
-        parts = inner.parts("permissions") if inner else []
-    else:
-        parts = top.parts("permissions")
-    found: dict[str, Permission] = {}
+def _read_permissions(top: Part) -> tuple[Permission, ...]:
+    """Read the list `permissions`, or the one in an object of that name."""
+    owner: Part | None = top
+    if isinstance(top.get("permissions"), dict):
+        owner = top.part("permissions")
+    parts: list[Part] = []
+    if owner is not None:
+        parts = owner.parts("permissions")
+
+    permissions: dict[str, Permission] = {}
     for part in parts:
         key = part.get("key")
         if not isinstance(key, str) or not PERMISSION_KEY.fullmatch(key):
             part.problem("key", _NOT_A_KEY)
-        elif key in found:
+        elif key in permissions:
             part.problem("key", f"the permission {key!r} is declared twice")
         else:
-            found[key] = Permission(key, part.text("description"))
-    return tuple(found.values())
+            permissions[key] = Permission(key, part.text("description"))
+    return tuple(permissions.values())
 
 
-def _not_a_name(given: object) -> str:
+def _describe_bad_name(value: object) -> str:
     return (
-        f"{str(given)[:80]!r} is no name: lower-case letters, digits and _, "
+        f"{str(value)[:80]!r} is no name: lower-case letters, digits and _, "
         "beginning with a letter, at most 63 long"
     )

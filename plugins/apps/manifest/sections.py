@@ -52,7 +52,7 @@ class Sections:
                 errors.append(error)
         if errors:
             raise BootErrors(errors)
-        self._schema = self._composed()
+        self._schema = self._compose_schema()
 
     @property
     def schema(self) -> bytes:
@@ -68,21 +68,25 @@ class Sections:
     def problems(self, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield (path, sentence) for each problem in the sections of a manifest; null is absent."""
         for key, section in self._registered_sections().items():
-            if (value := manifest.get(key)) is not None:
-                for path, sentence in islice(section.problems(value), MAX_PROBLEMS):
-                    yield f"{key}{path}", sentence
+            value = manifest.get(key)
+            if value is None:
+                continue
+            for path, sentence in islice(section.problems(value), MAX_PROBLEMS):
+                yield f"{key}{path}", sentence
 
     def _registered_sections(self) -> Mapping[str, _Section]:
         if len(self._registered) < len(self._sections):
-            left = {section.key for _, section in self._registered}
-            self._sections = {key: one for key, one in self._sections.items() if key in left}
-            self._schema = self._composed()
+            registered_keys = {section.key for _, section in self._registered}
+            self._sections = {
+                key: section for key, section in self._sections.items() if key in registered_keys
+            }
+            self._schema = self._compose_schema()
         return self._sections
 
-    def _composed(self) -> bytes:
+    def _compose_schema(self) -> bytes:
         schema: dict[str, Any] = msgspec.json.decode(BASE.read_bytes())
         for key, section in self._sections.items():
-            schema["properties"][key] = _moved(section.schema, f"#/properties/{key}")
+            schema["properties"][key] = _move_schema(section.schema, f"#/properties/{key}")
         return msgspec.json.encode(schema)
 
 
@@ -91,21 +95,22 @@ class _Section:
         self._where = f"plugin {plugin}, manifest section {section.key!r}"
         if not _KEY.fullmatch(section.key):
             raise BootError(self._where, "the key must be a word of letters, digits and _", REMEDY)
-        self.schema = self._plain(section.schema)
+        self.schema = self._copy_as_json(section.schema)
         self._check = section.check
         for path, problem in _schema_problems(self.schema):
             raise BootError(f"{self._where}, schema{path}", problem, REMEDY)
-        self._validator = self._compiled()
+        self._validator = self._compile()
 
     def problems(self, value: Any) -> Iterator[tuple[str, str]]:
         """Yield (path, sentence) for each problem, the path within the section."""
         if not self._validator.is_valid(value):
-            for error in self._errors(value):
-                yield from _described(error)
+            for error in self._list_errors(value):
+                yield from _describe(error)
         elif self._check is not None:
-            yield from ((path, sentence[:300]) for path, sentence in self._check(value))
+            for path, sentence in self._check(value):
+                yield path, sentence[:300]
 
-    def _errors(self, value: Any) -> Iterable[ValidationError]:
+    def _list_errors(self, value: Any) -> Iterable[ValidationError]:
         from jsonschema_rs import ValidationError
 
         if len(msgspec.json.encode(value)) <= SMALL:
@@ -116,14 +121,14 @@ class _Section:
             return [error]
         return []
 
-    def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+    def _copy_as_json(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return a copy of the schema, made of JSON."""
         try:
             return msgspec.json.decode(msgspec.json.encode(schema), type=dict[str, Any])
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise BootError(self._where, f"its schema is no JSON object: {error}", REMEDY) from None
 
-    def _compiled(self) -> Draft202012Validator:
+    def _compile(self) -> Draft202012Validator:
         # Imported late: it takes 7 MB, and most servers have no plugin with a section.
         from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
@@ -131,71 +136,81 @@ class _Section:
             # This regex engine takes linear time in the text for every pattern.
             return Draft202012Validator(self.schema, pattern_options=RegexOptions(), offline=True)
         except ValidationError as error:
-            path = f"schema{_path(error.instance_path)}"
-            raise BootError(f"{self._where}, {path}", _cut(error.message), REMEDY) from None
+            path = f"schema{_write_path(error.instance_path)}"
+            raise BootError(f"{self._where}, {path}", _shorten(error.message), REMEDY) from None
 
 
-def _described(error: ValidationError) -> Iterator[tuple[str, str]]:
+def _describe(error: ValidationError) -> Iterator[tuple[str, str]]:
     """Describe a problem in the words of the rest of a manifest."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
-    path, kind = _path(error.instance_path), error.kind
+    path = _write_path(error.instance_path)
+    kind = error.kind
     if isinstance(kind, Kind.Required):
         yield f"{path}.{kind.property}", "is required"
     elif isinstance(kind, Kind.AdditionalProperties):
-        yield from (
-            (f"{path}.{name[:80]}", "is not known") for name in kind.unexpected[:MAX_PROBLEMS]
-        )
+        for name in kind.unexpected[:MAX_PROBLEMS]:
+            yield f"{path}.{name[:80]}", "is not known"
     else:
-        yield path, _cut(error.message)
+        yield path, _shorten(error.message)
 
 
-def _path(parts: Iterable[str | int]) -> str:
+def _write_path(parts: Iterable[str | int]) -> str:
     """Write a path such as `[0].schedule`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in parts)
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part[:80]}"
+    return path
 
 
-def _cut(message: str) -> str:
-    return message if len(message) <= 300 else f"{message[:300]}…"  # it repeats what was sent
+def _shorten(message: str) -> str:
+    """Shorten a message, which repeats what was sent."""
+    if len(message) <= 300:
+        return message
+    return f"{message[:300]}…"
 
 
 def _schema_problems(schema: object, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (path, problem) for what is not valid in a schema that becomes part of another."""
-    for at, part in _parts(schema, path):
+    for part_path, part in _find_parts(schema, path):
         for keyword in _OWN:
             if keyword in part:
-                yield f"{at}.{keyword}", "is not for a section; use $defs and `#/$defs/…`"
-        if (draft := part.get("$schema", DRAFT)) != DRAFT:
-            yield f"{at}.$schema", f"{draft!r} is not the draft 2020-12"
+                yield f"{part_path}.{keyword}", "is not for a section; use $defs and `#/$defs/…`"
+        draft = part.get("$schema", DRAFT)
+        if draft != DRAFT:
+            yield f"{part_path}.$schema", f"{draft!r} is not the draft 2020-12"
         target = part.get("$ref", "#")
         if not isinstance(target, str) or not re.match(r"#(/|$)", target):
-            yield f"{at}.$ref", f"{target!r} leads elsewhere, and nothing is fetched"
+            yield f"{part_path}.$ref", f"{target!r} leads elsewhere, and nothing is fetched"
 
 
-def _parts(schema: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _find_parts(schema: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every object within a schema that is a schema, or looks like one, with its path."""
     if isinstance(schema, list):
         for number, item in enumerate(cast("list[object]", schema)):
-            yield from _parts(item, f"{path}[{number}]")
+            yield from _find_parts(item, f"{path}[{number}]")
     if isinstance(schema, dict):
         part = cast("dict[str, Any]", schema)
         yield path, part
         for keyword, value in part.items():
             if keyword in _BY_NAME and isinstance(value, dict):
                 for name, inner in cast("dict[str, object]", value).items():
-                    yield from _parts(inner, f"{path}.{keyword}.{name}")
+                    yield from _find_parts(inner, f"{path}.{keyword}.{name}")
             elif keyword not in _DATA:
-                yield from _parts(value, f"{path}.{keyword}")
+                yield from _find_parts(value, f"{path}.{keyword}")
 
 
-def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
-    """Return the schema as a part of another, with its references rewritten."""
-    moved: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
-    for _, part in _parts(moved, ""):
+def _move_schema(schema: dict[str, Any], target: str) -> dict[str, Any]:
+    """Return the schema as the part `target` of another, with its references rewritten."""
+    copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+    for _, part in _find_parts(copy, ""):
         part.pop("$schema", None)
         if "$ref" in part:
-            part["$ref"] = to + part["$ref"][1:]
-    return moved
+            part["$ref"] = target + part["$ref"][1:]
+    return copy
 
 
 NO_SECTIONS: Final = Sections()

@@ -58,35 +58,49 @@ def type_name(sql_type: str) -> str:
     return _NAMES.get(sql_type, sql_type)
 
 
-def default_value(field_type: FieldType, given: object, sql_type: str) -> Any:
+def read_default(field_type: FieldType, declared: object, sql_type: str) -> Any:
     """Turn a default of a manifest into the JSON value that records will show.
 
     Raises BadRequest.
     """
-    kind = _link_kind(sql_type) if field_type == "entity_link" else FIELD_KINDS[field_type]
+    kind = _kind_of(field_type, sql_type)
     if kind == "json":
-        return given
-    value = coerce_value(kind, given, "default_value")
+        return declared
+    value = coerce_value(kind, declared, "default_value")
     if value is None:  # an empty text; without a default the manifest leaves it out
         raise BadRequest(f"default_value: it is no {kind}")
-    return value.replace("+00:00", "Z") if kind == "timestamp" else value
+    if kind == "timestamp":
+        return value.replace("+00:00", "Z")
+    return value
 
 
-def _link_kind(sql_type: str) -> ValueKind:
-    return "uuid" if sql_type == "uuid" else "text"
+def _kind_of(field_type: FieldType, sql_type: str) -> ValueKind:
+    """Return the kind of a field's values; those of a link are ids of its target."""
+    if field_type != "entity_link":
+        return FIELD_KINDS[field_type]
+    if sql_type == "uuid":
+        return "uuid"
+    return "text"
 
 
 def literal_of(value: Any, sql_type: str) -> str:
-    """Write a value from `default_value` as the text of an SQL literal."""
+    """Write a value from `read_default` as the text of an SQL literal."""
     if sql_type == "jsonb":
         return msgspec.json.encode(value).decode()
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, list):
-        return "{" + ",".join(_quoted(item) for item in cast("list[Any]", value)) + "}"
-    return value if isinstance(value, str) else repr(value)
+        items = [_quote_item(item) for item in cast("list[Any]", value)]
+        return "{" + ",".join(items) + "}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value
+    return repr(value)
 
 
-def _quoted(item: object) -> str:
-    text = item if isinstance(item, str) else repr(item)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _quote_item(item: object) -> str:
+    """Write an item of an array as PostgreSQL reads it."""
+    text = item
+    if not isinstance(text, str):
+        text = repr(item)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -49,16 +49,22 @@ class CurrentCheck(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def texts(self) -> tuple[str, ...]:
         """Its literals; of a check that the plugin made, the values of an enum."""
-        found: list[str] = []
+        texts: list[str] = []
         for quoted, brackets in _TEXTS.findall(self.definition):
             text = quoted.replace("''", "'")
-            found += _items(text) if brackets else [text]
-        return tuple(found)
+            if brackets:
+                texts += _read_items(text)
+            else:
+                texts.append(text)
+        return tuple(texts)
 
 
-def _items(array: str) -> list[str]:
-    pairs = _ITEMS.findall(array)
-    return [re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or bare for quoted, bare in pairs]
+def _read_items(array: str) -> list[str]:
+    items: list[str] = []
+    for quoted, bare in _ITEMS.findall(array):
+        unescaped = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
+        items.append(unescaped or bare)
+    return items
 
 
 class CurrentLink(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,11 +109,13 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
 
     def retired(self) -> list[tuple[str, str | None]]:
         """List what can be pruned: entities, and columns of entities that are in use."""
-        found: list[tuple[str, str | None]] = []
-        for entity, gone in sorted(self.entities.items()):
-            if gone:
-                found.append((entity, None))
+        retired: list[tuple[str, str | None]] = []
+        for entity, is_entity_retired in sorted(self.entities.items()):
+            if is_entity_retired:
+                retired.append((entity, None))
                 continue
             columns = sorted(self.columns.get(entity, {}).items())
-            found += [(entity, column) for column, retired in columns if retired]
-        return found
+            for column, is_retired in columns:
+                if is_retired:
+                    retired.append((entity, column))
+        return retired

@@ -69,15 +69,21 @@ def drop_table(schema: str, table: str) -> sql.Composed:
 def create_index(table: Table, index: IndexDef) -> sql.Composed:
     """An index."""
     columns = [sql.Identifier(column) for column in index.columns]
+    unique = sql.SQL("")
+    if index.unique:
+        unique = sql.SQL("unique ")
+    method = sql.SQL("")
+    if index.method:
+        method = sql.SQL("using gin ")
     operators = sql.SQL("")
     if index.method == "trigram":
         assert table.trigrams is not None
         operators = sql.SQL(" {}").format(sql.Identifier(table.trigrams, "gin_trgm_ops"))
     return sql.SQL("create {}index {} on {} {}({}{})").format(
-        sql.SQL("unique " if index.unique else ""),
+        unique,
         sql.Identifier(index.name),
         relation(table.schema, table.name),
-        sql.SQL("using gin " if index.method else ""),
+        method,
         _COMMA.join(columns),
         operators,
     )
@@ -180,8 +186,10 @@ def in_enum(check: CheckDef) -> sql.Composed:
     PostgreSQL parses the stored conditions of a table for each statement that writes it. With
     one literal in place of a node for each value, that takes two thirds of the time.
     """
-    form = "{} <@ {}::text[]" if check.type == "text[]" else "{} = any ({}::text[])"
-    return sql.SQL(form).format(sql.Identifier(check.column), sql.Literal(list(check.values)))
+    condition = sql.SQL("{} = any ({}::text[])")
+    if check.type == "text[]":
+        condition = sql.SQL("{} <@ {}::text[]")
+    return condition.format(sql.Identifier(check.column), sql.Literal(list(check.values)))
 
 
 def _check(check: CheckDef) -> sql.Composed:
@@ -193,7 +201,8 @@ def _column(column: Column) -> sql.Composed:
     parts: list[sql.Composable] = [sql.Identifier(column.name), kind]
     if column.derived is not None:
         parts.append(sql.SQL("generated always as ({}) stored").format(column.derived))
-    if (default := _default(column)) is not None:
+    default = _default(column)
+    if default is not None:
         parts += [sql.SQL("default"), default]
     if column.not_null:
         parts.append(sql.SQL("not null"))

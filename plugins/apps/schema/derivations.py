@@ -9,7 +9,7 @@ from plugins.apps.manifest.access import SEARCH_COLUMN
 from . import checks, ddl
 from .current import CurrentColumn, CurrentTable
 from .derived import MARK
-from .steps import Phase, Step, step
+from .steps import Phase, Step, change
 from .tables import Column, Table
 
 
@@ -22,14 +22,14 @@ def mark_step(table: Table, column: Column) -> Iterator[Step]:
     """Comment a new derived column."""
     if column.mark is not None:
         statement = ddl.mark_column(table.schema, table.name, column.name, column.mark)
-        yield step(Phase.RULES, table.name, statement=statement)
+        yield Step(Phase.RULES, table.name, statement=statement)
 
 
 def unmark_step(table: Table, present: CurrentColumn) -> Iterator[Step]:
     """Remove the comment of a column that is no longer derived: it may get values of its own."""
     if is_derived(present):
         statement = ddl.mark_column(table.schema, table.name, present.name, None)
-        yield step(Phase.RULES, table.name, statement=statement)
+        yield Step(Phase.RULES, table.name, statement=statement)
 
 
 def derive_again(
@@ -40,31 +40,36 @@ def derive_again(
     So is every one where a column of the table `converts`: PostgreSQL changes no type that an
     expression uses.
     """
-    same = present is not None and present.generated and present.comment == column.mark
-    if same and not converts:
+    is_same = present is not None and present.generated and present.comment == column.mark
+    if is_same and not converts:
         return
+
+    kind = "add_column"
     if present is not None:
+        kind = "alter_expression"
         # A field that was an ordinary one has values of its own.
-        check = None if is_derived(present) else checks.has_no_value(table, column)
-        clause = ddl.drop_column(column.name)
-        yield step(Phase.LIFT, table.name, clause=clause, check=check)
-    kind = "add_column" if present is None else "alter_expression"
-    made = ddl.add_column(column)
-    name, report = column.name, not same
-    yield step(Phase.RULES, table.name, kind, name, "generated", clause=made, report=report)
+        check = None
+        if not is_derived(present):
+            check = checks.has_no_value(table, column)
+        yield Step(Phase.LIFT, table.name, clause=ddl.drop_column(column.name), check=check)
+
+    derived = change(table.name, kind, column.name, "generated")
+    addition = Step(Phase.RULES, table.name, derived, clause=ddl.add_column(column))
+    yield addition.silence(is_same)
     yield from mark_step(table, column)
 
 
-def freeze(table: str, column: CurrentColumn, *, report: bool) -> Iterator[Step]:
+def freeze(table: str, column: CurrentColumn) -> Step:
     """Make a derived column an ordinary one that keeps its values."""
-    clause = ddl.drop_expression(column.name)
-    yield step(Phase.LIFT, table, "drop_expression", column.name, clause=clause, report=report)
+    frozen = change(table, "drop_expression", column.name)
+    return Step(Phase.LIFT, table, frozen, clause=ddl.drop_expression(column.name))
 
 
 def drop_vectors(table: Table, current: CurrentTable) -> Iterator[Step]:
     """Drop columns of a search that the manifest no longer has."""
     for column in current.columns:
-        gone = column.name not in table.columns and is_derived(column)
-        if gone and column.name.startswith(SEARCH_COLUMN):
+        is_undeclared = column.name not in table.columns
+        if is_undeclared and is_derived(column) and column.name.startswith(SEARCH_COLUMN):
+            dropped = change(table.name, "drop_column", column.name)
             clause = ddl.drop_column(column.name)
-            yield step(Phase.LIFT, table.name, "drop_column", column.name, clause=clause)
+            yield Step(Phase.LIFT, table.name, dropped, clause=clause)

@@ -52,25 +52,27 @@ def mark_of(expression: sql.Composable) -> str:
 
 
 def _vector(search: Search, column: str, fields: Mapping[str, Field]) -> sql.Composable:
-    mine = [each for each in search.fields if each.column == column]
+    searched = [field for field in search.fields if field.column == column]
     config = sql.Literal(f"caudex_apps.{search.language}")
-    limit = sql.Literal(MAX_WORDS // len(mine))
+    limit = sql.Literal(MAX_WORDS // len(searched))
     parts = [
         sql.SQL("setweight(to_tsvector({}::regconfig, left(coalesce({}, ''), {})), {})").format(
-            config, _text(fields[each.name]), limit, sql.Literal(each.weight)
+            config, _text(fields[field.name]), limit, sql.Literal(field.weight)
         )
-        for each in mine
+        for field in searched
     ]
     return sql.SQL(" || ").join(parts)
 
 
 def _text(field: Field) -> sql.Composable:
     """Return the text of a field: a generated column cannot refer to another one."""
-    return sql.Identifier(field.name) if field.generated is None else expression_of(field)
+    if field.generated is None:
+        return sql.Identifier(field.name)
+    return expression_of(field)
 
 
-def _expression(given: Any) -> sql.Composable:
-    [(name, items)] = given.items()
+def _expression(call: Any) -> sql.Composable:
+    [(name, items)] = call.items()
     if name == "$lower":
         return sql.SQL("lower({})").format(_item(items))
     parts = [_item(item) for item in items]

@@ -13,35 +13,38 @@ from .current import Schema
 from .sync import run_ddl
 
 
-async def prune(tx: Transaction, app_id: str, wanted: Pruning) -> Pruned:
-    """Drop the retired tables and columns that `wanted` names, with their data."""
-    schema = await store.schema(tx, app_id)
-    chosen = _choose(schema, wanted)
-    dropped = [await _count(tx, app_id, schema, *item) for item in chosen]
-    if not wanted.dry_run:
-        for entity, column in chosen:
+async def prune(tx: Transaction, app_id: str, pruning: Pruning) -> Pruned:
+    """Drop the retired tables and columns that `pruning` names, with their data."""
+    schema = await store.read_schema(tx, app_id)
+    retired = _choose(schema, pruning)
+    dropped = [await _count(tx, app_id, schema, entity, column) for entity, column in retired]
+    if not pruning.dry_run:
+        for entity, column in retired:
             await _drop(tx, app_id, schema, entity, column)
-    return Pruned(dropped=dropped, dry_run=wanted.dry_run)
+    return Pruned(dropped=dropped, dry_run=pruning.dry_run)
 
 
-def _choose(schema: Schema, wanted: Pruning) -> list[tuple[str, str | None]]:
-    entity, column = wanted.entity, wanted.column
-    retired = schema.retired()
+def _choose(schema: Schema, pruning: Pruning) -> list[tuple[str, str | None]]:
+    entity = pruning.entity
+    column = pruning.column
+    all_retired = schema.retired()
     if entity is None:
         if column is not None:
             raise BadRequest("column: the entity it belongs to is needed as well")
-        return retired
+        return all_retired
     if entity not in schema.entities:
         raise BadRequest(f"entity: the app has no entity {entity!r}, retired or not")
+
     if column is None:
-        chosen = [item for item in retired if item[0] == entity]
-        if not chosen:
+        retired_of_entity = [item for item in all_retired if item[0] == entity]
+        if not retired_of_entity:
             raise BadRequest(f"entity: {entity!r} is not retired, nor is a column of it")
-        return chosen
-    state = schema.columns.get(entity, {}).get(column)
-    if state is None:
+        return retired_of_entity
+
+    is_retired = schema.columns.get(entity, {}).get(column)
+    if is_retired is None:
         raise BadRequest(f"column: {entity!r} has no column {column!r}, retired or not")
-    if not state:
+    if not is_retired:
         raise BadRequest(f"column: {entity}.{column} is not retired")
     return [(entity, column)]
 
@@ -51,28 +54,29 @@ async def _count(
 ) -> Dropped:
     if not _exists(schema, entity, column):
         return Dropped(entity=entity, column=column, rows=0)
-    query = sql.SQL("select count({}) from {}").format(
-        sql.Identifier(column) if column else sql.SQL("*"), ddl.relation(app_id, entity)
-    )
-    return Dropped(
-        entity=entity, column=column, rows=int(await tx.fetch(query.as_bytes(None)) or 0)
-    )
+    counted: sql.Composable = sql.SQL("*")
+    if column is not None:
+        counted = sql.Identifier(column)
+    query = sql.SQL("select count({}) from {}").format(counted, ddl.relation(app_id, entity))
+    rows = int(await tx.fetch(query.as_bytes(None)) or 0)
+    return Dropped(entity=entity, column=column, rows=rows)
 
 
 async def _drop(
     tx: Transaction, app_id: str, schema: Schema, entity: str, column: str | None
 ) -> None:
     if _exists(schema, entity, column):
-        statement = (
-            ddl.drop_table(app_id, entity)
-            if column is None
-            else ddl.alter(app_id, entity, [ddl.drop_column(column)])
-        )
+        if column is None:
+            statement = ddl.drop_table(app_id, entity)
+        else:
+            statement = ddl.alter(app_id, entity, [ddl.drop_column(column)])
         await run_ddl(tx, [statement])
-    await store.strike(tx, app_id, entity, column)
+    await store.delete_from_ledger(tx, app_id, entity, column)
 
 
 def _exists(schema: Schema, entity: str, column: str | None) -> bool:
     """Whether it still exists; one dropped by hand is only deleted from the ledger."""
     table = schema.tables.get(entity)
-    return table is not None and (column is None or table.column(column) is not None)
+    if table is None:
+        return False
+    return column is None or table.column(column) is not None

@@ -8,7 +8,7 @@ from plugins.apps.names import is_ours
 
 from . import checks, ddl
 from .current import CurrentCheck, CurrentIndex, CurrentLink, CurrentTable
-from .steps import Phase, Step, step
+from .steps import Phase, Step, change
 from .tables import CheckDef, IndexDef, LinkDef, Table
 
 _LETTERS: Mapping[str, str] = {"cascade": "c", "restrict": "r", "set_null": "n"}
@@ -16,149 +16,164 @@ _LETTERS: Mapping[str, str] = {"cascade": "c", "restrict": "r", "set_null": "n"}
 
 def rule_steps(table: Table, current: CurrentTable, converting: Collection[str]) -> Iterator[Step]:
     """Drop rules that are not declared or whose column changes its type; create missing ones."""
-    kept = _kept(table, current, converting)
-    yield from _lift(table, current, kept, converting)
-    present = {rule.name for rule in (*current.indexes, *current.checks, *current.links)}
-    yield from missing_rules(table, kept, quietly=present)
-
-
-def missing_rules(
-    table: Table, kept: Collection[str] = (), quietly: Collection[str] = (), *, new: bool = False
-) -> Iterator[Step]:
-    """Create missing rules; those in `quietly` existed under the same name and are not reported.
-
-    A new table has its checks already, and no rows that could violate a rule.
-    """
+    current_names = {rule.name for rule in (*current.indexes, *current.checks, *current.links)}
+    unchanged = _find_unchanged(table, current, converting)
+    yield from _lift_changed(table, current, unchanged, converting)
+    # A rule that is created again under its name is not a change of the schema.
     for check in table.checks.values():
-        if check.name not in kept and not new:
-            yield _add_check(table, check, report=check.name not in quietly)
+        if check.name not in unchanged:
+            yield _add_check(table, check).silence(check.name in current_names)
     for index in table.indexes.values():
-        if index.name not in kept:
-            yield _add_index(table, index, report=not new and index.name not in quietly, new=new)
+        if index.name not in unchanged:
+            yield _add_index(table, index, new=False).silence(index.name in current_names)
     for link in table.links.values():
-        if link.name not in kept:
-            yield _add_link(table, link, report=not new and link.name not in quietly, new=new)
+        if link.name not in unchanged:
+            yield _add_link(table, link, new=False).silence(link.name in current_names)
 
 
-def lift_all(name: str, schema: str, current: CurrentTable, *, report: bool) -> Iterator[Step]:
+def rules_of_new(table: Table) -> Iterator[Step]:
+    """Create the rules of a new table; they are a part of its creation.
+
+    It has its checks already, and no rows that could violate a rule.
+    """
+    for index in table.indexes.values():
+        yield _add_index(table, index, new=True).silence(True)
+    for link in table.links.values():
+        yield _add_link(table, link, new=True).silence(True)
+
+
+def lift_all(name: str, schema: str, current: CurrentTable) -> Iterator[Step]:
     """Drop the rules of a retired table that could fail writes to other tables."""
     for rule in (*current.checks, *current.links):
         if is_ours(rule.name):
-            yield _lift_rule(name, rule, _lifted_in(schema, rule), report=report)
+            yield _lift_rule(name, rule, _lifting_phase(schema, rule))
     for index in current.indexes:
         if is_ours(index.name) and index.unique:
-            yield _drop_index(name, schema, index, None, report=report)
+            yield _drop_index(name, schema, index, None)
 
 
-def _kept(table: Table, current: CurrentTable, converting: Collection[str]) -> set[str]:
-    kept = {
-        index.name
-        for index in current.indexes
-        if _same_index(table.indexes.get(index.name), index)
-        and not set(index.columns or ()) & set(converting)
-    }
-    kept |= {
-        check.name
-        for check in current.checks
-        if _same_check(wanted := table.checks.get(check.name), check)
-        and wanted is not None
-        and wanted.column not in converting
-    }
-    return kept | {
-        link.name
-        for link in current.links
-        if _same_link(table.links.get(link.name), link) and not set(link.columns) & set(converting)
-    }
-
-
-def _same_index(wanted: IndexDef | None, index: CurrentIndex) -> bool:
-    return wanted is not None and (wanted.columns, wanted.unique, True) == (
-        index.columns, index.unique, index.valid,
-    )  # fmt: skip
-
-
-def _same_check(wanted: CheckDef | None, check: CurrentCheck) -> bool:
-    return wanted is not None and check.valid and wanted.values == check.texts
-
-
-def _same_link(wanted: LinkDef | None, link: CurrentLink) -> bool:
-    return wanted is not None and (
-        (wanted.column,), wanted.target, _LETTERS[wanted.on_delete], True,
-    ) == (link.columns, link.target, link.on_delete, link.valid)  # fmt: skip
-
-
-def _lift(
-    table: Table, current: CurrentTable, kept: Collection[str], converting: Collection[str]
-) -> Iterator[Step]:
-    wanted = {*table.indexes, *table.checks, *table.links}
+def _find_unchanged(table: Table, current: CurrentTable, converting: Collection[str]) -> set[str]:
+    """Return the names of rules that are as declared, and whose columns keep their types."""
+    unchanged: set[str] = set()
     for index in current.indexes:
-        if is_ours(index.name) and index.name not in kept:
-            gone = index.name not in wanted
-            columns = ", ".join(index.columns or ())
-            yield _drop_index(table.name, table.schema, index, columns, report=gone)
-    for rule in (*current.checks, *current.links):
-        if is_ours(rule.name) and rule.name not in kept:
-            again = table.links.get(rule.name)
-            phase = _lifted_in(table.schema, rule, converting, again)
-            yield _lift_rule(table.name, rule, phase, report=rule.name not in wanted)
+        declared_index = table.indexes.get(index.name)
+        columns = set(index.columns or ())
+        if _is_same_index(declared_index, index) and columns.isdisjoint(converting):
+            unchanged.add(index.name)
+    for check in current.checks:
+        declared_check = table.checks.get(check.name)
+        if declared_check is None or declared_check.column in converting:
+            continue
+        if check.valid and declared_check.values == check.texts:
+            unchanged.add(check.name)
+    for link in current.links:
+        declared_link = table.links.get(link.name)
+        if _is_same_link(declared_link, link) and set(link.columns).isdisjoint(converting):
+            unchanged.add(link.name)
+    return unchanged
 
 
-def _lifted_in(
-    schema: str,
-    rule: CurrentCheck | CurrentLink,
-    converting: Collection[str] = (),
-    again: LinkDef | None = None,
-) -> Phase:
-    """Return when a rule is dropped. A link to a table of another schema is dropped as late as
-    possible: when its column converts, when it is created `again`, or last of all."""
-    if isinstance(rule, CurrentCheck) or rule.target[0] == schema:
-        return Phase.LIFT
-    if set(rule.columns) & set(converting):
-        return Phase.CONVERT
-    return _made_in(schema, again) if again else Phase.PART
-
-
-def _made_in(schema: str, link: LinkDef) -> Phase:
-    return Phase.RULES if link.target[0] == schema else Phase.JOIN
-
-
-def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase, *, report: bool) -> Step:
-    kind, column = "drop_check", None
-    if isinstance(rule, CurrentLink):
-        kind, column = "drop_foreign_key", rule.columns[0]
-    clause, parts = ddl.drop_constraint(rule.name), phase is not Phase.LIFT
-    return step(phase, table, kind, column, rule.name, clause=clause, parts=parts, report=report)
-
-
-def _drop_index(
-    table: str, schema: str, index: CurrentIndex, columns: str | None, *, report: bool
-) -> Step:
-    dropped = ddl.drop_index(schema, index.name)
-    return step(
-        Phase.LIFT, table, "drop_index", columns, index.name, statement=dropped, report=report
+def _is_same_index(declared: IndexDef | None, index: CurrentIndex) -> bool:
+    return (
+        declared is not None
+        and declared.columns == index.columns
+        and declared.unique == index.unique
+        and index.valid
     )
 
 
-def _add_check(table: Table, check: CheckDef, *, report: bool) -> Step:
-    detail = f"one of {', '.join(check.values)}"
-    return step(
-        Phase.RULES, table.name, "add_check", check.column, detail,
-        clause=ddl.add_check(check), check=checks.keeps_enum(table, check), report=report,
-    )  # fmt: skip
+def _is_same_link(declared: LinkDef | None, link: CurrentLink) -> bool:
+    return (
+        declared is not None
+        and (declared.column,) == link.columns
+        and declared.target == link.target
+        and _LETTERS[declared.on_delete] == link.on_delete
+        and link.valid
+    )
 
 
-def _add_index(table: Table, index: IndexDef, *, report: bool, new: bool) -> Step:
-    check = checks.is_unique(table, index) if index.unique and not new else None
-    return step(
-        Phase.RULES, table.name, "create_index", ", ".join(index.columns), "unique" * index.unique,
-        statement=ddl.create_index(table, index), check=check, report=report,
-    )  # fmt: skip
+def _lift_changed(
+    table: Table, current: CurrentTable, unchanged: Collection[str], converting: Collection[str]
+) -> Iterator[Step]:
+    """Drop rules that are not declared, and those that are created again."""
+    declared_names = {*table.indexes, *table.checks, *table.links}
+    for index in current.indexes:
+        if is_ours(index.name) and index.name not in unchanged:
+            columns = ", ".join(index.columns or ())
+            dropping = _drop_index(table.name, table.schema, index, columns)
+            yield dropping.silence(index.name in declared_names)
+    for rule in (*current.checks, *current.links):
+        if is_ours(rule.name) and rule.name not in unchanged:
+            successor = table.links.get(rule.name)
+            phase = _lifting_phase(table.schema, rule, converting, successor)
+            yield _lift_rule(table.name, rule, phase).silence(rule.name in declared_names)
 
 
-def _add_link(table: Table, link: LinkDef, *, report: bool, new: bool) -> Step:
-    detail = f"to {'.'.join(link.target)}, on delete {link.on_delete.replace('_', ' ')}"
-    check = None if new else checks.has_target(table, link)
-    return step(
-        _made_in(table.schema, link), table.name, "add_foreign_key", link.column, detail,
-        clause=ddl.add_link(link), check=check, report=report,
-    )  # fmt: skip
+def _lifting_phase(
+    schema: str,
+    rule: CurrentCheck | CurrentLink,
+    converting: Collection[str] = (),
+    successor: LinkDef | None = None,
+) -> Phase:
+    """Return when a rule is dropped. A link to a table of another schema is dropped as late as
+    possible: when its column converts, when its `successor` is created, or last of all."""
+    if isinstance(rule, CurrentCheck) or rule.target[0] == schema:
+        return Phase.LIFT
+    if not set(rule.columns).isdisjoint(converting):
+        return Phase.CONVERT
+    if successor is not None:
+        return _linking_phase(schema, successor)
+    return Phase.PART
+
+
+def _linking_phase(schema: str, link: LinkDef) -> Phase:
+    if link.target[0] == schema:
+        return Phase.RULES
+    return Phase.JOIN
+
+
+def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase) -> Step:
+    dropped = change(table, "drop_check", None, rule.name)
+    if isinstance(rule, CurrentLink):
+        dropped = change(table, "drop_foreign_key", rule.columns[0], rule.name)
+    clause = ddl.drop_constraint(rule.name)
+    return Step(phase, table, dropped, clause=clause, parts=phase is not Phase.LIFT)
+
+
+def _drop_index(table: str, schema: str, index: CurrentIndex, columns: str | None) -> Step:
+    dropped = change(table, "drop_index", columns, index.name)
+    return Step(Phase.LIFT, table, dropped, statement=ddl.drop_index(schema, index.name))
+
+
+def _add_check(table: Table, check: CheckDef) -> Step:
+    added = change(table.name, "add_check", check.column, f"one of {', '.join(check.values)}")
+    return Step(
+        Phase.RULES,
+        table.name,
+        added,
+        clause=ddl.add_check(check),
+        check=checks.keeps_enum(table, check),
+    )
+
+
+def _add_index(table: Table, index: IndexDef, *, new: bool) -> Step:
+    detail = ""
+    check = None
+    if index.unique:
+        detail = "unique"
+        if not new:
+            check = checks.is_unique(table, index)
+    created = change(table.name, "create_index", ", ".join(index.columns), detail)
+    statement = ddl.create_index(table, index)
+    return Step(Phase.RULES, table.name, created, statement=statement, check=check)
+
+
+def _add_link(table: Table, link: LinkDef, *, new: bool) -> Step:
+    action = link.on_delete.replace("_", " ")
+    detail = f"to {'.'.join(link.target)}, on delete {action}"
+    added = change(table.name, "add_foreign_key", link.column, detail)
+    check = None
+    if not new:
+        check = checks.has_target(table, link)
+    phase = _linking_phase(table.schema, link)
+    return Step(phase, table.name, added, clause=ddl.add_link(link), check=check)

@@ -46,24 +46,16 @@ class Step(msgspec.Struct, frozen=True):
     check: Check | None = None
     parts: bool = False
 
+    def silence(self, silent: bool) -> Step:
+        """Return the step without its change where it is `silent`, for a part of another one."""
+        if not silent:
+            return self
+        return msgspec.structs.replace(self, change=None)
 
-def step(
-    phase: Phase,
-    table: str,
-    kind: str = "",
-    column: str | None = None,
-    detail: str = "",
-    *,
-    clause: sql.Composable | None = None,
-    statement: sql.Composable | None = None,
-    check: Check | None = None,
-    parts: bool = False,
-    report: bool = True,
-) -> Step:
-    """Make a step; where it has a `kind`, and unless it is not to `report`, it is a change."""
-    shown = Change(entity=table, change_type=kind, column=column, detail=detail)
-    change = shown if kind and report else None
-    return Step(phase, table, change, clause, statement, check, parts)
+
+def change(table: str, kind: str, column: str | None = None, detail: str = "") -> Change:
+    """Describe a change of a table, or of one of its columns."""
+    return Change(entity=table, change_type=kind, column=column, detail=detail)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -84,7 +76,9 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def new_tables(self) -> tuple[str, ...]:
         """Entities that get a table."""
-        return tuple(c.entity for c in self.changes if c.change_type == "create_table")
+        return tuple(
+            change.entity for change in self.changes if change.change_type == "create_table"
+        )
 
     def steps_of(self, phase: Phase) -> list[Step]:
         """Return the steps that are checked and done together."""
@@ -92,5 +86,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     def tables(self) -> list[str]:
         """Return the names of existing tables that change."""
-        touched = {s.table for s in self.steps if s.clause or s.statement or s.check}
-        return sorted(touched - {"", *self.new_tables})
+        names = {
+            step.table
+            for step in self.steps
+            if step.clause is not None or step.statement is not None or step.check is not None
+        }
+        return sorted(names - {"", *self.new_tables})

@@ -32,17 +32,17 @@ _MADE_BY_HAND: Final = ("0A", "2B", "42", "55000", "55006")
 a column, a foreign key, an object of the same name."""
 
 
-async def plan_for(reader: Reader, manifest: Manifest, users: Relation) -> Plan:
+async def make_plan(reader: Reader, manifest: Manifest, users: Relation) -> Plan:
     """Compare a manifest with the schema. Raises BadRequest where a sync is not possible."""
-    schema = await store.schema(reader, manifest.app_id)
-    tables = await wanted_tables(reader, manifest, users, schema.trigrams)
+    schema = await store.read_schema(reader, manifest.app_id)
+    tables = await declared_tables(reader, manifest, users, schema.trigrams)
     plan = await to_thread.run_sync(diff, tables, schema, manifest.app_id)
     if plan.refusals:
         raise BadRequest("; ".join(plan.refusals[:MAX_PROBLEMS]))
     return plan
 
 
-async def wanted_tables(
+async def declared_tables(
     reader: Reader, manifest: Manifest, users: Relation, trigrams: str | None = None
 ) -> dict[str, Table]:
     """Return the tables of a manifest, with defaults as PostgreSQL prints them.
@@ -60,7 +60,8 @@ async def apply(tx: Transaction, app_id: str, plan: Plan) -> None:
 
     Raises BadRequest that describes the rows of all tables that prevent it.
     """
-    if tables := plan.tables():
+    tables = plan.tables()
+    if tables:
         await run_ddl(tx, [ddl.lock_tables(app_id, tables)])
     for phase in Phase:
         steps = plan.steps_of(phase)
@@ -100,20 +101,21 @@ async def run_foreign_ddl(
         await anyio.sleep(0.3)
 
 
-async def keep_ledger(tx: Transaction, manifest: Manifest) -> None:
+async def write_ledger(tx: Transaction, manifest: Manifest) -> None:
     """Store which entities and columns are in use; others that installs made are retired."""
     tables = {entity.name: [field.name for field in entity.fields] for entity in manifest.entities}
-    await store.keep(tx, manifest.app_id, tables)
+    await store.write_ledger(tx, manifest.app_id, tables)
 
 
 async def _check(tx: Transaction, steps: Iterable[Step]) -> None:
     refusals: list[str] = []
     for step in steps:
-        if step.check is not None:
-            raw = await tx.fetch(step.check.query.as_bytes(None))
-            found = _decode_counted(raw or b'{"count":0,"samples":[]}')
-            if found.count:
-                refusals.append(step.check.refusal(found))
+        if step.check is None:
+            continue
+        answer = await tx.fetch(step.check.query.as_bytes(None))
+        rows = _decode_counted(answer or b'{"count":0,"samples":[]}')
+        if rows.count:
+            refusals.append(step.check.describe(rows))
     if refusals:
         raise BadRequest("; ".join(refusals[:MAX_PROBLEMS]))
 
@@ -124,12 +126,16 @@ def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:
     Tables that lose a link to another schema come last, as they lock its table.
     """
     clauses: dict[str, list[ddl.Clause]] = {}
-    parting = {step.table for step in steps if step.parts}
-    for step in sorted(steps, key=lambda step: step.table in parting):
+    parting_tables = {step.table for step in steps if step.parts}
+    for step in sorted(steps, key=lambda step: step.table in parting_tables):
         if step.clause is not None:
             clauses.setdefault(step.table, []).append(step.clause)
-    altered = [ddl.alter(app_id, table, found) for table, found in clauses.items()]
-    return [*altered, *(step.statement for step in steps if step.statement is not None)]
+
+    statements: list[sql.Composable] = []
+    for table, clauses_of_table in clauses.items():
+        statements.append(ddl.alter(app_id, table, clauses_of_table))
+    statements += [step.statement for step in steps if step.statement is not None]
+    return statements
 
 
 async def run_ddl(tx: Transaction, statements: Sequence[sql.Composable]) -> None:
@@ -140,7 +146,9 @@ async def run_ddl(tx: Transaction, statements: Sequence[sql.Composable]) -> None
     try:
         await tx.script(script)
     except (psycopg.Error, SchemaChanged) as error:
-        cause = error.__cause__ if isinstance(error, SchemaChanged) else error
+        cause: BaseException | None = error
+        if isinstance(error, SchemaChanged):
+            cause = error.__cause__
         if isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_MADE_BY_HAND):
             reason = cause.diag.message_primary or "it is not possible"
             raise BadRequest(f"PostgreSQL refuses a change: {reason}") from error

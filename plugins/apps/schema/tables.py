@@ -37,7 +37,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mark(self) -> str | None:
         """The comment on a derived column."""
-        return None if self.derived is None else mark_of(self.derived)
+        if self.derived is None:
+            return None
+        return mark_of(self.derived)
 
 
 class IndexDef(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,15 +89,17 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unique(self) -> tuple[tuple[str, ...], ...]:
         """The fields of each unique index, the id first."""
-        return (("id",), *(index.columns for index in self.indexes.values() if index.unique))
+        unique_indexes = [index for index in self.indexes.values() if index.unique]
+        return (("id",), *(index.columns for index in unique_indexes))
 
     @property
     def constraints(self) -> dict[str, tuple[str, ...]]:
         """The names of constraints that a write can violate, with their fields."""
-        found = {name: index.columns for name, index in self.indexes.items() if index.unique}
-        found |= {name: (check.column,) for name, check in self.checks.items()}
-        found |= {name: (link.column,) for name, link in self.links.items()}
-        return {self.primary_key: ("id",), **found}
+        columns: dict[str, tuple[str, ...]] = {self.primary_key: ("id",)}
+        columns |= {name: index.columns for name, index in self.indexes.items() if index.unique}
+        columns |= {name: (check.column,) for name, check in self.checks.items()}
+        columns |= {name: (link.column,) for name, link in self.links.items()}
+        return columns
 
 
 PLAIN: Final = ("id", "created_at", "updated_at", OWNER_COLUMN)
@@ -114,39 +118,40 @@ def with_trigrams(table: Table, trigrams: str | None) -> Table:
     """Return a table for a database with the extension pg_trgm in a schema, or without it."""
     if trigrams is not None:
         return msgspec.structs.replace(table, trigrams=trigrams)
-    indexes = {name: each for name, each in table.indexes.items() if each.method != "trigram"}
+    indexes = {name: index for name, index in table.indexes.items() if index.method != "trigram"}
     return msgspec.structs.replace(table, indexes=indexes)
 
 
 def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
     """Return the manifest with the names of constraints in its entities."""
-    entities = tuple(
-        msgspec.structs.replace(
-            entity, constraints=tables[entity.name].constraints, unique=tables[entity.name].unique
+    entities: list[Entity] = []
+    for entity in manifest.entities:
+        table = tables[entity.name]
+        entities.append(
+            msgspec.structs.replace(entity, constraints=table.constraints, unique=table.unique)
         )
-        for entity in manifest.entities
-    )
-    return msgspec.structs.replace(manifest, entities=entities)
+    return msgspec.structs.replace(manifest, entities=tuple(entities))
 
 
-def _table(entity: Entity, wanted: Sequence[Index], users: Relation) -> Table:
+def _table(entity: Entity, declared_indexes: Sequence[Index], users: Relation) -> Table:
     checks = [_check(entity, field) for field in entity.fields if field.enum_values]
     links = [_link(entity, field, users) for field in entity.fields if field.references]
     vectors = [
         Column(name=name, type="tsvector", derived=derived) for name, derived in vectors_of(entity)
     ]
-    columns = [*_plain(entity), *(_column(field) for field in entity.fields), *vectors]
+    fields = [_column(field) for field in entity.fields]
+    columns = [*_plain_columns(entity), *fields, *vectors]
     return Table(
         schema=entity.app_id,
         name=entity.name,
         columns={column.name: column for column in columns},
-        indexes={index.name: index for index in _indexes(entity, wanted)},
+        indexes={index.name: index for index in _indexes(entity, declared_indexes)},
         checks={check.name: check for check in checks},
         links={link.name: link for link in links},
     )
 
 
-def _plain(entity: Entity) -> Iterable[Column]:
+def _plain_columns(entity: Entity) -> Iterable[Column]:
     yield Column(name="id", type=entity.id_type, not_null=True, generator="uuid")
     for name in ("created_at", "updated_at"):
         yield Column(name=name, type="timestamptz", not_null=True, generator="now")
@@ -154,8 +159,12 @@ def _plain(entity: Entity) -> Iterable[Column]:
 
 
 def _column(field: Field) -> Column:
-    default = None if field.default is None else literal_of(field.default, field.sql_type)
-    derived = None if field.generated is None else expression_of(field)
+    default = None
+    if field.default is not None:
+        default = literal_of(field.default, field.sql_type)
+    derived = None
+    if field.generated is not None:
+        derived = expression_of(field)
     return Column(
         name=field.name,
         type=field.sql_type,
@@ -165,26 +174,31 @@ def _column(field: Field) -> Column:
     )
 
 
-def _indexes(entity: Entity, wanted: Sequence[Index]) -> Iterable[IndexDef]:
+def _indexes(entity: Entity, declared: Sequence[Index]) -> Iterable[IndexDef]:
     """Yield declared indexes, those of the default order, and one for each unserved link.
 
     The default order has an index of all records and one by creator: a list for
     `<entity>.read.own` would scan the whole table otherwise.
     """
-    for index in wanted:
+    for index in declared:
         stem = index.name or "_".join(index.columns)
-        kind = "key" if index.unique else "idx"
+        kind = "idx"
+        if index.unique:
+            kind = "key"
         name = derive(entity.name, stem, kind, index.columns)
         yield IndexDef(name=name, columns=index.columns, unique=index.unique)
-    served = {index.columns[0] for index in wanted}
+
     for order in (("created_at", "id"), (OWNER_COLUMN, "created_at", "id")):
-        if not any(index.columns == order for index in wanted):
+        if not any(index.columns == order for index in declared):
             name = derive(entity.name, "_".join(order), "idx", order)
             yield IndexDef(name=name, columns=order, unique=False)
+
+    first_columns = {index.columns[0] for index in declared}
     for field in entity.fields:
-        if field.references and field.name not in served:
+        if field.references and field.name not in first_columns:
             name = derive(entity.name, field.name, "idx", (field.name,))
             yield IndexDef(name=name, columns=(field.name,), unique=False)
+
     for column, _ in vectors_of(entity):
         name = derive(entity.name, column, "gin", column)
         yield IndexDef(name=name, columns=(column,), unique=False, method="gin")
@@ -204,8 +218,9 @@ def _check(entity: Entity, field: Field) -> CheckDef:
 
 def _link(entity: Entity, field: Field, users: Relation) -> LinkDef:
     assert field.references is not None
-    named = field.references.entity
-    target = users if named == "core:users" else (entity.app_id, named)
+    target = (entity.app_id, field.references.entity)
+    if field.references.entity == "core:users":
+        target = users
     return LinkDef(
         name=derive(entity.name, field.name, "fkey", field.sql_type, target, field.on_delete),
         column=field.name,

@@ -175,7 +175,7 @@ def carried_out(server: Server, wanted: dict[str, Any]) -> list[str]:
     async def work() -> list[str]:
         listening: Any = Listening()
         users = server.services.get(IDENTITY).relation()
-        plan = await sync.plan_for(server.services.get(STATEMENTS), read_manifest(wanted), users)
+        plan = await sync.make_plan(server.services.get(STATEMENTS), read_manifest(wanted), users)
         await sync.apply(listening, wanted["appId"], plan)
         await sync.apply_foreign(listening, wanted["appId"], plan, 1)
         return [text for text in listening.reported if not text.startswith("lock table")]
