@@ -97,7 +97,7 @@ class Cycle(RequestResponseCycle):
             self.transport.write(raw + body)
         else:
             self.transport.writelines((raw, body))
-            MEMORY.used(len(body))
+            MEMORY.give_back(len(body))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
@@ -271,7 +271,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Continue with the next request; one timer serves all pauses between requests."""
         self.server_state.total_requests += 1
         if self._arrived:
-            MEMORY.used(self._arrived)
+            MEMORY.give_back(self._arrived)
             self._arrived = 0
         if self.transport.is_closing():
             return

@@ -65,6 +65,7 @@ class _Server(uvicorn.Server):
         """Accept connections, then announce it."""
         await super().startup(sockets)
         self._announce()
+        MEMORY.use_huge_pages()
 
     async def main_loop(self) -> None:
         """Renew the date of replies each second; uvicorn itself wakes up ten times for it."""
