@@ -17,7 +17,7 @@ OOM_SCORE: Final = 500
 _TITLE: Final = re.compile(r"^postgres: (?:.*?: )?(caudex_\d+_w\d+) ")
 _HELPER: Final = re.compile(r"^postgres: (?:.*?: )?parallel worker for PID (\d+)")
 # The other parts are shared: buffers, and the program itself.
-_OWN: Final = re.compile(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", re.MULTILINE)
+_UNSHARED: Final = re.compile(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", re.MULTILINE)
 _PARENT: Final = re.compile(r"^PPid:\s+(\d+)", re.MULTILINE)
 
 
@@ -50,18 +50,32 @@ class SessionMemory:
 
     def by_login(self) -> dict[str, int]:
         """Return the bytes that the sessions of each login have, with those of their helpers."""
-        titles = {pid: _read(pid, "cmdline") for pid in self._sessions()}
-        roles = {pid: match[1] for pid, title in titles.items() if (match := _TITLE.match(title))}
-        for pid, title in titles.items():
-            if (helper := _HELPER.match(title)) and (leader := roles.get(int(helper[1]))):
-                roles[pid] = leader
-        roles = {pid: role for pid, role in roles.items() if role.startswith(self._prefix)}
+        roles = self._find_roles()
         self._give_way(set(roles))
         sizes: dict[str, int] = {}
         for pid, role in roles.items():
-            own = sum(map(int, _OWN.findall(_read(pid, "status")))) * 1024
-            sizes[role] = sizes.get(role, 0) + own
+            kilobytes = sum(map(int, _UNSHARED.findall(_read(pid, "status"))))
+            sizes[role] = sizes.get(role, 0) + kilobytes * 1024
         return sizes
+
+    def _find_roles(self) -> dict[int, str]:
+        """Return the logins of this database by the processes of their sessions."""
+        titles = {pid: _read(pid, "cmdline") for pid in self._sessions()}
+        roles: dict[int, str] = {}
+        for pid, title in titles.items():
+            match = _TITLE.match(title)
+            if match is not None:
+                roles[pid] = match[1]
+
+        # A parallel worker names the process of the session that it works for.
+        for pid, title in titles.items():
+            helper = _HELPER.match(title)
+            if helper is not None:
+                leader = int(helper[1])
+                if leader in roles:
+                    roles[pid] = roles[leader]
+
+        return {pid: role for pid, role in roles.items() if role.startswith(self._prefix)}
 
     def _sessions(self) -> list[int]:
         if self._children is None:

@@ -48,16 +48,19 @@ class AppLoginsService:
         """See `AppLogins.notes`."""
         if self.allowed is False:
             return ["no database_url: the server's login may not make roles"]
-        number = await store.number_of(self.statements, app_id) if self.shut else None
-        if number is None or (why := self.shut.get(number)) is None:
+        if not self.shut:
             return []
-        return [f"its database login is shut: {why}; stop and start its worker to open it again"]
+        number = await store.number_of(self.statements, app_id)
+        if number is None or number not in self.shut:
+            return []
+        reason = self.shut[number]
+        return [f"its database login is shut: {reason}; stop and start its worker to open it again"]
 
     async def url(self, app: App) -> str | None:
         """See `AppLogins.url`."""
         if not await self.may():
             return None
-        until = anyio.current_time() + self.patience
+        deadline = anyio.current_time() + self.patience
         work = partial(store.make, app=app, config=self._config, passwords=self._passwords)
         while True:
             try:
@@ -67,7 +70,7 @@ class AppLoginsService:
                 self._passwords[login.number] = login.password
                 return self.url_of(login)
             except store.BeingInstalled:
-                if anyio.current_time() > until:
+                if anyio.current_time() > deadline:
                     raise
             await anyio.sleep(0.05)
 
@@ -85,32 +88,44 @@ class AppLoginsService:
 
     async def renew_passwords(self) -> None:
         """Make the passwords of before invalid; a start of a worker makes a new one."""
-        if await self.may() and not await self.statements.run(
-            server_actor(), store.forget_passwords
-        ):
+        if not await self.may():
+            return
+        are_forgotten = await self.statements.run(server_actor(), store.forget_passwords)
+        if not are_forgotten:
             log.info("passwords of logins stay: another server process runs")
 
     async def drop_orphans(self) -> None:
         """Drop the logins of apps that were uninstalled while this plugin was off."""
-        if await self.may():
-            for role in await store.orphans(self.statements):
-                await self.statements.run(server_actor(), partial(store.drop, role=role))
+        if not await self.may():
+            return
+        for role in await store.find_orphans(self.statements):
+            await self.statements.run(server_actor(), partial(store.drop, role=role))
 
     def url_of(self, login: Login) -> str:
         """Return the connection string of a login that a worker on this machine can use."""
         user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
         database = quote(login.database, safe="")
-        if address := self._config.address:
-            wanted = "?target_session_attrs=read-write" if "," in address else ""
-            return f"postgresql://{user}@{address}/{database}{wanted}"
+        address = self._config.address
+        if address:
+            url = f"postgresql://{user}@{address}/{database}"
+            if "," in address:  # several servers: workers write to the one that is no standby
+                url += "?target_session_attrs=read-write"
+            return url
+
         if login.address:
-            host = f"[{login.address}]" if ":" in login.address else login.address
+            host = login.address
+            if ":" in host:
+                host = f"[{host}]"
             return f"postgresql://{user}@{host}:{login.port}/{database}"
-        local = {name.strip() for name in login.listens.split(",")}
-        if local & {"*", "localhost", "127.0.0.1", "0.0.0.0"}:
+
+        interfaces = {name.strip() for name in login.listens.split(",")}
+        if interfaces & {"*", "localhost", "127.0.0.1", "0.0.0.0"}:
             return f"postgresql://{user}@127.0.0.1:{login.port}/{database}"
+
         # Not every login may read the folder; libpq has a default.
-        folder = f"host={quote(login.socket_folder, safe='')}&" if login.socket_folder else ""
+        folder = ""
+        if login.socket_folder:
+            folder = f"host={quote(login.socket_folder, safe='')}&"
         return f"postgresql://{user}@/{database}?{folder}port={login.port}"
 
 

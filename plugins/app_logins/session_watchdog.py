@@ -8,7 +8,6 @@ no room left.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -133,7 +132,8 @@ class SessionWatchdog:
         self._floods: dict[str, float] = {}
         self._unreachable = set[str]()
         """Logins whose sessions the server may not end."""
-        self._away = self._exhausted = False
+        self._away = False
+        self._exhausted = False
         self.looked = anyio.Event()
         """Set after the first look, even a failed one."""
 
@@ -146,12 +146,12 @@ class SessionWatchdog:
                 async with self._services.get(POOL).connect() as connection:
                     await self._watch(connection)
             except Exception as error:  # the watch must go on after any error
-                await self._lost(error)
+                await self._report_loss(error)
             self.looked.set()
             await anyio.sleep(0.3)
         self.looked.set()
 
-    async def _lost(self, error: Exception) -> None:
+    async def _report_loss(self, error: Exception) -> None:
         """Report a lost connection.
 
         Where a full lock table causes it, every worker of this process has to end. A worker needs
@@ -178,27 +178,32 @@ class SessionWatchdog:
         await _begin(connection)
         renew = anyio.current_time() + RENEW_SECONDS
         while True:
-            found = await _look(connection)
-            self._away = self._exhausted = False
-            self._logins.shut = {login.number: login.shut for login in found.logins if login.shut}
-            acted = await self._act(connection, found)
+            holdings = await _look(connection)
+            self._away = False
+            self._exhausted = False
+            self._logins.shut = {
+                login.number: login.shut for login in holdings.logins if login.shut
+            }
+            has_acted = await self._act(connection, holdings)
             self.looked.set()
-            if not acted and anyio.current_time() >= renew:
+            if has_acted:
+                await anyio.sleep(0.1)
+            elif anyio.current_time() >= renew:
                 # Only while no login holds much, and the next look follows at once.
                 await _ask(connection, "commit")
                 await _begin(connection)
                 renew = anyio.current_time() + RENEW_SECONDS
-                continue
-            await (anyio.sleep(0.1) if acted else self._rest(connection))
+            else:
+                await self._rest(connection)
 
     async def _rest(self, connection: AsyncConnection[Any]) -> None:
         """Wait until the next look, and end sessions that take too much memory meanwhile."""
-        until = anyio.current_time() + REST_SECONDS
-        while anyio.current_time() < until:
+        deadline = anyio.current_time() + REST_SECONDS
+        while anyio.current_time() < deadline:
             for role, size in self._memory.by_login().items():
                 if size > self._memory_bound:
-                    why = f"its sessions took {size >> 20} MB of memory in the database"
-                    await self._end_excess(connection, role, why)
+                    reason = f"its sessions took {size >> 20} MB of memory in the database"
+                    await self._end_excess(connection, role, reason)
             await anyio.sleep(MEMORY_SECONDS)
 
     async def _follow(self, server: str) -> None:
@@ -213,49 +218,69 @@ class SessionWatchdog:
                 await workers.restart(app_id)
         self._logins.server = server
 
-    async def _act(self, connection: AsyncConnection[Any], found: Holdings) -> bool:
+    async def _act(self, connection: AsyncConnection[Any], holdings: Holdings) -> bool:
         """End sessions that hold too much, and return whether there were any."""
-        acted = False
-        for login in _flooding(found):
-            why = f"it held {login.locks} locks in the database"
-            await self._end_excess(connection, login.role, why)
-            acted = True
-        longest = 5.0 if found.queue > 0.25 else self._timeout
-        for login in found.logins:
-            if login.reached and login.age > longest:
-                acted |= await self._end_old(connection, login, longest)
-            if not login.reached and login.role not in self._unreachable:
-                await self._join(login)
-        return acted
+        has_acted = False
+        for login in _find_flooding(holdings):
+            reason = f"it held {login.locks} locks in the database"
+            await self._end_excess(connection, login.role, reason)
+            has_acted = True
 
-    async def _end_excess(self, connection: AsyncConnection[Any], role: str, why: str) -> None:
+        # A long transaction keeps the queue of notifications from being emptied.
+        max_age = self._timeout
+        if holdings.queue > 0.25:
+            max_age = 5.0
+        for login in holdings.logins:
+            if not login.reached:
+                if login.role not in self._unreachable:
+                    await self._join(login)
+            elif login.age > max_age:
+                has_ended = await self._end_old(connection, login, max_age)
+                has_acted = has_acted or has_ended
+        return has_acted
+
+    async def _end_excess(self, connection: AsyncConnection[Any], role: str, reason: str) -> None:
         """End the sessions of a login; the second time within a while, shut it."""
         now = anyio.current_time()
-        again = now < self._floods.get(role, -math.inf) + REPEAT_SECONDS
-        recent = {name: at for name, at in self._floods.items() if now < at + REPEAT_SECONDS}
-        self._floods = {**recent, role: now}
-        shut = False
-        for _ in range(20 if again else 1):
+        recent_floods = {
+            name: time for name, time in self._floods.items() if now < time + REPEAT_SECONDS
+        }
+        is_repeated = role in recent_floods
+        self._floods = {**recent_floods, role: now}
+
+        is_shut = False
+        if not is_repeated:
             await _end(connection, role, 0)
-            if again and not shut:
-                shut = await self._shut(role, why)
-            elif again:  # no session came in meanwhile
+        else:
+            is_shut = await self._end_and_shut(connection, role, reason)
+        await self._report(role, reason, is_shut)
+
+    async def _end_and_shut(self, connection: AsyncConnection[Any], role: str, reason: str) -> bool:
+        """End the sessions of a login until it is shut, then those that came in meanwhile.
+
+        Returns False where it stays open: there is no room even for that.
+        """
+        is_shut = False
+        for _ in range(20):
+            await _end(connection, role, 0)
+            if is_shut:
                 break
-        await self._report(role, why, shut)
+            is_shut = await self._shut(role, reason)
+        return is_shut
 
     async def _end_old(
-        self, connection: AsyncConnection[Any], login: HeldLogin, longest: float
+        self, connection: AsyncConnection[Any], login: HeldLogin, max_age: float
     ) -> bool:
-        if not await _end(connection, login.role, longest):
+        if not await _end(connection, login.role, max_age):
             return False  # it has come to its end by itself
-        why = f"a transaction took more than {longest:g} seconds"
-        await self._report(login.role, why, False)
+        reason = f"a transaction took more than {max_age:g} seconds"
+        await self._report(login.role, reason, False)
         return True
 
-    async def _shut(self, role: str, why: str) -> bool:
+    async def _shut(self, role: str, reason: str) -> bool:
         try:
             await self._statements.run(
-                server_actor(), lambda tx: store.shut(tx, role, _number_of(role), why)
+                server_actor(), lambda tx: store.shut(tx, role, _number_of(role), reason)
             )
             return True
         except Unavailable:
@@ -267,48 +292,54 @@ class SessionWatchdog:
     async def _join(self, login: HeldLogin) -> None:
         """Become a member of a login that was made by an older version."""
         try:
-            joined = await self._statements.run(
+            is_member = await self._statements.run(
                 server_actor(), lambda tx: store.join(tx, login.role)
             )
         except Unavailable:
             return
-        if not joined:
+        if not is_member:
             self._unreachable.add(login.role)
             log.warning("sessions of an app's database login cannot be ended", role=login.role)
 
-    async def _report(self, role: str, why: str, shut: bool) -> None:
+    async def _report(self, role: str, reason: str, is_shut: bool) -> None:
         app_id: str | None = None
         with suppress(Unavailable):
             app_id = await store.app_of(self._statements, _number_of(role))
-        done = "its database login is shut" if shut else "its database sessions were ended"
-        log.warning("a worker held too much", app_id=app_id, role=role, why=why, done=done)
-        if app_id is not None and (logs := self._services.find(LOGS)) is not None:
-            logs.write(app_id, "system", f"{done}: {why}")
+        action = "its database sessions were ended"
+        if is_shut:
+            action = "its database login is shut"
+        log.warning("a worker held too much", app_id=app_id, role=role, why=reason, done=action)
+        logs = self._services.find(LOGS)
+        if app_id is not None and logs is not None:
+            logs.write(app_id, "system", f"{action}: {reason}")
 
 
 def _number_of(role: str) -> int:
     return int(role.rpartition("_w")[2])
 
 
-def _flooding(found: Holdings) -> Sequence[HeldLogin]:
+def _find_flooding(holdings: Holdings) -> Sequence[HeldLogin]:
     """Logins with too many locks; where all together have half of the room, the one with most.
 
     One login may have 1000 locks, or an eighth of the lock table where that is less.
     """
-    most = min(1000, found.room // 8)
-    logins = [login for login in found.logins if login.reached]
-    flooding = [login for login in logins if login.locks > most]
-    if not flooding and sum(login.locks for login in logins) > found.room // 2:
-        flooding = [max(logins, key=lambda login: login.locks)]
-    return flooding
+    max_locks = min(1000, holdings.room // 8)
+    logins = [login for login in holdings.logins if login.reached]
+    flooding = [login for login in logins if login.locks > max_locks]
+    if flooding:
+        return flooding
+    all_locks = sum(login.locks for login in logins)
+    if all_locks > holdings.room // 2:
+        return [max(logins, key=lambda login: login.locks)]
+    return []
 
 
 def _is_full(error: Exception) -> bool:
     """Whether there is no room in the table of locks: a refused connection has no SQLSTATE."""
-    causes = (error, error.__cause__)
-    return any(isinstance(each, psycopg.errors.OutOfMemory) for each in causes) or (
-        isinstance(error, psycopg.OperationalError) and "out of shared memory" in str(error)
-    )
+    out_of_memory = psycopg.errors.OutOfMemory
+    if isinstance(error, out_of_memory) or isinstance(error.__cause__, out_of_memory):
+        return True
+    return isinstance(error, psycopg.OperationalError) and "out of shared memory" in str(error)
 
 
 async def _begin(connection: AsyncConnection[Any]) -> None:
@@ -334,7 +365,11 @@ async def _end(connection: AsyncConnection[Any], role: str, longest: float) -> i
 
 async def _ask(connection: AsyncConnection[Any], query: Any) -> str:
     """Run one statement by the simple protocol: no portal is left, whose snapshot would stay."""
+    row: tuple[Any, ...] | None = None
     with anyio.fail_after(20):  # more than PostgreSQL itself gives a statement
         cursor = await connection.execute(query, prepare=False)
-        row = await cursor.fetchone() if cursor.description else None
-    return "" if row is None else str(row[0])
+        if cursor.description:
+            row = await cursor.fetchone()
+    if row is None:
+        return ""
+    return str(row[0])

@@ -127,17 +127,17 @@ async def may_make_roles(statements: Statements | Transaction) -> bool:
 
 async def app_of(statements: Statements, number: int) -> str | None:
     """Return the app that a login belongs to. Raises Unavailable."""
-    found = await statements.fetch(_APP, number)
-    return None if found is None else found.decode()
+    row = await statements.fetch(_APP, number)
+    return None if row is None else row.decode()
 
 
 async def number_of(statements: Statements, app_id: str) -> int | None:
     """Return the number of an app's login, if it has one. Raises Unavailable."""
-    found = await statements.fetch(_NUMBER, app_id)
-    return None if found is None else int(found)
+    row = await statements.fetch(_NUMBER, app_id)
+    return None if row is None else int(row)
 
 
-async def orphans(statements: Statements) -> list[str]:
+async def find_orphans(statements: Statements) -> list[str]:
     """Return the logins of apps that were uninstalled while this plugin was off."""
     return [role.decode() for role in await statements.fetch_all(_ORPHANS)]
 
@@ -147,12 +147,13 @@ async def forget_passwords(tx: Transaction) -> bool:
 
     Returns whether it did.
     """
-    if await _tried(tx, sql.SQL(_BE_ALONE).format()) is not None:
+    refusal = await _try(tx, sql.SQL(_BE_ALONE).format())
+    if refusal is not None:
         return False
     await tx.execute(_FORGET)
     for role in await tx.fetch_all(_ROLES):
         statement = sql.SQL("alter role {} password null")
-        await _tried(tx, statement.format(sql.Identifier(role.decode())))
+        await _try(tx, statement.format(sql.Identifier(role.decode())))
     return True
 
 
@@ -177,17 +178,19 @@ async def make(
     new_password = passwords.get(number) or secrets.token_urlsafe(24)
     password = (await tx.execute(_PASSWORD, number, new_password) or b"").decode()
     # A new role has no powers by itself, and only a superuser may repeat that later.
-    verb = "alter" if await tx.fetch(_EXISTS, role) else "create"
+    verb = sql.SQL("create")
+    if await tx.fetch(_EXISTS, role):
+        verb = sql.SQL("alter")
     script = sql.SQL(
         " role {0} login connection limit {1} password {2};"
         "alter role {0} set statement_timeout = '30s';"
         "alter role {0} set idle_in_transaction_session_timeout = '60s'"
     ).format(sql.Identifier(role), sql.Literal(config.connections), sql.Literal(password))
-    await _script(tx, sql.SQL(verb) + script)
+    await _script(tx, verb + script)
     # Refused where the server's login may not set it: `diagnose` says so.
     limit = sql.SQL("alter role {} set temp_file_limit = {}")
     bound = sql.Literal(f"{config.temp_files_mb}MB")
-    await _tried(tx, limit.format(sql.Identifier(role), bound))
+    await _try(tx, limit.format(sql.Identifier(role), bound))
     await join(tx, role)
     await _grant(tx, app, role)
     return _login(await tx.fetch(_WHERE, role, number, password) or b"")
@@ -200,11 +203,11 @@ async def renew(tx: Transaction, app: App) -> None:
         await _grant(tx, app, role)
 
 
-async def shut(tx: Transaction, role: str, number: int, why: str) -> None:
-    """Refuse new sessions to a login; its comment says why."""
+async def shut(tx: Transaction, role: str, number: int, reason: str) -> None:
+    """Refuse new sessions to a login; its comment gives the reason."""
     await tx.fetch_all(_LOCK, number)
     script = sql.SQL("alter role {0} nologin; comment on role {0} is {1}")
-    await _script(tx, script.format(sql.Identifier(role), sql.Literal(SHUT + why)))
+    await _script(tx, script.format(sql.Identifier(role), sql.Literal(SHUT + reason)))
 
 
 async def reopen(tx: Transaction, app_id: str) -> None:
@@ -220,11 +223,13 @@ async def join(tx: Transaction, role: str) -> bool:
 
     The login that made a role may do that. Returns False where it is refused.
     """
-    if await tx.fetch(_INHERITS, role) != b"t":
-        member = sql.SQL("grant {} to current_user").format(sql.Identifier(role))
-        if await _tried(tx, member + sql.SQL(" with inherit true")):  # unknown to PostgreSQL 15
-            return await _tried(tx, member) is None
-    return True
+    if await tx.fetch(_INHERITS, role) == b"t":
+        return True
+    grant = sql.SQL("grant {} to current_user").format(sql.Identifier(role))
+    refusal = await _try(tx, grant + sql.SQL(" with inherit true"))
+    if refusal is not None:  # PostgreSQL 15 does not know the option
+        refusal = await _try(tx, grant)
+    return refusal is None
 
 
 async def remove(tx: Transaction, app_id: str) -> None:
@@ -246,18 +251,19 @@ async def drop(tx: Transaction, role: str) -> None:
     await join(tx, role)
     error: Exception | None = None
     for _ in range(2):  # its worker may have connected again, and made something more
-        await _tried(tx, sql.SQL(_END).format(sql.Literal(role)))
-        await _tried(tx, sql.SQL("drop owned by {}").format(name))
-        error = await _tried(tx, sql.SQL("drop role {}").format(name))
+        await _try(tx, sql.SQL(_END).format(sql.Literal(role)))
+        await _try(tx, sql.SQL("drop owned by {}").format(name))
+        error = await _try(tx, sql.SQL("drop role {}").format(name))
         if error is None:
             return
-    await _tried(tx, sql.SQL("alter role {} nologin").format(name))
+    await _try(tx, sql.SQL("alter role {} nologin").format(name))
     log.warning("the database login of an uninstalled app remains", role=role, error=str(error))
 
 
 async def _grant(tx: Transaction, app: App, role: str) -> None:
     """Grant a login the tables of an app that the manifest names, and nothing else."""
-    schema, name = sql.Identifier(app.id), sql.Identifier(role)
+    schema = sql.Identifier(app.id)
+    name = sql.Identifier(role)
     script = sql.SQL(
         "revoke all on all tables in schema {0} from {1}; grant usage on schema {0} to {1}"
     ).format(schema, name)
@@ -283,7 +289,7 @@ async def _hold_tables(tx: Transaction, app_id: str) -> None:
         raise BeingInstalled("the app is being installed", retry_after=5) from None
 
 
-async def _tried(tx: Transaction, statement: sql.Composed) -> Exception | None:
+async def _try(tx: Transaction, statement: sql.Composed) -> Exception | None:
     """Run a statement that may be refused, and return the refusal."""
     try:
         async with tx.savepoint():
@@ -304,7 +310,9 @@ def _tables(app_id: str, entities: Iterable[str]) -> sql.Composed:
 async def _lock(tx: Transaction, app_id: str) -> str | None:
     """Lock the row of an app's login, and return the role's name, None where it has none."""
     number = await tx.fetch(_LOCK_APP, app_id)
-    return None if number is None else await _name(tx, int(number))
+    if number is None:
+        return None
+    return await _name(tx, int(number))
 
 
 async def _name(tx: Transaction, number: int) -> str:

@@ -45,7 +45,8 @@ class LogsPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[LogsService]:
-        service = self._service = LogsService(self.config, services.get(STATEMENTS))
+        service = LogsService(self.config, services.get(STATEMENTS))
+        self._service = service
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.running():
             yield service
@@ -59,7 +60,8 @@ class LogsPlugin(Plugin):
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Delete old lines; end the streams when the server stops, since nothing else would."""
-        if (service := self._service) is None:
+        service = self._service
+        if service is None:
             yield
             return
         self.tasks.every(600.0, service.sweep, "sweep")

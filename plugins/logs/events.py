@@ -17,8 +17,9 @@ BATCH_SIZE: Final = 64_000
 def event(line: LogLine) -> bytes:
     """Write a line as an event. JSON never spans two lines."""
     data = msgspec.json.encode({"level": line.level, "message": line.message, "ts": line.ts})
-    place = b"id: %d\n" % line.id if line.id else b""
-    return b"%bdata: %b\n\n" % (place, data)
+    if line.id:
+        return b"id: %d\ndata: %b\n\n" % (line.id, data)
+    return b"data: %b\n\n" % data
 
 
 def batches(lines: Iterable[LogLine]) -> Iterator[LogBatch]:
@@ -33,7 +34,9 @@ def batches(lines: Iterable[LogLine]) -> Iterator[LogBatch]:
         size += len(encoded)
         if size >= BATCH_SIZE:
             yield LogBatch(batch, b"".join(events))
-            batch, events, size = [], [], 0
+            batch = []
+            events = []
+            size = 0
     if batch:
         yield LogBatch(batch, b"".join(events))
 

@@ -31,7 +31,7 @@ class Cursor(NamedTuple):
     line: int
 
 
-class _Kept(NamedTuple):
+class _WeighedBatch(NamedTuple):
     batch: LogBatch
     weight: int
     """Bytes of its lines and their events when they came: encoding makes some lines heavier."""
@@ -44,7 +44,7 @@ class Feed:
         self.last_id = last_id
         self.readers = 0
         self.closed = False
-        self._ring: deque[_Kept] = deque()
+        self._ring: deque[_WeighedBatch] = deque()
         self._size = 0
         self._lines = 0
         self._begin = Cursor(0, 0)
@@ -60,7 +60,7 @@ class Feed:
         """Append lines and wake the readers."""
         for batch in batches(lines):
             size = sum(map(weight, batch.lines)) + len(batch.events or b"")
-            self._ring.append(_Kept(batch, size))
+            self._ring.append(_WeighedBatch(batch, size))
             self._size += size
             self._lines += len(batch.lines)
         while len(self._ring) > 1 and self._is_full():
@@ -102,8 +102,8 @@ class Feed:
 
     def _is_full(self) -> bool:
         """Whether the ring is too large, or holds enough lines without its oldest batch."""
-        enough = self._lines - len(self._ring[0].batch.lines) >= RING
-        return enough or self._size > RING_SIZE
+        lines_without_oldest = self._lines - len(self._ring[0].batch.lines)
+        return lines_without_oldest >= RING or self._size > RING_SIZE
 
     def _drop_oldest(self) -> None:
         oldest = self._ring.popleft()

@@ -60,33 +60,43 @@ class Intake:
 
     def put(self, app_id: str, level: LogLevel, message: str) -> None:
         """Take a line that was admitted, unless it is too large for the room there is."""
-        line = _line(app_id, level, _storable(message))
+        line = _make_line(app_id, level, _clean(message))
         self._byte_rate.take(app_id, len(line.message.encode()))
-        if (size := weight(line)) > self._room(app_id):
+        size = weight(line)
+        if size > self._room(app_id):
             self._drop_line(app_id)
         else:
             self._add(_Item(self._app(app_id), line, size))
 
     def drop(self, app_id: str) -> None:
         """Drop the lines of an app that wait: the app is removed."""
-        if (app := self._apps.pop(app_id, None)) is not None:
-            app.gone = True
+        app = self._apps.pop(app_id, None)
+        if app is not None:
+            app.is_removed = True
             self._size -= app.size
 
     async def _flush(self, items: Sequence[_Item]) -> None:
         for item in items:
             if item.line is None:
-                said = f"{item.app.dropped} lines were dropped: too many at once"
-                item.line, item.app.dropped = _line(item.app.id, "system", said), 0
-        await self._store(lambda: [each.line for each in items if each.line and not each.app.gone])
+                message = f"{item.app.dropped} lines were dropped: too many at once"
+                item.line = _make_line(item.app.id, "system", message)
+                item.app.dropped = 0
+
+        def select_lines() -> list[NewLine]:
+            return [item.line for item in items if item.line and not item.app.is_removed]
+
+        await self._store(select_lines)
         for item in items:
-            if not item.app.gone:
+            if not item.app.is_removed:
                 self._hold(item.app, -item.size)
 
     def _room(self, app_id: str) -> float:
         """Bytes of memory that an app may still take."""
+        room = (MAX_QUEUED - self._size) / 2
         app = self._apps.get(app_id)
-        return (MAX_QUEUED - self._size) / 2 - (app.size if app else 0)
+        if app is not None:
+            room -= app.size
+        return room
 
     def _app(self, app_id: str) -> _App:
         return self._apps.setdefault(app_id, _App(app_id))
@@ -116,7 +126,7 @@ class _App:
     id: str
     size: int = 0
     dropped: int = 0
-    gone: bool = False
+    is_removed: bool = False
 
 
 @dataclass(slots=True)
@@ -128,17 +138,19 @@ class _Item:
     size: int
 
 
-def _line(app_id: str, level: LogLevel, message: str) -> NewLine:
+def _make_line(app_id: str, level: LogLevel, message: str) -> NewLine:
     return NewLine(app_id, level, message, datetime.now(UTC).isoformat())
 
 
-def _storable(message: str) -> str:
-    """A NUL cannot be stored, and a lone surrogate is no text; of a long line the beginning is."""
+def _clean(message: str) -> str:
+    """Return the text of a line that can be stored: no NUL, no lone surrogate, not too long."""
     text = message[:MAX_MESSAGE].replace("\0", "\ufffd")
     return text.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")
 
 
 def weight(line: NewLine | LogLine) -> int:
     """Bytes that a line takes in memory, with its UTF-8, which is kept once it was encoded."""
-    text = line.message
-    return getsizeof(text) + LINE_COST + (0 if text.isascii() else len(text.encode()))
+    size = getsizeof(line.message) + LINE_COST
+    if not line.message.isascii():
+        size += len(line.message.encode())
+    return size

@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kernel.public import (
     APPS,
@@ -61,15 +61,24 @@ class LogsRoutes:
         `since` begins at a time, and `Last-Event-ID` behind a line, however many come then.
         """
         app = await self._services.get(APPS).app(request.path("app_id"))
-        tail, since, after = _position(request)
+        position = _read_position(request)
         logs = self._services.get(LOGS)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._readers.hold((app.id, request.actor.user_id)))
-            if after is None and since is not None:
-                after = await logs.before(app.id, since)
-            lines = [] if after is not None else await logs.tail(app.id, tail)
-            if after is None:  # without a tail, only lines behind any that is there
-                after = lines[-1].id if lines else 0 if tail else sys.maxsize
+
+            lines: list[LogLine] = []
+            if position.after is not None:
+                after = position.after
+            elif position.since is not None:
+                after = await logs.before(app.id, position.since)
+            elif position.tail:
+                lines = await logs.tail(app.id, position.tail)
+                after = 0
+                if lines:
+                    after = lines[-1].id
+            else:
+                after = sys.maxsize  # only lines behind any that is there
+
             following = await stack.enter_async_context(logs.follow(app.id, after))
             guard = Guard(self._services, request)
             return EventStream(_events(deque(lines), following), stack.pop_all(), guard.refusal)
@@ -80,31 +89,49 @@ async def _events(
     tail: deque[LogLine], following: AsyncIterator[LogBatch | None]
 ) -> AsyncIterator[bytes]:
     yield b": the log follows\n\n"
-    for batch in batches(_taken(tail)):
-        yield _encoded(batch)
+    for batch in batches(_take_all(tail)):
+        yield _encode(batch)
     async for batch in following:
-        yield b": nothing new\n\n" if batch is None else _encoded(batch)
+        if batch is None:
+            yield b": nothing new\n\n"
+        else:
+            yield _encode(batch)
 
 
-def _taken(lines: deque[LogLine]) -> Iterator[LogLine]:
+def _take_all(lines: deque[LogLine]) -> Iterator[LogLine]:
     """Yield lines that are not kept: the stream may last for days."""
     while lines:
         yield lines.popleft()
 
 
-def _encoded(batch: LogBatch) -> bytes:
+def _encode(batch: LogBatch) -> bytes:
     """Return the events of a batch; a provider of LOGS may leave it to this stream to encode."""
     if batch.events is not None:
         return batch.events
     return b"".join(map(event, batch.lines))
 
 
-def _position(request: Request) -> tuple[int, str | None, int | None]:
-    """How many old lines are wanted, since when, or behind which id a broken stream goes on."""
+class _Position(NamedTuple):
+    """Where a stream begins: the first of these that is there.
+
+    `after` is the id behind which a broken stream goes on, `since` a time, `tail` a number of old
+    lines.
+    """
+
+    after: int | None
+    since: str | None
+    tail: int
+
+
+def _read_position(request: Request) -> _Position:
     query = request.query()
-    if unknown := query.keys() - set(LogsQuery.__struct_fields__):
+    unknown = query.keys() - set(LogsQuery.__struct_fields__)
+    if unknown:
         raise BadRequest(f"unknown parameter {min(unknown)!r}")
-    tail = min(whole_number("tail", query.get("tail", str(LogsQuery().tail))), MAX_TAIL)
-    last = request.headers.get("last-event-id", "")
+    tail = whole_number("tail", query.get("tail", str(LogsQuery().tail)))
     since: str | None = coerce_value("timestamp", query.get("since"), "since")
-    return tail, since, whole_number("Last-Event-ID", last) if last else None
+    after = None
+    last_event_id = request.headers.get("last-event-id", "")
+    if last_event_id:
+        after = whole_number("Last-Event-ID", last_event_id)
+    return _Position(after, since, min(tail, MAX_TAIL))

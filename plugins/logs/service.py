@@ -62,14 +62,15 @@ class LogsService:
         """See `Logs.tail`. Lines that are too large together give way to one that counts them."""
         if not count:
             return []
-        lines = await store.tail(self._statements, app_id, count)
-        if left := await store.left_out(self._statements, app_id, lines, count):
-            return [own_line(f"{left} older lines are left out: they are too large"), *lines]
+        lines = await store.read_tail(self._statements, app_id, count)
+        left_out = await store.count_left_out(self._statements, app_id, lines, count)
+        if left_out:
+            return [own_line(f"{left_out} older lines are left out: they are too large"), *lines]
         return lines
 
     async def before(self, app_id: str, since: str) -> int:
         """See `Logs.before`."""
-        return await store.before(self._statements, app_id, since)
+        return await store.find_id_before(self._statements, app_id, since)
 
     @asynccontextmanager
     async def follow(
@@ -80,8 +81,8 @@ class LogsService:
         try:
             # Known by a tail that is newer than the feed, or not there yet.
             if after > feed.last_id:
-                newest = await store.last_id(self._statements, app_id)
-                after = min(after, max(feed.last_id, newest))
+                newest_id = await store.find_last_id(self._statements, app_id)
+                after = min(after, max(feed.last_id, newest_id))
             yield self._batches(app_id, feed, after)
         finally:
             feed.readers -= 1
@@ -90,10 +91,12 @@ class LogsService:
 
     async def on_notification(self, app_id: str | None) -> None:
         """Read the new lines of an app for its readers; None means of every app."""
-        changed = self._feeds.keys() if app_id is None else {app_id} & self._feeds.keys()
-        for each in changed - self._unread:
-            self._unread.add(each)
-            self._reader.add(each)
+        changed = set(self._feeds)
+        if app_id is not None:
+            changed &= {app_id}
+        for changed_id in changed - self._unread:
+            self._unread.add(changed_id)
+            self._reader.add(changed_id)
 
     def end_readers(self) -> None:
         """End every stream: the server stops."""
@@ -115,17 +118,26 @@ class LogsService:
 
         An app whose lines cannot be deleted delays no other one.
         """
-        config, failures = self._config, self._failures
-        by_age = partial(store.sweep_old, keep_days=config.keep_days)
-        deleted = await self._delete_portion(EVERY_APP, by_age)
-        apps = await store.apps(self._statements)
-        limits = {"keep_lines": config.keep_lines, "keep_bytes": config.keep_bytes}
-        for app_id in apps:
-            by_number = partial(store.sweep_many, app_id=app_id, **limits)
-            deleted += await self._delete_portion(app_id, by_number)
-        for app_id in failures.keys() - {EVERY_APP, *apps}:
+        delete_old = partial(store.sweep_old, keep_days=self._config.keep_days)
+        deleted = await self._delete_portion(EVERY_APP, delete_old)
+
+        app_ids = await store.list_apps(self._statements)
+        for app_id in app_ids:
+            delete_many = partial(
+                store.sweep_many,
+                app_id=app_id,
+                keep_lines=self._config.keep_lines,
+                keep_bytes=self._config.keep_bytes,
+            )
+            deleted += await self._delete_portion(app_id, delete_many)
+
+        failures = self._failures
+        for app_id in failures.keys() - {EVERY_APP, *app_ids}:
             del failures[app_id]
-        return 0.2 if deleted else min([600.0, *(2.0**count for count in failures.values())])
+        if deleted:
+            return 0.2
+        pauses = [2.0**count for count in failures.values()]
+        return min([600.0, *pauses])
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -154,7 +166,7 @@ class LogsService:
     async def _attach(self, app_id: str) -> Feed:
         feed = self._feeds.get(app_id)
         if feed is None:
-            last_id = await store.last_id(self._statements, app_id)
+            last_id = await store.find_last_id(self._statements, app_id)
             feed = self._feeds.setdefault(app_id, Feed(last_id))
             await self.on_notification(app_id)  # lines may have come before the feed was there
         if self._stopping:
@@ -167,7 +179,7 @@ class LogsService:
     async def _batches(self, app_id: str, feed: Feed, after: int) -> AsyncIterator[LogBatch | None]:
         """What the database has behind `after`, then what the feed brings."""
         cursor = feed.end
-        async for batch in self._stored(app_id, after, feed.last_id):
+        async for batch in self._read_stored(app_id, after, feed.last_id):
             if feed.closed:  # it goes on behind the last line, at another server
                 yield remark(STOPS)
                 return
@@ -176,26 +188,29 @@ class LogsService:
             if batch is None:
                 yield None
                 continue
-            for part in _behind(batch, after):
+            for part in _cut_after(batch, after):
                 yield part
 
-    async def _stored(self, app_id: str, after: int, until: int) -> AsyncIterator[LogBatch]:
+    async def _read_stored(self, app_id: str, after: int, until: int) -> AsyncIterator[LogBatch]:
         while after < until:
-            page, more = await store.between(self._statements, app_id, after, until)
-            last = page[-1].id if page else until
+            page, is_full = await store.read_page(self._statements, app_id, after, until)
+            last_id = until
+            if page:
+                last_id = page[-1].id
             for batch in batches(page):
                 yield batch
-            if not more:
+            if not is_full:
                 return
-            after = last
+            after = last_id
 
     async def _store(self, lines: Lines) -> None:
         async def write(tx: Transaction) -> None:
-            wanted = lines()  # by now: a connection may be long in coming
-            if not wanted:
+            # Asked here, as a connection may be long in coming: apps may be removed by then.
+            waiting = lines()
+            if not waiting:
                 return
-            await store.insert(tx, wanted)
-            for app_id in sorted({line.app_id for line in wanted}):
+            await store.insert(tx, waiting)
+            for app_id in sorted({line.app_id for line in waiting}):
                 await tx.publish(TOPIC, app_id)
 
         try:
@@ -220,16 +235,19 @@ class LogsService:
         return None
 
     async def _catch_up(self, app_id: str) -> None:
-        more = True
-        while more and (feed := self._feeds.get(app_id)) is not None:
-            page, more = await store.between(self._statements, app_id, feed.last_id)
+        is_full = True
+        while is_full:
+            feed = self._feeds.get(app_id)
+            if feed is None:  # its last reader has left
+                return
+            page, is_full = await store.read_page(self._statements, app_id, feed.last_id)
             if page:
                 feed.add(page)
 
 
-def _behind(batch: LogBatch, after: int) -> Iterable[LogBatch]:
+def _cut_after(batch: LogBatch, after: int) -> Iterable[LogBatch]:
     """Return a batch without the lines that a reader has already; whole where it has none."""
-    first = batch.lines[0].id
-    if not first or first > after:
+    first_id = batch.lines[0].id
+    if not first_id or first_id > after:
         return (batch,)
     return batches(line for line in batch.lines if line.id > after)

@@ -95,19 +95,20 @@ class Guard:
         by then, or by a read of the account. While the database is not available, the stream goes
         on for `unchecked` seconds.
         """
-        certain = time.monotonic()
-        while time.monotonic() - certain < unchecked:
+        checked_at = time.monotonic()
+        while time.monotonic() - checked_at < unchecked:
             await anyio.sleep(every)
             try:
                 if not await self._may_read():
                     return
             except Unavailable:
                 continue
-            certain = time.monotonic()
+            checked_at = time.monotonic()
 
     async def _may_read(self) -> bool:
         """Whether the token has not ended and the role is still held. Raises Unavailable."""
-        hooks, access = self._services.get(HOOKS), self._services.get(ACCESS)
+        hooks = self._services.get(HOOKS)
+        access = self._services.get(ACCESS)
         try:
             actor = await hooks.first(hookspecs.authenticate, request=self._request)
             if actor is None:

@@ -122,38 +122,39 @@ async def insert(tx: Transaction, lines: Sequence[NewLine]) -> None:
     await tx.execute(_INSERT, _encode(lines))
 
 
-async def tail(reader: Reader, app_id: str, count: int) -> list[LogLine]:
+async def read_tail(reader: Reader, app_id: str, count: int) -> list[LogLine]:
     """The last lines of an app, oldest first, as far as they fit into a tail."""
     return [_line(raw) for raw in await reader.fetch_all(_TAIL, app_id, count, TAIL_SIZE)]
 
 
-async def left_out(reader: Reader, app_id: str, tail: Sequence[LogLine], count: int) -> int:
+async def count_left_out(reader: Reader, app_id: str, tail: Sequence[LogLine], count: int) -> int:
     """How many of the last `count` lines did not fit into a tail."""
     if len(tail) == count or _size(tail) < TAIL_SIZE:
         return 0
     return int(await reader.fetch(_COUNT_BEFORE, app_id, tail[0].id, count - len(tail)) or 0)
 
 
-async def between(
+async def read_page(
     reader: Reader, app_id: str, after: int, until: int = sys.maxsize
 ) -> tuple[list[LogLine], bool]:
     """A page of lines with after < id <= until, oldest first, and whether there may be more."""
-    found = await reader.fetch_all(_BETWEEN, app_id, PAGE, PAGE_SIZE, after, until)
-    page = [_line(raw) for raw in found]
-    return page, len(page) == PAGE or _size(page) >= PAGE_SIZE
+    rows = await reader.fetch_all(_BETWEEN, app_id, PAGE, PAGE_SIZE, after, until)
+    page = [_line(row) for row in rows]
+    is_full = len(page) == PAGE or _size(page) >= PAGE_SIZE
+    return page, is_full
 
 
-async def last_id(reader: Reader, app_id: str) -> int:
+async def find_last_id(reader: Reader, app_id: str) -> int:
     """Id of an app's newest line, 0 when it has none."""
     return int(await reader.fetch(_LAST, app_id) or 0)
 
 
-async def before(reader: Reader, app_id: str, since: str) -> int:
+async def find_id_before(reader: Reader, app_id: str, since: str) -> int:
     """Id of the newest line before the first one of a time or later."""
     return int(await reader.fetch(_BEFORE, app_id, since) or 0)
 
 
-async def apps(reader: Reader) -> list[str]:
+async def list_apps(reader: Reader) -> list[str]:
     """Every app that has lines."""
     return [raw.decode() for raw in await reader.fetch_all(_APPS)]
 
@@ -163,7 +164,8 @@ async def sweep_old(tx: Transaction, keep_days: int, halvings: int = 0) -> int:
     ever."""
     if not await tx.lock(_SWEEP_ALONE, skip=True):
         return 0
-    return int(await tx.execute(_SWEEP_OLD, *_portion(halvings), keep_days) or 0)
+    count = await tx.execute(_SWEEP_OLD, *_portion(halvings), keep_days)
+    return int(count or 0)
 
 
 async def sweep_many(
@@ -173,15 +175,15 @@ async def sweep_many(
     lines, or bytes on disk, none is too many."""
     if not await tx.lock(_SWEEP_ALONE, skip=True):
         return 0
-    most = keep_lines, keep_bytes
-    return int(await tx.execute(_SWEEP_MANY, *_portion(halvings), app_id, *most) or 0)
+    count = await tx.execute(_SWEEP_MANY, *_portion(halvings), app_id, keep_lines, keep_bytes)
+    return int(count or 0)
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:
     """Delete the lines of an app, portion by portion."""
-    last: bytes | None = b"0"
-    while last is not None:
-        last = await tx.execute(_FORGET, *_portion(), app_id, int(last))
+    last_id: bytes | None = b"0"
+    while last_id is not None:
+        last_id = await tx.execute(_FORGET, *_portion(), app_id, int(last_id))
 
 
 def _portion(halvings: int = 0) -> tuple[int, int]:

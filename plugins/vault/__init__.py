@@ -59,10 +59,15 @@ class VaultPlugin(Plugin):
 
     @property
     def _keyring(self) -> Keyring:
-        config, data_dir = self.config, self.context.data_dir
         # Other code could read it there.
         os.environ.pop("CAUDEX_PLUGINS__VAULT__MASTER_KEY", None)
-        return Keyring("master", data_dir, config.master_key, config.old_master_keys, key_id)
+        return Keyring(
+            "master",
+            self.context.data_dir,
+            self.config.master_key,
+            self.config.old_master_keys,
+            key_id,
+        )
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -78,7 +83,10 @@ class VaultPlugin(Plugin):
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Report a key that is missing or of another database."""
-        if self._services.provider(VAULT.name) == self.name and (recorded := query(store.MASTER)):
+        if self._services.provider(VAULT.name) != self.name:
+            return []
+        recorded = query(store.MASTER)
+        if recorded:
             self._keyring.check(recorded)
         return []
 

@@ -22,14 +22,23 @@ class Delivery:
 
     def __init__(self, services: Services, settle: float = 0.5, retry: float = 2) -> None:
         self._services = services
-        limits, again = BatchLimits(waiting=1_000_000), Retry(first=retry, longest=retry)
-        self._changed = Batcher[str, None](self._refresh_all, limits, delay=settle, retry=again)
+        self._changed = Batcher[str, None](
+            self._refresh_all,
+            BatchLimits(waiting=1_000_000),
+            delay=settle,
+            retry=Retry(first=retry, longest=retry),
+        )
 
     async def on_notification(self, app_id: str | None) -> None:
         """Note a changed app; '' means all of them, None that a notification may be lost."""
-        if (workers := self._services.find(WORKERS)) is not None:
-            for changed in [app_id] if app_id else workers.running():
-                self._changed.add(changed)
+        workers = self._services.find(WORKERS)
+        if workers is None:
+            return
+        if app_id:
+            self._changed.add(app_id)
+        else:
+            for running_id in workers.running():
+                self._changed.add(running_id)
 
     def running(self) -> AbstractAsyncContextManager[object]:
         """Restart in the background while the server runs."""

@@ -57,14 +57,16 @@ class VaultRoutes:
 
     async def usage(self, request: Request) -> Response:
         """List when each secret was set and last given to a worker, where the engine knows it."""
-        app_id, vault = await self._app(request), self._vault
+        app_id = await self._app(request)
+        vault = self._vault
         if isinstance(vault, VaultService):
             return reply(await vault.usage(app_id))
         return reply([Usage(key) for key in await vault.names(app_id)])
 
     async def delete(self, request: Request) -> Response:
         """Delete a secret."""
-        app_id, key = await self._app(request), request.path("key")
+        app_id = await self._app(request)
+        key = request.path("key")
         await self._vault.delete(request.actor, app_id, key)
         return reply({"message": f"{_kind(app_id)} '{key}' deleted"})
 
@@ -75,8 +77,13 @@ class VaultRoutes:
     async def _app(self, request: Request) -> str | None:
         """The app of the path, which must be installed: `core` has roles and no secrets."""
         app_id: str | None = request.scope["path_params"].get("app_id")
-        return None if app_id is None else (await self._services.get(APPS).app(app_id)).id
+        if app_id is None:
+            return None
+        app = await self._services.get(APPS).app(app_id)
+        return app.id
 
 
 def _kind(app_id: str | None) -> str:
-    return "platform secret" if app_id is None else "secret"
+    if app_id is None:
+        return "platform secret"
+    return "secret"

@@ -67,24 +67,30 @@ class VaultService:
 
     async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
         """See `Vault.reveal`."""
-        found, broken = dict[str, str](), set[str]()
         rows = await store.secrets_for(self._statements, app_id)
-        scopes = (_scope(None), _scope(app_id)) if rows else ()
-        keys = [row for scope in scopes for row in await store.data_keys(self._statements, scope)]
+        data_keys: list[DataKeyRow] = []
+        if rows:
+            data_keys += await store.data_keys(self._statements, _scope(None))
+            data_keys += await store.data_keys(self._statements, _scope(app_id))
+
+        # The platform's secrets come first: one of the app takes the place of one of the same name.
+        values: dict[str, str] = {}
+        broken: set[str] = set()
         for row in rows:
             try:
-                found[row.key] = self._open(row, keys)
+                values[row.key] = self._open(row, data_keys)
                 broken.discard(row.key)
             except Unopenable:
                 log.error("a secret cannot be opened", app=row.app_id, name=row.key)
                 broken.add(row.key)
+
         if broken and not skip_broken:
             raise BadRequest(
                 f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
             )
-        if found:
+        if values:
             await store.mark_used(self._statements, app_id)
-        return {key: value for key, value in found.items() if key not in broken}
+        return {key: value for key, value in values.items() if key not in broken}
 
     async def usage(self, app_id: str | None) -> bytes:
         """Return when each secret was set and last used, a JSON array; never a value."""
@@ -109,33 +115,41 @@ class VaultService:
 
     async def _delete(self, tx: Transaction, scope: Scope, key: str) -> None:
         if not await store.delete(tx, scope, key):
-            kind = "secret" if scope.kind == "app" else "platform secret"
+            kind = "platform secret"
+            if scope.kind == "app":
+                kind = "secret"
             raise NotFound(f"{kind} '{key}' not found")
         await _record(tx, scope, key, "SECRET_DELETED")
 
     async def _data_key(self, tx: Transaction, scope: Scope) -> DataKeyRow:
+        """Return the data key of a scope; make it where there is none."""
         master_id = await store.share_master(tx)
-        if found := await store.data_keys(tx, scope):
-            return found[0]
+        rows = await store.data_keys(tx, scope)
+        if rows:
+            return rows[0]
+
         master = self._master(master_id)
         row_id = str(uuid.uuid4())
         sealed = seal_data_key(master, secrets.token_bytes(32), row_id, scope)
-        await store.insert_data_key(
-            tx, DataKeyRow(row_id, scope.kind, scope.app_id, master_id, sealed)
-        )
-        return (await store.data_keys(tx, scope))[0]
+        new_row = DataKeyRow(row_id, scope.kind, scope.app_id, master_id, sealed)
+        await store.insert_data_key(tx, new_row)
+        # Read again: another process may have made one meanwhile.
+        rows = await store.data_keys(tx, scope)
+        return rows[0]
 
-    def _open(self, row: SecretRow, keys: Sequence[DataKeyRow]) -> str:
-        for key in keys:
-            if (key.scope, key.app_id) == (row.scope, row.app_id):
-                return open_secret(self._unwrap(key), row)
+    def _open(self, row: SecretRow, data_keys: Sequence[DataKeyRow]) -> str:
+        for data_key in data_keys:
+            if data_key.scope == row.scope and data_key.app_id == row.app_id:
+                return open_secret(self._unwrap(data_key), row)
         raise Unopenable("its data key is gone")
 
     async def _rotate(self, tx: Transaction) -> int:
         """Only the process that locks the row changes the file of keys."""
         recorded = await store.lock_master(tx)
         newest = self._keyring.read().newest
-        return await self._rewrap(tx, self._keyring.add_new() if newest == recorded else newest)
+        if newest == recorded:
+            newest = self._keyring.add_new()
+        return await self._rewrap(tx, newest)
 
     async def _drop_old_masters(self, tx: Transaction) -> None:
         recorded = await store.lock_master(tx)
@@ -165,13 +179,20 @@ class VaultService:
 
 def _scope(app_id: str | None) -> Scope:
     """Return the scope of an app, or the platform's for None."""
-    return Scope("platform", "") if app_id is None else Scope("app", app_id)
+    if app_id is None:
+        return Scope("platform", "")
+    return Scope("app", app_id)
 
 
 async def _record(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
     """Record which user changed which name, never the value."""
     await tx.publish(SECRETS, scope.app_id)
-    record_id = f"{scope.app_id}/{key}" if scope.app_id else key
-    detail = {"scope": scope.kind, "app_id": scope.app_id, "key": key}
-    shown = {"old" if operation == "SECRET_DELETED" else "new": detail}
-    await tx.record(Event.core("secrets", operation, tx.actor, record_id, **shown))
+    record_id = key
+    if scope.app_id:
+        record_id = f"{scope.app_id}/{key}"
+    values = {"scope": scope.kind, "app_id": scope.app_id, "key": key}
+    if operation == "SECRET_DELETED":
+        event = Event.core("secrets", operation, tx.actor, record_id, old=values)
+    else:
+        event = Event.core("secrets", operation, tx.actor, record_id, new=values)
+    await tx.record(event)

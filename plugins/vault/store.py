@@ -73,8 +73,8 @@ _list = msgspec.json.Decoder(list[str]).decode
 
 async def master(reader: Reader) -> str | None:
     """Id of the master key that seals data keys, None before the first boot is through."""
-    found = await reader.fetch(MASTER)
-    return None if found is None else found.decode()
+    row = await reader.fetch(MASTER)
+    return None if row is None else row.decode()
 
 
 async def claim_master(tx: Transaction, key_id: str) -> str:
@@ -99,8 +99,11 @@ async def set_master(tx: Transaction, key_id: str) -> None:
 
 async def data_keys(reader: Reader, scope: Scope | None = None) -> list[DataKeyRow]:
     """The data key of a scope, or all of them."""
-    kind, app_id = (scope.kind, scope.app_id) if scope else (None, None)
-    return [_data_key(raw) for raw in await reader.fetch_all(_DATA_KEYS, kind, app_id)]
+    if scope is None:
+        rows = await reader.fetch_all(_DATA_KEYS, None, None)
+    else:
+        rows = await reader.fetch_all(_DATA_KEYS, scope.kind, scope.app_id)
+    return [_data_key(row) for row in rows]
 
 
 async def insert_data_key(tx: Transaction, row: DataKeyRow) -> None:

@@ -170,7 +170,7 @@ def test_old_lines_and_too_many_are_swept(make_server, monkeypatch):
         from plugins.logs import store
 
         run = server.services.get(STATEMENTS).run
-        assert await store.apps(server.services.get(STATEMENTS)) == ["a", "b"]
+        assert await store.list_apps(server.services.get(STATEMENTS)) == ["a", "b"]
         old = await run(server_actor(), lambda tx: store.sweep_old(tx, 1))
         many = [
             await run(server_actor(), lambda tx, app=app: store.sweep_many(tx, app, 5))

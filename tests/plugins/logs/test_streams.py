@@ -151,10 +151,10 @@ def test_a_stream_begins_at_a_time(server, app):
 def test_a_page_ends_with_the_line_that_fills_it(server, app):
     keep(server, app, 5, 400_000)
     statements = server.services.get(STATEMENTS)
-    page, more = server.run(lambda: store.between(statements, app, 0))
+    page, more = server.run(lambda: store.read_page(statements, app, 0))
     assert [line.message.split()[0] for line in page] == ["1", "2", "3"]
     assert more
-    page, more = server.run(lambda: store.between(statements, app, page[-1].id))
+    page, more = server.run(lambda: store.read_page(statements, app, page[-1].id))
     assert [line.message.split()[0] for line in page] == ["4", "5"]
     assert not more
 
@@ -162,7 +162,7 @@ def test_a_page_ends_with_the_line_that_fills_it(server, app):
 def test_a_line_larger_than_a_page_is_read_alone(server, app):
     keep(server, app, 2, 3_000_000)
     statements = server.services.get(STATEMENTS)
-    page, more = server.run(lambda: store.between(statements, app, 0))
+    page, more = server.run(lambda: store.read_page(statements, app, 0))
     assert ([line.message.split()[0] for line in page], more) == (["1"], True)
 
 
