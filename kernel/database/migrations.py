@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -37,7 +37,6 @@ the ledger does not wait for it."""
 
 _NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _REPLACES: Final = re.compile(rb"-- replaces: (.+)\n")
-_ALSO_ADOPTED: Final = b"\n-- in an adopted database as well:\n"
 _ENTER: Final = """with replaced as (
     delete from caudex_kernel.migrations where plugin = $1 and name = any($4::text[])
 ) insert into caudex_kernel.migrations (plugin, name, checksum) values ($1, $2, $3)"""
@@ -47,10 +46,10 @@ _WITHOUT_TIMEOUT: Final = b"set local statement_timeout = 0; set local lock_time
 class Migration(msgspec.Struct, frozen=True):
     """One file; `checksum` is the SHA-256 of its bytes.
 
-    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql` replaces these files of earlier
-    releases. Where the ledger has them all, `adoption` (the file's neighbour
-    `NAME.adopt.sql`) runs in its place: it changes what the old files made into what this one
-    makes. After it runs what follows the line `-- in an adopted database as well:` in the file.
+    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql (0003_c.sql)` replaces these
+    files. Where the ledger has them, `adoption` runs in its place: the file's neighbour
+    `NAME.adopt.sql`, which changes what the old files made into what this one makes. Without a
+    neighbour their tables stay as they are. Names in parentheses may be missing from the ledger.
     """
 
     plugin: str
@@ -58,6 +57,8 @@ class Migration(msgspec.Struct, frozen=True):
     text: bytes
     checksum: str
     replaces: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    """Those of `replaces` that an adopted database must have."""
     adoption: bytes = b""
 
     @property
@@ -95,16 +96,18 @@ def _read(plugin: str, path: Path, name: str = "") -> Migration:
     if not _NAME.fullmatch(name) or b"\0" in text:  # libpq would stop reading there
         remedy = "name it 0001_what.sql, and remove NUL bytes from it"
         raise BootError(where, f"{path.name} is no migration", remedy)
-    replaces, adoption = tuple[str, ...](), b""
-    if line := _REPLACES.match(text):
-        beside = path.with_suffix(".adopt.sql")
-        if not beside.is_file():
-            problem = f"{name} replaces other files, but {beside.name} is missing"
-            remedy = "write into it the SQL that turns their tables into those of this file"
-            raise BootError(where, problem, remedy)
-        replaces = tuple(line[1].decode().split())
-        adoption = beside.read_bytes() + text.partition(_ALSO_ADOPTED)[2]
-    return Migration(plugin, name, text, hashlib.sha256(text).hexdigest(), replaces, adoption)
+    first_line = _REPLACES.match(text)
+    words = first_line[1].decode().split() if first_line else []
+    neighbour = path.with_suffix(".adopt.sql")
+    return Migration(
+        plugin,
+        name,
+        text,
+        hashlib.sha256(text).hexdigest(),
+        replaces=tuple(word.strip("()") for word in words),
+        needed=tuple(word for word in words if not word.startswith("(")),
+        adoption=neighbour.read_bytes() if neighbour.is_file() else b"",
+    )
 
 
 def _kernel() -> Migration:
@@ -112,7 +115,7 @@ def _kernel() -> Migration:
 
     An older server finds its own text in the ledger of a newer one, and applies nothing.
     """
-    path = Path(__file__).with_name("schema.sql")
+    path = Path(__file__).with_name("tables.sql")
     version = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     return _read("kernel", path, f"0001_{version}.sql")
 
@@ -227,7 +230,7 @@ def _outstanding(
     todo = [migration for migration in migrations if migration.key not in done]
     last = {m.plugin: m.name for m in migrations if m.key in done}  # they are in order
     for migration in todo:
-        _check_replaced(migration, done)
+        _check_replaced(migration, migrations, done)
         if migration.name < (later := last.get(migration.plugin, "")):
             remedy = f"name it {int(later[:4]) + 1:04}{migration.name[4:]}"
             raise BootError(_where(migration), f"{later} was applied before it", remedy)
@@ -244,14 +247,17 @@ def _outstanding(
 def _unknown(migrations: Sequence[Migration], ledger: _Ledger) -> list[str]:
     """Name the applied files that come after the last one of their plugin.
 
-    Older names that are not there any more were replaced by a later file. A plugin that is off
-    has no migrations here, so nothing is said about it.
+    Files that another one replaces are known. A plugin that is off has no migrations here, so
+    nothing is said about it.
     """
     last_name = {migration.plugin: migration.name for migration in migrations}  # in order
+    replaced = {(migration.plugin, name) for migration in migrations for name in migration.replaces}
     return [
         _title(plugin, name)
         for plugin, name in sorted(ledger)
-        if plugin in last_name and name[:4] > last_name[plugin][:4]
+        if plugin in last_name
+        and name[:4] > last_name[plugin][:4]
+        and (plugin, name) not in replaced
     ]
 
 
@@ -263,13 +269,27 @@ def _replaced(migration: Migration, done: _Ledger) -> list[str]:
     return [name for name in migration.replaces if (migration.plugin, name) in done]
 
 
-def _check_replaced(migration: Migration, done: _Ledger) -> None:
-    """Refuse a database that has some of the replaced files: no file describes how to continue."""
-    found = _replaced(migration, done)
-    if found and (missing := [name for name in migration.replaces if name not in found]):
+def _check_replaced(migration: Migration, migrations: Sequence[Migration], done: _Ledger) -> None:
+    """Refuse a database that no file describes how to continue.
+
+    It has some of the replaced files but not all that are needed, or only files of this plugin
+    that are unknown here.
+    """
+    remedy = """start the last release with these files once on this database, then this one \
+(docs/howto/upgrade.md)"""
+    missing = [name for name in migration.needed if (migration.plugin, name) not in done]
+    if missing and _replaced(migration, done):
         problem = f"the database is of an older release, without {', '.join(missing)}"
-        remedy = "start the last release with these files once on this database, then this one"
         raise BootError(_where(migration), problem, remedy)
+    applied = sorted(name for plugin, name in done if plugin == migration.plugin)
+    if missing and applied and not any(known.key in done for known in _of(migration, migrations)):
+        problem = f"the database is of an older release, with {', '.join(applied)}"
+        raise BootError(_where(migration), problem, remedy)
+
+
+def _of(migration: Migration, migrations: Sequence[Migration]) -> Iterator[Migration]:
+    """Yield the files of the same plugin."""
+    return (other for other in migrations if other.plugin == migration.plugin)
 
 
 def _where(migration: Migration) -> str:

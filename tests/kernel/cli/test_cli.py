@@ -429,7 +429,7 @@ def test_doctor_beside_whatever_the_address_is(here: Here, tmp_path: Path) -> No
 def test_migrate_brings_a_database_up_to_date_once(configured: Path, here: Here) -> None:
     first = here("migrate")
     assert first.status == 0, first.err
-    assert "applied auth/0001_schema.sql" in first.out
+    assert "applied auth/0001_initial.sql" in first.out
     assert here("migrate").out == "the database is up to date\n"
 
 

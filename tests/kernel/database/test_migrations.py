@@ -1,5 +1,6 @@
 """Numbered files, applied once, in order, by one process at a time."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -460,13 +461,19 @@ def test_a_server_that_is_away_is_reported_in_one_line(database: str, folder: Pa
 
 @pytest.fixture
 def squashed(tmp_path: Path) -> Path:
-    """A later release of the plugin, with one file in place of the two."""
+    """A later release of the plugin, with one file in place of the two, and of a third."""
     later = tmp_path / "later"
     later.mkdir()
     whole = "create table caudex_demo.one (id int, n int); create table caudex_demo.two ();"
-    write(later, "0001_schema.sql", f"-- replaces: 0001_first.sql 0002_second.sql\n{whole}\n")
-    write(later, "0001_schema.adopt.sql", "create table caudex_demo.two ();")
+    replaces = "-- replaces: 0001_first.sql 0002_second.sql (0003_third.sql)"
+    write(later, "0001_initial.sql", f"{replaces}\n{whole}\n")
+    write(later, "0001_initial.adopt.sql", "create table if not exists caudex_demo.two ();")
+    write(later, "0002_comments.sql", "comment on table caudex_demo.two is 'new';")
     return later
+
+
+BOTH = ["demo/0001_initial.sql", "demo/0002_comments.sql"]
+"""What a start of the later release applies."""
 
 
 def entered(dsn: str) -> list[str]:
@@ -476,63 +483,87 @@ def entered(dsn: str) -> list[str]:
 
 
 def test_a_new_database_gets_the_file_that_replaces_others(database: str, squashed: Path) -> None:
-    assert missing(database, squashed) == ["0001_schema.sql"]
-    assert apply(database, squashed) == ["demo/0001_schema.sql"]
-    assert entered(database) == ["0001_schema.sql"]
+    assert apply(database, squashed) == BOTH
+    assert entered(database) == ["0001_initial.sql", "0002_comments.sql"]
     assert apply(database, squashed) == []
     assert columns(database) == ["id", "n"]
 
 
-def test_a_database_with_all_replaced_files_is_adopted(
+@pytest.mark.parametrize("third", ["", "create table caudex_demo.two ();"])
+def test_a_database_with_the_replaced_files_is_adopted(
+    database: str, folder: Path, squashed: Path, third: str
+) -> None:
+    """Without the third file, whose name is in parentheses, and with it."""
+    if third:
+        write(folder, "0003_third.sql", third)
+    apply(database, folder)
+    sql(database, "insert into caudex_demo.one values (1, 2)")
+    assert missing(database, squashed) == ["0001_initial.sql", "0002_comments.sql"]
+    report = report_of(database, squashed)
+    assert report.applied == BOTH
+    assert report.unknown == []
+    assert entered(database) == ["0001_initial.sql", "0002_comments.sql"]
+    assert sql(database, "select * from caudex_demo.one") == [(1, 2)]
+    assert sql(database, "select obj_description('caudex_demo.two'::regclass)") == [("new",)]
+    assert apply(database, squashed) == []
+    write(squashed, "0003_more.sql", "create table caudex_demo.three ()")
+    assert apply(database, squashed) == ["demo/0003_more.sql"]
+
+
+def test_a_file_that_is_replaced_is_not_reported_as_one_of_a_newer_release(
+    database: str, folder: Path, squashed: Path
+) -> None:
+    write(folder, "0003_third.sql", "select 1")
+    apply(database, folder)
+    files = find_migrations("demo", squashed)
+    report = asyncio.run(preview(DatabaseConfig(url=database), files))
+    assert report == MigrationReport(applied=BOTH, unknown=[])
+
+
+def test_without_an_adoption_the_tables_stay_as_they_are(
     database: str, folder: Path, squashed: Path
 ) -> None:
     apply(database, folder)
-    sql(database, "insert into caudex_demo.one values (1, 2)")
-    assert missing(database, squashed) == ["0001_schema.sql"]
-    assert apply(database, squashed) == ["demo/0001_schema.sql"]
-    assert entered(database) == ["0001_schema.sql"]
-    assert sql(database, "select * from caudex_demo.one") == [(1, 2)]
-    assert sql(database, "select * from caudex_demo.two") == []
-    assert apply(database, squashed) == []
-    write(squashed, "0002_more.sql", "create table caudex_demo.three ()")
-    assert apply(database, squashed) == ["demo/0002_more.sql"]
+    (squashed / "0001_initial.adopt.sql").unlink()
+    (squashed / "0002_comments.sql").unlink()
+    assert apply(database, squashed) == ["demo/0001_initial.sql"]
+    assert entered(database) == ["0001_initial.sql"]
+    assert columns(database, "two") == []
 
 
 def test_an_adoption_that_fails_leaves_the_ledger_and_the_tables_as_they_were(
     database: str, folder: Path, squashed: Path
 ) -> None:
     apply(database, folder)
-    write(squashed, "0001_schema.adopt.sql", "drop table caudex_demo.one; select 1/0")
-    assert "0001_schema.sql: the migration failed: division" in refusal(database, squashed)
+    write(squashed, "0001_initial.adopt.sql", "drop table caudex_demo.one; select 1/0")
+    assert "0001_initial.sql: the migration failed: division" in refusal(database, squashed)
     assert entered(database) == ["0001_first.sql", "0002_second.sql"]
     assert columns(database) == ["id", "n"]
 
 
-def test_a_database_with_some_of_the_replaced_files_is_refused_before_anything_is_applied(
-    database: str, folder: Path, squashed: Path, tmp_path: Path
+REMEDY = (
+    "; start the last release with these files once on this database, then this one"
+    " (docs/howto/upgrade.md)"
+)
+
+
+@pytest.mark.parametrize(
+    ("applied", "problem"),
+    [("0001_first.sql", "without 0002_second.sql"), ("0001_begin.sql", "with 0001_begin.sql")],
+)
+def test_another_state_is_refused_before_anything_is_applied(
+    database: str, squashed: Path, tmp_path: Path, applied: str, problem: str
 ) -> None:
-    (folder / "0002_second.sql").unlink()
-    apply(database, folder)
-    other = tmp_path / "other"
-    other.mkdir()
+    """It has some of the replaced files, or only those of a state before."""
+    older, other = tmp_path / "older", tmp_path / "other"
+    for place in (older, other):
+        place.mkdir()
+    write(older, applied, "create table caudex_demo.one (id int);")
+    apply(database, older)
     write(other, "0001_other.sql", "create table caudex_demo1.t ()")
-    message = refusal(database, squashed, other)
-    assert message == (
-        "plugin demo, 0001_schema.sql: the database is of an older release, without"
-        " 0002_second.sql; start the last release with these files once on"
-        " this database, then this one"
+    assert refusal(database, squashed, other) == (
+        f"plugin demo, 0001_initial.sql: the database is of an older release, {problem}{REMEDY}"
     )
     assert sql(database, "select to_regnamespace('caudex_demo1')") == [(None,)]
     with pytest.raises(BootError):
         missing(database, squashed)
-
-
-def test_a_file_that_replaces_others_comes_with_an_adoption(squashed: Path) -> None:
-    (squashed / "0001_schema.adopt.sql").unlink()
-    with pytest.raises(BootError) as caught:
-        find_migrations("demo", squashed)
-    assert str(caught.value) == (
-        f"plugin demo, {squashed / '0001_schema.sql'}: 0001_schema.sql replaces other files, but"
-        " 0001_schema.adopt.sql is missing; write into it the SQL that turns their tables"
-        " into those of this file"
-    )

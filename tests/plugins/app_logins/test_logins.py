@@ -210,7 +210,7 @@ def test_one_that_cannot_go_is_shut_and_its_app_goes(
         psycopg.connect(url)
     # As after a restore of a database that still knows the app.
     app = install(server)
-    server.sql("insert into caudex_app_logins.logins values (%s, %s, 'x')", app, number)
+    server.sql("insert into caudex_app_logins.logins values (%s, %s)", app, number)
     assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 200
     again = result(server.admin, app, "facts")["database_url"]
     assert urlsplit(again).username == urlsplit(url).username

@@ -27,9 +27,11 @@ AS_BEFORE = """
 update caudex_apps.apps set model = replace(
     replace(model #>> '{}', '"unique":[["id"],["email"],["town","street"]]', '"unique":[]'),
     ',"unique":[["id"]]', '')::json"""
-FORGET = (
-    "delete from caudex_kernel.migrations where (plugin, name) = ('apps', '0004_unique_keys.sql')"
-)
+FORGET = """
+delete from caudex_kernel.migrations where plugin = 'apps';
+insert into caudex_kernel.migrations (plugin, name, checksum)
+select 'apps', name, '' from unnest(
+    array['0001_schema.sql', '0002_search.sql', '0003_manifests.sql']) as name"""
 
 
 def test_unique_keys_of_an_older_app_are_filled_in(make_server: MakeServer) -> None:

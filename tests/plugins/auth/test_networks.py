@@ -1,12 +1,10 @@
 """Guesses from one network do not lock the owner out of a network of an earlier sign-in."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from kernel.testing import running_server
-from plugins import auth
 from plugins.auth import store
 from plugins.auth.service import AUTH
 from tests.plugins.auth.test_throttle import PASSWORD, hold, pass_time
@@ -168,25 +166,6 @@ def test_parallel_failures_of_a_network_let_its_delay_grow_once(server):
     assert (statuses.count(401), statuses.count(429)) == (5, 11)
     answer = attempt(server, "one-more", HOME)
     assert 30 < int(answer.headers["retry-after"]) <= 60
-
-
-def test_networks_of_addresses_become_those_of_24_bits(server, owner):
-    """By the migration of a database that has single addresses."""
-    old = [("192.0.2.1", 3), ("192.0.2.9", 1), ("10.1.2.3", 2), ("2001:db8:1:2::/64", 4)]
-    server.sql("delete from caudex_auth.networks where user_id = %s", owner.id)
-    for network, days in old:
-        server.sql(
-            "insert into caudex_auth.networks values (%s, %s, now() - make_interval(days => %s))",
-            owner.id, network, days,
-        )  # fmt: skip
-    text = (Path(auth.__file__).parent / "migrations/0002_account_security.sql").read_text()
-    server.sql(text[text.index("with old as") :])
-    found = server.sql(
-        "select network, extract(day from now() - seen_at)::int from caudex_auth.networks"
-        " where user_id = %s order by 2",
-        owner.id,
-    )
-    assert found == [("192.0.2.0/24", 1), ("10.1.2.0/24", 2), ("2001:db8:1:2::/64", 4)]
 
 
 def test_many_networks_give_a_stranger_no_more_guesses(server, owner):

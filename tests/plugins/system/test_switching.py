@@ -153,7 +153,7 @@ def test_what_a_plugin_left_is_shown_and_dropped(make_server: MakeServer):
     assert (shown.status, shown.err) == (0, "")
     assert "would be dropped: table caudex_audit.log (" in shown.out
     assert "would be dropped: trigger caudex_audit_insert on tea.cups" in shown.out
-    assert "would be dropped: migration 0001_schema.sql" in shown.out
+    assert "would be dropped: migration 0001_initial.sql" in shown.out
     assert trail(off) == ["INSERT"]
     unasked = _purge(off, "audit", "audit")
     assert unasked.status == 1

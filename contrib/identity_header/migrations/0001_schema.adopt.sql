@@ -1,1 +1,0 @@
--- The tables stay as they are.

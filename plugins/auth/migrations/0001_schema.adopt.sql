@@ -1,1 +1,0 @@
-drop table caudex_auth.names;

@@ -1,8 +1,0 @@
--- The last backup in each folder, and the last one of it that a restore proved.
-create table caudex_backup.last (
-    folder text primary key,
-    file text not null,
-    made_at timestamptz not null,
-    verified_file text,
-    verified_at timestamptz
-);

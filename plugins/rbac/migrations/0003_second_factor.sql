@@ -1,1 +1,0 @@
-alter table caudex_rbac.roles add column second_factor boolean not null default false;
