@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -12,8 +11,6 @@ from kernel.public import Section
 
 class CronConfig(Section, frozen=True, kw_only=True):
     """How late a run may start, and how much is kept of it."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"poll": "poll_interval"}
 
     catch_up: Annotated[int, Meta(ge=60, le=172_800)] = 86_400
     keep_runs: Annotated[int, Meta(ge=1, le=10_000)] = 100

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from msgspec import Meta, field
 
@@ -25,8 +24,6 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     this server's may write when they are among `origins`. `directory` narrows which accounts a user
     sees, as that of `[plugins.auth]`.
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {"create": "auto_create_users"}
 
     trusted: tuple[str, ...] = ()
     secret: str = ""

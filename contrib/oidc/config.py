@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import msgspec
 
 from kernel.public import Section
@@ -21,8 +18,6 @@ class OidcConfig(Section, frozen=True, kw_only=True):
     an email. `domains` restricts the domains of emails. `roles` maps each value of `roles_claim` to
     roles (`app:role`).
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {"create": "auto_create_users"}
 
     issuer: str
     client_id: str

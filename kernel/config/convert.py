@@ -62,36 +62,11 @@ def current_name(key: str, into: type[msgspec.Struct]) -> str:
     return getattr(into, "renamed", {}).get(key, key)
 
 
-def move_renamed(
-    plugin: str,
-    into: type[msgspec.Struct],
-    tables: dict[str, dict[str, Any]],
-    variables: dict[str, dict[str, str]],
-) -> None:
-    """Move settings to the table of another plugin, where `renamed` says `plugin.key`.
-
-    Raises BootError where the current name has a value, too.
-    """
-    table, renamed = tables.get(plugin, {}), getattr(into, "renamed", {})
-    for old in renamed.keys() & table.keys():
-        to, dot, key = renamed[old].partition(".")
-        if dot:
-            name, value = f"{to}.{key}", table.pop(old)
-            variable = variables.get(f"plugins.{plugin}", {}).pop(old, "")
-            if key in tables.setdefault(to, {}):
-                problem = f"{old!r} is the old name of {name!r}, and both have a value"
-                raise BootError(variable or f"[plugins.{plugin}]", problem, f"remove {old!r}")
-            tables[to][key] = value
-            if variable:
-                variables.setdefault(f"plugins.{to}", {})[key] = variable
-            _warn_renamed(f"[plugins.{plugin}]", variable or old, name)
-
-
 @cache
 def _warn_renamed(where: str, old: str, name: str) -> None:
     """Warn once; the children of `serve --workers` leave it to their parent."""
     if parent_process() is None:
-        log.warning("a setting has a new name", where=where, old=old, use=name, until="0.3")
+        log.warning("a setting has a new name", where=where, old=old, use=name)
 
 
 def _mistake(

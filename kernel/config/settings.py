@@ -46,10 +46,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the configuration file."""
 
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Old names of keys, each with the current one. An old name works, with a warning.
-
-    A plugin's setting that is now another plugin's has a current name such as `jobs.poll_interval`.
-    """
+    """Old names of keys, each with the current one. An old name works, with a warning."""
 
 
 class ServerConfig(Section, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from kernel.config.convert import convert, current_name, move_renamed
+from kernel.config.convert import convert, current_name
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.base import Provider
@@ -82,9 +82,6 @@ class _Loading:
                 check_class(cls, source)
                 if source.name in self._failed:
                     raise self._failed[source.name]
-        for cls in list(self._classes.values()):
-            with self._optional(cls.name):
-                move_renamed(cls.name, cls.Config, kernel.config.plugins, kernel.config.variables)
         for cls in list(self._classes.values()):
             with self._optional(cls.name):
                 kernel.instances.append(plugin := _instance(kernel, cls))

@@ -1,7 +1,6 @@
 """`[plugins.apps]`."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -17,8 +16,6 @@ class AppsConfig(Section, frozen=True, kw_only=True):
     for a long read. `install_queue_timeout` bounds how long installs of one app wait for each
     other.
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {"queue": "install_queue_timeout"}
 
     install: Literal["admin", "any"] = "admin"
     statement_timeout: Annotated[float, Meta(ge=1, le=86_400)] = 600.0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -14,8 +13,6 @@ Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
 
 class JobsConfig(Section, frozen=True, kw_only=True):
     """See the README for what each key means."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"poll": "poll_interval", "grace": "cancel_grace"}
 
     concurrency: Annotated[int, Meta(ge=1, le=64)] = 10
     keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 14

@@ -6,7 +6,7 @@ import pwd
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -18,12 +18,6 @@ Wait = Annotated[float, Meta(ge=0, le=3600)]
 
 class WorkersConfig(Section, frozen=True, kw_only=True):
     """See the README for what each key means."""
-
-    renamed: ClassVar[Mapping[str, str]] = {
-        "database_address": "app_logins.address",
-        "database_connections": "app_logins.connections",
-        "database_transaction": "app_logins.transaction_timeout",
-    }
 
     sandbox: Literal["auto", "required", "off"] = "auto"
     # Below 1000 packages take accounts for themselves, any day; the last number of all means none.

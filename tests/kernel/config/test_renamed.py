@@ -1,15 +1,15 @@
 """Settings whose names changed: the old name works, with one warning."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from kernel.config import convert as module
 from kernel.config.convert import convert
-from kernel.config.settings import Section, load_config
+from kernel.config.settings import Section
 from kernel.errors import BootError
 from kernel.loading.loader import load
 from tests.kernel.config.test_config import environment
@@ -29,7 +29,7 @@ def _forget_warnings() -> Iterator[None]:
 
 def warning(old: str) -> dict[str, str]:
     text = "a setting has a new name"
-    names = {"where": "[plugins.x]", "old": old, "use": "poll_interval", "until": "0.3"}
+    names = {"where": "[plugins.x]", "old": old, "use": "poll_interval"}
     return {"event": text, "log_level": "warning", **names}
 
 
@@ -70,82 +70,13 @@ def test_an_old_name_is_not_suggested_for_an_unknown_key() -> None:
         read({"poll_intervall": 1})
 
 
-RENAMED = [
-    ("apps", "queue", "install_queue_timeout", "5"),
-    ("auth", "throttle", "rate_limit_logins", "false"),
-    ("cron", "poll", "poll_interval", "5"),
-    ("identity_header", "create", "auto_create_users", "false"),
-    ("jobs", "grace", "cancel_grace", "5"),
-    ("jobs", "poll", "poll_interval", "5"),
-    ("oidc", "create", "auto_create_users", "false"),
-]
-REQUIRED = {
-    "CAUDEX_PLUGINS__IDENTITY_HEADER__SECRET": "s" * 32,
-    "CAUDEX_PLUGINS__OIDC__ISSUER": "https://id.example",
-    "CAUDEX_PLUGINS__OIDC__CLIENT_ID": "caudex",
-    "CAUDEX_PLUGINS__OIDC__CLIENT_SECRET": "secret",
-    "CAUDEX_PLUGINS__OIDC__PUBLIC_URL": "https://caudex.example",
-}
-
-
-@pytest.mark.parametrize(("plugin", "old", "new", "value"), RENAMED)
-def test_a_renamed_setting_of_a_plugin_is_read_from_its_old_variable(
-    plugin: str, old: str, new: str, value: str
-) -> None:
-    needed = {key: text for key, text in REQUIRED.items() if f"__{plugin}__".upper() in key}
-    variables = needed | {f"CAUDEX_PLUGINS__{plugin}__{old}".upper(): value}
-    if plugin == "identity_header":  # it takes the place of auth
-        variables["CAUDEX_PLUGINS__AUTH__ENABLED"] = "false"
+def test_the_promised_name_of_a_setting_of_auth_works() -> None:
+    variables = {"CAUDEX_PLUGINS__AUTH__THROTTLE": "false"}
     with capture_logs() as logs:
         kernel = load(environment(**variables))
-    [instance] = [each for each in kernel.instances if each.name == plugin]
-    assert getattr(instance.config, new) == {"5": 5.0, "false": False}[value]
-    assert [line["use"] for line in logs if "use" in line] == [new]
-    [info] = [info for info in kernel.plugins if info.name == plugin]
-    assert new in info.configured
-    assert old not in info.configured
-
-
-MOVED = [
-    ("database_address", "address", "db.example", "db.example"),
-    ("database_connections", "connections", "7", 7),
-    ("database_transaction", "transaction_timeout", "60", 60.0),
-]
-
-
-@pytest.mark.parametrize("source", ["file", "variable"])
-@pytest.mark.parametrize(("old", "new", "text", "value"), MOVED)
-def test_a_setting_that_moved_to_another_plugin_is_read_from_its_old_table(
-    tmp_path: Path, source: str, old: str, new: str, text: str, value: object
-) -> None:
-    variable = f"CAUDEX_PLUGINS__WORKERS__{old}".upper()
-    file = tmp_path / "caudex.toml"
-    file.write_text(f"[plugins.workers]\n{old} = '{text}'\n" if source == "file" else "")
-    config = load_config(str(file), environ={variable: text} if source == "variable" else {})
-    with capture_logs() as logs:
-        kernel = load(config)
-        load(config)
-    [logins] = [each for each in kernel.instances if each.name == "app_logins"]
-    assert getattr(logins.config, new) == value
-    [line] = [line for line in logs if "use" in line]
-    assert line["use"] == f"app_logins.{new}"
-    assert line["old"] == (old if source == "file" else variable)
-    infos = {info.name: info for info in kernel.plugins}
-    assert (infos["app_logins"].configured, infos["workers"].configured) == ((new,), ())
-
-
-def test_a_setting_that_moved_is_refused_beside_its_new_name() -> None:
-    both = {"CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS": "7",
-            "CAUDEX_PLUGINS__APP_LOGINS__CONNECTIONS": "8"}  # fmt: skip
-    with pytest.raises(BootError) as error:
-        load(environment(**both))
-    assert str(error.value) == (
-        "CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS: 'database_connections' is the old name of "
-        "'app_logins.connections', and both have a value; remove 'database_connections'"
-    )
-
-
-def test_a_wrong_value_of_a_setting_that_moved_names_its_variable() -> None:
-    with pytest.raises(BootError) as error:
-        load(environment(CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS="many"))
-    assert str(error.value).startswith("CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS: ")
+    [auth] = [plugin for plugin in kernel.instances if plugin.name == "auth"]
+    assert msgspec.structs.asdict(auth.config)["rate_limit_logins"] is False
+    assert [line["use"] for line in logs if "use" in line] == ["rate_limit_logins"]
+    [info] = [info for info in kernel.plugins if info.name == "auth"]
+    assert "rate_limit_logins" in info.configured
+    assert "throttle" not in info.configured
