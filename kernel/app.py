@@ -12,15 +12,16 @@ import structlog
 from starlette.types import ASGIApp
 
 from kernel.contracts import hookspecs
+from kernel.contracts.base import Services
 from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import MigrationReport, migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
-from kernel.hooks.bus import Implementation
 from kernel.hooks.hosts import Hosts, Observer
+from kernel.hooks.implementation import HookImplementation
 from kernel.hooks.mistakes import place
-from kernel.hooks.services import KERNEL, Services
+from kernel.hooks.services import KERNEL
 from kernel.loading.kernel import Kernel
 from kernel.web.middleware import passing
 
@@ -112,5 +113,5 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
             yield
 
 
-def _lifespan(impl: Implementation, services: Services) -> AbstractAsyncContextManager[Any]:
+def _lifespan(impl: HookImplementation, services: Services) -> AbstractAsyncContextManager[Any]:
     return impl.invoke({"services": services}) or nullcontext()

@@ -1,7 +1,6 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
 from kernel import VERSION, contracts, errors
-from kernel.config.settings import Section
 from kernel.contracts import *  # noqa: F403 - each module lists its names in `__all__`
 from kernel.contracts import hookspecs
 from kernel.contracts.apps import register_app, unregister_app
@@ -10,10 +9,8 @@ from kernel.database import dialect
 from kernel.database.transactions import open_transaction
 from kernel.errors import *  # noqa: F403
 from kernel.hooks import plugin
-from kernel.hooks.bus import HOOKS, HookBus, Implementation
 from kernel.hooks.mistakes import code_of, declared_at, place
 from kernel.hooks.plugin import *  # noqa: F403
-from kernel.hooks.services import Services
 from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
@@ -30,12 +27,11 @@ from kernel.web.http import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "HOOKS", "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
-    "HookBus", "Implementation", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
-    "Section", "Services", "Tasks", "code_of", "compare_key", "declared_at", "decode", "dialect",
-    "for_subjects", "hookimpl", "hookspec", "hookspecs", "on_behalf_of", "open_plain_file",
-    "open_transaction",
-    "place", "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
+    "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
+    "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry", "Tasks", "code_of",
+    "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl", "hookspec",
+    "hookspecs", "on_behalf_of", "open_plain_file", "open_transaction", "place",
+    "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
     "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__

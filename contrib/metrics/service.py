@@ -182,9 +182,10 @@ def _of_hooks(bus: HookBus) -> Iterable[Family]:
     seconds = _counter("seconds", "Seconds that calls took.")
     for each in bus.all_implementations():
         labels = {"plugin": each.plugin, "hook": each.hook}
+        statistics = each.statistics
         for family, value in (
-            (calls, each.calls), (errors, each.errors), (refusals, each.refusals),
-            (seconds, each.seconds),
+            (calls, statistics.calls), (errors, statistics.errors),
+            (refusals, statistics.refusals), (seconds, statistics.seconds),
         ):  # fmt: skip
             family.samples.append(Sample(f"{family.name}_total", labels, value))
     return calls, errors, refusals, seconds

@@ -72,7 +72,7 @@ def service_keys() -> Iterator[Key]:
 
 
 def _sources() -> list[Path]:
-    found = [*sorted((ROOT / "kernel/contracts").rglob("*.py")), ROOT / "kernel/hooks/bus.py"]
+    found = sorted((ROOT / "kernel/contracts").rglob("*.py"))
     for folder in folders():
         found += sorted((ROOT / folder.replace(".", "/")).glob("*.py"))
     return found

@@ -20,10 +20,9 @@ from kernel.cli.serve import database_for, serve
 from kernel.cli.signals import handle
 from kernel.config import log as logging
 from kernel.config.settings import Config, ConfigErrors, LogConfig, load_config
-from kernel.contracts.base import Command
+from kernel.contracts.base import Command, Services
 from kernel.contracts.server import DATABASE_SERVER
 from kernel.errors import EX_CONFIG, BootError, BootErrors, KernelError
-from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load, safe

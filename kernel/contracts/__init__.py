@@ -4,6 +4,7 @@ from kernel.contracts import (
     access,
     apps,
     base,
+    idempotency,
     identity,
     jobs,
     logs,
@@ -16,6 +17,7 @@ from kernel.contracts import (
 from kernel.contracts.access import *
 from kernel.contracts.apps import *
 from kernel.contracts.base import *
+from kernel.contracts.idempotency import *
 from kernel.contracts.identity import *
 from kernel.contracts.jobs import *
 from kernel.contracts.logs import *
@@ -29,6 +31,7 @@ __all__: list[str] = []
 __all__ += access.__all__
 __all__ += apps.__all__
 __all__ += base.__all__
+__all__ += idempotency.__all__
 __all__ += identity.__all__
 __all__ += jobs.__all__
 __all__ += logs.__all__

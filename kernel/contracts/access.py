@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from kernel.contracts.base import ServiceKey
-
-if TYPE_CHECKING:
-    from kernel.contracts.base import Actor
+from kernel.contracts.base import Actor, ServiceKey
 
 __all__ = [
     "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "JOBS_MANAGE", "JOBS_READ",

@@ -27,14 +27,10 @@ if TYPE_CHECKING:
     import click
     from starlette.types import ASGIApp
 
-    from kernel.contracts.statements import Work
-    from kernel.hooks.services import Services
-
 __all__ = [
-    "IDEMPOTENCY", "MAX_DELEGATION", "REVOKED", "Actor", "Answer", "Change", "Command", "Context",
-    "DatabaseQuery", "Delegation", "Event", "Finding", "Health", "Idempotency", "ManifestSection",
-    "Middleware", "OpenServices", "Provider", "ServiceKey", "new_delegation", "provide",
-    "server_actor", "supports",
+    "MAX_DELEGATION", "REVOKED", "Actor", "Change", "Command", "Context", "DatabaseQuery",
+    "Delegation", "Event", "Finding", "Health", "ManifestSection", "Middleware", "OpenServices",
+    "Provider", "ServiceKey", "Services", "new_delegation", "provide", "server_actor", "supports",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -208,49 +204,44 @@ def _is_protocol(kind: type[Any]) -> bool:
     return getattr(kind, "_is_protocol", False) and kind not in (Protocol, Generic)
 
 
+class Services(Protocol):
+    """Finds services by their keys, for factories, hooks and handlers."""
+
+    def get(self, key: ServiceKey[T]) -> T:
+        """Return a service. Raises LookupError before it is built: ask in the handler."""
+        ...
+
+    def find(self, key: ServiceKey[T]) -> T | None:
+        """Return a service, or None where it is not available."""
+        ...
+
+    def provider(self, name: str) -> str | None:
+        """Return the plugin that provides a key, or None.
+
+        A plugin replaces the kernel where it is chosen or preferred. Raises BootError where the
+        operator has to choose, or chose a plugin that does not provide the key.
+        """
+        ...
+
+    def offered_by(self, plugin: str) -> list[str]:
+        """Return the names of the keys that a plugin provides, chosen or not."""
+        ...
+
+    def wrapped_by(self, plugin: str) -> list[str]:
+        """Return the names of the keys that a plugin wraps."""
+        ...
+
+    def build_early(self, key: ServiceKey[T]) -> T | None:
+        """Build one service before the start, if it is provided; it must need no other."""
+        ...
+
+
 def supports(service: object, part: type[T]) -> TypeGuard[T]:
     """Whether a service has the methods of an optional part of its contract, as `FactorDemands`.
 
     A wrapper may pass them on by `__getattr__`, which `isinstance` ignores from Python 3.12 on.
     """
     return all(hasattr(service, name) for name in vars(part) if not name.startswith("_"))
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A successful reply that can be repeated: `status` is that of HTTP, `body` its bytes."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = {}
-
-
-class Idempotency(Protocol):
-    """Keeps the replies of requests by the key that the client chose."""
-
-    async def once(
-        self,
-        actor: Actor,
-        route: str,
-        key: str,
-        body: bytes,
-        rights: str,
-        work: Work[Answer],
-        *,
-        subject: str = "",
-    ) -> Answer:
-        """Run `work` in a transaction with the key, or return the answer of the first run.
-
-        `subject` is that of `Statements.run`. `route` names the installation of the app, the
-        method, path and parameters; a key belongs to the user of the actor, without one to the
-        server. `rights` describes in any form what the caller may see of the reply: if that has
-        changed, the reply is not repeated. Check the permission first. Raises BadRequest for
-        another body under the key, and if the answer was not kept; Unavailable if the first run
-        takes too long.
-        """
-        ...
-
-
-IDEMPOTENCY = ServiceKey[Idempotency]("idempotency")
 
 
 Middleware = Callable[["ASGIApp"], "ASGIApp"]
@@ -365,5 +356,5 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     needs_configuration: bool = True
 
 
-OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]
+OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 """Connects a command to the database and builds the services, for as long as the context lasts."""

@@ -10,31 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 
-from kernel.contracts.base import Actor, Health
-
-if TYPE_CHECKING:
-    from kernel.contracts.access import Action, Permission
-    from kernel.contracts.apps import App, Entity, InstallPlan
-    from kernel.contracts.base import (
-        Change,
-        Command,
-        DatabaseQuery,
-        Event,
-        Finding,
-        ManifestSection,
-        Middleware,
-        Provider,
-    )
-    from kernel.contracts.identity import User
-    from kernel.contracts.server import Route
-    from kernel.contracts.statements import Transaction
-    from kernel.contracts.workers import Runtime
-    from kernel.hooks.services import Services
-    from kernel.web.http import Request
+from kernel.contracts.access import Action, Permission
+from kernel.contracts.apps import App, Entity, InstallPlan
+from kernel.contracts.base import (
+    Actor,
+    Change,
+    Command,
+    DatabaseQuery,
+    Event,
+    Finding,
+    Health,
+    ManifestSection,
+    Middleware,
+    Provider,
+    Services,
+)
+from kernel.contracts.identity import User
+from kernel.contracts.server.routes import Request, Route
+from kernel.contracts.statements import Transaction
+from kernel.contracts.workers import Runtime
 
 NAMESPACE = "caudex"
 """The project name of pluggy's markers."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from kernel.contracts.base import Actor, Delegation, ServiceKey
+from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest
-
-if TYPE_CHECKING:
-    from kernel.contracts.statements import Reader
 
 __all__ = [
     "HIDDEN", "IDENTITY", "SESSIONS", "AuthMode", "Directory", "DirectoryPolicy", "Identity",

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
-from kernel.contracts.base import ServiceKey
-
-if TYPE_CHECKING:
-    from kernel.contracts.base import Actor
-    from kernel.contracts.statements import Transaction
+from kernel.contracts.base import Actor, ServiceKey
+from kernel.contracts.statements import Transaction
 
 __all__ = ["JOBS", "Jobs", "NewJob", "plugin_jobs"]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import IO, TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
+from typing import IO, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from kernel.contracts.base import ServiceKey
-
-if TYPE_CHECKING:
-    from kernel.contracts.access import Action, Grant
-    from kernel.contracts.base import Actor, Answer
-    from kernel.contracts.statements import Transaction
+from kernel.contracts.access import Action, Grant
+from kernel.contracts.base import Actor, ServiceKey
+from kernel.contracts.idempotency import Answer
+from kernel.contracts.statements import Transaction
 
 __all__ = [
     "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "Collections", "FieldFilters", "NewRecord",

@@ -10,13 +10,11 @@ from uuid import UUID
 
 import msgspec
 
-from kernel.contracts.base import ServiceKey
+from kernel.contracts.base import Actor, Event, ServiceKey
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.pq.abc import PGresult
-
-    from kernel.contracts.base import Actor, Event
 
 __all__ = [
     "NOTIFICATIONS", "POOL", "READS", "SETTINGS", "SETTINGS_AS_CONDITION", "SET_ASIDE_PREFIX",
@@ -284,7 +282,10 @@ class Shares(Protocol):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What holds connections: `stream`, `transaction`, or a single `statement` of the pool."""
+    """What holds connections: a `stream`, a `transaction`, or a single `statement` of the pool.
+
+    `count` is how many of this kind there are.
+    """
 
     kind: str
     count: int

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from kernel.contracts.base import ServiceKey
+from kernel.contracts.base import Actor, ServiceKey
 from kernel.errors import BadRequest
-
-if TYPE_CHECKING:
-    from kernel.contracts.base import Actor
 
 __all__ = [
     "MAX_SECRET", "MAX_SECRETS", "RESERVED_VARIABLE", "SECRETS", "SECRET_NAME", "VAULT", "Vault",

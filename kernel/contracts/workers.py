@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from kernel.contracts.base import ServiceKey
+from kernel.contracts.apps import App
+from kernel.contracts.base import Actor, ServiceKey
+from kernel.contracts.statements import Transaction
 from kernel.errors import KernelError, Unavailable
-
-if TYPE_CHECKING:
-    from kernel.contracts.apps import App
-    from kernel.contracts.base import Actor
-    from kernel.contracts.statements import Transaction
 
 __all__ = [
     "APP_LOGINS", "WORKERS", "AppLogins", "Caller", "HandlerFailed", "HandlerUnavailable",

@@ -16,10 +16,10 @@ from typing import Final, Literal
 
 import structlog
 
+from kernel.contracts.base import Services
 from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import Held
 from kernel.errors import NOT_OWN
-from kernel.hooks.services import Services
 from kernel.toolkit.limiter import RateLimiter
 from kernel.toolkit.requests import CURRENT_REQUEST
 

@@ -16,6 +16,7 @@ from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 
 from kernel.config.settings import DatabaseConfig
+from kernel.contracts.server import Migration
 from kernel.contracts.statements import SET_ASIDE_PREFIX
 from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import Connection, reason
@@ -41,30 +42,6 @@ _ENTER: Final = """with replaced as (
     delete from caudex_kernel.migrations where plugin = $1 and name = any($4::text[])
 ) insert into caudex_kernel.migrations (plugin, name, checksum) values ($1, $2, $3)"""
 _WITHOUT_TIMEOUT: Final = b"set local statement_timeout = 0; set local lock_timeout = %d"
-
-
-class Migration(msgspec.Struct, frozen=True):
-    """One file; `checksum` is the SHA-256 of its bytes.
-
-    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql (0003_c.sql)` replaces these
-    files. Where the ledger has them, `adoption` runs in its place: the file's neighbour
-    `NAME.adopt.sql`, which changes what the old files made into what this one makes. Without a
-    neighbour their tables stay as they are. Names in parentheses may be missing from the ledger.
-    """
-
-    plugin: str
-    name: str
-    text: bytes
-    checksum: str
-    replaces: tuple[str, ...] = ()
-    needed: tuple[str, ...] = ()
-    """Those of `replaces` that an adopted database must have."""
-    adoption: bytes = b""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Its primary key in the ledger."""
-        return self.plugin, self.name
 
 
 class MigrationReport(msgspec.Struct, frozen=True):

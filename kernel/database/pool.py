@@ -19,7 +19,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts import hookspecs
-from kernel.contracts.base import Actor
+from kernel.contracts.base import Actor, Services
+from kernel.contracts.server import HookBus
 from kernel.contracts.statements import Param, Query
 from kernel.database import dialect
 from kernel.database.connect import connect_options, connected
@@ -28,8 +29,6 @@ from kernel.database.shares import Shares, Work
 from kernel.database.streams import Cursor, OpenCursor, Stream
 from kernel.database.transactions import TransactionRunner, repeated
 from kernel.errors import PluginFailed, Unavailable
-from kernel.hooks.bus import HookBus
-from kernel.hooks.services import Services
 
 ANSWER_GRACE: Final = 15.0
 """Seconds beyond `statement_timeout` for the answer: a proxy can keep a connection open to a server

@@ -22,8 +22,8 @@ from psycopg.pq.abc import PGresult
 
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts import hookspecs
-from kernel.contracts.base import Actor, Event
-from kernel.contracts.server import REGISTRY
+from kernel.contracts.base import Actor, Event, Services
+from kernel.contracts.server import REGISTRY, HookBus
 from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query, Work
 from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
 from kernel.database.holdings import Frame, Holding, Holdings
@@ -36,10 +36,8 @@ from kernel.errors import (
     ends_process,
     failure,
 )
-from kernel.hooks.bus import HookBus
 from kernel.hooks.faults import Step, steps_here
 from kernel.hooks.mistakes import place
-from kernel.hooks.services import Services
 from kernel.toolkit.limiter import ConcurrencyLimiter
 
 P = ParamSpec("P")
@@ -374,7 +372,9 @@ class TransactionRunner:
             for name, value in settings.items():
                 is_known = not self.setting_names or name in self.setting_names
                 if not isinstance(value, str) or not (is_known or SETTING.fullmatch(name)):
-                    raise impl.failed(HookFailed(f"{name!r} is no setting of a text", NAME_IT))
+                    raise impl.note_failure(
+                        HookFailed(f"{name!r} is no setting of a text", NAME_IT)
+                    )
             found.update(settings)
         return found
 

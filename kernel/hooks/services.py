@@ -9,20 +9,23 @@ from typing import Any, TypeVar
 
 import structlog
 
-from kernel.contracts.base import ServiceKey
+from kernel.contracts.base import ServiceKey, Services
 from kernel.errors import BootError, nearest, starting
 from kernel.hooks.mistakes import no_service, place
 
 T = TypeVar("T")
 Enter = Callable[[AsyncExitStack, AbstractAsyncContextManager[Any]], Awaitable[Any]]
-Factory = Callable[["Services"], Any]
+Factory = Callable[[Services], Any]
 log = structlog.get_logger("caudex.loader")
 KERNEL = "kernel"
 """Name of the kernel as a provider: used unless another is chosen or preferred."""
 
 
-class Services:
-    """Binds each key to one factory at load, and builds what is bound at start."""
+class ServiceContainer:
+    """Binds each key to one factory at load, and builds what is bound at start.
+
+    See also `kernel.contracts.base.Services`.
+    """
 
     def __init__(
         self, chosen: Mapping[str, str] | None = None, preferred: Mapping[str, str] | None = None
@@ -46,17 +49,20 @@ class Services:
         """Return the provider of a key and the plugins that wrap it, innermost first; with `before`
         only those inside the wrapper of that plugin."""
         wrappers = sorted(self._wrappers.get(name, ()))
-        inner = wrappers[: wrappers.index(before)] if before in wrappers else wrappers
-        return [*filter(None, [self.provider(name)]), *inner]
+        if before in wrappers:
+            wrappers = wrappers[: wrappers.index(before)]
+        provider = self.provider(name)
+        return wrappers if provider is None else [provider, *wrappers]
 
     def place_of(self, plugin: str) -> str:
         """Return where the first factory of a plugin is defined, or ''."""
-        factories = [offers[plugin] for offers in self._offers.values() if plugin in offers]
-        factories += [wrap[plugin] for wrap in self._wrappers.values() if plugin in wrap]
-        return place(factories[0]) if factories else ""
+        for by_plugin in (*self._offers.values(), *self._wrappers.values()):
+            if plugin in by_plugin:
+                return place(by_plugin[plugin])
+        return ""
 
     def wrapped_by(self, plugin: str) -> list[str]:
-        """Return the names of the keys that a plugin wraps."""
+        """See `Services.wrapped_by`."""
         return [name for name, wrappers in self._wrappers.items() if plugin in wrappers]
 
     def provide(self, key: ServiceKey[T], factory: Factory, *, by: str) -> None:
@@ -69,7 +75,7 @@ class Services:
         self._keys[key.name, by] = key
 
     def get(self, key: ServiceKey[T]) -> T:
-        """Return a service. Raises LookupError before it is built: ask in the handler."""
+        """See `Services.get`."""
         try:
             return self._built[key.name]
         except KeyError:
@@ -79,17 +85,14 @@ class Services:
             ) from None
 
     def find(self, key: ServiceKey[T]) -> T | None:
-        """Return a service, or None where it is not available."""
+        """See `Services.find`."""
         return self._built.get(key.name)
 
     def provider(self, name: str) -> str | None:
-        """Return the plugin that provides a key, or None.
-
-        A plugin replaces the kernel where it is chosen or preferred. Raises BootError where the
-        operator has to choose, or chose a plugin that does not provide the key.
-        """
+        """See `Services.provider`."""
         offers = self._offers.get(name, {})
-        if (choice := self._chosen.get(name)) is not None:
+        choice = self._chosen.get(name)
+        if choice is not None:
             if choice not in offers:
                 remedy = nearest(choice, offers) or f"no plugin that is on provides {name!r}"
                 raise BootError(f"[services] {name}", f"{choice!r} does not provide it", remedy)
@@ -98,10 +101,7 @@ class Services:
             preferred = self._preferred.get(name)
             return preferred if preferred in offers else KERNEL
         if len(offers) > 1:
-            names = " or ".join(f"{name} = {by!r}" for by in sorted(offers))
-            places = [f"{by} ({place(offers[by])})" for by in sorted(offers)]
-            problem = f"{len(offers)} plugins provide it: {', '.join(places)}"
-            raise BootError(f"[services] {name}", problem, f"set {names}")
+            raise _several(name, offers)
         return next(iter(offers), None)
 
     def check(self) -> list[BootError]:
@@ -121,7 +121,7 @@ class Services:
         return errors
 
     def offered_by(self, plugin: str) -> list[str]:
-        """Return the names of the keys that a plugin provides, chosen or not."""
+        """See `Services.offered_by`."""
         return [name for name, offers in self._offers.items() if plugin in offers]
 
     async def start(self, stack: AsyncExitStack, plugin: str, enter: Enter | None = None) -> None:
@@ -135,28 +135,30 @@ class Services:
         enter = enter or AsyncExitStack.enter_async_context
         if plugin == KERNEL:
             stack.callback(self._built.clear)
-        async with AsyncExitStack() as own:
-            own.callback(self.forget, plugin)
+        async with AsyncExitStack() as contexts:
+            contexts.callback(self.forget, plugin)
+            enter_context = partial(enter, contexts)
             for name in self.offered_by(plugin):
                 if self.provider(name) != plugin or name in self._built:
                     continue
                 with starting(f"plugin {plugin}, service {name!r}"):
                     factory = self._offers[name][plugin]
-                    service = await _build(factory, partial(enter, own), self)
+                    service = await _build(factory, enter_context, self)
                     self._check(name, plugin, factory, service)
                     self._built[name] = service
             for name in self.wrapped_by(plugin):
                 with starting(f"plugin {plugin}, over service {name!r}"):
-                    wrap, inner = self._wrappers[name][plugin], self._built[name]
-                    service = await _build(wrap, partial(enter, own), self, inner)
-                    self._check(name, plugin, wrap, service)
+                    factory = self._wrappers[name][plugin]
+                    service = await _build(factory, enter_context, self, self._built[name])
+                    self._check(name, plugin, factory, service)
                     self._built[name] = service
-            await stack.enter_async_context(own.pop_all())
+            await stack.enter_async_context(contexts.pop_all())
 
     def _check(self, name: str, plugin: str, factory: Callable[..., Any], service: object) -> None:
         """Raise BootError for what is no service; name what it lacks, by which others would fail,
         far from here."""
-        if fault := no_service(service):
+        fault = no_service(service)
+        if fault is not None:
             problem, remedy = fault
             where = f"plugin {plugin}, {place(factory)}"
             raise BootError(where, f"service {name!r}: {problem}", remedy)
@@ -174,7 +176,7 @@ class Services:
                 self._built.pop(name, None)
 
     def build_early(self, key: ServiceKey[T]) -> T | None:
-        """Build one service before the start, if it is provided; it must need no other."""
+        """See `Services.build_early`."""
         provider = self.provider(key.name)
         if provider is None:
             return None
@@ -187,8 +189,19 @@ class Services:
         self._built[key.name] = service
 
 
+def _several(name: str, offers: Mapping[str, Factory]) -> BootError:
+    """Return the error where the operator has to choose."""
+    plugins = sorted(offers)
+    places = [f"{plugin} ({place(offers[plugin])})" for plugin in plugins]
+    problem = f"{len(offers)} plugins provide it: {', '.join(places)}"
+    choices = " or ".join(f"{name} = {plugin!r}" for plugin in plugins)
+    return BootError(f"[services] {name}", problem, f"set {choices}")
+
+
 async def _build(
-    factory: Callable[..., Any], enter: Callable[[Any], Awaitable[Any]], *given: object
+    factory: Callable[..., Any], enter: Callable[[Any], Awaitable[Any]], *arguments: object
 ) -> object:
-    service = factory(*given)
-    return await enter(service) if isinstance(service, AbstractAsyncContextManager) else service
+    service = factory(*arguments)
+    if isinstance(service, AbstractAsyncContextManager):
+        return await enter(service)
+    return service

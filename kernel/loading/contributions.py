@@ -11,7 +11,7 @@ from kernel.contracts.apps import MANIFEST_KEYS
 from kernel.contracts.base import Command, ManifestSection
 from kernel.contracts.server import Route
 from kernel.errors import BootError
-from kernel.hooks.bus import Implementation
+from kernel.hooks.implementation import HookImplementation
 from kernel.hooks.mistakes import place
 from kernel.loading.kernel import Kernel, migrations_of
 from kernel.loading.sources import blamed
@@ -52,7 +52,10 @@ def collect(kernel: Kernel) -> Faults:
 
 
 def _granted(
-    owners: dict[str, str], kind: str, items: Iterator[tuple[Implementation, Any]], faults: Faults
+    owners: dict[str, str],
+    kind: str,
+    items: Iterator[tuple[HookImplementation, Any]],
+    faults: Faults,
 ) -> Iterator[tuple[str, Any]]:
     """Give each name to the first plugin that uses it, and yield the items of that one."""
     for impl, item in items:
@@ -67,7 +70,7 @@ def _granted(
 
 def _asked(
     kernel: Kernel, spec: Callable[..., Any], kind: Any, faults: Faults
-) -> Iterator[tuple[Implementation, Any]]:
+) -> Iterator[tuple[HookImplementation, Any]]:
     """Call a hook at load and yield its items; one failure does not hide another.
 
     Plugins of Caudex come first, so a conflict is an error of the other plugin.
@@ -86,11 +89,11 @@ def _asked(
             yield from ((impl, item) for item in items)
 
 
-def _where(impl: Implementation) -> str:
+def _where(impl: HookImplementation) -> str:
     return f"plugin {impl.plugin}, {place(impl.function)}"
 
 
-def _answer(impl: Implementation, kind: Any, given: dict[str, object]) -> list[Any]:
+def _answer(impl: HookImplementation, kind: Any, given: dict[str, object]) -> list[Any]:
     with blamed(f"plugin {impl.plugin}", f"{impl.hook} failed", place(impl.function)):
         result: Any = impl.invoke(given)
         found: Any = [result] if kind is ManifestSection else result

@@ -21,15 +21,16 @@ from kernel.contracts import server as contract
 from kernel.contracts.access import Permission
 from kernel.contracts.base import Command, Context, ManifestSection, Middleware, ServiceKey
 from kernel.contracts.hookspecs import NAMESPACE
+from kernel.contracts.server import HOOKS
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.connect import wait_for_database
-from kernel.database.migrations import Migration, find_migrations, preview
+from kernel.database.migrations import find_migrations, preview
 from kernel.errors import BootError, BootErrors, remedy_of
-from kernel.hooks.bus import HOOKS, HookBus
+from kernel.hooks.bus import PluggyBus
 from kernel.hooks.faults import FaultFinder, parts
 from kernel.hooks.mistakes import declared_at, place
 from kernel.hooks.plugin import Plugin
-from kernel.hooks.services import KERNEL, Services
+from kernel.hooks.services import KERNEL, ServiceContainer
 from kernel.loading.slow_starts import StartWatch
 from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
@@ -58,10 +59,10 @@ class Kernel:
                                public=config.public, processes=server.workers)  # fmt: skip
         self.read: Callable[[], Config] | None = None
         """Reads the configuration again, where `caudex serve` may do so at SIGHUP."""
-        self.bus = HookBus(hookspecs, server.hook_timeout)
+        self.bus = PluggyBus(hookspecs, server.hook_timeout)
         self.database: Pool | None = None
         """The pool, while it is open: the kernel's own provider of STATEMENTS."""
-        self.services = Services(config.services, preferred=_preferred(config))
+        self.services = ServiceContainer(config.services, preferred=_preferred(config))
         self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
         self.services.put(contract.REGISTRY, self)
         self.services.put(HOOKS, self.bus)
@@ -70,7 +71,7 @@ class Kernel:
         self.table = RouteTable(self.services, self.bus)
         self.wrap_handlers = self.table.wrap_handlers
         self.permissions: list[Permission] = []
-        self.migrations: list[Migration] = []
+        self.migrations: list[contract.Migration] = []
         """Those of the plugins that are on, in dependency order."""
         self.manifest_sections: list[tuple[str, ManifestSection]] = []
         self.commands: list[Command] = []
@@ -142,8 +143,9 @@ class Kernel:
         assert self.read is not None
         return self, self._load(self.read(), to_serve=True)
 
-    def adopt(self, config: Config) -> None:
+    def adopt(self, config: contract.Configuration) -> None:
         """See `LoadedPlugins.adopt`."""
+        assert isinstance(config, Config)
         self.config = config
         self.edge.configure(config)
         set_level(config.log.level)
@@ -330,7 +332,7 @@ def missing(key: ServiceKey[Any], where: str) -> BootError:
     return BootError(where, "no plugin that is on provides it", remedy)
 
 
-def migrations_of(plugin: Plugin) -> list[Migration]:
+def migrations_of(plugin: Plugin) -> list[contract.Migration]:
     """Return the migrations of a plugin in order. Raises BootError."""
     source = Path(sys.modules[type(plugin).__module__].__file__ or ".")
     folder = plugin.migrations and Path(plugin.migrations)

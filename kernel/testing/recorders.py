@@ -11,7 +11,8 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from kernel.contracts.base import Event
-from kernel.hooks.bus import HookBus, Implementation
+from kernel.hooks.bus import PluggyBus
+from kernel.hooks.implementation import HookImplementation
 
 T = TypeVar("T")
 MAX_ITEMS = 10_000
@@ -85,7 +86,7 @@ class HookRecorder(_Recorder[HookCall]):
     The implementations run unchanged. A hook without an implementation is not recorded.
     """
 
-    def __init__(self, bus: HookBus, specs: Sequence[Callable[..., Any]]) -> None:
+    def __init__(self, bus: PluggyBus, specs: Sequence[Callable[..., Any]]) -> None:
         super().__init__()
         for spec in specs:
             for implementation in bus.implementations(spec):
@@ -109,7 +110,7 @@ class HookRecorder(_Recorder[HookCall]):
         """Return the calls of one plugin."""
         return [call for call in self._all() if call.plugin == plugin]
 
-    def _listen(self, hook: str, implementation: Implementation) -> None:
+    def _listen(self, hook: str, implementation: HookImplementation) -> None:
         function = implementation.function
         async_, names = inspect.iscoroutinefunction(function), implementation.arguments
 
@@ -150,14 +151,14 @@ class HookRecorder(_Recorder[HookCall]):
 class EventRecorder(_Recorder[Event]):
     """Records committed events; `server.record_events` makes it."""
 
-    def __init__(self, bus: HookBus, subjects: Sequence[str]) -> None:
+    def __init__(self, bus: PluggyBus, subjects: Sequence[str]) -> None:
         super().__init__()
 
         async def event_committed(event: Event) -> None:
             self._record(event)
 
-        listener = Implementation(f"recorder-{id(self)}", event_committed, ["event"])
-        listener.fixed = tuple(subjects) or ("*",)
+        listener = HookImplementation(f"recorder-{id(self)}", event_committed, ["event"])
+        listener.subjects.fixed = tuple(subjects) or ("*",)
         bus.add(listener)
         self._undo.append(partial(bus.drop, listener.plugin))
 

@@ -22,7 +22,7 @@ import structlog
 
 from kernel.cli.loop import ServerLoop
 from kernel.cli.serve import Serving, bound_socket
-from kernel.hooks.services import Services
+from kernel.hooks.services import ServiceContainer
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 from kernel.testing.databases import Postgres
@@ -75,7 +75,7 @@ class Server:
         self._first = threading.Lock()
 
     @property
-    def services(self) -> Services:
+    def services(self) -> ServiceContainer:
         """The services of the running server; use them within `run`."""
         return self.kernel.services
 

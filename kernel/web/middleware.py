@@ -227,11 +227,11 @@ class Edge:
             fields["where"] = "; ".join(notes)[:MAX_LOGGED]
         log.error("a request failed", error=type(error).__name__, exc_info=error, **fields)
 
-    def _blame(self, error: BaseException, scope: Scope) -> Mapping[str, Any]:
+    def _blame(self, error: BaseException, scope: Scope) -> dict[str, Any]:
         """Name the plugin, the place and the remedy; the handler where no frame leads to it."""
         call = call_of(scope)
         plugin = None if call is None else call.plugin
-        fields = self._fault_finder.blame(error, plugin)
+        fields: dict[str, Any] = {**self._fault_finder.blame(error, plugin)}
         if fields:
             return fields
         if call is not None:

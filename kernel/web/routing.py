@@ -14,11 +14,9 @@ from starlette.types import Message, Receive, Scope, Send
 from kernel import errors
 from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant
-from kernel.contracts.base import Actor, Delegation, supports
-from kernel.contracts.server import Handler, Route
-from kernel.hooks.bus import HookBus
+from kernel.contracts.base import Actor, Delegation, Services, supports
+from kernel.contracts.server import Handler, HookBus, Route
 from kernel.hooks.mistakes import place
-from kernel.hooks.services import Services
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.http import Request

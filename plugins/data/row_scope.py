@@ -85,7 +85,7 @@ class RowScope(msgspec.Struct, frozen=True):
             try:
                 found += rows.within(self.every_column.under(alias), [tree], of_hook=True)
             except BadRequest as error:  # the plugin's mistake, not the caller's
-                raise guard.failed(HookFailed(f"its where-tree is wrong: {error}")) from error
+                raise guard.note_failure(HookFailed(f"its where-tree is wrong: {error}")) from error
         return found
 
     def written(self, rows: Conditions) -> Values | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import asdict
 
-from kernel.public import HOOKS, REGISTRY, Implementation, Services
+from kernel.public import HOOKS, REGISTRY, HookStatistics, Implementation, Services
 
 from .models import DeclaredRoute, HookFailure, HookUse, Inventory, PluginState
 
@@ -73,20 +73,21 @@ def warnings_of(
 
 
 def _use(implementation: Implementation) -> HookUse:
-    durations = sorted(implementation.durations)
+    statistics = implementation.statistics
+    durations = sorted(statistics.durations)
     return HookUse(
-        hook=implementation.hook, calls=implementation.calls, refusals=implementation.refusals,
-        errors=implementation.errors, breaker="open" if implementation.is_open else "closed",
+        hook=implementation.hook, calls=statistics.calls, refusals=statistics.refusals,
+        errors=statistics.errors, breaker="open" if implementation.is_open else "closed",
         p50_ms=_quantile(durations, 0.50), p99_ms=_quantile(durations, 0.99),
-        last_error=_failure(implementation),
+        last_error=_failure(statistics),
     )  # fmt: skip
 
 
-def _failure(implementation: Implementation) -> HookFailure | None:
-    if not implementation.last_error:
+def _failure(statistics: HookStatistics) -> HookFailure | None:
+    if not statistics.last_error:
         return None
-    when = datetime.fromtimestamp(implementation.failed_at, UTC)
-    return HookFailure(implementation.last_error, when.isoformat(timespec="milliseconds"))
+    when = datetime.fromtimestamp(statistics.failed_at, UTC)
+    return HookFailure(statistics.last_error, when.isoformat(timespec="milliseconds"))
 
 
 def _quantile(durations: Sequence[float], share: float) -> float | None:

@@ -146,7 +146,7 @@ class SystemService:
             except Exception as error:  # a fault of one plugin does not hide the others
                 failed = error
         if scope.cancelled_caught:  # it could not count this itself
-            implementation.failed(failed)
+            implementation.note_failure(failed)
         plugin = implementation.plugin
         if answer is not None:
             self._failing.discard(plugin)

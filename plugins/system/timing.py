@@ -92,7 +92,7 @@ def time_plugins(services: Services) -> None:
     registry.middleware[:] = [("system", ServerTiming), kernels, *timers]
     registry.wrap_handlers(lambda plugin, handler: timed(handler, f"{plugin}.handler"))
     for impl in services.get(HOOKS).all_implementations():
-        impl.observe = partial(spent, f"{impl.plugin}.{impl.hook}")
+        impl.statistics.observe = partial(spent, f"{impl.plugin}.{impl.hook}")
 
 
 def time_services(services: Services) -> None:

@@ -16,8 +16,8 @@ from kernel.contracts.statements import NOTIFICATIONS, Query
 from kernel.database.migrations import migrate
 from kernel.database.pool import Database
 from kernel.errors import unwrapped
-from kernel.hooks.bus import HookBus
-from kernel.hooks.services import Services
+from kernel.hooks.bus import PluggyBus
+from kernel.hooks.services import ServiceContainer
 from plugins.notifications.service import Notifier
 from tests.waiting import until
 
@@ -29,9 +29,9 @@ where datname = current_database() and wait_event = 'PgSleep' and position(%s in
 ACTOR = Actor(user_id="0b9f2c4e-0000-4000-8000-000000000001", request_id="req-1")
 
 
-def hook_bus(*plugins: object) -> HookBus:
+def hook_bus(*plugins: object) -> PluggyBus:
     """A bus with these plugins, called by the names of their classes."""
-    bus = HookBus(hookspecs)
+    bus = PluggyBus(hookspecs)
     names = [type(plugin).__name__ for plugin in plugins]
     for name, plugin in zip(names, plugins, strict=True):
         bus.register(plugin, name)
@@ -51,7 +51,7 @@ async def listening(
     dsn: str, *plugins: object, **settings: Any
 ) -> AsyncGenerator[tuple[Database, Notifier]]:
     """Open a pool and its listener."""
-    config, services = DatabaseConfig(url=dsn, **settings), Services()
+    config, services = DatabaseConfig(url=dsn, **settings), ServiceContainer()
     await migrate(config, [])
     with unwrapped():
         async with (

@@ -19,7 +19,7 @@ from kernel.contracts import Actor, hookspecs, server_actor
 from kernel.contracts.hookspecs import hookimpl
 from kernel.contracts.statements import STATEMENTS, Statements, Transaction
 from kernel.errors import BadRequest, ConstraintViolation, KernelError, forget_frames
-from kernel.hooks.bus import HookBus
+from kernel.hooks.bus import PluggyBus
 from kernel.hooks.plugin import Plugin
 from kernel.public import PUBLIC, Request, Response, Route, Services
 from kernel.testing import FakeNotifications, MakeServer
@@ -116,7 +116,7 @@ async def test_what_a_hook_worked_with_is_freed() -> None:
             await failed_future(request)
             return None
 
-    bus = HookBus(hookspecs)
+    bus = PluggyBus(hookspecs)
     bus.register(Failing.__new__(Failing), "failing")
     bus.arrange(["failing"])
     assert await freed(lambda body: bus.first(hookspecs.authenticate, request=body))  # type: ignore[arg-type]

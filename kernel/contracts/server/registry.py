@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from kernel.contracts.access import Permission
-from kernel.contracts.base import ManifestSection, Middleware, ServiceKey
+from kernel.contracts.base import ManifestSection, Middleware, ServiceKey, Services
+from kernel.contracts.server.hooks import HookBus
 from kernel.contracts.server.routes import Handler, Route
-
-if TYPE_CHECKING:
-    from kernel.config.settings import Config
-    from kernel.database.migrations import Migration
-    from kernel.hooks.bus import HookBus
-    from kernel.hooks.plugin import Plugin
-    from kernel.hooks.services import Services
+from kernel.contracts.server.settings import Configuration
 
 __all__ = [
-    "REGISTRY", "DatabaseState", "LoadedPlugins", "Measure", "PluginInfo", "Registry", "TaskInfo",
+    "REGISTRY", "DatabaseState", "LoadedPlugin", "LoadedPlugins", "Measure", "Migration",
+    "PluginInfo", "Registry", "TaskInfo",
 ]  # fmt: skip
 
 
@@ -84,6 +81,49 @@ class DatabaseState(msgspec.Struct, frozen=True, kw_only=True):
     """Those that a newer release has applied."""
 
 
+class Migration(msgspec.Struct, frozen=True):
+    """One file; `checksum` is the SHA-256 of its bytes.
+
+    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql (0003_c.sql)` replaces these
+    files. Where the ledger has them, `adoption` runs in its place: the file's neighbour
+    `NAME.adopt.sql`, which changes what the old files made into what this one makes. Without a
+    neighbour their tables stay as they are. Names in parentheses may be missing from the ledger.
+    """
+
+    plugin: str
+    name: str
+    text: bytes
+    checksum: str
+    replaces: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    """Those of `replaces` that an adopted database must have."""
+    adoption: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its primary key in the ledger."""
+        return self.plugin, self.name
+
+
+class LoadedPlugin(Protocol):
+    """A plugin that is enabled: an object of a subclass of `Plugin`."""
+
+    name: ClassVar[str]
+    requires: ClassVar[tuple[ServiceKey[Any], ...]]
+    uses: ClassVar[tuple[ServiceKey[Any], ...]]
+    finds: ClassVar[tuple[ServiceKey[Any], ...]]
+    migrations: ClassVar[Path | None]
+
+    @property
+    def config(self) -> Any:
+        """Its configuration, of its type `Config`."""
+        ...
+
+    def on_reload(self, config: Any) -> Iterable[str]:
+        """Apply a changed configuration; return the settings that need a restart."""
+        ...
+
+
 class Registry(Protocol):
     """The loaded plugins and what they declare; it does not change afterwards."""
 
@@ -124,7 +164,7 @@ class Registry(Protocol):
         ...
 
     @property
-    def config(self) -> Config:
+    def config(self) -> Configuration:
         """The whole configuration. It holds secrets."""
         ...
 
@@ -183,7 +223,7 @@ class LoadedPlugins(Registry, Protocol):
     """Plugins that are loaded and not started, as `Registry.with_plugins` returns them."""
 
     @property
-    def instances(self) -> Sequence[Plugin]:
+    def instances(self) -> Sequence[LoadedPlugin]:
         """The plugins that are enabled, in dependency order."""
         ...
 
@@ -202,7 +242,7 @@ class LoadedPlugins(Registry, Protocol):
         """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
         ...
 
-    def adopt(self, config: Config) -> None:
+    def adopt(self, config: Configuration) -> None:
         """Use the limits, origins, hosts, proxies and the log level of a configuration from now on.
 
         The rest of `config` must be the one that the server was started with.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -49,6 +49,39 @@ class Route(msgspec.Struct, frozen=True):
     openapi: Mapping[str, Any] = {}
     admit: Callable[..., Awaitable[None]] | None = None
     workers: bool = False
+
+
+class Request(Protocol):
+    """A request as `authenticate` gets it; `caudex.Request` has the rest."""
+
+    @property
+    def scope(self) -> MutableMapping[str, Any]:
+        """The scope of ASGI, see also `headers_of`."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers by their names, without regard to case."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """Such as GET."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """The id in the reply, every log line and every audit row."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The client's address, behind trusted proxies."""
+        ...
+
+    def path(self, name: str) -> str:
+        """Return a path parameter."""
+        ...
 
 
 class Message(msgspec.Struct, frozen=True):

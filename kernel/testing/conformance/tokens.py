@@ -12,7 +12,7 @@ import msgspec
 from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, new_delegation
 from kernel.contracts.identity import IDENTITY
-from kernel.hooks.bus import HOOKS
+from kernel.contracts.server import HOOKS
 from kernel.testing import Server
 from kernel.web.http import Request
 from kernel.web.scope import begin_request

@@ -49,7 +49,7 @@ class TransactionalWrites:
     def _asked_for_old(self, subject: str) -> bool:
         """Whether an observer wants the record before a change: a transaction reads it."""
         observers = self._bus.listeners(hookspecs.event_committed, subject)
-        return bool(observers) and any(observer.old for observer in observers)
+        return bool(observers) and any(observer.subjects.wants_old for observer in observers)
 
     def has_observers(self, table: Table) -> bool:
         """Whether a plugin wants to know of committed writes of an entity."""
@@ -159,7 +159,7 @@ class TransactionalWrites:
                 try:
                     row = row_of(entity, table.columns, change.values, creating=creating)
                 except BadRequest as error:  # the plugin's mistake, not the caller's
-                    raise hook.failed(HookFailed(f"its values are wrong: {error}")) from error
+                    raise hook.note_failure(HookFailed(f"its values are wrong: {error}")) from error
         return row, change
 
 

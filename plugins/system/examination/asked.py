@@ -8,14 +8,14 @@ from functools import cached_property
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
-from kernel.public import HOOKS, REGISTRY, Plugin, ServiceKey
+from kernel.public import HOOKS, REGISTRY, LoadedPlugin, ServiceKey
 
 ALWAYS: Final = (HOOKS.name, REGISTRY.name)
 """Services of the kernel that are there from the load on."""
 NAMING: Final = ("LOAD_ATTR", "LOAD_METHOD")
 
 
-def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str, str]]:
+def undeclared(plugin: LoadedPlugin, provided: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the place and the name of each service that a plugin asks for and does not declare."""
     declared = {key.name for key in (*plugin.requires, *plugin.uses, *plugin.finds)}
     known = {*declared, *provided, *ALWAYS}
@@ -25,7 +25,7 @@ def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str,
                 yield f"{code.co_filename}:{line}", key.name
 
 
-def _codes(plugin: type[Plugin]) -> Iterator[tuple[CodeType, dict[str, Any]]]:
+def _codes(plugin: type[LoadedPlugin]) -> Iterator[tuple[CodeType, dict[str, Any]]]:
     """Yield the code that a plugin's class leads to within its module or package, with its globals.
 
     Modules beside it that it does not use, such as tests, do not belong to the plugin.

@@ -126,6 +126,6 @@ def _diagnosis(impl: Implementation, query: DatabaseQuery) -> list[Finding]:
         return _failures("diagnosis", error)
     except Exception as error:
         frames = error.__traceback__ and error.__traceback__.tb_next  # without this function
-        where = f"plugin {impl.plugin}, {impl.raised_at(error.with_traceback(frames))}"
+        where = f"plugin {impl.plugin}, {impl.locate(error.with_traceback(frames))}"
         problem = f"diagnose failed: {type(error).__name__}: {error}"
         return _failures("diagnosis", BootError(where, problem, REMEDY))

@@ -13,6 +13,7 @@ from kernel.public import (
     PERMISSION_KEY,
     BootError,
     Implementation,
+    LoadedPlugin,
     LoadedPlugins,
     Needs,
     Plugin,
@@ -67,13 +68,13 @@ def mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
                 yield BootError(f"plugin {plugin.name}, {at}", problem, remedy)
 
 
-def _is_foreign(loaded: LoadedPlugins, plugin: Plugin) -> bool:
+def _is_foreign(loaded: LoadedPlugins, plugin: LoadedPlugin) -> bool:
     """Whether a plugin does not come with Caudex; tests look at those that do."""
     origins = {info.name: info.origin for info in loaded.plugins}
     return origins.get(plugin.name) not in ("built-in", "contrib")
 
 
-def _of_class(plugin: type[Plugin]) -> Iterator[BootError]:
+def _of_class(plugin: type[LoadedPlugin]) -> Iterator[BootError]:
     """Find services that a class names twice, and attributes whose names are misspelt."""
     met = set[str]()
     for attribute in DECLARING:
@@ -115,7 +116,7 @@ def _of_subjects(impl: Implementation) -> Iterator[Fault]:
         return
     if hasattr(hookspecs, impl.hook) and impl.hook not in WITH_SUBJECTS:
         yield f"{impl.hook} ignores {mark}", f"it is for {', '.join(WITH_SUBJECTS)}"
-    if method and not callable(impl.subjects):
+    if method and not callable(impl.subjects.find):
         yield f"@subjects_from({method!r}) names no method", "name one of the plugin's class"
         return
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import anyio
 import structlog
@@ -13,10 +13,7 @@ from anyio import to_thread
 from anyio.abc import TaskStatus
 from msgspec.structs import asdict, replace
 
-from kernel.public import BootError, LoadedPlugins, Plugin, Registry, failure
-
-if TYPE_CHECKING:
-    from kernel.config.settings import Config
+from kernel.public import BootError, Configuration, LoadedPlugin, LoadedPlugins, Registry, failure
 
 LIVE: Final[Mapping[str, tuple[str, ...]]] = {
     "server": ("allowed_hosts", "cors_origins", "max_requests", "trusted_proxies"),
@@ -100,7 +97,7 @@ def _applied(running: LoadedPlugins, read: LoadedPlugins) -> Outcome:
 
 
 def _reload(
-    running: LoadedPlugins, plugin: Plugin, config: Any, changed: Collection[str]
+    running: LoadedPlugins, plugin: LoadedPlugin, config: Any, changed: Collection[str]
 ) -> set[str]:
     """Let a plugin take over its configuration; return the settings that need a restart."""
     try:
@@ -111,7 +108,7 @@ def _reload(
         return set(changed)
 
 
-def _changes(old: Config, new: Config) -> Iterator[tuple[str, str, Any]]:
+def _changes(old: Configuration, new: Configuration) -> Iterator[tuple[str, str, Any]]:
     """Yield section, key and value of what differs; an address and a port that were chosen at the
     start are not changes."""
     for section in ("server", "database", "log"):

@@ -15,9 +15,10 @@ from psycopg import sql as names
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.config.settings import DatabaseConfig
+from kernel.contracts.server import Migration
 from kernel.database import migrations
 from kernel.database.connect import connect_options
-from kernel.database.migrations import Migration, MigrationReport, find_migrations, migrate, preview
+from kernel.database.migrations import MigrationReport, find_migrations, migrate, preview
 from kernel.errors import BootError
 from tests.kernel.databases import sql
 from tests.waiting import eventually

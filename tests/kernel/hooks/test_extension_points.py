@@ -146,12 +146,12 @@ def test_an_event_aborts_what_it_is_about(points: Server, member: Member) -> Non
 
 def test_an_observer_that_fails_does_not_fail_the_request(points: Server, member: Member) -> None:
     [implementation] = points.kernel.bus.implementations(hookspecs.event_committed)
-    failed = implementation.errors
+    failed = implementation.statistics.errors
     assert create(member("red_rita"), "failing")["title"] == "Failing"
-    eventually(lambda: implementation.errors != failed, 5)
-    assert implementation.errors == failed + 1
-    assert "RuntimeError at " in implementation.last_error
-    assert "points.py:" in implementation.last_error
+    eventually(lambda: implementation.statistics.errors != failed, 5)
+    assert implementation.statistics.errors == failed + 1
+    assert "RuntimeError at " in implementation.statistics.last_error
+    assert "points.py:" in implementation.statistics.last_error
 
 
 def test_an_observer_hears_what_concerns_it_once_it_is_in(points: Server, member: Member) -> None:

@@ -12,8 +12,8 @@ import pytest
 from kernel.contracts import Actor, Event, hookspecs, server_actor
 from kernel.contracts.hookspecs import for_subjects, hookimpl
 from kernel.errors import BootError, Forbidden
-from kernel.hooks import bus as hooks
-from kernel.hooks.bus import HookBus
+from kernel.hooks.bus import PluggyBus
+from kernel.hooks.implementation import HookImplementation
 from kernel.hooks.plugin import Plugin
 from tests.kernel.support import plugin
 
@@ -94,7 +94,7 @@ def test_a_plugin_may_own_hooks() -> None:
         async def tea_is_ready(self, pot: str) -> str | None:
             return f"{pot} is hot"
 
-    bus = HookBus(hookspecs)
+    bus = PluggyBus(hookspecs)
     bus.add_specs(spec_module(tea_is_ready=tea_is_ready), "kettle")
     bus.register(Owner(None, None), "owner")  # type: ignore[arg-type]
     bus.arrange(["owner"])
@@ -124,12 +124,12 @@ def test_a_hook_that_exists_is_not_declared_again() -> None:
     async def health() -> None: ...
 
     with pytest.raises(BootError, match="plugin kettle: declares the hook 'health'"):
-        HookBus(hookspecs).add_specs(spec_module(health=health), "kettle")
+        PluggyBus(hookspecs).add_specs(spec_module(health=health), "kettle")
 
 
-def bus_of(*classes: type[Any], order: list[str] | None = None) -> HookBus:
+def bus_of(*classes: type[Any], order: list[str] | None = None) -> PluggyBus:
     """A bus with an object of each class, named by its class in lower case."""
-    bus = HookBus(hookspecs)
+    bus = PluggyBus(hookspecs)
     for cls in classes:
         bus.register(cls(), cls.__name__.lower())
     bus.arrange(order or [cls.__name__.lower() for cls in classes])
@@ -184,7 +184,7 @@ class B(A):
         self.heard.append(f"committed {event.subject}")
 
 
-def heard(bus: HookBus) -> list[str]:
+def heard(bus: PluggyBus) -> list[str]:
     return bus.implementations("event_recorded")[-1].function.__self__.heard  # type: ignore[attr-defined]
 
 
@@ -231,8 +231,12 @@ def test_emit_stops_at_the_first_who_refuses() -> None:
         anyio.run(lambda: bus.emit(hookspecs.event_recorded, tx=None, event=deleted))
     assert heard(bus) == []
     [refused, _] = bus.implementations(hookspecs.event_recorded)
-    assert (refused.calls, refused.refusals, refused.errors) == (1, 1, 0)
-    assert refused.last_error == ""
+    assert (refused.statistics.calls, refused.statistics.refusals, refused.statistics.errors) == (
+        1,
+        1,
+        0,
+    )
+    assert refused.statistics.last_error == ""
 
 
 @pytest.mark.parametrize(
@@ -253,24 +257,24 @@ def test_an_observer_that_fails_is_counted_and_hides_nothing_from_the_next() -> 
     anyio.run(lambda: bus.notify(hookspecs.event_committed, event=EVENT))
     assert heard(bus) == ["committed crm.contacts"]
     [failed, _] = bus.implementations(hookspecs.event_committed)
-    assert (failed.calls, failed.errors) == (1, 1)
-    said = re.fullmatch(r"RuntimeError at (.*):\d+", failed.last_error)
-    assert said is not None, failed.last_error
+    assert (failed.statistics.calls, failed.statistics.errors) == (1, 1)
+    said = re.fullmatch(r"RuntimeError at (.*):\d+", failed.statistics.last_error)
+    assert said is not None, failed.statistics.last_error
     assert said[1] == __file__
-    assert time.time() - 60 < failed.failed_at <= time.time()
+    assert time.time() - 60 < failed.statistics.failed_at <= time.time()
 
 
 def test_who_is_concerned_is_found_once_for_a_subject(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HookBus, "max_subjects", 2)
+    monkeypatch.setattr(PluggyBus, "max_subjects", 2)
     bus, asked = bus_of(B), list[str]()
     [listener] = bus.implementations(hookspecs.event_committed)
     monkeypatch.setattr(
-        hooks.Implementation, "matches", lambda _, subject: asked.append(subject) or True
+        HookImplementation, "matches", lambda _, subject: asked.append(subject) or True
     )
     for subject in ("crm.a", "crm.b", "crm.a", "crm.b", "crm.c", "crm.a"):
         assert bus.listeners(hookspecs.event_committed, subject)
     assert asked == ["crm.a", "crm.b", "crm.c", "crm.a"]  # what is remembered has a bound
-    assert listener.calls == 0
+    assert listener.statistics.calls == 0
 
 
 def test_an_error_is_noted_with_the_plugin_the_hook_and_the_place() -> None:

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from kernel.contracts import Event, hookspecs, server_actor
 from kernel.contracts.hookspecs import hookimpl
 from kernel.errors import ConstraintViolation, Forbidden, HookFailed, HookTimeout
-from kernel.hooks import bus as hooks
-from kernel.hooks.bus import HookBus
+from kernel.hooks import breaker
+from kernel.hooks.bus import PluggyBus
 
 EVENT = Event(app_id="crm", entity="contacts", operation="INSERT", actor=server_actor())
 
@@ -38,22 +38,22 @@ class Scripted:
         return await self.act()
 
 
-def bus_for(act: Callable[[], Awaitable[Any]], limit: float = 0.05) -> HookBus:
+def bus_for(act: Callable[[], Awaitable[Any]], limit: float = 0.05) -> PluggyBus:
     plugin = Scripted()
     plugin.act = act
-    bus = HookBus(hookspecs, limit)
+    bus = PluggyBus(hookspecs, limit)
     bus.register(plugin, "scripted")
     bus.arrange(["scripted"])
     return bus
 
 
-async def write(bus: HookBus) -> None:
+async def write(bus: PluggyBus) -> None:
     tx: Any = None
     change: Any = EVENT
     await bus.emit(hookspecs.record_writing, tx=tx, change=change)
 
 
-async def commit(bus: HookBus) -> None:
+async def commit(bus: PluggyBus) -> None:
     await bus.notify(hookspecs.event_committed, event=EVENT)
 
 
@@ -193,7 +193,7 @@ def test_an_observer_that_keeps_failing_is_skipped_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, called = [1000.0], list[float]()
-    monkeypatch.setattr(hooks, "monotonic", lambda: now[0])
+    monkeypatch.setattr(breaker, "monotonic", lambda: now[0])
 
     async def act() -> None:
         called.append(now[0])
@@ -205,7 +205,7 @@ def test_an_observer_that_keeps_failing_is_skipped_and_tried_again(
     with capture_logs() as logs:
         for _ in range(9):
             anyio.run(commit, bus)
-    assert len(called) == hooks.TOLERATED
+    assert len(called) == breaker.TOLERATED
     assert observer.is_open
     assert [line["event"] for line in logs][-1:] == ["an observer failed"]
     [skipped] = [line for line in logs if line["event"] == "an observer is skipped"]
@@ -213,12 +213,12 @@ def test_an_observer_that_keeps_failing_is_skipped_and_tried_again(
     now[0] += 60  # half open: one call, which fails
     for _ in range(3):
         anyio.run(commit, bus)
-    assert len(called) == hooks.TOLERATED + 1
+    assert len(called) == breaker.TOLERATED + 1
     now[0] += 400
     with capture_logs() as logs:
         for _ in range(3):
             anyio.run(commit, bus)
-    assert len(called) == hooks.TOLERATED + 4
+    assert len(called) == breaker.TOLERATED + 4
     assert not observer.is_open
     assert [line["event"] for line in logs] == ["an observer works again"]
 
@@ -230,5 +230,5 @@ def test_an_observer_that_hangs_is_skipped_too() -> None:
     bus, began = bus_for(act, limit=0.01), time.monotonic()
     for _ in range(50):
         anyio.run(commit, bus)
-    assert bus.implementations(hookspecs.event_committed)[0].errors == hooks.TOLERATED
+    assert bus.implementations(hookspecs.event_committed)[0].statistics.errors == breaker.TOLERATED
     assert time.monotonic() - began < 5

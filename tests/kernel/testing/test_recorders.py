@@ -146,9 +146,9 @@ def test_a_recorder_does_not_hide_that_an_observer_failed(crm: Server) -> None:
         for each in crm.kernel.bus.implementations(hookspecs.event_committed)
         if each.plugin == "watcher"
     ]
-    failed = watcher.errors
+    failed = watcher.statistics.errors
     assert crm.admin.post(CONTACTS, json={"title": "late"}).status_code == 201
     [call] = recorder.wait(plugin="watcher")
     assert isinstance(call.error, RuntimeError)
-    eventually(lambda: watcher.errors != failed)
-    assert watcher.errors == failed + 1
+    eventually(lambda: watcher.statistics.errors != failed)
+    assert watcher.statistics.errors == failed + 1

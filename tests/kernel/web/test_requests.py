@@ -12,8 +12,8 @@ from kernel.contracts import hookspecs
 from kernel.contracts.access import PUBLIC
 from kernel.contracts.server import Route
 from kernel.errors import BadRequest
-from kernel.hooks.bus import HookBus
-from kernel.hooks.services import Services
+from kernel.hooks.bus import PluggyBus
+from kernel.hooks.services import ServiceContainer
 from kernel.web.http import Request, Response, reply, while_connected
 from kernel.web.routing import RouteTable
 from kernel.web.scope import begin_request
@@ -37,7 +37,7 @@ async def test_a_body_is_decoded_and_never_read_a_second_time() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    table = RouteTable(Services(), HookBus(hookspecs))
+    table = RouteTable(ServiceContainer(), PluggyBus(hookspecs))
     table.add("notes", Route("POST", "/notes", keep, PUBLIC, Note))
     scope = {
         "type": "http", "method": "POST", "path": "/notes", "query_string": b"", "headers": [],

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kernel.hooks.services import Services
+from kernel.hooks.services import ServiceContainer
 from kernel.public import BadRequest
 from plugins.backup.dumps import programs
 from plugins.backup.dumps.postgres import major_of
@@ -33,7 +33,7 @@ def test_where_none_is_new_enough_it_is_reported_what_to_install(
     monkeypatch.setattr(programs, "SYSTEM_FOLDERS", ())
     seen = f"{old}/pg_dump is of 9" if there else "none was found"
     with pytest.raises(BadRequest) as caught:
-        find_programs(Services({}), "pg_dump", postgres.url)
+        find_programs(ServiceContainer({}), "pg_dump", postgres.url)
     assert re.fullmatch(
         rf"pg_dump: the database is of PostgreSQL (\d+), {seen}: install the client programs of "
         r"PostgreSQL \1 or newer, or pip install 'a-package-that-is-not-there>=\1'",
@@ -45,7 +45,7 @@ def test_where_none_is_new_enough_it_is_reported_what_to_install(
 def test_a_program_without_a_version_is_skipped(postgres, monkeypatch, old, text):
     (old / "pg_dump").write_text(text)
     monkeypatch.setenv("PATH", str(old))
-    fitting = find_programs(Services({}), "pg_dump", postgres.url)
+    fitting = find_programs(ServiceContainer({}), "pg_dump", postgres.url)
     assert not any(program.path.is_relative_to(old) for program in fitting)
 
 
@@ -66,4 +66,4 @@ def test_the_lowest_version_that_is_no_older_than_the_database_is_used_first(
         Program(tmp_path / str(major) / "bin" / "pg_dump", major)
         for major in (database, database + 1, database + 12)
     ]
-    assert find_programs(Services({}), "pg_dump", postgres.url) == expected
+    assert find_programs(ServiceContainer({}), "pg_dump", postgres.url) == expected

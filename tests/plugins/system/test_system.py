@@ -100,7 +100,7 @@ def test_why_a_subsystem_reports_nothing_is_logged_once(
     assert [(line["plugin"], line["error"]) for line in reported] == [("sick", said)]
     found = server.services.get(HOOKS).implementations("health")
     [implementation] = [each for each in found if each.plugin == "sick"]
-    assert implementation.errors == 2
+    assert implementation.statistics.errors == 2
 
 
 def test_a_subsystem_that_is_merely_idle_does_not(make_server: MakeServer, tmp_path: Path):

@@ -132,7 +132,7 @@ def test_requests_at_the_same_time_are_counted_apart(
 
 def test_nothing_is_reported_unless_it_is_asked_for(server: Server) -> None:
     assert "server-timing" not in server.admin.get("/api/v1/audit").headers
-    assert not any(impl.observe for impl in server.kernel.bus.all_implementations())
+    assert not any(impl.statistics.observe for impl in server.kernel.bus.all_implementations())
 
 
 @pytest.mark.parametrize(

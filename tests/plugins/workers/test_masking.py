@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 
-from kernel.hooks.bus import Implementation
+from kernel.hooks.implementation import HookImplementation
 from kernel.public import LOGS, WORKERS, HandlerFailed
 from kernel.testing import Server
 from plugins.workers.replica.masking import Mask, mask_json, mask_text
@@ -131,7 +131,7 @@ def test_the_values_that_any_plugin_gives_are_hidden_in_the_log(workers: Server)
         return {"TICKET": "a-ticket-of-a-plugin"}
 
     implementations = workers.kernel.bus.implementations("worker_environment")
-    giving = Implementation("giving", give, ["app_id"])
+    giving = HookImplementation("giving", give, ["app_id"])
     implementations.append(giving)
     try:
         app = install(workers)

@@ -21,7 +21,7 @@ import anyio
 import pytest
 from msgspec import structs
 
-from kernel.hooks.bus import Implementation
+from kernel.hooks.implementation import HookImplementation
 from kernel.public import (
     WORKERS,
     Actor,
@@ -872,7 +872,7 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
             return {"TICKET": str(calls[app_id])}
 
     implementations = workers.kernel.bus.implementations("worker_environment")
-    restless = Implementation("restless", Restless().worker_environment, ["app_id"])
+    restless = HookImplementation("restless", Restless().worker_environment, ["app_id"])
     implementations.append(restless)
     try:
         app = deployed(workers)
@@ -947,7 +947,7 @@ def test_an_environment_that_cannot_be_gathered_keeps_the_old_version(workers: S
         raise RuntimeError("no vault today")
 
     implementations = workers.kernel.bus.implementations("worker_environment")
-    broken = Implementation("broken", fails, ["app_id"])
+    broken = HookImplementation("broken", fails, ["app_id"])
     implementations.append(broken)
     try:
         assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 500
