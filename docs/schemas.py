@@ -19,8 +19,8 @@ from typing import Any, Final
 import psycopg
 
 from kernel.config.settings import DatabaseConfig, load_config
-from kernel.contracts.server import DATABASE_SERVER
-from kernel.database.migrations import Migration, find_migrations, migrate
+from kernel.contracts.server import DATABASE_SERVER, Migration
+from kernel.database.migrations import find_migrations, migrate
 from kernel.loading.loader import load
 
 ROOT: Final = Path(__file__).parents[1]

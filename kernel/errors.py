@@ -186,7 +186,7 @@ class HookTimeout(Unavailable):
 
 
 class PluginFailed(Exception):
-    """A plugin is wrong. The caller gets the `status` 500; the log has the place and the `remedy`."""
+    """A plugin is wrong. The caller gets `status` 500; the log has the place and the `remedy`."""
 
     status: ClassVar[int] = 500
     remedy: str = FIX_PLUGIN
