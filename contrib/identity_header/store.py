@@ -11,22 +11,34 @@ from kernel.public import Reader, Transaction, User, fold_name
 
 from .models import Claim
 
-_USERS: Final = """
+_BY_ID: Final = """
 select row_to_json(r) from (
     select id, username, email, display_name, created_at, disabled
-    from caudex_identity_header.users {rest}
+    from caudex_identity_header.users where id = $1::uuid
 ) r"""
-_BY_ID: Final = _USERS.replace("{rest}", "where id = $1::uuid")
-_LOCKED: Final = _USERS.replace("{rest}", "where id = $1::uuid for update")
-_BY_NAME: Final = _USERS.replace("{rest}", "where username_key = $1::text")
-_BY_EMAIL: Final = _USERS.replace("{rest}", "where email_key = $1::text")
-_PAGE: Final = _USERS.replace(
-    "{rest}",
-    """where ($1::uuid is null or username_key > (
+_LOCKED: Final = """
+select row_to_json(r) from (
+    select id, username, email, display_name, created_at, disabled
+    from caudex_identity_header.users where id = $1::uuid for update
+) r"""
+_BY_NAME: Final = """
+select row_to_json(r) from (
+    select id, username, email, display_name, created_at, disabled
+    from caudex_identity_header.users where username_key = $1::text
+) r"""
+_BY_EMAIL: Final = """
+select row_to_json(r) from (
+    select id, username, email, display_name, created_at, disabled
+    from caudex_identity_header.users where email_key = $1::text
+) r"""
+_PAGE: Final = """
+select row_to_json(r) from (
+    select id, username, email, display_name, created_at, disabled
+    from caudex_identity_header.users where ($1::uuid is null or username_key > (
         select username_key from caudex_identity_header.users where id = $1::uuid))
     and ($3::uuid[] is null or id = any ($3::uuid[]))
-    order by username_key limit $2::int""",
-)
+    order by username_key limit $2::int
+) r"""
 _INSTALLATION: Final = "select key::text from caudex_kernel.apps where app_id = $1::text"
 _ANY: Final = "select 1 from caudex_identity_header.users limit 1"
 _ALONE: Final = "lock table caudex_identity_header.users in share row exclusive mode"

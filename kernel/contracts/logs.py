@@ -88,7 +88,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 class Audit(Protocol):
     """Reads the trail; rows are written by triggers and by `event_recorded`."""
 
-    async def search(self, wanted: AuditFilter) -> bytes:
+    async def search(self, criteria: AuditFilter) -> bytes:
         """Return a JSON array of audit rows."""
         ...
 

@@ -27,7 +27,7 @@ class RecordHistory:
         self._apps = apps
         self._bus = bus
 
-    async def find(
+    async def find_record(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
     ) -> SeenRecord:
         """Return a record as the caller sees it. Raises NotFound, BadRequest."""

@@ -33,11 +33,11 @@ MAX_PAGE_BYTES = 16_000_000
 class Months(msgspec.Struct, frozen=True, kw_only=True):
     """Which months, by their first day, want a partition and which have had theirs long enough.
 
-    `taken` are months that cannot get one, because the default partition holds rows of theirs.
+    `blocked` are months that cannot get one, because the default partition holds rows of theirs.
     """
 
     missing: list[date] = []
-    taken: list[date] = []
+    blocked: list[date] = []
     expired: list[date] = []
 
 

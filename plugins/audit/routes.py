@@ -28,7 +28,7 @@ from kernel.public import (
 
 from .history import RecordHistory
 from .models import AuditRow, HistoryEntry, HistoryPage, HistoryQuery
-from .service import reads_in_part
+from .service import reads_own_app_only
 
 PARAMETERS = AuditFilter.__struct_fields__
 
@@ -59,8 +59,10 @@ class AuditRoutes:
         """
         query = request.query()
         access = self._services.get(ACCESS)
-        in_part = await reads_in_part(access, request.actor, query.get("app_id"))
-        return reply(await self._services.get(AUDIT).search(_filter(query, current=in_part)))
+        is_bound_to_app = await reads_own_app_only(access, request.actor, query.get("app_id"))
+        criteria = _read_criteria(query, is_bound_to_app=is_bound_to_app)
+        rows = await self._services.get(AUDIT).search(criteria)
+        return reply(rows)
 
     async def history(self, request: Request) -> Response:
         """List the changes of a record since its creation, newest first: those of readable fields.
@@ -69,24 +71,32 @@ class AuditRoutes:
         and none of a time when the record was out of the caller's reach.
         """
         query = request.query()
-        if unknown := query.keys() - {"limit", "before"}:
-            raise BadRequest(f"unknown parameter {min(unknown)!r}")
-        before = whole_number("before", query["before"]) if "before" in query else None
-        page = HistoryPage(before=before, limit=limit_of(query.get("limit"), default=100))
+        unknown_names = query.keys() - {"limit", "before"}
+        if unknown_names:
+            raise BadRequest(f"unknown parameter {min(unknown_names)!r}")
+        before = _read_before(query)
+        limit = limit_of(query.get("limit"), default=100)
+        page = HistoryPage(before=before, limit=limit)
         services = self._services
         history = RecordHistory(
             services.get(STATEMENTS), services.get(RECORDS), services.get(APPS), services.get(HOOKS)
         )
-        names = map(request.path, ("app_id", "entity", "id"))
-        record = await history.find(request.actor, request.grant, *names)
-        return reply(await history.read(record, page))
+        record = await history.find_record(
+            request.actor,
+            request.grant,
+            request.path("app_id"),
+            request.path("entity"),
+            request.path("id"),
+        )
+        changes = await history.read(record, page)
+        return reply(changes)
 
 
-def _filter(query: Mapping[str, str], *, current: bool) -> AuditFilter:
+def _read_criteria(query: Mapping[str, str], *, is_bound_to_app: bool) -> AuditFilter:
     for name in query:
         if name not in PARAMETERS:
             raise BadRequest(f"unknown parameter {name!r}; {nearest(name, PARAMETERS)}")
-    before = query.get("before")
+    current = one_of("current", query.get("current", "false"), ("true", "false"))
     return AuditFilter(
         app_id=query.get("app_id"),
         entity=query.get("entity"),
@@ -94,8 +104,14 @@ def _filter(query: Mapping[str, str], *, current: bool) -> AuditFilter:
         operation=query.get("operation"),
         actor_id=query.get("actor_id"),
         request_id=query.get("request_id"),
-        current=one_of("current", query.get("current", "false"), ("true", "false")) == "true"
-        or current,
-        before=None if before is None else whole_number("before", before),
+        current=current == "true" or is_bound_to_app,
+        before=_read_before(query),
         limit=limit_of(query.get("limit"), default=100),
     )
+
+
+def _read_before(query: Mapping[str, str]) -> int | None:
+    """Return the id of the last entry that the caller has seen."""
+    if "before" not in query:
+        return None
+    return whole_number("before", query["before"])

@@ -41,24 +41,26 @@ class AuditService:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def search(self, wanted: AuditFilter) -> bytes:
+    async def search(self, criteria: AuditFilter) -> bytes:
         """Return a JSON array of audit rows. Raises BadRequest for a value that no row can have."""
-        _check_values(wanted)
-        if wanted.operation is not None:
-            await self._check_operation(wanted.operation)
-        return await store.search(self._reader, wanted)
+        _check_values(criteria)
+        if criteria.operation is not None:
+            await self._check_operation(criteria.operation)
+        return await store.search(self._reader, criteria)
 
     async def _check_operation(self, operation: str) -> None:
         """Refuse a misspelt operation: an empty reply would mean that it never happened."""
         if operation in OPERATIONS or await store.knows_operation(self._reader, operation):
             return
-        meant = nearest(operation, OPERATIONS)
-        raise BadRequest(f"no operation {operation!r} is on record; {meant}")
+        suggestion = nearest(operation, OPERATIONS)
+        raise BadRequest(f"no operation {operation!r} is on record; {suggestion}")
 
 
-async def reads_in_part(access: Access, actor: Actor, app_id: str | None) -> bool:
-    """Whether the caller reads only the trail of the installed app, as its admins do. Core admins
-    read everything. Raises Forbidden for other callers."""
+async def reads_own_app_only(access: Access, actor: Actor, app_id: str | None) -> bool:
+    """Whether the caller reads only the trail of the installed app, as its admins do.
+
+    Core admins read everything. Raises Forbidden for other callers.
+    """
     if await access.is_core_admin(actor.user_id):
         return False
     if app_id is None:
@@ -73,13 +75,13 @@ class Maintenance:
 
     def __init__(self, statements: Statements, keep_months: int) -> None:
         self._statements = statements
-        self._keep = keep_months
+        self._keep_months = keep_months
 
     async def maintain(self) -> None:
         """Update the partitions; there is nothing to do on most days."""
-        months = await store.months(self._statements, self._keep)
-        if months.taken:
-            log.warning("rows of a month are in the default partition", months=months.taken)
+        months = await store.find_months(self._statements, self._keep_months)
+        if months.blocked:
+            log.warning("rows of a month are in the default partition", months=months.blocked)
         if months.missing or months.expired:
             await self._statements.run(server_actor(), self._change)
             log.info("audit partitions changed", made=months.missing, dropped=months.expired)
@@ -87,7 +89,8 @@ class Maintenance:
     async def _change(self, tx: Transaction) -> None:
         await tx.lock("audit.months")
         # Query again: another process may have changed them before this one got the lock.
-        await store.change_months(tx, await store.months(tx, self._keep))
+        months = await store.find_months(tx, self._keep_months)
+        await store.change_months(tx, months)
 
     async def start(self, apps: Iterable[App]) -> None:
         """Update the partitions before the first row, and watch the apps that were installed while
@@ -109,16 +112,16 @@ class Maintenance:
                 raise BootError("plugin audit", problem, "start again") from error
 
 
-def _check_values(wanted: AuditFilter) -> None:
-    for name, text in (("app_id", wanted.app_id), ("entity", wanted.entity)):
+def _check_values(criteria: AuditFilter) -> None:
+    for name, text in (("app_id", criteria.app_id), ("entity", criteria.entity)):
         if text is not None and not NAME.fullmatch(text):
             raise BadRequest(f"{name} must be a name of lower-case letters, digits and underscores")
-    if wanted.current and wanted.app_id is None:
+    if criteria.current and criteria.app_id is None:
         raise BadRequest("current needs app_id: it is about one app")
-    if wanted.record_id == "":
+    if criteria.record_id == "":
         raise BadRequest("record_id must not be empty")
-    if wanted.actor_id is not None:
+    if criteria.actor_id is not None:
         try:
-            UUID(wanted.actor_id)
+            UUID(criteria.actor_id)
         except ValueError:
             raise BadRequest("actor_id must be a UUID") from None

@@ -67,18 +67,44 @@ select row_to_json(r) from (
         from caudex_auth.throttle t
         where t.key = any (k.keys) and t.blocked_until > clock_timestamp()
     ), 0) as blocked
-    from (values (true)) as one left join ({named}) as a on true
+    from (values (true)) as one left join (
+        select row_to_json(r) as found, r.* from (
+            select id, username, email, email_key, display_name, created_at, disabled,
+                password_hash, password_temporary, exists (
+                    select from caudex_auth.totp t
+                    where t.user_id = u.id and t.confirmed_at is not null
+                ) as factor,
+                exists (
+                    select from caudex_auth.networks n
+                    where n.user_id = u.id and n.network = $2::text
+                    and n.seen_at > now() - make_interval(secs => $3::int)
+                ) as known_network
+            from caudex_auth.users u where username_key = $1::text or email_key = $1::text
+        ) r
+    ) as a on true
     cross join lateral (select case
         when a.known_network then array['account:' || a.id || '@' || $2::text]
         else array[coalesce('account:' || a.id, $4::text)] || case $2::text
             when '' then '{}'::text[] else array['address:' || $2::text] end
     end) as k (keys)
-) r""".replace("{named}", _NAMED.replace("(r)", "(r) as found, r.*"))
+) r"""
 _ACCOUNT: Final = """
 select row_to_json(r) from (
     select id, username, email, email_key, display_name, created_at, disabled, password_hash,
         password_temporary
-    from caudex_auth.users where id = $1::uuid{lock}
+    from caudex_auth.users where id = $1::uuid
+) r"""
+_LOCK_ACCOUNT: Final = """
+select row_to_json(r) from (
+    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
+        password_temporary
+    from caudex_auth.users where id = $1::uuid for no key update
+) r"""
+_LOCK_ACCOUNT_WITH_KEYS: Final = """
+select row_to_json(r) from (
+    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
+        password_temporary
+    from caudex_auth.users where id = $1::uuid for update
 ) r"""
 _TAKEN: Final = """
 select row_to_json(r) from (
@@ -276,7 +302,7 @@ class AuthStore:
 
     async def account(self, user_id: str) -> Account | None:
         """Read an account with its password hash."""
-        row = await self._statements.fetch(_ACCOUNT.replace("{lock}", ""), user_id)
+        row = await self._statements.fetch(_ACCOUNT, user_id)
         return None if row is None else _account(row)
 
     async def has_users(self, reader: Reader | None = None) -> bool:
@@ -309,10 +335,8 @@ class AuthStore:
         self, tx: Transaction, user_id: str, *, with_keys: bool
     ) -> Account | None:
         """Read and lock an account; `with_keys` when its keys change or it is deleted."""
-        lock = " for no key update"
-        if with_keys:
-            lock = " for update"
-        row = await tx.execute(_ACCOUNT.replace("{lock}", lock), user_id)
+        statement = _LOCK_ACCOUNT_WITH_KEYS if with_keys else _LOCK_ACCOUNT
+        row = await tx.execute(statement, user_id)
         return None if row is None else _account(row)
 
     async def update_account(self, tx: Transaction, account: Account) -> None:

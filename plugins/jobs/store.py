@@ -101,16 +101,15 @@ _STATUS: Final = """
 select status from caudex_jobs.jobs
 where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)"""
 
-_SET_CANCELLED: Final = """
-set status = case status when 'pending' then 'cancelled' else status end,
-    ended_at = case status when 'pending' then now() end, due = false,
-    cancelled_at = coalesce(cancelled_at, now()), updated_at = now()"""
 
 _CANCEL: Final = """
-update caudex_jobs.jobs {set}
+update caudex_jobs.jobs
+set status = case status when 'pending' then 'cancelled' else status end,
+    ended_at = case status when 'pending' then now() end, due = false,
+    cancelled_at = coalesce(cancelled_at, now()), updated_at = now()
 where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)
     and status in ('pending', 'running')
-returning status""".replace("{set}", _SET_CANCELLED)
+returning status"""
 
 _COUNTS: Final = """
 select json_object_agg(s.status, c.count) from unnest($2::text[]) as s (status)
@@ -142,13 +141,16 @@ with portion as materialized (
     order by j.created_at desc, j.id desc limit $6::integer
 ),
 cancelled as (
-    update caudex_jobs.jobs {set}
+    update caudex_jobs.jobs
+    set status = case status when 'pending' then 'cancelled' else status end,
+        ended_at = case status when 'pending' then now() end, due = false,
+        cancelled_at = coalesce(cancelled_at, now()), updated_at = now()
     where id = any(array(select id from portion)) and status in ('pending', 'running')
     returning id
 )
 select json_build_object('done', (select count(*) from cancelled), 'next',
     case when count(*) = $6::integer then (array_agg(id order by created_at, id))[1] end)
-from portion""".replace("{set}", _SET_CANCELLED)
+from portion"""
 
 # A portion is bounded by bytes as well; it holds at least one job.
 _RETRY_MANY: Final = """
@@ -202,36 +204,41 @@ select json_build_object(
     'running', (select count(*) from (
         select from caudex_jobs.jobs where status = 'running' limit $1::integer) as r))"""
 
-# The bytes that a job takes on disk, known without reading its values.
-_SIZE: Final = """
-    pg_column_size(payload) + coalesce(pg_column_size(result), 0)
-        + coalesce(pg_column_size(progress), 0) + coalesce(pg_column_size(error), 0)"""
 
-# A portion is bounded by bytes as well as by rows; it holds at least one job.
+# A portion is bounded by bytes as well as by rows; it holds at least one job. The bytes that a job
+# takes on disk are known without reading its values.
 _PRUNE: Final = """
 with portion as materialized (
     select id from (
         select id, size, sum(size) over (order by ended_at, id) as upto from (
-            select id, ended_at, {size} as size from caudex_jobs.jobs
+            select id, ended_at,
+                pg_column_size(payload) + coalesce(pg_column_size(result), 0)
+                    + coalesce(pg_column_size(progress), 0)
+                    + coalesce(pg_column_size(error), 0) as size
+            from caudex_jobs.jobs
             where ended_at < now() - make_interval(days => $1::integer)
             order by ended_at limit $2::integer
         ) as o
     ) as s where s.upto - s.size < $3::bigint
 ),
 old as (delete from caudex_jobs.jobs where id = any(array(select id from portion)))
-select count(*) from portion""".replace("{size}", _SIZE)
+select count(*) from portion"""
 
 _FORGET: Final = """
 with portion as materialized (
     select id from (
         select id, size, sum(size) over (order by id) as upto from (
-            select id, {size} as size from caudex_jobs.jobs
+            select id,
+                pg_column_size(payload) + coalesce(pg_column_size(result), 0)
+                    + coalesce(pg_column_size(progress), 0)
+                    + coalesce(pg_column_size(error), 0) as size
+            from caudex_jobs.jobs
             where app_id = $1::text and ($3::boolean or status <> 'running') limit $2::integer
         ) as o
     ) as s where s.upto - s.size < $4::bigint
 ),
 gone as (delete from caudex_jobs.jobs where id = any(array(select id from portion)))
-select count(*) from portion""".replace("{size}", _SIZE)
+select count(*) from portion"""
 
 _NEWEST: Final = Cursor("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
 

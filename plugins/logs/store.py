@@ -25,22 +25,28 @@ select n.app_id, n.level, n.message, n.ts from jsonb_to_recordset($1::jsonb)
 where n.app_id = any(array(select app_id from installed))"""
 # Lines up to the one that fills `$3` bytes. The length of a long message is known without reading
 # it: what does not fit is never fetched.
-_LINES: Final = """
+_TAIL: Final = """
 select json_build_object('id', l.id, 'level', l.level, 'message', l.message,
     'ts', to_char(l.ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
 from (
     select n.*, octet_length(n.message) as size,
-        sum(octet_length(n.message)) over (order by {order}) as upto
+        sum(octet_length(n.message)) over (order by id desc) as upto
     from (
         select id, level, message, ts from caudex_logs.lines
-        where app_id = $1::text {bounds} order by {order} limit $2::int
+        where app_id = $1::text order by id desc limit $2::int
     ) n
 ) l where l.upto - l.size < $3::bigint order by l.id"""
-
-_TAIL: Final = _LINES.replace("{bounds}", "").replace("{order}", "id desc")
-_BETWEEN: Final = _LINES.replace("{bounds}", "and id > $4::bigint and id <= $5::bigint").replace(
-    "{order}", "id"
-)
+_BETWEEN: Final = """
+select json_build_object('id', l.id, 'level', l.level, 'message', l.message,
+    'ts', to_char(l.ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+from (
+    select n.*, octet_length(n.message) as size,
+        sum(octet_length(n.message)) over (order by id) as upto
+    from (
+        select id, level, message, ts from caudex_logs.lines
+        where app_id = $1::text and id > $4::bigint and id <= $5::bigint order by id limit $2::int
+    ) n
+) l where l.upto - l.size < $3::bigint order by l.id"""
 _COUNT_BEFORE: Final = """
 select count(*) from (
     select from caudex_logs.lines where app_id = $1::text and id < $2::bigint limit $3::int
@@ -65,44 +71,53 @@ with recursive apps as (
 ) select app_id from apps where app_id is not null"""
 # A portion is bounded by the room that it takes on disk, which is known without reading it, as well
 # as by number: the first line is always in it.
-_PORTION: Final = """
+_SWEEP_OLD: Final = """
 with portion as materialized (
     select id from (
-        select id, size, sum(size) over (order by id) as upto from ({lines}) n
+        select id, size, sum(size) over (order by id) as upto from (
+            select id, pg_column_size(message) as size from caudex_logs.lines
+            where $3::int > 0 and ts < now() - make_interval(days => $3::int)
+            order by ts limit $1::int
+        ) n
     ) s where s.upto - s.size < $2::bigint
 ),
 gone as (delete from caudex_logs.lines where id = any(array(select id from portion)))
-select {result} from portion"""
-_SWEEP_OLD: Final = _PORTION.replace("{result}", "count(*)").replace(
-    "{lines}",
-    """
-    select id, pg_column_size(message) as size from caudex_logs.lines
-    where $3::int > 0 and ts < now() - make_interval(days => $3::int) order by ts limit $1::int""",
-)
+select count(*) from portion"""
 # No app takes more room than all of them: only then is anything added up, from the newest line on.
-_SWEEP_MANY: Final = _PORTION.replace("{result}", "count(*)").replace(
-    "{lines}",
-    """
-    select id, pg_column_size(message) as size from caudex_logs.lines
-    where app_id = $3::text and id <= (select greatest(
-        case when $4::int > 0 then (
-            select id from caudex_logs.lines where app_id = $3::text
-            order by id desc offset $4::int limit 1
-        ) end,
-        case when $5::bigint > 0 and pg_total_relation_size('caudex_logs.lines') > $5::bigint then (
-            select id from (
-                select id, sum(pg_column_size(message)) over (order by id desc) as upto
-                from caudex_logs.lines where app_id = $3::text
-            ) k where k.upto > $5::bigint order by id desc limit 1
-        ) end
-    )) order by id limit $1::int""",
-)
-_FORGET: Final = _PORTION.replace("{result}", "max(id)").replace(
-    "{lines}",
-    """
-    select id, pg_column_size(message) as size from caudex_logs.lines
-    where app_id = $3::text and id > $4::bigint order by id limit $1::int""",
-)
+_SWEEP_MANY: Final = """
+with portion as materialized (
+    select id from (
+        select id, size, sum(size) over (order by id) as upto from (
+            select id, pg_column_size(message) as size from caudex_logs.lines
+            where app_id = $3::text and id <= (select greatest(
+                case when $4::int > 0 then (
+                    select id from caudex_logs.lines where app_id = $3::text
+                    order by id desc offset $4::int limit 1
+                ) end,
+                case when $5::bigint > 0
+                    and pg_total_relation_size('caudex_logs.lines') > $5::bigint then (
+                    select id from (
+                        select id, sum(pg_column_size(message)) over (order by id desc) as upto
+                        from caudex_logs.lines where app_id = $3::text
+                    ) k where k.upto > $5::bigint order by id desc limit 1
+                ) end
+            )) order by id limit $1::int
+        ) n
+    ) s where s.upto - s.size < $2::bigint
+),
+gone as (delete from caudex_logs.lines where id = any(array(select id from portion)))
+select count(*) from portion"""
+_FORGET: Final = """
+with portion as materialized (
+    select id from (
+        select id, size, sum(size) over (order by id) as upto from (
+            select id, pg_column_size(message) as size from caudex_logs.lines
+            where app_id = $3::text and id > $4::bigint order by id limit $1::int
+        ) n
+    ) s where s.upto - s.size < $2::bigint
+),
+gone as (delete from caudex_logs.lines where id = any(array(select id from portion)))
+select max(id) from portion"""
 
 _line = msgspec.json.Decoder(LogLine).decode
 _encode = msgspec.json.Encoder().encode

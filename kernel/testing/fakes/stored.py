@@ -51,20 +51,20 @@ class FakeAudit:
         row = {"id": len(self.rows) + 1, "table_schema": app_id, "table_name": entity}
         self.rows.append({**row, "operation": operation, **more})
 
-    async def search(self, wanted: AuditFilter) -> bytes:
+    async def search(self, criteria: AuditFilter) -> bytes:
         """See `Audit.search`; `current` has no effect, since there are no removed apps."""
-        asked = {
-            "table_schema": wanted.app_id, "table_name": wanted.entity,
-            "record_id": wanted.record_id, "operation": wanted.operation,
-            "actor_id": wanted.actor_id,
+        values = {
+            "table_schema": criteria.app_id, "table_name": criteria.entity,
+            "record_id": criteria.record_id, "operation": criteria.operation,
+            "actor_id": criteria.actor_id,
         }  # fmt: skip
-        found = [
+        rows = [
             row
             for row in reversed(self.rows)
-            if all(value is None or row.get(name) == value for name, value in asked.items())
-            and (wanted.before is None or row["id"] < wanted.before)
+            if all(value is None or row.get(name) == value for name, value in values.items())
+            and (criteria.before is None or row["id"] < criteria.before)
         ]
-        return msgspec.json.encode(found[: wanted.limit])
+        return msgspec.json.encode(rows[: criteria.limit])
 
 
 class FakeLogs:

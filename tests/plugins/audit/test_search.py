@@ -12,6 +12,7 @@ from kernel.public import AUDIT, Actor, AuditFilter, Event, server_actor
 from kernel.testing import Server
 from plugins.audit import store
 from plugins.audit.models import MAX_PAGE_BYTES
+from plugins.audit.searches import choose_statement
 from tests.plugins.audit.conftest import install
 from tests.plugins.audit.stand_in import ROOT
 
@@ -328,7 +329,7 @@ def searched(many: Server) -> Server:
 def test_a_search_reads_few_pages_after_twenty_others(
     searched: Server, wanted: AuditFilter
 ) -> None:
-    query, params = store.statement(wanted)
+    query, params = choose_statement(wanted)
     explain: Any = "explain (analyze, buffers, timing off, format json) " + query
     values = (MAX_PAGE_BYTES, wanted.limit, *params)
 
