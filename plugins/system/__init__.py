@@ -34,7 +34,7 @@ from .commands import system_commands
 from .config import SystemConfig
 from .examination.diagnosis import findings, python_build
 from .examination.disk import Disk
-from .examination.mistakes import mistakes
+from .examination.mistakes import find_mistakes
 from .flooding import PERIOD, TableWatch
 from .inventory import warnings_of
 from .routes import SystemRoutes
@@ -42,7 +42,7 @@ from .serving.manager import ProcessManager, is_reloaded
 from .serving.reloading import reloading
 from .serving.safe_mode import notices
 from .serving.watcher import FileWatcher
-from .switching.states import registered
+from .switching.states import register_process
 from .timing import time_plugins, time_services
 
 log = structlog.get_logger("caudex.system")
@@ -79,8 +79,9 @@ class SystemPlugin(Plugin):
 
         Raises BootErrors.
         """
-        if found := list(mistakes(cast("LoadedPlugins", services.get(REGISTRY)))):
-            raise BootErrors(found)
+        errors = list(find_mistakes(cast("LoadedPlugins", services.get(REGISTRY))))
+        if errors:
+            raise BootErrors(errors)
         if services.get(REGISTRY).config.server.server_timing:
             time_plugins(services)
 
@@ -90,16 +91,21 @@ class SystemPlugin(Plugin):
         """Watch disk and event loop; time the services for `Server-Timing`, where it is on; name
         what is broken in safe mode; reload the configuration at SIGHUP."""
         self.tasks.every(30, Disk(self.context.data_dir).watch, "watch the disk")
-        if (registry := services.get(REGISTRY)).config.server.server_timing:
+        registry = services.get(REGISTRY)
+        if registry.config.server.server_timing:
             time_services(services)
         statements = services.get(STATEMENTS)
-        self.tasks.every(PERIOD, lambda: self._floods.look(statements, registry.plugins),
-                         "watch the tables of plugins")  # fmt: skip
-        for plugin, said in warnings_of(services.get(HOOKS).all_implementations()).items():
-            log.warning("a plugin slows others down", plugin=plugin, warnings=said)
+        self.tasks.every(
+            PERIOD,
+            lambda: self._floods.look(statements, registry.plugins),
+            "watch the tables of plugins",
+        )
+        implementations = services.get(HOOKS).all_implementations()
+        for plugin, warnings in warnings_of(implementations).items():
+            log.warning("a plugin slows others down", plugin=plugin, warnings=warnings)
         if self.config.safe:
             self.context.notices[:0] = await notices(self.context.config_file)
-        states = registered(statements, registry, self.tasks, safe=self.config.safe)
+        states = register_process(statements, registry, self.tasks, safe=self.config.safe)
         async with states, self._watch.running(), reloading(registry):
             yield
 

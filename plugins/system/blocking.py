@@ -74,7 +74,9 @@ class LoopWatch:
     def __init__(self, registry: Registry, *, always: bool, limit: float = 0.0) -> None:
         self._registry = registry
         self._always = always
-        self._beats = limit / BEAT if _is_replaced() else 0.0
+        self._max_beats = 0.0
+        if _is_replaced():
+            self._max_beats = limit / BEAT
         self._lines = RateLimiter(1 / SHOWN, burst=SHOWN)
         self._tasks_checked = monotonic()
         self._block: Block | None = None
@@ -87,9 +89,10 @@ class LoopWatch:
         """Watch the loop that runs, for the context."""
         loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        before, threads_before = loop.get_exception_handler(), threading.excepthook
-        loop.set_exception_handler(self._unhandled)
-        threading.excepthook = self._thread_failed
+        former_handler = loop.get_exception_handler()
+        former_hook = threading.excepthook
+        loop.set_exception_handler(self._log_unhandled)
+        threading.excepthook = self._log_thread_failure
         watch = threading.Thread(
             target=self._watch, args=(loop,), daemon=True, name="caudex-loop-watch"
         )
@@ -98,18 +101,18 @@ class LoopWatch:
             yield
         finally:
             self._ended.set()
-            loop.set_exception_handler(before)
-            threading.excepthook = threads_before
+            loop.set_exception_handler(former_handler)
+            threading.excepthook = former_hook
 
     def blocked(self) -> dict[str, str]:
         """Return the place of each plugin that held the loop within the last minute."""
         since = monotonic() - SHOWN
-        return {name: at for name, (at, when) in self._blocked.items() if when > since}
+        return {plugin: place for plugin, (place, time) in self._blocked.items() if time > since}
 
     def _check_tasks(self) -> None:
         """Report a plugin with very many tasks."""
         coroutines = [task.get_coro() for task in asyncio.all_tasks()]
-        frames = [getattr(each, "cr_frame", None) for each in coroutines]
+        frames = [getattr(coroutine, "cr_frame", None) for coroutine in coroutines]
         owners = Counter(self._owner(frame) for frame in frames if frame is not None)
         for plugin, count in owners.items():
             if plugin and count > MANY_TASKS and self._lines.take(plugin):
@@ -141,7 +144,8 @@ class LoopWatch:
     def _look(self, block: Block, frame: FrameType | None, now: float) -> None:
         if block.is_due(now):
             self._report(frame, now - block.since, again=not block.is_new)
-        if self._beats and block.beats > self._beats and not _waits(frame):
+        is_hanging = self._max_beats and block.beats > self._max_beats
+        if is_hanging and frame is not None and not _waits(frame):
             self._end(frame, now - block.since)
 
     def _report(self, frame: FrameType | None, late: float, *, again: bool = False) -> None:
@@ -151,51 +155,65 @@ class LoopWatch:
         """
         if frame is None or _waits(frame):
             return
-        plugin, at = self._innermost(frame)
+        plugin, place = self._find_innermost(frame)
         if plugin:
-            self._blocked[plugin] = at, monotonic()
-        if again or self._always or self._lines.take(at):
-            named = {"plugin": plugin, "remedy": REMEDY} if plugin else {}
-            log.warning("the event loop is blocked", at=at, seconds=round(late, 2), **named)
+            self._blocked[plugin] = place, monotonic()
+        if again or self._always or self._lines.take(place):
+            blame: dict[str, str] = {}
+            if plugin:
+                blame = {"plugin": plugin, "remedy": REMEDY}
+            log.warning("the event loop is blocked", at=place, seconds=round(late, 2), **blame)
 
-    def _end(self, frame: FrameType | None, late: float) -> None:
+    def _end(self, frame: FrameType, late: float) -> None:
         """End this process, which answers no one: the process manager starts another one."""
-        plugin, at = self._innermost(frame) if frame is not None else ("", "")
-        log.critical("a server process hangs, and ends to be replaced", plugin=plugin, at=at,
-                     seconds=round(late, 2), remedy=REMEDY)  # fmt: skip
+        plugin, place = self._find_innermost(frame)
+        log.critical(
+            "a server process hangs, and ends to be replaced",
+            plugin=plugin,
+            at=place,
+            seconds=round(late, 2),
+            remedy=REMEDY,
+        )
         time.sleep(LAST_WORDS)
         os._exit(os.EX_SOFTWARE)
 
-    def _innermost(self, frame: FrameType) -> tuple[str, str]:
+    def _find_innermost(self, frame: FrameType) -> tuple[str, str]:
         """Return plugin and place of the innermost code of a plugin, or of any where none runs."""
-        code: FrameType | None = frame
-        while code is not None and not self._owner(code):
-            code = code.f_back
-        named = code or frame
-        return self._owner(named), f"{named.f_code.co_filename}:{named.f_lineno}"
+        plugin_frame: FrameType | None = frame
+        while plugin_frame is not None and not self._owner(plugin_frame):
+            plugin_frame = plugin_frame.f_back
+        innermost = plugin_frame or frame
+        return self._owner(innermost), f"{innermost.f_code.co_filename}:{innermost.f_lineno}"
 
     def _owner(self, frame: FrameType) -> str:
         return self._registry.plugin_of(str(frame.f_globals.get("__name__", "")))
 
-    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _log_unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log what a task raised that no code waits for, with the plugin that began it."""
         error: BaseException | None = context.get("exception")
-        log.error("a task failed that no code waits for", detail=context["message"],
-                  exc_info=error, **self._blame(error, KEEP_TASKS))  # fmt: skip
+        log.error(
+            "a task failed that no code waits for",
+            detail=context["message"],
+            exc_info=error,
+            **self._blame(error, KEEP_TASKS),
+        )
 
-    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+    def _log_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
         """Log what a thread raised."""
-        if failure.exc_value is not None:
-            log.error("a thread failed", exc_info=failure.exc_value,
-                      **self._blame(failure.exc_value, IN_A_THREAD))  # fmt: skip
+        error = failure.exc_value
+        if error is not None:
+            log.error("a thread failed", exc_info=error, **self._blame(error, IN_A_THREAD))
 
     def _blame(self, error: BaseException | None, remedy: str) -> dict[str, str]:
-        blamed = None if error is None else self._registry.blame(error)
+        """Return the plugin of an error; `remedy` takes the place of the usual one."""
+        if error is None:
+            return {}
+        blamed = self._registry.blame(error)
         if not blamed:
             return {}
-        own = blamed["remedy"]
-        return {"plugin": blamed["plugin"], "at": blamed["where"],
-                "remedy": remedy if own == FIX_PLUGIN else own}  # fmt: skip
+        if blamed["remedy"] != FIX_PLUGIN:
+            remedy = blamed["remedy"]
+        return {"plugin": blamed["plugin"], "at": blamed["where"], "remedy": remedy}
 
 
 def _waits(frame: FrameType | None) -> bool:

@@ -21,10 +21,12 @@ LARGEST: Final = 10_000_000
 
 def running_plugins(registry: Registry, url: str, token: str) -> list[dict[str, Any]]:
     """Return the plugins as a server reports them. Raises KernelError with the remedy."""
-    address, local = (url, {}) if url else (local_address(registry), LOCAL)
+    address = url or local_address(registry)
+    headers = {"Authorization": f"Bearer {token.strip()}"}
+    if not url:
+        headers |= LOCAL
     try:
-        bearer = {"Authorization": f"Bearer {token.strip()}"}
-        status, body = _get(address, "/api/v1/plugins", bearer | local)
+        status, body = _get(address, "/api/v1/plugins", headers)
         problem = f"it answers {status}"
         if status == 200:
             return [dict(plugin) for plugin in msgspec.json.decode(body)["plugins"]]
@@ -36,15 +38,18 @@ def running_plugins(registry: Registry, url: str, token: str) -> list[dict[str, 
 def is_running(registry: Registry) -> bool:
     """Whether a Caudex server answers on the configured address."""
     with suppress(OSError, HTTPException, ValueError):
-        return b'"ok"' in _get(local_address(registry), "/health", LOCAL)[1]
+        _, body = _get(local_address(registry), "/health", LOCAL)
+        return b'"ok"' in body
     return False
 
 
 def local_address(registry: Registry) -> str:
     """Return where the configured server is reached from its own machine."""
-    host, port = registry.config.server.host, registry.config.server.port
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    server = registry.config.server
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{server.port}"
 
 
 def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
@@ -52,8 +57,10 @@ def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write http://host:port or https://host")
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    with closing(kind(parts.hostname, parts.port, timeout=5)) as connection:
+    connection_type = HTTPConnection
+    if parts.scheme == "https":
+        connection_type = HTTPSConnection
+    with closing(connection_type(parts.hostname, parts.port, timeout=5)) as connection:
         connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(LARGEST)

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import click
 import msgspec
 
-from kernel.public import BootError, Command, OpenServices, Registry
+from kernel.public import BootError, Command, LoadedPlugins, OpenServices, Registry
 
 from .client import TOKEN, running_plugins
 from .examination.doctor import findings
@@ -95,11 +95,12 @@ def _without_configuration(registry: Registry, config_file: str) -> list[Command
 
 async def _doctor(registry: Registry, config_file: str, _: OpenServices) -> int:
     """Print the findings; return 1 if one of them is a failure."""
-    failed = False
+    status = 0
     async for finding in findings(registry, config_file):
-        failed |= finding.state == "fail"
+        if finding.state == "fail":
+            status = 1
         print(f"  {finding.state:<6} {finding.name}: {finding.text}")
-    return int(failed)
+    return status
 
 
 async def _init(_: OpenServices, *, file: str) -> int:
@@ -114,7 +115,9 @@ def _write_template(path: Path) -> None:
         path.touch(0o600, exist_ok=False)  # it may get keys and passwords
         path.write_text(TEMPLATE.read_text("utf-8"), "utf-8")
     except OSError as error:
-        remedy = "name another file" if path.exists() else "choose another folder"
+        remedy = "choose another folder"
+        if path.exists():
+            remedy = "name another file"
         raise BootError(str(path), str(error.strerror).lower(), remedy) from None
 
 
@@ -133,28 +136,39 @@ async def _plugins(
     if as_json:
         print(msgspec.json.format(_encoded(registry, url, token)).decode())
         return 0
-    if not url and not token:
-        loaded = registry.with_plugins({})  # raises where one does not load
-        routes = Counter(plugin for plugin, _ in loaded.routes)
-        _table(
-            PLUGIN, [{**msgspec.to_builtins(p), "routes": routes[p.name]} for p in loaded.plugins]
-        )
-        for plugin, said in warnings_of(loaded.bus.all_implementations()).items():
-            print(f"\nwarning: plugin {plugin}: {'; '.join(said)}")
-        print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
-        return 0
-    plugins = running_plugins(registry, url, token)
-    _table(PLUGIN, [{**plugin, "routes": len(plugin["routes"])} for plugin in plugins])
-    for plugin in plugins:
-        if said := plugin.get("warnings"):
-            print(f"\nwarning: plugin {plugin['name']}: {'; '.join(said)}")
-    hooks = [{"plugin": plugin["name"], **hook} for plugin in plugins for hook in plugin["hooks"]]
-    print()
-    _table(HOOK, [hook for hook in hooks if hook["calls"]])
-    if tasks := [{"plugin": p["name"], **task} for p in plugins for task in p.get("tasks", ())]:
-        print()
-        _table(TASK, tasks)
+    if url or token:
+        _print_running(running_plugins(registry, url, token))
+    else:
+        _print_loaded(registry.with_plugins({}))  # raises where one does not load
     return 0
+
+
+def _print_loaded(loaded: LoadedPlugins) -> None:
+    routes = Counter(plugin for plugin, _ in loaded.routes)
+    rows = [{**msgspec.to_builtins(info), "routes": routes[info.name]} for info in loaded.plugins]
+    _print_table(PLUGIN, rows)
+    for plugin, warnings in warnings_of(loaded.bus.all_implementations()).items():
+        print(f"\nwarning: plugin {plugin}: {'; '.join(warnings)}")
+    print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
+
+
+def _print_running(plugins: Sequence[dict[str, Any]]) -> None:
+    _print_table(PLUGIN, [{**plugin, "routes": len(plugin["routes"])} for plugin in plugins])
+    for plugin in plugins:
+        warnings = plugin.get("warnings")
+        if warnings:
+            print(f"\nwarning: plugin {plugin['name']}: {'; '.join(warnings)}")
+
+    hooks: list[dict[str, Any]] = []
+    tasks: list[dict[str, Any]] = []
+    for plugin in plugins:
+        hooks += [{"plugin": plugin["name"], **hook} for hook in plugin["hooks"] if hook["calls"]]
+        tasks += [{"plugin": plugin["name"], **task} for task in plugin.get("tasks", ())]
+    print()
+    _print_table(HOOK, hooks)
+    if tasks:
+        print()
+        _print_table(TASK, tasks)
 
 
 def _encoded(registry: Registry, url: str, token: str) -> bytes:
@@ -165,24 +179,26 @@ def _encoded(registry: Registry, url: str, token: str) -> bytes:
 
 
 async def _routes(registry: Registry, _: OpenServices) -> int:
-    found = sorted(registry.routes, key=lambda pair: (pair[1].path, pair[1].method))
-    _table(
-        ROUTE,
-        [dict(zip(ROUTE, (r.method, r.path, plugin, r.needs), strict=True)) for plugin, r in found],
-    )
+    routes = sorted(registry.routes, key=lambda pair: (pair[1].path, pair[1].method))
+    rows = [
+        {"method": route.method, "path": route.path, "plugin": plugin, "needs": route.needs}
+        for plugin, route in routes
+    ]
+    _print_table(ROUTE, rows)
     return 0
 
 
 async def _check(registry: Registry, config_file: str, _: OpenServices) -> int:
     """Report that the configuration can be used; the command does not run otherwise."""
     registry.with_plugins({}, to_serve=True)  # raises where `serve` would refuse
-    on = sum(info.state == "on" for info in registry.plugins)
-    print(*left_out(registry), sep="\n", end="\n" if left_out(registry) else "")
-    print(f"{config_file or 'the default configuration'} is good: {on} plugins are on")
+    for line in left_out(registry):
+        print(line)
+    count = sum(info.state == "on" for info in registry.plugins)
+    print(f"{config_file or 'the default configuration'} is good: {count} plugins are on")
     return 0
 
 
-def _table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     lines = [head, *([_cell(row[key]) for key in head] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -190,8 +206,10 @@ def _table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, dict):
         value = [*cast("dict[str, str]", value).values()]
     if isinstance(value, list | tuple):
         return " ".join(cast("Sequence[str]", value))
-    return "" if value is None else str(value)
+    return str(value)

@@ -26,12 +26,13 @@ log = structlog.get_logger("caudex.system")
 class TableWatch:
     """Compares what PostgreSQL has counted of each plugin's tables with the time before.
 
-    `most` is the number of rows a second that a plugin may write without being named; 0 names none.
+    `limit` is the number of rows a second that a plugin may write without being named; 0 names
+    none.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._before = dict[str, int]()
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._counted = dict[str, int]()
         self._counted_at = 0.0
         self._flooding = dict[str, int]()
 
@@ -41,25 +42,39 @@ class TableWatch:
 
     async def look(self, statements: Statements, plugins: Iterable[PluginInfo]) -> None:
         """Count once more; plugins of Caudex are not looked at."""
-        foreign = {f"caudex_{each.name}": each.name for each in plugins
-                   if each.origin not in ("built-in", "contrib")}  # fmt: skip
-        if not (foreign and self._most):
-            return
-        raw = await statements.fetch(_ROWS, list(foreign))
-        rows = msgspec.json.decode(raw or b"{}", type=dict[str, int])
-        rates = self._rates(rows)
-        found = {foreign[schema]: rate for schema, rate in rates.items() if rate > self._most}
-        for plugin in found.keys() - self._flooding.keys():
-            log.warning("a plugin floods its tables", plugin=plugin, rows_per_second=found[plugin],
-                        most=self._most, remedy=REMEDY)  # fmt: skip
-        self._flooding = found
-
-    def _rates(self, rows: dict[str, int]) -> dict[str, int]:
-        now = monotonic()
-        passed, before = max(now - self._counted_at, 1.0), self._before
-        self._before, self._counted_at = rows, now
-        return {
-            schema: round((count - before[schema]) / passed)
-            for schema, count in rows.items()
-            if schema in before
+        plugins_by_schema = {
+            f"caudex_{info.name}": info.name
+            for info in plugins
+            if info.origin not in ("built-in", "contrib")
         }
+        if not plugins_by_schema or not self._limit:
+            return
+        answer = await statements.fetch(_ROWS, list(plugins_by_schema))
+        rows = msgspec.json.decode(answer or b"{}", type=dict[str, int])
+
+        flooding: dict[str, int] = {}
+        for schema, rate in self._measure_rates(rows).items():
+            if rate > self._limit:
+                flooding[plugins_by_schema[schema]] = rate
+        for plugin in flooding.keys() - self._flooding.keys():
+            log.warning(
+                "a plugin floods its tables",
+                plugin=plugin,
+                rows_per_second=flooding[plugin],
+                most=self._limit,
+                remedy=REMEDY,
+            )
+        self._flooding = flooding
+
+    def _measure_rates(self, rows: dict[str, int]) -> dict[str, int]:
+        """Return the rows a second of each schema that was counted before."""
+        now = monotonic()
+        seconds = max(now - self._counted_at, 1.0)
+        rates = {
+            schema: round((count - self._counted[schema]) / seconds)
+            for schema, count in rows.items()
+            if schema in self._counted
+        }
+        self._counted = rows
+        self._counted_at = now
+        return rates

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import asdict
 
@@ -42,7 +42,11 @@ def inventory(
                 for plugin, route in registry.routes
                 if plugin == info.name
             ],
-            hooks=[_use(each) for each in implementations if each.plugin == info.name],
+            hooks=[
+                _describe_use(implementation)
+                for implementation in implementations
+                if implementation.plugin == info.name
+            ],
             tasks=list(registry.tasks.get(info.name, ())),
         )
         for info in registry.plugins
@@ -56,34 +60,42 @@ def warnings_of(
     flooding: Mapping[str, int] = {},
 ) -> dict[str, list[str]]:
     """Return sentences about plugins that cost others more than they need to, by plugin."""
-    found = defaultdict[str, list[str]](list)
-    for each in implementations:
-        if each.hook in TAKING_PART and "*" in each.patterns:
-            found[each.plugin].append(
-                f"{each.hook} takes every entity off the one-statement path; "
-                "limit it with @for_subjects"
+    warnings = defaultdict[str, list[str]](list)
+    for implementation in implementations:
+        hook = implementation.hook
+        sentences = warnings[implementation.plugin]
+        if hook in TAKING_PART and "*" in implementation.patterns:
+            sentences.append(
+                f"{hook} takes every entity off the one-statement path; limit it with @for_subjects"
             )
-        if each.is_open:
-            found[each.plugin].append(f"{each.hook} keeps failing and is skipped for a while")
-    for plugin, at in blocked.items():
-        found[plugin].append(f"its code at {at} blocks the event loop")
+        if implementation.is_open:
+            sentences.append(f"{hook} keeps failing and is skipped for a while")
+    for plugin, place in blocked.items():
+        warnings[plugin].append(f"its code at {place} blocks the event loop")
     for plugin, rows in flooding.items():
-        found[plugin].append(f"it floods its tables: {rows} rows a second")
-    return found
+        warnings[plugin].append(f"it floods its tables: {rows} rows a second")
+    return {plugin: sentences for plugin, sentences in warnings.items() if sentences}
 
 
-def _use(implementation: Implementation) -> HookUse:
+def _describe_use(implementation: Implementation) -> HookUse:
     statistics = implementation.statistics
     durations = sorted(statistics.durations)
+    breaker: Literal["closed", "open"] = "closed"
+    if implementation.is_open:
+        breaker = "open"
     return HookUse(
-        hook=implementation.hook, calls=statistics.calls, refusals=statistics.refusals,
-        errors=statistics.errors, breaker="open" if implementation.is_open else "closed",
-        p50_ms=_quantile(durations, 0.50), p99_ms=_quantile(durations, 0.99),
-        last_error=_failure(statistics),
-    )  # fmt: skip
+        hook=implementation.hook,
+        calls=statistics.calls,
+        refusals=statistics.refusals,
+        errors=statistics.errors,
+        breaker=breaker,
+        p50_ms=_quantile(durations, 0.50),
+        p99_ms=_quantile(durations, 0.99),
+        last_error=_describe_failure(statistics),
+    )
 
 
-def _failure(statistics: HookStatistics) -> HookFailure | None:
+def _describe_failure(statistics: HookStatistics) -> HookFailure | None:
     if not statistics.last_error:
         return None
     when = datetime.fromtimestamp(statistics.failed_at, UTC)
@@ -94,4 +106,5 @@ def _quantile(durations: Sequence[float], share: float) -> float | None:
     """The smallest duration that so many are not above (nearest rank), in milliseconds."""
     if not durations:
         return None
-    return round(durations[max(0, ceil(share * len(durations)) - 1)] * 1000, 3)
+    rank = max(1, ceil(share * len(durations)))
+    return round(durations[rank - 1] * 1000, 3)

@@ -18,16 +18,21 @@ LISTED = ("provide_services", "register_commands", "register_manifest_section",
 
 def plan(registry: Registry, off: Sequence[str], on: Sequence[str]) -> tuple[int, list[str]]:
     """Return the exit status, and lines: what a change does, or why it would not start."""
-    if both := sorted(set(off) & set(on)):
-        problem = f"{', '.join(both)} cannot be switched on and off"
+    contradicting = sorted(set(off) & set(on))
+    if contradicting:
+        problem = f"{', '.join(contradicting)} cannot be switched on and off"
         raise BootError("plugins plan", problem, "name it once")
-    before = _loaded(registry, {})
-    after = _loaded(registry, {**dict.fromkeys(off, False), **dict.fromkeys(on, True)})
+
+    before = _load(registry, {})
+    after = _load(registry, {**dict.fromkeys(off, False), **dict.fromkeys(on, True)})
     if isinstance(after, BootError):
-        gone = [] if isinstance(before, BootError) else [p for n in off for p in _parts(before, n)]
+        removed: list[str] = []
+        if not isinstance(before, BootError):
+            removed = [part for name in off for part in _list_parts(before, name)]
         reasons = _lines("reason", str(after).splitlines())
-        lines = [*_lines("removed", gone), "It would not start:", *reasons]
+        lines = [*_lines("removed", removed), "It would not start:", *reasons]
         return 78, lines  # as `serve` would exit (EX_CONFIG of sysexits.h)
+
     if isinstance(before, BootError):
         lines = [f"As it is, it does not start: {before}"]
     else:
@@ -43,7 +48,7 @@ def left_out(loaded: Registry) -> list[str]:
     return [f"plugin {info.name} is left out: {info.note}" for info in degraded]
 
 
-def _loaded(registry: Registry, enabled: Mapping[str, bool]) -> LoadedPlugins | BootError:
+def _load(registry: Registry, enabled: Mapping[str, bool]) -> LoadedPlugins | BootError:
     try:
         return registry.with_plugins(enabled, to_serve=True)
     except BootError as error:
@@ -51,66 +56,67 @@ def _loaded(registry: Registry, enabled: Mapping[str, bool]) -> LoadedPlugins | 
 
 
 def _differences(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
-    old, new = (
-        [line for plugin in loaded.instances for line in _parts(loaded, plugin.name)]
-        for loaded in (before, after)
-    )
-    gone = [line for line in old if line not in new]
-    come = [line for line in new if line not in old]
-    return [
-        *_lines("removed", gone),
-        *_lines("added", come),
-        *_lines("changed", _other_providers(before, after)),
-        *_lines("kept", _tables(before, {plugin.name for plugin in after.instances})),
-        *_lines("created", _tables(after, {plugin.name for plugin in before.instances})),
-        *_lines("warn", _without(before, after)),
-        *([] if gone or come else ["Nothing changes."]),
+    old_parts = _list_all_parts(before)
+    new_parts = _list_all_parts(after)
+    removed = [part for part in old_parts if part not in new_parts]
+    added = [part for part in new_parts if part not in old_parts]
+    lines = [
+        *_lines("removed", removed),
+        *_lines("added", added),
+        *_lines("changed", _list_other_providers(before, after)),
+        *_lines("kept", _list_tables(before, {plugin.name for plugin in after.instances})),
+        *_lines("created", _list_tables(after, {plugin.name for plugin in before.instances})),
+        *_lines("warn", _list_lacking(before, after)),
     ]
+    if not removed and not added:
+        lines.append("Nothing changes.")
+    return lines
 
 
 def _lines(word: str, items: Sequence[str]) -> list[str]:
     return [f"  {word:<8} {item}" for item in items]
 
 
-def _parts(loaded: LoadedPlugins, name: str) -> list[str]:
+def _list_all_parts(loaded: LoadedPlugins) -> list[str]:
+    return [part for plugin in loaded.instances for part in _list_parts(loaded, plugin.name)]
+
+
+def _list_parts(loaded: LoadedPlugins, name: str) -> list[str]:
     """Return everything that a plugin contributes, a line each."""
-    by = f"(plugin {name})"
-    owned = [what for what, owner in loaded.owners.items() if owner == f"plugin {name}"]
-    provider = loaded.services.provider
-    return [
-        *(f"plugin {name}" for plugin in loaded.instances if plugin.name == name),
-        *(
-            f"route {route.method} {route.path}: {route.needs} {by}"
-            for plugin, route in loaded.routes
-            if plugin == name
-        ),
-        *(f"{what} {by}" for what in owned),
-        *(f"a middleware {by}" for plugin, _ in loaded.middleware if plugin == name),
-        *(
-            f"hook {impl.hook} {by}"
-            for impl in loaded.bus.all_implementations()
-            if impl.plugin == name and impl.hook not in LISTED
-        ),
-        *(
-            f"service {key!r} {by}"
-            for key in loaded.services.offered_by(name)
-            if provider(key) == name
-        ),
-    ]
+    origin = f"(plugin {name})"
+    parts = [f"plugin {name}" for plugin in loaded.instances if plugin.name == name]
+    for plugin, route in loaded.routes:
+        if plugin == name:
+            parts.append(f"route {route.method} {route.path}: {route.needs} {origin}")
+    for thing, owner in loaded.owners.items():
+        if owner == f"plugin {name}":
+            parts.append(f"{thing} {origin}")
+    for plugin, _ in loaded.middleware:
+        if plugin == name:
+            parts.append(f"a middleware {origin}")
+    for implementation in loaded.bus.all_implementations():
+        hook = implementation.hook
+        if implementation.plugin == name and hook not in LISTED:
+            parts.append(f"hook {hook} {origin}")
+    offered = loaded.services.offered_by(name)
+    provided = [key for key in offered if loaded.services.provider(key) == name]
+    parts += [f"service {key!r} {origin}" for key in provided]
+    return parts
 
 
-def _other_providers(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
+def _list_other_providers(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
     """Return the services that another plugin would provide."""
     keys = {key for plugin in before.instances for key in before.services.offered_by(plugin.name)}
-    pairs = {key: (before.services.provider(key), after.services.provider(key)) for key in keys}
-    return [
-        f"service {key!r}: {new} provides it in place of {old}"
-        for key, (old, new) in sorted(pairs.items())
-        if old != new and old is not None and new is not None
-    ]
+    lines: list[str] = []
+    for key in sorted(keys):
+        old = before.services.provider(key)
+        new = after.services.provider(key)
+        if old is not None and new is not None and old != new:
+            lines.append(f"service {key!r}: {new} provides it in place of {old}")
+    return lines
 
 
-def _without(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
+def _list_lacking(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
     """Return the plugins that would run without a service that they have now."""
     return [
         f"plugin {plugin.name} uses the service {key.name!r} and would run without it"
@@ -120,20 +126,25 @@ def _without(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
     ]
 
 
-def _tables(loaded: LoadedPlugins, others: set[str]) -> list[str]:
-    """Return the tables that migrations create, of plugins that are not among the others."""
-    found: dict[str, list[str]] = {}
+def _list_tables(loaded: LoadedPlugins, excluded: set[str]) -> list[str]:
+    """Return the tables that migrations create, of plugins that are not excluded."""
+    tables_by_plugin: dict[str, list[str]] = {}
     for migration in loaded.migrations:
-        if migration.plugin not in others:
-            tables = found.setdefault(migration.plugin, [])
-            for verb, table in _statements(migration.text):
-                if verb == "create" and table not in tables:
-                    tables.append(table)
-                elif verb == "drop" and table in tables:
-                    tables.remove(table)
-    return [f"table {table} (plugin {by})" for by in found for table in found[by]]
+        if migration.plugin in excluded:
+            continue
+        tables = tables_by_plugin.setdefault(migration.plugin, [])
+        for verb, table in _find_statements(migration.text):
+            if verb == "create" and table not in tables:
+                tables.append(table)
+            elif verb == "drop" and table in tables:
+                tables.remove(table)
+    return [
+        f"table {table} (plugin {plugin})"
+        for plugin, tables in tables_by_plugin.items()
+        for table in tables
+    ]
 
 
-def _statements(text: bytes) -> Iterator[tuple[str, str]]:
+def _find_statements(text: bytes) -> Iterator[tuple[str, str]]:
     for match in TABLE.finditer(COMMENT.sub("", text.decode("utf-8", "replace"))):
         yield match[1].lower(), match[2]

@@ -50,19 +50,23 @@ class SystemService:
         Both are sorted; a problem begins with the name of its subsystem.
         """
         database, subsystems = await self._ask()
-        names = {health.name for health in subsystems if not health.ready}
+        missing = {health.name for health in subsystems if not health.ready}
+        missing |= self._failing_plugins() - set(self.degraded())
+        if database != "Online":
+            missing.add("postgres")
+
         problems = [f"{health.name}: {text}" for health in subsystems for text in health.problems]
         problems += [f"{plugin}: its code blocks the event loop" for plugin in self._blocking()]
         problems += [f"{plugin}: it floods its tables" for plugin in self._floods.flooding()]
-        names |= self._failing_plugins() - set(self.degraded())
-        missing = names if database == "Online" else names | {"postgres"}
         return sorted(missing), sorted(problems)
 
     def degraded(self) -> list[str]:
         """Names of plugins that were left out, or fail and may, or whose observers are skipped."""
         registry = self._services.get(REGISTRY)
         implementations = self._services.get(HOOKS).all_implementations()
-        skipped = {each.plugin for each in implementations if each.is_open}
+        skipped = {
+            implementation.plugin for implementation in implementations if implementation.is_open
+        }
         left_out = {info.name for info in registry.plugins if info.state == "degraded"}
         tables = registry.config.plugins
         may_fail = {name for name, table in tables.items() if table.get("on_failure") == "degrade"}
@@ -75,8 +79,9 @@ class SystemService:
     def _blocking(self) -> dict[str, str]:
         """Where each plugin that does not come with Caudex held the event loop."""
         plugins = self._services.get(REGISTRY).plugins
-        own = {info.name for info in plugins if info.origin in ("built-in", "contrib")}
-        return {plugin: at for plugin, at in self._watch.blocked().items() if plugin not in own}
+        delivered = {info.name for info in plugins if info.origin in ("built-in", "contrib")}
+        places = self._watch.blocked()
+        return {plugin: place for plugin, place in places.items() if plugin not in delivered}
 
     async def status(self) -> dict[str, Any]:
         """The states of the contract, then those of the subsystems by name."""
@@ -87,25 +92,33 @@ class SystemService:
             "postgres": {"state": database, "port": port},
             "forge": {"state": "Offline", "port": None},
         }
-        if (pool := self._services.find(POOL)) is not None:
-            status["pool"] = _pool(pool.statistics(), pool.held())
+        pool = self._services.find(POOL)
+        if pool is not None:
+            status["pool"] = _describe_pool(pool.statistics(), pool.held())
         for health in sorted(subsystems, key=lambda health: health.name):
-            problems = {"problems": health.problems} if health.problems else {}
-            status.setdefault(health.name, {"state": health.state, **health.detail, **problems})
+            status.setdefault(health.name, _describe(health))
         for name in self.degraded():
             status.setdefault(name, {"state": "Error", "degraded": True})
-        for name, tasks in self._services.get(REGISTRY).tasks.items():
-            if failing := {task.name: task.state for task in tasks if task.failures}:
-                state = {"state": "Error"} if "failed" in failing.values() else {}
-                shown = {"state": "Online"} | status.get(name, {})
-                status[name] = shown | state | {"tasks": failing}
-        for name, fault in self._services.get(REGISTRY).failing.items():
-            status[name] = status.get(name, {}) | {"state": "Error", "failing": fault}
-        for name, at in self._blocking().items():
-            status[name] = {"state": "Online"} | status.get(name, {}) | {"blocks": at}
-        for name, rows in self._floods.flooding().items():
-            status[name] = {"state": "Online"} | status.get(name, {}) | {"rows_per_second": rows}
+        self._add_faults(status)
         return status
+
+    def _add_faults(self, status: dict[str, Any]) -> None:
+        """Add what this process has noticed of plugins to what they say themselves."""
+        registry = self._services.get(REGISTRY)
+        for name, tasks in registry.tasks.items():
+            failing = {task.name: task.state for task in tasks if task.failures}
+            if failing:
+                state: dict[str, Any] = {"state": "Online", **status.get(name, {})}
+                if "failed" in failing.values():
+                    state["state"] = "Error"
+                state["tasks"] = failing
+                status[name] = state
+        for name, fault in registry.failing.items():
+            status[name] = {**status.get(name, {}), "state": "Error", "failing": fault}
+        for name, place in self._blocking().items():
+            status[name] = {"state": "Online", **status.get(name, {}), "blocks": place}
+        for name, rows in self._floods.flooding().items():
+            status[name] = {"state": "Online", **status.get(name, {}), "rows_per_second": rows}
 
     async def _ask(self) -> tuple[str, list[Health]]:
         """Ask all subsystems. Requests that come meanwhile share the next round, since any client
@@ -157,12 +170,19 @@ class SystemService:
         answers.append(answer or Health(name=plugin, state="Error", ready=implementation.is_open))
 
 
-def _pool(statistics: Mapping[str, int], held: Sequence[Held]) -> dict[str, Any]:
+def _describe(health: Health) -> dict[str, Any]:
+    state = {"state": health.state, **health.detail}
+    if health.problems:
+        state["problems"] = health.problems
+    return state
+
+
+def _describe_pool(statistics: Mapping[str, int], holders: Sequence[Held]) -> dict[str, Any]:
     """Connections of the pool: all, free ones, requests that wait for one, and what holds some."""
     return {
         "state": "Online",
         "connections": statistics.get("pool_size", 0),
         "free": statistics.get("pool_available", 0),
         "waiting": statistics.get("requests_waiting", 0),
-        "held": held,
+        "held": holders,
     }

@@ -42,22 +42,27 @@ class Timings:
         """In milliseconds, the costliest first; what has no room is summed up."""
         parts = [_entry("total", 1, perf_counter() - self._began)]
         size = len(parts[0])
-        more, rest = self._spent.get(OTHERS, (0, 0.0))
+        unlisted_calls, unlisted_seconds = self._spent.get(OTHERS, (0, 0.0))
         for name, (calls, seconds) in sorted(self._spent.items(), key=lambda item: -item[1][1]):
             part = _entry(name, calls, seconds)
             size += len(part) + 2
-            if name != OTHERS and size <= MAX_HEADER - 100:
+            if name == OTHERS:
+                continue
+            if size <= MAX_HEADER - 100:
                 parts.append(part)
-            elif name != OTHERS:
-                more, rest = more + calls, rest + seconds
-        if more:
-            parts.append(_entry(OTHERS, more, rest))
+            else:
+                unlisted_calls += calls
+                unlisted_seconds += seconds
+        if unlisted_calls:
+            parts.append(_entry(OTHERS, unlisted_calls, unlisted_seconds))
         return ", ".join(parts).encode("latin-1", "replace")
 
 
 def _entry(name: str, calls: int, seconds: float) -> str:
-    many = f';desc="{name}, {calls} calls"' if calls > 1 else ""
-    return f"{name};dur={seconds * 1000:.3f}{many}"
+    entry = f"{name};dur={seconds * 1000:.3f}"
+    if calls > 1:
+        entry += f';desc="{name}, {calls} calls"'
+    return entry
 
 
 current: Final[ContextVar[Timings | None]] = ContextVar("caudex_timings", default=None)
@@ -66,7 +71,8 @@ current: Final[ContextVar[Timings | None]] = ContextVar("caudex_timings", defaul
 
 def spent(name: str, seconds: float) -> None:
     """Count a call for the request under way, if any."""
-    if (timings := current.get()) is not None:
+    timings = current.get()
+    if timings is not None:
         timings.add(name, seconds)
 
 
@@ -87,12 +93,15 @@ def timed(function: Callable[P, Awaitable[R]], name: str) -> Callable[P, Awaitab
 def time_plugins(services: Services) -> None:
     """Time every hook, handler and middleware. Called once all plugins are loaded."""
     registry = services.get(REGISTRY)
-    kernels, *others = registry.middleware
-    timers = [(plugin, partial(_timed_middleware, wrap, plugin)) for plugin, wrap in others]
+    kernels, *middleware_of_plugins = registry.middleware
+    timers = [
+        (plugin, partial(_timed_middleware, wrap, plugin)) for plugin, wrap in middleware_of_plugins
+    ]
     registry.middleware[:] = [("system", ServerTiming), kernels, *timers]
     registry.wrap_handlers(lambda plugin, handler: timed(handler, f"{plugin}.handler"))
-    for impl in services.get(HOOKS).all_implementations():
-        impl.statistics.observe = partial(spent, f"{impl.plugin}.{impl.hook}")
+    for implementation in services.get(HOOKS).all_implementations():
+        name = f"{implementation.plugin}.{implementation.hook}"
+        implementation.statistics.observe = partial(spent, name)
 
 
 def time_services(services: Services) -> None:

@@ -46,10 +46,10 @@ def _findings(title: str, pem: bytes) -> Iterator[Finding]:
         yield Finding(name="certificate", text=f"{title} holds no certificate", state="fail")
         return
     end = min(certificate.not_valid_after_utc for certificate in certificates)
-    left = end - datetime.now(UTC)
-    if left > SOON:
+    remaining = end - datetime.now(UTC)
+    if remaining > SOON:
         yield Finding(name="certificate", text=f"{title} is valid until {end:%Y-%m-%d}")
-    elif left > timedelta(0):
+    elif remaining > timedelta(0):
         text = f"{title} expires on {end:%Y-%m-%d}: renew it"
         yield Finding(name="certificate", text=text, state="warn")
     else:
@@ -78,4 +78,6 @@ def _server_certificate(options: Mapping[str, str]) -> bytes | None:
                 certificate = encrypted.getpeercert(binary_form=True)
     except (OSError, ValueError):
         return None  # the finding about the database says what is wrong
-    return None if certificate is None else ssl.DER_cert_to_PEM_cert(certificate).encode()
+    if certificate is None:
+        return None
+    return ssl.DER_cert_to_PEM_cert(certificate).encode()

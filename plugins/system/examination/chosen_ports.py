@@ -16,7 +16,7 @@ def chosen_port_findings(port: int, settings: Path = SETTINGS) -> Iterator[Findi
 
     The worker of an app can even choose it, by IP_LOCAL_PORT_RANGE of ip(7).
     """
-    low, high = _chosen(settings)
+    low, high = _read_range(settings)
     if not low <= port <= high or _is_reserved(port, settings):
         return
     text = (
@@ -27,7 +27,7 @@ def chosen_port_findings(port: int, settings: Path = SETTINGS) -> Iterator[Findi
     yield Finding(name="port", text=text, state="warn")
 
 
-def _chosen(settings: Path) -> tuple[int, int]:
+def _read_range(settings: Path) -> tuple[int, int]:
     """Return the first and the last port of the range; one without ports where it is unknown."""
     try:
         low, high = (settings / "ip_local_port_range").read_text("ascii").split()
@@ -43,7 +43,7 @@ def _is_reserved(port: int, settings: Path) -> bool:
     except OSError:
         return False
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if int(first) <= port <= int(last or first):
+        lowest, _, highest = part.partition("-")
+        if int(lowest) <= port <= int(highest or lowest):
             return True
     return False

@@ -60,51 +60,72 @@ def _data_dir(folder: Path) -> Finding:
         text = f"{existing} is a file; choose a folder with --data-dir or [server] data_dir"
         return Finding(name="data directory", text=text, state="fail")
     if os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
-        text = f"{folder}" + ("" if folder.exists() else " (will be made)")
+        text = str(folder)
+        if not folder.exists():
+            text += " (will be made)"
         return Finding(name="data directory", text=text)
     text = f"{folder}: cannot be written; {OWNER}, or choose another with --data-dir"
     return Finding(name="data directory", text=text, state="fail")
 
 
 def _keys(folder: Path) -> Iterator[Finding]:
+    modes: dict[Path, int] = {}
     try:
-        keys = {p: p.stat().st_mode for p in sorted(folder.iterdir()) if p.suffix == ".key"}
+        for path in sorted(folder.iterdir()):
+            if path.suffix == ".key":
+                modes[path] = path.stat().st_mode
     except FileNotFoundError:
-        keys = dict[Path, int]()
+        pass
     except OSError as error:
         text = f"{folder}: cannot be read: {error.strerror}; {OWNER}"
         yield Finding(name="keys", text=text, state="fail")
         return
-    for key in (key for key, mode in keys.items() if mode & 0o077):
-        yield Finding(name="keys", text=f"{key}: others can read it; chmod 600 {key}", state="fail")
-        return
-    names = ", ".join(key.name for key in keys)
-    text = f"only this account reads {names}" if names else "none yet; they are made on first boot"
+
+    for key, mode in modes.items():
+        if mode & 0o077:
+            text = f"{key}: others can read it; chmod 600 {key}"
+            yield Finding(name="keys", text=text, state="fail")
+            return
+    text = "none yet; they are made on first boot"
+    if modes:
+        names = ", ".join(key.name for key in modes)
+        text = f"only this account reads {names}"
     yield Finding(name="keys", text=text)
 
 
 def _port(registry: Registry, query: DatabaseQuery) -> Finding:
-    host, port = registry.config.server.host, registry.config.server.port
-    place = f"{host}:{port}"
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except (OSError, TypeError) as error:
-            said = (getattr(error, "strerror", None) or str(error)).lower()
-            text = f"address {place}: {said}; choose another with --host or --port"
-        else:
-            return Finding(name="port", text=f"{place} is free")
+    host = registry.config.server.host
+    port = registry.config.server.port
+    address = f"{host}:{port}"
+    obstacle = _find_obstacle(host, port)
+    if obstacle is None:
+        return Finding(name="port", text=f"{address} is free")
     if not is_running(registry):
+        text = f"address {address}: {obstacle}; choose another with --host or --port"
         return Finding(name="port", text=text, state="fail")
     # An embedded database without an address does not run, so the server has another one.
     if query(SERVED) == "False" or not registry.database_url:
         text = (
-            f"{place}: the Caudex server that answers there is another one, of other data; "
+            f"{address}: the Caudex server that answers there is another one, of other data; "
             "choose another port by --port or [server] port"
         )
         return Finding(name="port", text=text, state="fail")
-    return Finding(name="port", text=f"a Caudex server answers on {place}")
+    return Finding(name="port", text=f"a Caudex server answers on {address}")
+
+
+def _find_obstacle(host: str, port: int) -> str | None:
+    """Return why a server cannot listen on an address; None where it can."""
+    family = socket.AF_INET
+    if ":" in host:
+        family = socket.AF_INET6
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, TypeError) as error:
+            reason: str = getattr(error, "strerror", None) or str(error)
+            return reason.lower()
+    return None
 
 
 def _connections(registry: Registry, query: DatabaseQuery) -> Iterator[Finding]:
@@ -125,9 +146,10 @@ def _connections(registry: Registry, query: DatabaseQuery) -> Iterator[Finding]:
 
 def python_build() -> Finding:
     """Report whether the Python that runs is an optimized build."""
-    quick = profiled(sysconfig.get_config_vars())
-    text = f"{platform.python_version()} {'is profile-guided' if quick else SLOW}"
-    return Finding(name="python", text=text, state="ok" if quick else "warn")
+    version = platform.python_version()
+    if profiled(sysconfig.get_config_vars()):
+        return Finding(name="python", text=f"{version} is profile-guided")
+    return Finding(name="python", text=f"{version} {SLOW}", state="warn")
 
 
 def profiled(built: Mapping[str, Any]) -> bool:
@@ -137,5 +159,7 @@ def profiled(built: Mapping[str, Any]) -> bool:
     takes it out of what it installs.
     """
     flag = str(built.get("PGO_PROF_USE_FLAG") or "")
-    used = f"{built.get('CONFIG_ARGS')} {built.get('PY_CORE_CFLAGS')}"
-    return not flag or "--enable-optimizations" in used or flag.split()[0] in used
+    if not flag:
+        return True
+    options = f"{built.get('CONFIG_ARGS')} {built.get('PY_CORE_CFLAGS')}"
+    return "--enable-optimizations" in options or flag.split()[0] in options

@@ -30,39 +30,42 @@ class Disk:
 
     async def watch(self) -> None:
         """Log when the disk of the data folder becomes full."""
-        full = self._full
-        if full and not self._was_full:
+        is_full = self._is_full()
+        if is_full and not self._was_full:
             log.error("the disk of the data folder is full", folder=str(self._folder))
-        self._was_full = full
+        self._was_full = is_full
 
     def health(self) -> Health:
         """While the database cannot write, the server is not ready."""
-        problems = {
-            "the disk of the database is full": dialect.disk.full,
-            "the disk of the data folder is full": self._full,
-        }
-        found = tuple(text for text, full in problems.items() if full)
-        state = "Error" if found else "Online"
-        usage = shutil.disk_usage(_existing(self._folder))
-        detail = {"free": usage.free, "size": usage.total}
-        ready = not dialect.disk.full
-        return Health(name="disk", state=state, ready=ready, problems=found, detail=detail)
+        problems: list[str] = []
+        if dialect.disk.full:
+            problems.append("the disk of the database is full")
+        if self._is_full():
+            problems.append("the disk of the data folder is full")
+        usage = shutil.disk_usage(_find_existing(self._folder))
+        return Health(
+            name="disk",
+            state="Error" if problems else "Online",
+            ready=not dialect.disk.full,
+            problems=tuple(problems),
+            detail={"free": usage.free, "size": usage.total},
+        )
 
-    @property
-    def _full(self) -> bool:
-        return shutil.disk_usage(_existing(self._folder)).free < FULL
+    def _is_full(self) -> bool:
+        return shutil.disk_usage(_find_existing(self._folder)).free < FULL
 
 
 def disk_findings(folder: Path, query: DatabaseQuery) -> Iterator[Finding]:
     """Report how much room is left, and whether PostgreSQL can write."""
-    usage = shutil.disk_usage(_existing(folder))
+    usage = shutil.disk_usage(_find_existing(folder))
     share = usage.free / (usage.total or 1)
     text = f"{usage.free / 2**30:.1f} GB left ({share:.0%})"
     if usage.free < FULL:
         yield Finding(name="disk", text=f"{text}: {folder} is full; make room", state="fail")
+    elif share < 0.05:
+        yield Finding(name="disk", text=f"{text}; make room", state="warn")
     else:
-        state = "warn" if share < 0.05 else "ok"
-        yield Finding(name="disk", text=text + ("; make room" * (state == "warn")), state=state)
+        yield Finding(name="disk", text=text)
     try:
         query(SPILL)
     except psycopg.errors.DiskFull:
@@ -70,5 +73,5 @@ def disk_findings(folder: Path, query: DatabaseQuery) -> Iterator[Finding]:
         yield Finding(name="database disk", text=text, state="fail")
 
 
-def _existing(folder: Path) -> Path:
+def _find_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))

@@ -30,23 +30,24 @@ REMEDY: Final = 'fix it, disable it (enabled = false), or start without it (on_f
 
 async def findings(registry: Registry, config_file: str) -> AsyncGenerator[Finding]:
     """Look at the configuration, the packages and the database, then ask the plugins."""
-    loaded, found = _configuration(registry, config_file)
-    for finding in (*found, *_packages()):
+    loaded, of_configuration = _examine_configuration(registry, config_file)
+    for finding in (*of_configuration, *_examine_packages()):
         yield finding
     if loaded is None:
         return
-    database, query = await _database(loaded)
-    for finding in database:
+
+    of_database, query = await _examine_database(loaded)
+    for finding in of_database:
         yield finding
     for info in loaded.plugins:
         if info.state == "degraded":
             yield Finding(name=f"plugin {info.name}", text=info.note, state="warn")
-    for impl in loaded.bus.implementations(hookspecs.diagnose):
-        for finding in _diagnosis(impl, query):
+    for implementation in loaded.bus.implementations(hookspecs.diagnose):
+        for finding in _ask_plugin(implementation, query):
             yield finding
 
 
-def _configuration(
+def _examine_configuration(
     registry: Registry, config_file: str
 ) -> tuple[LoadedPlugins | None, list[Finding]]:
     try:
@@ -60,26 +61,33 @@ def _failures(name: str, error: BootError) -> list[Finding]:
     return [Finding(name=name, text=line, state="fail") for line in str(error).splitlines()]
 
 
-def _packages() -> Iterator[Finding]:
+def _examine_packages() -> Iterator[Finding]:
     """Another distribution that owns our folders would replace them without a warning."""
     owners = packages_distributions()
-    taken = {by: name for name in PACKAGES for by in owners.get(name, ()) if not _is_ours(by)}
-    for other, name in taken.items():
-        remedy = f"uninstall {other}, or give caudex an environment of its own"
-        error = BootError(f"package {other}", f"it also owns {name}", remedy)
+    intruders: dict[str, str] = {}
+    for package in PACKAGES:
+        for owner in owners.get(package, ()):
+            if not _is_ours(owner):
+                intruders[owner] = package
+
+    for intruder, package in intruders.items():
+        remedy = f"uninstall {intruder}, or give caudex an environment of its own"
+        error = BootError(f"package {intruder}", f"it also owns {package}", remedy)
         yield from _failures("packages", error)
-    if not taken:
+    if not intruders:
         yield Finding(name="packages", text="kernel, plugins and contrib are ours alone")
 
 
 def _is_ours(name: str) -> bool:
     """Whether a distribution is Caudex, or this very folder, installed under a former name."""
-    found = distribution(name).read_text("direct_url.json") or "{}"
-    here = Path(str(sys.modules["kernel"].__file__)).parents[1].as_uri()
-    return name == "caudex-core" or msgspec.json.decode(found).get("url") == here
+    if name == "caudex-core":
+        return True
+    source = distribution(name).read_text("direct_url.json") or "{}"
+    this_folder = Path(str(sys.modules["kernel"].__file__)).parents[1].as_uri()
+    return msgspec.json.decode(source).get("url") == this_folder
 
 
-async def _database(loaded: LoadedPlugins) -> tuple[list[Finding], DatabaseQuery]:
+async def _examine_database(loaded: LoadedPlugins) -> tuple[list[Finding], DatabaseQuery]:
     """Connect at once; an embedded server that does not run is not started."""
     try:
         if not loaded.attach_database():
@@ -88,10 +96,10 @@ async def _database(loaded: LoadedPlugins) -> tuple[list[Finding], DatabaseQuery
         database = await loaded.examine_database()
     except BootError as error:
         return _failures("database", error), _unanswered
-    return list(_state(database)), partial(_query, loaded.database_url)
+    return list(_describe_state(database)), partial(_query, loaded.database_url)
 
 
-def _state(database: DatabaseState) -> Iterator[Finding]:
+def _describe_state(database: DatabaseState) -> Iterator[Finding]:
     migrations = "up to date"
     if database.missing:
         count = len(database.missing)
@@ -115,17 +123,20 @@ def _query(url: str, statement: LiteralString, *arguments: str) -> str | None:
     ):
         connection.execute("set local statement_timeout = '10s'")
         row = connection.execute(statement, arguments).fetchone()
-        return None if row is None or row[0] is None else str(row[0])
+        if row is not None and row[0] is not None:
+            return str(row[0])
     return None
 
 
-def _diagnosis(impl: Implementation, query: DatabaseQuery) -> list[Finding]:
+def _ask_plugin(implementation: Implementation, query: DatabaseQuery) -> list[Finding]:
     try:
-        return [msgspec.convert(each, Finding) for each in impl.invoke({"query": query}) or ()]
+        answer = implementation.invoke({"query": query}) or ()
+        return [msgspec.convert(finding, Finding) for finding in answer]
     except BootError as error:
         return _failures("diagnosis", error)
     except Exception as error:
         frames = error.__traceback__ and error.__traceback__.tb_next  # without this function
-        where = f"plugin {impl.plugin}, {impl.locate(error.with_traceback(frames))}"
+        line = implementation.locate(error.with_traceback(frames))
         problem = f"diagnose failed: {type(error).__name__}: {error}"
-        return _failures("diagnosis", BootError(where, problem, REMEDY))
+        failure = BootError(f"plugin {implementation.plugin}, {line}", problem, REMEDY)
+        return _failures("diagnosis", failure)

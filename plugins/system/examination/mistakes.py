@@ -43,29 +43,30 @@ Fault = tuple[str, str]
 """A problem and its remedy."""
 
 
-def mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
+def find_mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
     """Look at what all plugins contribute."""
     for plugin, route in loaded.routes:
-        if fault := _of_route(loaded, route):
-            where = f"plugin {plugin}, {_place_of(loaded, plugin, route)}"
-            yield BootError(where, f"the route {route.method} {route.path} {fault[0]}", fault[1])
-    for impl in loaded.bus.all_implementations():
-        for problem, remedy in _of_subjects(impl):
-            yield BootError(f"plugin {impl.plugin}, {place(impl.function)}", problem, remedy)
+        fault = _check_route(loaded, route)
+        if fault is not None:
+            problem, remedy = fault
+            line = f"plugin {plugin}, {_place_of(loaded, plugin, route)}"
+            yield BootError(line, f"the route {route.method} {route.path} {problem}", remedy)
+
+    for implementation in loaded.bus.all_implementations():
+        for problem, remedy in _check_subjects(implementation):
+            line = f"plugin {implementation.plugin}, {place(implementation.function)}"
+            yield BootError(line, problem, remedy)
+
     for permission in loaded.permissions:
         if not PERMISSION_KEY.fullmatch(permission.key):
             owner = loaded.owners[f"permission {permission.key!r}"]
             problem = f"{permission.key!r} is no key of a permission"
             yield BootError(_hook_of(loaded, owner), problem, "write it as hello.greet")
+
     for plugin in loaded.instances:
         if _is_foreign(loaded, plugin):
-            yield from _of_class(type(plugin))
-            services = loaded.services
-            provided = services.offered_by(plugin.name) + services.wrapped_by(plugin.name)
-            for at, key in undeclared(plugin, provided):
-                problem = f"asks for the service {key!r}, which it does not declare"
-                remedy = "name its key in `requires`, or in `uses` or `finds` if it may be missing"
-                yield BootError(f"plugin {plugin.name}, {at}", problem, remedy)
+            yield from _check_class(type(plugin))
+            yield from _check_services(loaded, plugin)
 
 
 def _is_foreign(loaded: LoadedPlugins, plugin: LoadedPlugin) -> bool:
@@ -74,29 +75,41 @@ def _is_foreign(loaded: LoadedPlugins, plugin: LoadedPlugin) -> bool:
     return origins.get(plugin.name) not in ("built-in", "contrib")
 
 
-def _of_class(plugin: type[LoadedPlugin]) -> Iterator[BootError]:
+def _check_services(loaded: LoadedPlugins, plugin: LoadedPlugin) -> Iterator[BootError]:
+    """Find services that a plugin asks for and does not declare."""
+    services = loaded.services
+    provided = services.offered_by(plugin.name) + services.wrapped_by(plugin.name)
+    for line, key in undeclared(plugin, provided):
+        problem = f"asks for the service {key!r}, which it does not declare"
+        remedy = "name its key in `requires`, or in `uses` or `finds` if it may be missing"
+        yield BootError(f"plugin {plugin.name}, {line}", problem, remedy)
+
+
+def _check_class(plugin: type[LoadedPlugin]) -> Iterator[BootError]:
     """Find services that a class names twice, and attributes whose names are misspelt."""
-    met = set[str]()
+    declared = set[str]()
     for attribute in DECLARING:
         for key in getattr(plugin, attribute):
-            if key.name in met:
+            if key.name in declared:
                 problem = f"names the service {key.name!r} twice"
                 remedy = f"keep it in one of {', '.join(DECLARING)}, once"
-                where = f"plugin {plugin.name}, {declared_at(plugin, attribute)}"
-                yield BootError(where, problem, remedy)
-            met.add(key.name)
+                line = f"plugin {plugin.name}, {declared_at(plugin, attribute)}"
+                yield BootError(line, problem, remedy)
+            declared.add(key.name)
     for attribute, value in vars(plugin).items():
         if attribute not in vars(Plugin) and _is_declaration(value):
-            near = nearest(attribute, (*DECLARING, "migrations"))
-            if near.startswith("did you mean"):
-                where = f"plugin {plugin.name}, {declared_at(plugin, attribute)}"
-                yield BootError(where, f"{attribute!r} has no meaning", near)
+            suggestion = nearest(attribute, (*DECLARING, "migrations"))
+            if suggestion.startswith("did you mean"):
+                line = f"plugin {plugin.name}, {declared_at(plugin, attribute)}"
+                yield BootError(line, f"{attribute!r} has no meaning", suggestion)
 
 
 def _is_declaration(value: object) -> bool:
     """Whether a value is what `requires` or `migrations` could be."""
-    keys = cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
-    return isinstance(value, Path) or any(isinstance(key, ServiceKey) for key in keys)
+    if isinstance(value, tuple):
+        items = cast("tuple[object, ...]", value)
+        return any(isinstance(item, ServiceKey) for item in items)
+    return isinstance(value, Path)
 
 
 def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
@@ -108,31 +121,40 @@ def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
     return f"{owner}, {places[owner]}"
 
 
-def _of_subjects(impl: Implementation) -> Iterator[Fault]:
+def _check_subjects(implementation: Implementation) -> Iterator[Fault]:
     """Find patterns of `@for_subjects` that match nothing, or that the hook ignores."""
-    method = getattr(impl.function, "caudex_subjects_from", "")
-    mark = "@subjects_from" if method else "@for_subjects"
-    if not (method or hasattr(impl.function, "caudex_subjects")):
+    function = implementation.function
+    method = getattr(function, "caudex_subjects_from", "")
+    if not method and not hasattr(function, "caudex_subjects"):
         return
-    if hasattr(hookspecs, impl.hook) and impl.hook not in WITH_SUBJECTS:
-        yield f"{impl.hook} ignores {mark}", f"it is for {', '.join(WITH_SUBJECTS)}"
-    if method and not callable(impl.subjects.find):
+    mark = "@for_subjects"
+    if method:
+        mark = "@subjects_from"
+
+    hook = implementation.hook
+    if hasattr(hookspecs, hook) and hook not in WITH_SUBJECTS:
+        yield f"{hook} ignores {mark}", f"it is for {', '.join(WITH_SUBJECTS)}"
+    if method and not callable(implementation.subjects.find):
         yield f"@subjects_from({method!r}) names no method", "name one of the plugin's class"
         return
     try:
-        patterns = impl.patterns
+        patterns = implementation.patterns
     except Exception as error:
-        said = f"@subjects_from({method!r}) failed: {type(error).__name__}: {error}"
-        yield said, "its method is called before the start, too: give what it reads a first value"
+        problem = f"@subjects_from({method!r}) failed: {type(error).__name__}: {error}"
+        remedy = "its method is called before the start, too: give what it reads a first value"
+        yield problem, remedy
         return
     for pattern in patterns:
-        if not SUBJECT.fullmatch(pattern):
-            remedy = "write <app>.<entity>, <app>.* or core.*, as crm.contacts"
-            named = f"{mark}({pattern!r})" if not method else f"{mark}({method!r}): {pattern!r}"
-            yield f"{named} names no app and entity", remedy
+        if SUBJECT.fullmatch(pattern):
+            continue
+        call = f"@for_subjects({pattern!r})"
+        if method:
+            call = f"@subjects_from({method!r}): {pattern!r}"
+        remedy = "write <app>.<entity>, <app>.* or core.*, as crm.contacts"
+        yield f"{call} names no app and entity", remedy
 
 
-def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
+def _check_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
     """Return what a request would fail by, and the remedy."""
     needs: Any = route.needs
     if route.method == "GET" and route.body is not None:
@@ -145,10 +167,11 @@ def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
         return "has an unknown method", nearest(route.method.upper(), METHODS)
     if not PATH.fullmatch(route.path):
         return "is no path", "write it as /api/v1/things/{id}, or /ui/{path*} for all below"
-    for kinds, part, word in ((OF_AN_APP, "{app_id}", "app"), (("entity",), "{entity}", "entity")):
-        if needs.kind in kinds and part not in route.path:
-            return f"needs {needs}, and its path names no {word}", f"put {part} into the path"
-    return _of_handler(route) or _of_need(loaded, needs)
+    if needs.kind in OF_AN_APP and "{app_id}" not in route.path:
+        return f"needs {needs}, and its path names no app", "put {app_id} into the path"
+    if needs.kind == "entity" and "{entity}" not in route.path:
+        return f"needs {needs}, and its path names no entity", "put {entity} into the path"
+    return _check_handler(route) or _check_need(loaded, needs)
 
 
 def _place_of(loaded: LoadedPlugins, plugin: str, route: Route) -> str:
@@ -159,7 +182,7 @@ def _place_of(loaded: LoadedPlugins, plugin: str, route: Route) -> str:
     return next(place(impl.function) for impl in declaring if impl.plugin == plugin)
 
 
-def _of_handler(route: Route) -> Fault | None:
+def _check_handler(route: Route) -> Fault | None:
     handler: Callable[..., Any] = unwrap(route.handler)
     if isclass(handler) or code_of(handler) is None:
         return "has a handler that is no function", "name a method, as self.get"
@@ -170,30 +193,40 @@ def _of_handler(route: Route) -> Fault | None:
         return "has a handler that is a plain def", "write it as async def"
     if not iscoroutinefunction(handler):
         return "has a handler that is a plain def", "write it as async def"
-    given = 1 if route.body is None else 2
+    argument_count = 1
+    if route.body is not None:
+        argument_count = 2
     code = handler.__code__
-    plain = handler is route.handler and not code.co_kwonlyargcount
-    if plain and code.co_argcount == given + ismethod(handler):
+    is_plain = handler is route.handler and not code.co_kwonlyargcount
+    if is_plain and code.co_argcount == argument_count + ismethod(handler):
         return None  # nearly every handler: `signature` took most of the time of the look
     try:
-        signature(route.handler).bind(*range(given))
+        signature(route.handler).bind(*range(argument_count))
     except TypeError:
-        if given == 2:
+        if route.body is not None:
             remedy = "write it as async def (request, body)"
             return "has a body=, and its handler takes none", remedy
         return "has no body=, and its handler takes more than the request", "give body= its type"
     return None
 
 
-def _of_need(loaded: LoadedPlugins, needs: Needs) -> Fault | None:
-    lost = any(info.state == "failed" for info in loaded.plugins)  # perhaps it provides access
-    if needs.kind not in ("public", "user") and not (lost or loaded.services.provider(ACCESS.name)):
-        return "needs the service 'access', which no plugin provides", "enable plugin rbac"
-    on = needs.kind.removesuffix("_permission")
-    permissions = {each.key for each in loaded.permissions if (each.on or "core") == on}
-    # Those of the platform have a colon: every app has them.
-    registered = on != needs.kind and not needs.key.startswith("core:")
-    if registered and needs.key not in permissions:
-        remedy = nearest(needs.key, permissions) or "return it from register_permissions"
+def _check_need(loaded: LoadedPlugins, needs: Needs) -> Fault | None:
+    needs_access = needs.kind not in ("public", "user")
+    if needs_access and not loaded.services.provider(ACCESS.name):
+        # A plugin that failed perhaps provides it.
+        has_failed_plugin = any(info.state == "failed" for info in loaded.plugins)
+        if not has_failed_plugin:
+            return "needs the service 'access', which no plugin provides", "enable plugin rbac"
+
+    if not needs.kind.endswith("_permission"):
+        return None
+    if needs.key.startswith("core:"):
+        return None  # of the platform: every app has them
+    owner = needs.kind.removesuffix("_permission")
+    keys = {
+        permission.key for permission in loaded.permissions if (permission.on or "core") == owner
+    }
+    if needs.key not in keys:
+        remedy = nearest(needs.key, keys) or "return it from register_permissions"
         return f"needs the permission {needs.key!r}, which no plugin registers", remedy
     return None

@@ -45,25 +45,27 @@ class _Child:
     def __init__(self, target: Callable[[Connection], None], name: str | None) -> None:
         # Not a fork: the parent has threads, and the child should import changed files again.
         spawn = multiprocessing.get_context("spawn")
-        self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=target, args=(theirs,), name=name, daemon=True)
+        self.pipe, pipe_of_child = spawn.Pipe()
+        self.process = spawn.Process(target=target, args=(pipe_of_child,), name=name, daemon=True)
         # Ctrl-C and the end of a terminal signal the whole foreground group, but only the parent
         # ends the children.
         ignored = (signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
         self.process.start()
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        theirs.close()
+        pipe_of_child.close()
         self.started = False
         self.hangups = 0  # those that it was sent
 
-    def ready(self) -> ProcessReady | str | None:
-        """Return what the process sent, and only once."""
+    def receive(self) -> ProcessReady | str | None:
+        """Return what the process sent, and only once: that it is ready, or its fault."""
         try:
-            return self.pipe.recv() if self.pipe.poll() else None
-        except (EOFError, OSError):  # it ended instead
-            return None
+            if self.pipe.poll():
+                return self.pipe.recv()
+        except (EOFError, OSError):
+            pass  # it ended instead
+        return None
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -127,15 +129,17 @@ class ProcessManager:
 
     def _learn(self, child: _Child) -> ProcessReady | None:
         """Take what a process has sent."""
-        sent = child.ready()
-        if not isinstance(sent, ProcessReady):
-            self._fault = sent or self._fault
+        message = child.receive()
+        if message is None:
+            return None
+        if isinstance(message, str):
+            self._fault = message or self._fault
             return None
         child.started = True
         if not self._announced:
             self._announced = True
-            self._server.announce(sent.notices)
-        return sent
+            self._server.announce(message.notices)
+        return message
 
     def _count_signal(self, *_: object) -> None:
         self._signals += 1
@@ -158,30 +162,44 @@ class ProcessManager:
 
     def _replace_dead(self) -> int:
         """Replace dead processes; a status other than 0 ends all: the first start failed."""
-        for child in [child for child in self._children if not child.process.is_alive()]:
+        dead = [child for child in self._children if not child.process.is_alive()]
+        for child in dead:
             self._children.remove(child)
-            fault, status = child.ready(), child.close()
+            message = child.receive()
+            status = child.close()
             if self._server.reload:
-                said = fault if isinstance(fault, str) else self._fault
-                self._fault = said or f"a process ended with status {status}; see the log"
+                if isinstance(message, str):
+                    self._fault = message
+                if not self._fault:
+                    self._fault = f"a process ended with status {status}; see the log"
                 self._not_before = float("inf")
             elif not self._announced:
-                return status if status == os.EX_CONFIG else 1
+                if status == os.EX_CONFIG:
+                    return status
+                return 1
             else:
-                log.error("a server process died and is replaced", **_end(status))
+                log.error("a server process died and is replaced", **_describe_end(status))
                 # A crash loop leaves the machine usable.
                 self._not_before = time.monotonic() + 1.0
-        wanted = self._server.count if self._announced else 1
-        while len(self._children) < wanted and time.monotonic() >= self._not_before:
-            self._children.append(
-                _Child(self._server.target, RELOADED if self._server.reload else None)
-            )
-            self._fault = ""
+        self._start_missing()
         return 0
+
+    def _start_missing(self) -> None:
+        """Start processes until there are as many as configured; the first one is alone."""
+        count = 1
+        if self._announced:
+            count = self._server.count
+        name = None
+        if self._server.reload:
+            name = RELOADED
+        while len(self._children) < count and time.monotonic() >= self._not_before:
+            self._children.append(_Child(self._server.target, name))
+            self._fault = ""
 
     def _end(self) -> int:
         """End every process; return 1 where one did not end well."""
-        deadline, handled = time.monotonic() + END_SECONDS, -1
+        deadline = time.monotonic() + END_SECONDS
+        handled = -1
         while any(child.process.is_alive() for child in self._children):
             if handled < self._signals:
                 if handled > 0:
@@ -192,16 +210,18 @@ class ProcessManager:
             if time.monotonic() > deadline:
                 break
             self._tick()
-        failed = 0
+        result = 0
         while self._children:
             child = self._children.pop()
             child.process.kill()
+            status = child.close()
             # A process without a signal handler yet ended by our SIGTERM.
-            failed |= child.close() not in (0, -signal.SIGTERM)
-        return failed
+            if status not in (0, -signal.SIGTERM):
+                result = 1
+        return result
 
 
-def _end(status: int) -> dict[str, object]:
+def _describe_end(status: int) -> dict[str, object]:
     """Return the fields of the log that say how a process ended."""
     if status >= 0:
         return {"status": status}

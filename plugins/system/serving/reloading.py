@@ -57,43 +57,52 @@ async def reload(registry: Registry) -> Outcome | None:
     """
     try:
         # In a thread: it takes a while.
-        running, read = await to_thread.run_sync(registry.reread)
+        running, new = await to_thread.run_sync(registry.reread)
     except BootError as error:
         log.error("the configuration is not reloaded", error=str(error))
         return None
-    outcome = _applied(running, read)
+    outcome = _apply(running, new)
     log.info("the configuration is reloaded", **outcome._asdict())
     return outcome
 
 
-def _applied(running: LoadedPlugins, read: LoadedPlugins) -> Outcome:
-    applied, restart = list[str](), list[str]()
-    live: dict[str, dict[str, Any]] = {section: {} for section in LIVE}
-    for section, key, value in _changes(running.config, read.config):
-        if key in LIVE.get(section, ()):
-            live[section][key] = value
-            applied.append(f"[{section}] {key}")
-        else:
-            restart.append(f"[{section}] {key}")
-    config = running.config
-    running.adopt(replace(config, server=replace(config.server, **live["server"]),
-                          log=replace(config.log, **live["log"])))  # fmt: skip
-    others = {plugin.name: plugin for plugin in read.instances}
+def _apply(running: LoadedPlugins, new: LoadedPlugins) -> Outcome:
+    outcome = Outcome([], [])
+    _apply_to_kernel(running, new, outcome)
+
+    new_plugins = {plugin.name: plugin for plugin in new.instances}
     for plugin in running.instances:
-        other = others.pop(plugin.name, None)
-        if other is None:
-            restart.append(f"[plugins.{plugin.name}] enabled")
+        new_plugin = new_plugins.pop(plugin.name, None)
+        if new_plugin is None:
+            outcome.restart.append(f"[plugins.{plugin.name}] enabled")
             continue
         changed = {
-            key for key, value in asdict(other.config).items()
+            key
+            for key, value in asdict(new_plugin.config).items()
             if value != getattr(plugin.config, key)
-        }  # fmt: skip
+        }
         if changed:
-            left = _reload(running, plugin, other.config, changed)
-            applied += [f"[plugins.{plugin.name}] {key}" for key in sorted(changed - left)]
-            restart += [f"[plugins.{plugin.name}] {key}" for key in sorted(left)]
-    restart += [f"[plugins.{name}] enabled" for name in others]
-    return Outcome(applied, restart)
+            refused = _reload(running, plugin, new_plugin.config, changed)
+            for key in sorted(changed - refused):
+                outcome.applied.append(f"[plugins.{plugin.name}] {key}")
+            for key in sorted(refused):
+                outcome.restart.append(f"[plugins.{plugin.name}] {key}")
+    outcome.restart.extend(f"[plugins.{name}] enabled" for name in new_plugins)
+    return outcome
+
+
+def _apply_to_kernel(running: LoadedPlugins, new: LoadedPlugins, outcome: Outcome) -> None:
+    live: dict[str, dict[str, Any]] = {section: {} for section in LIVE}
+    for section, key, value in _changes(running.config, new.config):
+        if key in LIVE.get(section, ()):
+            live[section][key] = value
+            outcome.applied.append(f"[{section}] {key}")
+        else:
+            outcome.restart.append(f"[{section}] {key}")
+    config = running.config
+    server = replace(config.server, **live["server"])
+    log_settings = replace(config.log, **live["log"])
+    running.adopt(replace(config, server=server, log=log_settings))
 
 
 def _reload(
@@ -112,13 +121,14 @@ def _changes(old: Configuration, new: Configuration) -> Iterator[tuple[str, str,
     """Yield section, key and value of what differs; an address and a port that were chosen at the
     start are not changes."""
     for section in ("server", "database", "log"):
-        before, after = asdict(getattr(old, section)), asdict(getattr(new, section))
-        for key, value in after.items():
-            chosen = section == "server" and key == "port" and not value
-            embedded = (
-                section == "database" and not after["url"] and key in ("url", "embedded_port")
+        old_values = asdict(getattr(old, section))
+        new_values = asdict(getattr(new, section))
+        for key, value in new_values.items():
+            is_chosen_port = section == "server" and key == "port" and not value
+            is_embedded = (
+                section == "database" and not new_values["url"] and key in ("url", "embedded_port")
             )
-            if value != before[key] and not (chosen or embedded):
+            if value != old_values[key] and not is_chosen_port and not is_embedded:
                 yield section, key, value
     for key in old.services.keys() | new.services.keys():
         if old.services.get(key) != new.services.get(key):

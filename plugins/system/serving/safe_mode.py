@@ -20,20 +20,23 @@ async def notices(config_file: str, seconds: float = 20) -> list[str]:
 
     It is loaded in a process of its own, as a broken plugin may hang or end its process.
     """
-    words = [sys.executable, "-m", "kernel", "config", "check"]
-    words += ["--config", config_file] if config_file else []
+    command = [sys.executable, "-m", "kernel", "config", "check"]
+    if config_file:
+        command += ["--config", config_file]
     with anyio.move_on_after(seconds):
-        done = await anyio.run_process(words, check=False, stdin=subprocess.DEVNULL)
-        said = done.stderr.decode(errors="replace") if done.returncode else ""
-        return [*NOTICE, *_reasons(said, done.returncode)]
+        process = await anyio.run_process(command, check=False, stdin=subprocess.DEVNULL)
+        errors = process.stderr.decode(errors="replace")
+        return [*NOTICE, *_reasons(errors, process.returncode)]
     return [*NOTICE, f"Broken: loading the plugins took more than {seconds:g} seconds."]
 
 
-def _reasons(said: str, status: int) -> Iterator[str]:
-    lines = [line.removeprefix("caudex: ") for line in said.splitlines()]
-    shown = [line for line in lines if line.strip() and not line.startswith("{")]
-    if status and not shown:
-        shown = [f"loading the plugins ended with status {status}"]
-    yield from (f"Broken: {line}" for line in shown[-20:])
+def _reasons(errors: str, status: int) -> Iterator[str]:
     if not status:
         yield "Every plugin loads: what stopped the last start came later; see its log."
+        return
+    lines = [line.removeprefix("caudex: ") for line in errors.splitlines()]
+    reasons = [line for line in lines if line.strip() and not line.startswith("{")]
+    if not reasons:
+        reasons = [f"loading the plugins ended with status {status}"]
+    for reason in reasons[-20:]:
+        yield f"Broken: {reason}"

@@ -31,21 +31,24 @@ class FileWatcher:
 
     def files(self, plugins: LoadedPlugins) -> dict[str, tuple[str, ...]]:
         """The configuration, the plugins, and files that may be plugins."""
-        found: dict[str, tuple[str, ...]] = {str(self._config.parent): (self._config.name,)}
-        if folder := plugins.config.server.plugins_dir:
-            found[os.path.abspath(folder)] = SOURCES
+        endings: dict[str, tuple[str, ...]] = {str(self._config.parent): (self._config.name,)}
+        plugins_dir = plugins.config.server.plugins_dir
+        if plugins_dir:
+            endings[os.path.abspath(plugins_dir)] = SOURCES
+
         for plugin in plugins.instances:
             file = Path(str(sys.modules[type(plugin).__module__].__file__)).absolute()
-            folders = [plugin.migrations] if plugin.migrations else []
+            folders: list[Path] = []
+            if plugin.migrations:
+                folders.append(plugin.migrations)
             if file.stem == "__init__":
-                folders += [
-                    file.parent,
-                    *(each for each in file.parent.rglob("*") if each.is_dir()),
-                ]
+                folders.append(file.parent)
+                folders += [path for path in file.parent.rglob("*") if path.is_dir()]
             else:
-                found[str(file.parent)] = (*found.get(str(file.parent), ()), file.name)
-            found |= dict.fromkeys(map(str, folders), SOURCES)
-        return found
+                endings[str(file.parent)] = (*endings.get(str(file.parent), ()), file.name)
+            for folder in folders:
+                endings[str(folder)] = SOURCES
+        return endings
 
     def changed(self, files: Files, since: float) -> bool:
         """Whether a file came, went or changed since the last call; the first call with other
@@ -67,15 +70,16 @@ class FileWatcher:
         folder, name = os.path.split(path)
         endings = self._files.get(folder, ())
         # A folder that came may belong to the package.
-        came = change.name == "added" and endings == SOURCES and name.isidentifier()
-        return name.endswith(endings) or (came and name != "__pycache__")
+        is_new_folder = change.name == "added" and endings == SOURCES and name.isidentifier()
+        return name.endswith(endings) or (is_new_folder and name != "__pycache__")
 
     def _latest(self) -> float:
-        found = [
-            entry.stat().st_mtime
-            for folder, endings in self._files.items()
-            if os.path.isdir(folder)
-            for entry in os.scandir(folder)
-            if entry.name.endswith(endings)
-        ]
-        return max(found, default=0.0)
+        """Return when a file changed last, in seconds since the epoch."""
+        latest = 0.0
+        for folder, endings in self._files.items():
+            if not os.path.isdir(folder):
+                continue
+            for entry in os.scandir(folder):
+                if entry.name.endswith(endings):
+                    latest = max(latest, entry.stat().st_mtime)
+        return latest

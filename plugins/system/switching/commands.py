@@ -41,7 +41,7 @@ async def _purge(
     async with open_services() as services:
         statements = services.get(STATEMENTS)
         await _check_not_running(statements, name)
-        remains = await store.left(statements, name)
+        remains = await store.list_remains(statements, name)
         if not remains:
             print(f"plugin {name} has left nothing")
             return 0
@@ -72,5 +72,5 @@ def _check_off(registry: Registry, name: str) -> None:
 
 
 async def _check_not_running(statements: Statements, name: str) -> None:
-    if await store.others(statements, "", name):
+    if await store.count_others(statements, "", name):
         raise BadRequest(f"a server runs with plugin {name}: stop it, or restart it without")

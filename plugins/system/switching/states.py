@@ -30,41 +30,54 @@ log = structlog.get_logger("caudex.system")
 
 
 @asynccontextmanager
-async def registered(
+async def register_process(
     statements: Statements, registry: Registry, tasks: Tasks, *, safe: bool
 ) -> AsyncGenerator[None]:
     """Switch plugins in the database as they are configured, and say that this process runs.
 
     Safe mode switches nothing. Raises BootError where another server runs with another setting.
     """
-    own = uuid.uuid4().hex
-    on = [info.name for info in registry.plugins if info.state == "on"]
+    process_id = uuid.uuid4().hex
+    enabled_plugins = [info.name for info in registry.plugins if info.state == "on"]
     if not safe:
-        await statements.run(server_actor(), partial(_switch, registry, own))
-        await store.run(statements, own, on)
-        tasks.every(RENEWED, partial(store.run, statements, own, on), "say that it runs")
+        await statements.run(server_actor(), partial(_switch_plugins, registry, process_id))
+        renew = partial(store.renew_process, statements, process_id, enabled_plugins)
+        await renew()
+        tasks.every(RENEWED, renew, "say that it runs")
     try:
         yield
     finally:
         with anyio.move_on_after(1, shield=True), suppress(KernelError):
-            await store.end(statements, own)
+            await store.end_process(statements, process_id)
 
 
-async def _switch(registry: Registry, own: str, tx: Transaction) -> None:
+async def _switch_plugins(registry: Registry, process_id: str, tx: Transaction) -> None:
     await tx.lock("system.switches")
     states = {info.name: info.state for info in registry.plugins}
-    for switch in await store.switches(tx):
+    for switch in await store.read_switches(tx):
         state = states.get(switch.plugin, "off")
+        if state not in ("on", "off"):
+            continue  # it failed: that switches nothing
         enabled = state == "on"
-        if state not in ("on", "off") or (switch.known and enabled == switch.enabled):
-            continue
         if enabled != switch.enabled:
-            if await store.others(tx, own):
-                here, there = ("on", "off") if enabled else ("off", "on")
-                problem = f"it is {here} in this configuration and {there} in servers that run"
-                remedy = "stop them first, or give both the same setting"
-                raise BootError(f"plugin {switch.plugin}", problem, remedy)
-            await store.call_switched(tx, switch, enabled=enabled)
-            said = "a plugin is switched on again" if enabled else "a plugin is switched off"
-            log.warning(said, plugin=switch.plugin, since=str(switch.since or "its first start"))
-        await store.note(tx, switch.plugin, enabled=enabled)
+            await _switch_plugin(tx, switch, process_id, enabled=enabled)
+        elif switch.is_recorded:
+            continue
+        await store.record_state(tx, switch.plugin, enabled=enabled)
+
+
+async def _switch_plugin(
+    tx: Transaction, switch: store.Switch, process_id: str, *, enabled: bool
+) -> None:
+    if await store.count_others(tx, process_id):
+        problem = "it is off in this configuration and on in servers that run"
+        if enabled:
+            problem = "it is on in this configuration and off in servers that run"
+        remedy = "stop them first, or give both the same setting"
+        raise BootError(f"plugin {switch.plugin}", problem, remedy)
+
+    await store.call_switched(tx, switch, enabled=enabled)
+    message = "a plugin is switched off"
+    if enabled:
+        message = "a plugin is switched on again"
+    log.warning(message, plugin=switch.plugin, since=str(switch.since or "its first start"))

@@ -74,18 +74,18 @@ class Switch(msgspec.Struct, frozen=True):
     plugin: str
     enabled: bool
     since: datetime | None
-    known: bool
+    is_recorded: bool = msgspec.field(name="known")
 
 
 _switch = msgspec.json.Decoder(Switch).decode
 
 
-async def switches(reader: Reader) -> list[Switch]:
+async def read_switches(reader: Reader) -> list[Switch]:
     """Return the plugins whose schema has the function `switched`."""
     return [_switch(raw) for raw in await reader.fetch_all(_SWITCHES)]
 
 
-async def note(tx: Transaction, plugin: str, *, enabled: bool) -> None:
+async def record_state(tx: Transaction, plugin: str, *, enabled: bool) -> None:
     """Store a state."""
     await tx.execute(_NOTE, plugin, enabled)
 
@@ -97,22 +97,22 @@ async def call_switched(tx: Transaction, switch: Switch, *, enabled: bool) -> No
     await tx.execute(statement.as_bytes(None), enabled, switch.since)
 
 
-async def others(reader: Reader, own: str, plugin: str | None = None) -> int:
+async def count_others(reader: Reader, process_id: str, plugin: str | None = None) -> int:
     """Count the other server processes that run, with the plugin if one is named."""
-    return int(await reader.fetch(_OTHERS, own, plugin) or 0)
+    return int(await reader.fetch(_OTHERS, process_id, plugin) or 0)
 
 
-async def run(writer: Writer, own: str, plugins: Sequence[str]) -> None:
+async def renew_process(writer: Writer, process_id: str, plugins: Sequence[str]) -> None:
     """Say for half a minute that this process runs."""
-    await writer.execute(_RUN, own, plugins)
+    await writer.execute(_RUN, process_id, plugins)
 
 
-async def end(writer: Writer, own: str) -> None:
+async def end_process(writer: Writer, process_id: str) -> None:
     """Say that this process ended."""
-    await writer.execute(_END, own)
+    await writer.execute(_END, process_id)
 
 
-async def left(reader: Reader, plugin: str) -> list[str]:
+async def list_remains(reader: Reader, plugin: str) -> list[str]:
     """Name what a plugin left in the database."""
     return [raw.decode() for raw in await reader.fetch_all(_LEFT, f"caudex_{plugin}", plugin)]
 

@@ -185,7 +185,7 @@ def test_options_may_come_before_and_after_the_word(planned: Run, tmp_path: Path
     ],
 )
 def test_tables_are_read_from_migrations(text: bytes, expected: list[tuple[str, str]]) -> None:
-    assert list(plan._statements(text)) == expected
+    assert list(plan._find_statements(text)) == expected
 
 
 def test_the_tables_it_names_are_those_that_a_start_makes(postgres: Postgres) -> None:
@@ -195,7 +195,7 @@ def test_the_tables_it_names_are_those_that_a_start_makes(postgres: Postgres) ->
     from kernel.loading.loader import load
 
     kernel = load(load_config(environ={}))
-    reported = {line.split()[1] for line in plan._tables(kernel, set())}
+    reported = {line.split()[1] for line in plan._list_tables(kernel, set())}
     url = postgres.migrated(kernel)
     with psycopg.connect(url) as connection:
         made = connection.execute(
