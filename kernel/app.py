@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from kernel.hooks.hosts import Hosts, Observer
 from kernel.hooks.implementation import HookImplementation
 from kernel.hooks.mistakes import place
 from kernel.hooks.services import KERNEL
+from kernel.loading.degrading import PluginObserver, starting_plugin
 from kernel.loading.kernel import Kernel
 from kernel.web.middleware import passing
 
@@ -72,12 +73,12 @@ async def _start(kernel: Kernel, hosts: Hosts, stack: AsyncExitStack) -> None:
             migrations=report.unknown,
         )
     database = Database(kernel.config.database, kernel.bus, kernel.services)
-    kernel.database = await stack.enter_async_context(database.opened())
-    kernel.services.put(POOL, kernel.database)
+    pool = await stack.enter_async_context(database.opened())
+    kernel.services.put(POOL, pool)
     for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
         at = kernel.services.place_of(name)
-        enter = partial(_enter_service, hosts, kernel.observer(name, at))
-        with kernel.starting(name, at):
+        enter = partial(_enter_service, hosts, PluginObserver(kernel, name, at))
+        with starting_plugin(kernel, name, at):
             await kernel.services.start(stack, name, enter)
 
 
@@ -98,19 +99,24 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
             hosts = Hosts(tasks)
             for impl in list(kernel.bus.implementations(hookspecs.lifespan)):
-                where, at = f"plugin {impl.plugin}", place(impl.function)
-                observer = kernel.observer(impl.plugin, at)
-                with kernel.starting(impl.plugin, at), starting(where, at):
+                where = f"plugin {impl.plugin}"
+                at = place(impl.function)
+                observer = PluginObserver(kernel, impl.plugin, at)
+                with starting_plugin(kernel, impl.plugin, at), starting(where, at):
                     begin = partial(_lifespan, impl, kernel.services)
                     await hosts.enter(stack, begin, observer, again=True)
-            took = sorted(kernel.boot_seconds.items(), key=lambda item: -item[1])
-            seconds = {name: round(s, 3) for name, s in took if s >= 0.0005}
-            log.info("the plugins have started", seconds=seconds)
+            log.info("the plugins have started", seconds=_longest_first(kernel.boot_seconds))
             background = await stack.enter_async_context(anyio.create_task_group())
-            for plugin in kernel.working:
+            for plugin in kernel.plugin_set.working:
                 background.start_soon(plugin.tasks.run, kernel.services.get(STATEMENTS))
             stack.callback(background.cancel_scope.cancel)
             yield
+
+
+def _longest_first(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the plugins whose start took a measurable time, in milliseconds' precision."""
+    ranked = sorted(seconds.items(), key=lambda item: item[1], reverse=True)
+    return {plugin: round(took, 3) for plugin, took in ranked if took >= 0.0005}
 
 
 def _lifespan(impl: HookImplementation, services: Services) -> AbstractAsyncContextManager[Any]:

@@ -1,15 +1,20 @@
 """The plugins of a default deployment."""
 
-SAFE = {
-    "system": {"safe": True},
-    "postgres": {},
-    "http_server": {},
-    "notifications": {},
-    "rbac": {},
-    "auth": {"registration": "closed"},
-    "console": {"safe": True},
-}
-"""Those of `caudex serve --safe`, with settings that it lays over the configured ones."""
+from typing import Final
 
-PREFERRED = {"statements": "pipeline"}
-"""Plugins that replace the kernel's own provider while they are on, unless `[services]` selects."""
+from kernel.contracts.server import Bundle
+
+BUNDLE: Final = Bundle(
+    origin="built-in",
+    on_by_default=True,
+    safe={
+        "system": {"safe": True},
+        "postgres": {},
+        "http_server": {},
+        "notifications": {},
+        "rbac": {},
+        "auth": {"registration": "closed"},
+        "console": {"safe": True},
+    },
+    preferred={"statements": "pipeline"},
+)

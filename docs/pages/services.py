@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from docs.pages.code import ROOT, doc, first_line, folders, plugin_classes, signature, with_contrib
 from kernel.contracts.base import ServiceKey
 from kernel.loading.kernel import Kernel
-from kernel.loading.loader import KERNEL_SERVICES
+from kernel.loading.ordering import KERNEL_SERVICES
 
 HEAD = """# Services
 

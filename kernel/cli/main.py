@@ -135,7 +135,9 @@ def _repairing(config: Config | None, fault: BootError | None) -> Kernel:
     """Load the plugins of safe mode for commands that explain the configuration, or its errors."""
     base = config or Config()
     kernel = load(safe(Config(server=base.server, source=base.source)))
-    kernel.config, kernel.fault = config or kernel.config, fault
+    if config is not None:
+        kernel.config = config
+    kernel.reloader.fault = fault
     return kernel
 
 

@@ -65,7 +65,7 @@ def database_for(
 def http_server(kernel: Kernel) -> contract.HttpServer:
     """Return the plugin's server of HTTP. Raises BootError without one."""
     with starting("HTTP server"):
-        return kernel.provided_early(contract.HTTP_SERVER, "HTTP server")
+        return kernel.build_needed(contract.HTTP_SERVER, "HTTP server")
 
 
 def _report_crashes() -> None:
@@ -89,11 +89,11 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
         # The configured port can be 0, for any free one.
         bound = config.replaced("server", port=listener.getsockname()[1])
         kernel = early or load(bound, to_serve=True)
-        kernel.read = _at_hangup(read)
+        kernel.reloader.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.server.workers
         several = reload or count > 1
-        manager = kernel.provided_early(contract.PROCESS_MANAGER, "processes") if several else None
+        manager = kernel.build_needed(contract.PROCESS_MANAGER, "processes") if several else None
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener)
             look = partial(checked, server.ensure_running) if server else None
@@ -139,7 +139,7 @@ def child(
             with closing(logging.configure(config.log)):
                 began = time.time()
                 kernel = load(config)
-                kernel.read = _at_hangup(read)
+                kernel.reloader.read = _at_hangup(read)
                 status = Serving(kernel, listener).run_until_signal(
                     lambda: parent.send(_ready(kernel, began)), parent
                 )

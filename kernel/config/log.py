@@ -19,6 +19,7 @@ import structlog
 from structlog.contextvars import merge_contextvars
 from structlog.typing import Processor
 
+from kernel import BUNDLES
 from kernel.config.settings import LogConfig
 
 HIDDEN = re.compile(
@@ -167,7 +168,7 @@ def _on_warning(said: object, _kind: object, file: str, line: int, *_: object) -
 def _warn_once(said: str, path: Path, line: int) -> None:
     """Log a warning of Python, with the plugin whose code it is."""
     home = next(each for each in path.parents if not (each / "__init__.py").is_file())
-    names = [each for each in path.relative_to(home).parts if each not in ("plugins", "contrib")]
+    names = [each for each in path.relative_to(home).parts if each not in BUNDLES]
     plugin = names[0].removesuffix(".py").removeprefix("caudex_")
     remedy = {"remedy": "await it"} if said.endswith("was never awaited") else {}
     log = structlog.get_logger("caudex.plugins")

@@ -30,7 +30,6 @@ IDLE_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 5.0
 MAX_FRAMES: Final = 40
 MAX_LOGGED: Final = 20
-COMES_WITH_CAUDEX: Final = ("built-in", "contrib")
 REMEDY: Final[dict[Kind, str]] = {
     "stream": "open it by `async with`, and read it to its end within that",
     "transaction": "await what runs it, and wait for nothing else inside",
@@ -104,7 +103,7 @@ class Holdings:
         registry = self._services.find(REGISTRY)
         if registry is None or not frames:
             return {"at": frames[0][1]} if frames else {}
-        foreign = {info.name for info in registry.plugins if info.origin not in COMES_WITH_CAUDEX}
+        foreign = {info.name for info in registry.plugins if info.is_foreign}
         owned = [(registry.plugin_of(module), place) for module, place in frames]
         steps = [step for step in owned if step[0] in foreign] or [
             step for step in owned if step[0]

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, NamedTuple, cast
 
+from kernel import BUNDLES
 from kernel.errors import KernelError, StatementFailed, TransactionFailed, remedy_of
 
-OF_CAUDEX = ("plugins.", "contrib.")
+OF_CAUDEX = tuple(f"{package}." for package in BUNDLES)
 """Modules of plugins that come with Caudex."""
 ROUTING = "kernel.web.routing"
 """The module that calls the handlers of routes."""

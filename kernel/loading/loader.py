@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -17,17 +16,19 @@ from kernel.config.settings import Config
 from kernel.contracts.base import Provider
 from kernel.contracts.server import PluginInfo
 from kernel.errors import BootError, nearest, raise_all
-from kernel.hooks.mistakes import declared_at, place
+from kernel.hooks.mistakes import place
 from kernel.hooks.plugin import Plugin
-from kernel.loading.contributions import collect
-from kernel.loading.kernel import Kernel, guard_hooks
-from kernel.loading.sources import Source, blamed, check_class, find_sources, folders, plugin_class
+from kernel.loading.bundles import plugins_by_default, safe_settings
+from kernel.loading.collecting import collect
+from kernel.loading.degrading import guard_hooks, may_fail
+from kernel.loading.kernel import Kernel
+from kernel.loading.ordering import arrange, find_unmet
+from kernel.loading.sources import Source, blamed, check_class, find_sources, plugin_class
 
-KERNEL_SERVICES = ("statements", "pool", "registry", "hooks")
-OWN_KEYS = ("enabled", "on_failure", "module")
+OWN_KEYS: Final = ("enabled", "on_failure", "module")
 """Keys of a plugin's table that are the loader's, not the plugin's."""
-ON_FAILURE = ("stop", "degrade")
-FLAGS = {"true": True, "false": False, "1": True, "0": False}
+ON_FAILURE: Final = ("stop", "degrade")
+FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 log = structlog.get_logger("caudex.loader")
 
@@ -37,26 +38,32 @@ def load(config: Config, *, to_serve: bool = False) -> Kernel:
 
     With `to_serve` it is also an error where a server would lack a part.
     """
-    return _load(config, {}, to_serve)
+    return _load_without(config, {}, to_serve)
 
 
 def safe(config: Config) -> Config:
-    """Keep only what repairing a broken plugin needs; the package `plugins` lists it."""
-    kept: Mapping[str, Mapping[str, Any]] = importlib.import_module("plugins").SAFE
-    tables = {name: {**_own(config.plugins.get(name, {})), **laid} for name, laid in kept.items()}
-    tables |= {name: {"enabled": False} for name in folders("plugins") if name not in kept}
-    chosen = {key: by for key, by in config.services.items() if by in kept}
+    """Keep only what repairing a broken plugin needs; the packages of plugins list it."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name, settings in safe_settings().items():
+        tables[name] = {**_settings_of(config.plugins.get(name, {})), **settings}
+    providers = {key: plugin for key, plugin in config.services.items() if plugin in tables}
+    for name in plugins_by_default():
+        tables.setdefault(name, {"enabled": False})
     config = config.replaced("server", plugins_dir="", plugin_files=[])
-    return msgspec.structs.replace(config, plugins=tables, services=chosen)
+    return msgspec.structs.replace(config, plugins=tables, services=providers)
 
 
-def _load(config: Config, failed: Mapping[str, BootError], to_serve: bool) -> Kernel:
+def _load_without(config: Config, failed: Mapping[str, BootError], to_serve: bool) -> Kernel:
     """Load the plugins, without those whose contributions failed and that may be left out."""
     loading = _Loading(config, failed)
-    kernel, faults = loading.load(), collect(loading.kernel)
-    errors = loading.errors + (list(kernel.lacking()) if to_serve else [])
-    if faults and not errors and all(kernel.may_fail(each.plugin) for each in faults):
-        return _load(config, {**failed, **{each.plugin: each for each in faults}}, to_serve)
+    kernel = loading.load()
+    faults = collect(kernel)
+    errors = list(loading.errors)
+    if to_serve:
+        errors += kernel.find_lacking()
+    if faults and not errors and all(may_fail(config, fault.plugin) for fault in faults):
+        failed = {**failed, **{fault.plugin: fault for fault in faults}}
+        return _load_without(config, failed, to_serve)
     raise_all(errors + faults)
     return kernel
 
@@ -66,8 +73,10 @@ class _Loading:
 
     def __init__(self, config: Config, failed: Mapping[str, BootError]) -> None:
         """`failed` names plugins that load but are left out."""
-        own = {"plugins": deepcopy(config.plugins), "variables": deepcopy(config.variables)}
-        self.kernel = Kernel(msgspec.structs.replace(config, **own), load)
+        config = msgspec.structs.replace(
+            config, plugins=deepcopy(config.plugins), variables=deepcopy(config.variables)
+        )
+        self.kernel = Kernel(config, load)
         self.errors = list[BootError]()
         self._sources = find_sources(config, self.errors)
         self._classes = dict[str, type[Plugin]]()
@@ -78,43 +87,58 @@ class _Loading:
         kernel = self.kernel
         for source in list(self._enabled()):
             with self._optional(source.name):
-                self._classes[source.name] = cls = plugin_class(source)
-                check_class(cls, source)
-                if source.name in self._failed:
-                    raise self._failed[source.name]
+                self._import(source)
         for cls in list(self._classes.values()):
             with self._optional(cls.name):
-                kernel.instances.append(plugin := _instance(kernel, cls))
-                with blamed(f"plugin {cls.name}", "its hookspecs cannot be used"):
-                    if plugin.hookspecs is not None:
-                        kernel.bus.add_specs(plugin.hookspecs, cls.name)
+                self._create(cls)
         for plugin in list(kernel.instances):
             with self._optional(plugin.name):
                 kernel.bus.register(plugin, plugin.name)
                 _bind_services(kernel, plugin)
-        kernel.plugins += [_info(kernel, one, self._sources[one.name]) for one in kernel.instances]
-        self.errors += _unmet(kernel)
-        self.errors += _order(kernel)
+        for plugin in kernel.instances:
+            kernel.plugins.append(_info(kernel, plugin, self._sources[plugin.name]))
+        self.errors += find_unmet(kernel)
+        self.errors += arrange(kernel)
         return kernel
 
     def _enabled(self) -> Iterator[Source]:
-        tables, sources = self.kernel.config.plugins, self._sources
-        for name in sorted(tables.keys() - sources.keys()):
-            near = nearest(name, sources)
-            missing = "install its package, or say where it is: module = …"
-            remedy = near if near.startswith("did you mean") else f"{missing}; {near}"
+        """Yield the plugins to load, and report names and flags that are wrong."""
+        tables = self.kernel.config.plugins
+        for name in sorted(tables.keys() - self._sources.keys()):
+            remedy = nearest(name, self._sources)
+            if not remedy.startswith("did you mean"):
+                remedy = f"install its package, or say where it is: module = …; {remedy}"
             self.errors.append(BootError(f"[plugins.{name}]", "there is no such plugin", remedy))
-        for name, source in sources.items():
-            value = tables[name].get("enabled", True) if name in tables else source.default_on
-            enabled = FLAGS.get(str(value).lower())
-            if enabled is None:
+        for name, source in self._sources.items():
+            value = source.default_on
+            if name in tables:
+                value = tables[name].get("enabled", True)
+            is_enabled = FLAGS.get(str(value).lower())
+            if is_enabled is None:
                 self.errors.append(BootError(f"[plugins.{name}] enabled", "must be true or false"))
-            elif enabled:
+            elif is_enabled:
                 yield source
             else:
-                self._not_loaded(source.name, "off")
+                self._note_state(source.name, "off")
 
-    def _not_loaded(self, name: str, state: str, note: str = "") -> None:
+    def _import(self, source: Source) -> None:
+        """Import the class of a plugin. Raises BootError."""
+        cls = plugin_class(source)
+        self._classes[source.name] = cls
+        check_class(cls, source)
+        if source.name in self._failed:
+            raise self._failed[source.name]
+
+    def _create(self, cls: type[Plugin]) -> None:
+        """Create the object of a plugin, and add the hooks that it declares. Raises BootError."""
+        plugin = _instance(self.kernel, cls)
+        self.kernel.instances.append(plugin)
+        with blamed(f"plugin {cls.name}", "its hookspecs cannot be used"):
+            if plugin.hookspecs is not None:
+                self.kernel.bus.add_specs(plugin.hookspecs, cls.name)
+
+    def _note_state(self, name: str, state: str, note: str = "") -> None:
+        """Add a plugin that is not on."""
         origin = self._sources[name].origin
         info = PluginInfo(name=name, version="", state=state, origin=origin, note=note)
         self.kernel.plugins.append(info)
@@ -124,42 +148,47 @@ class _Loading:
         """Continue without a plugin that may be left out (`on_failure = "degrade"`)."""
         kernel = self.kernel
         try:
-            with kernel.timing(name):
+            with kernel.starts.timing(name):
                 yield
         except BootError as error:
             cls = self._classes.pop(name, None)
-            kernel.instances[:] = [plugin for plugin in kernel.instances if plugin.name != name]
-            if not kernel.may_fail(name):
+            kernel.plugin_set.remove(name)
+            guards = guard_hooks(cls)
+            if not may_fail(kernel.config, name):
                 self.errors += error.errors
-                self._not_loaded(name, "failed")
-            elif guards := guard_hooks(cls):
+                self._note_state(name, "failed")
+            elif guards:
                 remedy = "fix it, or disable it if this deployment does not need that protection"
                 problem = f"cannot be left out: its hooks protect requests ({guards})"
                 self.errors += [error, BootError(f"plugin {name}", problem, remedy)]
             else:
                 log.error("a plugin is left out", plugin=name, error=str(error))
-                self._not_loaded(name, "degraded", masked(str(error)))
+                self._note_state(name, "degraded", masked(str(error)))
 
 
 def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
     """Create a plugin's object. Raises BootError."""
-    where, table = f"[plugins.{cls.name}]", kernel.config.plugins.get(cls.name, {})
-    if (choice := table.get("on_failure", "stop")) not in ON_FAILURE:
+    where = f"[plugins.{cls.name}]"
+    table = kernel.config.plugins.get(cls.name, {})
+    choice = table.get("on_failure", "stop")
+    if choice not in ON_FAILURE:
         remedy = nearest(str(choice), ON_FAILURE)
         raise BootError(f"{where} on_failure", f"{choice!r} is unknown", remedy)
     variables = kernel.config.variables.get(f"plugins.{cls.name}", {})
-    config = convert(_own(table), cls.Config, where, variables, OWN_KEYS)
+    config = convert(_settings_of(table), cls.Config, where, variables, OWN_KEYS)
     with blamed(f"plugin {cls.name}", "cannot be created"):
         return cls(config, kernel.context)
 
 
-def _own(table: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a table that are the plugin's."""
     return {key: value for key, value in table.items() if key not in OWN_KEYS}
 
 
 def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
-    own = _own(kernel.config.plugins.get(plugin.name, {}))
+    """Describe a plugin that is on."""
+    config_type = type(plugin).Config
+    settings = _settings_of(kernel.config.plugins.get(plugin.name, {}))
     variables = kernel.config.variables.get(f"plugins.{plugin.name}", {})
     return PluginInfo(
         name=plugin.name,
@@ -170,9 +199,9 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         wraps=tuple(kernel.services.wrapped_by(plugin.name)),
         requires=tuple(key.name for key in plugin.requires),
         uses=tuple(key.name for key in (*plugin.uses, *plugin.finds)),
-        settings=type(plugin).Config.__struct_encode_fields__,
-        configured=tuple(sorted({current_name(key, type(plugin).Config) for key in own})),
-        sources={key: variables.get(key, kernel.config.source) for key in own},
+        settings=config_type.__struct_encode_fields__,
+        configured=tuple(sorted({current_name(key, config_type) for key in settings})),
+        sources={key: variables.get(key, kernel.config.source) for key in settings},
     )
 
 
@@ -181,80 +210,15 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
     hook: Any = getattr(plugin, "provide_services", None)
     if hook is None:
         return
+    where = f"plugin {plugin.name}, {place(hook)}"
     with blamed(f"plugin {plugin.name}", "provide_services failed"):
         providers = list[Any](hook() or ())
-    if not all(isinstance(item, Provider) for item in providers):
-        where = f"plugin {plugin.name}, {place(hook)}"
+    if not all(isinstance(provider, Provider) for provider in providers):
         problem = "provide_services did not return providers"
         raise BootError(where, problem, "return a list of provide(KEY, factory)")
-    for item in providers:
-        if not callable(item.factory):
-            where = f"plugin {plugin.name}, {place(hook)}"
-            problem = f"the factory of the service {item.key.name!r} is no function"
+    for provider in providers:
+        if not callable(provider.factory):
+            problem = f"the factory of the service {provider.key.name!r} is no function"
             raise BootError(where, problem, "return provide(KEY, factory)")
-        bind = kernel.services.wrap if item.over else kernel.services.provide
-        bind(item.key, item.factory, by=plugin.name)
-
-
-def _unmet(kernel: Kernel) -> list[BootError]:
-    """Return the services that no plugin provides, or that the operator has to choose."""
-    errors = kernel.services.check()
-    # What a plugin of Caudex lacks may come from one that failed: it is not reported.
-    lost = any(info.state == "failed" for info in kernel.plugins)
-    own = {info.name for info in kernel.plugins if info.origin in ("built-in", "contrib")}
-    # Plugins that are off by default, as all of contrib, are not named.
-    off = sorted(kernel.config.plugins.keys() - {plugin.name for plugin in kernel.instances})
-    known = f" (not on: {', '.join(off)})" if off else ""
-    chosen = {error.where.removeprefix("[services] ") for error in errors}
-    for plugin in kernel.instances:
-        remedy = f"enable a plugin that does{known}, or disable {plugin.name}"
-        needed = {*(key.name for key in plugin.requires), *kernel.services.wrapped_by(plugin.name)}
-        foreign = plugin.name not in own
-        where = f", {declared_at(type(plugin), 'requires')}" if foreign else ""
-        for name in needed - {*KERNEL_SERVICES, *chosen}:
-            if (foreign or not lost) and not kernel.services.provider(name):
-                problem = f"needs the service {name!r}, which no plugin provides"
-                errors.append(BootError(f"plugin {plugin.name}{where}", problem, remedy))
-    return errors
-
-
-def _order(kernel: Kernel) -> list[BootError]:
-    """Put providers before the plugins that need them; names break ties, so it never changes."""
-    errors, ordered = list[BootError](), list[Plugin]()
-    waiting = {plugin.name: plugin for plugin in sorted(kernel.instances, key=lambda p: p.name)}
-    while waiting:
-        ready = next((name for name in waiting if not _needs(kernel, waiting, name)), None)
-        if ready is None:
-            errors.append(_circle(kernel, waiting))
-            ordered += waiting.values()
-            break
-        ordered.append(waiting.pop(ready))
-    kernel.instances = ordered
-    rank = {plugin.name: position for position, plugin in enumerate(ordered)}
-    kernel.plugins.sort(key=lambda info: (rank.get(info.name, len(rank)), info.name))
-    kernel.bus.arrange(list(rank))
-    return errors
-
-
-def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str, str]:
-    """Map the waiting plugins that this one needs to the service."""
-    keys = [key.name for key in (*waiting[name].requires, *waiting[name].uses)]
-    keys += kernel.services.wrapped_by(name)
-    found = dict[str, str]()
-    for key in keys:
-        with suppress(BootError):  # `_unmet` reports a wrong choice
-            chain = kernel.services.chain(key, before=name)
-            found |= {by: key for by in chain if by in waiting and by != name}
-    return found
-
-
-def _circle(kernel: Kernel, waiting: Mapping[str, Plugin]) -> BootError:
-    """Follow the needs until a plugin repeats; every waiting plugin needs another one."""
-    name, path = next(iter(waiting)), dict[str, str]()
-    while name not in path:
-        needed, key = next(iter(_needs(kernel, waiting, name).items()))
-        path[name] = f"{name} needs {key!r} of {needed}"
-        name = needed
-    steps = list(path.values())[list(path).index(name) :]
-    remedy = "remove one of these keys from `requires` and ask for it in the handler"
-    return BootError("services", f"plugins need each other: {', '.join(steps)}", remedy)
+        bind = kernel.services.wrap if provider.over else kernel.services.provide
+        bind(provider.key, provider.factory, by=plugin.name)

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from time import monotonic, sleep
+from time import monotonic, perf_counter, sleep
 from typing import Final, NamedTuple
 
 import structlog
@@ -18,6 +18,7 @@ BEAT: Final = 1.0
 """Seconds between two looks."""
 PAUSES: Final = Retry(first=10.0, longest=300.0)
 """Seconds until a plugin is named, and between two lines about it."""
+LIBRARIES: Final = ("anyio", "uvloop", "click")
 REMEDY: Final = "start long work by self.tasks: the server waits for a start"
 
 log = structlog.get_logger("caudex.boot")
@@ -33,15 +34,30 @@ class Part(NamedTuple):
 
 
 class StartWatch:
-    """Watches the parts of a start from a thread, which ends soon after the last one."""
+    """Times the parts of a start, and watches them from a thread, which ends soon after the last
+    one."""
 
     def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        """What importing, creating and starting each plugin took."""
         self._part: Part | None = None
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watching(self, plugin: str, place: str) -> Generator[None]:
-        """Watch a part of the start; `place` is where its code is defined, if that is known."""
+    def timing(self, plugin: str, place: str = "") -> Generator[None]:
+        """Add the time of the block to that of a plugin; a long one is logged.
+
+        `place` is where its code is defined, if that is known.
+        """
+        began = perf_counter()
+        try:
+            with self._watching(plugin, place):
+                yield
+        finally:
+            self.seconds[plugin] = self.seconds.get(plugin, 0.0) + perf_counter() - began
+
+    @contextmanager
+    def _watching(self, plugin: str, place: str) -> Generator[None]:
         outer = self._part
         self._part = Part(plugin, place, monotonic(), threading.get_ident())
         if self._thread is None or not self._thread.is_alive():
@@ -55,15 +71,19 @@ class StartWatch:
             self._part = outer
 
     def _watch(self) -> None:
-        watched, lines = self._part, 1
+        watched = self._part
+        lines = 0
         while True:
             sleep(BEAT)
             part = self._part
             if part is None:
                 return
             if part is not watched:
-                watched, lines = part, 1
-            elif monotonic() - part.began > sum(map(PAUSES.pause, range(1, lines + 1))):
+                watched = part
+                lines = 0
+                continue
+            patience = sum(PAUSES.pause(number) for number in range(1, lines + 2))
+            if monotonic() - part.began > patience:
                 lines += 1
                 self._report(part)
 
@@ -78,5 +98,6 @@ class StartWatch:
 def _may_be_of_plugin(step: Step) -> bool:
     """Whether a step is no code of Python itself, nor of the kernel and what runs it."""
     package = step.module.partition(".")[0]
-    of_library = package in sys.stdlib_module_names or package in ("anyio", "uvloop", "click")
-    return not of_library and package not in ("kernel", "__main__", "")
+    if package in sys.stdlib_module_names or package in LIBRARIES:
+        return False
+    return package not in ("kernel", "__main__", "")

@@ -6,7 +6,6 @@ import fnmatch
 import importlib.util
 import inspect
 import os
-import pkgutil
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -26,6 +25,7 @@ from kernel.contracts.base import ServiceKey
 from kernel.errors import NOT_TO_END, REMEDY, BootError, ends_process, raise_all, raised_at
 from kernel.hooks.mistakes import declared_at
 from kernel.hooks.plugin import KERNEL_API, Plugin
+from kernel.loading.bundles import bundles, folders
 from kernel.loading.requirements import unmet
 
 ENTRY_POINTS = "caudex.plugins"
@@ -45,61 +45,66 @@ class Source(msgspec.Struct, frozen=True):
 
 def find_sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
     """Find every plugin by name; `module` in the configuration replaces any other source."""
-    named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
-    found = {
-        name: Source(name, str(to), partial(_load_named, to), True) for name, to in named.items()
-    }
-    for source in (*_built_in(), *_installed(), *_files(config, errors)):
-        other = found.setdefault(source.name, source)
+    named = {source.name: source for source in _named(config)}
+    sources = dict(named)
+    for source in (*_bundled(), *_installed(), *_files(config, errors)):
+        other = sources.setdefault(source.name, source)
         if other is not source and source.name not in named:
             problem = f"there are two: {other.origin} and {source.origin}"
             remedy = f"rename one, or choose: [plugins.{source.name}] module"
             errors.append(BootError(f"plugin {source.name}", problem, remedy))
-    return found
+    return sources
 
 
-def _built_in() -> Iterator[Source]:
-    for package, origin in (("plugins", "built-in"), ("contrib", "contrib")):
+def _named(config: Config) -> Iterator[Source]:
+    for name, table in config.plugins.items():
+        if "module" in table:
+            target = table["module"]
+            yield Source(name, str(target), partial(_load_named, target), default_on=True)
+
+
+def _bundled() -> Iterator[Source]:
+    for package, bundle in bundles():
         for name in folders(package):
             load = partial(import_module, f"{package}.{name}")
-            yield Source(name, origin, load, package == "plugins")
+            yield Source(name, bundle.origin, load, bundle.on_by_default)
 
 
 def _installed() -> Iterator[Source]:
     for entry in entry_points(group=ENTRY_POINTS):
         distribution = entry.dist
         if distribution is None:
-            yield Source(entry.name, entry.value, entry.load, False)
+            yield Source(entry.name, entry.value, entry.load, default_on=False)
             continue
         origin = f"{distribution.name} {distribution.version}"
-        yield Source(entry.name, origin, entry.load, False, distribution.requires or ())
+        requirements = distribution.requires or ()
+        yield Source(entry.name, origin, entry.load, default_on=False, requirements=requirements)
 
 
 def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
-    folder, dropped = config.server.plugins_dir, list[str]()
-    try:
-        dropped = sorted(fnmatch.filter(os.listdir(folder), "[!_]*.py")) if folder else []
-    except OSError as error:  # not taken for empty: it may hold guards
-        problem = f"{folder} cannot be listed: {error.strerror}"
-        remedy = "create it, or let the server's account read it"
-        errors.append(BootError("[server] plugins_dir", problem, remedy))
-    for path in map(Path, [*(f"{folder}/{name}" for name in dropped), *config.server.plugin_files]):
-        yield Source(path.stem.replace("-", "_"), str(path), partial(_load_file, path), True)
-
-
-def folders(package: str) -> list[str]:
-    """Return the names of the plugins in a package; only the package is imported."""
-    found = pkgutil.iter_modules(import_module(package).__path__)
-    return sorted(info.name for info in found if info.ispkg)
+    folder = config.server.plugins_dir
+    files = list[str]()
+    if folder:
+        try:
+            names = sorted(fnmatch.filter(os.listdir(folder), "[!_]*.py"))
+            files += [f"{folder}/{name}" for name in names]
+        except OSError as error:  # not taken for empty: it may hold guards
+            problem = f"{folder} cannot be listed: {error.strerror}"
+            remedy = "create it, or let the server's account read it"
+            errors.append(BootError("[server] plugins_dir", problem, remedy))
+    files += config.server.plugin_files
+    for path in map(Path, files):
+        name = path.stem.replace("-", "_")
+        yield Source(name, str(path), partial(_load_file, path), default_on=True)
 
 
 def _load_named(target: Any) -> ModuleType | type[Plugin]:
     """Load what `module` names: something importable, or the class itself (in tests)."""
     if inspect.isclass(target):
         return cast("type[Plugin]", target)
-    module, _, attribute = str(target).partition(":")
-    found = import_module(module)
-    return getattr(found, attribute) if attribute else found
+    name, _, attribute = str(target).partition(":")
+    module = import_module(name)
+    return getattr(module, attribute) if attribute else module
 
 
 class _FreshLoader(SourceFileLoader):
@@ -114,9 +119,10 @@ def _load_file(path: Path) -> ModuleType:
     loader = _FreshLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or not path.is_file() or path.suffix != ".py":
-        said = "is no Python file" if path.exists() else "is not there"
-        raise ImportError(f"{path} {said}")
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        problem = "is no Python file" if path.exists() else "is not there"
+        raise ImportError(f"{path} {problem}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
         loader.exec_module(module)
     except BaseException:
@@ -130,21 +136,25 @@ def plugin_class(source: Source) -> type[Plugin]:
     where = f"plugin {source.name}"
     raise_all(list(unmet(f"{where}, {source.origin}", source.requirements)))
     with blamed(where, "cannot be imported", source.origin):
-        found = source.load()
-    if inspect.isclass(found):
-        classes: list[type[Plugin]] = [found] if _is_plugin(found, found.__module__) else []
+        loaded = source.load()
+    if inspect.isclass(loaded):
+        candidates: list[Any] = [loaded]
+        module = loaded.__module__
     else:
-        classes = [c for c in vars(found).values() if _is_plugin(c, found.__name__)]
+        candidates = list(vars(loaded).values())
+        module = loaded.__name__
+    classes: list[type[Plugin]] = [value for value in candidates if _is_plugin(value, module)]
     if len(classes) != 1:
-        found_count = f"{len(classes)} plugin classes in {source.origin}"
-        raise BootError(where, found_count, "one subclass of caudex.Plugin is needed")
+        problem = f"{len(classes)} plugin classes in {source.origin}"
+        raise BootError(where, problem, "one subclass of caudex.Plugin is needed")
     return classes[0]
 
 
 def check_class(cls: type[Plugin], source: Source) -> None:
     """Check the attributes of a plugin class. Raises BootError."""
     where = f"plugin {source.name}"
-    if (actual := getattr(cls, "name", None)) != source.name:
+    actual = getattr(cls, "name", None)
+    if actual != source.name:
         raise BootError(where, f"its class is called {actual!r}", f"set name = {source.name!r}")
     if not NAME.fullmatch(cls.name):
         problem = f"{cls.name!r} is no name for a plugin"
@@ -176,11 +186,14 @@ def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
         if ends_process(error):
             raise
         at = raised_at(error) or origin
-        said = f"{type(error).__name__}: {error}"
+        place = f"{where}, {at}" if at else where
         remedy = NOT_TO_END if isinstance(error, SystemExit) else REMEDY
-        raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", remedy) from error
+        message = f"{problem}: {type(error).__name__}: {error}"
+        raise BootError(place, message, remedy) from error
 
 
 def _is_plugin(value: Any, module: str) -> bool:
-    inside = inspect.isclass(value) and f"{value.__module__}.".startswith(f"{module}.")
-    return inside and issubclass(value, Plugin) and value is not Plugin
+    if not inspect.isclass(value) or value is Plugin:
+        return False
+    is_inside = f"{value.__module__}.".startswith(f"{module}.")
+    return is_inside and issubclass(value, Plugin)

@@ -43,9 +43,7 @@ class TableWatch:
     async def look(self, statements: Statements, plugins: Iterable[PluginInfo]) -> None:
         """Count once more; plugins of Caudex are not looked at."""
         plugins_by_schema = {
-            f"caudex_{info.name}": info.name
-            for info in plugins
-            if info.origin not in ("built-in", "contrib")
+            f"caudex_{info.name}": info.name for info in plugins if info.is_foreign
         }
         if not plugins_by_schema or not self._limit:
             return

@@ -79,7 +79,7 @@ class SystemService:
     def _blocking(self) -> dict[str, str]:
         """Where each plugin that does not come with Caudex held the event loop."""
         plugins = self._services.get(REGISTRY).plugins
-        delivered = {info.name for info in plugins if info.origin in ("built-in", "contrib")}
+        delivered = {info.name for info in plugins if not info.is_foreign}
         places = self._watch.blocked()
         return {plugin: place for plugin, place in places.items() if plugin not in delivered}
 

@@ -271,7 +271,7 @@ async def test_what_it_understood_of_manifests_is_understood_no_more(kernel_of: 
 async def test_the_boot_says_how_long_each_plugin_took(
     kernel_of: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.loading.kernel.perf_counter", lambda: CLOCK[0])
+    monkeypatch.setattr("kernel.loading.slow_starts.perf_counter", lambda: CLOCK[0])
     slow = part("beta", factory="CLOCK[0] += 0.05", lifespan="CLOCK[0] += 0.05")
     head = "from tests.kernel.test_app import CLOCK\nCLOCK[0] += 0.05\n"
     kernel = kernel_of(

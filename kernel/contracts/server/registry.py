@@ -15,7 +15,7 @@ from kernel.contracts.server.routes import Handler, Route
 from kernel.contracts.server.settings import Configuration
 
 __all__ = [
-    "REGISTRY", "DatabaseState", "LoadedPlugin", "LoadedPlugins", "Measure", "Migration",
+    "REGISTRY", "Bundle", "DatabaseState", "LoadedPlugin", "LoadedPlugins", "Measure", "Migration",
     "PluginInfo", "Registry", "TaskInfo",
 ]  # fmt: skip
 
@@ -39,6 +39,24 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, str] = {}
     """Where each of these comes from: an environment variable, or the path of the file."""
     note: str = ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it does not come with Caudex."""
+        return self.origin not in ("built-in", "contrib")
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A package of plugins that comes with Caudex; each folder in it is a plugin."""
+
+    origin: str
+    """What `PluginInfo.origin` says of its plugins."""
+    on_by_default: bool = False
+    safe: Mapping[str, Mapping[str, Any]] = {}
+    """Those of `caudex serve --safe`, with settings that it lays over the configured ones."""
+    preferred: Mapping[str, str] = {}
+    """Plugins that replace the kernel's own provider of a service while they are on, unless
+    `[services]` selects."""
 
 
 class TaskInfo(msgspec.Struct, frozen=True):

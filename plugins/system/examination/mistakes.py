@@ -71,8 +71,8 @@ def find_mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
 
 def _is_foreign(loaded: LoadedPlugins, plugin: LoadedPlugin) -> bool:
     """Whether a plugin does not come with Caudex; tests look at those that do."""
-    origins = {info.name: info.origin for info in loaded.plugins}
-    return origins.get(plugin.name) not in ("built-in", "contrib")
+    infos = {info.name: info for info in loaded.plugins}
+    return plugin.name not in infos or infos[plugin.name].is_foreign
 
 
 def _check_services(loaded: LoadedPlugins, plugin: LoadedPlugin) -> Iterator[BootError]:

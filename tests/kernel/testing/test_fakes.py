@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kernel import contracts
-from kernel.loading.loader import KERNEL_SERVICES
+from kernel.loading.ordering import KERNEL_SERVICES
 from kernel.public import (
     APP_ADMIN,
     CORE_ADMIN,

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from kernel.errors import BootError
+from kernel.public import POOL
 from kernel.testing import Server
 from plugins.audit.service import Maintenance
 from tests.plugins.audit.conftest import Alone, install
@@ -31,7 +32,7 @@ def names(*offsets: int) -> list[str]:
 
 
 def keep(server: Server, months: int) -> None:
-    server.run(Maintenance(server.kernel.database, months).maintain)
+    server.run(Maintenance(server.services.get(POOL), months).maintain)
 
 
 def make_old(server: Server, offset: int) -> None:

@@ -145,7 +145,7 @@ ALWAYS = {"http_server"}
 
 
 def test_each_built_in_plugin_is_looked_at() -> None:
-    from kernel.loading.loader import folders
+    from kernel.loading.bundles import folders
 
     assert set(folders("plugins")) == EFFECTS.keys() | ALWAYS
 
