@@ -289,6 +289,7 @@ class Held(msgspec.Struct, frozen=True):
 
     kind: str
     count: int
+    """How many connections they hold."""
     seconds: float
     """How long the oldest of them has done so."""
 
