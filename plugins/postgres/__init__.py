@@ -18,7 +18,7 @@ from kernel.public import (
     provide,
 )
 
-from .archiving.backups import BaseBackups, remark
+from .archiving.backups import BaseBackups, examine_archive
 from .config import EmbeddedPostgresError, PostgresConfig
 from .server import EmbeddedServer, Started
 from .service import EmbeddedDatabase
@@ -69,7 +69,9 @@ class PostgresPlugin(Plugin):
         """Report the state of the archive to `caudex doctor`."""
         if self.config.archive and self._has_url:
             return [Finding(name="archive", text=ARCHIVE_BESIDE_URL, state="warn")]
-        return [remark(self.config.archive, query)] if self._archives() else []
+        if not self._archives():
+            return []
+        return [examine_archive(self.config.archive, query)]
 
     def _archives(self) -> bool:
         """Whether the embedded server is used, and archives."""

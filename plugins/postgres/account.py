@@ -25,11 +25,22 @@ def run(
     command: Sequence[str | Path], *, uid: int | None = None, gid: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a short program, as another account when ids are given; OSError when it cannot start."""
+    extra_groups: list[int] | None = None
+    if uid is not None:
+        extra_groups = []  # without the groups of the current account
     return subprocess.run(
-        command, cwd="/", env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
-        encoding="utf-8", errors="replace", check=False, user=uid, group=gid,
-        extra_groups=None if uid is None else [],
-    )  # fmt: skip
+        command,
+        cwd="/",
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        user=uid,
+        group=gid,
+        extra_groups=extra_groups,
+    )
 
 
 ACCOUNT_KEY = "plugins.postgres.account"
@@ -46,9 +57,11 @@ class Account:
 
     def run(self, command: Sequence[str | Path]) -> CompletedProcess[str]:
         """Run a short program under this account; OSError when it may not."""
-        return run(command, uid=self.uid, gid=self.gid) if self.switch else run(command)
+        if self.switch:
+            return run(command, uid=self.uid, gid=self.gid)
+        return run(command)
 
-    def own(self, path: Path) -> None:
+    def take_over(self, path: Path) -> None:
         """Give a file or folder that we made to the account."""
         if self.switch:
             os.chown(path, self.uid, self.gid)
@@ -60,16 +73,18 @@ class Account:
         return self.run(["/bin/sh", "-c", 'cd "$1"', "sh", folder]).returncode == 0
 
 
-def server_account(pgdata: Path, wanted: str = "") -> Account:
+def server_account(pgdata: Path, configured: str = "") -> Account:
     """The account to run PostgreSQL under.
 
-    As root: the `wanted` one, the owner of an existing cluster, `postgres`,
+    As root: the `configured` one, the owner of an existing cluster, `postgres`,
     `nobody`, in this order. Otherwise the own account.
     """
-    owner = pgdata.stat().st_uid if pgdata.exists() else None
+    owner = None
+    if pgdata.exists():
+        owner = pgdata.stat().st_uid
     if os.geteuid() != 0:
-        return _own_account(pgdata, owner)
-    account = _named_account(wanted) or _default_account(owner)
+        return _current_account(pgdata, owner)
+    account = _find_configured(configured) or _find_default(owner)
     if owner is not None and owner != account.uid:
         raise EmbeddedPostgresError(
             f"{pgdata} belongs to {_name_of(owner)}, not to {account.name}: "
@@ -78,7 +93,7 @@ def server_account(pgdata: Path, wanted: str = "") -> Account:
     return account
 
 
-def _own_account(pgdata: Path, owner: int | None) -> Account:
+def _current_account(pgdata: Path, owner: int | None) -> Account:
     uid = os.geteuid()
     if owner is not None and owner != uid:
         raise EmbeddedPostgresError(
@@ -95,7 +110,7 @@ def _own_account(pgdata: Path, owner: int | None) -> Account:
     return Account(entry.pw_name, uid, os.getegid(), switch=False)
 
 
-def _named_account(name: str) -> Account | None:
+def _find_configured(name: str) -> Account | None:
     if not name:
         return None
     account = _look_up(name)
@@ -107,12 +122,15 @@ def _named_account(name: str) -> Account | None:
     return account
 
 
-def _default_account(owner: int | None) -> Account:
-    # An account that appears later (a package that brings `postgres`) must not lock us out of a
-    # cluster that another account made.
-    names = ([_name_of(owner)] if owner else []) + ["postgres", "nobody"]
+def _find_default(owner: int | None) -> Account:
+    names = ["postgres", "nobody"]
+    if owner:
+        # An account that appears later (a package that brings `postgres`) must not lock us out of
+        # a cluster that another account made.
+        names.insert(0, _name_of(owner))
     for name in names:
-        if account := _look_up(name):
+        account = _look_up(name)
+        if account is not None:
             return account
     raise EmbeddedPostgresError(
         "PostgreSQL does not run as root and no account `postgres` or `nobody` exists: "

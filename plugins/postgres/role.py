@@ -115,14 +115,16 @@ def prepare_role(dsn: str, password: str) -> None:
     try:
         with psycopg.connect(dsn) as connection:
             statement = _CREATE.format(
-                name=sql.Literal(ROLE), role=sql.Identifier(ROLE), password=sql.Literal(password),
+                name=sql.Literal(ROLE),
+                role=sql.Identifier(ROLE),
+                password=sql.Literal(password),
                 database=sql.Identifier(connection.info.dbname),
-            )  # fmt: skip
+            )
             connection.execute(statement)
             connection.execute(_OWN)
             connection.execute(_TAKE_BACK)
     except psycopg.Error as error:
-        said = error.diag.message_primary or str(error)
+        reason = error.diag.message_primary or str(error)
         raise EmbeddedPostgresError(
-            f"the role {ROLE} of the embedded PostgreSQL cannot be made: {said}"
+            f"the role {ROLE} of the embedded PostgreSQL cannot be made: {reason}"
         ) from None

@@ -47,14 +47,18 @@ class Started:
     @property
     def notices(self) -> tuple[str, ...]:
         """What an operator should read: one line each, the surprising ones last."""
-        plan, port = self.plan, self.plan.port
-        cluster = "a new cluster" if self.new_cluster else "the cluster"
-        address = f"{LOOPBACK}:{port} as account {plan.account.name}"
-        version, folder = plan.binaries.version, plan.layout.data_dir
-        running = f"PostgreSQL {version} on {address}, with {cluster} in {folder}"
-        if self.wanted_port in (0, port):
+        plan = self.plan
+        cluster = "the cluster"
+        if self.new_cluster:
+            cluster = "a new cluster"
+        running = (
+            f"PostgreSQL {plan.binaries.version} on {LOOPBACK}:{plan.port} "
+            f"as account {plan.account.name}, with {cluster} in {plan.layout.data_dir}"
+        )
+        if self.wanted_port in (0, plan.port):
             return (running,)
-        return running, f"port {self.wanted_port} is taken: the embedded PostgreSQL uses {port}"
+        moved = f"port {self.wanted_port} is taken: the embedded PostgreSQL uses {plan.port}"
+        return running, moved
 
 
 class EmbeddedServer:
@@ -74,19 +78,14 @@ class EmbeddedServer:
     ) -> None:
         """`strict_port` refuses to start on another port than the configured one; `major` is the
         version of a new cluster; `report` takes the lines of a start that is long."""
-        self._config = config = config or PostgresConfig()
+        if config is None:
+            config = PostgresConfig()
+        self._config = config
         self._layout = Layout(data_dir)
         self._strict_port = strict_port
         self._major = major
         self._report_line = report
-        limits = {
-            "max_connections": config.max_connections, "shared_buffers": config.shared_buffers
-        }  # fmt: skip
-        self._settings = {
-            **DEFAULTS,
-            **(EPHEMERAL if config.ephemeral else {}),
-            **checked_settings({**limits, **config.settings}),
-        }
+        self._settings = _collect_settings(config)
         self._lock: DataLock | None = None
         self._plan: Plan | None = None
         self._keeper: Keeper | None = None
@@ -110,17 +109,19 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        postmaster = self._keeper.postmaster if self._keeper else None
-        return postmaster.pid if postmaster else None
+        """The process id of the postmaster, while there is one."""
+        if self._keeper is None or self._keeper.postmaster is None:
+            return None
+        return self._keeper.postmaster.pid
 
     def start(self) -> Started:
         """Start the server, creating the cluster where it does not exist; takes 0.2 to 3 s.
 
         Raises EmbeddedPostgresError, having undone everything, when that is not possible.
         """
-        return self._or_undone(self._start)
+        return self._begin_or_undo(self._start)
 
-    def _or_undone(self, begin: Callable[[], _T]) -> _T:
+    def _begin_or_undo(self, begin: Callable[[], _T]) -> _T:
         if self._lock:
             raise EmbeddedPostgresError("the embedded PostgreSQL runs already: start it once only")
         self._owner = os.getpid()
@@ -174,14 +175,15 @@ class EmbeddedServer:
 
     def _sweep(self) -> None:
         sweep_init_folders(self.data_dir)
-        if old := read_state(self._layout):
-            remove_socket_dir(Path(old.socket_dir))
+        former_state = read_state(self._layout)
+        if former_state is not None:
+            remove_socket_dir(Path(former_state.socket_dir))
         self._layout.state.unlink(missing_ok=True)
 
     def _launch(self, binaries: Binaries, account: Account) -> None:
         port = choose_port(self._config.port, strict=self._strict_port)
         socket_dir = choose_socket_dir(self._layout.pgdata, account)
-        settings = self._settings | self._archived(account)
+        settings = self._settings | self._prepare_archive(account)
         plan = Plan(self._layout, binaries, account, port, socket_dir, settings)
         for _ in range(2):
             try:
@@ -193,7 +195,7 @@ class EmbeddedServer:
             plan = replace(plan, port=choose_port(self._config.port, strict=self._strict_port))
         return self._run(plan)
 
-    def _archived(self, account: Account) -> dict[str, str]:
+    def _prepare_archive(self, account: Account) -> dict[str, str]:
         """Prepare the archive, if there is one. A minute without a full segment ends it."""
         if not self._config.archive:
             return {}
@@ -214,7 +216,7 @@ class EmbeddedServer:
             raise EmbeddedPostgresError(
                 "there is no archive to restore from: set plugins.postgres.archive"
             )
-        return self._or_undone(partial(self._recover, at))
+        return self._begin_or_undo(partial(self._recover, at))
 
     def _recover(self, at: datetime) -> Restored:
         account = self._own_folder()
@@ -223,8 +225,8 @@ class EmbeddedServer:
         clear_orphans(self._layout.pgdata)
         control = find_control(self._layout.pgdata)
         target = select_target(self._config.archive, at, self._layout.pgdata, control)
-        found = find_binaries(target.base.cluster_version(), self._config.bin_dir)
-        binaries = reachable(found, account, self.data_dir)
+        programs = find_binaries(target.base.cluster_version(), self._config.bin_dir)
+        binaries = reachable(programs, account, self.data_dir)
         port = choose_port(0, strict=False)
         # It listens in its own folder, for as long as the log is replayed.
         plan = Plan(self._layout, binaries, account, port, self._layout.pgdata, self._settings)
@@ -256,10 +258,14 @@ class EmbeddedServer:
     def _announce(self, postmaster: Postmaster) -> None:
         plan = self._running_plan()
         state = ServerState(
-            pid=os.getpid(), postmaster=postmaster.pid, port=plan.port,
-            socket_dir=str(plan.socket_dir), bin_dir=str(plan.binaries.folder),
-            version=plan.binaries.version, data=str(self._layout.pgdata),
-        )  # fmt: skip
+            pid=os.getpid(),
+            postmaster=postmaster.pid,
+            port=plan.port,
+            socket_dir=str(plan.socket_dir),
+            bin_dir=str(plan.binaries.folder),
+            version=plan.binaries.version,
+            data=str(self._layout.pgdata),
+        )
         write_state(self._layout, state)
 
     def _running_plan(self) -> Plan:
@@ -272,7 +278,9 @@ class EmbeddedServer:
 
         Call it about once a second while the server should run. The address does not change.
         """
-        return self._keeper.step() if self._keeper else None
+        if self._keeper is None:
+            return None
+        return self._keeper.step()
 
     def stop(self, timeout: float = 30.0) -> None:
         """End the server and leave the data folder to the next owner; twice does no harm."""
@@ -288,17 +296,22 @@ class EmbeddedServer:
                 remove_socket_dir(self._plan.socket_dir)
         finally:
             self._lock.release()
-            self._lock = self._plan = self._keeper = None
+            self._lock = None
+            self._plan = None
+            self._keeper = None
 
     def dsn(self, dbname: str = "postgres", *, tcp: bool = False) -> str:
         """The superuser's libpq URI: over the Unix socket, or over TCP on the loopback address."""
         plan = self._running_plan()
-        socket_dir = None if tcp else plan.socket_dir
+        socket_dir = plan.socket_dir
+        if tcp:
+            socket_dir = None
         return make_dsn(read_password(self._layout), plan.port, socket_dir, dbname)
 
     def role_dsn(self) -> str:
         """Prepare the ordinary role that owns the database, and return its libpq URI."""
-        plan, password = self._running_plan(), read_password(self._layout)
+        plan = self._running_plan()
+        password = read_password(self._layout)
         prepare_role(self.dsn(), role_password(password))
         return login_dsn(self._layout, plan.port, plan.socket_dir, role=True)
 
@@ -308,3 +321,12 @@ class EmbeddedServer:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+
+def _collect_settings(config: PostgresConfig) -> dict[str, str]:
+    """Return the settings of the cluster; those of the operator come last: they win."""
+    settings = dict(DEFAULTS)
+    if config.ephemeral:
+        settings |= EPHEMERAL
+    limits = {"max_connections": config.max_connections, "shared_buffers": config.shared_buffers}
+    return settings | checked_settings({**limits, **config.settings})

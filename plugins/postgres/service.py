@@ -32,13 +32,19 @@ class EmbeddedDatabase:
     def start(self) -> str:
         """Start PostgreSQL and return its DSN. Blocks; main thread only."""
         with _boot_errors():
-            # On a public address the port may be known to others, or to a firewall.
-            strict, folder = not self._context.loopback, self._context.data_dir
-            server = EmbeddedServer(folder, self._config, strict_port=strict, report=log.warning)
+            server = EmbeddedServer(
+                self._context.data_dir,
+                self._config,
+                # On a public address the port may be known to others, or to a firewall.
+                strict_port=not self._context.loopback,
+                report=log.warning,
+            )
             self._started = server.start()
             self._server = server
-            # Tests look at everything, and change settings of the cluster.
-            return server.dsn() if self._config.ephemeral else server.role_dsn()
+            if self._config.ephemeral:
+                # Tests look at everything, and change settings of the cluster.
+                return server.dsn()
+            return server.role_dsn()
 
     def attach(self) -> str | None:
         """Find the server that another process runs; an error without the right to look."""
@@ -47,15 +53,22 @@ class EmbeddedDatabase:
 
     def ensure_running(self) -> None:
         """Start it again when it died, without waiting for it; for each second, main thread."""
-        if self._server and (news := self._server.watch()):
-            report = log.info if self._server.ready else log.error
-            report(news)
+        if self._server is None:
+            return
+        news = self._server.watch()
+        if news is None:
+            return
+        if self._server.ready:
+            log.info(news)
+        else:
+            log.error(news)
 
     def stop(self) -> None:
         """Shut it down and leave the data folder to others."""
         if self._server:
             self._server.stop()
-        self._server = self._started = None
+        self._server = None
+        self._started = None
 
     def program(self, name: str) -> Path:
         """Find a client program of the version that fits the data. Raises BootError."""
@@ -89,22 +102,29 @@ class EmbeddedDatabase:
             return self._started.plan.port
         with _boot_errors():
             state = running_state(self._context.data_dir)
-        return state.port if state else None
+        if state is None:
+            return None
+        return state.port
 
     @property
     def notice(self) -> str:
         """What an operator should read after a start, a line each."""
-        return "\n".join(self._started.notices) if self._started else ""
+        if self._started is None:
+            return ""
+        return "\n".join(self._started.notices)
 
 
 def _describe(restored: Restored) -> str:
-    if restored.last is None:
+    if restored.last_time is None:
         content = "it has no transaction after its base backup"
     else:
-        content = f"its last transaction is of {restored.last.astimezone(UTC).isoformat()}"
-    if restored.before is None:
+        content = f"its last transaction is of {restored.last_time.astimezone(UTC).isoformat()}"
+    if restored.former_folder is None:
         return f"{content}; there was no cluster before"
-    return f"{content}; the former cluster is {restored.before}: remove it when you need it no more"
+    return (
+        f"{content}; the former cluster is {restored.former_folder}: "
+        "remove it when you need it no more"
+    )
 
 
 @contextmanager

@@ -55,13 +55,14 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def choose_port(wanted: int, *, strict: bool) -> int:
-    """Return the wanted port, or any free one where it is taken or 0; `strict` refuses to move."""
-    if wanted and port_is_free(wanted):
-        return wanted
-    if wanted and strict:
+def choose_port(configured: int, *, strict: bool) -> int:
+    """Return the configured port, or any free one where it is taken or 0; `strict` refuses to
+    move."""
+    if configured and port_is_free(configured):
+        return configured
+    if configured and strict:
         raise EmbeddedPostgresError(
-            f"port {wanted} is taken and another one may not be used on a public address: "
+            f"port {configured} is taken and another one may not be used on a public address: "
             "free it, set plugins.postgres.port, or better set database.url to a managed PostgreSQL"
         )
     with socket.socket() as probe:
@@ -74,7 +75,8 @@ def choose_socket_dir(pgdata: Path, account: Account) -> Path:
     if _socket_fits(pgdata):
         return pgdata
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        if folder := _private_folder(Path(parent), account):
+        folder = _make_private_folder(Path(parent), account)
+        if folder is not None:
             return folder
     raise EmbeddedPostgresError(
         f"the path {pgdata} is too long for a socket and no temporary folder can be used: "
@@ -88,14 +90,14 @@ def _socket_fits(folder: Path) -> bool:
     return len(path) <= 107 and not any(mark in path for mark in (b",", b'"'))
 
 
-def _private_folder(parent: Path, account: Account) -> Path | None:
+def _make_private_folder(parent: Path, account: Account) -> Path | None:
     if not _socket_fits(parent / f"{SOCKET_PREFIX}12345678"):
         return None
     try:
         folder = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir=parent))
     except OSError:
         return None
-    account.own(folder)
+    account.take_over(folder)
     if account.can_enter(folder):
         return folder
     folder.rmdir()
@@ -118,14 +120,14 @@ class DataLock:
     def __init__(self, path: Path) -> None:
         """Take the lock. Raises EmbeddedPostgresError with the process that holds it."""
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not self._taken():
+        if not self._take():
             holder = os.read(self._handle, 20).decode("ascii", "replace").strip()
             os.close(self._handle)
             raise EmbeddedPostgresError(_refusal(path.parent, holder))
         os.ftruncate(self._handle, 0)
         os.write(self._handle, f"{os.getpid()}\n".encode())
 
-    def _taken(self) -> bool:
+    def _take(self) -> bool:
         for _ in range(5):  # `is_held` takes the lock itself for a moment
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -155,7 +157,9 @@ def is_held(path: Path) -> bool:
 
 
 def _refusal(data_dir: Path, holder: str) -> str:
-    process = f" (process {holder})" if holder else ""
+    process = ""
+    if holder:
+        process = f" (process {holder})"
     return (
         f"the data folder {data_dir} is in use by another Caudex server{process}: "
         "stop that one, or choose another --data-dir"
@@ -205,7 +209,9 @@ def running_state(data_dir: str | os.PathLike[str]) -> ServerState | None:
     state = read_state(layout)
     if state is None or not is_alive(state.pid):
         return None
-    return state if state.postmaster in postgres_processes(layout.pgdata) else None
+    if state.postmaster not in postgres_processes(layout.pgdata):
+        return None
+    return state
 
 
 def attach(data_dir: str | os.PathLike[str], *, role: bool = False) -> str | None:
@@ -236,15 +242,18 @@ def attach_in_time(
 
     Raises EmbeddedPostgresError when it stays down.
     """
-    layout, deadline = Layout(data_dir), time.monotonic() + timeout
-    while (dsn := attach(data_dir, role=role)) is None and is_held(layout.lock):
+    layout = Layout(data_dir)
+    deadline = time.monotonic() + timeout
+    while True:
+        dsn = attach(data_dir, role=role)
+        if dsn is not None or not is_held(layout.lock):
+            return dsn
         if time.monotonic() >= deadline:
             raise EmbeddedPostgresError(
                 f"a server runs in {layout.data_dir}, but its PostgreSQL is down: "
                 f"try again in a moment; {layout.log} says why"
             )
         time.sleep(0.1)
-    return dsn
 
 
 def pg_bin(name: str, data_dir: str | os.PathLike[str] | None = None, *, bin_dir: str = "") -> Path:
@@ -254,6 +263,7 @@ def pg_bin(name: str, data_dir: str | os.PathLike[str] | None = None, *, bin_dir
     """
     if data_dir is None:
         return find_binaries(bin_dir=bin_dir).program(name)
-    if state := running_state(data_dir):
+    state = running_state(data_dir)
+    if state is not None:
         return Binaries(Path(state.bin_dir), state.version).program(name)
     return find_binaries(Layout(data_dir).cluster_version(), bin_dir).program(name)

@@ -66,7 +66,7 @@ class Pair:
     def _copy(self, plan: Plan) -> None:
         """Copy the primary's cluster, under the account that runs both."""
         self._layout.pgdata.mkdir(mode=0o700)
-        plan.account.own(self._layout.pgdata)
+        plan.account.take_over(self._layout.pgdata)
         program, pgdata = plan.binaries.program("pg_basebackup"), self._layout.pgdata
         place = (f"--dbname={self.primary()}", f"--pgdata={pgdata}", "--no-sync")
         done = plan.account.run([program, *place, *COPY])

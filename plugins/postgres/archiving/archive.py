@@ -43,15 +43,17 @@ class Archive:
         """Make the folders. Raises EmbeddedPostgresError where the account cannot write there."""
         if not shutil.which("gzip"):
             raise EmbeddedPostgresError("plugins.postgres.archive needs the program gzip")
+        mode = 0o700
+        if account.switch:
+            mode = 0o711  # as for the data folder: the account of PostgreSQL has to pass
         for folder in (self.root, self.folder, self.bases, self.wal):
             if not folder.exists():
                 folder.mkdir(parents=True)
-                # As for the data folder: the account of PostgreSQL has to pass.
-                folder.chmod(0o711 if account.switch else 0o700)
+                folder.chmod(mode)
         self.bases.chmod(0o700)
         for password in self.bases.glob("*/password"):  # of earlier ones; nothing reads it
             password.unlink()
-        account.own(self.wal)
+        account.take_over(self.wal)
         self.wal.chmod(0o700)
         if not account.can_enter(self.wal):
             raise EmbeddedPostgresError(
@@ -65,10 +67,11 @@ class Archive:
         A segment is complete on the disk before it has its name. One that is there already is
         accepted only with the same content, as after a crash.
         """
-        target, folder = f"{_quoted(self.wal)}/%f.gz", _quoted(self.wal)
-        old = f"gzip -dc {target} | cmp -s - %p"
-        new = f"gzip -c %p > {target}.tmp && sync {target}.tmp && mv {target}.tmp {target}"
-        command = f"if test -e {target}; then {old}; else {new} && sync {folder}; fi"
+        folder = _quote(self.wal)
+        target = f"{folder}/%f.gz"
+        compare = f"gzip -dc {target} | cmp -s - %p"
+        write = f"gzip -c %p > {target}.tmp && sync {target}.tmp && mv {target}.tmp {target}"
+        command = f"if test -e {target}; then {compare}; else {write} && sync {folder}; fi"
         return {"archive_mode": "on", "archive_command": command}
 
     def recovery_settings(self, timeline: int) -> dict[str, str]:
@@ -76,19 +79,23 @@ class Archive:
 
         It archives nothing until it serves: a restore that fails leaves no trace.
         """
-        source = f"{_quoted(self.wal)}/%f.gz"
+        source = f"{_quote(self.wal)}/%f.gz"
         return {
             "restore_command": f"test -e {source} && gzip -dc {source} > %p",
-            "recovery_target_timeline": str(timeline), "recovery_target_action": "promote",
-            "archive_mode": "on", "archive_command": "", "hot_standby": "off", "timezone": "UTC",
-        }  # fmt: skip
+            "recovery_target_timeline": str(timeline),
+            "recovery_target_action": "promote",
+            "archive_mode": "on",
+            "archive_command": "",
+            "hot_standby": "off",
+            "timezone": "UTC",
+        }
 
     def base_backups(self) -> list[Base]:
         """Return the complete base backups of this cluster, the oldest first."""
         folders = self.bases.glob("[0-9]*Z")
         return sorted(map(read_base, folders), key=lambda base: base.ended)
 
-    def partial(self) -> Path:
+    def begin_base(self) -> Path:
         """Make a folder for a base backup; those of interrupted ones go."""
         for old in self.bases.glob(f"{PARTIAL}*"):
             shutil.rmtree(old, ignore_errors=True)
@@ -96,7 +103,7 @@ class Archive:
         folder.mkdir(mode=0o700)
         return folder
 
-    def complete(self, partial: Path) -> Base:
+    def complete_base(self, partial: Path) -> Base:
         """Name a base backup by the time of its end."""
         for file in partial.iterdir():
             with file.open("rb") as stream:
@@ -119,13 +126,13 @@ class Archive:
         expired = [base for base in bases[:-count] if base.ended < oldest]
         for base in expired:
             shutil.rmtree(base.folder)
-        remaining = [base.first_segment() for base in bases if base not in expired]
-        if not remaining:
+        needed_segments = [base.first_segment() for base in bases if base not in expired]
+        if not needed_segments:
             return
         # By the point in the log: after a restore a newer base backup may begin at an older one.
-        first = min(remaining)
+        oldest_segment = min(needed_segments)
         for file in self.wal.iterdir():
-            if _SEGMENT.match(file.name) and file.name[8:24] < first:
+            if _SEGMENT.match(file.name) and file.name[8:24] < oldest_segment:
                 file.unlink()
 
     def branches(self) -> list[Branch]:
@@ -146,7 +153,8 @@ class Archive:
 
     def serve(self, timeline: int, pgdata: Path) -> None:
         """Write down which timeline serves, where that is another one than before."""
-        if branch := self._next_branch(timeline, pgdata):
+        branch = self._next_branch(timeline, pgdata)
+        if branch is not None:
             self.add_branch(branch)
 
     def lineage(self, timeline: int | None = None, pgdata: Path | None = None) -> Lineage:
@@ -157,20 +165,22 @@ class Archive:
         branches = self.branches()
         if timeline is not None and pgdata is not None:
             branch = self._next_branch(timeline, pgdata)
-            branches += [branch] if branch else []
-        return Lineage(branches, [base.ended for base in self.base_backups()], self._breaks())
+            if branch is not None:
+                branches.append(branch)
+        bases = [base.ended for base in self.base_backups()]
+        return Lineage(branches, bases, self._find_breaks())
 
     def put_history(self, file: Path, account: Account) -> None:
         """Archive the history file of a timeline before it serves, as PostgreSQL would."""
         target = self.wal / f"{file.name}.gz"
         write_file(target, gzip.compress(file.read_bytes(), mtime=0))
-        account.own(target)
+        account.take_over(target)
 
     def _next_branch(self, timeline: int, pgdata: Path) -> Branch | None:
-        branches, now = self.branches(), datetime.now(UTC)
-        return next_branch(branches, timeline, now, self._origin(timeline, pgdata))
+        origin = self._read_origin(timeline, pgdata)
+        return next_branch(self.branches(), timeline, datetime.now(UTC), origin)
 
-    def _origin(self, timeline: int, pgdata: Path) -> Origin | None:
+    def _read_origin(self, timeline: int, pgdata: Path) -> Origin | None:
         """Read the history file of a timeline: of the cluster, or of the archive."""
         name = f"{timeline:08X}.history"
         with suppress(OSError):
@@ -179,24 +189,27 @@ class Archive:
             return read_origin(gzip.decompress((self.wal / f"{name}.gz").read_bytes()).decode())
         return None
 
-    def _breaks(self) -> list[datetime]:
+    def _find_breaks(self) -> list[datetime]:
         """Return the times at which the log breaks off: of segments whose next one is missing,
         though later ones are there."""
         breaks: list[datetime] = []
-        for segments in self._segments().values():
-            for number, following in pairwise(sorted(segments)):
-                if following != number + 1:
-                    written = segments[number].stat().st_mtime
-                    breaks.append(datetime.fromtimestamp(written, UTC))
+        for segments in self._find_segments().values():
+            for number, next_number in pairwise(sorted(segments)):
+                if next_number != number + 1:
+                    written_at = segments[number].stat().st_mtime
+                    breaks.append(datetime.fromtimestamp(written_at, UTC))
         return breaks
 
-    def _segments(self) -> dict[str, dict[int, Path]]:
+    def _find_segments(self) -> dict[str, dict[int, Path]]:
         """Return the archived segments of each timeline, by their numbers."""
         timelines: dict[str, dict[int, Path]] = {}
         for file in self.wal.glob("*.gz"):
-            if match := _WHOLE_SEGMENT.fullmatch(file.name):
-                timeline, high, low = match.groups()
-                timelines.setdefault(timeline, {})[(int(high, 16) << 8) + int(low, 16)] = file
+            match = _WHOLE_SEGMENT.fullmatch(file.name)
+            if match is None:
+                continue
+            timeline, high, low = match.groups()
+            number = (int(high, 16) << 8) + int(low, 16)
+            timelines.setdefault(timeline, {})[number] = file
         return timelines
 
 
@@ -206,5 +219,5 @@ def list_archives(root: str) -> list[Archive]:
     return [Archive(folder, system.name) for system in folder.glob("[0-9]*")]
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     return shlex.quote(str(path)).replace("%", "%%")

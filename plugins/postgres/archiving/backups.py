@@ -30,19 +30,24 @@ class BaseBackups:
     """Makes a base backup when one is due, and reports when PostgreSQL cannot archive."""
 
     def __init__(self, data_dir: Path, config: PostgresConfig, statements: Statements) -> None:
-        self._layout, self._config, self._statements = Layout(data_dir), config, statements
+        self._layout = Layout(data_dir)
+        self._config = config
+        self._statements = statements
 
     async def step(self) -> None:
         """Do what is due. Raises Unavailable."""
-        if failed := await self._statements.fetch(FAILED):
-            said = f"PostgreSQL cannot archive {failed.decode()}"
-            raise Unavailable(f"{said}: see {self._layout.log}")
+        failed_segment = await self._statements.fetch(FAILED)
+        if failed_segment:
+            raise Unavailable(
+                f"PostgreSQL cannot archive {failed_segment.decode()}: see {self._layout.log}"
+            )
         archive = Archive(self._config.archive, read_control(self._layout.pgdata).system)
         if not await to_thread.run_sync(self._is_due, archive):
             return
         await self._make(archive)
-        keep, days = self._config.archive_keep, self._config.archive_days
-        await to_thread.run_sync(archive.prune, keep, timedelta(days=keep * days))
+        count = self._config.archive_keep
+        max_age = timedelta(days=count * self._config.archive_days)
+        await to_thread.run_sync(archive.prune, count, max_age)
 
     def _is_due(self, archive: Archive) -> bool:
         """Whether the newest base backup is old, or of a branch that was left."""
@@ -56,31 +61,42 @@ class BaseBackups:
         if state is None:
             return
         program = Binaries(Path(state.bin_dir), state.version).program("pg_basebackup")
-        partial, secret = archive.partial(), {"PGPASSWORD": read_password(self._layout)}
+        partial = archive.begin_base()
         command = [
-            str(program), f"--pgdata={partial}", "--format=tar", "--gzip", "--wal-method=none",
-            "--checkpoint=fast", f"--host={state.socket_dir}", f"--port={state.port}",
-            f"--username={SUPERUSER}", "--no-password",
-        ]  # fmt: skip
+            str(program),
+            f"--pgdata={partial}",
+            "--format=tar",
+            "--gzip",
+            "--wal-method=none",
+            "--checkpoint=fast",
+            f"--host={state.socket_dir}",
+            f"--port={state.port}",
+            f"--username={SUPERUSER}",
+            "--no-password",
+        ]
+        variables = environment() | {"PGPASSWORD": read_password(self._layout)}
         # It waits for the archive, for as long as it can be one's last base backup.
         with anyio.fail_after(max(60.0, self._config.archive_days * 86_400)):
-            ended = await anyio.run_process(command, check=False, env=environment() | secret)
-        if ended.returncode:
-            said = ended.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-            raise Unavailable(f"a base backup failed: {said[-1]}")
-        base = await to_thread.run_sync(archive.complete, partial)
+            process = await anyio.run_process(command, check=False, env=variables)
+        if process.returncode:
+            lines = process.stderr.decode("utf-8", "replace").strip().splitlines()
+            message = (lines or ["no message"])[-1]
+            raise Unavailable(f"a base backup failed: {message}")
+        base = await to_thread.run_sync(archive.complete_base, partial)
         log.info("a base backup of the cluster", folder=str(base.folder))
 
 
-def remark(root: str, query: DatabaseQuery) -> Finding:
+def examine_archive(root: str, query: DatabaseQuery) -> Finding:
     """Report to `caudex doctor` to which times the cluster can be restored."""
-    if failed := query(FAILED):
-        text = f"PostgreSQL cannot archive {failed}: see postgres.log in the data directory"
+    failed_segment = query(FAILED)
+    if failed_segment:
+        text = f"PostgreSQL cannot archive {failed_segment}: see postgres.log in the data directory"
         return Finding(name="archive", text=text, state="fail")
     lineage = Archive(root, str(query(SYSTEM))).lineage()
     text = lineage.describe()
-    if left := lineage.describe_left():
-        text += f"; a restore left {', '.join(left[-3:])}"
+    abandoned = lineage.describe_abandoned()
+    if abandoned:
+        text += f"; a restore left {', '.join(abandoned[-3:])}"
     if lineage.needs_base():
         text += "; there is no base backup of the current branch yet: a server that runs makes one"
         return Finding(name="archive", text=text, state="warn")

@@ -22,22 +22,25 @@ class Base:
     ended: datetime
 
     @contextmanager
-    def opened(self) -> Generator[tarfile.TarFile]:
+    def open_files(self) -> Generator[tarfile.TarFile]:
         """Open the files. Raises EmbeddedPostgresError where they are damaged."""
         try:
             with tarfile.open(self.folder / "base.tar.gz") as tar:
                 yield tar
         except (tarfile.TarError, EOFError, zlib.error) as error:
-            said = f"the base backup {self.folder} is damaged ({error}): restore an earlier time"
-            raise EmbeddedPostgresError(f"{said}, or move it away") from None
+            raise EmbeddedPostgresError(
+                f"the base backup {self.folder} is damaged ({error}): "
+                "restore an earlier time, or move it away"
+            ) from None
 
     def cluster_version(self) -> int:
         """Return the major version of PostgreSQL that it needs."""
-        with self.opened() as tar:
-            while entry := tar.next():
-                if entry.name.removeprefix("./") == "PG_VERSION" and (
-                    file := tar.extractfile(entry)
-                ):
+        with self.open_files() as tar:
+            for entry in tar:
+                if entry.name.removeprefix("./") != "PG_VERSION":
+                    continue
+                file = tar.extractfile(entry)
+                if file is not None:
                     return int(file.read())
         raise EmbeddedPostgresError(f"{self.folder} is damaged: it has no PG_VERSION")
 

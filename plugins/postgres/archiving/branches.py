@@ -68,8 +68,10 @@ def read_origin(history: str) -> Origin | None:
     if not lines:
         return None
     parent, stop = lines[-1]
-    # The first change that the timeline does not have.
-    as_of = datetime.fromisoformat(stop) - _MOMENT if stop else None
+    as_of = None
+    if stop:
+        # The time of the first change that the timeline does not have.
+        as_of = datetime.fromisoformat(stop) - _MOMENT
     return Origin(int(parent), as_of)
 
 
@@ -107,27 +109,30 @@ class Lineage:
         """Return the times that the current branch goes on with, and its own; the oldest first."""
         spans: list[Span] = []
         limit: datetime | None = None
-        index: int | None = len(self.branches) - 1 if self.branches else None
+        index: int | None = None
+        if self.branches:
+            index = len(self.branches) - 1
         while index is not None:
             branch = self.branches[index]
-            end = _earlier(limit, self._end_of(index))
+            end = _select_earlier(limit, self._end_of(index))
             if end is None or branch.since <= end:
                 spans.append(Span(branch.since, end, branch.timeline))
             if branch.as_of is None:
                 break
-            limit = _earlier(limit, branch.as_of)
-            index = self._last_of(branch.parent, before=index)
+            limit = _select_earlier(limit, branch.as_of)
+            index = self._find_last(branch.parent, before=index)
         return spans[::-1]
 
     def ranges(self) -> list[Span]:
         """Return the times that can be restored, the oldest first."""
         spans = self.spans()
-        return [
-            part
-            for reach in self._reaches(spans)
-            for span in spans
-            if (part := _overlap(span, reach)) is not None
-        ]
+        ranges: list[Span] = []
+        for reach in self._reaches(spans):
+            for span in spans:
+                overlap = _overlap(span, reach)
+                if overlap is not None:
+                    ranges.append(overlap)
+        return ranges
 
     def select_base(self, at: datetime) -> datetime:
         """Return the base backup to restore a time from. Raises EmbeddedPostgresError."""
@@ -137,14 +142,15 @@ class Lineage:
 
     def describe(self) -> str:
         """Say what can be restored, in whole seconds."""
-        words = [_words(span) for span in _joined(self.ranges()) if _has_whole_second(span)]
-        if not words:
+        ranges = [span for span in _join(self.ranges()) if _has_whole_second(span)]
+        if not ranges:
             return "no time can be restored"
-        return f"any time {' and '.join(words)} can be restored"
+        descriptions = [_describe_range(span) for span in ranges]
+        return f"any time {' and '.join(descriptions)} can be restored"
 
-    def describe_left(self) -> list[str]:
+    def describe_abandoned(self) -> list[str]:
         """Name the branches that were left."""
-        return [_name(span) for span in self.left()]
+        return [_name(span) for span in self.abandoned()]
 
     def needs_base(self) -> bool:
         """Whether the current branch, or the log since its last break, has no base backup yet."""
@@ -154,22 +160,22 @@ class Lineage:
             return True
         return any(newest < moment for moment in self._breaks_on(spans))
 
-    def left(self) -> list[Span]:
+    def abandoned(self) -> list[Span]:
         """Return the times of branches, or of their ends, that the current one does not go on
         with."""
-        spans = self.spans()
-        gone: list[Span] = []
+        ends = {span.start: span.end for span in reversed(self.spans())}
+        abandoned: list[Span] = []
         for index, branch in enumerate(self.branches):
             end = self._end_of(index)
-            went_on = [span.end for span in spans if span.start == branch.since]
-            start = went_on[0] if went_on else branch.since
+            # Of a branch that was gone on with, what follows is left.
+            start = ends.get(branch.since, branch.since)
             if end is not None and start is not None and start < end:
-                gone.append(Span(start, end, branch.timeline))
-        return gone
+                abandoned.append(Span(start, end, branch.timeline))
+        return abandoned
 
     def _reason(self, at: datetime) -> str:
         moment = at.isoformat()
-        for span in self.left():
+        for span in self.abandoned():
             if span.contains(at):
                 return f"{moment} is on a branch that was left ({_name(span)})"
         spans = self.spans()
@@ -184,9 +190,9 @@ class Lineage:
         """Yield what can be restored from each base backup, as far as the next one."""
         bases = sorted(self._bases_on(spans))
         breaks = self._breaks_on(spans)
-        for base, later in zip_longest(bases, bases[1:]):
-            end = min((moment for moment in breaks if moment >= base), default=None)
-            yield Span(base, _earlier(end, later), 0)
+        for base, next_base in zip_longest(bases, bases[1:]):
+            next_break = min((moment for moment in breaks if moment >= base), default=None)
+            yield Span(base, _select_earlier(next_break, next_base), 0)
 
     def _bases_on(self, spans: Sequence[Span]) -> list[datetime]:
         return [base for base in self.bases if any(span.contains(base) for span in spans)]
@@ -195,58 +201,75 @@ class Lineage:
         return [moment for moment in self.breaks if any(span.contains(moment) for span in spans)]
 
     def _end_of(self, index: int) -> datetime | None:
-        following = index + 1
-        if following == len(self.branches):
+        next_index = index + 1
+        if next_index == len(self.branches):
             return None
-        return self.branches[following].since - _MOMENT
+        return self.branches[next_index].since - _MOMENT
 
-    def _last_of(self, timeline: int, *, before: int) -> int | None:
+    def _find_last(self, timeline: int, *, before: int) -> int | None:
         for index in reversed(range(before)):
             if self.branches[index].timeline == timeline:
                 return index
         return None
 
 
-def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    return min((time for time in (one, other) if time is not None), default=None)
+def _select_earlier(bound: datetime | None, second_bound: datetime | None) -> datetime | None:
+    """Return the earlier one of two times; None is no bound."""
+    if bound is None:
+        return second_bound
+    if second_bound is None:
+        return bound
+    return min(bound, second_bound)
 
 
 def _overlap(span: Span, reach: Span) -> Span | None:
-    start, end = max(span.start, reach.start), _earlier(span.end, reach.end)
-    return Span(start, end, span.timeline) if end is None or start <= end else None
+    start = max(span.start, reach.start)
+    end = _select_earlier(span.end, reach.end)
+    if end is not None and end < start:
+        return None
+    return Span(start, end, span.timeline)
 
 
-def _joined(ranges: Sequence[Span]) -> list[Span]:
+def _join(ranges: Sequence[Span]) -> list[Span]:
     """Join ranges that touch."""
     joined: list[Span] = []
     for span in ranges:
-        last = joined[-1] if joined else None
-        if last and last.end is not None and span.start <= last.end + _MOMENT:
-            joined[-1] = Span(last.start, span.end, span.timeline)
+        if joined and _touches(joined[-1], span):
+            joined[-1] = Span(joined[-1].start, span.end, span.timeline)
         else:
             joined.append(span)
     return joined
 
 
+def _touches(former: Span, span: Span) -> bool:
+    return former.end is not None and span.start <= former.end + _MOMENT
+
+
 def _has_whole_second(span: Span) -> bool:
-    return span.end is None or _rounded_up(span.start) <= span.end
+    return span.end is None or _round_up(span.start) <= span.end
 
 
-def _rounded_up(at: datetime) -> datetime:
+def _round_up(time: datetime) -> datetime:
     """Return a whole second: an earlier one would be before the base backup."""
-    begun = at.replace(microsecond=0)
-    return begun if begun == at else begun + timedelta(seconds=1)
+    rounded_down = time.replace(microsecond=0)
+    if rounded_down == time:
+        return time
+    return rounded_down + timedelta(seconds=1)
 
 
-def _words(span: Span) -> str:
-    start = _stamp(_rounded_up(span.start))
-    return f"since {start}" if span.end is None else f"from {start} to {_stamp(span.end)}"
+def _describe_range(span: Span) -> str:
+    start = _stamp(_round_up(span.start))
+    if span.end is None:
+        return f"since {start}"
+    return f"from {start} to {_stamp(span.end)}"
 
 
 def _name(span: Span) -> str:
-    end = "now" if span.end is None else _stamp(span.end)
+    end = "now"
+    if span.end is not None:
+        end = _stamp(span.end)
     return f"timeline {span.timeline} from {_stamp(span.start)} to {end}"
 
 
-def _stamp(at: datetime) -> str:
-    return at.isoformat(timespec="seconds")
+def _stamp(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

@@ -61,7 +61,7 @@ class Reached(NamedTuple):
     """What a recovery came to: the time of the last transaction that it replayed, if any, the end
     of the log that it read, and the timeline that it began."""
 
-    last: datetime | None
+    last_time: datetime | None
     log_end: int
     timeline: int
 
@@ -70,21 +70,26 @@ class Restored(NamedTuple):
     """The time of the last transaction of a restored cluster, if any was replayed, and the folder
     that the replaced one has now, if there was one."""
 
-    last: datetime | None
-    before: Path | None
+    last_time: datetime | None
+    former_folder: Path | None
 
 
 def select_target(root: str, at: datetime, cluster: Path, control: Control | None) -> Target:
     """Choose what a time is restored from: `control` is that of the cluster that is replaced, if
     it can be read. Raises EmbeddedPostgresError with the times that can be restored."""
     archive = _select_archive(root, at, control)
-    current = control if control and control.system == archive.folder.name else None
-    lineage = archive.lineage(current.timeline if current else None, cluster)
+    current_timeline = None
+    log_end = None
+    if control is not None and control.system == archive.folder.name:
+        current_timeline = control.timeline
+        if control.shut_down:
+            log_end = control.checkpoint
+
+    lineage = archive.lineage(current_timeline, cluster)
     ended = lineage.select_base(at)
     base = next(base for base in archive.base_backups() if base.ended == ended)
     # PostgreSQL stops on an ancestor of this timeline where the time is one of that.
     timeline = lineage.branches[-1].timeline
-    log_end = current.checkpoint if current and current.shut_down else None
     return Target(at, archive, base, timeline, log_end)
 
 
@@ -93,16 +98,17 @@ def _select_archive(root: str, at: datetime, control: Control | None) -> Archive
     archives = list_archives(root)
     if not archives:
         raise EmbeddedPostgresError(f"the archive {root} has no base backup")
-    serving = [archive for archive in archives if _begin(archive, at)] or archives
+    serving = [archive for archive in archives if _find_begin(archive, at)] or archives
     for archive in serving:
         if control and archive.folder.name == control.system:
             return archive
-    return max(serving, key=lambda archive: _begin(archive, at) or _NEVER)
+    return max(serving, key=lambda archive: _find_begin(archive, at) or _NEVER)
 
 
-def _begin(archive: Archive, at: datetime) -> datetime | None:
+def _find_begin(archive: Archive, at: datetime) -> datetime | None:
     """Return when the last branch before a time began."""
-    return max((branch.since for branch in archive.branches() if branch.since <= at), default=None)
+    begins = [branch.since for branch in archive.branches() if branch.since <= at]
+    return max(begins, default=None)
 
 
 @dataclass(frozen=True)
@@ -126,9 +132,9 @@ class Recovery:
             # It goes on where it was.
             reached = self._run(settings, report)
             self._require_end_of_log(reached)
-        if reached.last and reached.last > at:
+        if reached.last_time and reached.last_time > at:
             raise EmbeddedPostgresError(
-                f"the recovery went beyond {at.isoformat()}, to {reached.last.isoformat()}"
+                f"the recovery went beyond {at.isoformat()}, to {reached.last_time.isoformat()}"
             )
         return reached
 
@@ -138,11 +144,11 @@ class Recovery:
         target = self.target
         if target.log_end is not None and reached.log_end > target.log_end:
             return
-        last = reached.last or target.base.ended
-        if target.at > last:
+        last_time = reached.last_time or target.base.ended
+        if target.at > last_time:
             raise EmbeddedPostgresError(
                 f"the log ends before {target.at.isoformat()}: its last transaction, and the last "
-                f"time that can be restored, is of {last.isoformat()}"
+                f"time that can be restored, is of {last_time.isoformat()}"
             )
 
     def _run(self, settings: Mapping[str, str], report: Callable[[str], None]) -> Reached:
@@ -152,9 +158,11 @@ class Recovery:
         hba = {"hba_file": str(self.cluster.with_name("hba.conf"))}
         socket_dir = choose_socket_dir(self.cluster, self.plan.account)
         plan = replace(
-            self.plan, layout=layout, settings={**self.plan.settings, **settings, **hba},
+            self.plan,
+            layout=layout,
+            settings={**self.plan.settings, **settings, **hba},
             socket_dir=socket_dir,
-        )  # fmt: skip
+        )
         server = Postmaster(plan)
         try:
             server.wait_ready(report)
@@ -172,7 +180,8 @@ def recover(plan: Plan, target: Target, report: Callable[[str], None]) -> Restor
     """
     layout = plan.layout
     workshop = Path(tempfile.mkdtemp(prefix=INIT_PREFIX, dir=layout.data_dir))
-    workshop.chmod(0o711 if plan.account.switch else 0o700)
+    if plan.account.switch:
+        workshop.chmod(0o711)  # its account has to pass
     try:
         cluster = workshop / INIT_CLUSTER
         _unpack(plan, target, cluster)
@@ -180,7 +189,7 @@ def recover(plan: Plan, target: Target, report: Callable[[str], None]) -> Restor
             write_file(layout.password, secrets.token_urlsafe(24).encode())
         reached = Recovery(plan, target, cluster).replay(report)
         _begin_branch(plan, target, cluster, reached)
-        return Restored(reached.last, _swap(layout, cluster))
+        return Restored(reached.last_time, _swap(layout, cluster))
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 
@@ -194,24 +203,23 @@ def _begin_branch(plan: Plan, target: Target, cluster: Path, reached: Reached) -
     archive.put_history(cluster / "pg_wal" / f"{reached.timeline:08X}.history", plan.account)
     archive.serve(target.timeline, plan.layout.pgdata)
     branch = Branch(
-        timeline=reached.timeline, since=datetime.now(UTC), parent=target.timeline,
-        as_of=target.at,
-    )  # fmt: skip
+        timeline=reached.timeline, since=datetime.now(UTC), parent=target.timeline, as_of=target.at
+    )
     archive.add_branch(branch)
 
 
 def _unpack(plan: Plan, target: Target, cluster: Path) -> None:
     cluster.mkdir()
-    with target.base.opened() as tar:
+    with target.base.open_files() as tar:
         tar.extractall(cluster, filter="data")
     _copy_log(plan.layout.pgdata, target.archive, cluster / "pg_wal")
     (cluster / "recovery.signal").touch()
     for path in (cluster, *cluster.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
-        plan.account.own(path)
+        plan.account.take_over(path)
     hba = cluster.with_name("hba.conf")
     hba.write_text(LOCAL_ONLY)
-    plan.account.own(hba)
+    plan.account.take_over(hba)
 
 
 def _copy_log(former: Path, archive: Archive, wal: Path) -> None:
@@ -219,9 +227,10 @@ def _copy_log(former: Path, archive: Archive, wal: Path) -> None:
     wal.mkdir(exist_ok=True)
     with suppress(OSError):  # what the archive has is all there is
         for path in (former / "pg_wal").iterdir():
-            archived = (archive.wal / f"{path.name}.gz").exists()
-            is_segment = _SEGMENT.fullmatch(path.name) is not None
-            if is_segment and not archived and _system_of(path) == archive.folder.name:
+            if not _SEGMENT.fullmatch(path.name):
+                continue
+            is_archived = (archive.wal / f"{path.name}.gz").exists()
+            if not is_archived and _system_of(path) == archive.folder.name:
                 shutil.copyfile(path, wal / path.name)
 
 
@@ -236,16 +245,18 @@ def _system_of(segment: Path) -> str:
 
 def _read_reached(plan: Plan) -> Reached:
     """Ask a server what it has replayed, and give it the password of the data folder."""
-    where = {"host": str(plan.socket_dir), "port": plan.port, "dbname": "postgres"}
     try:
-        with psycopg.connect(user=SUPERUSER, **where) as connection:  # type: ignore[arg-type]
+        with psycopg.connect(
+            host=str(plan.socket_dir), port=plan.port, user=SUPERUSER, dbname="postgres"
+        ) as connection:
             _set_password(connection, plan.layout.password.read_bytes())
             row = connection.execute(_REACHED).fetchone()
     except psycopg.Error as error:
-        said = f"the restored cluster does not take its password: {error}"
-        raise EmbeddedPostgresError(said) from None
-    last, log_end, segment = row or (None, 0, "")
-    return Reached(last, int(log_end), int(segment[:8], 16))
+        raise EmbeddedPostgresError(
+            f"the restored cluster does not take its password: {error}"
+        ) from None
+    last_time, log_end, segment = row or (None, 0, "")
+    return Reached(last_time, int(log_end), int(segment[:8], 16))
 
 
 def _set_password(connection: psycopg.Connection, password: bytes) -> None:
@@ -259,10 +270,11 @@ def _set_password(connection: psycopg.Connection, password: bytes) -> None:
 
 
 def _swap(layout: Layout, cluster: Path) -> Path | None:
-    before = None
+    former_folder = None
     if layout.pgdata.exists():
-        before = layout.data_dir / f"{BEFORE}{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}"
-        layout.pgdata.rename(before)
+        time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        former_folder = layout.data_dir / f"{BEFORE}{time}"
+        layout.pgdata.rename(former_folder)
     cluster.rename(layout.pgdata)
     sync_folder(layout.data_dir)
-    return before
+    return former_folder

@@ -16,7 +16,7 @@ import pytest
 from kernel.public import Finding, Unavailable
 from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig
 from plugins.postgres.archiving.archive import Archive
-from plugins.postgres.archiving.backups import BaseBackups, remark
+from plugins.postgres.archiving.backups import BaseBackups, examine_archive
 from plugins.postgres.archiving.bases import ENDED
 from tests.plugins.postgres.support import ask
 from tests.waiting import eventually
@@ -45,7 +45,7 @@ def backups(data: Path, settings: PostgresConfig, failed: bytes | None = None) -
 
 def report(server: EmbeddedServer, settings: PostgresConfig) -> Finding:
     """What `caudex doctor` says, as the role that serves."""
-    return remark(settings.archive, lambda query: ask(server.role_dsn(), query))
+    return examine_archive(settings.archive, lambda query: ask(server.role_dsn(), query))
 
 
 def write(server: EmbeddedServer, number: int) -> datetime:
@@ -60,7 +60,7 @@ def write(server: EmbeddedServer, number: int) -> datetime:
 def back(server: EmbeddedServer, at: datetime) -> Path | None:
     """Stop the server and restore the cluster as it was at a time, which starts it again."""
     server.stop()
-    return server.recover(at).before
+    return server.recover(at).former_folder
 
 
 def kept(server: EmbeddedServer) -> list[int]:
@@ -97,7 +97,7 @@ def test_a_cluster_that_is_lost_comes_back_from_the_archive(data: Path, folder: 
     shutil.rmtree(data)
     server = EmbeddedServer(data, settings)
     try:
-        assert server.recover(at).before is None
+        assert server.recover(at).former_folder is None
         assert kept(server) == [1]
         assert ask(server.role_dsn(), "SELECT current_user") == "caudex"
         assert password not in server.dsn()
@@ -135,7 +135,7 @@ def test_a_cluster_that_does_not_start_is_replaced_from_the_archive(
         EmbeddedServer(data, settings).start()
     server = EmbeddedServer(data, settings)
     try:
-        before = server.recover(at).before
+        before = server.recover(at).former_folder
         assert before
         assert before.is_dir()
         assert kept(server) == [1]
@@ -265,7 +265,7 @@ def test_an_archive_that_cannot_be_written_is_reported(data: Path, folder: Path)
     settings = config(folder)
     with pytest.raises(Unavailable, match="PostgreSQL cannot archive 0001"):
         anyio.run(backups(data, settings, b"0001").step)
-    assert remark(settings.archive, lambda _: "0001").state == "fail"
+    assert examine_archive(settings.archive, lambda _: "0001").state == "fail"
     with EmbeddedServer(data, settings) as server:
         assert report(server, settings).state == "warn"
     with archiving(data, settings) as server:
@@ -358,7 +358,7 @@ def test_a_time_after_the_last_change_is_restored_if_no_log_is_lost(
         with pytest.raises(EmbeddedPostgresError, match="the log ends before") as caught:
             server.recover(datetime.now(UTC))
         last = datetime.fromisoformat(str(caught.value).rpartition(" ")[2])
-        assert server.recover(last).last == last
+        assert server.recover(last).last_time == last
         assert kept(server) == [1, 2]
 
 

@@ -126,7 +126,7 @@ def test_a_time_is_restored_if_the_current_cluster_has_it_and_is_refused_otherwi
     latest = max(base for base in world.bases if base in world.current.past)
     began = (world.branches[-1].since - BEGIN).seconds
     assert lineage.needs_base() == (latest < began)
-    for span in lineage.left():
+    for span in lineage.abandoned():
         assert (span.start - BEGIN).seconds not in world.current.past or span.start in {
             branch.as_of for branch in world.branches
         }
