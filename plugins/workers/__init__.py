@@ -39,8 +39,9 @@ from kernel.public import (
 
 from . import ports
 from .config import WorkersConfig
-from .host import Host, end_leftovers
-from .isolation.diagnosis import crashed_workers, findings
+from .host import Host
+from .isolation.diagnosis import diagnose_crashed, diagnose_machine
+from .machine import end_leftovers
 from .releases.folders import Folders
 from .replica.callers import CALLERS, Callers
 from .routes import WorkersRoutes
@@ -70,21 +71,25 @@ class WorkersPlugin(Plugin):
         ]
 
     def _callers(self, services: Services) -> Callers:
-        identity, notifications = services.get(IDENTITY), services.get(NOTIFICATIONS)
-        return Callers(identity, notifications, self.config.rpc_timeout)
+        return Callers(services.get(IDENTITY), services.get(NOTIFICATIONS), self.config.rpc_timeout)
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[WorkersService]:
-        host = self._host = Host(services, self.config, self.context)
-        await to_thread.run_sync(host.prepare)
-        found = services.get(HOOKS).collect(hookspecs.register_runtimes)
-        host.runtimes = Runtimes([runtime for _, some in found for runtime in some])
-        with host.marked():
-            self._service = WorkersService(host)
+        host = Host(services, self.config, self.context)
+        machine = host.machine
+        self._machine = machine
+        await to_thread.run_sync(machine.prepare)
+        runtimes = list[Runtime]()
+        for _, registered in services.get(HOOKS).collect(hookspecs.register_runtimes):
+            runtimes += registered
+        machine.runtimes = Runtimes(runtimes)
+        with machine.mark_processes():
+            service = WorkersService(host)
+            self._service = service
             notifications = services.get(NOTIFICATIONS)
-            notifications.subscribe(TOPIC, self._service.reconciler.on_notification)
-            notifications.subscribe(PORTS_TOPIC, self._service.on_ports)
-            yield self._service
+            notifications.subscribe(TOPIC, service.reconciler.on_notification)
+            notifications.subscribe(PORTS_TOPIC, service.on_ports)
+            yield service
 
     @hookimpl
     def address_binding(self) -> None:
@@ -94,10 +99,12 @@ class WorkersPlugin(Plugin):
     @hookimpl
     def register_runtimes(self) -> Sequence[Runtime]:
         """Add Python and JavaScript."""
-        config, sdk, usable = self.config, self._host.folders.sdk, self._host.sandbox.can_run
+        config = self.config
+        sdk = self._machine.folders.sdk
+        is_usable = self._machine.sandbox.can_run
         return [
-            PythonRuntime(config.python, sdk, usable),
-            JavaScriptRuntime(config.bun, config.node, sdk / "prelude.cjs", usable),
+            PythonRuntime(config.python, sdk, is_usable),
+            JavaScriptRuntime(config.bun, config.node, sdk / "prelude.cjs", is_usable),
         ]
 
     @hookimpl
@@ -119,8 +126,10 @@ class WorkersPlugin(Plugin):
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Report what would confine workers here, what would run them, and which ones crashed."""
-        found = findings(self.config, self.context.data_dir, self.context.config_file)
-        return [*found, *crashed_workers(query(CRASHED))]
+        return [
+            *diagnose_machine(self.config, self.context.data_dir, self.context.config_file),
+            *diagnose_crashed(query(CRASHED)),
+        ]
 
     @hookimpl
     @asynccontextmanager
@@ -130,7 +139,7 @@ class WorkersPlugin(Plugin):
         if services.get(WORKERS) is not service:
             yield
             return
-        async with service.alive():
+        async with service.run_workers():
             self.tasks.every(0, service.reconciler.step, "reconciler")
             self.tasks.every(10, service.quota.step, "disk quota")
             self.tasks.every(1, service.memory.step, "memory watch")
@@ -145,7 +154,9 @@ class WorkersPlugin(Plugin):
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
         """Count the workers of this process."""
-        return [] if self._service is None else self._service.reports.measured()
+        if self._service is None:
+            return []
+        return self._service.reports.measure()
 
     @hookimpl
     async def health(self) -> Health:
@@ -154,9 +165,10 @@ class WorkersPlugin(Plugin):
             return Health(name="workers")
         reports = self._service.reports
         detail: dict[str, object] = {
-            "running": len(self._service.running()), "sandbox": reports.confinement()
-        }  # fmt: skip
-        crashed = reports.crashed()
+            "running": len(self._service.running()),
+            "sandbox": reports.describe_confinement(),
+        }
+        crashed = reports.list_crashed()
         if not crashed:
             return Health(name="workers", detail=detail)
         problem = f"crashed too often and tried again with growing pauses: {len(crashed)}"

@@ -56,12 +56,12 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
 
     def check_accounts(self, data_dir: Path) -> None:
         """Check that no app gets an account that is in use on this machine. Raises BootError."""
-        taken = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
+        used = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
         for folder in (data_dir, data_dir / "postgres"):
             with suppress(OSError):  # a directory service need not list every account
-                taken.setdefault(folder.stat().st_uid, f"the owner of {folder}")
+                used.setdefault(folder.stat().st_uid, f"the owner of {folder}")
         last = self.uid_base + self.uid_count - 1
-        for uid, name in sorted(taken.items()):
+        for uid, name in sorted(used.items()):
             if self.uid_base <= uid <= last:
                 raise BootError(
                     "[plugins.workers] uid_base",

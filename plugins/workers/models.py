@@ -7,11 +7,19 @@ import msgspec
 from kernel.public import WorkerState
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of an app's code.
+class Installation(msgspec.Struct, frozen=True):
+    """One installation of an app; a later one of the same name has another key (see `App`)."""
 
-    The account of the app follows from its `number`. `key` is the app's key (see `App`).
-    """
+    app_id: str
+    key: int
+
+    def __str__(self) -> str:
+        """Name its folder and its cgroup."""
+        return f"{self.app_id}.{self.key}"
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of an app's code. The account of the app follows from its `number`."""
 
     app_id: str
     number: int
@@ -19,16 +27,30 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     digest: str
 
+    @property
+    def app(self) -> Installation:
+        """The installation that it is of."""
+        return Installation(self.app_id, self.key)
 
-class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of an app, with the release that should run. A higher `attempt` clears crashes."""
+
+class DesiredState(msgspec.Struct, frozen=True, kw_only=True, rename={"revision": "attempt"}):
+    """The row of an app, with the release that should run.
+
+    `revision` numbers the requests of its admins to start, stop or deploy. A higher one clears
+    crashes.
+    """
 
     app_id: str
     number: int
     key: int
     version: int | None
-    attempt: int
+    revision: int
     release: Release | None
+
+    @property
+    def app(self) -> Installation:
+        """The installation that it is of."""
+        return Installation(self.app_id, self.key)
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,25 +50,26 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PortRules:
-    """Reads and stores the ports. `own` are those of the server and of an embedded PostgreSQL,
-    which no worker gets."""
+    """Reads and stores the ports. `server_ports` are those of the server and of an embedded
+    PostgreSQL, which no worker gets."""
 
-    def __init__(self, apps: Apps, statements: Statements, own: Collection[int]) -> None:
+    def __init__(self, apps: Apps, statements: Statements, server_ports: Collection[int]) -> None:
         self._apps = apps
         self._statements = statements
         self._store = WorkersStore(statements)
-        self._own = own
+        self._server_ports = server_ports
 
-    async def of(self, app_id: str) -> Ports:
+    async def read(self, app_id: str) -> Ports:
         """Return the ports of an app. Raises NotFound."""
-        return await self.among(app_id, await self._store.ports(app_id))
+        return await self.find_usable(app_id, await self._store.read_ports(app_id))
 
-    async def among(self, app_id: str, allowed: Sequence[int]) -> Ports:
+    async def find_usable(self, app_id: str, allowed: Sequence[int]) -> Ports:
         """Return the ports of an app for which these are allowed. Raises NotFound."""
         await self._apps.app(app_id)
-        sections = {each.app_id: each.value for each in await self._apps.sections(KEY)}
-        declared: list[int] = sections.get(app_id, {}).get("ports", [])
-        usable = [port for port in declared if port in allowed and port not in self._own]
+        sections = await self._apps.sections(KEY)
+        values = {section.app_id: section.value for section in sections}
+        declared: list[int] = values.get(app_id, {}).get("ports", [])
+        usable = [port for port in declared if port in allowed and port not in self._server_ports]
         return Ports(declared=declared, allowed=allowed, usable=usable)
 
     async def allow(self, actor: Actor, app_id: str, ports: Sequence[int]) -> None:
@@ -76,17 +77,17 @@ class PortRules:
 
         Raises BadRequest for a port that the manifest does not name, and for the server's own.
         """
-        before = await self.of(app_id)
+        before = await self.read(app_id)
         for port in ports:
-            if port in self._own:
+            if port in self._server_ports:
                 raise BadRequest(f"ports: the server listens on {port}")
             if port not in before.declared:
                 raise BadRequest(f"ports: the manifest does not name {port} in worker.ports")
 
         async def write(tx: Transaction) -> None:
             await store.put_ports(tx, app_id, ports)
-            said = {"allowed": list(ports)}
-            await tx.record(Event.core("workers", "PORTS_ALLOWED", actor, app_id, new=said))
+            new = {"allowed": list(ports)}
+            await tx.record(Event.core("workers", "PORTS_ALLOWED", actor, app_id, new=new))
             await tx.publish(PORTS_TOPIC, app_id)
 
         await self._statements.run(actor, write)

@@ -122,7 +122,7 @@ class WorkersRoutes:
         The previous version runs until then, and remains if the new one does not come up.
         """
         app_id = request.path("app_id")
-        async with self._service.upload(request.actor) as archive:
+        async with self._service.receive_upload(request.actor) as archive:
             await _receive(request.headers, limited(request, MAX_BODY), archive)
             await self._workers.deploy(request.actor, app_id, archive)
         return reply({"message": f"app '{app_id}' deployed and started"})
@@ -145,11 +145,11 @@ class WorkersRoutes:
 
     async def versions(self, request: Request) -> Response:
         """List the versions of the worker that are kept, the newest first."""
-        return reply(await self._service.reports.versions(request.path("app_id")))
+        return reply(await self._service.reports.read_versions(request.path("app_id")))
 
     async def replicas(self, request: Request) -> Response:
         """List the replicas of the worker in server processes that are alive."""
-        return reply(await self._service.reports.replicas(request.path("app_id")))
+        return reply(await self._service.reports.read_replicas(request.path("app_id")))
 
     async def rollback(self, request: Request, body: PutBack) -> Response:
         """Put an earlier version of the worker into service."""
@@ -159,16 +159,17 @@ class WorkersRoutes:
 
     async def show_ports(self, request: Request) -> Response:
         """Show the TCP ports that the manifest names, those allowed, and those that are both."""
-        return reply(await self._service.host.ports.of(request.path("app_id")))
+        return reply(await self._service.host.ports.read(request.path("app_id")))
 
     async def allow_ports(self, request: Request, body: AllowedPorts) -> Response:
         """Replace the TCP ports that the worker may serve at; a running one starts again.
 
         Each must be in `worker.ports` of the manifest; the server's own port never is.
         """
-        app_id, rules = request.path("app_id"), self._service.host.ports
+        app_id = request.path("app_id")
+        rules = self._service.host.ports
         await rules.allow(request.actor, app_id, body.ports)
-        return reply(await rules.of(app_id))
+        return reply(await rules.read(app_id))
 
     async def rpc(self, request: Request, body: RpcBody) -> Response:
         """Call a method of the worker; the reply is the return value of its handler.
@@ -176,7 +177,7 @@ class WorkersRoutes:
         A handler that raises is a 500 with its message.
         """
         app_id = request.path("app_id")
-        caller = await self._callers.of(request.actor, app_id)
+        caller = await self._callers.get_caller(request.actor, app_id)
         return reply(await self._workers.rpc(app_id, body.method, bytes(body.params), caller))
 
 
@@ -189,10 +190,10 @@ async def _receive(headers: Headers, body: AsyncIterator[bytes], target: Path) -
     kind, options = parse_options_header(headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise BadRequest("send the archive as multipart/form-data, in the field 'archive'")
+    end = b"--%b--" % options[b"boundary"]
     parser = MultiPartParser(
-        headers, _complete(body, b"--%b--" % options[b"boundary"]),
-        max_files=4, max_fields=4, max_part_size=64 * 1024,
-    )  # fmt: skip
+        headers, _require_end(body, end), max_files=4, max_fields=4, max_part_size=64 * 1024
+    )
     with full_disk():
         try:
             form = await parser.parse()
@@ -204,12 +205,13 @@ async def _receive(headers: Headers, body: AsyncIterator[bytes], target: Path) -
             if not files:
                 raise BadRequest("the field 'archive' is missing")
             first = [*files.values()][-1]
-            await to_thread.run_sync(_copy, files.get("archive", first), target)
+            archive = files.get("archive", first)
+            await to_thread.run_sync(_copy, archive, target)
         finally:
             await form.close()
 
 
-async def _complete(body: AsyncIterator[bytes], end: bytes) -> AsyncGenerator[bytes]:
+async def _require_end(body: AsyncIterator[bytes], end: bytes) -> AsyncGenerator[bytes]:
     """Pass a body on. Raises BadRequest if its end is missing, which the parser accepts."""
     tail = b""
     async for piece in body:

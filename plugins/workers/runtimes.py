@@ -15,7 +15,7 @@ import msgspec
 
 from kernel.public import BadRequest, LaunchSpec, Runtime, read_small_file
 
-Usable = Callable[[str], bool]
+IsUsable = Callable[[str], bool]
 """Whether the account of a worker can run a program."""
 
 PACKAGES: Final = ".caudex/packages"
@@ -31,7 +31,8 @@ class Runtimes:
     def find(self, folder: Path) -> tuple[Runtime, Path]:
         """Return the runtime of unpacked code and its entry file. Raises BadRequest for none."""
         for runtime in self._runtimes:
-            if (entry := runtime.entry(folder)) is not None:
+            entry = runtime.entry(folder)
+            if entry is not None:
                 return runtime, entry
         names = ", ".join(runtime.name for runtime in self._runtimes)
         raise BadRequest(
@@ -45,10 +46,10 @@ class PythonRuntime:
 
     name = "python"
 
-    def __init__(self, configured: str, sdk: Path, usable: Usable) -> None:
+    def __init__(self, configured: str, sdk: Path, is_usable: IsUsable) -> None:
         self._configured = configured
         self._sdk = sdk
-        self._usable = usable
+        self._is_usable = is_usable
 
     def entry(self, folder: Path) -> Path | None:
         """See `Runtime.entry`."""
@@ -58,57 +59,58 @@ class PythonRuntime:
     def installs(self, folder: Path) -> Sequence[Sequence[str]]:
         """See `Runtime.installs`. An environment of its own is a folder of packages on the path."""
         file = folder / "requirements.txt"
-        if not _says_anything(file):
+        if not _has_requirements(file):
             return ()
-        python, target = self._interpreter(), str(folder / PACKAGES)
-        if _output_of(python, "-s", "-c", "import pip; print('pip')") == "pip":
+        python = self._find_interpreter()
+        uv = _find_uv()
+        if _read_output(python, "-s", "-c", "import pip; print('pip')") == "pip":
             command = [
                 python, "-s", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                 "--no-input", "--no-cache-dir", "--no-warn-script-location",
             ]  # fmt: skip
-        elif uv := _uv():
+        elif uv is not None:
             command = [uv, "pip", "install", "--quiet", "--no-cache", "--python", python]
         else:
             raise BadRequest("requirements.txt: this server has neither pip nor uv to install it")
+        target = str(folder / PACKAGES)
         return [[*command, "--target", target, "--requirement", str(file)]]
 
     def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """See `Runtime.launch`."""
-        paths = [str(self._sdk), str(folder / PACKAGES)]
         return LaunchSpec(
-            argv=(self._interpreter(), "-s", str(entry)),
+            argv=(self._find_interpreter(), "-s", str(entry)),
             environment={
-                "PYTHONPATH": ":".join(paths),
+                "PYTHONPATH": f"{self._sdk}:{folder / PACKAGES}",
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONIOENCODING": "utf-8",
             },
         )
 
-    def _interpreter(self) -> str:
-        """An interpreter without our own packages: not our virtual environment's, but its base."""
-        base = str(Path(sys.executable).resolve())
-        wanted = (
-            [self._configured]
-            if self._configured
-            else [base, "/usr/bin/python3", "/usr/local/bin/python3", "python3"]
-        )
-        fit = [name for name in wanted if _version_of(shutil.which(name) or "") >= (3, 9)]
-        found = _find_program(fit, self._usable)
-        if found is None:
+    def _find_interpreter(self) -> str:
+        """Find an interpreter without our own packages: not our virtual environment's, but its
+        base. Raises BadRequest."""
+        names = [self._configured]
+        if not self._configured:
+            base = str(Path(sys.executable).resolve())
+            names = [base, "/usr/bin/python3", "/usr/local/bin/python3", "python3"]
+        fit = [name for name in names if _read_version(shutil.which(name) or "") >= (3, 9)]
+        program = _find_program(fit, self._is_usable)
+        if program is None:
             raise BadRequest("this server has no Python that workers could run with")
-        return found
+        return program
 
 
-def _says_anything(requirements: Path) -> bool:
+def _has_requirements(requirements: Path) -> bool:
     try:
         lines = read_small_file(requirements).decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return False
-    return any(line.strip() and not line.strip().startswith("#") for line in lines)
+    texts = [line.strip() for line in lines]
+    return any(text and not text.startswith("#") for text in texts)
 
 
-def _uv() -> str | None:
+def _find_uv() -> str | None:
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.is_file() else shutil.which("uv")
 
@@ -118,91 +120,103 @@ class JavaScriptRuntime:
 
     name = "javascript"
 
-    def __init__(self, bun: str, node: str, prelude: Path, usable: Usable) -> None:
-        self._configured = (bun, node)
+    def __init__(self, bun: str, node: str, prelude: Path, is_usable: IsUsable) -> None:
+        self._bun = bun or "bun"
+        self._node = node or "node"
         self._prelude = prelude
-        self._usable = usable
+        self._is_usable = is_usable
 
     def entry(self, folder: Path) -> Path | None:
         """See `Runtime.entry`."""
         names = ("index.ts", "index.js", "main.ts", "main.js")
-        places = [at / name for at in (folder, folder / "src") for name in names]
-        if self._bun() is None:  # compiled files may be beside their sources
-            places.sort(key=lambda place: place.suffix == ".ts")
-        return next(filter(Path.is_file, places), None)
+        paths = [parent / name for parent in (folder, folder / "src") for name in names]
+        if self._find_bun() is None:  # compiled files may be beside their sources
+            paths.sort(key=lambda path: path.suffix == ".ts")
+        return next(filter(Path.is_file, paths), None)
 
     def installs(self, folder: Path) -> Sequence[Sequence[str]]:
         """See `Runtime.installs`."""
         if not _has_dependencies(folder / "package.json"):
             return ()
-        if bun := self._bun():
+        bun = self._find_bun()
+        if bun is not None:
             # Else it links to files of its cache, which the worker may write to. `--production`
             # would refuse a lock file that does not fit package.json.
-            copied = "--backend=copyfile"
-            return [[bun, "install", "--omit=dev", copied, "--no-progress", "--no-summary"]]
-        npm = _find_program(["npm"], self._usable)
+            options = ["--omit=dev", "--backend=copyfile", "--no-progress", "--no-summary"]
+            return [[bun, "install", *options]]
+        npm = _find_program(["npm"], self._is_usable)
         if npm is None:
             raise BadRequest("package.json: this server has neither bun nor npm to install it")
+        verbs = ["install"]
         locks = (folder / "package-lock.json", folder / "npm-shrinkwrap.json")
-        verbs = ["ci", "install"] if any(map(Path.is_file, locks)) else ["install"]
-        more = ("--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier")
-        return [[npm, verb, *more] for verb in verbs]
+        if any(map(Path.is_file, locks)):
+            verbs = ["ci", "install"]
+        options = ["--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"]
+        return [[npm, verb, *options] for verb in verbs]
 
     def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """See `Runtime.launch`."""
-        if bun := self._bun():
+        bun = self._find_bun()
+        if bun is not None:
             return LaunchSpec(argv=(bun, "--preload", str(self._prelude), str(entry)))
-        node = _find_program([self._configured[1] or "node"], self._usable)
-        found = _version_of(node or "")
-        if node is None or found < (18,):
+        node = _find_program([self._node], self._is_usable)
+        version = _read_version(node or "")
+        if node is None or version < (18,):
             raise BadRequest("this server has neither bun nor node to run JavaScript with")
         if entry.suffix == ".ts":
             raise BadRequest(f"{entry.name}: TypeScript needs bun, which this server does not have")
+        options = ["--require", str(self._prelude)]
         # Between these versions node needs an option to distinguish the two kinds of modules.
-        detect = ["--experimental-detect-module"] if (20, 10) <= found < (22, 7) else []
-        return LaunchSpec(argv=(node, *detect, "--require", str(self._prelude), str(entry)))
+        if (20, 10) <= version < (22, 7):
+            options.insert(0, "--experimental-detect-module")
+        return LaunchSpec(argv=(node, *options, str(entry)))
 
-    def _bun(self) -> str | None:
-        return _find_program([self._configured[0] or "bun"], self._usable)
+    def _find_bun(self) -> str | None:
+        return _find_program([self._bun], self._is_usable)
 
 
 def _has_dependencies(file: Path) -> bool:
     try:
-        found: Any = msgspec.json.decode(read_small_file(file))
+        package: Any = msgspec.json.decode(read_small_file(file))
     except FileNotFoundError:
         return False
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("package.json is not valid JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(package, dict):
         raise BadRequest("package.json must be an object")
-    return bool(found.get("dependencies") or found.get("optionalDependencies"))  # type: ignore[reportUnknownMemberType]
+    return bool(package.get("dependencies") or package.get("optionalDependencies"))  # type: ignore[reportUnknownMemberType]
 
 
-def _find_program(names: Iterable[str], usable: Usable) -> str | None:
+def _find_program(names: Iterable[str], is_usable: IsUsable) -> str | None:
     """Return the first program, a name on PATH or a path, that workers can run.
 
     Where there are some and workers can run none of them, the first.
     """
-    found = [path for name in names if name and (path := shutil.which(name))]
-    paths = [os.path.abspath(path) for path in found]
-    return next(filter(usable, paths), paths[0] if paths else None)
+    located = [shutil.which(name) for name in names if name]
+    paths = [os.path.abspath(path) for path in located if path is not None]
+    for path in paths:
+        if is_usable(path):
+            return path
+    return paths[0] if paths else None
 
 
 @cache
-def _output_of(program: str, *arguments: str) -> str:
-    """What a program prints, or nothing where it fails."""
+def _read_output(program: str, *arguments: str) -> str:
+    """Return what a program prints, or nothing where it fails."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=20, check=False, cwd="/",
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
-def _version_of(program: str) -> tuple[int, ...]:
-    """The version that a program prints, as numbers; `(0,)` where it prints none."""
-    words = _output_of(program, "--version").split()
-    numbers = words[-1].lstrip("v").split(".") if words else []
-    return tuple(int(number) for number in numbers if number.isdecimal()) or (0,)
+def _read_version(program: str) -> tuple[int, ...]:
+    """Return the version that a program prints, as numbers; `(0,)` where it prints none."""
+    words = _read_output(program, "--version").split()
+    if not words:
+        return (0,)
+    parts = words[-1].lstrip("v").split(".")
+    return tuple(int(part) for part in parts if part.isdecimal()) or (0,)

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import anyio
 import structlog
@@ -16,6 +15,7 @@ from kernel.public import (
     ACCESS,
     APP_ADMIN,
     APPS,
+    STATEMENTS,
     Actor,
     App,
     BadRequest,
@@ -33,6 +33,7 @@ from kernel.public import (
 )
 
 from . import store
+from .child.protocol import MAX_PARAMS
 from .control.memory import MemoryWatch
 from .control.quota import DiskQuota
 from .control.reconciler import Reconciler
@@ -42,8 +43,7 @@ from .models import Release
 from .releases.builds import Builder, digest_of, store_archive
 from .releases.folders import discard
 from .replica.calls import Progress
-from .replica.protocol import MAX_PARAMS
-from .replica.replica import Replica, StartFailed
+from .replica.replica import Replica, StartFailed, Waits
 from .status import StatusReports
 
 log = structlog.get_logger("caudex.workers")
@@ -54,6 +54,7 @@ class WorkersService:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self._statements = host.services.get(STATEMENTS)
         self._apps = host.services.get(APPS)
         self._access = host.services.get(ACCESS)
         self._builder = Builder(host)
@@ -64,55 +65,57 @@ class WorkersService:
         self._uploads = ConcurrencyLimiter(
             16, per_key=8, message="too many archives are being received", retry_after=10
         )
-        starting = "too many calls wait for workers that are starting"
-        self._early = ConcurrencyLimiter(256, per_key=64, message=starting)
+        self._early_calls = ConcurrencyLimiter(
+            256, per_key=64, message="too many calls wait for workers that are starting"
+        )
         """Calls that wait for a worker, by the key of its app."""
-        waiting = "too many deploys of this app are waiting"
-        self._turns = ConcurrencyLimiter(per_key=1, queue=4, message=waiting, retry_after=10)
+        self._deploys = ConcurrencyLimiter(
+            per_key=1, queue=4, message="too many deploys of this app are waiting", retry_after=10
+        )
         """Deploys of each app, one at a time."""
         if host.logins is not None:
             host.logins.on_exhausted(self.reconciler.kill_all)
 
     @asynccontextmanager
-    async def alive(self) -> AsyncGenerator[None]:
+    async def run_workers(self) -> AsyncGenerator[None]:
         """Run the workers that should run, until the server ends."""
         try:
-            self.host.folders.database = await self.host.store.database()
+            self.host.machine.folders.database = await self.host.store.read_database()
         except Exception as error:  # the login may lack the right to ask
             problem = "files of apps that are uninstalled while no server runs are not deleted"
             log.warning(problem, **failure(error))
         try:
             async with anyio.create_task_group() as tasks:
-                self.host.tasks = tasks
+                self.host.background.tasks = tasks
                 try:
                     yield
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._close()
-                    self.host.tasks = None
+                    self.host.background.tasks = None
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self.reconciler.kill_all()
 
     async def _close(self) -> None:
-        """Stop the workers: 15 s for calls, 5 s after the message, 2 s after TERM."""
+        """Stop the workers."""
         try:
-            await self.reconciler.close(15.0, 5.0, 2.0)
+            await self.reconciler.close(Waits(drain=15.0, shutdown=5.0, term=2.0))
         except Exception as error:
             log.warning("other servers do not learn that no worker runs here", **failure(error))
 
     # Deploy
 
     @asynccontextmanager
-    async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
+    async def receive_upload(self, actor: Actor) -> AsyncGenerator[Path]:
         """Name a new file for an archive that is being received, and delete it in the end.
 
         Raises Unavailable while too many are received, in all or from this user: each may take
         50 MB of the disk.
         """
         async with self._uploads.hold(actor.user_id):
-            archive = self.host.folders.upload()
+            archive = self.host.machine.folders.locate_upload()
             try:
                 yield archive
             finally:
@@ -121,21 +124,22 @@ class WorkersService:
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
         """See `Workers.deploy`. Nothing remains of a version that does not come up."""
         key = (await self._apps.app(app_id)).key
-        async with self._turns.hold((app_id, key)):
+        async with self._deploys.hold((app_id, key)):
             await self._check_may_deploy(actor, app_id)
             digest, size = await to_thread.run_sync(digest_of, archive)
             release = await self.host.store.begin(app_id, key, digest, self.host.config.uid_count)
-            supervisor = self.reconciler.supervisor(app_id, key)
-            if (logins := self.host.logins) is not None:
-                await self.host.statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
-            self.host.write_log(app_id, "system", f"deploying version {release.version}")
+            supervisor = self.reconciler.get_supervisor(app_id, key)
+            logins = self.host.logins
+            if logins is not None:
+                await self._statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
+            self.host.logs.write(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
                 await self._builder.build(release, archive)
                 await self._check_may_deploy(actor, app_id, release)
                 candidate = await supervisor.start_replica(release)
-                with self.reconciler.applying(app_id):
-                    attempt = await self._put_in_service(actor, release, archive, size)
+                with self.reconciler.apply_change(app_id):
+                    revision = await self._put_in_service(actor, release, archive, size)
             except BaseException as error:
                 await self._roll_back(release, candidate)
                 if isinstance(error, FileNotFoundError | BadRequest | StartFailed):
@@ -143,10 +147,10 @@ class WorkersService:
                 if isinstance(error, StartFailed):
                     raise BadRequest(str(error)) from None
                 raise
-            supervisor.promote(candidate, attempt)
+            supervisor.promote(candidate, revision)
             with anyio.move_on_after(10):
-                await supervisor.outcome(attempt)
-            self.host.spawn(supervisor.tidy)
+                await supervisor.wait_settled(revision)
+            self.host.background.spawn(supervisor.tidy)
         return release.version
 
     async def _check_may_deploy(
@@ -158,7 +162,7 @@ class WorkersService:
         """
         await self._apps.app(app_id)
         if release is not None:
-            rows = await self.host.store.desired([app_id])
+            rows = await self.host.store.read_desired([app_id])
             if [row.key for row in rows] != [release.key]:
                 raise NotFound(f"app '{app_id}' not found")
         if actor.user_id is not None:
@@ -171,20 +175,20 @@ class WorkersService:
             if not await store.save(tx, release, size):
                 raise NotFound(f"app '{release.app_id}' not found")
             await store_archive(tx, release, archive)
-            attempt = await store.promote(tx, release)
-            if attempt is None:
+            revision = await store.promote(tx, release)
+            if revision is None:
                 raise BadRequest("a later version was deployed meanwhile")
             details = {"version": release.version, "sha256": release.digest, "size": size}
             await store.record(tx, "DEPLOYED", release.app_id, details)
-            return attempt
+            return revision
 
-        return await self.host.statements.run(actor, write)
+        return await self._statements.run(actor, write)
 
     async def _roll_back(self, release: Release, candidate: Replica | None) -> None:
         with anyio.CancelScope(shield=True):
             if candidate is not None:
                 await candidate.kill()
-            await to_thread.run_sync(discard, self.host.folders.release(release))
+            await to_thread.run_sync(discard, self.host.machine.folders.locate_release(release))
             # The app may have been uninstalled, so that only its folder is left.
             await self.reconciler.on_notification(release.app_id)
 
@@ -196,10 +200,10 @@ class WorkersService:
         Raises Unavailable when it does not come up, or not in the time that it may take.
         """
         app = await self._apps.app(app_id)
-        attempt = await self._set_desired(actor, app_id, wanted=True)
-        if attempt is None:
+        revision = await self._set_desired(actor, app_id, should_run=True)
+        if revision is None:
             raise NotFound(f"app '{app_id}' has no worker: deploy one first")
-        await self._come_up(app, attempt)
+        await self._wait_up(app, revision)
 
     async def put_back(self, actor: Actor, app_id: str, version: int) -> None:
         """Put an earlier version into service and wait until it runs here.
@@ -211,66 +215,68 @@ class WorkersService:
         async def write(tx: Transaction) -> int:
             if self.host.logins is not None:
                 await self.host.logins.reopen(tx, app_id)
-            attempt = await store.put_back(tx, app_id, version)
-            if attempt is None:
+            revision = await store.put_back(tx, app_id, version)
+            if revision is None:
                 raise NotFound(f"app '{app_id}' has no version {version} any more")
             await store.record(tx, "DEPLOYED", app_id, {"version": version, "again": True})
-            return attempt
+            return revision
 
-        async with self._turns.hold((app_id, app.key)):
-            await self._come_up(app, await self.host.statements.run(actor, write))
+        async with self._deploys.hold((app_id, app.key)):
+            await self._wait_up(app, await self._statements.run(actor, write))
 
-    async def _come_up(self, app: App, attempt: int) -> None:
-        app_id = app.id
-        supervisor = self.reconciler.supervisor(app_id, app.key)
-        await self.reconciler.on_notification(app_id)
+    async def _wait_up(self, app: App, revision: int) -> None:
+        """Wait until the worker of a request runs here. Raises Unavailable."""
+        supervisor = self.reconciler.get_supervisor(app.id, app.key)
+        await self.reconciler.on_notification(app.id)
         limit = self.host.config.start_timeout + self.host.config.install_timeout
-        failed: StartFailed | None = None
-        with anyio.move_on_after(limit) as waiting:
-            failed = await supervisor.outcome(attempt)
-        if waiting.cancelled_caught or failed is not None:
-            late = f"the worker of app '{app_id}' has not come up in {limit:g} s"
+        problem: str | None = f"the worker of app '{app.id}' has not come up in {limit:g} s"
+        with anyio.move_on_after(limit):
+            failure = await supervisor.wait_settled(revision)
+            problem = None if failure is None else str(failure)
+        if problem is not None:
             # The worker should still run, so a repeated request gets the same answer.
-            raise Unavailable(late if failed is None else str(failed), retry_after=None)
+            raise Unavailable(problem, retry_after=None)
 
     async def stop(self, actor: Actor, app_id: str) -> None:
         """See `Workers.stop`; waits until it has ended here."""
-        supervisor = await self._supervisor(app_id)
-        if await self._set_desired(actor, app_id, wanted=False) is None:
+        supervisor = await self._find_supervisor(app_id)
+        if await self._set_desired(actor, app_id, should_run=False) is None:
             return
         await self.reconciler.on_notification(app_id)
         if supervisor is not None:
             config = self.host.config
             with anyio.move_on_after(config.shutdown_wait + config.term_wait + 10):
-                await supervisor.stopped()
+                await supervisor.wait_stopped()
 
-    async def _set_desired(self, actor: Actor, app_id: str, *, wanted: bool) -> int | None:
+    async def _set_desired(self, actor: Actor, app_id: str, *, should_run: bool) -> int | None:
         async def write(tx: Transaction) -> int | None:
-            if wanted and self.host.logins is not None:
+            if should_run and self.host.logins is not None:
                 # In this transaction: its notification starts a worker, which needs the login.
                 await self.host.logins.reopen(tx, app_id)
-            attempt = await store.set_desired(tx, app_id, wanted)
-            if attempt is not None:
-                operation = "WORKER_STARTED" if wanted else "WORKER_STOPPED"
+            revision = await store.set_desired(tx, app_id, should_run)
+            if revision is not None:
+                operation = "WORKER_STARTED" if should_run else "WORKER_STOPPED"
                 await store.record(tx, operation, app_id, {})
-            return attempt
+            return revision
 
-        return await self.host.statements.run(actor, write)
+        return await self._statements.run(actor, write)
 
     async def restart(self, app_id: str) -> None:
         """See `Workers.restart`."""
-        if (supervisor := await self._supervisor(app_id)) is not None:
+        supervisor = await self._find_supervisor(app_id)
+        if supervisor is not None:
             supervisor.restart()
 
     async def refresh(self, app_id: str) -> None:
         """See `Workers.refresh`."""
-        replica = await self._replica(app_id)
+        replica = await self._find_replica(app_id)
         if replica is not None and await self._builder.is_outdated(replica.spec):
             await self.restart(app_id)
 
     async def on_ports(self, payload: str | None) -> None:
         """Start workers again whose ports changed; of all apps when `payload` is None."""
-        for app_id in self.running() if payload is None else [payload]:
+        app_ids = self.running() if payload is None else [payload]
+        for app_id in app_ids:
             try:
                 await self.refresh(app_id)
             except KernelError as error:
@@ -280,16 +286,16 @@ class WorkersService:
 
     async def status(self, app_id: str) -> WorkerStatus:
         """See `Workers.status`."""
-        return await self.reports.status(app_id, await self._replica(app_id))
+        return await self.reports.read_status(app_id, await self._find_replica(app_id))
 
     def running(self) -> Sequence[str]:
         """See `Workers.running`."""
         supervisors = self.reconciler.supervisors.values()
-        return [each.app_id for each in supervisors if each.replica and each.replica.usable]
+        return [supervisor.app_id for supervisor in supervisors if supervisor.usable is not None]
 
     def on_change(self, callback: OnChange) -> None:
         """See `Workers.on_change`."""
-        self.host.listeners.append(callback)
+        self.host.states.add(callback)
 
     # Calls
 
@@ -307,48 +313,49 @@ class WorkersService:
             except UnicodeDecodeError:
                 raise BadRequest("params must be in UTF-8") from None
         app = await self._apps.app(app_id)
-        replica = usable(self.reconciler.supervisors.get(app.key)) or await self._come_soon(app)
+        replica = self._get_usable(app) or await self._wait_starting(app)
         try:
             return await replica.rpc(method, params, caller, self.host.config.rpc_timeout)
         except WorkerLost as error:  # the call may have been carried out
             raise Unavailable(str(error), retry_after=None) from None
 
-    async def _come_soon(self, app: App) -> Replica:
+    async def _wait_starting(self, app: App) -> Replica:
         """Wait for a worker that is starting. Raises Unavailable."""
         replica: Replica | None = None
-        async with self._early.hold(app.key):
+        async with self._early_calls.hold(app.key):
             with anyio.move_on_after(self.host.config.start_wait):
-                replica = await self.reconciler.come_up(app.key)
-        return replica or _not_running(app.id)
+                replica = await self.reconciler.wait_up(app.key)
+        if replica is None:
+            raise Unavailable(f"the worker of app '{app.id}' is not running")
+        return replica
 
     async def run_job(
         self, app_id: str, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
     ) -> bytes:
         """See `Workers.run_job`."""
-        app = await self._apps.app(app_id)
-        replica = usable(self.reconciler.supervisors.get(app.key)) or _not_running(app_id)
+        replica = self._get_usable(await self._apps.app(app_id))
+        if replica is None:
+            raise Unavailable(f"the worker of app '{app_id}' is not running")
         return await replica.run_job(job_id, payload, caller, progress)
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
         """See `Workers.cancel_job`."""
-        if (replica := await self._replica(app_id)) is not None:
+        replica = await self._find_replica(app_id)
+        if replica is not None:
             replica.cancel_job(job_id)
 
-    async def _replica(self, app_id: str) -> Replica | None:
-        return usable(await self._supervisor(app_id))
+    async def _find_replica(self, app_id: str) -> Replica | None:
+        """Return the replica that takes calls of the app of this name. Raises NotFound."""
+        return self._get_usable(await self._apps.app(app_id))
 
-    async def _supervisor(self, app_id: str) -> Supervisor | None:
+    async def _find_supervisor(self, app_id: str) -> Supervisor | None:
         """Return the supervisor of the app that has this name now. Raises NotFound."""
-        return self.reconciler.supervisors.get((await self._apps.app(app_id)).key)
+        app = await self._apps.app(app_id)
+        return self.reconciler.supervisors.get(app.key)
 
-
-def usable(supervisor: Supervisor | None) -> Replica | None:
-    """Return the replica that takes calls."""
-    return None if supervisor is None else supervisor.usable
-
-
-def _not_running(app_id: str) -> NoReturn:
-    raise Unavailable(f"the worker of app '{app_id}' is not running")
+    def _get_usable(self, app: App) -> Replica | None:
+        supervisor = self.reconciler.supervisors.get(app.key)
+        return None if supervisor is None else supervisor.usable
 
 
 SERVICE = ServiceKey[WorkersService]("workers_service")

@@ -24,72 +24,85 @@ class StatusReports:
         self._apps = host.services.get(APPS)
         self._reconciler = reconciler
 
-    async def versions(self, app_id: str) -> bytes:
+    async def read_versions(self, app_id: str) -> bytes:
         """Return a JSON array of the versions that are kept, the newest first. Raises NotFound."""
-        return await self._host.store.versions((await self._apps.app(app_id)).id)
+        app = await self._apps.app(app_id)
+        return await self._host.store.read_versions(app.id)
 
-    async def replicas(self, app_id: str) -> list[ShownReplica]:
+    async def read_replicas(self, app_id: str) -> list[ShownReplica]:
         """Return the replicas in server processes that are alive, by the id of these."""
         await self._apps.app(app_id)
-        found = [
+        rows = await self._list_rows(app_id)
+        rows.sort(key=lambda row: row.server_id)
+        return [
             ShownReplica(server_id=row.server_id, state=row.state, version=row.version)
-            for row in await self._all_replicas(app_id)
+            for row in rows
         ]
-        return sorted(found, key=lambda each: each.server_id)
 
-    async def _all_replicas(self, app_id: str) -> list[ReplicaRow]:
+    async def _list_rows(self, app_id: str) -> list[ReplicaRow]:
         """Return the rows of other processes, and what is true in this one."""
-        here = self._reconciler.server_id
-        rows = await self._host.store.replicas(app_id)
-        others = [row for row in rows if row.server_id != here]
-        return [*others, *(row for row in self._reconciler.rows() if row.app_id == app_id)]
+        server_id = self._reconciler.server_id
+        stored = await self._host.store.read_replicas(app_id)
+        others = [row for row in stored if row.server_id != server_id]
+        here = [row for row in self._reconciler.list_rows() if row.app_id == app_id]
+        return others + here
 
-    async def status(self, app_id: str, replica: Replica | None) -> WorkerStatus:
+    async def read_status(self, app_id: str, replica: Replica | None) -> WorkerStatus:
         """Return the state over all server processes; `replica` takes calls in this one."""
-        app = next(iter(await self._host.store.desired([app_id])), None)
-        replicas = await self._all_replicas(app_id)
-        states = {row.state for row in replicas}
-        status: WorkerState = "starting" if app and app.release else "stopped"
-        for state in BEST_FIRST:
-            status = state if state in states else status
+        desired = next(iter(await self._host.store.read_desired([app_id])), None)
+        rows = await self._list_rows(app_id)
+        number = None
+        version = None
+        should_run = False
+        if desired is not None:
+            number = desired.number
+            version = desired.version
+            should_run = desired.release is not None
         return WorkerStatus(
             app_id=app_id,
-            status=status,
-            replicas=len(replicas),
-            version=app.version if app else None,
-            sandbox=await self._active_limits(app_id, app.number if app else None, replica),
+            status=_find_worst(rows, should_run=should_run),
+            replicas=len(rows),
+            version=version,
+            sandbox=await self._describe_limits(app_id, number, replica),
         )
 
-    async def _active_limits(
+    async def _describe_limits(
         self, app_id: str, number: int | None, replica: Replica | None
     ) -> dict[str, Any]:
-        if replica is None:
-            found = self._limits(None if number is None else self._host.sandbox.uid(number))
+        """Describe the limits of a worker that runs, else those that it would have."""
+        if replica is not None:
+            limits = self._describe_sandbox(replica.spec.bounds.uid, replica.spec.ports)
+            limits["program"] = replica.spec.interpreter
+        elif number is not None:
+            limits = self._describe_sandbox(self._host.machine.sandbox.find_uid(number))
         else:
-            found = self._limits(replica.spec.bounds.uid, replica.spec.ports)
-            found["program"] = replica.spec.program
+            limits = self._describe_sandbox(None)
         logins = self._host.logins
-        if number is not None and logins is not None and (notes := await logins.notes(app_id)):
-            found["notes"] = [*found.get("notes", ()), *notes]
-        return found
+        if number is not None and logins is not None:
+            notes = await logins.notes(app_id)
+            if notes:
+                limits["notes"] = [*limits.get("notes", ()), *notes]
+        return limits
 
-    def confinement(self) -> dict[str, Any]:
-        """Return how workers of this process are confined."""
-        return self._limits(self._host.sandbox.uid(0))
+    def describe_confinement(self) -> dict[str, Any]:
+        """Describe how workers of this process are confined."""
+        return self._describe_sandbox(self._host.machine.sandbox.find_uid(0))
 
-    def _limits(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
-        found = self._host.sandbox.active_limits(uid, ports)
-        groups = self._host.cgroups
-        return found | {"cgroup": None if groups is None else groups.level}
+    def _describe_sandbox(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
+        limits = self._host.machine.sandbox.describe_limits(uid, ports)
+        groups = self._host.machine.cgroups
+        limits["cgroup"] = None if groups is None else groups.level
+        return limits
 
-    def crashed(self) -> Sequence[str]:
+    def list_crashed(self) -> Sequence[str]:
         """Return the apps whose worker crashed too often here, sorted."""
-        found = self._reconciler.supervisors.values()
-        return sorted(each.app_id for each in found if each.state == "crashed")
+        supervisors = self._reconciler.supervisors.values()
+        return sorted(one.app_id for one in supervisors if one.state == "crashed")
 
-    def measured(self) -> list[Measure]:
+    def measure(self) -> list[Measure]:
         """Count the replicas of this process by state."""
-        counts = Counter(each.state for each in self._reconciler.supervisors.values())
+        supervisors = self._reconciler.supervisors.values()
+        counts = Counter(supervisor.state for supervisor in supervisors)
         return [
             Measure(
                 name="caudex_workers",
@@ -99,3 +112,12 @@ class StatusReports:
             )
             for state in get_args(WorkerState)
         ]
+
+
+def _find_worst(rows: Sequence[ReplicaRow], *, should_run: bool) -> WorkerState:
+    """Return the worst state of the replicas, and what is due where there is none."""
+    states = {row.state for row in rows}
+    for state in reversed(BEST_FIRST):
+        if state in states:
+            return state
+    return "starting" if should_run else "stopped"

@@ -21,6 +21,8 @@ where state = 'crashed' and heartbeat > now() - interval '1 minute'"""
 """Apps whose worker crashed too often on a server that runs."""
 KEPT: Final = 5
 """Versions of an app that are kept."""
+ALIVE_SECONDS: Final = 15
+"""A server process whose last report is older counts as dead."""
 
 _DESIRED: Final = """
 select json_build_object('app_id', a.app_id, 'number', a.number, 'key', a.key,
@@ -128,9 +130,9 @@ _DATABASE: Final = """
 select format('%s-%s', s.system_identifier, d.oid)
 from pg_database as d, pg_control_system() as s where d.datname = current_database()"""
 
-_desired_state = msgspec.json.Decoder(DesiredState).decode
-_replica = msgspec.json.Decoder(ReplicaRow).decode
-_release = msgspec.json.Decoder(Release).decode
+_decode_desired = msgspec.json.Decoder(DesiredState).decode
+_decode_replica = msgspec.json.Decoder(ReplicaRow).decode
+_decode_release = msgspec.json.Decoder(Release).decode
 
 
 class WorkersStore:
@@ -139,17 +141,19 @@ class WorkersStore:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    async def database(self) -> str:
+    async def read_database(self) -> str:
         """Return a name that no other database has. Raises where the login may not ask."""
         return (await self._statements.fetch(_DATABASE) or b"").decode()
 
-    async def desired(self, app_ids: Sequence[str] | None) -> list[DesiredState]:
+    async def read_desired(self, app_ids: Sequence[str] | None) -> list[DesiredState]:
         """Read what should run, for some apps or for all."""
-        return [_desired_state(row) for row in await self._statements.fetch_all(_DESIRED, app_ids)]
+        rows = await self._statements.fetch_all(_DESIRED, app_ids)
+        return [_decode_desired(row) for row in rows]
 
-    async def replicas(self, app_id: str) -> list[ReplicaRow]:
+    async def read_replicas(self, app_id: str) -> list[ReplicaRow]:
         """Read the replicas of an app in server processes that are alive."""
-        return [_replica(row) for row in await self._statements.fetch_all(_REPLICAS, app_id, 15)]
+        rows = await self._statements.fetch_all(_REPLICAS, app_id, ALIVE_SECONDS)
+        return [_decode_replica(row) for row in rows]
 
     async def begin(self, app_id: str, key: int, digest: str, accounts: int) -> Release:
         """Take the next version number of the app with this key.
@@ -162,22 +166,23 @@ class WorkersStore:
             row = await self._statements.run(
                 server_actor(), lambda tx: _add(tx, app_id, key, digest, accounts)
             )
-        return _release(row)
+        return _decode_release(row)
 
-    async def releases(self, app_id: str) -> list[Release]:
+    async def read_releases(self, app_id: str) -> list[Release]:
         """Read the versions of an app that are kept."""
-        return [_release(row) for row in await self._statements.fetch_all(_FOLDERS, app_id)]
+        rows = await self._statements.fetch_all(_FOLDERS, app_id)
+        return [_decode_release(row) for row in rows]
 
-    async def versions(self, app_id: str) -> bytes:
+    async def read_versions(self, app_id: str) -> bytes:
         """Return a JSON array of the versions that are kept, the newest first."""
         return await self._statements.fetch(_VERSIONS, app_id) or b"[]"
 
-    async def chunk(self, release: Release, position: int) -> bytes | None:
+    async def read_chunk(self, release: Release, position: int) -> bytes | None:
         """Read one chunk of an archive; None after the last."""
         text = await self._statements.fetch(_READ_CHUNK, release.app_id, release.version, position)
         return None if text is None else base64.b64decode(text)
 
-    async def ports(self, app_id: str) -> list[int]:
+    async def read_ports(self, app_id: str) -> list[int]:
         """Read the ports that a core admin allowed an app."""
         row = await self._statements.fetch(_PORTS, app_id)
         return [] if row is None else msgspec.json.decode(row, type=list[int])
@@ -190,7 +195,7 @@ class WorkersStore:
 async def _add(tx: Transaction, app_id: str, key: int, digest: str, accounts: int) -> bytes:
     await tx.lock("workers.numbers")
     row = await tx.execute(_BEGIN, app_id, key, digest)
-    if row is None:  # no other deploy of the app was first
+    if row is None:  # else another deploy of the app was first
         number = await tx.execute(_NUMBER, accounts)
         if number is None:
             raise Unavailable("there is no account left for another app: uid_count is too small")
@@ -217,25 +222,25 @@ async def add_chunk(tx: Transaction, release: Release, position: int, data: byte
 
 
 async def promote(tx: Transaction, release: Release) -> int | None:
-    """Put a version into service, delete the oldest, and return the number of the attempt.
+    """Put a version into service, delete the oldest, and return the revision of the desired state.
 
     Returns None where a later version is in service, which another process deployed.
     """
-    attempt = await tx.execute(_PROMOTE, release.app_id, release.version)
+    revision = await tx.execute(_PROMOTE, release.app_id, release.version)
     await tx.execute(_PRUNE, release.app_id, KEPT)
-    return None if attempt is None else int(attempt)
+    return None if revision is None else int(revision)
 
 
 async def put_back(tx: Transaction, app_id: str, version: int) -> int | None:
-    """Put a version that is kept into service. Returns the attempt, None without that version."""
-    attempt = await tx.execute(_PUT_BACK, app_id, version)
-    return None if attempt is None else int(attempt)
+    """Put a version that is kept into service. Returns the revision, None without that version."""
+    revision = await tx.execute(_PUT_BACK, app_id, version)
+    return None if revision is None else int(revision)
 
 
-async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
-    """Store whether an app's worker should run. Returns the attempt, None without a version."""
-    attempt = await tx.execute(_SET_DESIRED, app_id, wanted)
-    return None if attempt is None else int(attempt)
+async def set_desired(tx: Transaction, app_id: str, should_run: bool) -> int | None:
+    """Store whether an app's worker should run. Returns the revision, None without a version."""
+    revision = await tx.execute(_SET_DESIRED, app_id, should_run)
+    return None if revision is None else int(revision)
 
 
 async def put_ports(tx: Transaction, app_id: str, ports: Sequence[int]) -> None:
@@ -243,8 +248,10 @@ async def put_ports(tx: Transaction, app_id: str, ports: Sequence[int]) -> None:
     await tx.execute(_PUT_PORTS, app_id, ports)
 
 
-async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:
+async def record(
+    tx: Transaction, operation: str, app_id: str, details: Mapping[str, object]
+) -> None:
     """Record what was done to a worker in the audit trail, and notify every server process."""
-    detail = {"app_id": app_id, **more}
-    await tx.record(Event.core("workers", operation, tx.actor, app_id, new=detail))
+    new = {"app_id": app_id, **details}
+    await tx.record(Event.core("workers", operation, tx.actor, app_id, new=new))
     await tx.publish(TOPIC, app_id)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from plugins.workers.isolation.accounts import processes
+from plugins.workers.isolation.accounts import list_processes
 from plugins.workers.isolation.sandbox import landlock_version
 from tests.faults.at_work import call, deploy, kill, runs, state
 from tests.faults.hostile import WORKER
@@ -50,7 +50,7 @@ def hurt(make_site: Callable[..., Site]) -> Generator[Site]:
 
 def of_apps() -> set[int]:
     """The processes under accounts of apps."""
-    return {pid for pid, uid in processes() if FIRST_UID <= uid < FIRST_UID + 1000}
+    return {pid for pid, uid in list_processes() if FIRST_UID <= uid < FIRST_UID + 1000}
 
 
 def hostile(user: User, **manifest: Any) -> str:
@@ -210,7 +210,9 @@ def test_no_process_outlives_a_stop(hurt: Site) -> None:
                 eventually(lambda kind=kind: _starts(user, app, kind), 20)
             time.sleep(0.2)
             stop(user, app)
-            left = {pid for pid, uid in processes() if uid != theirs["uid"] and pid in of_apps()}
+            left = {
+                pid for pid, uid in list_processes() if uid != theirs["uid"] and pid in of_apps()
+            }
             assert not left, kind
             start = f"/api/v1/apps/{app}/worker/start"
             eventually(lambda path=start: user.post(path).status_code == 200, 20)
@@ -390,7 +392,7 @@ def log_of(site: Site, app: str) -> list[str]:
 def memory_of(user: User, app: str) -> int:
     """The MB that all processes of an app have by themselves."""
     account = call(user, app, "about")["uid"]
-    pids = [pid for pid, uid in processes() if uid == account] if account else []
+    pids = [pid for pid, uid in list_processes() if uid == account] if account else []
     total = 0
     for pid in pids:
         with suppress(OSError):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugins.workers.isolation.accounts import processes
+from plugins.workers.isolation.accounts import list_processes
 from tests.faults.support import FIRST_UID, Site, User
 from tests.plugins.workers.support import targz
 from tests.waiting import eventually
@@ -102,4 +102,6 @@ def test_nothing_is_left_of_an_install_that_failed(make_site: Callable[..., Site
 
 
 def processes_of_apps() -> list[Path]:
-    return [Path(f"/proc/{pid}") for pid, uid in processes() if FIRST_UID <= uid < FIRST_UID + 1000]
+    return [
+        Path(f"/proc/{pid}") for pid, uid in list_processes() if FIRST_UID <= uid < FIRST_UID + 1000
+    ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import structlog
 from anyio import to_thread
 
+from plugins.workers.child.process import Child
 from plugins.workers.host import Host
 from plugins.workers.isolation.memory import Excess, MemorySurvey, Watched
-from plugins.workers.replica.process import Child
 
 log = structlog.get_logger("caudex.workers")
 
@@ -17,22 +17,26 @@ class MemoryWatch:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        has_files = host.sandbox.private and host.sandbox.landlock > 0
-        servers, accounts = host.folders.servers, host.config.accounts
-        self._survey = MemorySurvey(host.server_name, servers, accounts, has_files)
+        machine = host.machine
+        self._survey = MemorySurvey(
+            machine.server_name,
+            machine.folders.servers,
+            host.config.accounts,
+            has_files=machine.sandbox.private and machine.sandbox.landlock > 0,
+        )
 
     async def step(self) -> None:
         """Look once, and end what has most of an app that has too much.
 
         A worker that is ended has crashed, so it starts again with growing pauses.
         """
-        host = self._host
-        children = Child.list_live(host.server_name)
-        if host.sandbox.group_memory or not children:
+        machine = self._host.machine
+        children = Child.list_live(machine.server_name)
+        if machine.sandbox.group_memory or not children:
             return
         watched = [Watched(child.pid, child.mark, child.owner) for child in children]
-        limit = host.config.memory_mb * 1024
-        over = await to_thread.run_sync(self._survey.find_over, watched, limit)
+        limit_kb = self._host.config.memory_mb * 1024
+        over = await to_thread.run_sync(self._survey.find_over, watched, limit_kb)
         for child in children:
             excess = over.get(child.owner)
             # A process that left its worker ends with any child of its app.
@@ -40,6 +44,9 @@ class MemoryWatch:
                 self._end(child, excess)
 
     def _end(self, child: Child, excess: Excess) -> None:
-        used, limit = excess.used // 1024, self._host.config.memory_mb
+        used = excess.used // 1024
+        limit = self._host.config.memory_mb
         log.error("a process has too much memory", app=child.owner, used_mb=used, pid=child.pid)
-        child.end(f"the app's processes have {used} MB of memory, over memory_mb = {limit}: killed")
+        child.kill(
+            f"the app's processes have {used} MB of memory, over memory_mb = {limit}: killed"
+        )

@@ -32,22 +32,22 @@ class DiskQuota:
     async def step(self) -> None:
         """Measure once, and stop the workers of apps that have too much."""
         for supervisor in list(self._reconciler.supervisors.values()):
-            if supervisor.replica is not None and not supervisor.leaving:
+            if supervisor.replica is not None and not supervisor.is_leaving:
                 await self._check(supervisor)
 
     async def _check(self, supervisor: Supervisor) -> None:
         assert supervisor.replica is not None
-        folders = self._host.folders
-        running = [replica.release for replica in supervisor.replicas() if not replica.gone]
-        kept = {folders.release(release) for release in running}
-        app = folders.app(supervisor.app_id, supervisor.key)
+        machine = self._host.machine
+        replicas = [replica for replica in supervisor.list_replicas() if replica.is_running]
+        in_use = {machine.folders.locate_release(replica.release) for replica in replicas}
+        app = machine.folders.locate_app(supervisor.app)
         uid = supervisor.replica.spec.bounds.uid
-        excess = await to_thread.run_sync(self._host.disk.find_excess, app, uid, kept)
+        excess = await to_thread.run_sync(machine.disk.find_excess, app, uid, in_use)
         if excess is not None:
             await self._end(supervisor.app_id, excess)
 
     async def _end(self, app_id: str, excess: str) -> None:
-        self._host.write_log(app_id, "system", f"{excess}: it is stopped")
+        self._host.logs.write(app_id, "system", f"{excess}: it is stopped")
         log.error("a worker is stopped: its files take too much", app_id=app_id, why=excess)
         try:
             await self._stop(app_id)

@@ -14,9 +14,9 @@ import time
 from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
-from .orphans import pids, real_uid, signal_all, status
+from .orphans import list_pids, read_state, read_uid, signal_all
 
 LOCKS: Final = Path("/run/caudex/accounts")
 SERVERS: Final = Path("/run/caudex/servers")
@@ -25,29 +25,34 @@ SHARED: Final = Path("/dev/shm")
 
 
 @contextmanager
-def holding(
+def hold_accounts(
     accounts: range, name: str, folder: Path = LOCKS, servers: Path = SERVERS
 ) -> Generator[bool]:
     """Hold these accounts and the name of a server for as long as this lasts.
 
     Yields False where it is not possible.
     """
-    with ExitStack() as held:
-        done = False
+    with ExitStack() as stack:
+        is_held = False
         with suppress(OSError):
             servers.mkdir(mode=0o700, parents=True, exist_ok=True)
-            named = held.enter_context((servers / name).open("ab"))
-            held.callback((servers / name).unlink, missing_ok=True)
-            fcntl.flock(named, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            name_file = stack.enter_context((servers / name).open("ab"))
+            stack.callback((servers / name).unlink, missing_ok=True)
+            fcntl.flock(name_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = held.enter_context(_own(accounts, folder).open("ab"))
-            for _ in range(500):  # another start ends leftovers at the moment
-                with suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    done = True
-                    break
-                time.sleep(0.01)
-        yield done
+            file = stack.enter_context(_locate_lock(accounts, folder).open("ab"))
+            is_held = _lock_shared(file)
+        yield is_held
+
+
+def _lock_shared(file: IO[bytes]) -> bool:
+    """Take a lock that a start may have at the moment, which ends leftovers."""
+    for _ in range(500):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def end_account_leftovers(accounts: range, used: Collection[int], folder: Path = LOCKS) -> int:
@@ -55,11 +60,12 @@ def end_account_leftovers(accounts: range, used: Collection[int], folder: Path =
 
     Does nothing while a server holds any of `accounts`. Returns the number of processes.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for path in {_own(accounts, folder), *_overlapping(accounts, folder)}:
-                file = held.enter_context(path.open("ab"))
+            locks = {_locate_lock(accounts, folder), *_find_overlapping(accounts, folder)}
+            for path in locks:
+                file = stack.enter_context(path.open("ab"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return 0
@@ -71,11 +77,11 @@ def end_processes(accounts: Collection[int]) -> int:
 
     Returns how many were seen; one that is replaced by its child all the time may not be.
     """
-    seen = {pid for pid, uid in processes() if uid in accounts}
+    seen = {pid for pid, uid in list_processes() if uid in accounts}
     for _ in range(2):  # one of them may end the first sender
         signal_all(accounts, signal.SIGKILL)
     for _ in range(100):
-        if not any(uid in accounts for _, uid in processes()):
+        if not any(uid in accounts for _, uid in list_processes()):
             break
         time.sleep(0.01)
     remove_shared(accounts)
@@ -96,22 +102,24 @@ def remove_shared(accounts: Collection[int], folder: Path = SHARED) -> None:
                     os.unlink(entry.path)
 
 
-def processes() -> Iterator[tuple[int, int]]:
+def list_processes() -> Iterator[tuple[int, int]]:
     """Yield the ids and accounts of processes that have not ended."""
-    for pid in pids():
+    for pid in list_pids():
         with suppress(OSError):
-            uid = real_uid(pid)
-            if status(pid)[0] not in (b"Z", b"X"):
+            uid = read_uid(pid)
+            state, _ = read_state(pid)
+            if state not in (b"Z", b"X"):
                 yield pid, uid
 
 
-def _own(accounts: range, folder: Path) -> Path:
+def _locate_lock(accounts: range, folder: Path) -> Path:
     return folder / f"{accounts.start}-{accounts.stop}"
 
 
-def _overlapping(accounts: range, folder: Path) -> Iterator[Path]:
+def _find_overlapping(accounts: range, folder: Path) -> Iterator[Path]:
+    """Yield the locks of other ranges that have an account of this one."""
     for path in folder.iterdir():
-        first, _, stop = path.name.partition("-")
-        known = first.isdigit() and stop.isdigit()
-        if known and int(first) < accounts.stop and accounts.start < int(stop):
+        start, _, stop = path.name.partition("-")
+        is_range = start.isdigit() and stop.isdigit()
+        if is_range and int(start) < accounts.stop and accounts.start < int(stop):
             yield path

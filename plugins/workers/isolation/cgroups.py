@@ -26,8 +26,10 @@ class Cgroups:
 
     def __init__(self, config: WorkersConfig) -> None:
         self._config = config
-        self.base = find_base(config.cgroup) if config.sandbox != "off" else None
+        self.base: Path | None = None
         """The delegated cgroup, if any."""
+        if config.sandbox != "off":
+            self.base = find_base(config.cgroup)
         self.controllers: tuple[str, ...] = ()
         """Those that limit apps here. Without any, processes are ended all the same."""
         self._server = ""
@@ -49,34 +51,26 @@ class Cgroups:
             return False
         try:
             self.base.mkdir(parents=True, exist_ok=True)
-            self._make_room(self.base)
-            own = self.base / server
-            own.mkdir()
-            for folder in (self.base, own):
+            _make_room(self.base)
+            group = self.base / server
+            group.mkdir()
+            for folder in (self.base, group):
                 for name in self.controllers:
                     _write(folder / "cgroup.subtree_control", f"+{name}")
         except OSError as error:
             if self._config.cgroup != "auto":
-                said = f"{error.filename}: {error.strerror}"
+                problem = f"{error.filename}: {error.strerror}"
                 remedy = 'name a delegated cgroup v2, or set cgroup = "auto"'
-                raise BootError("[plugins.workers] cgroup", said, remedy) from None
-            self.base, self.controllers = None, ()
+                raise BootError("[plugins.workers] cgroup", problem, remedy) from None
+            self.base = None
+            self.controllers = ()
             return False
         self._server = server
         return True
 
-    def _make_room(self, base: Path) -> None:
-        """Move processes in the base itself aside: a cgroup with children has none of its own."""
-        pids = _read(base / "cgroup.procs").split()
-        if str(os.getpid()) in pids:
-            leaf = base / "server"
-            leaf.mkdir(exist_ok=True)
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    _write(leaf / "cgroup.procs", pid)
-
     @property
-    def _own(self) -> Path:
+    def _group(self) -> Path:
+        """The cgroup of this server process."""
         assert self.base is not None, "no cgroup is delegated"
         assert self._server, "no cgroup is open"
         return self.base / self._server
@@ -84,12 +78,15 @@ class Cgroups:
     @property
     def level(self) -> Sequence[str] | None:
         """The limits that hold for an app as a whole; None where its processes have their own."""
-        return list(self.controllers) if self.base is not None and self.controllers else None
+        if self.base is None or not self.controllers:
+            return None
+        return list(self.controllers)
 
-    def limits(self) -> Mapping[str, str]:
+    def make_limits(self) -> Mapping[str, str]:
         """Return what is written to the files of an app's cgroup."""
         config = self._config
-        cpus = config.cpus or max(1.0, (os.cpu_count() or 1) / 2)
+        half = (os.cpu_count() or 1) / 2
+        cpus = config.cpus or max(1.0, half)
         texts = {
             "memory": ("memory.max", str(config.memory_mb * 2**20)),
             "pids": ("pids.max", str(config.processes)),
@@ -99,9 +96,9 @@ class Cgroups:
 
     def make(self, app: str) -> str:
         """Make a cgroup for a process of an app and return its path. Raises OSError."""
-        group = self._own / app
+        group = self._group / app
         group.mkdir(exist_ok=True)
-        for name, text in self.limits().items():
+        for name, text in self.make_limits().items():
             _write(group / name, text)
         leaf = group / secrets.token_hex(8)
         leaf.mkdir()
@@ -109,26 +106,28 @@ class Cgroups:
 
     def end_app(self, app: str) -> None:
         """End all processes of an app in this server process."""
-        end(self._own / app)
+        end_processes(self._group / app)
 
     @property
     def path(self) -> str:
         """The cgroup of this server process."""
-        return str(self._own)
+        return str(self._group)
 
     def close(self) -> None:
         """End every process that is left, and remove the cgroups of this server process."""
-        end(self._own)
+        end_processes(self._group)
 
 
 def find_base(setting: str) -> Path | None:
     """Return the cgroup that a configuration means; None where none is delegated."""
-    if setting in ("auto", "off"):
-        return _delegated() if setting == "auto" else None
+    if setting == "off":
+        return None
+    if setting == "auto":
+        return _find_delegated()
     return Path(setting)
 
 
-def _delegated() -> Path | None:
+def _find_delegated() -> Path | None:
     """Return the cgroup of this process, or the one above it, that systemd marked as delegated."""
     mounts = [line.split() for line in _read(Path("/proc/self/mountinfo")).splitlines()]
     mount = next((words[4] for words in mounts if "cgroup2" in words[words.index("-") :]), None)
@@ -136,8 +135,11 @@ def _delegated() -> Path | None:
     path = next((line[4:] for line in lines if line.startswith("0::/")), "")
     if mount is None or not path:
         return None
-    own = Path(mount) / path
-    return next((folder for folder in (own, own.parent) if _is_delegated(folder)), None)
+    group = Path(mount) / path
+    for folder in (group, group.parent):
+        if _is_delegated(folder):
+            return folder
+    return None
 
 
 def _is_delegated(folder: Path) -> bool:
@@ -148,33 +150,47 @@ def _is_delegated(folder: Path) -> bool:
     return False
 
 
-def end(group: Path, seconds: float = 5.0) -> bool:
+def end_processes(group: Path, seconds: float = 5.0) -> bool:
     """End all processes in a cgroup and below it, and remove it. False if some are left."""
     if not group.is_dir():
         return True
     deadline = time.monotonic() + seconds
-    while not (empty := "populated 1" not in _read(group / "cgroup.events")):
-        if time.monotonic() > deadline:
-            break
+    while _is_populated(group) and time.monotonic() <= deadline:
         _kill(group)
         time.sleep(0.01)
-    for folder in (*_below(group), group):
+    is_empty = not _is_populated(group)
+    for folder in (*_list_below(group), group):
         with suppress(OSError):
             folder.rmdir()
-    return empty
+    return is_empty
+
+
+def _is_populated(group: Path) -> bool:
+    return "populated 1" in _read(group / "cgroup.events")
+
+
+def _make_room(base: Path) -> None:
+    """Move processes in the base itself aside: a cgroup with children has none of its own."""
+    pids = _read(base / "cgroup.procs").split()
+    if str(os.getpid()) in pids:
+        leaf = base / "server"
+        leaf.mkdir(exist_ok=True)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                _write(leaf / "cgroup.procs", pid)
 
 
 def _kill(group: Path) -> None:
     try:
         _write(group / "cgroup.kill", "1", create=False)
     except OSError:  # before Linux 5.14
-        for folder in (*_below(group), group):
+        for folder in (*_list_below(group), group):
             for pid in _read(folder / "cgroup.procs").split():
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(int(pid), signal.SIGKILL)
 
 
-def _below(group: Path) -> Iterator[Path]:
+def _list_below(group: Path) -> Iterator[Path]:
     """Yield the cgroups below one, those farthest down first."""
     for folder, _, _ in os.walk(group, topdown=False):
         if Path(folder) != group:
@@ -190,5 +206,6 @@ def _read(path: Path) -> str:
 
 def _write(path: Path, text: str, *, create: bool = True) -> None:
     """Write a file of a cgroup. A test's folder in place of the hierarchy needs it created."""
-    with open(path, "w" if create else "r+", encoding="ascii") as file:
+    mode = "w" if create else "r+"
+    with open(path, mode, encoding="ascii") as file:
         file.write(text)

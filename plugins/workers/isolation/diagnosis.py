@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,36 +16,40 @@ from .sandbox import Sandbox
 NAME: Final = "workers"
 
 
-def findings(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Finding]:
+def diagnose_machine(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Finding]:
     """Return the findings for `caudex doctor`. Blocking."""
     sandbox = Sandbox(config, data_dir, config_file)
     try:
-        sandbox.look(made=os.path.isdir(data_dir / "workers"))
+        sandbox.look(has_folder=os.path.isdir(data_dir / "workers"))
     except BootError as error:
-        return [_bad(str(error))]
-    runtimes: Sequence[tuple[Runtime, str]] = (
-        (PythonRuntime(config.python, Path(), sandbox.can_run), "worker.py"),
-        (JavaScriptRuntime(config.bun, config.node, Path(), sandbox.can_run), "index.js"),
-    )
-    languages = [_language(runtime, Path(entry)) for runtime, entry in runtimes]
-    groups = Cgroups(config)
-    groups.look()
-    more = [] if config.sandbox == "off" else [_level(groups), *_leftovers(sandbox, groups)]
-    return [_confinement(sandbox, config), *more, *map(_bad, sandbox.notes), *languages]
+        return [_warn(str(error))]
+    findings = [_describe_confinement(sandbox, config)]
+    if config.sandbox != "off":
+        groups = Cgroups(config)
+        groups.look()
+        findings.append(_describe_limits(groups))
+        findings += _describe_leftovers(sandbox, groups)
+    findings += [_warn(note) for note in sandbox.notes]
+    python = PythonRuntime(config.python, Path(), sandbox.can_run)
+    javascript = JavaScriptRuntime(config.bun, config.node, Path(), sandbox.can_run)
+    findings.append(_describe_language(python, Path("worker.py")))
+    findings.append(_describe_language(javascript, Path("index.js")))
+    return findings
 
 
-def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
+def _describe_confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
     if config.sandbox == "off":
-        return _bad('nothing confines them: sandbox = "off" in [plugins.workers]')
+        return _warn('nothing confines them: sandbox = "off" in [plugins.workers]')
     account = "an account of its own" if sandbox.switches else "the server's account"
-    within = f", within Landlock {sandbox.landlock}" if sandbox.landlock else ""
-    good = sandbox.switches or sandbox.landlock > 0
-    return Finding(
-        name=NAME, text=f"each app runs under {account}{within}", state="ok" if good else "warn"
-    )
+    text = f"each app runs under {account}"
+    if sandbox.landlock:
+        text += f", within Landlock {sandbox.landlock}"
+    if not sandbox.switches and not sandbox.landlock:
+        return _warn(text)
+    return Finding(name=NAME, text=text)
 
 
-def _level(groups: Cgroups) -> Finding:
+def _describe_limits(groups: Cgroups) -> Finding:
     """Describe what limits an app as a whole."""
     level = groups.level or ()
     if groups.base is None:
@@ -58,38 +61,38 @@ def _level(groups: Cgroups) -> Finding:
         return Finding(name=NAME, text=limited)
     measured = f"memory of an app is measured once a second: {why}"
     if level:
-        return _bad(f"{limited}; {measured}")
-    return _bad(f"CPU is not limited, and {measured}")
+        return _warn(f"{limited}; {measured}")
+    return _warn(f"CPU is not limited, and {measured}")
 
 
-def _leftovers(sandbox: Sandbox, groups: Cgroups) -> list[Finding]:
+def _describe_leftovers(sandbox: Sandbox, groups: Cgroups) -> list[Finding]:
     """Describe what is not ended of a worker: with cgroups or an account for each app, nothing."""
     if sandbox.switches or groups.base is not None:
         return []
     port = "; it cannot take the server's port" if sandbox.keeps_port else ""
     return [
-        _bad(
+        _warn(
             "a process that leaves its worker and clears its environment is not ended: this needs"
             f" a delegated cgroup v2, or a server that runs as root{port}"
         )
     ]
 
 
-def _language(runtime: Runtime, entry: Path) -> Finding:
+def _describe_language(runtime: Runtime, entry: Path) -> Finding:
     try:
         program = runtime.launch(Path(), entry).argv[0]
     except BadRequest as error:
-        return _bad(f"{error.message}; install one if apps need it")
+        return _warn(f"{error.message}; install one if apps need it")
     return Finding(name=NAME, text=f"{runtime.name} is run by {program}")
 
 
-def crashed_workers(apps: str | None) -> list[Finding]:
+def diagnose_crashed(apps: str | None) -> list[Finding]:
     """Return the finding for the names of apps whose worker crashed too often."""
     if not apps:
         return []
     remedy = "their logs say why; a deploy or a start tries them at once"
-    return [_bad(f"crashed too often and tried again with growing pauses: {apps}; {remedy}")]
+    return [_warn(f"crashed too often and tried again with growing pauses: {apps}; {remedy}")]
 
 
-def _bad(text: str) -> Finding:
+def _warn(text: str) -> Finding:
     return Finding(name=NAME, text=text, state="warn")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .accounts import SERVERS
-from .orphans import is_held, marks_of, pids
+from .orphans import is_held, list_pids, read_marks, server_of
 
 PAUSE: Final = 0.05
 """Seconds between two measures. A process that is about to run another program (vfork(2)) shows the
@@ -42,7 +42,7 @@ class Process(NamedTuple):
 
     parent: int
     uid: int
-    own: int
+    private: int
     """Memory that is not shared, or a copy that is made when it is written to."""
     tables: int
     shared: int
@@ -72,7 +72,7 @@ class MemorySurvey:
     `has_files` is whether each worker has a `/dev/shm` of its own, and cannot replace it.
     """
 
-    def __init__(self, server: str, servers: Path, accounts: range, has_files: bool) -> None:
+    def __init__(self, server: str, servers: Path, accounts: range, *, has_files: bool) -> None:
         self._server = server
         self._servers = servers
         self._accounts = accounts
@@ -82,7 +82,7 @@ class MemorySurvey:
         self._marks: dict[int, list[str]] = {}
         """The marks of processes that left their worker. Reading them takes time."""
 
-    def find_over(self, children: Sequence[Watched], most_kb: int) -> dict[str, Excess]:
+    def find_over(self, children: Sequence[Watched], limit_kb: int) -> dict[str, Excess]:
         """Return the apps that have more memory than that.
 
         What shares memory counts several times at first. Only if that is too much, three exact
@@ -91,9 +91,9 @@ class MemorySurvey:
         suspects = {child.app for child in children}
         over = dict[str, Excess]()
         for weigh in (_weigh_roughly, _Exact(), _Exact(), _Exact()):
-            found = self._find(children)
-            sums = {app: self._add_up(found[app], weigh) for app in suspects}
-            over = {app: excess for app, excess in sums.items() if excess.used > most_kb}
+            processes = self._group_by_app(children)
+            sums = {app: self._add_up(processes[app], weigh) for app in suspects}
+            over = {app: excess for app, excess in sums.items() if excess.used > limit_kb}
             if not over:
                 break
             suspects = over.keys()
@@ -101,28 +101,32 @@ class MemorySurvey:
         return over
 
     def _add_up(self, processes: Mapping[int, Process], weigh: Weigh) -> Excess:
-        by_child = Counter[int]()
+        private_by_child = Counter[int]()
         shared_by_all = 0
         for pid, process in processes.items():
-            own, shared = weigh(pid, process)
-            by_child[process.root] += own
+            private, shared = weigh(pid, process)
+            private_by_child[process.root] += private
             shared_by_all += shared
-        files = sum(map(_measure_files, filter(None, by_child))) if self._has_files else 0
+        files = 0
+        if self._has_files:
+            files = sum(_measure_files(child) for child in private_by_child if child)
         # A file in memory may also be mapped, so the two are not added.
-        used = by_child.total() + max(shared_by_all, files)
-        return Excess(used, max(by_child, key=by_child.__getitem__, default=0))
+        used = private_by_child.total() + max(shared_by_all, files)
+        largest = max(private_by_child, key=private_by_child.__getitem__, default=0)
+        return Excess(used, largest)
 
-    def _find(self, children: Sequence[Watched]) -> dict[str, dict[int, Process]]:
+    def _group_by_app(self, children: Sequence[Watched]) -> dict[str, dict[int, Process]]:
         """Return the processes of each app."""
-        table = self._read()
+        table = self._read_table()
         apps = {child.pid: child.app for child in children}
         marks = {child.mark: child.app for child in children}
-        accounts = {
-            table[child.pid].uid: child.app
-            for child in children
-            if child.pid in table and table[child.pid].uid in self._accounts
-        }
-        found: dict[str, dict[int, Process]] = {child.app: {} for child in children}
+        accounts = dict[int, str]()
+        for child in children:
+            process = table.get(child.pid)
+            if process is not None and process.uid in self._accounts:
+                accounts[process.uid] = child.app
+
+        groups: dict[str, dict[int, Process]] = {child.app: {} for child in children}
         for pid, process in table.items():
             eldest = _find_eldest(pid, table, apps)
             app = apps.get(eldest)
@@ -133,13 +137,13 @@ class MemorySurvey:
             elif process.uid not in self._accounts:
                 app = next((marks[mark] for mark in self._read_marks(pid) if mark in marks), None)
             if app is not None:
-                found[app][pid] = process
+                groups[app][pid] = process
             elif process.uid not in self._accounts and process.parent != os.getpid():
                 self._others.add(pid)
-        return found
+        return groups
 
-    def _read(self) -> dict[int, Process]:
-        present = set(pids())
+    def _read_table(self) -> dict[int, Process]:
+        present = set(list_pids())
         self._others &= present
         self._marks = {pid: marks for pid, marks in self._marks.items() if pid in present}
         table = dict[int, Process]()
@@ -151,10 +155,10 @@ class MemorySurvey:
     def _is_elsewhere(self, pid: int) -> bool:
         """Return whether a process is of another server that runs, which counts it."""
         for mark in self._read_marks(pid):
-            server = mark.rpartition(".")[0]
-            if server != self._server and (
-                is_held(self._servers, server) or is_held(SERVERS, server)
-            ):
+            server = server_of(mark)
+            if server == self._server:
+                continue
+            if is_held(self._servers, server) or is_held(SERVERS, server):
                 return True
         return False
 
@@ -162,7 +166,7 @@ class MemorySurvey:
         if pid not in self._marks:
             self._marks[pid] = []
             with suppress(OSError):  # it has ended, or it is not ours to look at
-                self._marks[pid] = marks_of(pid)
+                self._marks[pid] = read_marks(pid)
         return self._marks[pid]
 
 
@@ -178,18 +182,18 @@ class _Exact:
         began = time.monotonic()
         try:
             with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-                shares = _numbers(_EXACT, file.read())
+                shares = _read_numbers(_EXACT, file.read())
         except OSError:  # it has ended, or it is not ours to look at
             shares = {}
         self._spent += time.monotonic() - began
         if b"Pss_Anon" not in shares:
             return _weigh_roughly(pid, process)
-        own = shares[b"Pss_Anon"] + shares.get(b"SwapPss", 0) + process.tables
-        return own, shares.get(b"Pss_Shmem", 0)
+        private = shares[b"Pss_Anon"] + shares.get(b"SwapPss", 0) + process.tables
+        return private, shares.get(b"Pss_Shmem", 0)
 
 
 def _weigh_roughly(_pid: int, process: Process) -> tuple[int, int]:
-    return process.own + process.tables, process.shared
+    return process.private + process.tables, process.shared
 
 
 def _find_eldest(pid: int, table: Mapping[int, Process], apps: Mapping[int, str]) -> int:
@@ -205,17 +209,17 @@ def _find_eldest(pid: int, table: Mapping[int, Process], apps: Mapping[int, str]
 def _read_process(pid: int) -> Process:
     """Read the status of a process. Raises OSError if it has ended."""
     with open(f"/proc/{pid}/status", "rb") as file:
-        numbers = _numbers(_LINES, file.read())
+        numbers = _read_numbers(_LINES, file.read())
     return Process(
         parent=numbers.get(b"PPid", 0),
         uid=numbers.get(b"Uid", 0),
-        own=numbers.get(b"RssAnon", 0) + numbers.get(b"VmSwap", 0),
+        private=numbers.get(b"RssAnon", 0) + numbers.get(b"VmSwap", 0),
         tables=numbers.get(b"VmPTE", 0),
         shared=numbers.get(b"RssShmem", 0),
     )
 
 
-def _numbers(lines: re.Pattern[bytes], text: bytes) -> dict[bytes, int]:
+def _read_numbers(lines: re.Pattern[bytes], text: bytes) -> dict[bytes, int]:
     return {name: int(number) for name, number in lines.findall(text)}
 
 
@@ -228,7 +232,7 @@ def _measure_files(pid: int) -> int:
     try:
         if os.stat(folder).st_dev == os.stat("/dev/shm").st_dev:
             return 0
-        found = os.statvfs(folder)
+        usage = os.statvfs(folder)
     except OSError:  # it has ended, or it is not ours to look at
         return 0
-    return (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
+    return (usage.f_blocks - usage.f_bfree) * usage.f_frsize // 1024

@@ -31,7 +31,7 @@ from . import cgroups
 REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
 """Variable that every process of a worker inherits; its value identifies the worker."""
 
-_ANY: Final = f"{REPLICA_VARIABLE}=".encode()
+_ASSIGNMENT: Final = f"{REPLICA_VARIABLE}=".encode()
 PAUSE: Final = 0.01
 INIT: Final = 1
 SENDER: Final = """
@@ -55,43 +55,55 @@ sys.exit(not found)
 
 
 @contextmanager
-def server_name(folder: Path, draft: Path) -> Generator[str]:
+def hold_server_name(folder: Path, draft: Path) -> Generator[str]:
     """Hold a name in the folder for as long as this lasts; `draft` is a path for a new file.
 
     Write the path of a cgroup into the file: the next start ends what is left in it.
     """
     name = secrets.token_hex(8)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with suppress(OSError):  # a name without a lock would look like a dead server's
-            file = held.enter_context(draft.open("xb"))
-            held.callback(draft.unlink, missing_ok=True)
+            file = stack.enter_context(draft.open("xb"))
+            stack.callback(draft.unlink, missing_ok=True)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            name = _origin(file.fileno()) + name
+            name = _find_origin(file.fileno()) + name
             draft.rename(folder / name)
-            held.callback((folder / name).unlink, missing_ok=True)
+            stack.callback((folder / name).unlink, missing_ok=True)
         yield name
+
+
+def server_of(mark: str) -> str:
+    """Return the name of the server that a mark begins with."""
+    return mark.rpartition(".")[0]
 
 
 def kill_orphans_of_dead_servers(folder: Path) -> int:
     """Kill what dead servers left, and count it. Blocking, as `kill_orphans` is."""
-    begin, own = list[bytes](), os.environ.get(REPLICA_VARIABLE, "")
-    with ExitStack() as held:
+    marks = list[bytes]()
+    ancestors = os.environ.get(REPLICA_VARIABLE, "")
+    with ExitStack() as stack:
         for path in islice(folder.iterdir(), 200):  # the next start looks at the rest
             with suppress(OSError):  # it is locked, or another start has just removed it
-                file = held.enter_context(path.open("rb"))
+                file = stack.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held.callback(path.unlink, missing_ok=True)
+                stack.callback(path.unlink, missing_ok=True)
                 # Skip a copied folder (its server may run), and the server that started this one.
-                if path.name.startswith(_origin(file.fileno())) and path.name not in own:
-                    begin.append(f"{REPLICA_VARIABLE}={path.name}.".encode())
-                    if group := file.read(4096):
-                        cgroups.end(Path(os.fsdecode(group)))
-        return _kill_all(lambda pid: _is_left(pid, tuple(begin))) if begin else 0
+                is_copied = not path.name.startswith(_find_origin(file.fileno()))
+                if is_copied or path.name in ancestors:
+                    continue
+                marks.append(f"{REPLICA_VARIABLE}={path.name}.".encode())
+                cgroup = file.read(4096)
+                if cgroup:
+                    cgroups.end_processes(Path(os.fsdecode(cgroup)))
+        if not marks:
+            return 0
+        return _kill_all(lambda pid: _has_mark(pid, tuple(marks)))
 
 
-def _origin(fd: int) -> str:
-    found = os.fstat(fd)
-    return f"{found.st_dev:x}-{found.st_ino:x}-"
+def _find_origin(fd: int) -> str:
+    """Return what the name of a server's file begins with, which no copy of the file has."""
+    status = os.fstat(fd)
+    return f"{status.st_dev:x}-{status.st_ino:x}-"
 
 
 def kill_orphans(mark: str, uid: int | None, is_live: Callable[[str], bool] = bool) -> None:
@@ -100,13 +112,14 @@ def kill_orphans(mark: str, uid: int | None, is_live: Callable[[str], bool] = bo
     `uid` is the account, where only the app has it: what descends from no live worker is killed
     there as well. Never under root's account or our own. `is_live` says so of a mark.
     """
-    uid = None if uid in (0, os.geteuid()) else uid
+    if uid in (0, os.geteuid()):
+        uid = None
     # One search waits so long in all for environments that look empty, as in an execve(2).
     search = _Search(mark.encode(), uid, is_live, time.monotonic() + 0.25)
     _kill_all(search.is_orphan)
     # A process that is replaced by its child all the time has another id at each search.
     if uid is not None and signal_all({uid}, 0):
-        with _stopped(uid):
+        with _stop_processes(uid):
             _kill_all(search.is_orphan)
 
 
@@ -124,16 +137,17 @@ def is_held(folder: Path, name: str) -> bool:
 
 def _kill_all(is_meant: Callable[[int], bool], *, seconds: float = 5.0) -> int:
     """Search until nothing is found: one search can miss a process that forks all the time."""
-    killed, deadline = set[int](), time.monotonic() + seconds
-    while found := [pid for pid in pids() if is_meant(pid)]:
-        for pid in found:
+    killed = set[int]()
+    deadline = time.monotonic() + seconds
+    while True:
+        pids = [pid for pid in list_pids() if is_meant(pid)]
+        for pid in pids:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        killed.update(found)
-        if time.monotonic() > deadline:
-            break
+        killed.update(pids)
+        if not pids or time.monotonic() > deadline:
+            return len(killed)
         time.sleep(PAUSE)
-    return len(killed)
 
 
 def signal_all(accounts: Collection[int], number: int) -> bool:
@@ -149,7 +163,7 @@ def signal_all(accounts: Collection[int], number: int) -> bool:
 
 
 @contextmanager
-def _stopped(uid: int) -> Generator[None]:
+def _stop_processes(uid: int) -> Generator[None]:
     signal_all({uid}, signal.SIGSTOP)
     try:
         yield
@@ -157,7 +171,7 @@ def _stopped(uid: int) -> Generator[None]:
         signal_all({uid}, signal.SIGCONT)
 
 
-def pids() -> list[int]:
+def list_pids() -> list[int]:
     """Return the ids of all processes."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -171,69 +185,84 @@ class _Search(NamedTuple):
     mark: bytes
     uid: int | None
     is_live: Callable[[str], bool]
-    patient: float
+    patient_until: float
 
     def is_orphan(self, pid: int) -> bool:
         try:
-            if self.uid is not None and real_uid(pid) != self.uid:
+            if self.uid is not None and read_uid(pid) != self.uid:
                 return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
-            if status(pid)[0] == b"Z":
+            state, _ = read_state(pid)
+            if state == b"Z":
                 return False
-            if self.mark in (found := _marks(_environment(pid))):
+            marks = _select_marks(_read_environment(pid))
+            if self.mark in marks:
                 return True
             # Children of our own look like orphans where we are the first process.
-            if self.uid is None or self._belongs(pid, found) or os.getpid() == INIT:
+            if self.uid is None or os.getpid() == INIT or self._belongs(pid, marks):
                 return False
-            time.sleep(PAUSE)
-            while (variables := _environment(pid)) == [b""] and time.monotonic() < self.patient:
-                time.sleep(PAUSE)
-            found = _marks(variables)
-            return self.mark in found or not self._belongs(pid, found)
+            marks = _select_marks(self._read_patiently(pid))
+            return self.mark in marks or not self._belongs(pid, marks)
         except OSError:
             return False  # it has ended, or is not ours
+
+    def _read_patiently(self, pid: int) -> list[bytes]:
+        """Read the environment again, a moment later: it is empty within an execve(2)."""
+        time.sleep(PAUSE)
+        variables = _read_environment(pid)
+        while variables == [b""] and time.monotonic() < self.patient_until:
+            time.sleep(PAUSE)
+            variables = _read_environment(pid)
+        return variables
 
     def _belongs(self, pid: int, marks: Sequence[bytes]) -> bool:
         """Return whether a process, or one that it descends from, is of a live worker."""
         for _ in range(1000):
             if any(self.is_live(mark.decode("utf-8", "replace")) for mark in marks):
                 return True
-            pid = status(pid)[1]
-            if pid <= INIT or real_uid(pid) != self.uid:
+            _, pid = read_state(pid)
+            if pid <= INIT or read_uid(pid) != self.uid:
                 return pid > INIT
-            marks = _marks(_environment(pid))
+            marks = _select_marks(_read_environment(pid))
         return False
 
 
-def marks_of(pid: int) -> list[str]:
+def read_marks(pid: int) -> list[str]:
     """Return the marks in the first environment of a process. Raises OSError."""
-    return [mark.decode("utf-8", "replace") for mark in _marks(_environment(pid))]
+    marks = _select_marks(_read_environment(pid))
+    return [mark.decode("utf-8", "replace") for mark in marks]
 
 
-def _marks(variables: Sequence[bytes]) -> list[bytes]:
-    found = [each for each in variables if each.startswith(_ANY)]
-    return [each.removeprefix(_ANY) for each in found]
+def _select_marks(variables: Sequence[bytes]) -> list[bytes]:
+    return [
+        variable.removeprefix(_ASSIGNMENT)
+        for variable in variables
+        if variable.startswith(_ASSIGNMENT)
+    ]
 
 
-def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:
+def _has_mark(pid: int, beginnings: tuple[bytes, ...]) -> bool:
+    """Return whether a process that has not ended has a mark that begins like one of these."""
     try:
-        marked = any(variable.startswith(begin) for variable in _environment(pid))
-        return marked and status(pid)[0] != b"Z"
+        if not any(variable.startswith(beginnings) for variable in _read_environment(pid)):
+            return False
+        state, _ = read_state(pid)
+        return state != b"Z"
     except OSError:
         return False
 
 
-def _environment(pid: int, most: int = 8 * 2**20) -> list[bytes]:
-    """Return the variables of a process; none where it has over `most` bytes.
+def _read_environment(pid: int, limit: int = 8 * 2**20) -> list[bytes]:
+    """Return the variables of a process; none where it has over `limit` bytes.
 
     execve(2) gives 6 MB at most. More is what a process says of itself (PR_SET_MM_MAP of prctl(2)),
     without limit and whether it has them or not.
     """
     with open(f"/proc/{pid}/environ", "rb") as file:
-        found = file.read(most + 1)
-    return found.split(b"\0") if len(found) <= most else []
+        block = file.read(limit + 1)
+    return block.split(b"\0") if len(block) <= limit else []
 
 
-def real_uid(pid: int) -> int:
+def read_uid(pid: int) -> int:
     """Return the account of a process; the owner of its folder in `/proc` may be another.
 
     Raises OSError if it has ended.
@@ -245,7 +274,7 @@ def real_uid(pid: int) -> int:
     raise ProcessLookupError(pid)
 
 
-def status(pid: int) -> tuple[bytes, int]:
+def read_state(pid: int) -> tuple[bytes, int]:
     """Return the state and the parent of a process. Raises OSError if it has ended."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         # The name before them may hold anything.

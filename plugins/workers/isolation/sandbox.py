@@ -66,9 +66,11 @@ class Sandbox:
         self._runnable: dict[str, bool] = {}
         self.notes: list[str] = []
         """Limits that are missing here, for status and log."""
-        off = config.sandbox == "off"
-        self.landlock = 0 if off else landlock_version()
-        self.switches = os.geteuid() == 0 and not off
+        is_on = config.sandbox != "off"
+        self.landlock = landlock_version() if is_on else 0
+        """The version of Landlock that confines workers; 0 for none."""
+        self.switches = is_on and os.geteuid() == 0
+        """Whether each app has an account of its own."""
         self.counts = False
         """Whether processes of a worker are counted by themselves under our account."""
         self.private = False
@@ -90,50 +92,57 @@ class Sandbox:
             # Else a worker, which runs as we do, reads our memory and environment.
             ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
-    def look(self, *, made: bool = True) -> None:
+    def look(self, *, has_folder: bool = True) -> None:
         """Find out what this machine supports. Raises BootError where that is not enough.
 
-        `made` is False before a server has made the data folder.
+        `has_folder` is False before a server has made the data folder.
         """
         if self.switches:
             self._config.check_accounts(self._data_dir)
         if self.landlock:
-            values = [path for name, path in os.environ.items() if FILE_VARIABLE.fullmatch(name)]
-            hidden = [*HIDDEN, self._config_file, *values, str(self._data_dir)]
-            real = [os.path.realpath(path) for path in hidden if path and os.path.exists(path)]
-            self._readable = [path for root in SYSTEM for path in around(root, real)]
+            self._readable = self._list_readable()
         elif self._config.sandbox == "auto":
             self.notes.append(
                 "this kernel has no Landlock: files that others may read, workers read too"
             )
-        if made and self.switches and not self._can_enter():
+        if has_folder and self.switches and not self._can_enter():
             self.switches = False
             self.notes.append(
                 "workers run with the server's own account: theirs cannot enter the data folder"
             )
-        if self._config.sandbox == "required" and not (self.switches or self.landlock):
+        if self._config.sandbox == "required" and not self.switches and not self.landlock:
             raise BootError(
                 "[plugins.workers] sandbox",
                 "this machine can neither change the account of workers nor confine them",
                 'set sandbox = "auto" to run them all the same',
             )
-        if not self.switches and self._config.sandbox != "off":
+        if self._config.sandbox == "off":
+            return
+        if not self.switches:
             self.counts = self._can_count()
             if not self.counts:
                 self.notes.append("nothing limits how many processes a worker starts")
-        if self._config.sandbox != "off":
-            self._look_further()
+        self._look_further()
+
+    def _list_readable(self) -> list[str]:
+        """List the folders of the system without the files that hold keys of the server."""
+        named = [path for name, path in os.environ.items() if FILE_VARIABLE.fullmatch(name)]
+        hidden = [*HIDDEN, self._config_file, *named, str(self._data_dir)]
+        real = [os.path.realpath(path) for path in hidden if path and os.path.exists(path)]
+        return [path for root in SYSTEM for path in around(root, real)]
 
     def _look_further(self) -> None:
         """Find out what keeps workers from the server's port, and from leaving memory behind."""
-        linux = sys.platform.startswith("linux")
-        known = linux and os.uname().machine in NUMBERS
-        spaces = linux and (os.geteuid() == 0 or self.counts)
-        for self.filters, self.private in ((True, True), (True, False), (False, True)):
-            if self.filters <= known and self.private <= spaces and self._can_run_anything():
+        is_linux = sys.platform.startswith("linux")
+        can_filter = is_linux and os.uname().machine in NUMBERS
+        can_separate = is_linux and (os.geteuid() == 0 or self.counts)
+        for filters, private in ((True, True), (True, False), (False, True), (False, False)):
+            if (filters and not can_filter) or (private and not can_separate):
+                continue
+            self.filters = filters
+            self.private = private
+            if not (filters or private) or self._can_run_anything():
                 break
-        else:
-            self.filters = self.private = False
         if self.landlock < 4:
             self.notes.append(
                 "a worker that goes on after a server was killed can take its port: this needs"
@@ -144,91 +153,102 @@ class Sandbox:
                 "workers can listen at ports that they may not serve at: this needs seccomp, on"
                 " x86-64 or ARM64"
             )
-        if not (self.private or self.filters):
+        if not self.private and not self.filters:
             self.notes.append("System V memory of a worker outlives it")
 
     def _can_run_anything(self) -> bool:
-        return _succeeds(self._wrapped(["/bin/sh", "-c", "true"], self.uid(0), Place()))
+        return _succeeds(self._wrap(["/bin/sh", "-c", "true"], self.find_uid(0), Place()))
 
     @property
     def keeps_port(self) -> bool:
         """Whether no worker can serve at the server's port."""
         return self.landlock >= 4 and self.filters
 
-    def uid(self, number: int) -> int | None:
-        """The account of an app, or None where it is the server's own."""
-        config = self._config
-        return config.uid_base + number % config.uid_count if self.switches else None
+    def find_uid(self, number: int) -> int | None:
+        """Return the account of an app, or None where it is the server's own."""
+        if not self.switches:
+            return None
+        return self._config.uid_base + number % self._config.uid_count
 
-    def command(self, argv: Sequence[str], number: int, place: Place) -> list[str]:
-        """Wrap an argument list (its program an absolute path) in the exec wrapper."""
-        return self._wrapped(argv, self.uid_for(argv[0], number), place)
-
-    def uid_for(self, program: str, number: int) -> int | None:
+    def find_uid_for(self, program: str, number: int) -> int | None:
         """Return the account that a program runs under, None for the server's own."""
-        uid = self.uid(number)
+        uid = self.find_uid(number)
         if uid is not None and not self.can_run(program):
-            self._note(f"{program} runs with the server's own account: no other can reach it")
+            self._add_note(f"{program} runs with the server's own account: no other can reach it")
             return None
         return uid
 
     def can_run(self, program: str) -> bool:
         """Return whether the account of a worker can run a program."""
         if program not in self._runnable:
-            asked = ["/bin/sh", "-c", 'test -x "$1"', "sh", program]
-            wrapped = self._wrapped(asked, self.uid(0), Place())
+            test = ["/bin/sh", "-c", 'test -x "$1"', "sh", program]
+            wrapped = self._wrap(test, self.find_uid(0), Place())
             self._runnable[program] = not self.switches or _succeeds(wrapped)
         return self._runnable[program]
 
-    def active_limits(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
+    def wrap(self, argv: Sequence[str], number: int, place: Place) -> list[str]:
+        """Wrap an argument list (its program an absolute path) in the exec wrapper."""
+        return self._wrap(argv, self.find_uid_for(argv[0], number), place)
+
+    def describe_limits(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
         """Describe the active limits, for the status; `ports` are those of a worker that runs."""
         config = self._config
-        found: dict[str, Any] = {
+        limits: dict[str, Any] = {
             "uid": uid,
             "landlock": self.landlock or None,
             "memory_mb": config.memory_mb,
             "disk_mb": config.max_disk_mb or None,
             "files": config.files,
-            "processes": config.processes if "NPROC" in self._limits(uid) else None,
-            "ports": self._shown_ports(ports),
+            "processes": config.processes if "NPROC" in self._make_limits(uid) else None,
+            "ports": self._describe_ports(ports),
             "shared_memory": "private" if self.private else None,
         }
-        notes = [*self.notes, CHOSEN_PORTS] if ports and self.keeps_port else self.notes
-        return found | ({"notes": notes} if notes else {})
+        notes = list(self.notes)
+        if ports and self.keeps_port:
+            notes.append(CHOSEN_PORTS)
+        if notes:
+            limits["notes"] = notes
+        return limits
 
-    def _shown_ports(self, ports: Sequence[int]) -> str | list[int] | None:
+    def _describe_ports(self, ports: Sequence[int]) -> str | list[int] | None:
         """Describe the TCP ports that a worker can serve at; None where nothing limits them."""
         if self.filters and not ports:
             return "closed"  # it cannot listen
-        return list(ports) if self.keeps_port else None
+        if self.keeps_port:
+            return list(ports)
+        return None
 
-    def _wrapped(
-        self, argv: Sequence[str], uid: int | None, place: Place, **limits: int
-    ) -> list[str]:
+    def _wrap(self, argv: Sequence[str], uid: int | None, place: Place, **limits: int) -> list[str]:
+        writable = [*map(str, place.writable), *DEVICES]
         # Without a /dev/shm of its own, an account of its own says whose files are left there.
-        shared = [SHARED] if self.private or uid is not None else []
-        writable = [*map(str, place.writable), *DEVICES, *shared]
-        own = [*map(str, place.readable), *self._config.readable, *_homes(argv[0])]
+        if self.private or uid is not None:
+            writable.append(SHARED)
+        readable = [
+            *self._readable,
+            *map(str, place.readable),
+            *self._config.readable,
+            *_list_homes(argv[0]),
+        ]
         settings = {
             "parent": os.getpid(),
             "uid": uid,
             "powerless": self._config.sandbox != "off",
             "counts": self.counts and uid is None,
             "private_mb": self._config.memory_mb if self._is_private(uid) else 0,
-            "refused": self._refused(uid, place.ports),
+            "refused": self._list_refused(uid, place.ports),
             "ports": place.ports,
             "cgroup": place.cgroup,
             "oom_score_adj": self._config.oom_score_adj,
             "nice": self._config.nice,
-            "limits": self._limits(uid) | limits,
+            "limits": self._make_limits(uid) | limits,
             "landlock": self.landlock,
-            "readable": [*self._readable, *own] if self.landlock else [],
+            "readable": readable if self.landlock else [],
             "writable": writable if self.landlock else [],
         }
         text = msgspec.json.encode(settings).decode()
         return [sys.executable, "-I", "-S", str(EXEC_WRAPPER), text, *argv]
 
-    def _refused(self, uid: int | None, ports: Sequence[int]) -> list[str]:
+    def _list_refused(self, uid: int | None, ports: Sequence[int]) -> list[str]:
         """Name the groups of system calls that a filter refuses (see the exec wrapper)."""
         if not self.filters:
             return []
@@ -245,7 +265,7 @@ class Sandbox:
         """Return whether a process gets namespaces: as root, or in a user namespace."""
         return self.private and (os.geteuid() == 0 or (self.counts and uid is None))
 
-    def _limits(self, uid: int | None) -> dict[str, int]:
+    def _make_limits(self, uid: int | None) -> dict[str, int]:
         config = self._config
         limits = {
             "DATA": config.memory_mb * 2**20,
@@ -254,8 +274,9 @@ class Sandbox:
             "CORE": 0,
         }
         # RLIMIT_NPROC counts all processes of an account, so it must not be the server's.
-        apart = uid is not None or self.counts
-        return limits | {"NPROC": config.processes} if apart else limits
+        if uid is not None or self.counts:
+            limits["NPROC"] = config.processes
+        return limits
 
     def _can_count(self) -> bool:
         """Test whether this machine counts a worker's processes by themselves, by a limit of one.
@@ -266,18 +287,19 @@ class Sandbox:
             return False
         self.counts = True
         argv = [str(Path(sys.executable).resolve()), "-I", "-S", "-c", FORK]
-        two, one = (self._wrapped(argv, None, Place(), NPROC=most) for most in (2, 1))
-        return _succeeds(two) and not _succeeds(one)
+        with_two = self._wrap(argv, None, Place(), NPROC=2)
+        with_one = self._wrap(argv, None, Place(), NPROC=1)
+        return _succeeds(with_two) and not _succeeds(with_one)
 
     def _can_enter(self) -> bool:
-        wrapped = self._wrapped(
+        wrapped = self._wrap(
             ["/bin/sh", "-c", 'cd "$1"', "sh", str(self._data_dir)],
-            self.uid(0),
+            self.find_uid(0),
             Place(readable=(self._data_dir,)),
         )
         return _succeeds(wrapped)
 
-    def _note(self, text: str) -> None:
+    def _add_note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
             log.warning(text)
@@ -297,22 +319,21 @@ def around(root: str, hidden: Iterable[str]) -> list[str]:
         return [root]
     if root in inner:
         return []
-    found: list[str] = []
     try:
         with os.scandir(root) as entries:
-            paths = sorted(entry.path for entry in entries)
+            children = sorted(entry.path for entry in entries)
     except OSError:
         return []
-    for path in paths:
-        found += around(path, inner)
-    return found
+    return [path for child in children for path in around(child, inner)]
 
 
-def _homes(program: str) -> list[str]:
+def _list_homes(program: str) -> list[str]:
     """The folder that a program is installed in: with `bin/` beside `lib/`, the one above; and the
     folder where it was found, where others that it calls by name are."""
-    real = Path(program).resolve()
-    homes = {real.parent.parent if real.parent.name == "bin" else real, Path(program).parent}
+    home = Path(program).resolve()
+    if home.parent.name == "bin":
+        home = home.parent.parent
+    homes = {home, Path(program).parent}
     return sorted(str(home) for home in homes if str(home) not in ("/", "/usr"))
 
 

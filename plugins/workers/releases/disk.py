@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from plugins.workers.isolation.accounts import processes
+from plugins.workers.isolation.accounts import list_processes
 
 from .folders import discard, list_entries
 
@@ -23,30 +23,31 @@ class DiskUse:
         """The kB of unpacked versions. They do not change, so each is measured once."""
 
     def find_excess(
-        self, app: Path, uid: int | None, kept: Collection[Path] | None = None
+        self, app: Path, uid: int | None, spared: Collection[Path] | None = None
     ) -> str | None:
         """Return in words how far an app is over its limit; None if it is not.
 
-        With `kept`, other versions of its code make room before that, the oldest first. The newest
-        one stays, because a deploy may be about to start it. A version that is put back
-        into service is unpacked and installed again.
+        With `spared`, other versions of its code make room before that, the oldest first. The
+        newest one stays, because a deploy may be about to start it. A version that is put back into
+        service is unpacked and installed again.
         """
         if not self._max_mb:
             return None
+        limit = self._max_mb * 1024
         versions = self._measure_versions(app)
         others = [path for path in list_entries(app) if path not in versions]
         used = sum(versions.values()) + measure(others, uid)
-        if kept is not None:
-            used -= self._make_room(versions, kept, used - self._max_mb * 1024)
-        if used <= self._max_mb * 1024:
+        if spared is not None:
+            used -= self._make_room(versions, spared, used - limit)
+        if used <= limit:
             return None
         return f"its files take {used // 1024} MB of the disk, over max_disk_mb = {self._max_mb}"
 
-    def _make_room(self, versions: dict[Path, int], kept: Collection[Path], excess: int) -> int:
+    def _make_room(self, versions: dict[Path, int], spared: Collection[Path], excess: int) -> int:
         """Remove versions until so many kB are free, and return how many are."""
         freed = 0
-        for path in sorted(versions, key=_version)[:-1]:
-            if freed < excess and path not in kept:
+        for path in sorted(versions, key=_find_version)[:-1]:
+            if freed < excess and path not in spared:
                 discard(path)
                 freed += versions[path]
         return freed
@@ -61,7 +62,7 @@ class DiskUse:
         return {path: self._versions[path] for path in present}
 
 
-def _version(folder: Path) -> int:
+def _find_version(folder: Path) -> int:
     return int(folder.name.partition("-")[0])
 
 
@@ -80,22 +81,27 @@ def measure(folders: Iterable[Path], uid: int | None) -> int:
         run = subprocess.run(words, stdout=-1, stderr=quiet, timeout=60, check=False)
         output = run.stdout
     sizes = [int(line.split()[0]) for line in output.splitlines() if line[:1].isdigit()]
-    return sum(sizes) + (0 if uid is None else _measure_deleted(paths, uid) // 1024)
+    used = sum(sizes)
+    if uid is not None:
+        used += _measure_deleted(paths, uid) // 1024
+    return used
 
 
 def _measure_deleted(folders: Iterable[Path], uid: int) -> int:
     """Return the bytes of files that were deleted while processes of an account have them open."""
-    devices, sizes = set[int](), dict[tuple[int, int], int]()
+    devices = set[int]()
     for folder in folders:
         with suppress(OSError):
             devices.add(folder.stat().st_dev)
-    for pid, owner in processes():
+    sizes = dict[tuple[int, int], int]()
+    for pid, owner in list_processes():
         if owner != uid:
             continue
         with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
             for entry in entries:
                 with suppress(OSError):
                     file = entry.stat()
-                    if not file.st_nlink and stat.S_ISREG(file.st_mode) and file.st_dev in devices:
+                    is_deleted = not file.st_nlink and stat.S_ISREG(file.st_mode)
+                    if is_deleted and file.st_dev in devices:
                         sizes[file.st_dev, file.st_ino] = file.st_blocks * 512
     return sum(sizes.values())

@@ -13,7 +13,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ import structlog
 
 from kernel.public import Unavailable
 from plugins.workers.isolation.sandbox import Place
-from plugins.workers.models import Release
+from plugins.workers.models import Installation, Release
 
 SDK: Final = Path(__file__).parents[1] / "sdk"
 SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelude.cjs"}
@@ -52,104 +52,112 @@ class Folders:
         self._data_dir.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             _let_through(self._data_dir)
-        _folder(self.base, 0o711)
-        _folder(self.base / ".uploads", 0o700)
-        _folder(self.servers, 0o700)
-        _folder(self.sdk, 0o755)
+        _make_folder(self.base, 0o711)
+        _make_folder(self.base / ".uploads", 0o700)
+        _make_folder(self.servers, 0o700)
+        _make_folder(self.sdk, 0o755)
         for name, copy in SDK_FILES.items():
-            _put(self.sdk / copy, (SDK / name).read_bytes())
+            _write_file(self.sdk / copy, (SDK / name).read_bytes())
         self._sweep(time.monotonic() + seconds, time.time() - stale)
 
-    def upload(self) -> Path:
+    def locate_upload(self) -> Path:
         """Return the path of a new file for an archive."""
         return self.base / ".uploads" / secrets.token_hex(8)
 
-    def app(self, app_id: str, key: int) -> Path:
+    def locate_app(self, app: Installation) -> Path:
         """Return the folder of an app."""
-        return self.base / (self.database or "apps") / f"{app_id}.{key}"
+        return self.base / (self.database or "apps") / str(app)
 
-    def release(self, release: Release) -> Path:
+    def locate_release(self, release: Release) -> Path:
         """Return the folder for the code of a release, which no other code has."""
-        name = f"{release.version}-{release.digest[:12]}"
-        return self.app(release.app_id, release.key) / name
+        return self.locate_app(release.app) / f"{release.version}-{release.digest[:12]}"
 
-    def place(self, release: Release, folder: Path) -> Place:
-        """Return what a worker of this release may read and write."""
-        return Place(readable=(folder, self.sdk), writable=(self.home(release), self.tmp(release)))
-
-    def home(self, release: Release) -> Path:
+    def locate_home(self, app: Installation) -> Path:
         """Return the app's home."""
-        return self.app(release.app_id, release.key) / "home"
+        return self.locate_app(app) / "home"
 
-    def tmp(self, release: Release) -> Path:
+    def locate_tmp(self, app: Installation) -> Path:
         """Return the app's folder for temporary files."""
-        return self.app(release.app_id, release.key) / "tmp"
+        return self.locate_app(app) / "tmp"
 
-    def make_app(self, release: Release, uid: int | None) -> None:
-        """Make the folders of an app."""
-        app = self.app(release.app_id, release.key)
+    def make_place(self, release: Release, folder: Path) -> Place:
+        """Return what a worker of this release may read and write; `folder` has its code."""
+        writable = (self.locate_home(release.app), self.locate_tmp(release.app))
+        return Place(readable=(folder, self.sdk), writable=writable)
+
+    def make_app(self, app: Installation, uid: int | None) -> None:
+        """Make the folders of an app, for its account where it has one."""
+        folder = self.locate_app(app)
         with full_disk():
-            _folder(app.parent, 0o711)
-            _folder(app, 0o711 if uid is None else 0o710, group=uid)
-            for folder in (self.home(release), self.tmp(release)):
-                _folder(folder, 0o700, os.geteuid() if uid is None else uid, uid)
+            _make_folder(folder.parent, 0o711)
+            if uid is None:
+                _make_folder(folder, 0o711)
+            else:
+                _make_folder(folder, 0o710, group=uid)
+            owner = os.geteuid() if uid is None else uid
+            for private in (self.locate_home(app), self.locate_tmp(app)):
+                _make_folder(private, 0o700, owner=owner, group=uid)
 
-    def staging(self, release: Release) -> Path:
+    def make_staging(self, app: Installation) -> Path:
         """Make a folder beside the app's releases, for `publish`."""
-        folder = self.app(release.app_id, release.key) / f".new-{secrets.token_hex(8)}"
+        folder = self.locate_app(app) / f".new-{secrets.token_hex(8)}"
         folder.mkdir(0o755)
         folder.chmod(0o755)
         return folder
 
     def publish(self, staged: Path, release: Release) -> Path:
         """Give a complete folder its name, unless another process was faster."""
-        target = self.release(release)
+        target = self.locate_release(release)
         try:
             staged.rename(target)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
-            _sync(target.parent)
+            _sync_folder(target.parent)
         return target
 
-    def keep(self, app: Path, kept: Iterable[Path], oldest: int) -> None:
-        """Remove releases of an app that are older than version `oldest`, except those `kept`."""
-        for path in set(list_entries(app)).difference(kept):
+    def remove_old(self, app: Installation, spared: Collection[Path], oldest: int) -> None:
+        """Remove releases of an app that are older than version `oldest`, except those spared."""
+        for path in list_entries(self.locate_app(app)):
             version = path.name.partition("-")[0]
-            if version.isdigit() and int(version) < oldest:
+            if path not in spared and version.isdigit() and int(version) < oldest:
                 discard(path)
 
-    def apps(self) -> dict[int, str]:
-        """Return the apps of our database that have a folder here: key to name."""
-        found = [
-            each.name.rpartition(".") for each in list_entries(self.base / (self.database or "-"))
-        ]
-        return {int(key): app_id for app_id, _, key in found if key.isdigit()}
+    def list_apps(self) -> list[Installation]:
+        """Return the apps of our database that have a folder here."""
+        apps = list[Installation]()
+        for path in list_entries(self.base / (self.database or "-")):
+            app_id, _, key = path.name.rpartition(".")
+            if key.isdigit():
+                apps.append(Installation(app_id, int(key)))
+        return apps
 
-    def owner(self, app_id: str, key: int) -> int | None:
+    def find_owner(self, app: Installation) -> int | None:
         """Return the account of an app that has a folder here."""
-        return _owner(self.app(app_id, key) / "home")
+        return _find_owner(self.locate_home(app))
 
-    def owners(self) -> set[int]:
+    def list_owners(self) -> set[int]:
         """Return the accounts of all apps that have a folder here, of any database."""
         homes = [*self.base.glob("[!.]*/*/home"), *self.base.glob(".gone-*/home")]
-        return {uid for uid in map(_owner, homes) if uid is not None}
+        return {uid for uid in map(_find_owner, homes) if uid is not None}
 
-    def remove(self, app_id: str, key: int) -> None:
+    def remove(self, app: Installation) -> None:
         """Remove the folder of an app."""
         grave = self.base / f".gone-{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
-            self.app(app_id, key).rename(grave)
+            self.locate_app(app).rename(grave)
             discard(grave)
 
     def _sweep(self, end: float, before: float) -> None:
         """Remove what is left over, for a limited time. A failure does not stop the start."""
-        found = list[Path]()
+        leftovers = list[Path]()
         with suppress(OSError):  # another server may be removing the same
             for pattern in (".uploads/*", ".gone-*", "[!.]*/*/.new-*"):
-                found += [path for path in self.base.glob(pattern) if _changed(path) < before]
-        for path in found:
+                for path in self.base.glob(pattern):
+                    if _find_change(path) < before:
+                        leftovers.append(path)
+        for path in leftovers:
             if time.monotonic() >= end:
                 log.warning("the next start removes the rest of what servers left unfinished")
                 break
@@ -183,8 +191,8 @@ def _remove(path: Path, seconds: float) -> bool:
         pass  # a folder
     deadline = time.monotonic() + seconds
     for attempt in range(3):
-        for uid in _owners(path):
-            if attempt:  # a folder may be shut by its mode
+        for uid in _list_owners(path):
+            if attempt > 0:  # a folder may be shut by its mode
                 _run(["chmod", "-R", "u+rwx", "--", str(path)], uid, deadline)
             _run(["rm", "-rf", "--", str(path)], uid, deadline)
         if not os.path.lexists(path):
@@ -192,23 +200,25 @@ def _remove(path: Path, seconds: float) -> bool:
     return False
 
 
-def _owners(path: Path) -> list[int | None]:
+def _list_owners(path: Path) -> list[int | None]:
     """Return the accounts that own a folder and what is directly in it; None is ours, the last."""
-    found = set[int]()
+    uids = set[int]()
     if os.geteuid() == 0:
         with suppress(OSError), os.scandir(path) as entries:
-            found = {entry.stat(follow_symlinks=False).st_uid for entry in entries}
-            found.add(path.lstat().st_uid)
-    return [*sorted(found - {0}), None]
+            uids = {entry.stat(follow_symlinks=False).st_uid for entry in entries}
+            uids.add(path.lstat().st_uid)
+    return [*sorted(uids - {0}), None]
 
 
 def _run(command: list[str], uid: int | None, deadline: float) -> None:
+    """Run a command under an account, None for ours."""
     quiet = subprocess.DEVNULL
+    groups: list[str | int] | None = None if uid is None else []
     with suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(
             command, stdin=quiet, stdout=quiet, stderr=quiet, cwd="/", check=False,
             timeout=max(0.0, deadline - time.monotonic()),
-            user=uid, group=uid, extra_groups=None if uid is None else [],
+            user=uid, group=uid, extra_groups=groups,
         )  # fmt: skip
 
 
@@ -223,13 +233,17 @@ def full_disk() -> Generator[None]:
         raise
 
 
-def _folder(path: Path, mode: int, owner: int | None = None, group: int | None = None) -> None:
+def _make_folder(
+    path: Path, mode: int, *, owner: int | None = None, group: int | None = None
+) -> None:
     """Make a folder, or change owner and mode of an existing one. Its parent must be ours."""
     path.mkdir(mode, exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        if owner is not None or group is not None:
-            os.fchown(fd, -1 if owner is None else owner, -1 if group is None else group)
+        if owner is not None:
+            os.fchown(fd, owner, -1)
+        if group is not None:
+            os.fchown(fd, -1, group)
         os.fchmod(fd, mode)
     finally:
         os.close(fd)
@@ -242,7 +256,7 @@ def _let_through(data_dir: Path) -> None:
         data_dir.chmod((mode & 0o7777) | 0o111)
 
 
-def _put(path: Path, data: bytes) -> None:
+def _write_file(path: Path, data: bytes) -> None:
     if path.is_file() and path.read_bytes() == data:
         return
     new = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
@@ -259,7 +273,7 @@ def list_entries(folder: Path) -> list[Path]:
         return []
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -267,14 +281,14 @@ def _sync(folder: Path) -> None:
         os.close(fd)
 
 
-def _owner(path: Path) -> int | None:
+def _find_owner(path: Path) -> int | None:
     try:
         return path.lstat().st_uid
     except OSError:
         return None
 
 
-def _changed(path: Path) -> float:
+def _find_change(path: Path) -> float:
     """Return when a file was changed. An app can set its times, except the one of that change."""
-    found = path.lstat()
-    return min(found.st_mtime, found.st_ctime)
+    status = path.lstat()
+    return min(status.st_mtime, status.st_ctime)

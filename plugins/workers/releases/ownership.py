@@ -30,8 +30,8 @@ def give_to_account(folder: Path, uid: int | None) -> None:
     (folder / OURS).mkdir()
     if uid is not None:
         # Contents first: into a folder of its own the account could put files of others.
-        with closing(walk(folder, inside_first=True)) as found:
-            for fd, name in found:
+        with closing(walk(folder, inside_first=True)) as entries:
+            for fd, name in entries:
                 if name:
                     os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
                 else:
@@ -47,18 +47,21 @@ def reclaim(folder: Path, uid: int | None) -> None:
     """
     if uid is None:
         return
-    with closing(walk(folder)) as found:
-        for fd, name in found:
+    with closing(walk(folder)) as entries:
+        for fd, name in entries:
             if not name:
-                _reclaim(fd, uid)
-            elif (file := _opened(name, fd)) is not None:
+                _reclaim_file(fd, uid)
+                continue
+            file = _open_entry(name, fd)
+            if file is not None:
                 try:
-                    _reclaim(file, uid)
+                    _reclaim_file(file, uid)
                 finally:
                     os.close(file)
 
 
-def _opened(name: str, fd: int) -> int | None:
+def _open_entry(name: str, fd: int) -> int | None:
+    """Open an entry of a folder; None where it cannot be opened. Raises BadRequest."""
     try:
         return os.open(name, _AS_IT_IS, dir_fd=fd)
     except BlockingIOError:  # a lease (fcntl(2), F_SETLEASE): its holder would keep the file
@@ -69,12 +72,13 @@ def _opened(name: str, fd: int) -> int | None:
         return None  # a link, or a socket
 
 
-def _reclaim(fd: int, uid: int) -> None:
-    found = os.fstat(fd)
-    if found.st_uid == uid:
-        usable = found.st_mode & 0o500
+def _reclaim_file(fd: int, uid: int) -> None:
+    status = os.fstat(fd)
+    if status.st_uid == uid:
+        # Every account may read and run what its owner may; only we may change it.
+        usable = status.st_mode & 0o500
         os.fchown(fd, os.geteuid(), os.getegid())
-        os.fchmod(fd, (found.st_mode & 0o755) | usable >> 3 | usable >> 6)
+        os.fchmod(fd, (status.st_mode & 0o755) | usable >> 3 | usable >> 6)
 
 
 @dataclass
@@ -82,31 +86,32 @@ class _Level:
     fd: int
     name: str = ""
     folders: list[str] = field(default_factory=list[str])
-    listed: bool = False
+    is_listed: bool = False
 
 
 def walk(
-    top: Path, *, inside_first: bool = False, depth: int = 100, most: int = 1_000_000
+    top: Path, *, inside_first: bool = False, depth: int = 100, limit: int = 1_000_000
 ) -> Generator[tuple[int, str]]:
     """Yield each folder of a tree, open, with an empty name, and each other entry with the folder
     that it is in. A folder comes before its contents, or after them.
 
     `os.fwalk` is not used: it recurses, and lists a folder whole. Raises BadRequest for a tree that
-    is too deep or too large.
+    is deeper than `depth`, or has more entries than `limit`.
     """
-    levels, count = [_Level(os.open(top, _FOLDER))], 0
+    levels = [_Level(os.open(top, _FOLDER))]
+    count = 0
     try:
         while levels:
             level = levels[-1]
-            if not level.listed:
+            if not level.is_listed:
+                level.is_listed = True
                 if not inside_first:
                     yield level.fd, ""
-                level.listed = True
                 with os.scandir(level.fd) as entries:
                     for entry in entries:
                         count += 1
-                        if count > most:
-                            why = f"what was installed has more than {most} files and folders"
+                        if count > limit:
+                            why = f"what was installed has more than {limit} files and folders"
                             raise BadRequest(why)
                         if _is_folder(entry):
                             level.folders.append(entry.name)
@@ -115,12 +120,8 @@ def walk(
             elif level.folders:
                 if len(levels) > depth:
                     raise BadRequest(f"an installed file is more than {depth} folders deep")
-                try:
-                    fd = os.open(level.folders.pop(), _FOLDER, dir_fd=level.fd)
-                except OSError as error:
-                    if error.errno in SCARCE:
-                        raise
-                else:
+                fd = _open_folder(level.folders.pop(), level.fd)
+                if fd is not None:
                     levels.append(_Level(fd))
             else:
                 if inside_first:
@@ -129,6 +130,16 @@ def walk(
     finally:
         for level in levels:
             os.close(level.fd)
+
+
+def _open_folder(name: str, parent: int) -> int | None:
+    """Open a folder; None where it is none any more, or shut."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise
+        return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -27,6 +27,9 @@ MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_STREAM: Final = MAX_BYTES + 64 * 1024 * 1024
 """Size of the tar file itself, with headers, padding and what is skipped."""
 
+MAX_SYNCED: Final = 200
+"""Files that are synced one by one; after more of them all are synced at the end."""
+
 OURS: Final = ".caudex"
 """A folder at the top where the server keeps what it adds."""
 
@@ -97,37 +100,43 @@ class _Unpacking:
 
     def run(self) -> None:
         """Unpack everything."""
-        always: dict[str, str] = {}  # from pax headers for every entry that follows
-        extra: dict[str, str] = {}  # for the next entry only
-        while (block := self._tar.read(tarfile.BLOCKSIZE)).count(0) != tarfile.BLOCKSIZE:
+        for_all: dict[str, str] = {}  # from pax headers for every entry that follows
+        for_next: dict[str, str] = {}
+        while True:
+            block = self._tar.read(tarfile.BLOCKSIZE)
+            if block.count(0) == tarfile.BLOCKSIZE:  # the end
+                break
             info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-            if info.type in _EXTRA:
-                (always if info.type == tarfile.XGLTYPE else extra).update(_pax(self._extra(info)))
+            if info.type == tarfile.XGLTYPE:
+                for_all.update(_parse_pax(self._read_header(info)))
+            elif info.type in _EXTRA:
+                for_next.update(_parse_pax(self._read_header(info)))
             elif info.type in _LONG:
-                extra[_LONG[info.type]] = self._extra(info).rstrip(b"\0").decode()
+                for_next[_LONG[info.type]] = self._read_header(info).rstrip(b"\0").decode()
             else:
-                self._entry(info, always | extra)
-                extra = {}
+                self._unpack_entry(info, for_all | for_next)
+                for_next = {}
         self._tar.drain()
-        if self._files > 200:  # these were not synced one by one
+        if self._files > MAX_SYNCED:
             os.sync()
 
-    def _extra(self, info: tarfile.TarInfo) -> bytes:
+    def _read_header(self, info: tarfile.TarInfo) -> bytes:
+        """Read what an extended header holds."""
         if info.size > 64 * 1024:
             raise BadRequest("the archive has a header that is too large")
         return self._tar.read(info.size + -info.size % tarfile.BLOCKSIZE)[: info.size]
 
-    def _entry(self, info: tarfile.TarInfo, more: Mapping[str, str]) -> None:
-        size = _size(info, more)
-        path = more.get("path", info.name)
+    def _unpack_entry(self, info: tarfile.TarInfo, attributes: Mapping[str, str]) -> None:
+        size = _find_size(info, attributes)
+        path = attributes.get("path", info.name)
         if info.type not in _REGULAR and info.type != tarfile.DIRTYPE:
-            raise BadRequest(f"{_shown(path)}: only files and folders may be in the archive")
-        if "GNU.sparse" in more:
-            raise BadRequest(f"{_shown(path)}: sparse files may not be in the archive")
+            raise BadRequest(f"{_shorten(path)}: only files and folders may be in the archive")
+        if "GNU.sparse" in attributes:
+            raise BadRequest(f"{_shorten(path)}: sparse files may not be in the archive")
         self._left -= size
         if self._left < 0:
             raise BadRequest(f"the archive holds more than {MAX_BYTES // 2**20} MB")
-        parts = parts_of(path)
+        parts = split_path(path)
         if not parts or parts[-1].startswith("._"):
             self._copy(None, size)
         elif info.type == tarfile.DIRTYPE or path.endswith("/"):  # so did tar before POSIX
@@ -143,30 +152,33 @@ class _Unpacking:
         """Count new entries, and refuse repeated ones, also those that differ in case only."""
         for depth in range(1, len(parts) + 1):
             path = "/".join(parts[:depth])
-            mine = (path, depth < len(parts) or is_folder)
-            known = self._seen.setdefault(_folded(path), mine)
-            if known is not mine and (known != mine or not mine[1]):
-                raise BadRequest(f"{_shown(path)}: it is in the archive twice")
+            entry = (path, depth < len(parts) or is_folder)
+            earlier = self._seen.setdefault(_fold(path), entry)
+            if earlier is entry:
+                continue
+            is_same_folder = earlier == entry and entry[1]
+            if not is_same_folder:
+                raise BadRequest(f"{_shorten(path)}: it is in the archive twice")
         if len(self._seen) > MAX_ENTRIES:
             raise BadRequest(f"the archive holds more than {MAX_ENTRIES} files and folders")
 
     def _open_folder(self, parts: list[str]) -> int:
         """Open a folder below the root, making what is missing and following no link."""
-        at = os.dup(self._root)
+        folder = os.dup(self._root)
         for name in parts:
             try:
                 with suppress(FileExistsError):
-                    os.mkdir(name, 0o755, dir_fd=at)
-                below = os.open(name, _FOLDER, dir_fd=at)
+                    os.mkdir(name, 0o755, dir_fd=folder)
+                child = os.open(name, _FOLDER, dir_fd=folder)
             finally:
-                os.close(at)
-            at = below
-        return at
+                os.close(folder)
+            folder = child
+        return folder
 
     def _write(self, parts: list[str], size: int, *, executable: bool) -> None:
+        mode = 0o755 if executable else 0o644
         folder = self._open_folder(parts[:-1])
         try:
-            mode = 0o755 if executable else 0o644
             target = os.open(parts[-1], _NEW_FILE, mode, dir_fd=folder)
         finally:
             os.close(folder)
@@ -174,7 +186,7 @@ class _Unpacking:
         with os.fdopen(target, "wb", buffering=0) as file:
             os.fchmod(target, mode)
             self._copy(file, size)
-            if self._files <= 200:
+            if self._files <= MAX_SYNCED:
                 os.fsync(target)
 
     def _copy(self, file: IO[bytes] | None, size: int) -> None:
@@ -185,19 +197,21 @@ class _Unpacking:
                 file.write(data)
 
 
-def _size(info: tarfile.TarInfo, more: Mapping[str, str]) -> int:
-    text = more.get("size")
-    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise BadRequest("the archive has an entry without a proper size")
-    size = info.size if text is None else int(text)
+def _find_size(info: tarfile.TarInfo, attributes: Mapping[str, str]) -> int:
+    size = info.size
+    text = attributes.get("size")
+    if text is not None:
+        if not (text.isascii() and text.isdecimal() and len(text) < 20):
+            raise BadRequest("the archive has an entry without a proper size")
+        size = int(text)
     if size < 0:
         raise BadRequest("the archive has an entry of negative size")
     return size
 
 
-def _pax(data: bytes) -> dict[str, str]:
-    """Read the records `<length> <key>=<value>\\n` of a pax header (POSIX.1-2017, pax, 4.18.7)."""
-    found: dict[str, str] = {}
+def _parse_pax(data: bytes) -> dict[str, str]:
+    """Parse the records `<length> <key>=<value>\\n` of a pax header (POSIX.1-2017, pax, 4.18.7)."""
+    attributes: dict[str, str] = {}
     while data.rstrip(b"\0"):
         digits = data[:10].partition(b" ")[0]
         length = int(digits) if digits.isdigit() else 0
@@ -205,35 +219,39 @@ def _pax(data: bytes) -> dict[str, str]:
         key, separator, value = record.partition(b"=")
         if not separator or len(data) < length or not value.endswith(b"\n"):
             raise BadRequest("the archive has a pax header that cannot be read")
-        name = "GNU.sparse" if key.startswith(b"GNU.sparse") else key.decode()
+        if key.startswith(b"GNU.sparse"):
+            key = b"GNU.sparse"
+        name = key.decode()
         if name in ("path", "size", "GNU.sparse"):
-            found[name] = value[:-1].decode()
+            attributes[name] = value[:-1].decode()
         data = data[length:]
-    return found
+    return attributes
 
 
-def parts_of(path: str) -> list[str]:
+def split_path(path: str) -> list[str]:
     """Split a path of an archive into names. Raises BadRequest if it is not allowed."""
     if len(path.encode()) > 1024:
-        raise BadRequest(f"{_shown(path)}: a path may have 1024 bytes at most")
+        raise BadRequest(f"{_shorten(path)}: a path may have 1024 bytes at most")
     if path.startswith("/") or "\\" in path:
-        raise BadRequest(f"{_shown(path)}: paths must be relative, with plain slashes")
+        raise BadRequest(f"{_shorten(path)}: paths must be relative, with plain slashes")
     if any(unicodedata.category(letter)[0] == "C" for letter in path):
-        raise BadRequest(f"{_shown(path)}: a path may not hold control characters")
+        raise BadRequest(f"{_shorten(path)}: a path may not hold control characters")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise BadRequest(f"{_shown(path)}: a path may not lead out of the archive")
+        raise BadRequest(f"{_shorten(path)}: a path may not lead out of the archive")
     if any(len(part.encode()) > 255 for part in parts) or len(parts) > 32:
-        raise BadRequest(f"{_shown(path)}: the path is too deep, or a name in it too long")
-    if parts and _folded(parts[0]) == OURS:
-        raise BadRequest(f"{_shown(path)}: the folder {OURS} is the server's own")
+        raise BadRequest(f"{_shorten(path)}: the path is too deep, or a name in it too long")
+    if parts and _fold(parts[0]) == OURS:
+        raise BadRequest(f"{_shorten(path)}: the folder {OURS} is the server's own")
     return parts
 
 
-def _folded(path: str) -> str:
+def _fold(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def _shown(path: str) -> str:
-    short = path if len(path) <= 80 else f"{path[:77]}..."
-    return ascii(short)
+def _shorten(path: str) -> str:
+    """Return a path as it can be shown."""
+    if len(path) > 80:
+        path = f"{path[:77]}..."
+    return ascii(path)

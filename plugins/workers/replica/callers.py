@@ -33,22 +33,25 @@ class Callers:
             affects=lambda user_id, key, _: user_id == key[0],
         )  # fmt: skip
 
-    async def of(self, actor: Actor, app_id: str) -> Caller:
+    async def get_caller(self, actor: Actor, app_id: str) -> Caller:
         """Return the caller for an actor that calls a worker of an app.
 
         Raises Unauthenticated if the account is gone.
         """
-        key = actor.user_id or "", app_id, actor.delegation
-        return self._cache.get(key) or await self._cache.get_or_load(key, lambda: self._load(*key))
+        key = (actor.user_id or "", app_id, actor.delegation)
+        caller = self._cache.get(key)
+        if caller is not None:
+            return caller
+        return await self._cache.get_or_load(key, lambda: self._load(*key))
 
     async def _load(self, user_id: str, app_id: str, delegation: Delegation | None) -> Caller:
         user = await self._identity.user(user_id)
         if user is None or user.disabled:
             raise Unauthenticated
-        token = await self._token(user_id, app_id, delegation)
+        token = await self._issue_token(user_id, app_id, delegation)
         return Caller(user_id=user.id, username=user.username, email=user.email, auth_token=token)
 
-    async def _token(self, user_id: str, app_id: str, delegation: Delegation | None) -> str:
+    async def _issue_token(self, user_id: str, app_id: str, delegation: Delegation | None) -> str:
         new = new_delegation(app_id, 2 * self._seconds + 5)
         if delegation is not None:
             # A worker that goes on calling itself must not remain its caller for ever.

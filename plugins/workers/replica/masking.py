@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
-from .protocol import MAX_LINE
+from plugins.workers.child.protocol import MAX_LINE
 
 HIDDEN: Final = "[secret]"
 WORD: Final = 4
@@ -34,52 +34,69 @@ class Mask:
     """
 
     def __init__(self, values: Iterable[str]) -> None:
-        whole = sorted({value for value in values if value.strip()}, key=len)
-        short = [value for value in reversed(whole) if len(value) < WORD]
+        by_length = sorted({value for value in values if value.strip()}, key=len)
+        short = [value for value in reversed(by_length) if len(value) < WORD]
         words = "|".join(map(re.escape, short[:WORDS]))
-        self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
-        texts = [*short[WORDS:], *_pieces(whole)]
+        self._words: re.Pattern[str] | None = None
+        if words:
+            self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+        texts = [*short[WORDS:], *_split_values(by_length)]
         patterns = [text.encode(errors="surrogatepass") for text in texts]
-        self._empty = not (words or patterns)
+        self._is_empty = not words and not patterns
         # Without `implementation` it may choose one that takes seconds for long values.
-        kind, implementation = MatchKind.LeftmostLongest, Implementation.ContiguousNFA
-        self._search = BytesAhoCorasick(patterns, kind, implementation)
+        self._search = BytesAhoCorasick(
+            patterns, MatchKind.LeftmostLongest, Implementation.ContiguousNFA
+        )
 
     def __bool__(self) -> bool:
         """Whether there is anything to hide."""
-        return not self._empty
+        return not self._is_empty
 
     def hide(self, text: str) -> str:
         """Return a text with the values hidden; cut it only afterwards, or half a value is left."""
-        hidden = _hide(self._search, text)
+        hidden = _mark_matches(self._search, text)
         if self._words is not None:
             hidden = self._words.sub(_MARK, hidden)
-        return hidden if hidden is text else re.sub(f"{_MARK}+", HIDDEN, hidden)
+        if hidden is text:
+            return text
+        return re.sub(f"{_MARK}+", HIDDEN, hidden)
 
 
-def _hide(search: BytesAhoCorasick, text: str) -> str:
+def _mark_matches(search: BytesAhoCorasick, text: str) -> str:
+    """Put a mark in place of each match."""
     data = text.encode(errors="surrogatepass")
-    if not (found := search.find_matches_as_indexes(data)):
+    matches = search.find_matches_as_indexes(data)
+    if not matches:
         return text
-    begins = [0, *(end for _, _, end in found)]
-    ends = [*(begin for _, begin, _ in found), len(data)]
-    kept = [data[begin:end] for begin, end in zip(begins, ends, strict=True)]
-    return _MARK.encode(errors="surrogatepass").join(kept).decode(errors="surrogatepass")
+    begins = [0, *(end for _, _, end in matches)]
+    ends = [*(begin for _, begin, _ in matches), len(data)]
+    between = [data[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    return _MARK.encode(errors="surrogatepass").join(between).decode(errors="surrogatepass")
 
 
-def _pieces(values: Iterable[str]) -> Iterator[str]:
-    """The pieces of the values and of their lines, since a long value is printed line by line."""
-    seen, size = set[str](), 0
+def _split_values(values: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of the values and of their lines, since a long value is printed line by
+    line."""
+    seen = set[str]()
+    size = 0
     for value in values:
-        for text in {value: None, **dict.fromkeys(value.splitlines())}:
-            pieces = -(-len(text) // PIECE)
-            for n in range(pieces):
-                piece = text[len(text) * n // pieces : len(text) * (n + 1) // pieces]
-                if len(piece) >= WORD and piece not in seen:
-                    if (size := size + len(piece)) > MAX_PATTERNS:
-                        return
-                    seen.add(piece)
-                    yield piece
+        texts = dict.fromkeys([value, *value.splitlines()])
+        for text in texts:
+            for piece in _split(text):
+                if len(piece) < WORD or piece in seen:
+                    continue
+                size += len(piece)
+                if size > MAX_PATTERNS:
+                    return
+                seen.add(piece)
+                yield piece
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield a text in pieces of about the same length, at most PIECE."""
+    count = -(-len(text) // PIECE)
+    for number in range(count):
+        yield text[len(text) * number // count : len(text) * (number + 1) // count]
 
 
 def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
@@ -93,9 +110,11 @@ def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
     if len(raw) > MAX_LINE:
         return msgspec.Raw(msgspec.json.encode(_OVER_LIMIT))
     try:
-        found = msgspec.json.decode(raw)
-        hidden = _hide_within(found, mask)
-        return value if hidden == found else msgspec.Raw(msgspec.json.encode(hidden))
+        decoded = msgspec.json.decode(raw)
+        hidden = _hide_in_texts(decoded, mask)
+        if hidden == decoded:
+            return value
+        return msgspec.Raw(msgspec.json.encode(hidden))
     except (msgspec.DecodeError, RecursionError):
         return value
 
@@ -104,15 +123,17 @@ def mask_text(text: str, mask: Mask) -> str:
     """Return a text with secrets hidden; of a long text only its length remains."""
     if not mask:
         return text
-    return mask.hide(text) if len(text) <= MAX_LINE else _OVER_LIMIT
+    if len(text) > MAX_LINE:
+        return _OVER_LIMIT
+    return mask.hide(text)
 
 
-def _hide_within(value: Any, mask: Mask) -> Any:
+def _hide_in_texts(value: Any, mask: Mask) -> Any:
     if isinstance(value, str):
         return mask.hide(value)
     if isinstance(value, list):
-        return [_hide_within(item, mask) for item in cast("list[Any]", value)]
+        return [_hide_in_texts(item, mask) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value).items()
-        return {mask.hide(key): _hide_within(member, mask) for key, member in members}
+        return {mask.hide(key): _hide_in_texts(member, mask) for key, member in members}
     return value

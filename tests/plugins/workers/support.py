@@ -204,7 +204,7 @@ def folder_of(data_dir: Path, app: str) -> Path:
 def supervisor_of(server: Server, app: str) -> Any:
     """The supervisor of an app that is installed, or None."""
     supervisors = server.services.get(SERVICE).reconciler.supervisors.values()
-    return next((each for each in supervisors if each.app_id == app and not each.leaving), None)
+    return next((each for each in supervisors if each.app_id == app and not each.is_leaving), None)
 
 
 @cache

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.workers.isolation.accounts import end_account_leftovers, holding, remove_shared
-from plugins.workers.isolation.orphans import real_uid
+from plugins.workers.isolation.accounts import end_account_leftovers, hold_accounts, remove_shared
+from plugins.workers.isolation.orphans import read_uid
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 FIRST = 40_000_000 + os.getpid() % 40_000 * 1000
@@ -39,7 +39,10 @@ def test_nothing_is_ended_while_a_server_holds_one_of_the_accounts(
 ):
     locks, servers = tmp_path / "locks", tmp_path / "servers"
     overlapping = range(FIRST + 9, FIRST + 20)
-    with holding(overlapping, "one", locks, servers) as held, holding(RANGE, "two", locks, servers):
+    with (
+        hold_accounts(overlapping, "one", locks, servers) as held,
+        hold_accounts(RANGE, "two", locks, servers),
+    ):
         assert held
         assert {path.name for path in servers.iterdir()} == {"one", "two"}
         assert end_account_leftovers(RANGE, {FIRST}, locks) == 0
@@ -68,7 +71,7 @@ def _ids(account: int) -> set[int]:
     found = set[int]()
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if real_uid(int(path.name)) == account:
+            if read_uid(int(path.name)) == account:
                 found.add(int(path.name))
     return found
 

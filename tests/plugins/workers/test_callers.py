@@ -80,12 +80,16 @@ def test_what_is_remembered_for_a_user_is_for_the_user_alone():
         ends = time.time() + 1000
         short = Delegation(app_id="x", expires=time.time() + 20, ends=ends, epoch="m")
         long = Delegation(app_id="x", expires=time.time() + 900, ends=ends, epoch="m")
-        first = await callers.of(Actor(user_id=user.id), "crm")
+        first = await callers.get_caller(Actor(user_id=user.id), "crm")
         tokens = [
-            (await callers.of(Actor(user_id=user.id, delegation=delegation), "crm")).auth_token
+            (
+                await callers.get_caller(Actor(user_id=user.id, delegation=delegation), "crm")
+            ).auth_token
             for delegation in (short, long, short, long)
         ]
-        assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == first.auth_token
+        assert (
+            await callers.get_caller(Actor(user_id=user.id), "crm")
+        ).auth_token == first.auth_token
         assert tokens == ["token 2", "token 3"] * 2
         new, passed_on, bounded = identity.asked
         assert (new.app_id, new.epoch) == ("crm", "")
@@ -110,9 +114,9 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
         user = identity.put("ada")
         callers = Callers(identity, notifications, 30)
         for wanted in ("token 1", "token 2", "token 2"):
-            assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == wanted
+            assert (await callers.get_caller(Actor(user_id=user.id), "crm")).auth_token == wanted
         await notifications.notify(REVOKED, "another user")
-        assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == "token 2"
+        assert (await callers.get_caller(Actor(user_id=user.id), "crm")).auth_token == "token 2"
 
     anyio.run(main)
 
@@ -125,7 +129,7 @@ def test_what_is_remembered_is_bounded():
         now = time.time()
         for number in range(2010):
             delegation = Delegation(app_id="x", expires=now + 20 + number, ends=now + 100)
-            await callers.of(Actor(user_id=user.id, delegation=delegation), "crm")
+            await callers.get_caller(Actor(user_id=user.id, delegation=delegation), "crm")
         assert len(callers._cache._entries) == 2000
 
     anyio.run(main)

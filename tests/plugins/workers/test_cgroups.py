@@ -17,9 +17,9 @@ from kernel.testing import Server
 from plugins.workers.config import WorkersConfig
 from plugins.workers.isolation import cgroups as module
 from plugins.workers.isolation.accounts import LOCKS
-from plugins.workers.isolation.cgroups import Cgroups, end, find_base
-from plugins.workers.isolation.diagnosis import findings
-from plugins.workers.isolation.orphans import kill_orphans_of_dead_servers, server_name
+from plugins.workers.isolation.cgroups import Cgroups, end_processes, find_base
+from plugins.workers.isolation.diagnosis import diagnose_machine
+from plugins.workers.isolation.orphans import hold_server_name, kill_orphans_of_dead_servers
 from plugins.workers.isolation.sandbox import Place, Sandbox
 from tests.plugins.workers.support import QUICK, install
 
@@ -66,7 +66,7 @@ def test_half_of_the_processors_is_the_default_and_one_at_least(
         monkeypatch.setattr("os.cpu_count", lambda count=count: count)
         groups = Cgroups(config(base))
         groups.look()
-        assert groups.limits()["cpu.max"] == wanted
+        assert groups.make_limits()["cpu.max"] == wanted
 
 
 def test_controllers_that_are_missing_limit_nothing_and_processes_are_ended_all_the_same(
@@ -80,7 +80,7 @@ def test_controllers_that_are_missing_limit_nothing_and_processes_are_ended_all_
     assert groups.level is None
     (leaf / "cgroup.events").write_text("populated 1\nfrozen 0\n")
     (leaf / "cgroup.kill").write_text("")
-    assert not end(leaf, 0.05), "here nothing ends them"
+    assert not end_processes(leaf, 0.05), "here nothing ends them"
     assert text(leaf, "cgroup.kill") == "1"
 
 
@@ -89,10 +89,10 @@ def test_the_exec_wrapper_joins_the_cgroup_before_the_program(base: Path, tmp_pa
     groups = Cgroups(config(base))
     groups.open("server1")
     leaf = groups.make("crm.7")
-    command = sandbox.command(["/bin/true"], 7, Place(cgroup=leaf))
+    command = sandbox.wrap(["/bin/true"], 7, Place(cgroup=leaf))
     subprocess.run(command, env={}, check=True, timeout=20)
     assert text(leaf, "cgroup.procs") == "0"
-    gone = sandbox.command(["/bin/true"], 7, Place(cgroup=f"{leaf}/gone"))
+    gone = sandbox.wrap(["/bin/true"], 7, Place(cgroup=f"{leaf}/gone"))
     done = subprocess.run(gone, env={}, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 1
     assert "cannot confine the worker" in done.stderr
@@ -114,7 +114,7 @@ def test_before_linux_5_14_each_process_is_killed(base: Path):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as process:
         (base / "cgroup.procs").write_text(f"{process.pid}\n")
         (base / "cgroup.events").write_text("populated 1\n")
-        assert not end(base, 0.05)
+        assert not end_processes(base, 0.05)
         assert process.wait(5) == -9
 
 
@@ -123,7 +123,7 @@ def test_a_start_ends_the_cgroup_of_a_server_that_was_killed(base: Path, tmp_pat
     servers.mkdir()
     group = base / "killed"
     group.mkdir()
-    with server_name(servers, servers / "draft") as name:
+    with hold_server_name(servers, servers / "draft") as name:
         kept = tmp_path / name
         kept.hardlink_to(servers / name)
         kept.write_bytes(os.fsencode(group))
@@ -184,7 +184,7 @@ def test_the_status_names_the_level_of_the_limits(make_server: Callable[..., Ser
 
 
 def test_doctor_names_the_level_of_the_limits(base: Path, tmp_path: Path):
-    texts = {each.text: each.state for each in findings(config(base), tmp_path / "data")}
+    texts = {each.text: each.state for each in diagnose_machine(config(base), tmp_path / "data")}
     said = f"memory, pids, cpu are limited for each app, by cgroup v2 at {base}"
     assert texts[said] == "ok"
     measured = f"memory of an app is measured once a second: {base} has no such controller"
@@ -193,5 +193,7 @@ def test_doctor_names_the_level_of_the_limits(base: Path, tmp_path: Path):
         ("pids cpu", f"pids, cpu are limited for each app, by cgroup v2 at {base}; {measured}"),
     ):
         (base / "cgroup.controllers").write_text(offered)
-        texts = {each.text: each.state for each in findings(config(base), tmp_path / "data")}
+        texts = {
+            each.text: each.state for each in diagnose_machine(config(base), tmp_path / "data")
+        }
         assert texts[expected] == "warn"

@@ -7,13 +7,13 @@ import pytest
 
 from kernel.testing import Server
 from plugins.workers.config import WorkersConfig
-from plugins.workers.isolation.diagnosis import crashed_workers, findings
+from plugins.workers.isolation.diagnosis import diagnose_crashed, diagnose_machine
 from plugins.workers.isolation.sandbox import landlock_version
 from plugins.workers.store import CRASHED
 
 
 def reported(config: WorkersConfig, folder: Path) -> dict[str, bool]:
-    found = findings(config, folder)
+    found = diagnose_machine(config, folder)
     assert {remark.name for remark in found} == {"workers"}
     return {remark.text: remark.state == "ok" for remark in found}
 
@@ -32,11 +32,11 @@ def test_it_names_the_apps_whose_worker_crashed(server: Server):
     for app, state in (("crm", "crashed"), ("erp", "running"), ("crm", "crashed")):
         server.sql(insert, app, state)
     [(apps,)] = server.sql(CRASHED)
-    [finding] = crashed_workers(apps)
+    [finding] = diagnose_crashed(apps)
     assert finding.state == "warn"
     assert finding.text.startswith("crashed too often and tried again with growing pauses: crm;")
     server.sql("delete from caudex_workers.replicas where app_id in ('crm', 'erp')")
-    assert not crashed_workers(server.sql(CRASHED)[0][0])
+    assert not diagnose_crashed(server.sql(CRASHED)[0][0])
 
 
 NO_CGROUP = (

@@ -63,7 +63,7 @@ def held_back(
 
 
 def waiting(service: WorkersService) -> int:
-    return service._early._active
+    return service._early_calls._active
 
 
 def test_a_call_waits_for_a_worker_that_is_starting(
@@ -87,14 +87,14 @@ def test_a_call_waits_until_a_server_that_starts_knows_its_workers(
     reconciler: Reconciler = service.reconciler
     known = reconciler.supervisors
     monkeypatch.setattr(reconciler, "supervisors", {})
-    monkeypatch.setattr(reconciler, "_followed", asyncio.Event())
+    monkeypatch.setattr(reconciler, "_rows_were_read", asyncio.Event())
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(rpc, workers.admin, app, "echo", {"n": 1})
         eventually(lambda: waiting(service) == 1, 10)
 
         async def follow() -> None:
             reconciler.supervisors = known
-            reconciler._followed.set()
+            reconciler._rows_were_read.set()
 
         workers.run(follow)
         assert call.result(30).json() == {"n": 1}
@@ -124,7 +124,7 @@ def test_no_call_waits_for_longer_than_its_time_or_beside_too_many_others(
 ):
     app = deployed(workers)
     full = "too many calls wait"
-    monkeypatch.setattr(service, "_early", ConcurrencyLimiter(per_key=1, message=full))
+    monkeypatch.setattr(service, "_early_calls", ConcurrencyLimiter(per_key=1, message=full))
     with ThreadPoolExecutor(1) as pool, held_back(workers, app, monkeypatch) as opened:
         call = pool.submit(rpc, workers.login("admin"), app, "echo", {"n": 1})
         eventually(lambda: waiting(service) == 1, 10)

@@ -55,7 +55,7 @@ def sandbox() -> Generator[Sandbox]:
 def run(sandbox: Sandbox, code: str, place: Place | None = None) -> Any:
     """Run a program in a sandbox, and return what it prints."""
     program = "/usr/bin/python3" if os.geteuid() == 0 else sys.executable
-    command = sandbox.command([program, "-I", "-c", TRIES + code], 7, place or Place())
+    command = sandbox.wrap([program, "-I", "-c", TRIES + code], 7, place or Place())
     done = subprocess.run(
         command, capture_output=True, text=True, env={}, cwd="/", check=False, timeout=20
     )
@@ -140,7 +140,7 @@ def test_io_uring_is_refused(sandbox: Sandbox):
 
 @pytest.mark.parametrize(("ports", "shown"), [((), "closed"), ((8080,), [8080])])
 def test_the_status_says_what_holds(sandbox: Sandbox, ports: tuple[int, ...], shown: Any):
-    found = sandbox.active_limits(7, ports)
+    found = sandbox.describe_limits(7, ports)
     if not sandbox.keeps_port:
         pytest.skip("this kernel has no Landlock that judges ports")
     assert found["ports"] == shown
@@ -152,10 +152,10 @@ def test_a_machine_without_a_filter_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("plugins.workers.isolation.sandbox.NUMBERS", {})
     sandbox = Sandbox(WorkersConfig(), tmp_path)
     sandbox.prepare()
-    found = sandbox.active_limits(None)
+    found = sandbox.describe_limits(None)
     assert found["ports"] is None
     assert any("this needs seccomp" in note for note in found["notes"])
-    assert '"refused":[]' in sandbox.command(["/bin/true"], 7, Place())[4]
+    assert '"refused":[]' in sandbox.wrap(["/bin/true"], 7, Place())[4]
 
 
 def test_processes_of_python_start_without_a_socket_that_listens(sandbox: Sandbox):

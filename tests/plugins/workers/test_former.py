@@ -9,9 +9,9 @@ import pytest
 
 from kernel.public import LOGS
 from kernel.testing import Postgres, Server, running_server
+from plugins.workers.child.protocol import CollectionOp, OpResult
 from plugins.workers.control.reconciler import Reconciler
-from plugins.workers.replica.calls import Collections
-from plugins.workers.replica.protocol import CollectionOp, OpResult
+from plugins.workers.replica.operations import RecordOperations
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -127,9 +127,9 @@ def test_one_that_no_one_has_killed_yet_does_nothing_in_the_next_app_of_its_name
 ):
     """The server has not heard that the former app went, and only knows which one there is."""
     refused: list[str] = []
-    usual = Collections.answer
+    usual = RecordOperations.answer
 
-    async def answer(self: Collections, op: CollectionOp) -> OpResult:
+    async def answer(self: RecordOperations, op: CollectionOp) -> OpResult:
         said = await usual(self, op)
         if isinstance(said.error, str):
             refused.append(said.error)
@@ -140,9 +140,9 @@ def test_one_that_no_one_has_killed_yet_does_nothing_in_the_next_app_of_its_name
     app = deployed(patient, STUBBORN)
     eventually(lambda: rows(patient, app), SOON)
     with monkeypatch.context() as patch:
-        patch.setattr(Collections, "answer", answer)
+        patch.setattr(RecordOperations, "answer", answer)
         patch.setattr(Reconciler, "_follow", deaf)
-        patch.setattr(Reconciler, "app_removed", lambda *_: None)
+        patch.setattr(Reconciler, "end_worker", lambda *_: None)
         reinstall(patient, app)
         refused.clear()
         eventually(lambda: len(refused) > 50, SOON)

@@ -17,8 +17,10 @@ from anyio import to_thread
 from kernel.public import BadRequest, Tasks
 from kernel.testing import Client, Postgres, Server, running_server
 from plugins.workers.control.reconciler import Reconciler
-from plugins.workers.models import Release
+from plugins.workers.host import StateListeners
+from plugins.workers.models import Installation, Release
 from plugins.workers.releases.folders import Folders
+from plugins.workers.replica.replica import Waits
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -133,7 +135,7 @@ def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
         for verb in ("stop", "start"):  # its row is written more often than the new one's will be
             assert admin.post(f"/api/v1/apps/{app}/worker/{verb}").status_code == 200
         eventually(lambda: rpc(there, app, "echo").status_code == 200)
-        eventually(lambda: supervisor_of(two, app)._attempt == 3)
+        eventually(lambda: supervisor_of(two, app)._goal.revision == 3)
         result(there, app, "write", {"path": "$HOME/left"})
 
         async def deaf(*_: object) -> None: ...
@@ -231,42 +233,42 @@ def folders(tmp_path: Path) -> Folders:
 
 
 def test_a_folder_is_known_by_its_database_and_key(folders: Folders, tmp_path: Path):
-    folders.make_app(release(), None)
-    folders.make_app(release("shop", 8), None)
+    folders.make_app(release().app, None)
+    folders.make_app(release("shop", 8).app, None)
     (folders.base / "one" / "odd").mkdir()
-    assert folders.apps() == {7: "crm", 8: "shop"}
+    assert sorted(map(str, folders.list_apps())) == ["crm.7", "shop.8"]
     other = Folders(tmp_path)
-    other.make_app(release("late", 9), None)
-    assert other.apps() == {}, "as long as the database is not known"
+    other.make_app(release("late", 9).app, None)
+    assert other.list_apps() == [], "as long as the database is not known"
     other.database = "two"
-    assert other.apps() == {}
+    assert other.list_apps() == []
 
 
 def test_a_later_app_of_the_same_name_finds_nothing_and_loses_nothing(folders: Folders):
     later = release(key=9)
     for each in (release(), later):
-        folders.make_app(each, None)
-        folders.release(each).mkdir()
-    left_behind = folders.home(release()) / "file"
+        folders.make_app(each.app, None)
+        folders.locate_release(each).mkdir()
+    left_behind = folders.locate_home(release().app) / "file"
     left_behind.touch()
-    folders.make_app(release(), None)
+    folders.make_app(release().app, None)
     assert left_behind.exists()
-    assert list(folders.home(later).iterdir()) == []
-    folders.remove("crm", 7)
+    assert list(folders.locate_home(later.app).iterdir()) == []
+    folders.remove(Installation("crm", 7))
     assert not left_behind.exists()
-    assert folders.release(later).exists()
-    folders.remove("crm", 9)
-    assert folders.apps() == {}
+    assert folders.locate_release(later).exists()
+    folders.remove(Installation("crm", 9))
+    assert folders.list_apps() == []
 
 
 def test_an_app_of_another_database_is_not_removed_for_its_name(folders: Folders, tmp_path: Path):
-    folders.make_app(release(), None)
+    folders.make_app(release().app, None)
     other = Folders(tmp_path)
     other.database = "two"
-    other.remove("crm", 7)
-    assert folders.home(release()).exists()
-    folders.remove("crm", 7)
-    assert folders.apps() == {}
+    other.remove(Installation("crm", 7))
+    assert folders.locate_home(release().app).exists()
+    folders.remove(Installation("crm", 7))
+    assert folders.list_apps() == []
 
 
 class Store:
@@ -276,7 +278,7 @@ class Store:
         self.faults: list[Exception] = [psycopg.errors.DataCorrupted("a page is damaged")]
         self.asked = 0
 
-    async def desired(self, app_ids: list[str] | None) -> list[object]:
+    async def read_desired(self, app_ids: list[str] | None) -> list[object]:
         self.asked += 1
         if self.faults:
             raise self.faults.pop()
@@ -288,11 +290,12 @@ class Store:
 async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_is_tried_once(
     folders: Folders,
 ):
-    folders.make_app(release(), None)
+    folders.make_app(release().app, None)
     store, spawned = Store(), list[Any]()
     host: Any = SimpleNamespace(
-        store=store, folders=folders, listeners=[], spawn=lambda *work: spawned.append(work),
-        remove_app=folders.remove,
+        store=store, states=StateListeners(),
+        background=SimpleNamespace(spawn=lambda *work: spawned.append(work)),
+        machine=SimpleNamespace(folders=folders, remove_app=folders.remove),
     )  # fmt: skip
     builder: Any = None
     follower = Reconciler(host, builder)
@@ -307,7 +310,7 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
         statements: Any = None
         tasks.start_soon(supervised.run, statements)
         await rounds(2)
-        expected = (to_thread.run_sync, folders.remove, "crm", 7)
+        expected = (to_thread.run_sync, folders.remove, Installation("crm", 7))
         assert spawned == [expected]
         await follower.on_notification("shop")
         await rounds(3)
@@ -315,7 +318,7 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
         await follower.on_notification(None)
         await rounds(4)
         assert spawned == [expected] * 2
-        await follower.close(0, 0, 0)
+        await follower.close(Waits(shutdown=0, term=0))
         tasks.cancel_scope.cancel()
 
 
@@ -325,11 +328,12 @@ async def test_a_process_does_not_read_its_own_change_but_that_of_another_meanwh
 ):
     store = Store()
     store.faults.clear()
-    host: Any = SimpleNamespace(store=store, folders=folders, listeners=[])
+    machine = SimpleNamespace(folders=folders)
+    host: Any = SimpleNamespace(store=store, machine=machine, states=StateListeners())
     builder: Any = None
     follower = Reconciler(host, builder)
     await follower.step()
-    with follower.applying("crm"):
+    with follower.apply_change("crm"):
         for payload in notified:
             await follower.on_notification(payload)
         expected = {("crm",): set(), ("crm", "crm"): {"crm"}, ("shop", "crm"): {"shop"}}

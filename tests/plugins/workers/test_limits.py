@@ -18,7 +18,7 @@ async def outcome(calls: Calls, name: str, seconds: float) -> tuple[str, float]:
     call, began = Call(asyncio.get_running_loop().create_future(), None, ""), time.monotonic()
     calls.add(name, call)
     try:
-        calls.limit(call, seconds)
+        calls.limit_time(call, seconds)
         with pytest.raises(HandlerFailed) as raised:
             await call.future
         return raised.value.message, time.monotonic() - began
@@ -57,7 +57,7 @@ async def test_an_answered_call_and_a_job_are_not_late():
     job = Call(asyncio.get_running_loop().create_future(), None, "", lambda value: asyncio.sleep(0))
     calls.add("r1", answered)
     calls.add("j1", job)
-    calls.limit(answered, 0.05)
+    calls.limit_time(answered, 0.05)
     answered.succeed(b"1")
     await asyncio.sleep(0.2)
     assert await answered.future == b"1"

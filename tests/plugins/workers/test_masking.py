@@ -9,8 +9,8 @@ import pytest
 from kernel.hooks.implementation import HookImplementation
 from kernel.public import LOGS, WORKERS, HandlerFailed
 from kernel.testing import Server
+from plugins.workers.child.protocol import MAX_LINE
 from plugins.workers.replica.masking import Mask, mask_json, mask_text
-from plugins.workers.replica.protocol import MAX_LINE
 from tests.plugins.workers.support import deploy, install, rpc
 from tests.waiting import eventually
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from plugins.workers.isolation.memory import MemorySurvey, Watched
-from plugins.workers.isolation.orphans import INIT, REPLICA_VARIABLE, server_name
+from plugins.workers.isolation.orphans import INIT, REPLICA_VARIABLE, hold_server_name
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -145,7 +145,7 @@ def test_processes_of_others_do_not_count_and_are_read_once(survey: MemorySurvey
         assert over(survey, 70, child) == {}
         assert INIT in survey._others
         assert process.pid not in survey._others
-        assert INIT not in survey._read()
+        assert INIT not in survey._read_table()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
@@ -160,7 +160,10 @@ def test_each_server_process_counts_its_own_replica(tmp_path: Path):
     """They share the account of the app."""
     names = tmp_path / "names"
     names.mkdir()
-    with server_name(names, tmp_path / "one") as one, server_name(names, tmp_path / "two") as two:
+    with (
+        hold_server_name(names, tmp_path / "one") as one,
+        hold_server_name(names, tmp_path / "two") as two,
+    ):
         accounts = range(ACCOUNT + 1, ACCOUNT + 2)
         surveys = [MemorySurvey(name, names, accounts, has_files=False) for name in (one, two)]
         with (

@@ -20,9 +20,9 @@ from kernel.testing import Server
 from plugins.workers.isolation import orphans as orphans
 from plugins.workers.isolation.orphans import (
     REPLICA_VARIABLE,
+    hold_server_name,
     kill_orphans,
     kill_orphans_of_dead_servers,
-    server_name,
 )
 from tests.plugins.workers.support import deploy, deployed, reaches, result
 from tests.waiting import eventually
@@ -145,11 +145,11 @@ def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers:
 def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     """A daemon of the new version, looked for by the old one while it executes its program."""
     looks = list[list[bytes]]()
-    monkeypatch.setattr(orphans, "_environment", lambda pid: looks.pop(0) if looks else [b""])
+    monkeypatch.setattr(orphans, "_read_environment", lambda pid: looks.pop(0) if looks else [b""])
     monkeypatch.setattr(
         orphans, "INIT", -1
     )  # any caller that runs this may be process 1 of a container
-    monkeypatch.setattr(orphans, "status", lambda pid: (b"S", -1))
+    monkeypatch.setattr(orphans, "read_state", lambda pid: (b"S", -1))
     own, uid = os.getpid(), os.stat(f"/proc/{os.getpid()}").st_uid
     mark = orphans.REPLICA_VARIABLE.encode() + b"="
 
@@ -226,7 +226,7 @@ def test_an_environment_without_end_is_not_read_to_its_end():
         with _Saying(LARGE, str(size)) as process:
             if process.said != b"0":
                 pytest.skip("this kernel does not let a process say that")
-            assert len(orphans._environment(process.pid)) == found
+            assert len(orphans._read_environment(process.pid)) == found
             kill_orphans(MINE, None)
             assert process.poll() is None
 
@@ -235,13 +235,13 @@ def test_an_environment_without_end_is_not_read_to_its_end():
 def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    read, usual = list[int](), orphans._environment
+    read, usual = list[int](), orphans._read_environment
 
     def noted(pid: int) -> list[bytes]:
         read.append(pid)
         return usual(pid)
 
-    monkeypatch.setattr(orphans, "_environment", noted)
+    monkeypatch.setattr(orphans, "_read_environment", noted)
     marks = {REPLICA_VARIABLE: MINE}
     with _Sleeping(marks, user=ACCOUNT) as process, _Sleeping(marks) as other:
         kill_orphans(new_mark(), ACCOUNT)
@@ -252,7 +252,7 @@ def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
 
 
 def test_only_what_is_marked_with_a_name_that_no_one_holds_is_left_over(folder: Path):
-    with server_name(folder, folder / "draft") as ours, ExitStack() as stack:
+    with hold_server_name(folder, folder / "draft") as ours, ExitStack() as stack:
         gone = _name_of_the_dead(folder)
         left, *others = [
             stack.enter_context(_Sleeping({REPLICA_VARIABLE: mark}))
@@ -269,7 +269,7 @@ def test_only_what_is_marked_with_a_name_that_no_one_holds_is_left_over(folder: 
 def test_the_copy_of_a_folder_says_nothing_about_who_lives(folder: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     with (
-        server_name(folder, folder / "draft") as ours,
+        hold_server_name(folder, folder / "draft") as ours,
         _Sleeping({REPLICA_VARIABLE: new_mark(ours)}) as process,
     ):
         shutil.copytree(folder, copy)
@@ -296,7 +296,7 @@ def test_a_name_that_cannot_be_locked_is_not_shown(folder: Path, monkeypatch: py
 
     name = _name_of_the_dead(folder)
     monkeypatch.setattr(fcntl, "flock", fails)
-    with server_name(folder, folder / "draft"):
+    with hold_server_name(folder, folder / "draft"):
         assert kill_orphans_of_dead_servers(folder) == 0
         assert {path.name for path in folder.iterdir()} == {name, "draft"}
     assert [path.name for path in folder.iterdir()] == [name]
@@ -313,7 +313,7 @@ def folder(tmp_path: Path) -> Path:
 def _name_of_the_dead(folder: Path) -> str:
     """A name as a server leaves it that is killed."""
     kept = folder.with_name("kept")
-    with server_name(folder, folder / "draft") as name:
+    with hold_server_name(folder, folder / "draft") as name:
         (folder / name).rename(kept)
     kept.rename(folder / name)
     return name

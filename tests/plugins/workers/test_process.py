@@ -14,9 +14,9 @@ import uvloop
 from structlog.testing import capture_logs
 
 from kernel.public import Unavailable
-from plugins.workers.replica import process
-from plugins.workers.replica.process import Child
-from plugins.workers.replica.protocol import BatchedJob, JobCancel, Shutdown, frame
+from plugins.workers.child import pipes, process
+from plugins.workers.child.process import Child, Program
+from plugins.workers.child.protocol import BatchedJob, JobCancel, Shutdown, encode_message
 from tests.waiting import until
 
 
@@ -36,7 +36,7 @@ class Heard:
     def on_unreadable(self, ids: list[str], why: str) -> None:
         self.unreadable.append(ids)
 
-    def on_gone(self) -> None:
+    def on_gone(self, ending: str) -> None:
         self.gone += 1
 
 
@@ -56,7 +56,8 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 def spawn(heard: Heard, code: str) -> Awaitable[Child]:
     argv = [sys.executable, "-I", "-S", "-c", code]
-    return Child.spawn(heard, argv, {"PATH": os.defpath}, Path("/"))  # type: ignore[arg-type]
+    program = Program(argv=argv, environment={"PATH": os.defpath}, folder=Path("/"))
+    return Child.spawn(heard, program)  # type: ignore[arg-type]
 
 
 def test_lines_come_and_go(run: Run):
@@ -66,10 +67,10 @@ def test_lines_come_and_go(run: Run):
             "import sys\nfor line in sys.stdin: print('got', line, end='', flush=True)\n"
             "print('bye', file=sys.stderr)",
         )
-        child.write(b"one\n")
-        child.write(b"two\n")
-        child.close_input()
-        assert await child.exits_within(10)
+        child.input.write(b"one\n")
+        child.input.write(b"two\n")
+        child.input.close()
+        assert await child.wait_gone(10)
         assert child.status == 0
 
     heard = run(work)
@@ -85,17 +86,17 @@ def test_jobs_of_a_turn_are_one_message_in_its_place(run: Run):
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import sys\nfor line in sys.stdin: print(line, end='')")
         for name in "abc":
-            child.write_job(job(name))
-        child.write(frame(JobCancel(id="b")))
-        child.write_job(job("d"))
-        child.write(frame(Shutdown()))
-        child.write_job(job("e"))
-        child.write_job(job("f"))
+            child.input.write_job(job(name))
+        child.input.write(encode_message(JobCancel(id="b")))
+        child.input.write_job(job("d"))
+        child.input.write(encode_message(Shutdown()))
+        child.input.write_job(job("e"))
+        child.input.write_job(job("f"))
         await asyncio.sleep(0)
-        child.write_job(job("g"))
-        child.close_input()
-        assert await child.exits_within(10)
-        child.write_job(job("too late"))
+        child.input.write_job(job("g"))
+        child.input.close()
+        assert await child.wait_gone(10)
+        child.input.write_job(job("too late"))
 
     said = [json.loads(line) for line in run(work).lines]
     heard = [[one["id"] for one in m.get("jobs", [])] or m.get("id") or m["type"] for m in said]
@@ -109,7 +110,7 @@ def test_what_is_said_last_is_heard_before_the_end(run: Run):
             "import os\nos.write(1, b'x' * 300000 + b'\\nlast')\nos.write(2, b'err')\nos._exit(7)"
         )
         child = await spawn(heard, code)
-        assert await child.exits_within(10)
+        assert await child.wait_gone(10)
         assert child.status == 7
 
     heard = run(work)
@@ -119,8 +120,9 @@ def test_what_is_said_last_is_heard_before_the_end(run: Run):
 
 def test_a_program_that_is_not_there_raises(run: Run):
     async def work(heard: Heard) -> None:
+        program = Program(argv=["/nonexistent"], environment={}, folder=Path("/"))
         with pytest.raises(OSError, match="No such file"):
-            await Child.spawn(heard, ["/nonexistent"], {}, Path("/"))  # type: ignore[arg-type]
+            await Child.spawn(heard, program)  # type: ignore[arg-type]
 
     run(work)
 
@@ -134,9 +136,14 @@ def test_the_launcher_has_none_of_the_variables_that_apps_choose(run: Run):
     chosen = {"LC_ALL": "xx_XX.EVIL", "LOCPATH": "/tmp/evil", "TOKEN": "é" * 60_000}
 
     async def work(heard: Heard) -> None:
-        argv, base = [sys.executable, "-I", "-S", "-c", code], {"PATH": os.defpath}
-        child = await Child.spawn(heard, argv, base, Path("/"), None, chosen)  # type: ignore[arg-type]
-        assert await child.exits_within(10)
+        program = Program(
+            argv=[sys.executable, "-I", "-S", "-c", code],
+            environment={"PATH": os.defpath},
+            folder=Path("/"),
+            variables=chosen,
+        )
+        child = await Child.spawn(heard, program)  # type: ignore[arg-type]
+        assert await child.wait_gone(10)
 
     run(work)  # the first one opens what stays open
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
@@ -150,7 +157,7 @@ def test_the_launcher_has_none_of_the_variables_that_apps_choose(run: Run):
 def test_it_leads_a_group_of_its_own(run: Run):
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import os\nprint(os.getpgid(0) == os.getpid())")
-        assert await child.exits_within(10)
+        assert await child.wait_gone(10)
 
     assert run(work).lines == [b"True"]
 
@@ -164,7 +171,7 @@ def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(run: Run):
         )
         child = await spawn(heard, code)
         started = time.monotonic()
-        assert await child.exits_within(20)
+        assert await child.wait_gone(20)
         assert time.monotonic() - started < 15
 
     heard = run(work)
@@ -173,29 +180,29 @@ def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(run: Run):
 
 
 def test_a_full_pipe_makes_writers_wait_and_then_give_up(run: Run, monkeypatch):
-    monkeypatch.setattr(Child.ready, "__defaults__", (0.3,))
+    monkeypatch.setattr(pipes.InputPipe.wait_ready, "__defaults__", (0.3,))
 
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import time\ntime.sleep(60)")
-        child.write(b"x" * 3_000_000 + b"\n")
+        child.input.write(b"x" * 3_000_000 + b"\n")
         await asyncio.sleep(0.1)
         with pytest.raises(Unavailable, match="does not read"):
-            await child.ready()
-        child.signal(9)
-        assert await child.exits_within(5)
+            await child.input.wait_ready()
+        child.send_signal(9)
+        assert await child.wait_gone(5)
 
     run(work)
 
 
 def test_who_never_reads_is_killed(run: Run, monkeypatch):
-    monkeypatch.setattr(process, "MAX_UNREAD", 1_000_000)
+    monkeypatch.setattr(pipes, "MAX_UNREAD", 1_000_000)
 
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import time\ntime.sleep(60)")
-        child.write(b"x" * 3_000_000)
-        assert await child.exits_within(5)
+        child.input.write(b"x" * 3_000_000)
+        assert await child.wait_gone(5)
         assert child.status == -9
-        child.write(b"too late")
+        child.input.write(b"too late")
 
     heard = run(work)
     assert heard.noise == [("system", "it does not read its input: killed")]
@@ -214,8 +221,8 @@ def test_a_flood_takes_no_more_than_its_share(run: Run):
         spent, since = time.thread_time(), time.monotonic()
         await asyncio.sleep(2)
         share = (time.thread_time() - spent) / (time.monotonic() - since)
-        child.signal(9)
-        assert await child.exits_within(5)
+        child.send_signal(9)
+        assert await child.wait_gone(5)
         assert share < 0.7
         assert sorted(late)[len(late) // 2] < 0.03
 
@@ -227,20 +234,20 @@ def test_a_held_child_is_read_again_when_it_is_released(run: Run):
         code = "import time\nwhile True:\n print('x', flush=True)\n time.sleep(0.01)"
         child = await spawn(heard, code)
         await until(lambda: heard.lines)
-        child.hold("one")
-        child.hold("two")
+        child.output.hold("one")
+        child.output.hold("two")
         await asyncio.sleep(0.1)
         count = len(heard.lines)
-        child.release("one")
-        child.release("never held")
+        child.output.release("one")
+        child.output.release("never held")
         await asyncio.sleep(0.2)
         assert len(heard.lines) == count
-        child.release("two")
+        child.output.release("two")
         while len(heard.lines) == count:  # `run` waits for 30 seconds
             await asyncio.sleep(0.01)
-        child.hold("again")
-        child.signal(9)
-        assert await child.exits_within(5)
+        child.output.hold("again")
+        child.send_signal(9)
+        assert await child.wait_gone(5)
 
     run(work)
 
@@ -249,11 +256,11 @@ def test_a_held_child_is_read_again_when_it_is_released(run: Run):
 def test_nothing_is_left_open(run: Run):
     async def work(heard: Heard) -> None:
         for _ in range(3):
-            await (await spawn(heard, "pass")).exits_within(5)
+            await (await spawn(heard, "pass")).wait_gone(5)
         await asyncio.sleep(0.1)
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(10):
-            await (await spawn(heard, "pass")).exits_within(5)
+            await (await spawn(heard, "pass")).wait_gone(5)
         await asyncio.sleep(0.1)
         assert len(os.listdir("/proc/self/fd")) <= before
 
@@ -300,7 +307,7 @@ def test_a_line_that_no_one_can_handle_takes_no_other_with_it(run: Run):
 
     async def work(_: Heard) -> None:
         child = await spawn(heard, written(b"one\nbad\ntwo\nbad\nbad"))
-        assert await child.exits_within(20)
+        assert await child.wait_gone(20)
 
     with capture_logs() as logged:
         run(work)
@@ -316,11 +323,11 @@ def test_who_closes_its_output_is_ended_whatever_its_last_line_does(run: Run):
         code = written(b"bad", then="os.close(1)\nos.closerange(3, 4096)\ntime.sleep(100)")
         child = await spawn(Clumsy(), code)
         try:
-            assert await child.exits_within(20)
+            assert await child.wait_gone(20)
             assert child.status == -9
         finally:
-            child.signal(9)
-            await child.exits_within(5)
+            child.send_signal(9)
+            await child.wait_gone(5)
 
     with capture_logs():
         run(work)
@@ -341,9 +348,9 @@ def test_time_that_ends_in_an_error_is_charged(run: Run):
         before, began = len(heard.lines), time.monotonic()
         await asyncio.sleep(2)
         passed = time.monotonic() - began
-        child.signal(9)
-        assert await child.exits_within(20)
-        assert len(heard.lines) - before < passed * 2 * process.SHARE / 0.05
+        child.send_signal(9)
+        assert await child.wait_gone(20)
+        assert len(heard.lines) - before < passed * 2 * pipes.SHARE / 0.05
 
     with capture_logs():
         run(work)
@@ -359,8 +366,8 @@ def test_one_piece_of_many_slow_lines_leaves_others_their_turn(run: Run):
         child = await spawn(heard, written(b"\n".join(lines) + b"\n", then="time.sleep(100)"))
         while len(heard.lines) < len(lines):
             await asyncio.sleep(0.01)
-        child.signal(9)
-        assert await child.exits_within(20)
+        child.send_signal(9)
+        assert await child.wait_gone(20)
 
     run(work)
     [heard] = listeners
@@ -378,7 +385,7 @@ def test_what_waits_to_be_heard_is_heard_before_the_end(run: Run, monkeypatch):
     async def work(_: Heard) -> None:
         listeners.append(heard := Slow())
         child = await spawn(heard, written(b"\n".join(lines)))
-        assert await child.exits_within(20)
+        assert await child.wait_gone(20)
 
     run(work)
     [heard] = listeners
@@ -391,7 +398,7 @@ def test_an_end_does_not_wait_for_long_until_all_is_heard(run: Run):
     async def work(_: Heard) -> None:
         heard = Slow()
         child = await spawn(heard, written(b"x\n" * 20_000))
-        assert await child.exits_within(20)  # of 800
+        assert await child.wait_gone(20)  # of 800
         count = len(heard.lines)
         assert count < 20_000
         await asyncio.sleep(0.2)
@@ -416,8 +423,8 @@ def test_nothing_is_read_while_much_waits_to_be_heard(run: Run, tmp_path: Path):
         while len(heard.lines) < 30:
             await asyncio.sleep(0.01)
         assert int(count.read_text()) * 10_000 < 20_000_000
-        child.signal(9)
-        assert await child.exits_within(20)
+        child.send_signal(9)
+        assert await child.wait_gone(20)
 
     run(work)
 
@@ -429,24 +436,24 @@ def test_who_is_held_is_not_heard_before_it_is_released(run: Run):
         def on_line(self, line: bytes) -> None:
             super().on_line(line)
             if line == b"hold":
-                child.hold("a while")
+                child.output.hold("a while")
 
     async def work(_: Heard) -> None:
         nonlocal child
         heard = Holding()
         code = written(b"one\nhold\ntwo\nthree\n", then="time.sleep(100)")
         child = await spawn(heard, f"input()\n{code}")
-        child.write(b"now that there is one to hold\n")
+        child.input.write(b"now that there is one to hold\n")
         while len(heard.lines) < 2:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert heard.lines == [b"one", b"hold"]
-        child.release("a while")
+        child.output.release("a while")
         while len(heard.lines) < 4:
             await asyncio.sleep(0.01)
         assert heard.lines == [b"one", b"hold", b"two", b"three"]
-        child.signal(9)
-        assert await child.exits_within(20)
+        child.send_signal(9)
+        assert await child.wait_gone(20)
 
     child: Child
     run(work)

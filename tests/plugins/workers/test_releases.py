@@ -125,7 +125,7 @@ def test_the_latest_versions_are_kept_and_one_that_was_overtaken_is_not_put_into
             assert await store.save(tx, release, 0)
             return await store.promote(tx, release)
 
-        return await service.host.statements.run(server_actor(), write)
+        return await service._statements.run(server_actor(), write)
 
     assert [workers.run(promote, release) for release in releases[1:]] == [1, 2, 3, 4, 5, 6]
     kept = "select version from caudex_workers.versions where app_id = %s order by version"
@@ -177,7 +177,7 @@ def test_a_version_of_an_app_that_went_is_not_saved_for_its_successor(workers: S
     async def save(tx: Transaction) -> bool:
         return await store.save(tx, former, 0)
 
-    assert not workers.run(service_of(workers).host.statements.run, server_actor(), save)
+    assert not workers.run(service_of(workers)._statements.run, server_actor(), save)
 
 
 # Whose deploy it is after a wait
@@ -242,17 +242,17 @@ def test_a_first_deploy_is_not_taken_for_what_a_former_app_left(
 ):
     """Rows that were read before the deploy has begun arrive after it has."""
     app, service, asked = install(workers), service_of(workers), threading.Event()
-    usual = service.host.store.desired
+    usual = service.host.store.read_desired
 
     async def late(app_ids: Sequence[str] | None) -> list[DesiredState]:
-        monkeypatch.setattr(service.host.store, "desired", usual)
+        monkeypatch.setattr(service.host.store, "read_desired", usual)
         rows = await usual(app_ids)
         asked.set()
         while supervisor_of(workers, app) is None:
             await anyio.sleep(0.01)
         return rows
 
-    monkeypatch.setattr(service.host.store, "desired", late)
+    monkeypatch.setattr(service.host.store, "read_desired", late)
     workers.run(service.reconciler.on_notification, app)
     assert asked.wait(10)
     assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
@@ -290,13 +290,13 @@ def test_the_process_of_a_deploy_does_not_read_what_it_has_just_written(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     app, store = deployed(workers), service_of(workers).host.store
-    asked, usual = list[Sequence[str] | None](), store.desired
+    asked, usual = list[Sequence[str] | None](), store.read_desired
 
     async def noting(app_ids: Sequence[str] | None) -> list[DesiredState]:
         asked.append(app_ids)
         return await usual(app_ids)
 
-    monkeypatch.setattr(store, "desired", noting)
+    monkeypatch.setattr(store, "read_desired", noting)
     assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
     assert asked == [[app]], "for the check before it starts only"
     assert status(workers.admin, app)["version"] == 2
@@ -320,12 +320,12 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
     )
     workers.run(supervisor.tidy)
     assert len(list(folder.glob("1-*"))) == 1
-    [replica] = supervisor.replicas()
-    assert not replica.gone
+    [replica] = supervisor.list_replicas()
+    assert replica.is_running
     monkeypatch.undo()
     workers.run(service.reconciler.on_notification, None)  # what was reported meanwhile
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
-    eventually(lambda: replica.gone)
+    eventually(lambda: not replica.is_running)
     workers.run(supervisor.tidy)
     assert not list(folder.glob("1-*"))
 
@@ -349,15 +349,15 @@ def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
             assert supervisor.replica is not None
             candidate = await supervisor.start_replica(supervisor.replica.release)
             supervisor.remove()
-            supervisor.promote(candidate, supervisor._attempt + 1)
-            await supervisor._wait_until(lambda: False)
+            supervisor.promote(candidate, supervisor._goal.revision + 1)
+            await supervisor.wait_over()
             return candidate
 
         candidate = workers.run(late)
         assert supervisor.replica is None
-        eventually(lambda: candidate.gone)
+        eventually(lambda: not candidate.is_running)
     finally:
-        service.host.listeners.remove(slow)
+        service.host.states.remove(slow)
         workers.admin.delete(f"/api/v1/apps/{app}")
 
 

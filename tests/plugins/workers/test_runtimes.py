@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kernel.public import BadRequest, Runtime
-from plugins.workers.releases.builds import _locks
+from plugins.workers.releases.installs import read_locks
 from plugins.workers.runtimes import JavaScriptRuntime, PythonRuntime
 
 PYTHON = PythonRuntime("", Path(), lambda _: True)
@@ -32,11 +32,11 @@ def test_without_such_a_file_nothing_is_installed(tmp_path: Path, runtime: Runti
 def test_lock_files_are_compared_whatever_their_size_and_only_plain_ones(tmp_path: Path):
     """A tool of the app has just run in the folder: it may have left anything there."""
     (tmp_path / "package-lock.json").write_bytes(b"{}")
-    [(name, _)] = before = _locks(tmp_path)
+    [(name, _)] = before = read_locks(tmp_path)
     assert name == "package-lock.json"
-    assert _locks(tmp_path) == before
+    assert read_locks(tmp_path) == before
     (tmp_path / "package-lock.json").write_bytes(b"{}\n")
-    assert _locks(tmp_path) != before
+    assert read_locks(tmp_path) != before
     os.mkfifo(tmp_path / "bun.lock")
     (tmp_path / "bun.lockb").symlink_to("/dev/zero")
-    assert {name for name, _ in _locks(tmp_path)} == {"package-lock.json"}
+    assert {name for name, _ in read_locks(tmp_path)} == {"package-lock.json"}

@@ -21,7 +21,9 @@ import anyio
 import pytest
 
 from kernel.public import BadRequest
+from plugins.workers.config import WorkersConfig
 from plugins.workers.control.supervisor import Supervisor
+from plugins.workers.models import Installation
 from plugins.workers.releases import folders as folders_module
 from plugins.workers.releases.folders import Folders, discard
 from plugins.workers.releases.ownership import give_to_account, reclaim, walk
@@ -317,17 +319,19 @@ def test_a_date_in_the_future_saves_nothing(top: Path):
 async def test_an_app_is_gone_whatever_becomes_of_its_files():
     """A deploy of an app of the same name waits for the removal."""
 
-    def fault(app_id: str, key: int) -> None:
+    def fault(app: Installation) -> None:
         raise RecursionError
 
-    host: Any = SimpleNamespace(folders=SimpleNamespace(remove=fault))
-    specs: Any = None
-    supervisor = Supervisor("crm", 7, host, specs)
+    host: Any = SimpleNamespace(
+        config=WorkersConfig(), clock=anyio.current_time, machine=SimpleNamespace(remove_app=fault)
+    )
+    builder: Any = None
+    supervisor = Supervisor(Installation("crm", 7), host, builder)
     supervisor.remove()
     with anyio.fail_after(5):
         await supervisor.run()
-        await supervisor._wait_until(lambda: False)
-    assert supervisor.ended
+        await supervisor.wait_over()
+    assert supervisor.is_over
 
 
 # Giving and taking back
@@ -347,7 +351,7 @@ def test_what_was_installed_too_deep_is_refused(top: Path):
 
 
 def test_more_than_can_be_gone_through_is_refused(top: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(walk.__kwdefaults__, "most", 5)
+    monkeypatch.setitem(walk.__kwdefaults__, "limit", 5)
     for count in range(5):
         (top / f"{count}").touch()
     reclaim(top, os.geteuid())

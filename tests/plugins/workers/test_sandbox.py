@@ -175,7 +175,7 @@ def run(
     sandbox: Sandbox, code: str, place: Place, files: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
     program = "/usr/bin/python3" if ROOT else sys.executable
-    command = sandbox.command([program, "-c", code], 7, place)
+    command = sandbox.wrap([program, "-c", code], 7, place)
     return subprocess.run(
         command, capture_output=True, text=True, env={}, cwd="/", check=False, timeout=20,
         pass_fds=files,
@@ -278,13 +278,13 @@ def test_what_an_app_installed_it_reads_and_runs_but_does_not_write(
         secret.chmod(0o600)
         sandbox = Sandbox(WorkersConfig(), base)
         sandbox.prepare()
-        uid = sandbox.uid(7)
+        uid = sandbox.find_uid(7)
         assert uid is not None
         os.chown(home, uid, uid)
 
         def as_app(code: str) -> int:
             argv = ["/bin/sh", "-ec", f"cd {folder}\n{code}", "sh", str(secret), str(home)]
-            command = sandbox.command(argv, 7, Place())
+            command = sandbox.wrap(argv, 7, Place())
             done = subprocess.run(command, capture_output=True, check=False, env={}, cwd="/")
             return done.returncode
 
@@ -393,12 +393,12 @@ sandbox.prepare()
 program, said = str(pathlib.Path(sys.executable).resolve()), []
 others = [subprocess.Popen(["/bin/sleep", "60"]) for _ in range(50)]
 for _ in range(2):
-    command = sandbox.command([program, "-I", "-S", "-c", sys.argv[2]], 7, Place())
+    command = sandbox.wrap([program, "-I", "-S", "-c", sys.argv[2]], 7, Place())
     done = subprocess.run(command, stdout=subprocess.PIPE, env={}, cwd="/", start_new_session=True)
     said.append(json.loads(done.stdout))
 for each in others:
     each.kill()
-print(json.dumps([said, sandbox.active_limits(None)]))
+print(json.dumps([said, sandbox.describe_limits(None)]))
 """
 
 
@@ -422,10 +422,10 @@ def test_only_what_counts_apart_and_does_limit_is_taken_for_a_limit(
     monkeypatch.setattr("plugins.workers.isolation.sandbox._succeeds", succeeds)
     sandbox = Sandbox(WorkersConfig(processes=30), tmp_path)
     sandbox.prepare()
-    settings = json.loads(sandbox.command(["/bin/true"], 7, Place())[4])
+    settings = json.loads(sandbox.wrap(["/bin/true"], 7, Place())[4])
     assert settings["counts"] is counts
-    assert settings["limits"].get("NPROC") == sandbox.active_limits(None)["processes"]
-    assert sandbox.active_limits(None)["processes"] == (30 if counts else None)
+    assert settings["limits"].get("NPROC") == sandbox.describe_limits(None)["processes"]
+    assert sandbox.describe_limits(None)["processes"] == (30 if counts else None)
     assert ("nothing limits how many processes a worker starts" in sandbox.notes) is not counts
 
 
@@ -470,7 +470,7 @@ def test_a_fork_bomb_of_an_ordinary_user_stays_small_however_many_others_there_a
 def test_a_launcher_whose_server_is_gone_does_not_start_anything(tmp_path: Path):
     sandbox = Sandbox(WorkersConfig(sandbox="off"), tmp_path)
     sandbox.prepare()
-    command = sandbox.command(["/bin/echo", "ran"], 1, Place())
+    command = sandbox.wrap(["/bin/echo", "ran"], 1, Place())
     settings = json.loads(command[4]) | {"parent": 1}
     command[4] = json.dumps(settings)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)

@@ -34,12 +34,13 @@ from kernel.public import (
     WorkerState,
 )
 from kernel.testing import MakeServer, Server
+from plugins.workers.child.pipes import InputPipe
 from plugins.workers.config import WorkersConfig
 from plugins.workers.control.supervisor import Supervisor
-from plugins.workers.models import DesiredState, Release
+from plugins.workers.host import Background, StateListeners
+from plugins.workers.models import DesiredState, Installation, Release
 from plugins.workers.releases.builds import Builder
 from plugins.workers.replica.callers import CALLERS
-from plugins.workers.replica.process import Child
 from plugins.workers.replica.replica import ReplicaSpec
 from plugins.workers.service import SERVICE
 from tests.plugins.workers.support import (
@@ -159,13 +160,12 @@ worker.run()
 @pytest.mark.slow
 def test_waits_between_crashes_grow(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch):
     """What was decided is compared: each wait that can be measured has a start of Python in it."""
-    decided, usual = list[tuple[str, float]](), Supervisor._count
+    decided = list[tuple[str, float]]()
 
-    def count(self: Supervisor) -> None:
-        usual(self)
-        decided.append((self.app_id, self._not_before - self._crashes[-1]))
+    def report(self: Supervisor, wait: float) -> None:
+        decided.append((self.app_id, wait))
 
-    monkeypatch.setattr(Supervisor, "_count", count)
+    monkeypatch.setattr(Supervisor, "_report_wait", report)
     server = make_server({"plugins": {"workers": {**QUICK, "backoff": 0.4}}})
     app, waits = deployed(server), [0, 0.4, 0.8]
     for wait in waits:
@@ -199,19 +199,19 @@ class Slowly(Builder):
 def slow_supervisor() -> tuple[Supervisor, Slowly]:
     builder = Slowly()
 
-    async def announce(app_id: str, state: WorkerState) -> None:
-        """No listener needs it."""
-
     host: Any = SimpleNamespace(
-        config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, announce=announce,
-        write_log=lambda *_: None, clock=lambda: builder.now,
+        config=WorkersConfig(backoff=2.0), clock=lambda: builder.now,
+        background=Background(), states=StateListeners(),
+        logs=SimpleNamespace(write=lambda *_: None),
     )  # fmt: skip
-    return Supervisor("crm", 1, host, builder), builder
+    return Supervisor(Installation("crm", 1), host, builder), builder
 
 
-def wanted(attempt: int) -> DesiredState:
+def wanted(revision: int) -> DesiredState:
     release = Release(app_id="crm", number=1, key=1, version=1, digest="0" * 64)
-    return DesiredState(app_id="crm", number=1, key=1, version=1, attempt=attempt, release=release)
+    return DesiredState(
+        app_id="crm", number=1, key=1, version=1, revision=revision, release=release
+    )
 
 
 async def step_until(supervisor: Supervisor, builder: Slowly, state: WorkerState) -> None:
@@ -593,7 +593,7 @@ def test_errors_of_any_shape_are_reported(workers: Server):
 def test_a_worker_that_does_not_read_gets_no_more_calls(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Child.ready, "__defaults__", (1.0,))
+    monkeypatch.setattr(InputPipe.wait_ready, "__defaults__", (1.0,))
     host = workers.services.get(SERVICE).host
     monkeypatch.setattr(host, "config", structs.replace(host.config, rpc_timeout=3))
     app = deployed(workers, RAW + "        time.sleep(300)\n")
@@ -792,16 +792,16 @@ def test_a_job_that_is_cancelled_while_its_worker_is_not_ready_hears_of_it(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     app, service = deployed(workers, JOBS), workers.services.get(WORKERS)
-    waits, ready, usual = threading.Event(), threading.Event(), Child.ready
+    waits, ready, usual = threading.Event(), threading.Event(), InputPipe.wait_ready
 
-    async def later(self: Child) -> None:
+    async def later(self: InputPipe) -> None:
         waits.set()
         while not ready.is_set():
             await asyncio.sleep(0.01)
         await usual(self)
 
-    monkeypatch.setattr(Child, "ready", later)
-    monkeypatch.setattr(Child, "is_ready", False)
+    monkeypatch.setattr(InputPipe, "wait_ready", later)
+    monkeypatch.setattr(InputPipe, "is_ready", False)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(job, workers, app, b'{"type": "long"}')
         assert waits.wait(10)
@@ -832,12 +832,12 @@ def test_a_change_of_state_is_reported(workers: Server):
 def test_a_caller_is_remembered_for_a_moment_and_needs_an_account(workers: Server):
     user, callers = workers.user(), workers.services.get(CALLERS)
     actor = Actor(user_id=user.id, username=user.username)
-    caller = workers.run(callers.of, actor, "app")
+    caller = workers.run(callers.get_caller, actor, "app")
     assert (caller.user_id, caller.username) == (user.id, user.username)
-    assert workers.run(callers.of, actor, "app") is caller
+    assert workers.run(callers.get_caller, actor, "app") is caller
     for unknown in (None, "", "nonsense", "00000000-0000-0000-0000-000000000000"):
         with pytest.raises(Unauthenticated):
-            workers.run(callers.of, Actor(user_id=unknown), "app")
+            workers.run(callers.get_caller, Actor(user_id=unknown), "app")
 
 
 @pytest.mark.slow
@@ -964,18 +964,20 @@ def test_a_worker_dies_with_a_server_that_is_killed(tmp_path):
         [sys.executable, "-c", f"""
 import asyncio, pathlib, uvloop
 from plugins.workers.config import WorkersConfig
-from plugins.workers.replica.process import Child
+from plugins.workers.child.process import Child, Program
 from plugins.workers.isolation.sandbox import Place, Sandbox
 class NoIsolation:
     def on_line(self, line): print(line.decode(), flush=True)
     def on_noise(self, level, text): print(level, text, flush=True)
     def on_unreadable(self, ids, why): pass
-    def on_gone(self): print("gone", flush=True)
+    def on_gone(self, ending): print("gone", flush=True)
 async def main():
     sandbox = Sandbox(WorkersConfig(), pathlib.Path("{tmp_path}/data"))
     sandbox.prepare()
-    argv = sandbox.command(["/bin/sh", "-c", "echo $$; sleep 300; sleep 300"], 1, Place())
-    await Child.spawn(NoIsolation(), argv, {{"PATH": "/usr/bin:/bin"}}, pathlib.Path("/"))
+    argv = sandbox.wrap(["/bin/sh", "-c", "echo $$; sleep 300; sleep 300"], 1, Place())
+    environment = {{"PATH": "/usr/bin:/bin"}}
+    program = Program(argv=argv, environment=environment, folder=pathlib.Path("/"))
+    await Child.spawn(NoIsolation(), program)
     await asyncio.sleep(300)
 uvloop.run(main())
 """],

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.public import Caller
-from plugins.workers.replica import protocol as lines_module
-from plugins.workers.replica.protocol import (
+from plugins.workers.child import lines as lines_module
+from plugins.workers.child.listener import Listener
+from plugins.workers.child.protocol import (
     MAX_BATCH,
     MAX_FRAME,
     MAX_PARAMS,
@@ -19,18 +20,17 @@ from plugins.workers.replica.protocol import (
     Discovered,
     InvalidOp,
     JobResult,
-    LineSplitter,
     Log,
     OpResult,
     Rpc,
     RpcResponse,
     Shutdown,
+    decode_message,
     describe_value,
-    frame,
-    frame_jobs,
-    ids_in,
-    read,
-    single_line,
+    encode_jobs,
+    encode_message,
+    find_ids,
+    join_lines,
 )
 
 TAGS = ["discover", "rpc_response", "job_result", "job_progress", "log", "event", "collection_op"]
@@ -40,11 +40,17 @@ class Heard:
     def __init__(self, messages: bool = True):
         self.lines: list[bytes] = []
         self.cuts: list[tuple[bytes, bytes]] = []
-        self.splitter = LineSplitter(
-            self.lines.append,
-            lambda head, edges: self.cuts.append((head, edges)),
-            messages=messages,
-        )
+        heard = self
+        base = lines_module.OutputLines if messages else lines_module.ErrorLines
+
+        class Splitter(base):
+            def take_line(self, line: bytes) -> None:
+                heard.lines.append(line)
+
+            def take_cut_line(self, head: bytes, edges: bytes) -> None:
+                heard.cuts.append((head, edges))
+
+        self.splitter = Splitter(Listener())
 
     def feed(self, *pieces: bytes) -> None:
         for piece in pieces:
@@ -97,7 +103,7 @@ def test_a_message_may_be_longer_and_shows_both_ends_when_it_is_too_long():
     heard.feed(b'{"id":"r1",' + b"m" * 2000, b'","id":"r2"}\n', b"{}\n")
     [(head, edges)] = heard.cuts
     assert head.startswith(b'{"id":"r1"')
-    assert list(ids_in(edges)) == ["r1", "r2"]
+    assert list(find_ids(edges)) == ["r1", "r2"]
     assert heard.lines[1:] == [b"{}"]
 
 
@@ -136,11 +142,12 @@ def test_a_line_of_many_small_pieces_costs_little_more_than_its_bytes():
 def test_a_line_that_is_handed_on_is_done_with_even_if_no_one_can_take_it():
     taken: list[bytes] = []
 
-    def take(line: bytes) -> None:
-        taken.append(line)
-        raise ValueError("no handler can take it")
+    class Refusing(Listener):
+        def on_line(self, line: bytes) -> None:
+            taken.append(line)
+            raise ValueError("no handler can take it")
 
-    splitter = LineSplitter(take, lambda head, edges: None, messages=True)
+    splitter = lines_module.OutputLines(Refusing())
     splitter.feed(b"one\ntw")
     splitter.feed(b"o\nthree")
     splitter.close()
@@ -154,7 +161,7 @@ def test_a_line_that_is_handed_on_is_done_with_even_if_no_one_can_take_it():
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_is_no_message(line: bytes):
-    said = read(line)
+    said = decode_message(line)
     assert said is None or line.startswith(b"{")
 
 
@@ -169,7 +176,7 @@ def test_garbage_behind_what_does_not_fit_is_no_message_either(
     tag: str, member: bytes, rest: bytes
 ):
     line = b'{"type":"' + tag.encode() + b'",' + member + rest
-    said = read(line)
+    said = decode_message(line)
     assert said is None or json.loads(line)["type"] == tag
 
 
@@ -197,7 +204,7 @@ JSON = st.recursive(
 )  # fmt: skip
 def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
     line = json.dumps({"type": tag, **fields}).encode("utf-8", "replace")
-    said = read(line)
+    said = decode_message(line)
     if tag not in TAGS:
         assert said is None
     if isinstance(said, RpcResponse | JobResult):
@@ -228,7 +235,7 @@ def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
     ],
 )
 def test_what_cannot_be_read_is_no_message(line: bytes):
-    assert read(line) is None
+    assert decode_message(line) is None
 
 
 @pytest.mark.parametrize(
@@ -242,22 +249,22 @@ def test_what_cannot_be_read_is_no_message(line: bytes):
     ],
 )
 def test_an_operation_that_does_not_fit_can_be_answered(members: bytes, op_id: object, where: str):
-    said = read(b'{"type":"collection_op",' + members + b"}")
+    said = decode_message(b'{"type":"collection_op",' + members + b"}")
     assert isinstance(said, InvalidOp)
     assert said.id == op_id
     assert where in said.why
 
 
 def test_every_message_of_a_worker_can_be_read():
-    assert isinstance(read(b'{"type":"discover","methods":["a"]}'), Discovered)
-    assert isinstance(read(b'{"type":"discover"}'), Discovered)
-    assert isinstance(read(b'{"type":"discover","batches":[{"a":1}]}'), Discovered)
-    said = read(b' {"type":"rpc_response","id":"1","result":{"a": [1]}}'.strip())
+    assert isinstance(decode_message(b'{"type":"discover","methods":["a"]}'), Discovered)
+    assert isinstance(decode_message(b'{"type":"discover"}'), Discovered)
+    assert isinstance(decode_message(b'{"type":"discover","batches":[{"a":1}]}'), Discovered)
+    said = decode_message(b' {"type":"rpc_response","id":"1","result":{"a": [1]}}'.strip())
     assert isinstance(said, RpcResponse)
     assert bytes(said.result) == b'{"a": [1]}'
-    log = read(b'{"type":"log","level":"warn","message":"x"}')
+    log = decode_message(b'{"type":"log","level":"warn","message":"x"}')
     assert isinstance(log, Log)
-    op = read(b'{"type":"collection_op","id":"1","op":"find","entity":"a","call":null}')
+    op = decode_message(b'{"type":"collection_op","id":"1","op":"find","entity":"a","call":null}')
     assert isinstance(op, CollectionOp)
     assert op.call is None
 
@@ -265,17 +272,17 @@ def test_every_message_of_a_worker_can_be_read():
 def test_every_message_to_a_worker_is_one_line():
     caller = Caller(user_id="1", username="a\nb")
     messages = [
-        Rpc(id="r1", method="a\nb", params=single_line(b'{\n"a":\r\n1}'), caller=caller),
-        OpResult(id="o1", result=single_line(b"[1,\n2]")),
+        Rpc(id="r1", method="a\nb", params=join_lines(b'{\n"a":\r\n1}'), caller=caller),
+        OpResult(id="o1", result=join_lines(b"[1,\n2]")),
         OpResult(id="o1", error="no\nway"),
         Shutdown(),
     ]
-    job = BatchedJob(id="j1", payload=single_line(b"[\n1\n]"), caller=caller)
-    for line in (*map(frame, messages), frame_jobs([job]), frame_jobs([job, job])):
+    job = BatchedJob(id="j1", payload=join_lines(b"[\n1\n]"), caller=caller)
+    for line in (*map(encode_message, messages), encode_jobs([job]), encode_jobs([job, job])):
         assert line.count(b"\n") == 1
         assert b"\r" not in line
         assert json.loads(line)["type"]
-    said = json.loads(frame(messages[0]))
+    said = json.loads(encode_message(messages[0]))
     assert said["caller"] == {"userId": "1", "username": "a\nb", "email": None, "authToken": ""}
 
 
@@ -294,12 +301,12 @@ def read_by_hand(said: bytes) -> list[object]:
 
 
 def test_one_job_is_a_job_and_more_are_one_line_of_the_same_members():
-    alone = frame_jobs([job(1)])
+    alone = encode_jobs([job(1)])
     assert json.loads(alone) == {
         "type": "job", "id": "j1", "payload": "",
         "caller": {"userId": "1", "username": "a", "email": None, "authToken": ""},
     }  # fmt: skip
-    said = frame_jobs([job(1), job(2), job(3)])
+    said = encode_jobs([job(1), job(2), job(3)])
     assert read_by_hand(said) == [["j1", "j2", "j3"]]
     assert said.endswith(b"}]}\n")
     assert {"type": "job", **json.loads(said)["jobs"][0]} == json.loads(alone)
@@ -307,13 +314,13 @@ def test_one_job_is_a_job_and_more_are_one_line_of_the_same_members():
 
 def test_jobs_that_are_long_together_are_several_lines():
     size = MAX_BATCH // 4
-    said = frame_jobs([job(n, size) for n in range(8)])
+    said = encode_jobs([job(n, size) for n in range(8)])
     assert read_by_hand(said) == [["j0", "j1"], ["j2", "j3"], ["j4", "j5"], ["j6", "j7"]]
     assert max(map(len, said.splitlines())) < MAX_BATCH
 
 
 def test_no_line_of_jobs_is_longer_than_a_message_may_be():
-    said = frame_jobs([job(0), job(1, MAX_PARAMS), job(2), job(3)])
+    said = encode_jobs([job(0), job(1, MAX_PARAMS), job(2), job(3)])
     assert read_by_hand(said) == ["j0", "j1", ["j2", "j3"]]
     assert max(map(len, said.splitlines())) <= MAX_FRAME
     name = "n" * 1000
@@ -322,7 +329,7 @@ def test_no_line_of_jobs_is_longer_than_a_message_may_be():
         BatchedJob(id=f"j{n}", payload=msgspec.Raw(b"1" * (MAX_BATCH // 64)), caller=caller)
         for n in range(64)
     ]
-    [line] = frame_jobs(many).splitlines()
+    [line] = encode_jobs(many).splitlines()
     assert len(line) <= MAX_FRAME
 
 
@@ -331,10 +338,10 @@ def test_no_line_of_jobs_is_longer_than_a_message_may_be():
 def test_every_job_is_there_once_and_in_order(sizes: list[int]):
     jobs = [job(n, size) for n, size in enumerate(sizes)]
     apart: list[object] = []
-    for line in frame_jobs(jobs).splitlines():
+    for line in encode_jobs(jobs).splitlines():
         message = json.loads(line)
         apart += [{"type": "job", **one} for one in message.get("jobs", [])] or [message]
-    assert apart == [json.loads(frame_jobs([one])) for one in jobs]
+    assert apart == [json.loads(encode_jobs([one])) for one in jobs]
 
 
 @pytest.mark.parametrize(

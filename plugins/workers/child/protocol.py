@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -118,7 +117,7 @@ class Settled(FromWorker, frozen=True):
     """`true` where the handler ended because something was unavailable."""
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether it is an error."""
         return self.error is not NOTHING and bytes(self.error) != b"null"
 
@@ -183,31 +182,34 @@ _decode = msgspec.json.Decoder(Incoming).decode
 _decode_invalid = msgspec.json.Decoder(InvalidOp).decode
 
 
-def frame(message: ToWorker) -> bytes:
-    """Write a message as one line."""
+def encode_message(message: ToWorker) -> bytes:
+    """Encode a message as one line."""
     return _encode(message) + b"\n"
 
 
-def frame_jobs(jobs: Sequence[BatchedJob]) -> bytes:
-    """Write one job as a `job` message, more as a `jobs` message, or several where that is long."""
+def encode_jobs(jobs: Sequence[BatchedJob]) -> bytes:
+    """Encode one job as a `job` message, many as a `jobs` message, or as several if it is long."""
     if len(jobs) == 1:
         [job] = jobs
-        return frame(Job(id=job.id, payload=job.payload, caller=job.caller))
-    if sum([len(job.payload) for job in jobs]) <= MAX_BATCH:
-        return frame(Jobs(jobs=jobs))
+        return encode_message(Job(id=job.id, payload=job.payload, caller=job.caller))
+    size = sum([len(job.payload) for job in jobs])
+    if size <= MAX_BATCH:
+        return encode_message(Jobs(jobs=jobs))
     half = len(jobs) // 2
-    return frame_jobs(jobs[:half]) + frame_jobs(jobs[half:])
+    return encode_jobs(jobs[:half]) + encode_jobs(jobs[half:])
 
 
-def single_line(raw: bytes) -> msgspec.Raw:
+def join_lines(raw: bytes) -> msgspec.Raw:
     """Take the line breaks out of JSON."""
     # `in` takes the bytes for a number at first: the error that it drops costs ten searches.
-    broken = raw.find(b"\n") >= 0 or raw.find(b"\r") >= 0
-    return msgspec.Raw(msgspec.json.format(raw, indent=-1) if broken else raw)
+    has_breaks = raw.find(b"\n") >= 0 or raw.find(b"\r") >= 0
+    if has_breaks:
+        raw = msgspec.json.format(raw, indent=-1)
+    return msgspec.Raw(raw)
 
 
-def read(line: bytes) -> Incoming | InvalidOp | None:
-    """Read a line of a worker; None when it is no message."""
+def decode_message(line: bytes) -> Incoming | InvalidOp | None:
+    """Decode a line of a worker; None when it is no message."""
     if not line.startswith(b"{"):
         return None
     try:
@@ -215,122 +217,36 @@ def read(line: bytes) -> Incoming | InvalidOp | None:
             line.decode()  # parts of it are passed on as they are, so all of it must be UTF-8
         return _decode(line)
     except msgspec.ValidationError as error:
-        return _invalid_op(line, str(error))
+        return _decode_invalid_op(line, str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _invalid_op(line: bytes, why: str) -> InvalidOp | None:
-    """Read what was not valid. The decoder stopped there, so the rest may not even be JSON."""
+def _decode_invalid_op(line: bytes, why: str) -> InvalidOp | None:
+    """Decode what was not valid. The decoder stopped there, so the rest may not even be JSON."""
     try:
         return msgspec.structs.replace(_decode_invalid(line), why=why)
     except (msgspec.DecodeError, RecursionError):
         return None
 
 
-def ids_in(edges: bytes) -> Iterable[str]:
+def find_ids(edges: bytes) -> list[str]:
     """Find ids in a line that cannot be read."""
-    return (match.decode("ascii", "replace") for match in _ID.findall(edges))
+    return [match.decode("ascii", "replace") for match in _ID.findall(edges)]
 
 
 def describe_value(value: msgspec.Raw) -> str:
     """Make a text of a value: its `message` if it is an object that has one, else its JSON."""
+    text = bytes(value).decode("utf-8", "replace")
     try:
-        found: object = msgspec.json.decode(value)
+        decoded: object = msgspec.json.decode(value)
     except (msgspec.DecodeError, RecursionError):
-        found = None
-    if isinstance(found, dict):
-        found = found.get("message")  # type: ignore[reportUnknownVariableType]
-    return found if isinstance(found, str) else bytes(value).decode("utf-8", "replace")
+        return text
+    if isinstance(decoded, dict):
+        decoded = decoded.get("message")  # type: ignore[reportUnknownVariableType]
+    return decoded if isinstance(decoded, str) else text
 
 
-def text_of(line: bytes) -> str:
+def to_text(line: bytes) -> str:
     """Return a line as text that can be stored, cut at the limit."""
     return line[:MAX_LINE].decode("utf-8", "replace").replace("\0", "\ufffd")
-
-
-class LineSplitter:
-    """Makes lines of the pieces that a pipe delivers, in bounded memory.
-
-    A line that begins like a message may have MAX_FRAME bytes, any other MAX_LINE. Of a longer
-    one, `cut` gets the beginning and the edges (both ends); the rest is skipped.
-    """
-
-    def __init__(
-        self, line: Callable[[bytes], None], cut: Callable[[bytes, bytes], None], *, messages: bool
-    ) -> None:
-        self._line = line
-        self._cut = cut
-        self._messages = messages
-        self._pieces: deque[bytes] = deque()
-        self._lines: deque[bytes] = deque()
-        """The whole lines of the piece before; the first one ends what is unfinished."""
-        self._rest = b""
-        """What follows them."""
-        self._closed = False
-        self._begun = bytearray()
-        """An unfinished line; a list of small pieces would cost more memory than they hold."""
-        self._head: bytes | None = None
-        """The beginning of a line that is too long, while it is unfinished."""
-        self._tail = b""
-
-    @property
-    def has_line(self) -> bool:
-        """Whether `pass_on` has something to do."""
-        return bool(self._lines or self._pieces) or (self._closed and self._unfinished)
-
-    def feed(self, data: bytes) -> None:
-        """Take the next piece."""
-        if data:
-            self._pieces.append(data)
-
-    def close(self) -> None:
-        """Take note that no piece follows: the last line may lack its end."""
-        self._closed = True
-
-    def pass_on(self) -> bool:
-        """Pass on the next line if it is whole, and return whether there is more to do.
-
-        It is consumed even if the receiver raises.
-        """
-        lines, pieces = self._lines, self._pieces
-        while not lines and pieces:
-            if self._rest:
-                self._add(self._rest)
-            *whole, self._rest = pieces.popleft().split(b"\n")
-            lines.extend(whole)
-        if lines:
-            line = lines.popleft()
-            if self._begun or self._head is not None or len(line) > MAX_LINE:
-                self._end(line)
-            else:
-                self._line(line.removesuffix(b"\r"))
-        elif self._closed and self._unfinished:
-            rest, self._rest = self._rest, b""
-            self._end(rest)
-        return bool(lines or pieces) or (self._closed and self._unfinished)
-
-    @property
-    def _unfinished(self) -> bool:
-        return bool(self._begun or self._rest) or self._head is not None
-
-    def _add(self, piece: bytes) -> None:
-        if self._head is not None:
-            self._tail = (self._tail + piece[-EDGE:])[-EDGE:]
-            return
-        self._begun += piece
-        message = self._messages and self._begun.startswith(b"{")
-        if len(self._begun) > (MAX_FRAME if message else MAX_LINE):
-            self._head, self._tail = bytes(self._begun[:MAX_LINE]), bytes(self._begun[-EDGE:])
-            self._begun = bytearray()
-
-    def _end(self, piece: bytes) -> None:
-        if self._begun or self._head is not None or len(piece) > MAX_LINE:
-            self._add(piece)
-            piece, self._begun = bytes(self._begun), bytearray()
-        if self._head is None:
-            self._line(piece.removesuffix(b"\r"))
-            return
-        head, edges = self._head, self._head[:EDGE] + b"\n" + self._tail
-        self._head, self._tail = None, b""
-        self._cut(head, edges)

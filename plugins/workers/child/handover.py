@@ -10,7 +10,7 @@ import tempfile
 from functools import cache
 
 
-def nameless_file(data: bytes) -> int:
+def make_nameless_file(data: bytes) -> int:
     """Put data into a file that only processes which inherit its number can read."""
     if hasattr(os, "memfd_create"):
         number = os.memfd_create("caudex")
@@ -32,11 +32,11 @@ def open_parent_pipe() -> int | None:
     """
     if not sys.platform.startswith("linux"):
         return None
-    return os.open(f"/proc/self/fd/{_parent_pipe()}", os.O_RDONLY | os.O_NONBLOCK)
+    return os.open(f"/proc/self/fd/{_make_parent_pipe()}", os.O_RDONLY | os.O_NONBLOCK)
 
 
 @cache
-def _parent_pipe() -> int:
+def _make_parent_pipe() -> int:
     """Make the pipe; its other end stays open as long as this process lives.
 
     That end has a number above those of other files: Linux closes files in reverse order, and it

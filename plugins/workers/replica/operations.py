@@ -1,0 +1,211 @@
+"""Reads and writes of records that a worker asks for."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import anyio
+import msgspec
+import structlog
+
+from kernel.public import (
+    ACCESS,
+    APPS,
+    MAX_PAGE,
+    RECORDS,
+    Action,
+    Actor,
+    BadRequest,
+    Grant,
+    KernelError,
+    NotFound,
+    Page,
+    Records,
+    Services,
+    Unavailable,
+    forget_frames,
+    on_behalf_of,
+)
+from kernel.public import Collections as WholeRecords
+from plugins.workers.child.process import Child
+from plugins.workers.child.protocol import (
+    MAX_PARAMS,
+    CollectionOp,
+    InvalidOp,
+    OpResult,
+    encode_message,
+    join_lines,
+)
+from plugins.workers.host import Background
+
+from .attempt import Attempt
+from .calls import Call, Calls
+
+MAX_WAITING: Final = 64
+"""Operations that wait, above which the worker is not read until half of them are done."""
+
+_ACTIONS: Final[dict[str, Action]] = {
+    "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
+}  # fmt: skip
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+log = structlog.get_logger("caudex.workers")
+
+
+class OperationQueue:
+    """The operations of one attempt, carried out in the background.
+
+    `connect` names the child that gets the answers.
+    """
+
+    def __init__(
+        self, attempt: Attempt, operations: RecordOperations, background: Background
+    ) -> None:
+        self._attempt = attempt
+        self._operations = operations
+        self._background = background
+        self._child: Child | None = None
+        self._waiting = 0
+
+    def connect(self, child: Child) -> None:
+        """Answer this child from now on."""
+        self._child = child
+
+    def add(self, op: CollectionOp | InvalidOp) -> None:
+        """Carry an operation out, and answer it."""
+        self._waiting += 1
+        if self._waiting >= MAX_WAITING and self._child is not None:
+            self._child.output.hold("operations")
+        self._background.spawn(self._run, op)
+
+    async def _run(self, op: CollectionOp | InvalidOp) -> None:
+        try:
+            answer = await self._find_answer(op)
+        finally:
+            self._waiting -= 1
+        if self._child is not None:
+            self._child.input.write(encode_message(answer))
+            if self._waiting < MAX_WAITING // 2:
+                self._child.output.release("operations")
+
+    async def _find_answer(self, op: CollectionOp | InvalidOp) -> OpResult:
+        if isinstance(op, InvalidOp):
+            return OpResult(id=op.id, error=f"collection_op: {op.why}")
+        if self._attempt.is_disowned:
+            return OpResult(id=op.id, error="collection_op: the app is gone")
+        return await self._operations.answer(op)
+
+
+class RecordOperations:
+    """Carries out the `collection_op` messages of one worker, with the rights of their callers.
+
+    They are for the app with this `key`, and for no later one of its name.
+    """
+
+    def __init__(self, services: Services, app_id: str, key: int, calls: Calls) -> None:
+        self._services = services
+        self._app_id = app_id
+        self._key = key
+        self._calls = calls
+        self._turns = anyio.CapacityLimiter(4)  # each holds a database connection
+
+    async def answer(self, op: CollectionOp) -> OpResult:
+        """Carry an operation out and return its outcome; never raises."""
+        try:
+            async with self._turns:
+                result = await self._run(op)
+        except Exception as error:
+            refusal = self._refuse(op, error)
+            forget_frames(error)  # they hold the message
+            return refusal
+        if len(result) > MAX_PARAMS:
+            return OpResult(id=op.id, error="the result is over 10 MB")
+        return OpResult(id=op.id, result=join_lines(result))
+
+    def _refuse(self, op: CollectionOp, error: Exception) -> OpResult:
+        if isinstance(error, Unavailable):
+            # A statement that may have had an effect has no Retry-After.
+            is_unchanged = "retry-after" in error.headers
+            effect = "unchanged" if is_unchanged else "unknown"
+            return OpResult(id=op.id, error=error.message, status=error.status, unavailable=effect)
+        if isinstance(error, KernelError):
+            current = error.members.get("current", msgspec.UNSET)
+            return OpResult(id=op.id, error=error.message, status=error.status, current=current)
+        log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
+        return OpResult(id=op.id, error="an unexpected error happened")
+
+    async def _run(self, op: CollectionOp) -> bytes:
+        records = self._services.find(RECORDS)
+        if records is None:
+            raise BadRequest("this server keeps no records")
+        actor = self._find_actor(op)
+        app = await self._services.get(APPS).app(self._app_id)
+        if app.key != self._key:
+            raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
+        action = _ACTIONS.get(op.op)
+        is_marked = op.key is not None or op.if_match is not None
+        if is_marked and action == "read":
+            raise BadRequest("key and if_match go with writes")
+        async with on_behalf_of(user_id=actor.user_id, app_id=self._app_id, plugin="workers"):
+            if is_marked or action is None:
+                return await _operate_whole(records, actor, self._app_id, op)
+            grant = Grant()
+            if actor.user_id is not None:
+                access = self._services.get(ACCESS)
+                grant = await access.grant(actor.user_id, self._app_id, op.entity, action)
+            return await _operate(records, actor, grant, self._app_id, op)
+
+    def _find_actor(self, op: CollectionOp) -> Actor:
+        """Return the caller that the operation names, else the app itself.
+
+        A call that has ended lends no rights, rather than the app's. Raises BadRequest.
+        """
+        app = f"app {self._app_id}"
+        if op.call is None:
+            return Actor(user_id=None, username=app, request_id="")
+        call: Call | None = self._calls.find(op.call)
+        if call is None:
+            raise BadRequest("the call that this operation serves has ended")
+        caller = call.caller
+        if caller is None:
+            return Actor(user_id=None, username=app, request_id=call.request_id)
+        return Actor(user_id=caller.user_id, username=caller.username, request_id=call.request_id)
+
+
+async def _operate_whole(records: Records, actor: Actor, app_id: str, op: CollectionOp) -> bytes:
+    if not isinstance(records, WholeRecords):
+        raise BadRequest("the provider of records does not offer this")
+    return await records.operate(
+        actor, app_id, op.entity, op.op, op.data, key=op.key, if_match=op.if_match
+    )
+
+
+async def _operate(
+    records: Records, actor: Actor, grant: Grant, app_id: str, op: CollectionOp
+) -> bytes:
+    target = (actor, grant, app_id, op.entity)
+    data = op.data
+    match op.op:
+        case "insert":
+            return await records.create(*target, data)
+        case "update":
+            values = {name: value for name, value in data.items() if name != "id"}
+            return await records.update(*target, _find_id(data), values)
+        case "delete":
+            await records.delete(*target, _find_id(data))
+            return b"null"
+        case "find":
+            return await records.page(*target, Page(where=data or None, limit=MAX_PAGE))
+        case "findOne":
+            page = await records.page(*target, Page(where=data or None, limit=1))
+            rows = _decode_rows(page)
+            return bytes(rows[0]) if rows else b"null"
+        case _:
+            raise BadRequest(f"unknown operation {op.op[:80]!r}")
+
+
+def _find_id(data: dict[str, Any]) -> str:
+    record_id = data.get("id")
+    if not isinstance(record_id, str):
+        raise BadRequest("id is required, as text")
+    return record_id
