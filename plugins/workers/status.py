@@ -115,7 +115,7 @@ class StatusReports:
 
 
 def _find_worst(rows: Sequence[ReplicaRow], *, should_run: bool) -> WorkerState:
-    """Return the worst state of the replicas, and what is due where there is none."""
+    """Return the worst state of the replicas; without any, the state that is due."""
     states = {row.state for row in rows}
     for state in reversed(BEST_FIRST):
         if state in states:
