@@ -25,7 +25,7 @@ from kernel.public import (
 from . import store
 from .commands import backup_commands
 from .config import BackupConfig
-from .history import Last, folder_findings, remark
+from .history import Last, folder_findings, report_ages
 from .schedule import Schedule
 
 UNSCHEDULED = timedelta(days=7)
@@ -61,23 +61,31 @@ class BackupPlugin(Plugin):
     async def health(self) -> Health:
         """Show when the last backup was made and verified; null before the first one."""
         try:
-            last = await store.last(self._services.get(STATEMENTS))
+            newest = await store.read_last(self._services.get(STATEMENTS))
         except Unavailable:
             return Health(name="backup", detail={"last": None, "verified": None})
-        late = self.config.folder and (
-            last.made_at is None or datetime.now(UTC) - last.made_at > self._due()
-        )
-        problems = ("The scheduled backup is late or missing.",) if late else ()
-        detail = msgspec.to_builtins({"last": last.made_at, "verified": last.verified_at})
+        problems: tuple[str, ...] = ()
+        if self.config.folder and self._is_late(newest):
+            problems = ("The scheduled backup is late or missing.",)
+        detail = msgspec.to_builtins({"last": newest.made_at, "verified": newest.verified_at})
         return Health(name="backup", detail=detail, problems=problems)
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Report the age of the last backup and of the last verification to `caudex doctor`."""
-        found = query(store.LAST)
-        last = msgspec.json.decode(found, type=Last) if found else Last()
-        return [remark(last, self._due()), *folder_findings(self.config.folder)]
+        newest = Last()
+        row = query(store.LAST)
+        if row:
+            newest = msgspec.json.decode(row, type=Last)
+        return [report_ages(newest, self._max_age()), *folder_findings(self.config.folder)]
 
-    def _due(self) -> timedelta:
+    def _is_late(self, newest: Last) -> bool:
+        if newest.made_at is None:
+            return True
+        return datetime.now(UTC) - newest.made_at > self._max_age()
+
+    def _max_age(self) -> timedelta:
         """Return how old the last backup may be: two periods of the schedule."""
-        return 2 * timedelta(hours=self.config.every_hours) if self.config.folder else UNSCHEDULED
+        if not self.config.folder:
+            return UNSCHEDULED
+        return 2 * timedelta(hours=self.config.every_hours)

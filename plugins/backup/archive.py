@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -47,8 +48,8 @@ def pack(file: Path, about: About, dump: Path, keys: list[Path], key: bytes | No
             with sealed(stream, key) as out, tarfile.open(fileobj=out, mode="w|") as tar:
                 _add_text(tar, ABOUT, msgspec.json.encode(about), dump.parent)
                 tar.add(dump, DUMP, filter=_plain)
-                for each in keys:
-                    tar.add(each, f"{KEYS}/{each.name}", filter=_plain)
+                for key_file in keys:
+                    tar.add(key_file, f"{KEYS}/{key_file.name}", filter=_plain)
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(file)
@@ -67,7 +68,7 @@ def unpack(file: Path, folder: Path, key: bytes | None = None) -> About:
         ):
             for member in tar:
                 _unpack_one(tar, member, folder)
-        about = _about(folder)
+        about = _read_about(folder)
     # A name that comes twice; one that is no name.
     except (FileExistsError, ValueError, tarfile.TarError, msgspec.MsgspecError) as error:
         raise BadRequest(f"{file} is no backup of Caudex, or is cut off: {error}") from None
@@ -76,7 +77,7 @@ def unpack(file: Path, folder: Path, key: bytes | None = None) -> About:
     return about
 
 
-def _about(folder: Path) -> About:
+def _read_about(folder: Path) -> About:
     if not (folder / ABOUT).is_file():
         raise tarfile.TarError(f"it lacks {ABOUT}")
     about = msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)
@@ -97,8 +98,7 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
     target.parent.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with source, os.fdopen(handle, "wb") as stream:
-        while chunk := source.read(1 << 20):
-            stream.write(chunk)
+        shutil.copyfileobj(source, stream, 1 << 20)
 
 
 def _add_text(tar: tarfile.TarFile, name: str, text: bytes, folder: Path) -> None:
@@ -109,7 +109,9 @@ def _add_text(tar: tarfile.TarFile, name: str, text: bytes, folder: Path) -> Non
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     """Remove the owner of the files."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
+    member.uid = 0
+    member.gid = 0
+    member.uname = ""
+    member.gname = ""
     member.mode = 0o600
     return member

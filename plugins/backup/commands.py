@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
-import psycopg
 
-from kernel.public import (
-    DATABASE_SERVER,
-    REGISTRY,
-    VERSION,
-    BadRequest,
-    Command,
-    Context,
-    OpenServices,
-    Services,
-)
+from kernel.public import REGISTRY, VERSION, BadRequest, Command, Context, OpenServices, Services
 
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
 from .config import BackupConfig
 from .dumps import postgres
-from .dumps.loading import load
 from .dumps.programs import find_programs
 from .errors import reported
+from .restoring import drop_replaced, load_backup, read_time, recover_cluster, restore_keys
 from .scratch import scratch
 from .sealing import read_key
 from .verify import prove, prove_new
@@ -40,7 +29,8 @@ DATED_NAME: Final = re.compile(r"caudex-\d{8}T\d{6}Z\.tar(\.enc)?")
 
 def backup_commands(context: Context, config: BackupConfig, services: Services) -> list[Command]:
     """Make the subcommands."""
-    path, here = click.Path(path_type=Path), _Here(context, config, services)
+    path = click.Path(path_type=Path)
+    here = _Here(context, config, services)
     key = click.Option(["--key-file"], type=path, metavar="FILE", default=config.key_path or None,
                        help="the key of encrypted backups ([plugins.backup] key_path)")  # fmt: skip
     return [
@@ -92,37 +82,36 @@ class _Here:
     services: Services
     """Those of a command that has opened none."""
 
-    async def backup(
-        self,
-        open_services: OpenServices,
-        *,
-        file: Sequence[Path],
-        with_keys: bool,
-        force: bool,
-        verify: bool,
-        keep: int | None,
-        key_file: Path | None,
-        into: str | None,
-    ) -> int:
+    async def backup(self, open_services: OpenServices, **options: Any) -> int:
         """Write a backup, or verify one: a file that is called `verify` is named alone."""
-        with reported():
-            if len(file) == 2 and str(file[0]) == "verify":
-                key = read_key(key_file) if key_file else None
-                async with open_services() as services:
-                    print(prove(services, file[1].absolute(), key, into))
-                return 0
-            if len(file) != 1:
-                raise BadRequest("name one file: caudex backup FILE, or caudex backup verify FILE")
-            sealed = key_file is not None
-            path = file[0] if keep is None else _next_in(file[0], sealed=sealed)
-            wanted = Wanted(path.absolute(), with_keys, force, key_file)
-            async with open_services() as services:
-                print(_write(self.context, wanted, services))
-                print(_verify(wanted, services) if verify else "not verified (--no-verify)")
-            for old in _dated(file[0])[:-keep] if keep is not None else ():
-                old.unlink()
-                print(f"removed {old}")
+        await self._back_up(open_services, _Options(**options))
         return 0
+
+    async def _back_up(self, open_services: OpenServices, options: _Options) -> None:
+        files = options.file
+        with reported():
+            if len(files) == 2 and str(files[0]) == "verify":
+                key = _read_key_file(options.key_file)
+                async with open_services() as services:
+                    print(prove(services, files[1].absolute(), key, options.into))
+                return
+            if len(files) != 1:
+                raise BadRequest("name one file: caudex backup FILE, or caudex backup verify FILE")
+
+            target = files[0]
+            if options.keep is not None:
+                target = _make_dated_path(files[0], sealed=options.key_file is not None)
+            target = target.absolute()
+            async with open_services() as services:
+                print(_write(self.context, services, target, options))
+                if options.verify:
+                    print(_verify(services, target, options.key_file))
+                else:
+                    print("not verified (--no-verify)")
+            if options.keep is not None:
+                for expired in _list_dated(files[0])[: -options.keep]:
+                    expired.unlink()
+                    print(f"removed {expired}")
 
     async def restore(
         self,
@@ -137,65 +126,56 @@ class _Here:
         if (file is None) == (at is None):
             raise BadRequest("name a file, or a time: caudex restore FILE, or --at TIME")
         if file is None:
-            print(_recover(self.services, _time(at or "")))
+            print(recover_cluster(self.services, read_time(at or "")))
             return 0
-        data_dir = self.context.data_dir
+
         with reported(), scratch(None) as folder:
-            about = unpack(file, folder, read_key(key_file) if key_file else None)
+            about = unpack(file, folder, _read_key_file(key_file))
             async with open_services() as services:
-                _read(services, about, folder, replace=replace)
+                load_backup(services, about, folder, replace=replace)
                 print(f"restored the backup of {about.made_at}")
-                print(_put_keys(data_dir, folder / KEYS, about))
+                print(restore_keys(self.context.data_dir, folder / KEYS, about))
                 if replace:
-                    _drop_replaced(services.get(REGISTRY).database_url)
+                    warning = drop_replaced(services.get(REGISTRY).database_url)
+                    if warning:
+                        print(warning)
         return 0
 
 
-def _time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest(f"{text!r} is no time: write 2026-01-31T12:00:00Z") from None
-    if at.tzinfo is None:
-        raise BadRequest(f"{text} has no time zone: write {text}Z for UTC")
-    if at > datetime.now(UTC):
-        raise BadRequest(f"{text} is not over yet")
-    return at
+class _Options(NamedTuple):
+    """The options of `caudex backup`; `file` are its arguments."""
 
-
-def _recover(services: Services, at: datetime) -> str:
-    """Restore the embedded cluster, which is not started before: it may not be able to."""
-    own = services.get(REGISTRY).database_url
-    server = None if own else services.build_early(DATABASE_SERVER)
-    if server is None:
-        raise BadRequest("there is no embedded database: restore yours by its own tools")
-    said = server.recover(at)
-    return f"restored the embedded database as of {at.isoformat()}; {said}"
-
-
-class Wanted(NamedTuple):
-    """What a backup is to be written to, and how."""
-
-    file: Path
+    file: Sequence[Path]
     with_keys: bool
     force: bool
+    verify: bool
+    keep: int | None
     key_file: Path | None
+    into: str | None
 
 
-def _next_in(folder: Path, *, sealed: bool) -> Path:
+def _read_key_file(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    return read_key(file)
+
+
+def _make_dated_path(folder: Path, *, sealed: bool) -> Path:
     if not folder.is_dir():
         raise BadRequest(f"{folder} is no folder: --keep writes into one")
-    return folder / (datetime.now(UTC).strftime(DATED) + (".enc" if sealed else ""))
+    name = datetime.now(UTC).strftime(DATED)
+    if sealed:
+        name += ".enc"
+    return folder / name
 
 
-def _dated(folder: Path) -> list[Path]:
+def _list_dated(folder: Path) -> list[Path]:
     """Backups that `--keep` has written into a folder, the oldest first."""
     return sorted(path for path in folder.iterdir() if DATED_NAME.fullmatch(path.name))
 
 
-def _write(context: Context, wanted: Wanted, services: Services) -> str:
-    file = wanted.file
-    if file.exists() and not wanted.force:
+def _write(context: Context, services: Services, file: Path, options: _Options) -> str:
+    if file.exists() and not options.force:
         raise BadRequest(f"{file} exists: name another file, or say --force")
     if not file.parent.is_dir():
         raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
@@ -204,39 +184,49 @@ def _write(context: Context, wanted: Wanted, services: Services) -> str:
         problem = "a restore is under way on this database, or was killed"
         raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
     program = find_programs(services, "pg_dump", url)[0].path
-    key = _sealing_key(wanted)
-    keys = keys_of(context.data_dir / "config") if wanted.with_keys else []
-    made_at, roles = datetime.now(UTC).isoformat(timespec="seconds"), postgres.other_roles(url)
+    sealing_key = _prepare_sealing_key(file, options.key_file)
+    keys: list[Path] = []
+    if options.with_keys:
+        keys = keys_of(context.data_dir / "config")
+
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    names = [key.name for key in keys]
+    roles = postgres.other_roles(url)
     with scratch(file.parent) as folder:
         counts = postgres.dump(program, url, folder / DUMP)
-        names = [each.name for each in keys]
         about = About(caudex=VERSION, made_at=made_at, keys=names, roles=roles, counts=counts)
-        pack(file, about, folder / DUMP, keys, key)
-    said = f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), "
-    said += f"with {', '.join(names)}" if keys else "without keys: keep a copy of them"
-    noted = postgres.note_made(url, file, made_at)
-    return said if noted else f"{said}\nthe database does not record it: doctor will not know it"
+        pack(file, about, folder / DUMP, keys, sealing_key)
+
+    message = f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), "
+    if names:
+        message += f"with {', '.join(names)}"
+    else:
+        message += "without keys: keep a copy of them"
+    if not postgres.note_made(url, file, made_at):
+        message += "\nthe database does not record it: doctor will not know it"
+    return message
 
 
-def _verify(wanted: Wanted, services: Services) -> str:
+def _verify(services: Services, file: Path, key_file: Path | None) -> str:
     """Verify a backup that was written, which stays where it does not restore."""
-    key = read_key(wanted.key_file) if wanted.key_file else None
+    key = _read_key_file(key_file)
     try:
-        return prove_new(services, wanted.file, key)
+        return prove_new(services, file, key)
     except BadRequest as error:
-        problem = f"{wanted.file} was written, but it does not restore here: {error.message}"
+        problem = f"{file} was written, but it does not restore here: {error.message}"
         raise BadRequest(problem) from None
 
 
-def _sealing_key(wanted: Wanted) -> bytes | None:
-    if wanted.key_file is None:
+def _prepare_sealing_key(file: Path, key_file: Path | None) -> bytes | None:
+    """Read the key that a backup is encrypted with; make it where there is none."""
+    if key_file is None:
         return None
-    if wanted.key_file.resolve().parent == wanted.file.resolve().parent:
-        problem = f"{wanted.key_file} is in the folder of the backup that it opens"
+    if key_file.resolve().parent == file.resolve().parent:
+        problem = f"{key_file} is in the folder of the backup that it opens"
         raise BadRequest(f"{problem}: keep the key in another place")
-    if not wanted.key_file.exists():
-        print(f"makes {wanted.key_file}: store a copy apart from the backups, which it opens")
-    return read_key(wanted.key_file, may_create=True)
+    if not key_file.exists():
+        print(f"makes {key_file}: store a copy apart from the backups, which it opens")
+    return read_key(key_file, may_create=True)
 
 
 def keys_of(folder: Path) -> list[Path]:
@@ -254,62 +244,3 @@ def keys_of(folder: Path) -> list[Path]:
         remedy = "leave out --with-keys, or name the server's folder by --data-dir"
         raise BadRequest(f"{folder}: there are no keys: {remedy}")
     return keys
-
-
-def _read(services: Services, about: About, folder: Path, *, replace: bool) -> None:
-    url = services.get(REGISTRY).database_url
-    programs = find_programs(services, "pg_restore", url)
-    _refuse_use(url)
-    postgres.put_back(url)  # what a restore left that was killed before its end
-    found = postgres.schemas(url)
-    if found and not replace:
-        shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
-        raise BadRequest(f"the database is not empty ({shown}): say --replace to drop them")
-    postgres.put_aside(url, found)
-    try:
-        _refuse_use(url)  # one that has started since; from here on none does
-        postgres.make_roles(url, about.roles)
-        load(programs, url, folder / DUMP)
-    except BaseException:
-        postgres.put_back(url)
-        raise
-
-
-def _refuse_use(url: str) -> None:
-    if postgres.in_use(url):
-        raise BadRequest("a server or another restore runs on this database: stop it first")
-
-
-def _drop_replaced(url: str) -> None:
-    """Drop the schemas that a restore replaced, also one that was killed at its end.
-
-    The restored data is complete without this step.
-    """
-    names = postgres.leftovers(url)
-    try:
-        postgres.drop_schemas(url, names)
-    except psycopg.Error as error:
-        said = f"{', '.join(names[:2])}, …): {str(error).splitlines()[0]}"
-        print(f"what it replaced is still there ({said}; the next --replace drops it")
-
-
-def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
-    """Put the keys back that are missing; one that is there already stays."""
-    if not about.keys:
-        return f"the backup holds no keys: put yours into {data_dir / 'config'} before you serve"
-    target = data_dir / "config"
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines: list[str] = []
-    for name in about.keys:
-        source, place = folder / name, target / name
-        if not place.exists():
-            shutil.copyfile(source, place)
-            place.chmod(0o600)
-            lines.append(f"{name} restored")
-        elif place.read_bytes() == source.read_bytes():
-            lines.append(f"{name} is the same")
-        else:
-            shutil.copyfile(source, kept := place.with_suffix(".key.restored"))
-            kept.chmod(0o600)
-            lines.append(f"{name} differs from yours: the backup's is {kept}; rename it to use it")
-    return "\n".join(lines)

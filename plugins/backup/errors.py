@@ -23,8 +23,10 @@ def reported(place: Path | None = None) -> Generator[None]:
         raise  # the reader of the output is gone
     except OSError as error:
         file = error.filename2 or error.filename or place
-        said = error.strerror or str(error)
-        raise BadRequest(f"{file}: {said}" if file else said) from None
+        message = error.strerror or str(error)
+        if file:
+            message = f"{file}: {message}"
+        raise BadRequest(message) from None
 
 
 def _of_database(error: psycopg.Error) -> KernelError:
@@ -32,5 +34,7 @@ def _of_database(error: psycopg.Error) -> KernelError:
         # What libpq says repeats the url, password included.
         remedy = "write postgresql://user:password@host/name"
         return BadRequest(f"database.url is not one of libpq's; {remedy}")
-    kind = Unavailable if isinstance(error, psycopg.OperationalError) else BadRequest
-    return kind(f"database: {error.diag.message_primary or dialect.reason(error)}")
+    message = f"database: {error.diag.message_primary or dialect.reason(error)}"
+    if isinstance(error, psycopg.OperationalError):
+        return Unavailable(message)
+    return BadRequest(message)

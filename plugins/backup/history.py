@@ -20,21 +20,23 @@ class Last(msgspec.Struct, frozen=True):
     verified_file: str | None = None
 
 
-def remark(last: Last, due: timedelta) -> Finding:
-    """Report the ages; a backup older than `due` is a warning."""
+def report_ages(last: Last, max_age: timedelta) -> Finding:
+    """Report the ages; a backup older than `max_age` is a warning."""
     if last.made_at is None:
         text = "none was made yet: caudex backup FILE, or set [plugins.backup] folder"
         return Finding(state="warn", name="backup", text=text)
-    age, state = datetime.now(UTC) - last.made_at, "ok"
-    text = f"the last one is {_words(age)} old: {last.file}"
-    if age > due:
-        state = "warn"
+
+    now = datetime.now(UTC)
+    age = now - last.made_at
+    text = f"the last one is {_write_age(age)} old: {last.file}"
     if last.verified_at is None:
         text += "; none was verified yet: caudex backup verify FILE"
     else:
-        verified = _words(datetime.now(UTC) - last.verified_at)
-        text += f"; {last.verified_file} was verified {verified} ago"
-    return Finding(state=state, name="backup", text=text)
+        verified_age = _write_age(now - last.verified_at)
+        text += f"; {last.verified_file} was verified {verified_age} ago"
+    if age > max_age:
+        return Finding(state="warn", name="backup", text=text)
+    return Finding(state="ok", name="backup", text=text)
 
 
 def folder_findings(folder: str) -> Iterator[Finding]:
@@ -47,8 +49,10 @@ def folder_findings(folder: str) -> Iterator[Finding]:
         yield Finding(name="backup folder", text=text, state="fail")
 
 
-def _words(age: timedelta) -> str:
+def _write_age(age: timedelta) -> str:
     hours = int(age.total_seconds() // 3600)
-    return (
-        f"{age.days} days" if age.days > 1 else f"{hours} hours" if hours else "less than an hour"
-    )
+    if age.days > 1:
+        return f"{age.days} days"
+    if hours:
+        return f"{hours} hours"
+    return "less than an hour"

@@ -21,9 +21,11 @@ SCRATCH: Final = ".caudex-backup-"
 def scratch(parent: Path | None) -> Generator[Path]:
     """A private folder; beside the backup, so that a large dump finds the room it needs anyway."""
     _sweep(parent or Path(tempfile.gettempdir()))
-    made = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
-    with made as folder, reported(Path(folder).parent), _locked(Path(folder)):
-        yield Path(folder)
+    temporary = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
+    with temporary as name:
+        folder = Path(name)
+        with reported(folder.parent), _locked(folder):
+            yield folder
 
 
 @contextmanager
@@ -46,11 +48,11 @@ def _lock(handle: int) -> bool:
 
 def _sweep(parent: Path) -> None:
     """Remove what commands left that were killed: dumps, and keys, in clear."""
-    for old in parent.glob(f"{SCRATCH}*"):
+    for folder in parent.glob(f"{SCRATCH}*"):
         with suppress(OSError):
-            found = old.lstat()
+            status = folder.lstat()
             # After a minute the command that created a folder has locked it.
-            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - 60.0:
-                with _locked(old) as unused:
-                    if unused:
-                        shutil.rmtree(old)
+            if status.st_uid == os.geteuid() and status.st_mtime < time.time() - 60.0:
+                with _locked(folder) as is_unused:
+                    if is_unused:
+                        shutil.rmtree(folder)

@@ -47,33 +47,35 @@ class _Writer:
     """Encrypts what is written."""
 
     def __init__(self, stream: IO[bytes], key: bytes) -> None:
-        self._stream, self._held = stream, bytearray()
+        self._stream = stream
+        self._buffer = bytearray()
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
         header = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, key)
         stream.write(MARK + header)
 
     def write(self, data: bytes) -> int:
-        self._held += data
-        while len(self._held) > _CHUNK:
-            self._push(bytes(self._held[:_CHUNK]), _MESSAGE)
-            del self._held[:_CHUNK]
+        self._buffer += data
+        while len(self._buffer) > _CHUNK:
+            self._push(bytes(self._buffer[:_CHUNK]), _MESSAGE)
+            del self._buffer[:_CHUNK]
         return len(data)
 
     def close(self) -> None:
         """Write the rest as the final chunk."""
-        self._push(bytes(self._held), _FINAL)
+        self._push(bytes(self._buffer), _FINAL)
 
     def _push(self, data: bytes, tag: int) -> None:
-        self._stream.write(
-            sodium.crypto_secretstream_xchacha20poly1305_push(self._state, data, MARK, tag)
-        )
+        chunk = sodium.crypto_secretstream_xchacha20poly1305_push(self._state, data, MARK, tag)
+        self._stream.write(chunk)
 
 
 class _Reader:
     """Decrypts what is read. Raises ValueError where a chunk is damaged or missing."""
 
     def __init__(self, stream: IO[bytes], key: bytes) -> None:
-        self._stream, self._held, self._ended = stream, bytearray(), False
+        self._stream = stream
+        self._buffer = bytearray()
+        self._ended = False
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
         header = stream.read(_HEADER)
         if len(header) < _HEADER:
@@ -81,16 +83,16 @@ class _Reader:
         sodium.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, key)
 
     def read(self, size: int) -> bytes:
-        while len(self._held) < size and not self._ended:
+        while len(self._buffer) < size and not self._ended:
             self._pull()
-        data = bytes(self._held[:size])
-        del self._held[:size]
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
         return data
 
     def finish(self) -> None:
         """Read to the final chunk."""
         while not self._ended:
-            self._held.clear()
+            self._buffer.clear()
             self._pull()
 
     def _pull(self) -> None:
@@ -101,7 +103,7 @@ class _Reader:
             data, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(self._state, chunk, MARK)
         except CryptoError:
             raise ValueError("the key is another one, or the file is damaged") from None
-        self._held += data
+        self._buffer += data
         self._ended = tag == _FINAL
 
 

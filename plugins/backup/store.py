@@ -31,13 +31,17 @@ class Ages(msgspec.Struct, frozen=True):
     verified: float | None = None
 
 
-async def last(statements: Statements) -> Last:
+async def read_last(statements: Statements) -> Last:
     """Return the newest backup and verification of all folders."""
-    found = await statements.fetch(LAST)
-    return msgspec.json.decode(found, type=Last) if found else Last()
+    row = await statements.fetch(LAST)
+    if not row:
+        return Last()
+    return msgspec.json.decode(row, type=Last)
 
 
-async def ages(statements: Statements, folder: str) -> Ages:
+async def read_ages(statements: Statements, folder: str) -> Ages:
     """Return how old the last backup in a folder is."""
-    found = await statements.fetch(_AGES, folder)
-    return msgspec.json.decode(found, type=Ages) if found else Ages()
+    row = await statements.fetch(_AGES, folder)
+    if not row:
+        return Ages()
+    return msgspec.json.decode(row, type=Ages)

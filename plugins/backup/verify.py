@@ -26,7 +26,8 @@ def prove(services: Services, file: Path, key: bytes | None, into: str | None) -
     Raises BadRequest where the restore fails, or a table has other rows than the dump had.
     """
     with ExitStack() as stack:
-        return _prove(services, file, key, _choose_place(stack, services, into))
+        place = _choose_place(stack, services, into)
+        return _prove(services, file, key, place)
 
 
 def prove_new(services: Services, file: Path, key: bytes | None) -> str:
@@ -43,12 +44,13 @@ def prove_new(services: Services, file: Path, key: bytes | None) -> str:
 
 
 def _choose_place(stack: ExitStack, services: Services, into: str | None) -> str:
-    if into is None:
-        try:
-            return stack.enter_context(_scratch_cluster(services))
-        except NoScratchCluster:
-            into = services.get(REGISTRY).database_url
-    return stack.enter_context(postgres.scratch_database(into))
+    if into is not None:
+        return stack.enter_context(postgres.scratch_database(into))
+    try:
+        return stack.enter_context(_scratch_cluster(services))
+    except NoScratchCluster:
+        url = services.get(REGISTRY).database_url
+    return stack.enter_context(postgres.scratch_database(url))
 
 
 @contextmanager
@@ -74,21 +76,27 @@ def _prove(services: Services, file: Path, key: bytes | None, place: str) -> str
         load(programs, place, folder / DUMP, privileges=False)
     rows = postgres.counts_in(place)
     _compare(about, rows)
-    noted = postgres.note_verified(services.get(REGISTRY).database_url, file, about.made_at)
     text = f"{file} restores: {len(rows)} tables, {sum(rows.values())} rows"
-    text += ", as many as when it was made" if about.counts else "; it holds no counts to compare"
-    return text if noted else f"{text}\nthe database does not record it: doctor will not know it"
+    if about.counts:
+        text += ", as many as when it was made"
+    else:
+        text += "; it holds no counts to compare"
+    if not postgres.note_verified(services.get(REGISTRY).database_url, file, about.made_at):
+        text += "\nthe database does not record it: doctor will not know it"
+    return text
 
 
 def _compare(about: About, rows: dict[str, int]) -> None:
     if not about.counts:
         return
     tables = sorted(about.counts.keys() | rows.keys())
-    other = [
+    differences = [
         f"{table} has {rows.get(table, 'no')} rows, not {about.counts.get(table, 'any')}"
         for table in tables
         if rows.get(table) != about.counts.get(table)
     ]
-    if other:
-        shown = "; ".join(other[:5]) + ("; …" if len(other) > 5 else "")
-        raise BadRequest(f"the backup differs from what was dumped: {shown}")
+    if differences:
+        listed = "; ".join(differences[:5])
+        if len(differences) > 5:
+            listed += "; …"
+        raise BadRequest(f"the backup differs from what was dumped: {listed}")

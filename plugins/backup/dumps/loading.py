@@ -38,7 +38,8 @@ def load(programs: Sequence[Program], url: str, file: Path, *, privileges: bool 
     selected = [entry for entry in entries if not any(part in entry for part in excluded)]
     selection.write_text("\n".join(selected))
     command = [str(program.path), "--single-transaction", "--exit-on-error", "--no-owner"]
-    command += [] if privileges else ["--no-privileges"]
+    if not privileges:
+        command.append("--no-privileges")
     command += [f"--use-list={selection}", str(file)]
     if program.major >= FIRST_WITH_SETTING > postgres.major_of(url):
         _load_script(command, program, url)

@@ -74,7 +74,9 @@ def size_of(url: str) -> int:
     """The bytes that the database takes on the disk."""
     with _connected(url) as connection:
         row = connection.execute("select pg_database_size(current_database())").fetchone()
-        return int(row[0]) if row else 0
+        if row is None:
+            return 0
+        return int(row[0])
 
 
 def dump(program: Path, url: str, file: Path) -> dict[str, int]:
@@ -140,20 +142,24 @@ def _drop_database(connection: psycopg.Connection, name: str) -> None:
 
 def note_made(url: str, file: Path, made_at: str) -> bool:
     """Record a backup in the database. Returns False where the login may not, or no table is."""
-    return _noted(url, _MADE, [str(file.parent), str(file), made_at])
+    return _note(url, _MADE, [str(file.parent), str(file), made_at])
 
 
 def note_verified(url: str, file: Path, made_at: str) -> bool:
     """Record that a restore of a backup succeeded; returns what `note_made` does."""
-    return _noted(url, _VERIFIED, [str(file.parent), str(file), made_at, str(file)])
+    return _note(url, _VERIFIED, [str(file.parent), str(file), made_at, str(file)])
 
 
-def _noted(url: str, statement: LiteralString, values: list[str]) -> bool:
+def _note(url: str, statement: LiteralString, values: list[str]) -> bool:
     try:
         with _connected(url) as connection:
             connection.execute(statement, values)
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable,
-            psycopg.errors.InvalidSchemaName, psycopg.errors.ReadOnlySqlTransaction):  # fmt: skip
+    except (
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.InvalidSchemaName,
+        psycopg.errors.ReadOnlySqlTransaction,
+    ):
         return False
     return True
 
@@ -171,9 +177,9 @@ def schemas(url: str) -> list[str]:
     is only one of a name, and would go with the schema.
     """
     with _connected(url) as connection:
-        known = [oid for oid, _ in connection.execute(_OF_EXTENSIONS)]
-        found = connection.execute(_SCHEMAS, [SET_ASIDE_PREFIX, False, known])
-        return [name for (name,) in found]
+        extensions = [oid for oid, _ in connection.execute(_OF_EXTENSIONS)]
+        rows = connection.execute(_SCHEMAS, [SET_ASIDE_PREFIX, False, extensions])
+        return [name for (name,) in rows]
 
 
 def leftovers(url: str) -> list[str]:
@@ -191,8 +197,8 @@ def other_roles(url: str) -> list[str]:
 def make_roles(url: str, names: list[str]) -> None:
     """Make roles that a dump grants rights to, without a login."""
     with _connected(url) as connection:
-        known = {row[0] for row in connection.execute("select rolname from pg_roles")}
-        for name in set(names) - known:
+        present = {row[0] for row in connection.execute("select rolname from pg_roles")}
+        for name in set(names) - present:
             statement = sql.SQL("create role {}").format(sql.Identifier(name))
             try:
                 connection.execute(statement)
@@ -209,35 +215,39 @@ def put_aside(url: str, names: list[str]) -> list[str]:
     """
     aside: list[str] = []
     with _connected(url) as connection:
-        for left, name in _marked(connection):
-            _comment(connection, left, _REPLACED + name)
+        for former_aside, name in _list_marked(connection):
+            _comment(connection, former_aside, _REPLACED + name)
         for name in names:
-            aside.append(SET_ASIDE_PREFIX + secrets.token_hex(8))
-            _rename(connection, name, aside[-1])
-            _comment(connection, aside[-1], name)
+            new_name = SET_ASIDE_PREFIX + secrets.token_hex(8)
+            _rename(connection, name, new_name)
+            _comment(connection, new_name, name)
+            aside.append(new_name)
     return aside
 
 
 def is_put_aside(url: str) -> bool:
     """Whether schemas are put aside and nothing has come in their place yet."""
     with _connected(url) as connection:
-        return bool(_to_come_back(connection))
+        return bool(_list_coming_back(connection))
 
 
 def put_back(url: str) -> None:
     """Give schemas their names again, in one transaction, unless a restore came to its end."""
     with _connected(url) as connection:
-        for aside, name in _to_come_back(connection):
+        for aside, name in _list_coming_back(connection):
             _rename(connection, aside, name)
             _comment(connection, name, None)
 
 
-def _to_come_back(connection: psycopg.Connection) -> list[tuple[str, str]]:
+def _list_coming_back(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    """Return the new and the former names of schemas, unless others have come in their place."""
     current = connection.execute("select from pg_namespace where nspname = 'caudex_kernel'")
-    return _marked(connection) if current.fetchone() is None else []
+    if current.fetchone() is not None:
+        return []
+    return _list_marked(connection)
 
 
-def _marked(connection: psycopg.Connection) -> list[tuple[str, str]]:
+def _list_marked(connection: psycopg.Connection) -> list[tuple[str, str]]:
     return connection.execute(_MARKED, [SET_ASIDE_PREFIX, _REPLACED]).fetchall()
 
 

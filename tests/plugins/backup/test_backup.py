@@ -15,11 +15,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.cli import main as cli
 from kernel.public import BadRequest
-from plugins.backup import commands, scratch
+from plugins.backup import scratch
 from plugins.backup.archive import DUMP, About, pack, unpack
 from plugins.backup.commands import keys_of
 from plugins.backup.dumps import postgres as postgres_tools
 from plugins.backup.errors import reported
+from plugins.backup.restoring import drop_replaced
 from tests.kernel.processes import alive, descendants, open_folder
 from tests.kernel.support import shut
 from tests.plugins.backup.support import MANIFEST, caudex, command, environment, filled, line, login
@@ -326,20 +327,18 @@ def test_keys_come_before_what_is_replaced_goes_which_takes_its_time(make_server
     assert postgres_tools.leftovers(server.dsn) == []
 
 
-def test_what_is_replaced_and_cannot_go_is_reported(database, monkeypatch, capsys):
+def test_what_is_replaced_and_cannot_go_is_reported(database, monkeypatch):
     monkeypatch.setattr(postgres_tools, "LOCK_WAIT", 200)
     with psycopg.connect(database) as other:
         other.execute("create schema crm create table notes ()")
         other.commit()
         [aside] = postgres_tools.put_aside(database, ["crm"])
         other.execute(f"select from {aside}.notes")
-        commands._drop_replaced(database)
-    noted = capsys.readouterr().out
-    assert f"still there ({aside}, …): canceling statement due to lock timeout; the next" in noted
+        warning = drop_replaced(database)
+    assert f"still there ({aside}, …): canceling statement due to lock timeout; the next" in warning
     assert postgres_tools.leftovers(database) == [aside]
-    commands._drop_replaced(database)
+    assert drop_replaced(database) == ""
     assert postgres_tools.leftovers(database) == []
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from plugins.backup.history import Last, remark
+from plugins.backup.history import Last, report_ages
 from tests.plugins.backup.support import caudex, filled
 from tests.waiting import eventually
 
@@ -59,12 +59,12 @@ def test_a_schedule_that_fails_says_why_and_is_no_end_of_the_server(make_server,
 
 def test_doctor_reports_the_ages():
     week, now = timedelta(days=7), datetime.now(UTC)
-    none = remark(Last(), week)
+    none = report_ages(Last(), week)
     assert none.state == "warn"
-    old = remark(Last("/x", now - timedelta(days=8)), week)
+    old = report_ages(Last("/x", now - timedelta(days=8)), week)
     assert old.state == "warn"
     assert "8 days old: /x; none was verified yet" in old.text
-    proved = remark(Last("/x", now - timedelta(hours=3), now - timedelta(days=2), "/y"), week)
+    proved = report_ages(Last("/x", now - timedelta(hours=3), now - timedelta(days=2), "/y"), week)
     assert proved.state == "ok"
     assert "3 hours old: /x; /y was verified 2 days ago" in proved.text
 
