@@ -35,7 +35,9 @@ class PipelinePlugin(Plugin):
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
         """Return the load of the groups, where they are used."""
-        return [] if self._service is None else self._service.measured()
+        if self._service is None:
+            return []
+        return self._service.measure()
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -51,7 +53,7 @@ class PipelinePlugin(Plugin):
                 "the pipelined driver needs prepared statements, and database.prepare is false",
                 'set statements = "kernel"',
             )
-        shared = PipelinedStatements(pool, self.config, processes=self.context.processes)
-        async with shared.opened() as statements:
+        driver = PipelinedStatements(pool, self.config, processes=self.context.processes)
+        async with driver.opened() as statements:
             self._service = statements
             yield statements

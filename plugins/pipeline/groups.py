@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-import psycopg
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.pq.abc import PGresult
 
 from kernel.public import Param, Query, Shares, dialect
 
-from .connection import PipelinedConnection, Request, SendOutcome
+from .connections.connection import PipelinedConnection, ReadConnection, WriteConnection
+from .connections.requests import OwnedRequest, Request, SendOutcome
+from .waiting import WaitingLine
 
 TICK_SECONDS: Final = 0.02
 """Seconds between two checks; a read that is first at both is slow."""
-GROUPED: Final = 8
-GROUPED_BYTES: Final = 64_000
-"""The most writes of one transaction, and the most bytes of their values. All wait where one takes
-long."""
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
 
+Answer = asyncio.Future[PGresult | SendOutcome]
 
-class Reservation:
-    """A transaction that waits for a connection, or has one."""
 
-    __slots__ = ("answer", "member", "since")
+class GroupLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many statements a group puts on its connections, and how long they may take."""
 
-    def __init__(self, answer: asyncio.Future[None]) -> None:
-        self.answer = answer
-        self.member: PipelinedConnection | None = None
-        self.since = 0
-
-    def settle(self, _: SendOutcome | None = None) -> None:
-        """End the wait, unless its caller was cancelled."""
-        if not self.answer.done():
-            self.answer.set_result(None)
+    depth: int
+    """Statements that are under way on one connection at a time."""
+    shared: int = 1
+    """Statements that have one sync, at most."""
+    joined: float = 0.0
+    """Seconds in which a statement joins those that were sent, also where another connection is
+    idle: statements of one connection cost less. Behind older ones it could wait for a slow one."""
+    slow_ticks: int = 1
+    """Checks at which the same statement is the first one: then it is slow."""
+    prepared: int = 256
+    """Prepared statements of a connection."""
+    timeout: float = 0.0
+    """Seconds that an answer may take before its connection is closed; 0 is for ever."""
 
 
 class Waiter(Protocol):
@@ -59,52 +60,57 @@ class Waiter(Protocol):
         ...
 
 
-class ConnectionGroup:
-    """Connections that serve statements of one kind, `depth` of them at a time on each.
+class Reservation:
+    """A transaction that waits for a connection, or has one."""
+
+    __slots__ = ("answer", "member", "since")
+
+    def __init__(self, answer: asyncio.Future[None]) -> None:
+        self.answer = answer
+        self.member: WriteConnection | None = None
+        self.since = 0
+
+    def settle(self, _: SendOutcome | None = None) -> None:
+        """End the wait, unless its caller was cancelled."""
+        if not self.answer.done():
+            self.answer.set_result(None)
+
+
+C = TypeVar("C", bound=PipelinedConnection)
+W = TypeVar("W", bound=Waiter)
+
+
+class ConnectionGroup(ABC, Generic[C, W]):
+    """Connections that serve statements of one kind.
 
     It sends what it can send at once. What would wait behind a slow statement, and everything while
     no connection is open, is left to the caller's pool.
     """
 
-    _SLOW = 1
-    """Checks at which the same statement is the first one: then it is slow."""
-    _CONNECTION = PipelinedConnection
-
-    shares: Shares | None = None
-    """Where slow statements are counted; None where no statement should be slow."""
-
-    def __init__(
-        self, prepared: int, timeout: float, *, depth: int, shared: int = 1, joined: float = 0.0
-    ) -> None:
-        """Up to `shared` statements have one sync, see `PipelinedConnection`.
-        `timeout` is the time in seconds that an answer may take before its connection is closed.
-        A statement joins those that were sent within `joined` seconds, also where another
-        connection is idle: statements of one connection cost less. Behind older ones it could wait
-        for a slow one.
-        """
-        self.members: list[PipelinedConnection] = []
+    def __init__(self, limits: GroupLimits, shares: Shares) -> None:
+        """`shares` knows whom a statement belongs to."""
+        self.members: list[C] = []
         self.asked = 0
         self.left = 0
         """Statements or transactions so far, and how many of them were left to the pool."""
-        self._depth = depth
-        self._shared = shared
-        self._joined = joined
-        self._prepared = prepared
-        self._timeout = round(timeout / TICK_SECONDS)
-        self._waiting: deque[Waiter] = deque()
+        self.max_ticks = round(limits.timeout / TICK_SECONDS)
+        """Checks after which a connection that does not answer is closed."""
+        self._limits = limits
+        self._shares = shares
+        self._waiting = WaitingLine[W]()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._is_closed = False
         self._ticks = 0
 
-    def add(self, connection: AsyncConnection[Any]) -> PipelinedConnection:
+    def add(self, connection: AsyncConnection[Any]) -> C:
         """Add a connection to the group."""
-        member = self._CONNECTION(connection, self._prepared, self._refill, self._shared)
+        member = self._make_member(connection)
         self.members.append(member)
         self._refill()
         return member
 
-    def remove(self, member: PipelinedConnection) -> None:
+    def remove(self, member: C) -> None:
         """Remove a connection from the group and close it."""
         self.members.remove(member)
         member.close()
@@ -112,71 +118,70 @@ class ConnectionGroup:
     @property
     def under_way(self) -> list[asyncio.Future[Any]]:
         """Futures of the answers and of the held connections."""
-        requests = [
-            *self._waiting,
-            *(each for member in self.members for each in (*member.pending, *member.gathered)),
-        ]
-        held = [member.held for member in self.members if member.held is not None]
-        return [*held, *(request.answer for request in requests if not request.answer.done())]
-
-    def send(
-        self, query: Query, params: Sequence[Param], key: str | None = ""
-    ) -> asyncio.Future[PGresult | SendOutcome]:
-        """Send a statement; the future gets PostgreSQL's answer, also an error.
-
-        The statement of a cancelled caller runs on, and its answer is dropped.
-        """
-        values, answer = dialect.to_texts(params), self._loop.create_future()
-        request = Request(query, values, answer, key=key)
-        if self.shares is not None:
-            request.owner = self.shares.owner()
-        self._admit(request)
-        return request.answer
+        answers = [waiter.answer for waiter in self._waiting]
+        held = list[asyncio.Future[Any]]()
+        for member in self.members:
+            answers += [request.answer for request in self._requests_of(member)]
+            if member.held is not None:
+                held.append(member.held)
+        return [*held, *(answer for answer in answers if not answer.done())]
 
     def close(self) -> None:
         """Stop accepting; the connections are closed by the reconnector."""
-        self._closed = True
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._leave()
+        self._leave_waiting()
 
-    def _admit(self, waiter: Waiter) -> None:
+    # What a kind of connections decides.
+
+    @abstractmethod
+    def _make_member(self, connection: AsyncConnection[Any]) -> C:
+        """Make a connection of the group."""
+
+    @abstractmethod
+    def _find_room(self, waiter: W) -> C | None:
+        """Return the connection on which a statement or transaction can start, or None."""
+
+    @abstractmethod
+    def _start(self, member: C, waiter: W) -> None:
+        """Send a statement on a connection, or hold it for a transaction."""
+
+    def _requests_of(self, member: C) -> Sequence[Request]:
+        """Return what a connection has not answered yet."""
+        return list(member.pending)
+
+    def _relieve(self, member: C) -> None:
+        """Take from a connection that is stuck what waits there for the slow statement."""
+
+    # Waiting for room.
+
+    def _admit(self, waiter: W) -> None:
+        """Start a statement or transaction, let it wait for room, or leave it to the pool."""
         self.asked += 1
-        member = None if self._waiting else self._free(waiter)
+        member = None if self._waiting.count else self._find_room(waiter)
         if member is not None:
             self._start(member, waiter)
-        elif len(self._waiting) < MAX_WAITING and self._accepts and not self._closed:
+        elif self._waiting.count < MAX_WAITING and self._has_prospects and not self._is_closed:
             waiter.since = self._ticks
-            self._waiting.append(waiter)
+            self._waiting.append(self._shares.owner(), waiter)
         else:
-            self._crowd(waiter)
+            self._leave(waiter)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
 
     @property
-    def _accepts(self) -> bool:
-        return any(not member.stuck for member in self.members)
-
-    def _start(self, member: PipelinedConnection, waiter: Any) -> None:
-        member.send(waiter)
-
-    def _free(self, waiter: Waiter) -> PipelinedConnection | None:
-        """Return the first connection that is idle or only just busy, else the one with the fewest
-        requests that has room, or None."""
-        free, least, now = None, self._depth, self._loop.time()
-        for member in self.members:
-            pending = member.pending
-            count = len(pending)
-            if count < least and not member.stuck and member.held is None:
-                if not count or now - pending[0].sent < self._joined:
-                    return member
-                free, least = member, count
-        return free
+    def _has_prospects(self) -> bool:
+        """Whether a connection will have room soon."""
+        return any(not member.health.is_stuck for member in self.members)
 
     def _refill(self) -> None:
-        """Send waiting requests while there is room."""
-        while self._waiting and (member := self._free(self._waiting[0])) is not None:
-            waiter = self._waiting.popleft()
+        """Start what waits while there is room."""
+        while self._waiting.count:
+            member = self._find_room(self._waiting.next)
+            if member is None:
+                return
+            waiter = self._waiting.pop_next()
             if not waiter.answer.done():
                 self._start(member, waiter)
 
@@ -184,121 +189,147 @@ class ConnectionGroup:
         """Find slow statements, and leave what waits behind them to the pool."""
         self._ticks += 1
         for member in list(self.members):
-            member.tick(self._SLOW, self._timeout)
-            if member.stuck and member.held is None:
-                self.left += member.relieve()
-                self._count(member)
-        oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
-        if not self._accepts or (self._waiting and self._waiting[0].since < oldest):
-            self._leave()
-        busy = self._waiting or not all(member.idle for member in self.members)
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if busy else None
+            member.check(self._limits.slow_ticks, self.max_ticks)
+            if member.health.is_stuck and member.held is None:
+                self._relieve(member)
+        limit = self._ticks - round(MAX_WAIT / TICK_SECONDS)
+        has_waited_long = any(waiter.since < limit for waiter in self._waiting.oldest)
+        if has_waited_long or not self._has_prospects:
+            self._leave_waiting()
+        is_busy = self._waiting.count or not all(member.is_idle for member in self.members)
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if is_busy else None
 
-    def _count(self, member: PipelinedConnection) -> None:
-        """Count the slow statement of a connection for its user and app, until it ends."""
-        first = member.pending[0] if member.pending else None
-        if self.shares is not None and first is not None and first.release is None:
-            first.release = self.shares.discount
-            self.shares.count(first.owner)
+    def _leave_waiting(self) -> None:
+        """Leave all that waits to the pool."""
+        while self._waiting.count:
+            self._leave(self._waiting.pop_next())
 
-    def _leave(self) -> None:
-        """Leave all waiting requests to the pool."""
-        while self._waiting:
-            self._crowd(self._waiting.popleft())
-
-    def _crowd(self, waiter: Waiter) -> None:
-        self.left += not waiter.answer.done()
+    def _leave(self, waiter: W) -> None:
+        """Leave a statement or transaction to the pool."""
+        if not waiter.answer.done():
+            self.left += 1
         waiter.settle(SendOutcome.CROWDED)
 
 
-class WriteConnection(PipelinedConnection):
-    """A connection that carries a write, writes that share a commit, or a transaction at a time."""
+class ReadGroup(ConnectionGroup[ReadConnection, Request]):
+    """The connections for reads, each with many of them under way."""
 
-    WRITES = True
+    def send(self, query: Query, params: Sequence[Param]) -> Answer:
+        """Send a read; the future gets PostgreSQL's answer, also an error.
 
-    def takes(self, write: Request) -> bool:
-        """Whether a write may join those that are gathered: others of its text, of other rows."""
-        gathered = self.gathered
-        return (
-            0 < len(gathered) < self._shared
-            and write.key is not None
-            and gathered[0].query == write.query
-            and sum(each.size for each in gathered) + write.size <= GROUPED_BYTES
-            and (not write.key or all(each.key != write.key for each in gathered))
-        )
+        The statement of a cancelled caller runs on, and its answer is dropped.
+        """
+        request = self._make_request(query, dialect.to_texts(params))
+        self._admit(request)
+        return request.answer
 
-    def send(self, request: Request) -> None:
-        """Send a write, or gather it until the event loop's next turn."""
-        if request.key is None:
-            super().send(request)
-        else:
-            self.gathered.append(request)
-            self._flush_soon()
+    def _make_request(self, query: Query, values: list[bytes | None]) -> Request:
+        return Request(query, values, self._loop.create_future(), key="")
 
-    def _flush(self) -> None:
-        if self.gathered:
-            # In one order everywhere: two groups would wait for each other's rows in another.
-            gathered, self.gathered = sorted(self.gathered, key=attrgetter("key")), []
-            for request in gathered:
-                super().send(request)
-        super()._flush()
+    def _make_member(self, connection: AsyncConnection[Any]) -> ReadConnection:
+        limits = self._limits
+        return ReadConnection(connection, limits.prepared, limits.shared, self._refill)
 
-    def close(self, reason: psycopg.Error | None = None) -> None:
-        """End the connection; what was not sent goes to the pool."""
-        for request in self.gathered:
-            request.settle(SendOutcome.CROWDED)
-        self.gathered = []
-        super().close(reason)
+    def _find_room(self, waiter: Request) -> ReadConnection | None:
+        """Return the first connection that is idle or only just busy, else the one with the fewest
+        requests that has room, or None."""
+        best = None
+        fewest = self._limits.depth
+        now = self._loop.time()
+        for member in self.members:
+            pending = member.pending
+            count = len(pending)
+            if count >= fewest or member.health.is_stuck:
+                continue
+            if not count or now - pending[0].sent_at < self._limits.joined:
+                return member
+            best = member
+            fewest = count
+        return best
+
+    def _start(self, member: ReadConnection, waiter: Request) -> None:
+        member.send(waiter)
+
+    def _relieve(self, member: ReadConnection) -> None:
+        self.left += member.relieve()
 
 
-class WriteGroup(ConnectionGroup):
+class FilterGroup(ReadGroup):
+    """The connections for reads that may take long: a slow one counts for its user and app."""
+
+    def _make_request(self, query: Query, values: list[bytes | None]) -> Request:
+        return OwnedRequest(query, values, self._loop.create_future(), self._shares.owner())
+
+    def _relieve(self, member: ReadConnection) -> None:
+        super()._relieve(member)
+        first = member.pending[0] if member.pending else None
+        if isinstance(first, OwnedRequest) and not first.is_counted:
+            first.release_at_end(self._shares.discount)
+            self._shares.count(first.owner)
+
+
+class WriteGroup(ConnectionGroup[WriteConnection, Request | Reservation]):
     """The connections for writes and transactions."""
 
-    _SLOW = 5
-    """After fewer checks, a busy disk would send others to the pool, where they cost more."""
-    _CONNECTION = WriteConnection
-
-    def __init__(self, prepared: int, timeout: float) -> None:
-        super().__init__(prepared, timeout, depth=1, shared=GROUPED)
+    def __init__(self, limits: GroupLimits, shares: Shares) -> None:
+        super().__init__(limits, shares)
         self._transactions: list[bool] = []
         """Those that hold or await a connection; true where hooks of plugins run in one."""
 
+    def send(self, query: Query, params: Sequence[Param], key: str | None) -> Answer:
+        """Send a write; see `ReadGroup.send`. With a `key` it may share a commit with others."""
+        request = Request(query, dialect.to_texts(params), self._loop.create_future(), key=key)
+        self._admit(request)
+        return request.answer
+
     @asynccontextmanager
-    async def reserved(self, hooked: bool = False) -> AsyncGenerator[PipelinedConnection | None]:
+    async def reserve(self, is_hooked: bool = False) -> AsyncGenerator[WriteConnection | None]:
         """Reserve a connection for a transaction; None where none is available soon.
 
         Transactions have all connections but one, so that statements find it, and those with hooks
-        of plugins (`hooked`) half of them, rounded up.
+        of plugins (`is_hooked`) half of them, rounded up.
         """
-        most = max(1, len(self.members) - 1)
-        crowded = hooked and sum(self._transactions) >= (len(self.members) + 1) // 2
-        if crowded or len(self._transactions) >= most:
+        if not self._may_reserve(is_hooked):
             self.asked += 1
             self.left += 1
             yield None
             return
         reservation = Reservation(self._loop.create_future())
         self._admit(reservation)
-        self._transactions.append(hooked)
+        self._transactions.append(is_hooked)
         try:
             await reservation.answer
             yield reservation.member
         finally:  # also for a caller that was cancelled at that moment
-            self._transactions.remove(hooked)
+            self._transactions.remove(is_hooked)
             if reservation.member is not None:
                 reservation.member.release()
 
-    def _free(self, waiter: Waiter) -> PipelinedConnection | None:
+    def _may_reserve(self, is_hooked: bool) -> bool:
+        count = len(self.members)
+        if is_hooked and sum(self._transactions) >= (count + 1) // 2:
+            return False
+        return len(self._transactions) < max(1, count - 1)
+
+    def _make_member(self, connection: AsyncConnection[Any]) -> WriteConnection:
+        limits = self._limits
+        return WriteConnection(connection, limits.prepared, limits.shared, self._refill)
+
+    def _requests_of(self, member: WriteConnection) -> Sequence[Request]:
+        return [*member.pending, *member.gathered]
+
+    def _find_room(self, waiter: Request | Reservation) -> WriteConnection | None:
         """Return the connection whose transaction a write can join, else an idle one, or None."""
-        idle, write = None, waiter if isinstance(waiter, Request) else None
+        idle = None
         for member in self.members:
-            if write and isinstance(member, WriteConnection) and member.takes(write):
-                return member
-            if idle is None and member.idle and not member.stuck:
+            if member.gathered:
+                if isinstance(waiter, Request) and member.can_gather(waiter):
+                    return member
+            elif idle is None and member.is_idle and not member.health.is_stuck:
                 idle = member
         return idle
 
-    def _start(self, member: PipelinedConnection, waiter: Request | Reservation) -> None:
+    def _start(self, member: WriteConnection, waiter: Request | Reservation) -> None:
         if isinstance(waiter, Request):
             member.send(waiter)
         else:

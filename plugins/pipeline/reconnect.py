@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import psycopg
@@ -11,13 +11,15 @@ import structlog
 
 from kernel.public import Pool, Retry, dialect
 
-from .connection import PipelinedConnection
+from .connections.connection import PipelinedConnection
 from .groups import ConnectionGroup
 
 LIFETIME: Final = 3600.0
 """Seconds that a connection serves, as in the pool: what PostgreSQL caches for it only grows."""
 CHECK_INTERVAL: Final = 15.0
 """Seconds between two checks whether a connection should be replaced."""
+SETTLED_SECONDS: Final = 5.0
+"""Seconds after which a connection counts as one that worked: the next attempt is made soon."""
 
 _RETRY: Final = Retry(first=0.1, longest=3.0)
 
@@ -27,7 +29,9 @@ log = structlog.get_logger("caudex.pipeline")
 class Reconnector:
     """Opens the connections of one group, and replaces those that break."""
 
-    def __init__(self, name: str, group: ConnectionGroup, pool: Pool, setting: bytes) -> None:
+    def __init__(
+        self, name: str, group: ConnectionGroup[Any, Any], pool: Pool, setting: bytes
+    ) -> None:
         """`setting` is the statement that each connection begins with."""
         self._name = name
         self._group = group
@@ -45,16 +49,17 @@ class Reconnector:
         while True:
             began = anyio.current_time()
             try:
-                await self._hold(attempted)
+                await self._serve_one(attempted)
             except (psycopg.Error, OSError) as error:
-                self._log(error)
+                self._log_outage(error)
             attempted.set()
-            lasted = anyio.current_time() - began > 5.0
-            failures = 0 if lasted else failures + 1
+            failures += 1
+            if anyio.current_time() - began > SETTLED_SECONDS:
+                failures = 0
             pause = _RETRY.pause(failures + 1)
             await anyio.sleep(pause * random.uniform(0.5, 1))  # not all at the same moment
 
-    async def _hold(self, attempted: anyio.Event) -> None:
+    async def _serve_one(self, attempted: anyio.Event) -> None:
         """Connect, and return when the connection has ended. Raises psycopg.Error, OSError."""
         async with self._pool.connect() as connection:
             await connection.execute(self._setting)
@@ -62,22 +67,24 @@ class Reconnector:
             self._away = False
             attempted.set()
             try:
-                await self._served(member)
-                if member.reason is not None:
-                    raise member.reason
+                await self._wait_for_end(member)
+                if member.wire.reason is not None:
+                    raise member.wire.reason
             finally:
                 self._group.remove(member)
 
-    async def _served(self, member: PipelinedConnection) -> None:
+    async def _wait_for_end(self, member: PipelinedConnection) -> None:
         """Return when the connection has ended, or is idle and due for replacement."""
         end = anyio.current_time() + LIFETIME * random.uniform(0.9, 1)
-        while not member.closed.is_set():
+        wire = member.wire
+        while wire.is_open:
             with anyio.move_on_after(CHECK_INTERVAL):
-                await member.closed.wait()
-            if member.idle and (member.oversized or anyio.current_time() > end):
+                await wire.closed.wait()
+            is_due = wire.has_large_buffer or anyio.current_time() > end
+            if is_due and member.is_idle:
                 return
 
-    def _log(self, error: Exception) -> None:
+    def _log_outage(self, error: Exception) -> None:
         """Log an outage once, not once for each connection and attempt."""
         if not self._away:
             reason = dialect.reason(error)

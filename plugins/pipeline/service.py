@@ -10,8 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import anyio
 import psycopg
-from psycopg.errors import error_from_result
-from psycopg.pq import DiagnosticField, TransactionStatus
+from msgspec.structs import replace
 from psycopg.pq.abc import PGresult
 
 from kernel.public import (
@@ -27,21 +26,27 @@ from kernel.public import (
 )
 
 from .config import PipelineConfig
-from .connection import FAILED, LOCKED, PipelinedConnection, SendOutcome, Step
-from .groups import ConnectionGroup, WriteGroup
+from .connections.requests import SendOutcome
+from .groups import ConnectionGroup, FilterGroup, GroupLimits, ReadGroup, WriteGroup
 from .reconnect import Reconnector
 from .slow import SlowWrites
+from .transactions import Attempt, HeldByTransaction, check_answer
 
 T = TypeVar("T")
-READS: Final[Mapping[str, Mapping[str, Any]]] = {
+AnyGroup = ConnectionGroup[Any, Any]
+MAX_GROUPED: Final = 8
+"""The most writes of one transaction."""
+LIMITS: Final[Mapping[str, GroupLimits]] = {
     # PostgreSQL takes an eighth less for a read where three come together; with more, it and the
     # server would wait for each other. As many lists of 100 as two cores can do are a quarter more
     # where they share a connection for 8 ms than where they share it for one.
-    "reads": {"depth": 64, "shared": 3, "joined": 0.008},
+    "reads": GroupLimits(depth=64, shared=3, joined=0.008),
     # They take PostgreSQL longer than the server, so each connection has few of them.
-    "filters": {"depth": 4, "joined": 0.001},
+    "filters": GroupLimits(depth=4, joined=0.001),
+    # After fewer ticks, a busy disk would send others to the pool, where they cost more.
+    "writes": GroupLimits(depth=1, shared=MAX_GROUPED, slow_ticks=5),
 }
-"""The groups of reads, see `ConnectionGroup`."""
+"""Of each group; the numbers of the configuration and of the pool are added."""
 _SETTINGS: Final = b"""
 select set_config('plan_cache_mode', '%b', false),
     set_config('caudex.' || name, current_setting(name), false),
@@ -60,15 +65,10 @@ SETTINGS: Final = {
 }
 """What the connections begin with. What waits longer for a lock, or takes longer, goes to the pool:
 here it would hold up others."""
-BEGIN: Final = Step(b"begin", [])
-STATEMENT_TIMEOUT: Final = (
-    b"set_config('statement_timeout', current_setting('caudex.statement_timeout'), true)"
-)
-"""A transaction has the connection to itself, and its statements may take as long as configured."""
 SLOW_SECONDS: Final = 0.1
 """Seconds after which a write that was slow before still is."""
 NUMBERS: Final[
-    Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[ConnectionGroup], int]]]
+    Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[AnyGroup], int]]]
 ] = (
     ("connections", "Open connections.", "gauge", lambda group: len(group.members)),
     ("statements", "Statements, or transactions.", "counter", lambda group: group.asked),
@@ -90,18 +90,15 @@ class PipelinedStatements(dialect.FirstColumns):
         self._config = config
         self._drain_timeout = drain_timeout
         self._processes = processes
-        prepared, timeout = config.prepared, pool.answer_timeout or 0.0
-        self._reads, self._filters = [
-            ConnectionGroup(prepared, timeout, **options) for options in READS.values()
-        ]
-        self._filters.shares = pool.shares
-        self._writes = WriteGroup(prepared, timeout)
+        self._reads = ReadGroup(self._limits("reads"), pool.shares)
+        self._filters = FilterGroup(self._limits("filters"), pool.shares)
+        self._writes = WriteGroup(self._limits("writes"), pool.shares)
         self._slow = SlowWrites()
-        self.groups: Mapping[str, ConnectionGroup] = {
+        self.groups: Mapping[str, AnyGroup] = {
             "reads": self._reads, "filters": self._filters, "writes": self._writes
         }  # fmt: skip
         """By their names in the configuration."""
-        pool.on_away(self._cut)
+        pool.on_away(self._cut_connections)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[PipelinedStatements]:
@@ -111,8 +108,9 @@ class PipelinedStatements(dialect.FirstColumns):
             for name, group in self.groups.items():
                 reconnector = Reconnector(name, group, self._pool, SETTINGS[name])
                 for _ in range(self._config.share(name, self._processes)):
-                    attempts.append(anyio.Event())
-                    tasks.start_soon(reconnector.keep_open, attempts[-1])
+                    attempted = anyio.Event()
+                    attempts.append(attempted)
+                    tasks.start_soon(reconnector.keep_open, attempted)
             for attempted in attempts:
                 await attempted.wait()
             try:
@@ -121,17 +119,17 @@ class PipelinedStatements(dialect.FirstColumns):
                 await self._drain()
                 tasks.cancel_scope.cancel()
 
-    def measured(self) -> list[Measure]:
+    def measure(self) -> list[Measure]:
         """Return the load of the groups, and what they left to the pool."""
         return [
             Measure(
-                name=f"caudex_pipeline_{what}",
+                name=f"caudex_pipeline_{number}",
                 help=words,
                 value=value(group),
                 labels={"group": name},
                 kind=kind,
             )
-            for what, words, kind, value in NUMBERS
+            for number, words, kind, value in NUMBERS
             for name, group in self.groups.items()
         ]
 
@@ -146,10 +144,11 @@ class PipelinedStatements(dialect.FirstColumns):
             shares = self._pool.shares
             if shares.are_used_up(shares.owner()):
                 return await self._pool.read(query, params, custom_plan, quick)
-        answer = checked(await group.send(query, params), query)
-        if answer is None:  # also where the answer was lost: reading twice changes nothing
+        answer = await group.send(query, params)
+        result = check_answer(answer, query)
+        if result is None:  # also where the answer was lost: reading twice changes nothing
             return await self._pool.read(query, params, custom_plan, quick)
-        return answer
+        return result
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """See `Statements.execute_grouped`."""
@@ -160,10 +159,10 @@ class PipelinedStatements(dialect.FirstColumns):
     ) -> PGresult | None:
         """See `Pool.write`; with a `key` it may share a transaction."""
         self._check_online()
-        if self._slow.has(query if key is None else key):
+        if self._slow.contains(query if key is None else key):
             return await self._take_detour(query, params, key)
-        shared = None if self._slow.has(query) else key
-        answer = await self._writes.send(query, params, shared)
+        shared_key = None if self._slow.contains(query) else key
+        answer = await self._writes.send(query, params, shared_key)
         if answer is SendOutcome.UNDONE:
             answer = await self._writes.send(query, params, None)
         if answer is SendOutcome.LOST:  # sent and not answered: never sent again
@@ -172,7 +171,7 @@ class PipelinedStatements(dialect.FirstColumns):
             self._slow.note(query, key, timed_out=answer is SendOutcome.SLOW)
             return await self._take_detour(query, params, key)
         try:
-            result = checked(answer, query)
+            result = check_answer(answer, query)
         except Unavailable as error:
             if not dialect.repeatable(error.__cause__):
                 raise
@@ -197,11 +196,11 @@ class PipelinedStatements(dialect.FirstColumns):
         """See `Statements.run`; a transaction has a connection to itself."""
         if quick:
             attempt = Attempt()
-            begin = partial(self._begin, attempt, hooked=bool(subject))
+            begin = partial(self._begin, attempt, is_hooked=bool(subject))
             try:
                 return await self._pool.run(actor, fn, begin, subject=subject)
             except Unavailable:
-                if not attempt.blocked:
+                if not attempt.was_blocked:
                     raise
         # A connection that others need soon is no place to wait for a lock.
         return await self._pool.run(actor, fn, subject=subject)
@@ -218,21 +217,26 @@ class PipelinedStatements(dialect.FirstColumns):
 
     @asynccontextmanager
     async def _begin(
-        self, attempt: Attempt, settings: Mapping[str, str], hooked: bool
+        self, attempt: Attempt, settings: Mapping[str, str], is_hooked: bool
     ) -> AsyncGenerator[HeldConnection]:
         self._check_online()
-        async with self._writes.reserved(hooked) as member:
+        async with self._writes.reserve(is_hooked) as member:
             if member is not None:
                 yield HeldByTransaction(member, settings, attempt)
             else:
                 async with self._pool.begin(settings) as connection:
                     yield connection
 
+    def _limits(self, name: str) -> GroupLimits:
+        """Return the limits of a group."""
+        timeout = self._pool.answer_timeout or 0.0
+        return replace(LIMITS[name], prepared=self._config.prepared, timeout=timeout)
+
     def _check_online(self) -> None:
         if not self._pool.online:
             raise Unavailable("the database is not available")
 
-    def _cut(self) -> None:
+    def _cut_connections(self) -> None:
         """End what waits for a PostgreSQL that is away: a frozen one leaves connections open."""
         for group in self.groups.values():
             for member in group.members:
@@ -242,97 +246,11 @@ class PipelinedStatements(dialect.FirstColumns):
         """Wait for what is under way; nothing new is accepted by now."""
         groups = self.groups.values()
         with anyio.move_on_after(self._drain_timeout, shield=True):
-            # A transaction that waits for a connection is under way again once it has it.
-            while under_way := [each for group in groups for each in group.under_way]:
+            while True:
+                under_way = [future for group in groups for future in group.under_way]
+                if not under_way:
+                    break
+                # A transaction that waits for a connection is under way again once it has it.
                 await asyncio.wait(under_way)
         for group in groups:
             group.close()
-
-
-class Attempt:
-    """A transaction on a connection for writes, which may have to be repeated elsewhere."""
-
-    def __init__(self) -> None:
-        self.blocked = False
-        """Whether it has waited for a lock for as long as it may there."""
-
-
-class HeldByTransaction:
-    """See `kernel.contracts.statements.HeldConnection`.
-
-    The transaction begins with its first statement, in one round trip: one sync ends them all, so
-    that nothing is carried out where the beginning fails.
-    """
-
-    patient = False
-
-    def __init__(
-        self, connection: PipelinedConnection, settings: Mapping[str, str], attempt: Attempt
-    ) -> None:
-        self._connection = connection
-        self._attempt = attempt
-        self._ahead: Sequence[Step] = [BEGIN, _setting(settings)]
-
-    @property
-    def status(self) -> int:
-        """See `HeldConnection.status`."""
-        return self._connection.status
-
-    async def run(
-        self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
-    ) -> PGresult:
-        """See `HeldConnection.run`."""
-        values = dialect.to_texts(params)
-        ahead, self._ahead = self._ahead, ()
-        try:
-            answer = await self._connection.ask(query, values, ahead, prepare=prepare).answer
-        except BaseException:
-            await self.interrupt()
-            raise
-        finally:
-            if ahead and self.status == TransactionStatus.IDLE:  # what follows would be in none
-                self._connection.close()
-        return self._result(answer, query)
-
-    async def script(self, statements: bytes) -> None:
-        """See `HeldConnection.script`."""
-        if self._ahead:
-            await self.run(b"select")
-        try:
-            answer = await self._connection.script(statements).answer
-        except BaseException:
-            await self.interrupt()
-            raise
-        self._result(answer, statements)
-
-    async def interrupt(self) -> None:
-        """See `HeldConnection.interrupt`; the statement has ended then."""
-        await self._connection.cancel(5.0)
-
-    def _result(self, answer: PGresult | SendOutcome, query: Query) -> PGresult:
-        if not isinstance(answer, SendOutcome) and answer.status == FAILED:
-            state = answer.error_field(DiagnosticField.SQLSTATE)
-            self._attempt.blocked = self._attempt.blocked or state == LOCKED
-        result = checked(answer, query)
-        if result is None:
-            raise dialect.ConnectionLost("the database is not available")
-        return result
-
-
-def _setting(settings: Mapping[str, str]) -> Step:
-    """Apply the settings for as long as the transaction lasts."""
-    values = [dialect.to_text(text) for pair in settings.items() for text in pair]
-    calls = [b"set_config($%d, $%d, true)" % (n, n + 1) for n in range(1, len(values), 2)]
-    return Step(b"select " + b", ".join([STATEMENT_TIMEOUT, *calls]), values)
-
-
-def checked(answer: PGresult | SendOutcome, query: Query) -> PGresult | None:
-    """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
-    if answer is SendOutcome.BEGUN:
-        raise dialect.begun()
-    if isinstance(answer, SendOutcome):
-        return None
-    if answer.status == FAILED:
-        with dialect.translated(query):
-            raise error_from_result(answer)
-    return answer

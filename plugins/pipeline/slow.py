@@ -33,7 +33,7 @@ class SlowWrites:
         if timed_out or key == "":
             self._add(query)
 
-    def has(self, name: str | bytes) -> bool:
+    def contains(self, name: str | bytes) -> bool:
         """Whether writes to a record, or of a text, were slow a moment ago."""
         if not self._until:  # nearly always
             return False

@@ -43,4 +43,4 @@ def pids(driver: PipelinedStatements, name: str) -> list[int]:
     """The server processes behind the connections of a driver."""
     members = driver.groups[name].members
     # One that has just been cut stays in its driver until its reconnector wakes up.
-    return [member._pg.backend_pid for member in members if not member.closed.is_set()]
+    return [member.wire.pg.backend_pid for member in members if member.wire.is_open]

@@ -17,7 +17,7 @@ from kernel.errors import BadRequest, KernelError, TransactionFailed, Unavailabl
 from kernel.testing import Postgres
 from plugins.pipeline import groups, reconnect
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.prepared import MAX_BYTES
+from plugins.pipeline.connections.prepared import MAX_BYTES
 from tests.kernel.databases import ACTOR, kill, sql, table
 from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
@@ -121,7 +121,7 @@ async def test_a_connection_that_never_answers_is_given_up(
         await driver.execute("select 1")
         with monkeypatch.context() as hasty:  # with this one only
             for each in driver.groups.values():
-                hasty.setattr(each, "_timeout", 5)
+                hasty.setattr(each, "max_ticks", 5)
             with pytest.raises(OutcomeUnknown):
                 await driver.execute("select pg_sleep(5)")
         await until(lambda: len(driver.groups["writes"].members) == 1)

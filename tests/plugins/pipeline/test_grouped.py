@@ -18,7 +18,7 @@ from kernel.database.dialect import OutcomeUnknown
 from kernel.errors import BadRequest, ConstraintViolation, KernelError, Unavailable
 from kernel.testing import MakeServer, Postgres
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.groups import GROUPED
+from plugins.pipeline.service import MAX_GROUPED
 from tests.kernel.databases import ACTOR, sql, table
 from tests.plugins.data.shop import COMPANIES, add, install
 from tests.plugins.pipeline.groups import pids, pipelined, started
@@ -48,9 +48,11 @@ async def all_of(*calls: Any) -> list[Any]:
 async def test_inserts_of_a_turn_share_a_transaction(dsn: str) -> None:
     name, other = table(dsn), table(dsn)
     async with pipelined(dsn) as (driver, _):
-        calls = [driver.execute_grouped("", insert(name), n) for n in range(2 * GROUPED)]
+        calls = [driver.execute_grouped("", insert(name), n) for n in range(2 * MAX_GROUPED)]
         found = await all_of(*calls)
-        assert [found.index(each) for each in found] == [0] * GROUPED + [GROUPED] * GROUPED
+        assert [found.index(each) for each in found] == [0] * MAX_GROUPED + [
+            MAX_GROUPED
+        ] * MAX_GROUPED
         others = await all_of(
             driver.execute_grouped("", insert(name), 50),
             driver.execute_grouped("", insert(other), 50),
@@ -58,28 +60,30 @@ async def test_inserts_of_a_turn_share_a_transaction(dsn: str) -> None:
             driver.execute(insert(name), 52),
         )
         assert len({*others}) == 4
-    assert sql(dsn, f"select count(*) from {name}") == [(2 * GROUPED + 3,)]
+    assert sql(dsn, f"select count(*) from {name}") == [(2 * MAX_GROUPED + 3,)]
 
 
 async def test_inserts_that_wait_for_a_connection_share_a_transaction(dsn: str) -> None:
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         calls = [driver.execute("select pg_sleep(0.05)")]
-        calls += [driver.execute_grouped("", insert(name), n) for n in range(GROUPED)]
+        calls += [driver.execute_grouped("", insert(name), n) for n in range(MAX_GROUPED)]
         assert len({*(await all_of(*calls))}) == 2
 
 
-@pytest.mark.parametrize("at", [0, 3, GROUPED - 1])
+@pytest.mark.parametrize("at", [0, 3, MAX_GROUPED - 1])
 async def test_one_that_fails_is_the_only_one(dsn: str, at: int) -> None:
     name = table(dsn)
     sql(dsn, f"insert into {name} (id) values (100)")
     async with pipelined(dsn, ONE) as (driver, _):
         for first in (0, 20):  # also where the statement has to be prepared first
-            ids = [first + n if n != at else 100 for n in range(GROUPED)]
+            ids = [first + n if n != at else 100 for n in range(MAX_GROUPED)]
             found = await all_of(*(driver.execute_grouped("", insert(name), n) for n in ids))
             assert [type(each) is ConstraintViolation for each in found] == [n == 100 for n in ids]
-            assert len({*found}) == GROUPED, "each was sent again alone"
-    assert sql(dsn, f"select count(*), count(distinct id) from {name}") == [(2 * GROUPED - 1,) * 2]
+            assert len({*found}) == MAX_GROUPED, "each was sent again alone"
+    assert sql(dsn, f"select count(*), count(distinct id) from {name}") == [
+        (2 * MAX_GROUPED - 1,) * 2
+    ]
 
 
 async def test_one_of_two_with_the_same_key_is_stored(dsn: str) -> None:
@@ -264,7 +268,7 @@ async def test_a_failure_that_arrives_before_the_sync_is_sent_fails_one(dsn: str
         await asyncio.sleep(0)
         [member] = driver.groups["writes"].members
         for _ in range(2):  # sends without a sync, and reads the failure, before the loop turns
-            member.tick(5, 0)
+            member.check(5, 0)
             time.sleep(0.2)  # noqa: ASYNC251
         found = await all_of(*tasks)
         assert [type(each) for each in found] == [bytes, ConstraintViolation, bytes]

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from psycopg.errors import SyntaxError as SqlSyntaxError
 
 from kernel.contracts.statements import POOL, SETTINGS, STATEMENTS
 from kernel.errors import BadRequest, BootError, ConstraintViolation, SchemaChanged, Unavailable
 from kernel.testing import MakeServer, Postgres, Server
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.service import READS, PipelinedStatements
+from plugins.pipeline.service import LIMITS, PipelinedStatements
 from tests.kernel.databases import ACTOR, sql, table
 from tests.plugins.pipeline.groups import pipelined, started
 from tests.waiting import eventually
@@ -172,7 +173,8 @@ async def test_three_reads_of_a_turn_share_a_sync_and_so_a_transaction(
 async def test_reads_use_one_connection_while_it_answers_at_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(READS["reads"], "joined", 5.0)  # for a busy machine
+    patient = replace(LIMITS["reads"], joined=5.0)  # for a busy machine
+    monkeypatch.setitem(LIMITS, "reads", patient)
     async with pipelined(dsn) as (driver, _):
         assert len({*await asyncio.gather(*(driver.fetch(BACKEND, 0.0) for _ in range(20)))}) == 1
 

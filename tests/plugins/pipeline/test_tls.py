@@ -102,10 +102,12 @@ async def test_it_speaks_tls_and_sends_the_password(database: str, tmp_path: Pat
     async with behind_tls(database, tmp_path) as dsn, pipelined(dsn) as (driver, _):
         assert driver.groups["reads"].members
         assert all(
-            member._pg.ssl_in_use for each in driver.groups.values() for member in each.members
+            member.wire.pg.ssl_in_use for each in driver.groups.values() for member in each.members
         )
         assert all(
-            member._pg.used_password for each in driver.groups.values() for member in each.members
+            member.wire.pg.used_password
+            for each in driver.groups.values()
+            for member in each.members
         )
         for size in (1, 9_000, 17_000, 100_000, 3_000_000):
             query = "select repeat('x', $1::int) || $2::text"

@@ -14,7 +14,7 @@ from kernel.contracts.statements import Transaction, Work
 from kernel.errors import BadRequest, ConstraintViolation, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.connection import PipelinedConnection
+from plugins.pipeline.connections.wire import Wire
 from tests.kernel.databases import ACTOR, sql, table, text
 from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
@@ -51,15 +51,15 @@ async def test_a_write_in_a_transaction_takes_two_round_trips(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, flushes = table(dsn), list[bool]()
-    flush = PipelinedConnection._flush
+    flush = Wire._flush
 
-    def counted(member: PipelinedConnection) -> None:
+    def counted(wire: Wire) -> None:
         flushes.append(True)
-        flush(member)
+        flush(wire)
 
     async with pipelined(dsn, ONE) as (driver, _):
         await driver.run(ACTOR, inserts(name, 1))
-        monkeypatch.setattr(PipelinedConnection, "_flush", counted)
+        monkeypatch.setattr(Wire, "_flush", counted)
         await driver.run(ACTOR, inserts(name, 2))
         assert len(flushes) == 2, "begin, settings and the write leave together, then the commit"
         await driver.run(ACTOR, inserts(name))
@@ -359,7 +359,7 @@ async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
             asking.set()
             await asyncio.sleep(60)
 
-        monkeypatch.setattr(member._connection, "cancel_safe", hangs)
+        monkeypatch.setattr(member.wire._connection, "cancel_safe", hangs)
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
@@ -401,13 +401,13 @@ async def test_what_was_given_up_stays_so_whatever_is_undone_afterwards(
     name = table(dsn)
     async with pipelined(dsn, ONE) as (driver, _):
         [member] = driver.groups["writes"].members
-        ask = member._connection.cancel_safe
+        ask = member.wire._connection.cancel_safe
 
         async def too_late(**more: Any) -> None:
             await until(lambda: not member.pending)
             await ask(**more)
 
-        monkeypatch.setattr(member._connection, "cancel_safe", too_late)
+        monkeypatch.setattr(member.wire._connection, "cancel_safe", too_late)
 
         async def write(tx: Transaction) -> None:
             with anyio.CancelScope() as scope:

@@ -41,10 +41,10 @@ class Command(NamedTuple):
 class Preparations(OrderedDict[Query, bytes]):
     """The names of prepared statements by their texts, the least recently used one first."""
 
-    def __init__(self, connection: pq.PGconn, most: int) -> None:
+    def __init__(self, connection: pq.PGconn, max_count: int) -> None:
         super().__init__()
         self._pg = connection
-        self._most = most
+        self._max_count = max_count
         self._size = 0
         self._obsolete: list[bytes] = []
         self._count = 0
@@ -54,44 +54,53 @@ class Preparations(OrderedDict[Query, bytes]):
             else lambda name: connection.send_query_params(b"deallocate " + name, [])
         )
 
-    def failed(self, before: Sequence[Command], at: int, state: bytes | None) -> None:
-        """Forget what is not prepared after all: command number `at` failed, the next were skipped.
+    def forget_failed(self, commands: Sequence[Command], failed: int, state: bytes | None) -> None:
+        """Forget what is not prepared after all: the command number `failed` has failed.
 
-        With `at` behind the last of them it was the statement itself.
+        The next ones were skipped. A number behind the last of them is the statement itself.
         """
-        for number, (verb, query, name) in enumerate(before):
-            if number < at:
+        for number, (verb, query, name) in enumerate(commands):
+            if number < failed:
                 continue
             if verb is Verb.CLOSE:
-                if number > at:
+                if number > failed:
                     self._obsolete.append(name)
-            elif verb is Verb.PREPARE or (number == at and state in STALE):
+            elif verb is Verb.PREPARE or (number == failed and state in STALE):
                 self._forget(query, name)
 
-    def stale(self, query: Query, name: bytes, state: bytes | None) -> None:
+    def forget_stale(self, query: Query, name: bytes, state: bytes | None) -> None:
         """Forget a statement whose execution failed because of how it was prepared."""
         self._forget(query, name)
         if state == STALE[0]:
             self._obsolete.append(name)
 
-    def prepare(self, query: Query, before: list[Command]) -> bytes:
-        """Prepare a statement, in place of the least recently used ones, and return its name.
+    def find_name(self, query: Query, commands: list[Command]) -> bytes:
+        """Return the name of a prepared statement, which may have to be prepared first.
 
-        What is sent for it is noted in `before`.
+        What is sent for that is added to `commands`.
         """
+        name = self.get(query)
+        if name is None:
+            name = self._prepare(query, commands)
+        self.move_to_end(query)
+        return name
+
+    def _prepare(self, query: Query, commands: list[Command]) -> bytes:
+        """Prepare a statement, in place of the least recently used ones, and return its name."""
         self._size += len(query)
-        while self and (len(self) >= self._most or self._size > MAX_BYTES):
-            oldest, name = self.popitem(last=False)
-            self._size -= len(oldest)
-            self._obsolete.append(name)
-        for name in self._obsolete:
-            self._close(name)
-            before.append(Command(Verb.CLOSE, b"", name))
+        while self and (len(self) >= self._max_count or self._size > MAX_BYTES):
+            oldest_query, oldest_name = self.popitem(last=False)
+            self._size -= len(oldest_query)
+            self._obsolete.append(oldest_name)
+        for obsolete in self._obsolete:
+            self._close(obsolete)
+            commands.append(Command(Verb.CLOSE, b"", obsolete))
         self._obsolete.clear()
         self._count += 1
-        name = self[query] = b"lane_%d" % self._count
+        name = b"lane_%d" % self._count
+        self[query] = name
         self._pg.send_prepare(name, query.encode() if isinstance(query, str) else query)
-        before.append(Command(Verb.PREPARE, query, name))
+        commands.append(Command(Verb.PREPARE, query, name))
         return name
 
     def _forget(self, query: Query, name: bytes) -> None:
@@ -113,7 +122,8 @@ def _find_send_sync() -> Callable[[int | None], int] | None:
         send = cast("Callable[[int | None], int]", ctypes.PyDLL(file).PQsendPipelineSync)
     except (OSError, AttributeError):
         return None
-    send.argtypes, send.restype = [ctypes.c_void_p], ctypes.c_int  # type: ignore[attr-defined]
+    send.argtypes = [ctypes.c_void_p]  # type: ignore[attr-defined]  # a function of ctypes
+    send.restype = ctypes.c_int  # type: ignore[attr-defined]  # a function of ctypes
     return send
 
 

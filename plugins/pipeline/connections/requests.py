@@ -1,0 +1,119 @@
+"""A statement that a caller sends on a shared connection, and what may become of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+from psycopg.pq.abc import PGresult
+
+from kernel.public import Query
+
+from .prepared import Command
+
+
+class SendOutcome(Enum):
+    """Why a request gets no answer on its connection."""
+
+    LOST = "the connection broke: the request may have been executed"
+    CROWDED = "it would wait behind a slow request"
+    BLOCKED = "it has waited for a lock, and had no effect"
+    SLOW = "it has taken long, and had no effect"
+    UNDONE = "another one of its transaction failed, and it had no effect"
+    BEGUN = "it began a transaction, whose connection is closed"
+
+
+class Step(NamedTuple):
+    """A statement that runs before another one, in the same request."""
+
+    query: bytes
+    values: list[bytes | None]
+
+
+class Request:
+    """A statement and the future of its answer.
+
+        waiting ──> gathered (writes only) ──> sent ──> settled
+           └────────────── left to the pool ──────────────^
+
+    A request that failed because of another one, or of a stale preparation, is sent again.
+    """
+
+    __slots__ = (
+        "ahead", "answer", "commands", "ends", "key", "name", "prepare", "query", "sent_at",
+        "since", "values",
+    )  # fmt: skip
+    query: Query
+
+    def __init__(
+        self,
+        query: Query,
+        values: list[bytes | None],
+        answer: asyncio.Future[PGresult | SendOutcome],
+        *,
+        ahead: Sequence[Step] = (),
+        prepare: bool = True,
+        key: str | None = None,
+    ) -> None:
+        """With a `key` it may share its sync with others, which have other keys or an empty one."""
+        self.query = query
+        self.values = values
+        self.answer = answer
+        self.ahead = ahead
+        self.prepare = prepare
+        self.key = key
+        self.name = b""
+        """The prepared statement that it is sent by, if any."""
+        self.commands: Sequence[Command] = ()
+        """What is sent before it: preparations, and what is `ahead`."""
+        self.ends = False
+        """Whether a sync follows it."""
+        self.since = 0
+        """The tick of its group since which it waits to be sent."""
+        self.sent_at = 0.0
+        """When it was sent, by the clock of the event loop."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of its values."""
+        return sum(map(len, filter(None, self.values)))
+
+    def settle(self, outcome: PGresult | SendOutcome) -> None:
+        """Set the answer, unless its caller was cancelled."""
+        if not self.answer.done():
+            self.answer.set_result(outcome)
+
+
+class OwnedRequest(Request):
+    """A request that counts for its owner from the moment when it is slow, until it ends."""
+
+    __slots__ = ("_release", "owner")
+
+    def __init__(
+        self,
+        query: Query,
+        values: list[bytes | None],
+        answer: asyncio.Future[PGresult | SendOutcome],
+        owner: Any,
+    ) -> None:
+        super().__init__(query, values, answer, key="")
+        self.owner = owner
+        self._release: Callable[[Any], None] | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts for its owner."""
+        return self._release is not None
+
+    def release_at_end(self, release: Callable[[Any], None]) -> None:
+        """Call `release` with the owner when the request ends."""
+        self._release = release
+
+    def settle(self, outcome: PGresult | SendOutcome) -> None:
+        """Set the answer, and count no more."""
+        if self._release is not None:
+            self._release(self.owner)
+            self._release = None
+        super().settle(outcome)
