@@ -261,7 +261,8 @@ class Shares(Protocol):
     """Counts the connections that work which may take long holds, for each user and app.
 
     The pool asks it by itself. A provider that has connections of its own counts what is slow there
-    as well. An owner is whom the work of a request counts for; it has no other use.
+    as well. An owner is whom the work of a request counts for. Requests of one user to one app have
+    equal owners, which can be keys of a mapping.
     """
 
     def owner(self) -> Any:

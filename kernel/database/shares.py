@@ -11,7 +11,7 @@ import anyio
 
 from kernel.database.dialect import Crowded
 from kernel.toolkit.limiter import ConcurrencyLimiter
-from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
+from kernel.toolkit.requests import CURRENT_REQUEST
 
 MAX_WAITING: Final = 1000
 ANONYMOUS: Final = "anonymous"
@@ -30,6 +30,8 @@ class Work(Enum):
     """A result that is read for as long as its reader likes."""
 
 
+Owner = tuple[str | None, str | None]
+"""The user and the app that work counts for; it counts for neither where there is none."""
 Place = tuple[ConcurrencyLimiter, str | None]
 """A limiter, and the key that a place of it is taken for."""
 
@@ -65,55 +67,59 @@ class Shares:
 
         Raises Crowded.
         """
-        places = self._places(CURRENT_REQUEST.get(), work)
+        places = self._places(self.owner(), work)
         taken = await self._acquire(places)
         try:
             yield
         finally:
-            for limiter, key in taken:
-                limiter.give_back(key)
+            _give_back(taken)
 
-    def owner(self) -> RequestContext | None:
-        """See `kernel.contracts.statements.Shares`."""
-        return CURRENT_REQUEST.get()
+    def owner(self) -> Owner | None:
+        """See `kernel.contracts.statements.Shares`; None for the server itself."""
+        request = CURRENT_REQUEST.get()
+        if request is None:
+            return None
+        if request.user_id is None and request.app_id is None:
+            return ANONYMOUS, None
+        return request.user_id, request.app_id
 
-    def are_used_up(self, owner: RequestContext | None) -> bool:
-        """See `kernel.contracts.statements.Shares`."""
-        return owner is not None and not self._users.has_room(_user_of(owner))
+    def are_used_up(self, owner: Owner | None) -> bool:
+        """See `kernel.contracts.statements.Shares`; an app in its own name is no user."""
+        return owner is not None and owner[0] is not None and not self._users.has_room(owner[0])
 
-    def count(self, owner: RequestContext | None) -> None:
+    def count(self, owner: Owner | None) -> None:
         """See `kernel.contracts.statements.Shares`."""
         for limiter, key in self._owned_places(owner):
             limiter.count(key)
 
-    def discount(self, owner: RequestContext | None) -> None:
+    def discount(self, owner: Owner | None) -> None:
         """See `kernel.contracts.statements.Shares`."""
-        for limiter, key in self._owned_places(owner):
-            limiter.give_back(key)
+        _give_back(self._owned_places(owner))
 
-    def _places(self, request: RequestContext | None, work: Work) -> list[Place]:
+    def _places(self, owner: Owner | None, work: Work) -> list[Place]:
         """Return what to take, in an order in which who has used up a share keeps out no other.
 
         A quick read is not kept out by what others of its app have under way.
         """
-        if request is None:
+        if owner is None:
             return [(self._all, None)] if work is Work.STREAM else []
         if work is Work.QUICK:
-            return self._places_of_user(request)
-        return [*self._owned_places(request), (self._all, None)]
+            return self._places_of_user(owner)
+        return [*self._owned_places(owner), (self._all, None)]
 
-    def _owned_places(self, request: RequestContext | None) -> list[Place]:
-        """Return the places that belong to the user and the app of a request."""
-        if request is None:
+    def _owned_places(self, owner: Owner | None) -> list[Place]:
+        """Return the places that belong to a user and an app."""
+        if owner is None:
             return []
-        places = self._places_of_user(request)
-        if request.app_id is not None:
-            places.append((self._apps, request.app_id))
+        places = self._places_of_user(owner)
+        _, app_id = owner
+        if app_id is not None:
+            places.append((self._apps, app_id))
         return places
 
-    def _places_of_user(self, request: RequestContext) -> list[Place]:
-        user = _user_of(request)
-        return [] if user is None else [(self._users, user)]
+    def _places_of_user(self, owner: Owner) -> list[Place]:
+        user_id, _ = owner
+        return [] if user_id is None else [(self._users, user_id)]
 
     async def _acquire(self, places: Sequence[Place]) -> list[Place]:
         taken = list[Place]()
@@ -126,16 +132,12 @@ class Shares:
                     taken.append((limiter, key))
                 return taken
         except BaseException:
-            for limiter, key in taken:
-                limiter.give_back(key)
+            _give_back(taken)
             raise
-        for limiter, key in taken:
-            limiter.give_back(key)
+        _give_back(taken)
         raise Crowded(message, retry_after=5)
 
 
-def _user_of(request: RequestContext) -> str | None:
-    """Return whom a request counts for; what an app does in its own name counts for no user."""
-    if request.user_id is None and request.app_id is None:
-        return ANONYMOUS
-    return request.user_id
+def _give_back(places: Sequence[Place]) -> None:
+    for limiter, key in places:
+        limiter.give_back(key)

@@ -21,13 +21,14 @@ RESERVED = {
     "data_directory", "listen_addresses", "port", "unix_socket_directories", "unix_socket_group",
     "unix_socket_permissions",
 }  # fmt: skip
+PROCESSORS = os.cpu_count() or 1
 # mmap: the default (POSIX shared memory) does not even start in a container with a tiny /dev/shm.
 DEFAULTS = {
     "dynamic_shared_memory_type": "mmap", "timezone": "UTC", "log_timezone": "UTC",
     # As for an SSD. With 4, for a rotating disk, each linked record of 200 was found by a scan.
     "random_page_cost": "1.1",
-    # Workers of parallel queries leave processors to other requests.
-    "max_parallel_workers": str(max(1, (os.cpu_count() or 1) // 2)),
+    # Two slow statements of a user, and their workers, leave processors to other requests.
+    "max_parallel_workers": str(max(0, min(PROCESSORS // 2, PROCESSORS - 2))),
 }  # fmt: skip
 # A crash of the machine may lose everything: for tests only.
 EPHEMERAL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -394,6 +394,29 @@ async def test_what_waits_for_a_lock_leaves_connections_to_others(dsn: str, prov
     assert sql(dsn, f"select n from {name} order by id") == [(20,), (20,)]
 
 
+@pytest.mark.parametrize("group", ["reads", "filters", "writes"])
+async def test_users_take_turns_where_statements_wait(dsn: str, group: str) -> None:
+    """Else one would wait for all that another user has sent before."""
+    order = list[str]()
+    async with pipelined(dsn, ONE) as (driver, _):
+
+        async def call(user: str) -> None:
+            async with on_behalf_of(user_id=user):
+                if group == "writes":
+                    await driver.execute("select")
+                else:
+                    await driver.fetch("select", custom_plan=group == "filters")
+            order.append(user)
+
+        calls = [started(call("ada")) for _ in range(200)]
+        await asyncio.sleep(0)
+        calls.append(started(call("bob")))
+        await asyncio.gather(*calls)
+    assert order.count("ada") == 200
+    # 64 reads, or four filters, are under way before the first one waits.
+    assert order.index("bob") < (190 if group == "reads" else 20)
+
+
 async def test_writes_of_several_texts_share_a_transaction_with_their_own(dsn: str) -> None:
     one, two = table(dsn), table(dsn)
     async with pipelined(dsn) as (driver, _):
