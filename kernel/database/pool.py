@@ -136,19 +136,24 @@ class Database(TransactionRunner, dialect.FirstColumns):
         """See `Statements.settings`."""
         return msgspec.json.encode(self.session_settings(actor))
 
-    @asynccontextmanager
-    async def _connection(self, work: Work) -> AsyncGenerator[Connection]:
+    def _check_online(self) -> None:
         if not self.online:
             raise Unavailable("the database is not available")
+
+    @asynccontextmanager
+    async def _connection(self, work: Work) -> AsyncGenerator[Connection]:
+        self._check_online()
         began = anyio.current_time()
         try:
             with dialect.translated():
-                async with self.shares.hold(work), self._pool.connection() as connection:
-                    self._in_use.add(connection)
-                    try:
-                        yield connection
-                    finally:
-                        self._in_use.discard(connection)
+                async with self.shares.hold(work):
+                    self._check_online()  # it may have gone away meanwhile
+                    async with self._pool.connection() as connection:
+                        self._in_use.add(connection)
+                        try:
+                            yield connection
+                        finally:
+                            self._in_use.discard(connection)
         except Crowded as error:
             self._holdings.log_refusal(error)
             raise

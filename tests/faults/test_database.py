@@ -1,10 +1,11 @@
 """A PostgreSQL that goes away, cuts connections, is locked or has none to give."""
 
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from statistics import median
 
 import httpx
@@ -17,6 +18,7 @@ from tests.faults.support import (
     DurablePostgres,
     Load,
     Site,
+    User,
     in_background,
     no_traceback,
     notes,
@@ -26,6 +28,8 @@ from tests.kernel.processes import Served
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
+
+_numbers = itertools.count(1)
 
 
 def timed(url: str) -> tuple[int, float]:
@@ -102,27 +106,32 @@ def test_connections_that_are_cut_all_the_time_cost_no_read_and_double_no_write(
 def test_a_pool_that_has_nothing_left_refuses_in_time_and_health_needs_none(
     make_site: Callable[..., Site],
 ) -> None:
+    """Writes of several users and apps take what their shares allow, a quick read the last one."""
     site = make_site(database={"pool_size": 4, "lock_timeout": 35.0, "statement_timeout": 38.0})
     of_the_pool = {"CAUDEX_SERVICES__STATEMENTS": "kernel"}
     with site.serve(env=of_the_pool) as server, ThreadPoolExecutor(204) as pool:
-        user = site.user(server)
-        app = user.install()
-        path = notes(app)
-        headers = dict(user.headers)
+        admin = site.user(server)
+        first, second = admin.install(), admin.install()
+        writers = [member(site, server, admin, app) for app in (first, first, second)]
+        reader = member(site, server, admin, first)
 
-        def call(method: str) -> tuple[httpx.Response, float]:
+        def call(user: User, method: str, app: str) -> tuple[httpx.Response, float]:
             started = time.monotonic()
             body = {"name": "x"} if method == "POST" else None
             page = {"limit": "5"} if method == "GET" else None  # complete lists wait for turns too
-            with Client(base_url=server.url, headers=headers, timeout=40) as client:
-                answer = client.request(method, path, json=body, params=page)
+            headers = dict(user.headers)
+            with Client(base_url=server.url, headers=headers, timeout=60) as client:
+                answer = client.request(method, notes(app), json=body, params=page)
             return answer, time.monotonic() - started
 
         with psycopg.connect(site.dsn) as holder:
-            holder.execute(f"lock table {app}.notes in access exclusive mode")
-            holding = [pool.submit(call, "POST") for _ in range(4)]
-            eventually(lambda: waiting(site) == 4, 5, "the pool is not held")
-            asked = [pool.submit(call, "GET") for _ in range(200)]
+            holder.execute(f"lock table {first}.notes, {second}.notes in access exclusive mode")
+            holding = list[Future[tuple[httpx.Response, float]]]()
+            for user, app in zip(writers, (first, first, second), strict=True):
+                holding.append(pool.submit(call, user, "POST", app))
+            holding.append(pool.submit(call, reader, "GET", first))
+            eventually(lambda: waiting(site) == 4, 15, "the pool is not held")
+            asked = [pool.submit(call, admin, "GET", first) for _ in range(200)]
             calm = []
             while not all(one.done() for one in asked):
                 status, seconds = timed(f"{server.url}/health")
@@ -135,9 +144,20 @@ def test_a_pool_that_has_nothing_left_refuses_in_time_and_health_needs_none(
                 assert seconds < 25
             # Not the worst: the first is asked while the 200 are being made.
             assert median(calm) < 3, "health waited for the pool, as the others do for 5 s"
-        assert all(one.result()[0].status_code == 201 for one in holding)
-        assert user.get(path).status_code == 200
+        statuses = [one.result()[0].status_code for one in holding]
+        assert statuses == [201, 201, 201, 200]
+        assert admin.get(notes(first)).status_code == 200
     no_traceback(server)
+
+
+def member(site: Site, server: Served, admin: User, app: str) -> User:
+    """Make a user who may read and create the notes of an app."""
+    user = site.user(server, f"member{next(_numbers)}")
+    role = {"name": f"role{next(_numbers)}", "permissions": ["notes.read", "notes.create"]}
+    admin.post(f"/api/v1/apps/{app}/roles", json=role).raise_for_status()
+    assigned = {"userId": user.id, "role": role["name"]}
+    admin.post(f"/api/v1/apps/{app}/roles/assign", json=assigned).raise_for_status()
+    return user
 
 
 def waiting(site: Site) -> int:

@@ -358,7 +358,8 @@ def test_an_app_whose_processes_have_too_much_memory_is_ended_and_its_log_says_w
         app, other = hostile(user), hostile(user)
         theirs, before = call(user, other, "about"), call(user, app, "about")["pid"]
         body = {"method": "hoard", "params": {"kind": kind}}
-        assert user.post(f"/api/v1/apps/{app}/rpc", json=body).status_code in (200, 503)
+        # 500: its folder in memory was full before the next look.
+        assert user.post(f"/api/v1/apps/{app}/rpc", json=body).status_code in (200, 500, 503)
         eventually(lambda: _another(user, app, before), 30)
         assert memory_of(user, app) < 256
         assert call(user, other, "about") == theirs

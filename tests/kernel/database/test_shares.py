@@ -127,6 +127,22 @@ async def test_what_the_server_does_itself_waits_for_no_user(dsn: str) -> None:
         assert await db.execute("select 7") == b"7"
 
 
+async def test_who_waited_is_refused_at_once_where_the_database_went_away(dsn: str) -> None:
+    """It waited for a connection of the pool as well, and was refused after eight seconds."""
+    async with crowded(dsn) as (db, crowd):
+        for _ in range(2):
+            crowd.start("ada", "ada", "crm")
+        await crowd.settle(2)
+        async with on_behalf_of(user_id="ada", app_id="crm"):
+            waiting = asyncio.get_running_loop().create_task(db.execute("select 1"))
+        await until(lambda: db.shares.waiting == 1)
+        db.online = False
+        await crowd.end()
+        with pytest.raises(Unavailable, match="the database is not available"):
+            await waiting
+        db.online = True
+
+
 async def test_who_waits_in_vain_is_told_why_and_the_log_names_the_holders(dsn: str) -> None:
     async with opened(dsn, pool_size=5, pool_timeout=0.2) as db:
         crowd = Crowd(db)
