@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import IO, Annotated, Any, Final, Literal, Protocol, runtime_checkable
+from typing import IO, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
 from kernel.contracts.access import Action, Grant
 from kernel.contracts.base import Actor, ServiceKey
 from kernel.contracts.idempotency import Answer
-from kernel.contracts.statements import Transaction
+from kernel.contracts.statements import Transaction, Work
 
 __all__ = [
-    "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "Collections", "FieldFilters", "NewRecord",
-    "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged", "View",
-    "Where",
+    "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "FieldFilters", "ImportOptions", "KeyedRequest",
+    "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged",
+    "Target", "View", "Where", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
@@ -53,6 +53,18 @@ FieldFilters = Annotated[
 ]
 
 
+class Target(msgspec.Struct, frozen=True):
+    """What a call of RECORDS is about: the records of an entity, within the grant of an actor.
+
+    RECORDS checks no permission: get the grant from ACCESS, or from the request of a route.
+    """
+
+    actor: Actor
+    grant: Grant
+    app_id: str
+    entity: str
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown of each record, validated by the provider; by default every field.
 
@@ -70,8 +82,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). Without
     `order_by` the order is that of `created_at`, for a `search` that of the rank. `limit` is the
-    number of records, 1 to MAX_PAGE; `offset` the number that is skipped. For a `view` or a
-    `search` the provider must be one of `Collections`.
+    number of records, 1 to MAX_PAGE; `offset` the number that is skipped.
     """
 
     where: Mapping[str, Any] | None = None
@@ -131,10 +142,52 @@ class Tagged(msgspec.Struct, frozen=True):
     etag: str | None
 
 
+class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file of records is read, and what is written of it.
+
+    With `on`, the fields of a unique index, a row that has the key of a record changes it. With
+    mode `all` nothing is written if a row is wrong. `dry_run` checks everything and writes nothing.
+    `raw` says that texts were exported with `raw`. The reply shows the records of the first
+    `preview` rows.
+    """
+
+    file_format: Literal["csv", "ndjson"]
+    mode: Literal["all", "valid"] = "all"
+    on: str | None = None
+    dry_run: bool = False
+    raw: bool = False
+    preview: int = 0
+
+
+class KeyedRequest(msgspec.Struct, frozen=True):
+    """A request that acts once: its route, the key that its client chose, and its body."""
+
+    route: str
+    key: str
+    body: bytes
+
+
+class WorkerOperation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker asks for: the same as a route, with its body as `data`.
+
+    `op` is `query`, `updateWhere`, `deleteWhere` or `batch`, which return what the routes do;
+    `insert`, `update` or `delete` with an `id` in the data; `insertMany` or `upsert` with `rows`;
+    `export` (`format`), which returns a text; or `import` (`text`, `format`). `key` is an
+    idempotency key, see `Records.once`; `if_match` is as in `Records.update`.
+    """
+
+    entity: str
+    op: str
+    data: Mapping[str, Any]
+    key: str | None = None
+    if_match: str | None = None
+
+
 class Records(Protocol):
     """Reads and writes records: JSON in, JSON out, without a Python object per row.
 
-    Check access, and pass the grant; `record_scope` hooks apply here. Raises BadRequest, NotFound.
+    Check access, and pass the grant in the target; `record_scope` hooks apply here. Raises
+    BadRequest, NotFound.
 
     With `tx` a call takes part in that transaction. A read sees what the transaction has written. A
     write is committed or undone with it, and observers hear of it after the commit. Owner, trail
@@ -144,122 +197,24 @@ class Records(Protocol):
     write could wait for what the transaction has locked. Raises PluginFailed without it.
     """
 
-    async def page(
+    async def get(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        page: Page,
+        target: Target,
+        record_id: str,
+        view: View | None = None,
         *,
         tx: Transaction | None = None,
-    ) -> bytes:
+    ) -> Tagged:
+        """Return one record, as `view` says."""
+        ...
+
+    async def page(self, target: Target, page: Page, *, tx: Transaction | None = None) -> bytes:
         """Return a JSON array of records."""
         ...
 
     async def count(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        where: Mapping[str, Any] | None,
-        *,
-        tx: Transaction | None = None,
-    ) -> int:
-        """Count the records that a page is taken from."""
-        ...
-
-    def stream(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Yield the pieces of one JSON array of every record; `limit` is ignored."""
-        ...
-
-    async def get(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        record_id: str,
-        *,
-        tx: Transaction | None = None,
-    ) -> bytes:
-        """Return one record."""
-        ...
-
-    async def create(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        values: Mapping[str, Any],
-        *,
-        tx: Transaction | None = None,
-    ) -> bytes:
-        """Create a record and return it."""
-        ...
-
-    async def create_many(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        rows: Sequence[Mapping[str, Any]],
-        *,
-        tx: Transaction | None = None,
-    ) -> bytes:
-        """Create 1 to 1000 records, all or none, and return them in the order given."""
-        ...
-
-    async def update(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        record_id: str,
-        values: Mapping[str, Any],
-        *,
-        tx: Transaction | None = None,
-    ) -> bytes:
-        """Change the fields that `values` names and return the record; if it names none that
-        can be changed, the actor must be allowed to read the record. Raises Forbidden."""
-        ...
-
-    async def delete(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        record_id: str,
-        *,
-        tx: Transaction | None = None,
-    ) -> None:
-        """Delete a record."""
-        ...
-
-
-@runtime_checkable
-class Collections(Records, Protocol):
-    """A provider of RECORDS with the whole data API; the same rules apply."""
-
-    async def view(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str, view: View
-    ) -> Tagged:
-        """Return one record as `view` says."""
-        ...
-
-    async def count(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         where: Mapping[str, Any] | None,
         search: str | None = None,
         *,
@@ -268,14 +223,17 @@ class Collections(Records, Protocol):
         """Count the records that a page is taken from."""
         ...
 
+    def stream(
+        self, target: Target, page: Page
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Yield the pieces of one JSON array of every record; `limit` is ignored."""
+        ...
+
     def export(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         page: Page,
-        kind: Literal["csv", "ndjson"],
+        file_format: Literal["csv", "ndjson"],
         *,
         limit: int | None = None,
         raw: bool = False,
@@ -286,98 +244,75 @@ class Collections(Records, Protocol):
         """
         ...
 
-    async def import_file(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        file: IO[bytes],
-        kind: Literal["csv", "ndjson"],
-        *,
-        mode: Literal["all", "valid"] = "all",
-        on: str | None = None,
-        dry_run: bool = False,
-        raw: bool = False,
-        preview: int = 0,
-    ) -> bytes:
-        """Create records from a file, or with `on` change those that have its keys.
-
-        With mode `all` nothing is written if a row is wrong. Returns `{"rows", "valid", "created",
-        "updated", "errors": [{"row", "field", "value", "error"}]}`. With `preview` it also has
-        `"preview": [{"row", "record"}]`, for so many of the first rows. Raises BadRequest for a
-        wrong header.
-        """
-        ...
-
-    async def aggregate(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, wanted: Aggregation
-    ) -> bytes:
+    async def aggregate(self, target: Target, aggregation: Aggregation) -> bytes:
         """Return `{"data": [...], "total": <groups>}`, a page of groups of the readable records."""
         ...
 
-    async def add(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    async def create(
+        self, target: Target, values: Mapping[str, Any], *, tx: Transaction | None = None
     ) -> Tagged:
         """Create a record and return it, as far as the actor may read it."""
         ...
 
-    async def change(
+    async def create_many(
+        self, target: Target, rows: Sequence[Mapping[str, Any]], *, tx: Transaction | None = None
+    ) -> bytes:
+        """Create 1 to 1000 records, all or none, and return them in the order given."""
+        ...
+
+    async def update(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         record_id: str,
         values: Mapping[str, Any],
+        *,
         if_match: str | None = None,
+        tx: Transaction | None = None,
     ) -> Tagged:
-        """Like `Records.update`; `if_match` is the text of the header, and needs `read` as well.
+        """Change the fields that `values` names and return the record.
 
-        Raises a KernelError of status 412 where the record has changed.
+        If it names none that can be changed, the actor must be allowed to read the record.
+        `if_match` is the text of the header, and needs `read` as well. Raises Forbidden, and a
+        KernelError of status 412 where the record has changed.
         """
         ...
 
-    async def remove(
+    async def delete(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         record_id: str,
+        *,
         if_match: str | None = None,
+        tx: Transaction | None = None,
     ) -> None:
-        """Like `Records.delete`; see `change`."""
+        """Delete a record; see `update`."""
         ...
 
     async def upsert(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         rows: Sequence[Mapping[str, Any]],
         on: str,
         then: Literal["update", "ignore", "fail"] = "update",
+        *,
+        tx: Transaction | None = None,
     ) -> bytes:
         """Create records, or change those whose unique fields `on` a row has; all or none.
 
-        Needs `create`, which `grant` is for, and `update`. Returns `{"data": [{"result": "created"
-        | "updated" | "ignored", "record": {...}}]}`.
+        Needs `create`, which the grant is for, and `update`. Returns `{"data": [{"result":
+        "created" | "updated" | "ignored", "record": {...}}]}`.
         """
         ...
 
     async def update_where(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         where: Mapping[str, Any],
         values: Mapping[str, Any],
         *,
         expect: int | None = None,
         at_most: int | None = None,
+        tx: Transaction | None = None,
     ) -> int:
         """Change the records that match and return their number; needs `read` as well.
 
@@ -387,62 +322,66 @@ class Collections(Records, Protocol):
 
     async def delete_where(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        target: Target,
         where: Mapping[str, Any],
         *,
         expect: int | None = None,
         at_most: int | None = None,
+        tx: Transaction | None = None,
     ) -> int:
         """Delete the records that match; see `update_where`."""
         ...
 
-    async def once(
-        self,
-        actor: Actor,
-        app_id: str,
-        request: tuple[str, str, bytes],
-        needed: Sequence[tuple[str, Action]],
-        work: Callable[[], Awaitable[Answer]],
-    ) -> Answer:
-        """Run writes of this provider once for an idempotency key, or return their first answer.
-
-        `request` is the route, the key and the body; `needed` are the permissions on entities,
-        which are checked each time. What `work` writes is one transaction with the key. Raises
-        BadRequest where no plugin provides IDEMPOTENCY; see `Idempotency.once`.
-        """
-        ...
-
-    async def operate(
-        self,
-        actor: Actor,
-        app_id: str,
-        entity: str,
-        op: str,
-        data: Mapping[str, Any],
-        *,
-        key: str | None = None,
-        if_match: str | None = None,
-    ) -> bytes:
-        """Do what a route does, with its body as `data`, for workers; checks the permissions.
-
-        `op` is `query`, `updateWhere`, `deleteWhere` or `batch`, which return what the routes do;
-        `insert`, `update` or `delete` with an `id` in the data; `insertMany` or `upsert` with
-        `rows`; `export` (`format`), which returns a text; or `import` (`text`, `format`). `key` is
-        an idempotency key, see `once`; `if_match` is as in `change`.
-        """
-        ...
-
     async def batch(
-        self, actor: Actor, app_id: str, operations: Sequence[Operation], *, dry_run: bool = False
+        self,
+        actor: Actor,
+        app_id: str,
+        operations: Sequence[Operation],
+        *,
+        dry_run: bool = False,
+        tx: Transaction | None = None,
     ) -> bytes:
         """Run 1 to 1000 writes in one transaction, each with the permission it needs.
 
         Returns `{"results": [{"op", "id", "record", "etag"}]}` in order. An error names the place
         of its operation; `dry_run` runs and rolls back.
         """
+        ...
+
+    async def import_file(
+        self,
+        target: Target,
+        file: IO[bytes],
+        options: ImportOptions,
+        *,
+        tx: Transaction | None = None,
+    ) -> bytes:
+        """Create records from a file, or with `on` change those that have its keys.
+
+        Returns `{"rows", "valid", "created", "updated", "errors": [{"row", "field", "value",
+        "error"}]}`, and with `preview` also `"preview": [{"row", "record"}]`. Raises BadRequest
+        for a wrong header.
+        """
+        ...
+
+    async def once(
+        self,
+        actor: Actor,
+        app_id: str,
+        request: KeyedRequest,
+        needed: Sequence[tuple[str, Action]],
+        work: Work[Answer],
+    ) -> Answer:
+        """Run writes of this provider once for an idempotency key, or return their first answer.
+
+        `needed` are the permissions on entities, which are checked each time. `work` passes its
+        transaction to each call, so that what it writes is committed with the key. Raises
+        BadRequest where no plugin provides IDEMPOTENCY; see `Idempotency.once`.
+        """
+        ...
+
+    async def operate(self, actor: Actor, app_id: str, operation: WorkerOperation) -> bytes:
+        """Do what a worker asks for; checks the permissions."""
         ...
 
 

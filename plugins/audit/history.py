@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from kernel.public import Actor, Apps, Grant, HookBus, Reader, Records, hookspecs
+from kernel.public import Actor, Apps, HookBus, Reader, Records, Target, hookspecs
 
 from . import store
 from .models import HistoryPage, SeenRecord
@@ -27,20 +27,18 @@ class RecordHistory:
         self._apps = apps
         self._bus = bus
 
-    async def find_record(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
-    ) -> SeenRecord:
+    async def find_record(self, target: Target, record_id: str) -> SeenRecord:
         """Return a record as the caller sees it. Raises NotFound, BadRequest."""
-        record = await self._records.get(actor, grant, app_id, entity, record_id)
-        members = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
+        record = await self._records.get(target, record_id)
+        members = msgspec.json.decode(record.record, type=dict[str, msgspec.Raw])
         return SeenRecord(
-            app_id=app_id,
-            entity=entity,
+            app_id=target.app_id,
+            entity=target.entity,
             id=msgspec.json.decode(members["id"], type=str),
             created_at=msgspec.json.decode(members["created_at"], type=str),
             fields=[name for name in members if name not in SET_BY_THE_SERVER],
-            owner=actor.user_id if grant.own_only else None,
-            deciding=await self._deciding_fields(actor, app_id, entity),
+            owner=target.actor.user_id if target.grant.own_only else None,
+            deciding=await self._deciding_fields(target.actor, target.app_id, target.entity),
         )
 
     async def read(self, record: SeenRecord, page: HistoryPage) -> bytes:

@@ -18,6 +18,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Target,
     entity,
     limit_of,
     nearest,
@@ -81,13 +82,10 @@ class AuditRoutes:
         history = RecordHistory(
             services.get(STATEMENTS), services.get(RECORDS), services.get(APPS), services.get(HOOKS)
         )
-        record = await history.find_record(
-            request.actor,
-            request.grant,
-            request.path("app_id"),
-            request.path("entity"),
-            request.path("id"),
-        )
+        app_id = request.path("app_id")
+        entity = request.path("entity")
+        target = Target(request.actor, request.grant, app_id, entity)
+        record = await history.find_record(target, request.path("id"))
         changes = await history.read(record, page)
         return reply(changes)
 

@@ -21,8 +21,8 @@ from kernel.public import (
     provide,
 )
 
+from .assembly import Dependencies, build_records
 from .many_routes import ManyRoutes
-from .reads.tables import Dependencies
 from .routes import RecordRoutes
 from .service import RecordsService
 
@@ -47,15 +47,14 @@ class DataPlugin(Plugin):
 
 
 def _build(services: Services) -> RecordsService:
-    dependencies = Dependencies(
-        services.get(STATEMENTS),
-        services.get(APPS),
-        services.get(HOOKS),
-        access=lambda: services.get(ACCESS),
-        identity=lambda: services.find(IDENTITY),
-        idempotency=lambda: services.find(IDEMPOTENCY),
+    return build_records(
+        Dependencies(
+            services.get(STATEMENTS),
+            services.get(APPS),
+            services.get(HOOKS),
+            access=lambda: services.get(ACCESS),
+            identity=lambda: services.find(IDENTITY),
+            idempotency=lambda: services.find(IDEMPOTENCY),
+            reads=services.find(READS),
+        )
     )
-    records = RecordsService(dependencies)
-    if (reads := services.find(READS)) is not None:
-        records.read_from(reads)
-    return records

@@ -59,7 +59,7 @@ MAX_KNOWN: Final = 100
 """Lists of fields that an entity remembers; clients send few."""
 
 
-class Sent(msgspec.Struct, frozen=True):
+class BodyFields(msgspec.Struct, frozen=True):
     """What is known of the bodies that have the same fields in the same order."""
 
     names: tuple[str, ...]
@@ -67,7 +67,7 @@ class Sent(msgspec.Struct, frozen=True):
     texts: tuple[str, ...]
     converted: tuple[Column, ...]
     """Those whose values are converted one by one, in the order of the body."""
-    whole: bool
+    complete: bool
     """Whether a record can be created from them."""
 
 
@@ -122,16 +122,16 @@ class Columns:
         self.links: Mapping[str, Link] = links or {}
         self._stamped = stamped
         self._aliased: dict[bytes, Columns] = {}
-        first = self._own("id", entity.id_type)
-        fields = [self._declared(field) for field in entity.fields]
-        stamps = ("created_at", "updated_at") if stamped else ()
-        last = [self._own(name, "timestamp") for name in stamps]
-        self._by_name = {column.name: column for column in (first, *fields, *last)}
-        self.id = first
+        self.id = self._server_column("id", entity.id_type)
+        fields = [self._declared_column(field) for field in entity.fields]
+        columns = [self.id, *fields]
+        if stamped:
+            columns.append(self._server_column("created_at", "timestamp"))
+            columns.append(self._server_column("updated_at", "timestamp"))
+        self._by_name = {column.name: column for column in columns}
         self.fields = tuple(fields)
         self.needed = tuple(column for column in fields if _needed(column))
-        self.needed_names = frozenset(column.name for column in self.needed)
-        self._sent: dict[tuple[str, ...], Sent] = {}
+        self._body_fields: dict[tuple[str, ...], BodyFields] = {}
         self.composed: Mapping[str, ValueKind] = {
             column.name: column.kind
             for column in fields
@@ -146,100 +146,124 @@ class Columns:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
-    def under(self, alias: bytes) -> Columns:
+    def alias_as(self, alias: bytes) -> Columns:
         """Return the same columns under another alias."""
-        if (found := self._aliased.get(alias)) is None:
-            found = Columns(self.entity, alias=alias, links=self.links, stamped=self._stamped)
-            self._aliased[alias] = found
-        return found
+        columns = self._aliased.get(alias)
+        if columns is None:
+            columns = Columns(self.entity, alias=alias, links=self.links, stamped=self._stamped)
+            self._aliased[alias] = columns
+        return columns
 
-    def ordered(self, names: Iterable[str]) -> list[str]:
+    def sort_names(self, names: Iterable[str]) -> list[str]:
         """Put names of fields in the order of a record."""
         return sorted(names, key=self.positions.__getitem__)
 
-    def shown(self, fields: Iterable[str] | None) -> list[Column]:
+    def select_columns(self, fields: Iterable[str] | None) -> list[Column]:
         """Return `id` and some fields, or all columns. Raises BadRequest for an unknown field."""
         if fields is None:
             return list(self)
-        wanted = list(fields)
-        if len(wanted) > MAX_COLUMNS:
+        field_names = list(fields)
+        if len(field_names) > MAX_COLUMNS:
             raise BadRequest(f"fields holds more than {MAX_COLUMNS} names")
-        names = {"id", *(self.find(field).name for field in wanted)}
-        return [self._by_name[name] for name in self.ordered(names)]
+        names = {"id", *(self.find(name).name for name in field_names)}
+        return [self._by_name[name] for name in self.sort_names(names)]
 
     def find(self, name: str, also: Iterable[str] = ()) -> Column:
         """Return the column of a field. Raises BadRequest that names it.
 
         The error suggests a similar name, of a field or of the words in `also`.
         """
-        if (column := self._by_name.get(name)) is None:
-            hint = nearest(name, (*self._by_name, *also))
-            if not hint.startswith("did you mean"):
-                hint = nearest(name, self._by_name)
-            raise BadRequest(f"{self.entity.name} has no field {name[:80]!r}; {hint}")
-        return column
+        column = self._by_name.get(name)
+        if column is not None:
+            return column
+        hint = nearest(name, (*self._by_name, *also))
+        if not hint.startswith("did you mean"):
+            hint = nearest(name, self._by_name)
+        raise BadRequest(f"{self.entity.name} has no field {name[:80]!r}; {hint}")
 
-    def sent(self, names: tuple[str, ...]) -> Sent | None:
+    def describe_body(self, names: tuple[str, ...]) -> BodyFields | None:
         """Return what is known of bodies with these fields, None where one may be refused."""
         if len(names) > len(self._by_name):
             return None
-        known = self._sent.get(names)
-        if known is None and (known := self._described(names)) is not None:
-            if len(self._sent) >= MAX_KNOWN:
-                self._sent.clear()
-            self._sent[names] = known
-        return known
+        body_fields = self._body_fields.get(names)
+        if body_fields is not None:
+            return body_fields
+        body_fields = self._make_description(names)
+        if body_fields is not None:
+            if len(self._body_fields) >= MAX_KNOWN:
+                self._body_fields.clear()
+            self._body_fields[names] = body_fields
+        return body_fields
 
     @cached_property
     def stored(self) -> type[Any]:
         """A Struct that accepts bodies whose values are stored as they were sent."""
-        fields = [
-            (f"f{n}", kind | UnsetType, msgspec.field(default=UNSET, name=column.name))
-            for n, column in enumerate(self.fields)
-            if (kind := _as_sent(column)) is not None
-        ]
+        fields: list[tuple[str, Any, Any]] = []
+        for number, column in enumerate(self.fields):
+            stored_type = _type_as_sent(column)
+            if stored_type is not None:
+                default = msgspec.field(default=UNSET, name=column.name)
+                fields.append((f"f{number}", stored_type | UnsetType, default))
         return msgspec.defstruct(self.entity.name, fields)
 
-    def _described(self, names: tuple[str, ...]) -> Sent | None:
-        if not self._by_name.keys() >= set(names) or ("id" in names and self.entity.id_declared):
+    def _make_description(self, names: tuple[str, ...]) -> BodyFields | None:
+        are_known = self._by_name.keys() >= set(names)
+        has_chosen_id = "id" in names and self.entity.id_declared
+        if not are_known or has_chosen_id:
             return None
-        sent = [self._by_name[name] for name in names]
-        columns = sorted(sent, key=lambda column: self.positions[column.name])
-        kept = [(column, column.field) for column in columns if column.field is not None]
-        if any(field.generated is not None for _, field in kept):
-            return None
-        return Sent(
-            names=tuple(column.name for column, _ in kept),
-            texts=tuple(c.name for c, field in kept if c.kind == "text" and not field.enum_values),
-            converted=tuple(each for each in sent if each.field and _as_sent(each) is None),
-            whole=self.needed_names <= set(names),
+        sent_columns = [self._by_name[name] for name in names]
+        columns = sorted(sent_columns, key=lambda column: self.positions[column.name])
+        stored: list[str] = []
+        texts: list[str] = []
+        for column in columns:
+            field = column.field
+            if field is None:
+                continue
+            if field.generated is not None:
+                return None
+            stored.append(column.name)
+            if column.kind == "text" and not field.enum_values:
+                texts.append(column.name)
+        return BodyFields(
+            names=tuple(stored),
+            texts=tuple(texts),
+            converted=tuple(
+                column
+                for column in sent_columns
+                if column.field is not None and _type_as_sent(column) is None
+            ),
+            complete={column.name for column in self.needed} <= set(names),
         )
 
-    def link(self, name: str) -> Link:
+    def find_link(self, name: str) -> Link:
         """Return a link by its field, or as `<entity>_via_<field>`. Raises BadRequest."""
-        if (found := self.links.get(name)) is None:
-            if name in self._by_name:
-                raise BadRequest(f"{self.entity.name}.{name} is not a link")
-            raise self.no_link(name)
-        return found
+        link = self.links.get(name)
+        if link is not None:
+            return link
+        if name in self._by_name:
+            raise BadRequest(f"{self.entity.name}.{name} is not a link")
+        raise self.describe_missing_link(name)
 
-    def no_link(self, name: str) -> BadRequest:
+    def describe_missing_link(self, name: str) -> BadRequest:
         """Name a link that does not exist.
 
         Links of other entities are not suggested: the caller may not read the field of each.
         """
-        own = [name for name, link in self.links.items() if not link.reverse]
-        hint = f"; {nearest(name, own)}" if own else ""
-        return BadRequest(f"{self.entity.name} has no link {name[:80]!r}{hint}")
+        message = f"{self.entity.name} has no link {name[:80]!r}"
+        own_links = [name for name, link in self.links.items() if not link.reverse]
+        if own_links:
+            message += f"; {nearest(name, own_links)}"
+        return BadRequest(message)
 
-    def _declared(self, field: Field) -> Column:
+    def _declared_column(self, field: Field) -> Column:
         kind = _link_kind(field) if field.type == "entity_link" else FIELD_KINDS[field.type]
-        return self._column(field.name, field.type, kind, nullable=not field.required, field=field)
+        nullable = not field.required
+        return self._make_column(field.name, field.type, kind, nullable=nullable, field=field)
 
-    def _own(self, name: str, kind: Literal["uuid", "text", "timestamp"]) -> Column:
-        return self._column(name, kind, kind, nullable=False, field=None)
+    def _server_column(self, name: str, kind: Literal["uuid", "text", "timestamp"]) -> Column:
+        return self._make_column(name, kind, kind, nullable=False, field=None)
 
-    def _column(
+    def _make_column(
         self, name: str, type_name: str, kind: ValueKind, *, nullable: bool, field: Field | None
     ) -> Column:
         return Column(
@@ -260,18 +284,19 @@ def links_of(app: App, entity: Entity, hidden: Collection[str] = ()) -> dict[str
 
     `hidden` are fields of the entity that do not exist for the caller.
     """
-    found = {
-        f"{other.name}_via_{field.name}": Link(other.name, field.name, reverse=True)
-        for other in app.entities.values()
-        for field in other.fields
-        if field.references is not None and field.references.entity == entity.name
-        if other.name != entity.name or field.name not in hidden
-    }
+    links: dict[str, Link] = {}
+    for other in app.entities.values():
+        for field in other.fields:
+            leads_here = field.references is not None and field.references.entity == entity.name
+            is_hidden = other.name == entity.name and field.name in hidden
+            if leads_here and not is_hidden:
+                name = f"{other.name}_via_{field.name}"
+                links[name] = Link(other.name, field.name, reverse=True)
     for field in entity.fields:
-        found.pop(field.name, None)
+        links.pop(field.name, None)
         if field.references is not None and field.name not in hidden:
-            found[field.name] = Link(field.references.entity, field.name)
-    return found
+            links[field.name] = Link(field.references.entity, field.name)
+    return links
 
 
 def quoted(*names: str) -> bytes:
@@ -288,14 +313,14 @@ def _needed(column: Column) -> bool:
     return not column.nullable and column.field is not None and column.field.default is None
 
 
-def _as_sent(column: Column) -> Any:
+def _type_as_sent(column: Column) -> Any:
     """Return the type of the values that the column stores as they are, None where none does."""
-    field, link = column.field, column.type == "entity_link"
+    field = column.field
     if field is None or column.kind not in AS_SENT:
         return None
-    kept: Any = AS_SENT[column.kind]
+    stored_type: Any = AS_SENT[column.kind]
     if column.kind == "text" and field.enum_values:
-        kept = Literal[field.enum_values]
-    elif column.kind == "text" and link:  # an empty link is null
-        kept = Annotated[str, Meta(min_length=1)]
-    return kept | None if column.nullable else kept
+        stored_type = Literal[field.enum_values]
+    elif column.kind == "text" and column.type == "entity_link":  # an empty link is null
+        stored_type = Annotated[str, Meta(min_length=1)]
+    return stored_type | None if column.nullable else stored_type

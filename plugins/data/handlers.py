@@ -13,22 +13,25 @@ from kernel.public import (
     Action,
     Answer,
     BadRequest,
-    Collections,
+    KeyedRequest,
     Records,
     Request,
     Response,
     Services,
-    Unavailable,
+    Target,
+    Transaction,
     headers_of,
     nearest,
     one_of,
     reply,
-    supports,
 )
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+Handler = Callable[[Transaction | None], Awaitable[Response]]
+"""Answers a request by writes, which are part of a transaction if there is one."""
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 class CollectionRoutes:
@@ -41,57 +44,35 @@ class CollectionRoutes:
     def _records(self) -> Records:
         return self._services.get(RECORDS)
 
-    @cached_property
-    def _whole(self) -> Collections | None:
-        """The provider of RECORDS if it has the whole data API; asking takes 20 µs."""
-        return self._records if supports(self._records, Collections) else None
-
-    @property
-    def _collections(self) -> Collections:
-        if self._whole is None:
-            raise Unavailable("the provider of records does not offer this", retry_after=None)
-        return self._whole
-
-    def _acting(
-        self,
-        request: Request,
-        body: Any,
-        handle: Callable[[], Awaitable[Response]],
-        *actions: Action,
+    def _answer(
+        self, request: Request, body: Any, handler: Handler, *actions: Action
     ) -> Awaitable[Response]:
         """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
         if b"idempotency-key" not in headers_of(request.scope):
-            return handle()
+            return handler(None)
         name = request.path("entity")
-        return self._once(request, body, lambda: [(name, action) for action in actions], handle)
+        needed: list[tuple[str, Action]] = [(name, action) for action in actions]
+        return self._answer_once(request, body, handler, needed)
 
-    async def _once(
-        self,
-        request: Request,
-        body: Any,
-        needed: Callable[[], Sequence[tuple[str, Action]]],
-        handle: Callable[[], Awaitable[Response]],
+    async def _answer_once(
+        self, request: Request, body: Any, handler: Handler, needed: Sequence[tuple[str, Action]]
     ) -> Response:
         """Run a handler, or give its first reply again; `needed` are the permissions it needs."""
-        key = headers_of(request.scope).get(b"idempotency-key")
-        if key is None:
-            return await handle()
+        key = headers_of(request.scope)[b"idempotency-key"]
 
-        async def work() -> Answer:
-            response = await handle()
-            headers = {"etag": response.headers["etag"]} if "etag" in response.headers else {}
+        async def work(tx: Transaction) -> Answer:
+            response = await handler(tx)
+            headers: dict[str, str] = {}
+            if "etag" in response.headers:
+                headers["etag"] = response.headers["etag"]
             return Answer(response.status_code, bytes(response.body), headers)
 
         query: bytes = request.scope["query_string"]
         route = f"{request.method} {request.url.path}?{query.decode('latin-1')}"
-        raw = body if isinstance(body, bytes) else _encode(body)
-        answer = await self._collections.once(
-            request.actor,
-            request.path("app_id"),
-            (route, key.decode("latin-1"), raw),
-            needed(),
-            work,
-        )
+        raw_body = body if isinstance(body, bytes) else _encode_sorted(body)
+        keyed_request = KeyedRequest(route, key.decode("latin-1"), raw_body)
+        app_id = request.path("app_id")
+        answer = await self._records.once(request.actor, app_id, keyed_request, needed, work)
         return reply(answer.body, answer.status, answer.headers)
 
 
@@ -101,18 +82,19 @@ def header_of(request: Request, name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def names_of(request: Request) -> tuple[str, str]:
-    """Return the app and the entity of a request."""
-    return request.path("app_id"), request.path("entity")
+def target_of(request: Request) -> Target:
+    """Return what a request is about: its entity, within the grant that the route has asked for."""
+    return Target(request.actor, request.grant, request.path("app_id"), request.path("entity"))
 
 
-def check_parameters(given: Iterable[str], known: Iterable[str]) -> None:
+def check_parameters(parameters: Iterable[str], allowed_names: Iterable[str]) -> None:
     """Raise BadRequest for a query parameter that the route does not have."""
-    known = frozenset(known)
-    if (unknown := next((name for name in given if name not in known), None)) is not None:
-        raise BadRequest(f"unknown parameter {unknown[:80]!r}; {nearest(unknown, known)}")
+    allowed = frozenset(allowed_names)
+    for name in parameters:
+        if name not in allowed:
+            raise BadRequest(f"unknown parameter {name[:80]!r}; {nearest(name, allowed)}")
 
 
-def flag(given: Mapping[str, str], name: str) -> bool:
+def read_flag(parameters: Mapping[str, str], name: str) -> bool:
     """Read a parameter that is true or false. Raises BadRequest."""
-    return one_of(name, given.get(name, "false"), ("true", "false")) == "true"
+    return one_of(name, parameters.get(name, "false"), ("true", "false")) == "true"

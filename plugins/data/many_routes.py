@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Literal, cast
 
 from anyio import to_thread
 
@@ -17,11 +17,13 @@ from kernel.public import (
     Action,
     BadRequest,
     ConcurrencyLimiter,
+    ImportOptions,
     Record,
     Request,
     Response,
     Route,
     Services,
+    Transaction,
     entity,
     limited,
     one_of,
@@ -31,10 +33,15 @@ from kernel.public import (
 )
 
 from .described import ACTED, IMPORTED, MET
-from .exchange.export import MEDIA, Format
-from .exchange.imports import Mode
-from .exchange.operations import needs_of
-from .handlers import COLLECTION, CollectionRoutes, check_parameters, flag, header_of, names_of
+from .exchange.operations import permissions_of_batch
+from .handlers import (
+    COLLECTION,
+    CollectionRoutes,
+    check_parameters,
+    header_of,
+    read_flag,
+    target_of,
+)
 from .models import (
     MAX_PREVIEW,
     Batch,
@@ -48,10 +55,13 @@ from .models import (
     Updated,
     UpdateWhere,
 )
+from .reads.export import MEDIA, Format
 from .writes.upsert import Then
 
 IMPORT_PARAMETERS: Final = ("dryRun", "on", "mode", "raw", "preview")
 BATCH: Final = "/api/v1/apps/{app_id}/batch"
+
+Mode = Literal["all", "valid"]
 
 
 class ManyRoutes(CollectionRoutes):
@@ -67,12 +77,13 @@ class ManyRoutes(CollectionRoutes):
 
     def routes(self) -> Sequence[Route]:
         """Declare every route."""
-        create, update, delete = entity("create"), entity("update"), entity("delete")
-        many = list[Record]
+        create = entity("create")
+        update = entity("update")
+        delete = entity("delete")
         return [
             Route(
                 "POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk,
-                returns=many, status=201, query=BulkQuery, workers=True, openapi=MET,
+                returns=list[Record], status=201, query=BulkQuery, workers=True, openapi=MET,
             ),
             Route(
                 "POST", f"{COLLECTION}/update-where", self._update_where, update, UpdateWhere,
@@ -98,46 +109,46 @@ class ManyRoutes(CollectionRoutes):
         With `on`, rows that have the key of a record change it: the reply is 200, and says of each
         row what became of it.
         """
-        caller, given = (request.actor, request.grant, *names_of(request)), request.query()
-        check_parameters(given, ("on", "then"))
-        if "on" not in given:
+        parameters = request.query()
+        check_parameters(parameters, ("on", "then"))
+        target = target_of(request)
+        on = parameters.get("on")
+        if on is None:
 
-            async def create() -> Response:
-                return reply(await self._records.create_many(*caller, body), 201)
+            async def create(tx: Transaction | None) -> Response:
+                return reply(await self._records.create_many(target, body, tx=tx), 201)
 
-            return await self._acting(request, body, create, "create")
-        then = one_of("then", given.get("then", "update"), ("update", "ignore", "fail"))
+            return await self._answer(request, body, create, "create")
+        then = one_of("then", parameters.get("then", "update"), ("update", "ignore", "fail"))
 
-        async def upsert() -> Response:
-            return reply(
-                await self._collections.upsert(*caller, body, given["on"], cast("Then", then))
-            )
+        async def upsert(tx: Transaction | None) -> Response:
+            return reply(await self._records.upsert(target, body, on, cast("Then", then), tx=tx))
 
-        return await self._acting(request, body, upsert, "create", "update")
+        return await self._answer(request, body, upsert, "create", "update")
 
     async def _update_where(self, request: Request, body: UpdateWhere) -> Response:
         """Change the records that match a where-tree, if they are as many as expected."""
+        target = target_of(request)
 
-        async def handle() -> Response:
-            done = await self._collections.update_where(
-                request.actor, request.grant, *names_of(request), body.where, body.set,
-                expect=body.expect, at_most=body.max,
-            )  # fmt: skip
-            return reply({"updated": done})
+        async def update(tx: Transaction | None) -> Response:
+            updated = await self._records.update_where(
+                target, body.where, body.set, expect=body.expect, at_most=body.max, tx=tx
+            )
+            return reply({"updated": updated})
 
-        return await self._acting(request, body, handle, "update", "read")
+        return await self._answer(request, body, update, "update", "read")
 
     async def _delete_where(self, request: Request, body: DeleteWhere) -> Response:
         """Delete the records that match a where-tree, if they are as many as expected."""
+        target = target_of(request)
 
-        async def handle() -> Response:
-            done = await self._collections.delete_where(
-                request.actor, request.grant, *names_of(request), body.where,
-                expect=body.expect, at_most=body.max,
-            )  # fmt: skip
-            return reply({"deleted": done})
+        async def delete(tx: Transaction | None) -> Response:
+            deleted = await self._records.delete_where(
+                target, body.where, expect=body.expect, at_most=body.max, tx=tx
+            )
+            return reply({"deleted": deleted})
 
-        return await self._acting(request, body, handle, "delete", "read")
+        return await self._answer(request, body, delete, "delete", "read")
 
     async def _batch(self, request: Request, body: Batch) -> Response:
         """Run 1 to 1000 writes of any entities in one transaction, all of them or none.
@@ -145,45 +156,44 @@ class ManyRoutes(CollectionRoutes):
         Each needs its own permission. `{"$ref": "acme.id"}` is a value of the record that an
         earlier operation named by `as` wrote.
         """
+        app_id = request.path("app_id")
 
-        async def handle() -> Response:
-            return reply(
-                await self._collections.batch(
-                    request.actor, request.path("app_id"), body.operations, dry_run=body.dry_run
-                )
+        async def run(tx: Transaction | None) -> Response:
+            results = await self._records.batch(
+                request.actor, app_id, body.operations, dry_run=body.dry_run, tx=tx
             )
+            return reply(results)
 
-        return await self._once(request, body, lambda: needs_of(body.operations), handle)
+        if header_of(request, b"idempotency-key") is None:
+            return await run(None)
+        needed = permissions_of_batch(body.operations)
+        return await self._answer_once(request, body, run, needed)
 
     async def _import(self, request: Request) -> Response:
         """Create records from a CSV file with a header, or from JSON lines, and report on its rows.
 
         With `on`, rows that have the key of a record change it, which needs `update` as well.
         """
-        given = request.query()
-        check_parameters(given, IMPORT_PARAMETERS)
-        kind = _given_format(request)
-        mode = cast("Mode", one_of("mode", given.get("mode", "all"), ("all", "valid")))
-        options = {"dry_run": flag(given, "dryRun"), "raw": flag(given, "raw")}
-        preview = whole_number("preview", given.get("preview", "0"), maximum=MAX_PREVIEW)
-        async with self._received(request) as (file, digest):
-            caller = (request.actor, request.grant, *names_of(request))
+        options = _read_import_options(request)
+        target = target_of(request)
+        actions: list[Action] = ["create"]
+        if options.on is not None:
+            actions.append("update")
+        async with self._receive(request) as (file, digest):
 
-            async def handle() -> Response:
-                done = await self._collections.import_file(
-                    *caller, file, kind, mode=mode, on=given.get("on"), preview=preview, **options,
-                )  # fmt: skip
-                return reply(done)
+            async def import_file(tx: Transaction | None) -> Response:
+                return reply(await self._records.import_file(target, file, options, tx=tx))
 
-            actions: list[Action] = ["create", "update"] if "on" in given else ["create"]
             return await while_connected(
-                request, lambda: self._acting(request, digest, handle, *actions)
+                request, lambda: self._answer(request, digest, import_file, *actions)
             )
 
     @asynccontextmanager
-    async def _received(self, request: Request) -> AsyncGenerator[tuple[IO[bytes], bytes]]:
+    async def _receive(self, request: Request) -> AsyncGenerator[tuple[IO[bytes], bytes]]:
         """Keep the body of a request in a file, and yield that with the body's digest."""
-        user, size, digest = request.actor.user_id, 0, hashlib.sha256()
+        user = request.actor.user_id
+        size = 0
+        digest = hashlib.sha256()
         with tempfile.SpooledTemporaryFile(1_000_000) as file:
             try:
                 async for piece in limited(request, MAX_BODY):
@@ -196,13 +206,30 @@ class ManyRoutes(CollectionRoutes):
                 self._files.give_back(user, size)
 
 
-def _given_format(request: Request) -> Format:
+def _read_import_options(request: Request) -> ImportOptions:
+    """Read how a file is imported. Raises BadRequest."""
+    parameters = request.query()
+    check_parameters(parameters, IMPORT_PARAMETERS)
+    file_format = _format_of_body(request)
+    mode = one_of("mode", parameters.get("mode", "all"), ("all", "valid"))
+    return ImportOptions(
+        file_format=file_format,
+        mode=cast("Mode", mode),
+        on=parameters.get("on"),
+        dry_run=read_flag(parameters, "dryRun"),
+        raw=read_flag(parameters, "raw"),
+        preview=whole_number("preview", parameters.get("preview", "0"), maximum=MAX_PREVIEW),
+    )
+
+
+def _format_of_body(request: Request) -> Format:
     """Return the format of a body. Raises BadRequest."""
-    kind, _, parameters = (header_of(request, b"content-type") or "").lower().partition(";")
-    found = MEDIA.get(kind.strip())
-    if found is None:
+    content_type = header_of(request, b"content-type") or ""
+    media_type, _, type_parameters = content_type.lower().partition(";")
+    file_format = MEDIA.get(media_type.strip())
+    if file_format is None:
         raise BadRequest(f"the content type must be one of {', '.join(MEDIA)}")
-    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
-    if charset and charset[1] not in ("utf-8", "utf8"):
+    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", type_parameters)
+    if charset is not None and charset[1] not in ("utf-8", "utf8"):
         raise BadRequest("the body must be in UTF-8")
-    return found
+    return file_format

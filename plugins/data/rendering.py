@@ -9,7 +9,7 @@ else. `docs/adr/0002-timestamps-in-json.md` has the measurements.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -38,9 +38,9 @@ _FIRST_ID: Final = re.compile(rb'\{"id":("[^"\\]*(?:\\.[^"\\]*)*")')
 def check_readable(raw: bytes, record_id: str | None) -> bytes:
     """Return a record that is not too large. Raises BadRequest."""
     if raw == TOO_LARGE:
-        which = "a record" if record_id is None else f"record '{record_id}'"
+        name = "a record" if record_id is None else f"record '{record_id}'"
         raise BadRequest(
-            f"{which} is over {_MB} MB as JSON, too much to be read: make one of its fields smaller"
+            f"{name} is over {_MB} MB as JSON, too much to be read: make one of its fields smaller"
         )
     return raw
 
@@ -67,26 +67,30 @@ class Rendering:
             for column, after in pairwise(ordered)
             if column.kind == "timestamp"
         }
-        self._ends = ordered[-1].kind == "timestamp"
+        self._ends_with_stamp = ordered[-1].kind == "timestamp"
         # One pass for all timestamps is cheaper than one for each from 16 of them on.
         self._one_pass = len(self._inner) > 16
 
-    def record(self, raw: bytes) -> bytes:
+    def finish_record(self, raw: bytes) -> bytes:
         """Finish one record."""
-        raw = self._inner_stamps(raw)
-        return raw[:-8] + b'Z"}' if self._ends and raw.endswith(b'+00:00"}') else raw
+        raw = self._finish_inner_stamps(raw)
+        if self._ends_with_stamp and raw.endswith(b'+00:00"}'):
+            return raw[:-8] + b'Z"}'
+        return raw
 
-    def array(self, raw: bytes) -> bytes:
+    def finish_array(self, raw: bytes) -> bytes:
         """Finish an array with one record per line."""
-        if not self._ends:
-            return self._inner_stamps(raw)
-        raw = self._inner_stamps(raw.replace(b'+00:00"},\n', b'Z"},\n'))
-        return raw[:-9] + b'Z"}]' if raw.endswith(b'+00:00"}]') else raw
+        if not self._ends_with_stamp:
+            return self._finish_inner_stamps(raw)
+        raw = self._finish_inner_stamps(raw.replace(b'+00:00"},\n', b'Z"},\n'))
+        if raw.endswith(b'+00:00"}]'):
+            return raw[:-9] + b'Z"}]'
+        return raw
 
-    def tagged(self, raw: bytes) -> list[Tagged]:
+    def split_tagged(self, raw: bytes) -> list[Tagged]:
         """Finish and split an array of records; see `split`."""
         etag, records = self.split(raw)
-        return [Tagged(each, etag) for each in records]
+        return [Tagged(record, etag) for record in records]
 
     def split(self, raw: bytes) -> tuple[str, list[bytes]]:
         """Finish and split an array of records, after a line with the version of all their rows.
@@ -94,15 +98,15 @@ class Rendering:
         Return their entity tag, and them.
         """
         version, _, array = raw.partition(b"\n")
-        return _tag(version), records_in(self.array(array))
+        return _tag(version), records_in(self.finish_array(array))
 
-    def batch(self, rows: Sequence[bytes]) -> bytes:
+    def join_batch(self, records: Sequence[bytes]) -> bytes:
         """Finish and join single records: a piece of an array, without its brackets."""
-        return self.array(b"[" + b",\n".join(rows) + b"]")[1:-1]
+        return self.finish_array(join_records(records))[1:-1]
 
-    def _inner_stamps(self, raw: bytes) -> bytes:
+    def _finish_inner_stamps(self, raw: bytes) -> bytes:
         if self._one_pass:
-            return _STAMP.sub(lambda found: self._inner.get(found[0], found[0]), raw)
+            return _STAMP.sub(lambda match: self._inner.get(match[0], match[0]), raw)
         for offset, zulu in self._inner.items():
             raw = raw.replace(offset, zulu)
         return raw
@@ -121,42 +125,44 @@ class NestedRendering(Rendering):
         self._replaced: dict[bytes, bytes] = {}
         """Each is a pass over a page, so only those that can occur are here."""
 
-    def lists(self) -> None:
+    def allow_arrays(self) -> None:
         """Finish arrays of linked records too."""
         self._replaced[b", \n "] = b","
 
-    def items(self, columns: Sequence[Column], more: Sequence[tuple[bytes, str]] = ()) -> bytes:
-        """Write the select list of a record; `more` are expressions with their names."""
-        found: list[bytes] = []
+    def write_items(
+        self, columns: Sequence[Column], extra_items: Sequence[tuple[bytes, str]] = ()
+    ) -> bytes:
+        """Write the select list of a record; extra items are expressions with their names."""
+        items: list[bytes] = []
         stamp: Column | None = None
         for column in columns:
-            found.append(self._item(column.sql, column.name, stamp))
+            items.append(self._write_item(column.sql, column.name, stamp))
             stamp = column if column.kind == "timestamp" else None
-        for expression, name in more:
-            found.append(self._item(expression, name, stamp))
+        for expression, name in extra_items:
+            items.append(self._write_item(expression, name, stamp))
             stamp = None
         if stamp is not None:
-            self._ends(stamp, b',"\\u0001":null}', b"}")
-            found.append(b"null::text as %b" % quoted(_MARK))
-        return b", ".join(found)
+            self._replace_end(stamp, b',"\\u0001":null}', b"}")
+            items.append(b"null::text as %b" % quoted(_MARK))
+        return b", ".join(items)
 
-    def record(self, raw: bytes) -> bytes:
+    def finish_record(self, raw: bytes) -> bytes:
         """Finish one record."""
         for marked, plain in self._replaced.items():
             raw = raw.replace(marked, plain)
         return raw
 
-    array = record
+    finish_array = finish_record
 
-    def _item(self, expression: bytes, name: str, stamp: Column | None) -> bytes:
+    def _write_item(self, expression: bytes, name: str, stamp: Column | None) -> bytes:
         """Write a member of a record; `stamp` is the timestamp before it."""
         if stamp is None:
             return b"%b as %b" % (expression, quoted(name))
         number = self._marks.setdefault(name, len(self._marks))
-        self._ends(stamp, b',"\\u0001%d":' % number, b',"%b":' % name.encode())
+        self._replace_end(stamp, b',"\\u0001%d":' % number, b',"%b":' % name.encode())
         return b"%b as %b" % (expression, quoted(f"{_MARK}{number}"))
 
-    def _ends(self, stamp: Column, marked: bytes, plain: bytes) -> None:
+    def _replace_end(self, stamp: Column, marked: bytes, plain: bytes) -> None:
         """Finish a timestamp, whose end is before a mark, and one that is null."""
         self._replaced[b'+00:00"' + marked] = b'Z"' + plain
         if stamp.field is not None:  # those of the server are never null
@@ -186,6 +192,27 @@ def records_in(array: bytes) -> list[bytes]:
     return array[1:-1].split(b",\n") if len(array) > 2 else []
 
 
+def join_records(records: Iterable[bytes]) -> bytes:
+    """Join finished records to an array."""
+    return b"[" + b",\n".join(records) + b"]"
+
+
+def keep_members(record: bytes, names: Collection[str]) -> bytes:
+    """Return a record with some of its members; their values stay as they are written."""
+    members = _decode_members(record)
+    return _encode({name: value for name, value in members.items() if name in names})
+
+
+def drop_members(record: bytes, names: Collection[str]) -> bytes:
+    """Return a record without some of its members."""
+    members = _decode_members(record)
+    return _encode({name: value for name, value in members.items() if name not in names})
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
 def count_in(array: bytes) -> int:
     """Count the records of a finished array."""
     # Five bytes are found several times faster than a single one.
@@ -199,11 +226,11 @@ def last_id(array: bytes) -> str | None:
 
 def id_of(record: bytes, start: int = 0) -> str | None:
     """Return the id of a record, which is its first member."""
-    found = _FIRST_ID.search(record, start)
-    return None if found is None else msgspec.json.decode(found[1], type=str)
+    match = _FIRST_ID.search(record, start)
+    return None if match is None else msgspec.json.decode(match[1], type=str)
 
 
 def id_text(record: bytes) -> bytes:
     """Return the id of a record as JSON."""
-    found = _FIRST_ID.match(record)
-    return b"null" if found is None else found[1]
+    match = _FIRST_ID.match(record)
+    return b"null" if match is None else match[1]

@@ -28,6 +28,7 @@ from kernel.public import (
     Route,
     Services,
     Tagged,
+    Transaction,
     View,
     entity,
     headers_of,
@@ -38,9 +39,16 @@ from kernel.public import (
 )
 
 from .described import CHANGED, CREATED, LISTED, REMOVED, SHOWN
-from .exchange.export import Format, wanted_format
 from .exchange.groups import grouped_file
-from .handlers import COLLECTION, CollectionRoutes, check_parameters, flag, header_of, names_of
+from .execution.tags import is_none_match
+from .handlers import (
+    COLLECTION,
+    CollectionRoutes,
+    check_parameters,
+    header_of,
+    read_flag,
+    target_of,
+)
 from .models import (
     PARAMETERS,
     VIEW_PARAMETERS,
@@ -50,17 +58,16 @@ from .models import (
     QueryBody,
     RecordQuery,
 )
-from .reads.pages import answer
+from .reads.export import Format, choose_format
+from .reads.single import EVERYTHING
+from .reads.totals import answer_page
 from .rendering import count_in, last_id
 from .statements.entity import keep
-from .writes.tags import is_none_match
 
 RECORD: Final = f"{COLLECTION}/{{id}}"
 
 Order = Literal["asc", "desc"]
 
-
-EVERYTHING: Final = View()
 _VIEWED: Final = re.compile("|".join(["%", *VIEW_PARAMETERS]).encode())
 """Finds query strings that may have parameters of a view; `%` can write any name."""
 
@@ -68,10 +75,11 @@ _field_name = attrgetter("name")
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Parameters of a list: `whole` without a limit, `query` for the next page but its `after`."""
+    """Parameters of a list: `complete` without a limit, `query` for the next page but its
+    `after`."""
 
     page: Page
-    whole: bool
+    complete: bool
     query: str
     raw: bool = False
 
@@ -85,25 +93,26 @@ class RecordRoutes(CollectionRoutes):
 
     def routes(self) -> Sequence[Route]:
         """Declare every route; a query needs `read`, a bulk `create`."""
-        read, create = entity("read"), entity("create")
-        update, delete = entity("update"), entity("delete")
-        one, many, bad = Record, list[Record], (400,)
+        read = entity("read")
+        create = entity("create")
+        update = entity("update")
+        delete = entity("delete")
         return [
             Route(
-                "GET", COLLECTION, self._list, read, returns=many, query=ListQuery, workers=True,
-                openapi=LISTED,
+                "GET", COLLECTION, self._list, read, returns=list[Record], query=ListQuery,
+                workers=True, openapi=LISTED,
             ),
             Route(
-                "POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201,
+                "POST", COLLECTION, self._create, create, NewRecord, returns=Record, status=201,
                 workers=True, openapi=CREATED,
             ),
             Route(
-                "GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad,
-                workers=True, openapi=SHOWN,
+                "GET", RECORD, self._get, read, returns=Record, query=RecordQuery,
+                errors=(400,), workers=True, openapi=SHOWN,
             ),
             Route(
-                "PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,),
-                workers=True, openapi=CHANGED,
+                "PATCH", RECORD, self._update, update, RecordChanges, returns=Record,
+                errors=(412,), workers=True, openapi=CHANGED,
             ),
             Route(
                 "DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412),
@@ -117,114 +126,119 @@ class RecordRoutes(CollectionRoutes):
 
     async def _get(self, request: Request) -> Response:
         """Show a record; linked records are under `expand`."""
-        app_id, name, record_id = map(request.path, ("app_id", "entity", "id"))
-        caller, view = (request.actor, request.grant, app_id, name), EVERYTHING
+        view = EVERYTHING
         if request.scope["query_string"]:
-            given = request.query()
-            check_parameters(given, VIEW_PARAMETERS)
-            view = _view(given, await self._own_parameters(request))
-        if self._whole is None:
-            return reply(await self._records.get(*caller, record_id))
-        found = await self._whole.view(*caller, record_id, view)
-        unless = headers_of(request.scope).get(b"if-none-match")
-        if unless and not view.expand and found.etag and is_none_match(unless, found.etag):
-            return Response(status_code=304, headers={"etag": found.etag})
-        return _tagged(found)
+            parameters = request.query()
+            check_parameters(parameters, VIEW_PARAMETERS)
+            view = _read_view(parameters, await self._view_parameters(request))
+        record = await self._records.get(target_of(request), request.path("id"), view)
+        known_tags = headers_of(request.scope).get(b"if-none-match")
+        if known_tags is None or record.etag is None or view.expand:
+            return _reply_tagged(record)
+        if is_none_match(known_tags, record.etag):
+            return Response(status_code=304, headers={"etag": record.etag})
+        return _reply_tagged(record)
 
-    async def _own_parameters(self, request: Request) -> frozenset[str]:
+    async def _view_parameters(self, request: Request) -> frozenset[str]:
         """Return the parameters of a view; a field of such a name takes precedence."""
-        app_id, name = names_of(request)
-        found = await self._services.get(APPS).entity(app_id, name)
-        return VIEW_PARAMETERS.difference(map(_field_name, found.fields))
+        apps = self._services.get(APPS)
+        described = await apps.entity(request.path("app_id"), request.path("entity"))
+        return VIEW_PARAMETERS.difference(map(_field_name, described.fields))
 
     async def _list(self, request: Request) -> Response:
         """List records, the newest first; without `limit` all of them.
 
         A full page carries a `Link` to the next one.
         """
-        listing = await self._listing(request)
-        page, names, caller = listing.page, names_of(request), (request.actor, request.grant)
-        if (kind := _format(request)) is not None:
-            limit = None if listing.whole else page.limit
-            return self._exported(request, page, kind, limit=limit, raw=listing.raw)
-        if listing.whole:
-            return StreamedArray(lambda: self._records.stream(*caller, *names, page))
-        array = await self._records.page(*caller, *names, page)
-        return reply(array, headers=_next(request, listing, array))
+        listing = await self._read_listing(request)
+        page = listing.page
+        file_format = _format_of(request)
+        if file_format is not None:
+            limit = None if listing.complete else page.limit
+            return self._export(request, page, file_format, limit=limit, raw=listing.raw)
+        target = target_of(request)
+        if listing.complete:
+            return StreamedArray(lambda: self._records.stream(target, page))
+        array = await self._records.page(target, page)
+        return reply(array, headers=_link_next(request, listing, array))
 
-    async def _listing(self, request: Request) -> Listing:
+    async def _read_listing(self, request: Request) -> Listing:
         """Read the parameters of a list; short ones are cached, since many requests repeat them."""
         raw: bytes = request.scope["query_string"]
-        if (known := self._listings.get(raw)) is not None:
-            return known
+        listing = self._listings.get(raw)
+        if listing is not None:
+            return listing
         key: bytes | tuple[bytes, frozenset[str]] = raw
-        own = VIEW_PARAMETERS
+        view_parameters = VIEW_PARAMETERS
         if _VIEWED.search(raw) is not None:
-            own = await self._own_parameters(request)
-            key = (raw, own)
-            if (known := self._listings.get(key)) is not None:
-                return known
-        listing = _read(request.query(), own)
-        return keep(self._listings, key, listing, 500) if len(raw) <= 200 else listing
+            view_parameters = await self._view_parameters(request)
+            key = (raw, view_parameters)
+            listing = self._listings.get(key)
+            if listing is not None:
+                return listing
+        listing = _read_parameters(request.query(), view_parameters)
+        if len(raw) > 200:
+            return listing
+        return keep(self._listings, key, listing, 500)
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""
-        caller = (request.actor, request.grant, *names_of(request))
-        if self._whole is None:
-            return reply(await self._records.create(*caller, body), 201)
+        target = target_of(request)
 
-        async def handle() -> Response:
-            return _tagged(await self._collections.add(*caller, body), 201)
+        async def create(tx: Transaction | None) -> Response:
+            record = await self._records.create(target, body, tx=tx)
+            return _reply_tagged(record, 201)
 
-        return await self._acting(request, body, handle, "create")
+        return await self._answer(request, body, create, "create")
 
     async def _update(self, request: Request, body: dict[str, Any]) -> Response:
         """Change the fields of a record that are named; with `If-Match` unless it has changed."""
-        caller, record_id = (request.actor, request.grant, *names_of(request)), request.path("id")
+        target = target_of(request)
+        record_id = request.path("id")
         if_match = header_of(request, b"if-match")
-        if if_match is None and self._whole is None:
-            return reply(await self._records.update(*caller, record_id, body))
-        return _tagged(await self._collections.change(*caller, record_id, body, if_match))
+        record = await self._records.update(target, record_id, body, if_match=if_match)
+        return _reply_tagged(record)
 
     async def _delete(self, request: Request) -> Response:
         """Delete a record; with `If-Match` unless it has changed."""
-        caller, record_id = (request.actor, request.grant, *names_of(request)), request.path("id")
-        if (if_match := header_of(request, b"if-match")) is None:
-            await self._records.delete(*caller, record_id)
-        else:
-            await self._collections.remove(*caller, record_id, if_match)
+        record_id = request.path("id")
+        if_match = header_of(request, b"if-match")
+        await self._records.delete(target_of(request), record_id, if_match=if_match)
         return reply({"message": f"record '{record_id}' deleted"})
 
-    def _exported(
-        self, request: Request, page: Page, kind: Format, *, limit: int | None, raw: bool
+    def _export(
+        self, request: Request, page: Page, file_format: Format, *, limit: int | None, raw: bool
     ) -> Response:
         """Answer with a file of records."""
         if limit is not None and limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
-        caller = (request.actor, request.grant, *names_of(request))
-        most = None if limit is None else min(limit, MAX_PAGE)
+        target = target_of(request)
+        bounded_limit = None if limit is None else min(limit, MAX_PAGE)
+        media_type, headers = _file_headers(request, file_format)
         return StreamedArray(
-            lambda: self._collections.export(*caller, page, kind, limit=most, raw=raw),
-            *_file(request, kind),
+            lambda: self._records.export(target, page, file_format, limit=bounded_limit, raw=raw),
+            media_type,
+            headers,
         )
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
         """Find records by a where-tree, a page of them with their number, or groups of them."""
-        caller = (request.actor, request.grant, *names_of(request))
-        kind = _format(request)
-        raw = kind is not None and flag(request.query(), "raw")
+        target = target_of(request)
+        file_format = _format_of(request)
+        raw = file_format is not None and read_flag(request.query(), "raw")
         if body.aggregates:
-            aggregate = partial(self._collections.aggregate, *caller)
-            if kind is None:
-                return reply(await aggregate(body.aggregation))
-            file = await grouped_file(aggregate, body, kind, raw=raw)
-            media, headers = _file(request, kind)
-            return Response(file, media_type=media, headers=headers)
+            if file_format is None:
+                return reply(await self._records.aggregate(target, body.aggregation))
+            aggregate = partial(self._records.aggregate, target)
+            file = await grouped_file(aggregate, body, file_format, raw=raw)
+            media_type, headers = _file_headers(request, file_format)
+            return Response(file, media_type=media_type, headers=headers)
         page = body.page
-        if kind is not None:
+        if file_format is not None:
             limit = None if body.limit is None else page.limit
-            return self._exported(request, page, kind, limit=limit, raw=raw)
-        return reply(await answer(self._records, *caller, page, total=body.total is not False))
+            return self._export(request, page, file_format, limit=limit, raw=raw)
+        has_total = body.total is not False
+        return reply(await answer_page(self._records, target, page, total=has_total))
 
 
 class StreamedArray(StreamingResponse):
@@ -232,85 +246,104 @@ class StreamedArray(StreamingResponse):
 
     def __init__(
         self,
-        opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]],
+        open_source: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]],
         media_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__((), media_type=media_type, headers=headers)
-        self._opened = opened
+        self._open_source = open_source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and close its source however that ends; a HEAD gets the head of a GET."""
-        async with self._opened() as pieces:
+        async with self._open_source() as pieces:
             first = await anext(pieces, b"")
             if scope["method"] == "HEAD":
                 start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
                 await send(start)
                 await send({"type": "http.response.body", "body": b""})
                 return
-            self.body_iterator = _chained(first, pieces)
+            self.body_iterator = _prepend(first, pieces)
             await super().__call__(scope, receive, send)
 
 
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for piece in rest:
         yield piece
 
 
-def _file(request: Request, kind: Format) -> tuple[str, dict[str, str]]:
+def _file_headers(request: Request, file_format: Format) -> tuple[str, dict[str, str]]:
     """Return the media type and the headers of a file."""
-    disposition = f'attachment; filename="{request.path("entity")}.{kind}"'
-    media = "text/csv" if kind == "csv" else "application/x-ndjson"
-    return media, {"content-disposition": disposition}
+    disposition = f'attachment; filename="{request.path("entity")}.{file_format}"'
+    media_type = "text/csv" if file_format == "csv" else "application/x-ndjson"
+    return media_type, {"content-disposition": disposition}
 
 
-def _format(request: Request) -> Format | None:
-    return wanted_format(headers_of(request.scope).get(b"accept"))
+def _format_of(request: Request) -> Format | None:
+    return choose_format(headers_of(request.scope).get(b"accept"))
 
 
-def _tagged(found: Tagged, status: int = 200) -> Response:
+def _reply_tagged(record: Tagged, status: int = 200) -> Response:
     """Answer with a record and its entity tag."""
-    return reply(found.record, status, None if found.etag is None else {"etag": found.etag})
+    headers = None if record.etag is None else {"etag": record.etag}
+    return reply(record.record, status, headers)
 
 
-def _read(given: Mapping[str, str], own: Collection[str]) -> Listing:
+def _read_parameters(parameters: Mapping[str, str], view_parameters: Collection[str]) -> Listing:
     """Read the parameters of a list; any other name is a field and the value it must have."""
-    known = {name for name in PARAMETERS if name not in VIEW_PARAMETERS or name in own}
-    offset = given.get("offset")
-    view = _view(given, own)
+    filters: dict[str, str] = {}
+    repeated: dict[str, str] = {}
+    for name, text in parameters.items():
+        is_parameter = name in PARAMETERS and name not in VIEW_PARAMETERS
+        if not is_parameter and name not in view_parameters:
+            filters[name] = text
+        if name not in ("offset", "after"):
+            repeated[name] = text
+
+    offset = 0
+    if "offset" in parameters:
+        offset = whole_number("offset", parameters["offset"])
+    order = one_of("order", parameters.get("order", "desc"), ("asc", "desc"))
+    view = _read_view(parameters, view_parameters)
     page = Page(
-        where={name: text for name, text in given.items() if name not in known} or None,
-        order_by=given.get("sort"),
-        order=cast("Order", one_of("order", given.get("order", "desc"), ("asc", "desc"))),
-        limit=limit_of(given.get("limit"), MAX_PAGE),
-        offset=0 if offset is None else whole_number("offset", offset),
-        after=given.get("after"),
-        view=None if view == View() else view,
+        where=filters or None,
+        order_by=parameters.get("sort"),
+        order=cast("Order", order),
+        limit=limit_of(parameters.get("limit"), MAX_PAGE),
+        offset=offset,
+        after=parameters.get("after"),
+        view=None if view == EVERYTHING else view,
     )
-    kept = {name: text for name, text in given.items() if name not in ("offset", "after")}
-    raw = "raw" in own and flag(given, "raw")
-    return Listing(page, "limit" not in given, urlencode(kept, quote_via=quote), raw)
+    return Listing(
+        page,
+        complete="limit" not in parameters,
+        query=urlencode(repeated, quote_via=quote),
+        raw="raw" in view_parameters and read_flag(parameters, "raw"),
+    )
 
 
-def _view(given: Mapping[str, str], own: Collection[str]) -> View:
+def _read_view(parameters: Mapping[str, str], view_parameters: Collection[str]) -> View:
     """Read what a list or a record shows from its parameters."""
-    parts = {
-        name: given[name].split(",")
+    lists = {
+        name: parameters[name].split(",")
         for name in ("fields", "expand")
-        if name in own and name in given
+        if name in view_parameters and name in parameters
     }
     return View(
-        fields=parts.get("fields"),
-        expand=parts.get("expand", ()),
-        etag="etag" in own and flag(given, "etag"),
+        fields=lists.get("fields"),
+        expand=lists.get("expand", ()),
+        etag="etag" in view_parameters and read_flag(parameters, "etag"),
     )
 
 
-def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:
+def _link_next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:
     """Link to the next page where this one is full."""
-    if count_in(array) < listing.page.limit or (last := last_id(array)) is None:
+    if count_in(array) < listing.page.limit:
         return None
-    app_id, name = names_of(request)  # both exist, so they hold nothing to quote
-    path = request.public_path(COLLECTION.format(app_id=app_id, entity=name))
+    last = last_id(array)
+    if last is None:
+        return None
+    # Both exist, so they hold nothing to quote.
+    names = {"app_id": request.path("app_id"), "entity": request.path("entity")}
+    path = request.public_path(COLLECTION.format_map(names))
     return {"link": f'<{path}?{listing.query}&after={quote(last)}>; rel="next"'}

@@ -1,9 +1,261 @@
-"""Provides RECORDS: reads, single writes, writes of many records, exchange, what workers do."""
+"""Provides RECORDS. Each method is a door: the object that it calls has the behaviour."""
 
 from __future__ import annotations
 
-from .exchange.operations import Operations
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import CoroutineType
+from typing import IO, Any, Literal
+
+import msgspec
+
+from kernel.public import (
+    Action,
+    Actor,
+    Aggregation,
+    Answer,
+    ImportOptions,
+    KeyedRequest,
+    Operation,
+    Page,
+    Tagged,
+    Target,
+    Transaction,
+    View,
+    Work,
+    WorkerOperation,
+)
+
+from .batches.batch import Batches, check_number
+from .calls import Calls
+from .exchange.imports import Imports
+from .exchange.operations import WorkerOperations
+from .reads.aggregates import AggregateReader
+from .reads.complete import CompleteLists, ExportOptions
+from .reads.pages import PageReader
+from .reads.single import RecordReader
+from .rights.permissions import Permissions
+from .writes.conditional import ConditionalWrites, Expected
+from .writes.once import KeyedWrites
+from .writes.records import RecordWriter
+from .writes.upsert import Upserts
 
 
-class RecordsService(Operations):
-    """Provides RECORDS, with everything of `Collections`."""
+class Parts(msgspec.Struct, frozen=True):
+    """The objects behind the methods of RECORDS."""
+
+    calls: Calls
+    """What each call has in common: another attempt, the part in a transaction."""
+    reader: RecordReader
+    pages: PageReader
+    lists: CompleteLists
+    aggregates: AggregateReader
+    writer: RecordWriter
+    upserts: Upserts
+    conditional: ConditionalWrites
+    batches: Batches
+    imports: Imports
+    keyed: KeyedWrites
+    permissions: Permissions
+
+
+class RecordsService:
+    """Answers calls of RECORDS; see `kernel.contracts.records.Records`.
+
+    Most methods only start a call and return it. So a call passes no coroutine more than it needs.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._run = parts.calls.run
+        self._operations = WorkerOperations(self, parts.permissions)
+
+    # Reads
+
+    def get(
+        self,
+        target: Target,
+        record_id: str,
+        view: View | None = None,
+        *,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, Tagged]:
+        """See `Records.get`."""
+        reader = self.parts.reader
+        return self._run(target.app_id, lambda: reader.get(target, record_id, view, tx), tx)
+
+    def page(
+        self, target: Target, page: Page, *, tx: Transaction | None = None
+    ) -> CoroutineType[Any, Any, bytes]:
+        """See `Records.page`."""
+        pages = self.parts.pages
+        return self._run(target.app_id, lambda: pages.read(target, page, tx), tx)
+
+    def count(
+        self,
+        target: Target,
+        where: Mapping[str, Any] | None,
+        search: str | None = None,
+        *,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, int]:
+        """See `Records.count`."""
+        pages = self.parts.pages
+        return self._run(target.app_id, lambda: pages.count(target, where, search, tx), tx)
+
+    def stream(
+        self, target: Target, page: Page
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See `Records.stream`."""
+        return self.parts.lists.stream(target, page)
+
+    def export(
+        self,
+        target: Target,
+        page: Page,
+        file_format: Literal["csv", "ndjson"],
+        *,
+        limit: int | None = None,
+        raw: bool = False,
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See `Records.export`."""
+        return self.parts.lists.export(target, page, ExportOptions(file_format, limit, raw))
+
+    def aggregate(self, target: Target, aggregation: Aggregation) -> CoroutineType[Any, Any, bytes]:
+        """See `Records.aggregate`."""
+        aggregates = self.parts.aggregates
+        return self._run(target.app_id, lambda: aggregates.read(target, aggregation))
+
+    # Writes
+
+    def create(
+        self, target: Target, values: Mapping[str, Any], *, tx: Transaction | None = None
+    ) -> CoroutineType[Any, Any, Tagged]:
+        """See `Records.create`."""
+        writer = self.parts.writer
+        return self._run(target.app_id, lambda: writer.create(target, values, tx), tx)
+
+    def create_many(
+        self, target: Target, rows: Sequence[Mapping[str, Any]], *, tx: Transaction | None = None
+    ) -> CoroutineType[Any, Any, bytes]:
+        """See `Records.create_many`."""
+        writer = self.parts.writer
+        return self._run(target.app_id, lambda: writer.create_many(target, rows, tx), tx)
+
+    def update(
+        self,
+        target: Target,
+        record_id: str,
+        values: Mapping[str, Any],
+        *,
+        if_match: str | None = None,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, Tagged]:
+        """See `Records.update`."""
+        writer = self.parts.writer
+        return self._run(
+            target.app_id, lambda: writer.update(target, record_id, values, if_match, tx), tx
+        )
+
+    def delete(
+        self,
+        target: Target,
+        record_id: str,
+        *,
+        if_match: str | None = None,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, None]:
+        """See `Records.delete`."""
+        writer = self.parts.writer
+        return self._run(target.app_id, lambda: writer.delete(target, record_id, if_match, tx), tx)
+
+    def upsert(
+        self,
+        target: Target,
+        rows: Sequence[Mapping[str, Any]],
+        on: str,
+        then: Literal["update", "ignore", "fail"] = "update",
+        *,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, bytes]:
+        """See `Records.upsert`."""
+        upserts = self.parts.upserts
+        return self._run(target.app_id, lambda: upserts.upsert(target, rows, on, then, tx), tx)
+
+    def update_where(
+        self,
+        target: Target,
+        where: Mapping[str, Any],
+        values: Mapping[str, Any],
+        *,
+        expect: int | None = None,
+        at_most: int | None = None,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, int]:
+        """See `Records.update_where`."""
+        conditional = self.parts.conditional
+        expected = Expected(expect, at_most)
+        return self._run(
+            target.app_id, lambda: conditional.update(target, where, values, expected, tx), tx
+        )
+
+    def delete_where(
+        self,
+        target: Target,
+        where: Mapping[str, Any],
+        *,
+        expect: int | None = None,
+        at_most: int | None = None,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, int]:
+        """See `Records.delete_where`."""
+        conditional = self.parts.conditional
+        expected = Expected(expect, at_most)
+        return self._run(target.app_id, lambda: conditional.delete(target, where, expected, tx), tx)
+
+    async def batch(
+        self,
+        actor: Actor,
+        app_id: str,
+        operations: Sequence[Operation],
+        *,
+        dry_run: bool = False,
+        tx: Transaction | None = None,
+    ) -> bytes:
+        """See `Records.batch`."""
+        check_number(operations)
+        batches = self.parts.batches
+        return await self._run(
+            app_id, lambda: batches.run(actor, app_id, operations, dry_run, tx), tx
+        )
+
+    def import_file(
+        self,
+        target: Target,
+        file: IO[bytes],
+        options: ImportOptions,
+        *,
+        tx: Transaction | None = None,
+    ) -> CoroutineType[Any, Any, bytes]:
+        """See `Records.import_file`."""
+        imports = self.parts.imports
+        return self._run(target.app_id, lambda: imports.import_file(target, file, options, tx), tx)
+
+    # For clients that repeat requests, and for workers
+
+    def once(
+        self,
+        actor: Actor,
+        app_id: str,
+        request: KeyedRequest,
+        needed: Sequence[tuple[str, Action]],
+        work: Work[Answer],
+    ) -> CoroutineType[Any, Any, Answer]:
+        """See `Records.once`."""
+        return self.parts.keyed.run_once(actor, app_id, request, needed, work)
+
+    def operate(
+        self, actor: Actor, app_id: str, operation: WorkerOperation
+    ) -> CoroutineType[Any, Any, bytes]:
+        """See `Records.operate`."""
+        return self._operations.run(actor, app_id, operation)

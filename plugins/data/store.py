@@ -11,9 +11,9 @@ import msgspec
 from kernel.public import SETTINGS, SETTINGS_AS_CONDITION, ValueKind
 
 from .columns import Column
-from .filters import Conditions
 from .rendering import MAX_RECORD_BYTES, SIZE_ERROR
-from .statements.entity import ETAG, OWNER, VERSION, limited
+from .statements.entity import ETAG, OWNER, VERSION, limit_size
+from .statements.filters import Conditions
 from .statements.lists import ListStatements
 
 FULL_LOCK: Final = b"for update of t"
@@ -34,8 +34,8 @@ class Table(ListStatements):
     def insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
         """Create a record: settings, the values of `names`, owner; those of `written` follow."""
         if written is not None:
-            return self._insert(names, written)
-        return self._cached(("insert", names), lambda: self._insert(names))
+            return self._make_insert(names, written)
+        return self._find_or_make(("insert", names), lambda: self._make_insert(names))
 
     def insert_many(
         self,
@@ -53,28 +53,32 @@ class Table(ListStatements):
         `unless`, the fields of a unique index, a row is left out if a record has its values.
         """
         # What is sent grows 62 times at most: 1e308 has five bytes, and is printed with 309.
-        few = size + rows * self._made_up <= MAX_RECORD_BYTES // 100
+        few = size + rows * self._added_bytes <= MAX_RECORD_BYTES // 100
         if written is not None:
-            return self._insert_many(names, versioned, few, unless, written)
+            return self._make_insert_many(names, versioned, few, unless, written)
         shape = ("insert many", names, versioned, few, unless)
-        return self._cached(shape, lambda: self._insert_many(names, versioned, few, unless))
+        return self._find_or_make(
+            shape, lambda: self._make_insert_many(names, versioned, few, unless)
+        )
 
     def insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
         """Create records like `insert_many`, and return their number."""
         if written is not None:
-            return self._insert_quietly(names, written)
-        return self._cached(("insert quietly", names), lambda: self._insert_quietly(names))
+            return self._make_insert_quietly(names, written)
+        return self._find_or_make(
+            ("insert quietly", names), lambda: self._make_insert_quietly(names)
+        )
 
     def update(
         self, names: tuple[str, ...], rows: Conditions, written: Values | None = None
     ) -> bytes:
         """Change one record: settings, the values of `names`, conditions."""
         if written is not None:
-            head = self._update(names, written)
+            head = self._make_update(names, written)
         else:
-            head = self._cached(("update", names), lambda: self._update(names))
+            head = self._find_or_make(("update", names), lambda: self._make_update(names))
         rows.parts.append(SETTINGS_AS_CONDITION)
-        return b"%b%b returning %b) %b" % (head, rows.clause(), self._versioned, _MADE)
+        return b"%b%b returning %b) %b" % (head, rows.where_clause(), self._versioned, _MADE)
 
     def update_many(
         self,
@@ -89,59 +93,69 @@ class Table(ListStatements):
         With `tagged` they have `_tags`: null, or entity tags of which the record must have one.
         Parameters: settings, array, conditions.
         """
-        columns = self._named(names)
-        changes = _changes(columns, written or _as_given)
-        source = self._given(rows, columns, tagged)
+        columns = self._find_columns(names)
+        changes = _write_changes(columns, written or _write_plainly)
+        source = self._join_sent_records(rows, columns, tagged)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
-            % (self.name, changes, source, rows.clause(), self._stamped, self._tagged(_ALL_MADE))
+            % (
+                self.name,
+                changes,
+                source,
+                rows.where_clause(),
+                self._stamped,
+                self._write_tagged(_ALL_MADE),
+            )
         )
 
     def delete_many(self, rows: Conditions, *, tagged: bool) -> bytes:
         """Delete records by a JSON array, and return their number; see `update_many`."""
-        source = self._given(rows, [], tagged)
+        source = self._join_sent_records(rows, [], tagged)
         return SETTINGS + (
             b", _made as (delete from %b as t using settings, %b%b returning 1)"
-            b" select count(*) from _made" % (self.name, source, rows.clause())
+            b" select count(*) from _made" % (self.name, source, rows.where_clause())
         )
 
-    def _given(self, rows: Conditions, columns: Sequence[Column], tagged: bool) -> bytes:
+    def _join_sent_records(
+        self, rows: Conditions, columns: Sequence[Column], tagged: bool
+    ) -> bytes:
         """Return the records of an array, and require that these are the ones that are met."""
         key = self.columns.id
-        known = [b"_id " + key.cast, *([b"_tags text[]"] if tagged else ())]
+        definitions = [b"_id " + key.cast]
         rows.parts.append(b"%b = x._id" % key.sql)
         if tagged:
+            definitions.append(b"_tags text[]")
             rows.parts.append(b"(x._tags is null or %b = any(x._tags))" % ETAG.sql)
-        items = b", ".join([*known, *(b"%b %b" % (each.bare, each.cast) for each in columns)])
-        return b"json_to_recordset($2::json) as x(%b)" % items
+        definitions += [b"%b %b" % (column.bare, column.cast) for column in columns]
+        return b"json_to_recordset($2::json) as x(%b)" % b", ".join(definitions)
 
-    def meet(self, on: Sequence[str], limits: Sequence[bytes], lock: bytes = b"") -> bytes:
+    def find_by_keys(self, on: Sequence[str], limits: Sequence[bytes], lock: bytes = b"") -> bytes:
         """Find the records that have the keys of rows: a JSON array of objects with `_place`.
 
         Each row is the place, the record's id, and whether the record is within `limits`. With a
         `lock` they are locked, in the order of their ids.
         """
-        locked = b" order by t.id " + lock if lock else b""
-        return b"select json_build_array(x._place, t.id::text, %b)%b%b" % (
-            b" and ".join(limits) or b"true",
-            self._having_keys(on, b"$1::json"),
-            locked,
-        )
+        is_within = b" and ".join(limits) or b"true"
+        source = self._join_keys(on, b"$1::json")
+        query = b"select json_build_array(x._place, t.id::text, %b)%b" % (is_within, source)
+        if lock:
+            query += b" order by t.id " + lock
+        return query
 
-    def _having_keys(self, on: Sequence[str], rows: bytes) -> bytes:
-        columns = self._named(on)
+    def _join_keys(self, on: Sequence[str], rows: bytes) -> bytes:
+        columns = self._find_columns(on)
         return b" from json_to_recordset(%b) as x(_place int, %b) join %b as t on %b" % (
             rows,
-            _definitions(columns),
+            _write_definitions(columns),
             self.name,
             b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in columns),
         )
 
-    def with_keys(self, on: Sequence[str], rows: bytes) -> bytes:
-        """Select the ids of records that have the keys of `rows`, a placeholder; see `meet`."""
-        return b"select t.id" + self._having_keys(on, rows)
+    def select_ids_by_keys(self, on: Sequence[str], rows: bytes) -> bytes:
+        """Select the ids of records that have the keys of `rows`, a placeholder."""
+        return b"select t.id" + self._join_keys(on, rows)
 
-    def within(self, conditions: Sequence[bytes]) -> bytes:
+    def select_ids(self, conditions: Sequence[bytes]) -> bytes:
         """Select the ids of records within conditions."""
         return b"select t.id from %b as t where %b" % (self.name, b" and ".join(conditions))
 
@@ -161,69 +175,70 @@ class Table(ListStatements):
         self,
         names: tuple[str, ...],
         rows: Conditions,
-        least: int,
-        most: int,
+        at_least: int,
+        at_most: int,
         written: Values | None = None,
     ) -> bytes:
-        """Change the records of `rows` if there are from `least` to `most`.
+        """Change the records of `rows` if there are from `at_least` to `at_most`.
 
         Parameters: settings, object, conditions. Returns how many there are, at most one more than
-        `most`, and how many were changed.
+        `at_most`, and how many were changed.
         """
-        columns = self._named(names)
-        changes = _changes(columns, written or _as_given)
-        return self._hits(rows, least, most, self.lock_to_change(names)) + (
+        columns = self._find_columns(names)
+        changes = _write_changes(columns, written or _write_plainly)
+        return self._write_hits(rows, at_least, at_most, self.lock_to_change(names)) + (
             b", _made as (update %b as t set %b"
             b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
             b" where t.id = _hit.id returning 1) %b"
-            % (self.name, changes, _definitions(columns), _HOW_MANY)
+            % (self.name, changes, _write_definitions(columns), _HOW_MANY)
         )
 
-    def delete_where(self, rows: Conditions, least: int, most: int) -> bytes:
-        """Delete the records of `rows` if there are from `least` to `most`; see `change_where`.
+    def delete_where(self, rows: Conditions, at_least: int, at_most: int) -> bytes:
+        """Delete the records of `rows` if there are from `at_least` to `at_most`.
 
-        Parameters: settings, conditions.
+        See `change_where`. Parameters: settings, conditions.
         """
-        return self._hits(rows, least, most, FULL_LOCK) + (
+        return self._write_hits(rows, at_least, at_most, FULL_LOCK) + (
             b", _made as (delete from %b as t using settings, _hit, _fits"
             b" where t.id = _hit.id returning 1) %b" % (self.name, _HOW_MANY)
         )
 
-    def ids_where(self, rows: Conditions, most: int, lock: bytes) -> bytes:
-        """Lock the records of `rows`, at most one more than `most`, and return their ids."""
-        return self._locked(b"t.id::text", rows, rows.bind(most, b"bigint"), lock)
+    def lock_where(self, rows: Conditions, at_most: int, lock: bytes) -> bytes:
+        """Lock the records of `rows`, at most one more than `at_most`, and return their ids."""
+        return self._select_locked(b"t.id::text", rows, rows.bind(at_most, b"bigint"), lock)
 
-    def _locked(self, items: bytes, rows: Conditions, most: bytes, lock: bytes) -> bytes:
+    def _select_locked(self, items: bytes, rows: Conditions, limit: bytes, lock: bytes) -> bytes:
         # An order by id of every record that matches could take long where few are wanted. So they
         # are found first. Those that change meanwhile are compared again when they are locked.
-        where = rows.clause() or b" where true"
+        where = rows.where_clause() or b" where true"
         return (
             b"select %b from %b as t%b"
             b" and t.id = any(array(select t.id from %b as t%b limit %b + 1))"
-            b" order by t.id %b" % (items, self.name, where, self.name, where, most, lock)
+            b" order by t.id %b" % (items, self.name, where, self.name, where, limit, lock)
         )
 
-    def _hits(self, rows: Conditions, least: int, most: int, lock: bytes) -> bytes:
-        low, high = rows.bind(least, b"bigint"), rows.bind(most, b"bigint")
+    def _write_hits(self, rows: Conditions, at_least: int, at_most: int, lock: bytes) -> bytes:
+        low = rows.bind(at_least, b"bigint")
+        high = rows.bind(at_most, b"bigint")
         return SETTINGS + (
             b", _hit as materialized (%b),"
             b" _n as materialized (select count(*) as n from _hit),"
             b" _fits as (select from _n where n between %b and %b)"
-            % (self._locked(b"t.id", rows, high, lock), low, high)
+            % (self._select_locked(b"t.id", rows, high, lock), low, high)
         )
 
     def delete(self, rows: Conditions) -> bytes:
         """Delete one record and return its id: settings, conditions."""
         rows.parts.append(SETTINGS_AS_CONDITION)
-        parts = (self.name, rows.clause(), self.columns.id.sql)
+        parts = (self.name, rows.where_clause(), self.columns.id.sql)
         return b"delete from %b as t%b returning %b::text" % parts
 
-    def _insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+    def _make_insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
         # Values of their own, not members of one JSON parameter: PostgreSQL takes 7 % less.
-        columns = self._named(names)
-        names_in_sql = b", ".join([*_bare(columns), OWNER])
+        columns = self._find_columns(names)
+        names_in_sql = b", ".join([*_bare_names(columns), OWNER])
         owner = b"$%d::uuid" % (len(columns) + 2)
-        values = b", ".join([*_placed(columns, written or _as_given), owner])
+        values = b", ".join([*_write_params(columns, written or _write_plainly), owner])
         return b"with _made as (insert into %b as t (%b) select %b where %b returning %b) %b" % (
             self.name,
             names_in_sql,
@@ -233,11 +248,11 @@ class Table(ListStatements):
             _MADE,
         )
 
-    def _insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
-        inserting = self._inserting(names, b"1", (), written)
+    def _make_insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+        inserting = self._write_insert(names, b"1", (), written)
         return b"%b select count(*) from _made" % inserting
 
-    def _insert_many(
+    def _make_insert_many(
         self,
         names: tuple[str, ...],
         versioned: bool,
@@ -245,65 +260,72 @@ class Table(ListStatements):
         unless: tuple[str, ...],
         written: Values | None = None,
     ) -> bytes:
-        items = self._stamped if versioned else self._all
-        inserting = self._inserting(names, items, unless, written)
+        items = self._stamped if versioned else self.everything.items
+        inserting = self._write_insert(names, items, unless, written)
         array = _FEW_MADE if few else _ALL_MADE
-        made = self._tagged(array) if versioned else b"select " + array % b"_made"
-        return b"%b %b" % (inserting, made)
+        records = self._write_tagged(array) if versioned else b"select " + array % b"_made"
+        return b"%b %b" % (inserting, records)
 
     @cached_property
-    def _made_up(self) -> int:
+    def _added_bytes(self) -> int:
         """The most bytes that PostgreSQL gives a record beside what is sent."""
         if any(field.generated is not None for field in self.entity.fields):
             return MAX_RECORD_BYTES
         return sum(len(msgspec.json.encode({f.name: f.default})) for f in self.entity.fields)
 
     @cached_property
-    def _stamped(self) -> bytes:
-        return b"%b, t.xmin as _xmin" % self._all
+    def _versioned(self) -> bytes:
+        return b"%b, %b as _v" % (self.everything.items, VERSION)
 
-    def _tagged(self, array: bytes) -> bytes:
+    @cached_property
+    def _stamped(self) -> bytes:
+        return b"%b, t.xmin as _xmin" % self.everything.items
+
+    def _write_tagged(self, array: bytes) -> bytes:
         # A statement gives the rows that it writes one version, so it is made once.
         version = b"(select %b from _made t limit 1)" % VERSION.replace(b".xmin", b"._xmin")
-        made = b"(select %b from _made)" % b", ".join(_bare(self.columns))
-        return b"select %b || E'\\n' || %b" % (version, array % made)
+        written_rows = b"(select %b from _made)" % b", ".join(_bare_names(self.columns))
+        return b"select %b || E'\\n' || %b" % (version, array % written_rows)
 
     def numbered_rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of arrays, the first parameters, as `x` with `_place`, counted from 1."""
-        columns = [self.columns.id, *self._named(names)]
-        parts = (_unnested(columns, 1), b", ".join(_bare(columns)))
+        columns = [self.columns.id, *self._find_columns(names)]
+        parts = (_unnest(columns, 1), b", ".join(_bare_names(columns)))
         return b"%b with ordinality as x(%b, _place)" % parts
 
-    def _rows(self, names: tuple[str, ...]) -> bytes:
+    def _write_rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of arrays, in their order. PostgreSQL takes longer to read JSON."""
-        columns = [self.columns.id, *self._named(names)]
+        columns = [self.columns.id, *self._find_columns(names)]
         # PostgreSQL returns the rows of functions in order, as it does those that are written.
-        return b"settings, %b as x(%b)" % (_unnested(columns, 3), b", ".join(_bare(columns)))
+        return b"settings, %b as x(%b)" % (_unnest(columns, 3), b", ".join(_bare_names(columns)))
 
-    def _inserting(
+    def _write_insert(
         self, names: tuple[str, ...], items: bytes, unless: tuple[str, ...], written: Values | None
     ) -> bytes:
-        columns = [self.columns.id, *self._named(names)]
-        write = written or _as_given
+        columns = [self.columns.id, *self._find_columns(names)]
+        write = written or _write_plainly
         values = [write(column, b"x.%b::%b" % (column.bare, column.cast)) for column in columns]
-        taken = b", ".join(_bare(self._named(unless)))
+        conflict = b""
+        if unless:
+            key = b", ".join(_bare_names(self._find_columns(unless)))
+            conflict = b" on conflict (%b) do nothing" % key
         # Rows are selected from `settings`, so that these are set before the first trigger runs.
         return (
             SETTINGS
             + b", _made as (insert into %b as t (%b) select %b from %b%b returning %b)"
             % (
                 self.name,
-                b", ".join([*_bare(columns), OWNER]),
+                b", ".join([*_bare_names(columns), OWNER]),
                 b", ".join([*values, b"$2::uuid"]),
-                self._rows(names),
-                b" on conflict (%b) do nothing" % taken if unless else b"",
+                self._write_rows(names),
+                conflict,
                 items,
             )
         )
 
-    def _update(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
-        columns = self._named(names)
-        values = _placed(columns, written or _as_given)
+    def _make_update(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+        columns = self._find_columns(names)
+        values = _write_params(columns, written or _write_plainly)
         changes = b", ".join(
             b"%b = %b" % (column.bare, value) for column, value in zip(columns, values, strict=True)
         )
@@ -313,7 +335,7 @@ class Table(ListStatements):
 # A failing cast rolls the statement back, with our text in PostgreSQL's message. It depends on the
 # row, as a constant would fail while the statement is planned.
 _FAILING: Final = b"('%b' || left(json::text, 0))::int::text" % SIZE_ERROR.encode()
-_MADE: Final = limited(b"_made", _FAILING + b"::json")
+_MADE: Final = limit_size(b"_made", _FAILING + b"::json")
 _ALL_MADE: Final = (
     b"'[' || string_agg(case when upto <= %d then json else %b end, E',\\n') || ']'"
     b" from (select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"
@@ -329,12 +351,12 @@ _ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text"
 _HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"
 
 
-def _as_given(_: Column, value: bytes) -> bytes:
+def _write_plainly(_: Column, value: bytes) -> bytes:
     """Write a value as it is."""
     return value
 
 
-def _placed(columns: Iterable[Column], written: Values) -> list[bytes]:
+def _write_params(columns: Iterable[Column], written: Values) -> list[bytes]:
     """Return the values of columns that are parameters, from the second one on."""
     return [
         written(column, b"$%d::%b" % (place, column.cast))
@@ -342,14 +364,14 @@ def _placed(columns: Iterable[Column], written: Values) -> list[bytes]:
     ]
 
 
-def _changes(columns: Iterable[Column], written: Values) -> bytes:
+def _write_changes(columns: Iterable[Column], written: Values) -> bytes:
     """Return the changes of columns to the values of a row `x`."""
     return b", ".join(
         b"%b = %b" % (column.bare, written(column, b"x." + column.bare)) for column in columns
     )
 
 
-def _unnested(columns: Sequence[Column], first: int) -> bytes:
+def _unnest(columns: Sequence[Column], first: int) -> bytes:
     """Return the rows of arrays, the parameters from the `first` one on."""
     arrays = (
         b"$%d::%b[]" % (place, _ITEMS.get(column.kind, column.cast))
@@ -358,9 +380,9 @@ def _unnested(columns: Sequence[Column], first: int) -> bytes:
     return b"unnest(%b)" % b", ".join(arrays)
 
 
-def _definitions(columns: Iterable[Column]) -> bytes:
+def _write_definitions(columns: Iterable[Column]) -> bytes:
     return b", ".join(b"%b %b" % (column.bare, column.cast) for column in columns)
 
 
-def _bare(columns: Iterable[Column]) -> list[bytes]:
+def _bare_names(columns: Iterable[Column]) -> list[bytes]:
     return [column.bare for column in columns]

@@ -22,6 +22,7 @@ from kernel.public import (
     Page,
     Records,
     Role,
+    Target,
     User,
     hookspecs,
     nearest,
@@ -160,7 +161,8 @@ class Explainer:
     ) -> bool:
         assert self._records is not None
         page = Page(where=where, limit=1)
-        array = await self._records.page(actor, grant, entity.app_id, entity.name, page)
+        target = Target(actor, grant, entity.app_id, entity.name)
+        array = await self._records.page(target, page)
         return bool(msgspec.json.decode(array, type=list[msgspec.Raw]))
 
 

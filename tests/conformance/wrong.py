@@ -35,7 +35,7 @@ from kernel.public import (
 from plugins.auth import AuthPlugin
 from plugins.auth.models import Registration
 from plugins.auth.service import AUTH
-from plugins.data.reads.tables import Dependencies
+from plugins.data.assembly import Dependencies, build_records
 from plugins.data.service import RecordsService
 from plugins.rbac import RbacPlugin
 
@@ -251,12 +251,13 @@ class WrongJobsPlugin(Plugin):
 class WrongRecords(RecordsService):
     """The built-in records, but what is someone's own is forgotten, and many are one by one."""
 
-    async def get(self, actor, grant, app_id, entity, record_id, *, tx=None):
-        return await super().get(actor, Grant(), app_id, entity, record_id, tx=tx)
+    async def get(self, target, record_id, view=None, *, tx=None):
+        target = msgspec.structs.replace(target, grant=Grant())
+        return await super().get(target, record_id, view, tx=tx)
 
-    async def create_many(self, actor, grant, app_id, entity, rows, *, tx=None):
-        made = [await self.create(actor, grant, app_id, entity, row, tx=tx) for row in rows]
-        return b"[" + b",".join(made) + b"]"
+    async def create_many(self, target, rows, *, tx=None):
+        created = [await self.create(target, row, tx=tx) for row in rows]
+        return b"[" + b",".join(record.record for record in created) + b"]"
 
 
 class WrongRecordsPlugin(Plugin):
@@ -268,6 +269,7 @@ class WrongRecordsPlugin(Plugin):
     def provide_services(self):
         def build(services):
             needed = map(services.get, (STATEMENTS, APPS, HOOKS))
-            return WrongRecords(Dependencies(*needed, access=lambda: services.get(ACCESS)))
+            records = build_records(Dependencies(*needed, access=lambda: services.get(ACCESS)))
+            return WrongRecords(records.parts)
 
         return [provide(RECORDS, build)]

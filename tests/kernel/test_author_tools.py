@@ -11,7 +11,7 @@ import pytest
 from kernel.config.settings import load_config
 from kernel.errors import BootError
 from kernel.loading.loader import load
-from kernel.public import ACCESS, AppGrants, Collections, FactorDemands, supports
+from kernel.public import ACCESS, AppGrants, Directory, FactorDemands, supports
 from kernel.testing import Postgres, running_server
 from tests.kernel.here import caudex_here
 from tests.kernel.processes import caudex
@@ -107,12 +107,12 @@ def test_a_wrapper_passes_on_the_optional_parts_of_its_engine(server):
         assert supports(access, part)
         assert not hasattr(type(access), name)
         assert not supports(object(), part)
-    assert not supports(access, Collections)
+    assert not supports(access, Directory)
     uses = [
         path for name in ("kernel", "plugins", "contrib") for path in (ROOT / name).rglob("*.py")
     ]
     for path in uses:
-        assert not re.search(r"isinstance\(.*(FactorDemands|AppGrants|Collections|ManyJobs)\)",
+        assert not re.search(r"isinstance\(.*(FactorDemands|AppGrants|Directory)\)",
                              path.read_text("utf-8")), path  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from kernel.contracts.access import Action, Grant
 from kernel.contracts.apps import Entity
 from kernel.contracts.base import Actor, Change, Event, server_actor
 from kernel.contracts.hookspecs import for_subjects, hookimpl
-from kernel.contracts.records import RECORDS, Page, Records
+from kernel.contracts.records import RECORDS, Page, Records, Tagged, Target
 from kernel.contracts.statements import STATEMENTS, Transaction
 from kernel.errors import BadRequest, NotFound, PluginFailed
 from kernel.hooks.plugin import Plugin
@@ -116,7 +116,7 @@ class Collection:
         return self.update(record_id, amount=1)
 
     def delete(self, record_id: str) -> None:
-        self.server.run(self.engine.delete, *self._who, record_id)
+        self.server.run(self.engine.delete, self.target, record_id)
 
     def page(self, where: Mapping[str, Any] | None = None, **page: Any) -> list[Row]:
         return self._ask(self.engine.page, Page(where=where, **page))
@@ -126,67 +126,72 @@ class Collection:
         return " ".join(row["name"] for row in self.page(where, order="asc"))
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
-        return self.server.run(self.engine.count, *self._who, where)
+        return self.server.run(self.engine.count, self.target, where)
 
     def stream(self, where: Mapping[str, Any] | None = None) -> list[Row]:
         async def read() -> bytes:
-            async with self.engine.stream(*self._who, Page(where=where, order="asc")) as pieces:
+            async with self.engine.stream(self.target, Page(where=where, order="asc")) as pieces:
                 return b"".join([piece async for piece in pieces])
 
         return json.loads(self.server.run(read))
 
     @property
-    def _who(self) -> tuple[Actor, Grant, str, str]:
-        return self.actor, self.grant, *self.place
+    def target(self) -> Target:
+        """What the calls are about."""
+        return Target(self.actor, self.grant, *self.place)
 
     def within(self, work: Callable[[Joined], Awaitable[None]]) -> None:
         """Run work in a transaction of the server."""
         statements = self.server.services.get(STATEMENTS)
 
         async def run(tx: Transaction) -> None:
-            await work(Joined(self.engine, self._who, tx))
+            await work(Joined(self.engine, self.target, tx))
 
         self.server.run(statements.run, self.actor, run)
 
-    def _ask(self, method: Callable[..., Awaitable[bytes]], *args: Any) -> Any:
-        return json.loads(self.server.run(method, *self._who, *args))
+    def _ask(self, method: Callable[..., Awaitable[bytes | Tagged]], *args: Any) -> Any:
+        answer = self.server.run(method, self.target, *args)
+        return json.loads(answer.record if isinstance(answer, Tagged) else answer)
 
 
 class Joined:
     """The calls of a collection that take part in a transaction, and one that does not."""
 
-    def __init__(
-        self, engine: Records, who: tuple[Actor, Grant, str, str], tx: Transaction
-    ) -> None:
-        self._engine, self._who, self._tx = engine, who, tx
+    def __init__(self, engine: Records, target: Target, tx: Transaction) -> None:
+        self._engine = engine
+        self._target = target
+        self._tx = tx
 
     async def create(self, **values: Any) -> Row:
-        return json.loads(await self._engine.create(*self._who, values, tx=self._tx))
+        created = await self._engine.create(self._target, values, tx=self._tx)
+        return json.loads(created.record)
 
     async def create_many(self, rows: Sequence[Row]) -> list[Row]:
-        return json.loads(await self._engine.create_many(*self._who, rows, tx=self._tx))
+        return json.loads(await self._engine.create_many(self._target, rows, tx=self._tx))
 
     async def update(self, record_id: str, **values: Any) -> Row:
-        return json.loads(await self._engine.update(*self._who, record_id, values, tx=self._tx))
+        updated = await self._engine.update(self._target, record_id, values, tx=self._tx)
+        return json.loads(updated.record)
 
     async def delete(self, record_id: str) -> None:
-        await self._engine.delete(*self._who, record_id, tx=self._tx)
+        await self._engine.delete(self._target, record_id, tx=self._tx)
 
     async def get(self, record_id: str) -> Row:
-        return json.loads(await self._engine.get(*self._who, record_id, tx=self._tx))
+        record = await self._engine.get(self._target, record_id, tx=self._tx)
+        return json.loads(record.record)
 
     async def names(self) -> str:
-        page = await self._engine.page(*self._who, Page(order="asc"), tx=self._tx)
+        page = await self._engine.page(self._target, Page(order="asc"), tx=self._tx)
         return " ".join(row["name"] for row in json.loads(page))
 
     async def count(self) -> int:
-        return await self._engine.count(*self._who, None, tx=self._tx)
+        return await self._engine.count(self._target, None, tx=self._tx)
 
     async def count_outside(self) -> int:
-        return await self._engine.count(*self._who, None)
+        return await self._engine.count(self._target, None)
 
     async def create_outside(self, **values: Any) -> None:
-        await self._engine.create(*self._who, values)
+        await self._engine.create(self._target, values)
 
 
 class RecordsKit(Conformance):

@@ -20,8 +20,9 @@ from kernel.contracts.statements import NOTIFICATIONS, Notifications
 from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import APP_LOGINS, WORKERS, AppLogins, Workers
 from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
-from kernel.testing.fakes.apps import FakeApps, FakeRecords
+from kernel.testing.fakes.apps import FakeApps
 from kernel.testing.fakes.background import FakeAppLogins, FakeJobs, FakeNotifications, FakeWorkers
+from kernel.testing.fakes.records import FakeRecords
 from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeVault
 
 

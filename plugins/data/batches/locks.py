@@ -10,26 +10,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kernel.public import KernelError, Operation, Transaction
-from plugins.data.filters import Conditions
-from plugins.data.row_scope import RowScope
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.statements.filters import Conditions
 from plugins.data.store import FULL_LOCK, Table
-from plugins.data.writes.rows import coerced, encode
-from plugins.data.writes.upsert import Upsert
+from plugins.data.values.rows import coerce_field, encode
+from plugins.data.writes.upsert import UpsertPlan
 
-from .runs import Prepared, Rights
+from .operations import OperationRights, PreparedOperation
 
-Kind = Sequence[Prepared]
+Kind = Sequence[PreparedOperation]
 """Operations with the same rights."""
 
 
-async def lock_targets(tx: Transaction, operations: Sequence[Prepared]) -> None:
+async def lock_named_records(tx: Transaction, operations: Sequence[PreparedOperation]) -> None:
     """Lock the records that operations change or delete, as far as they say which ones."""
-    entities: dict[str, dict[int, list[Prepared]]] = {}
+    entities: dict[str, dict[int, list[PreparedOperation]]] = {}
     count = 0
-    for operation in operations:
-        if operation.given.op != "create":
-            kinds = entities.setdefault(operation.given.entity, {})
-            kinds.setdefault(id(operation.rights), []).append(operation)
+    for prepared in operations:
+        if prepared.operation.op != "create":
+            kinds = entities.setdefault(prepared.operation.entity, {})
+            kinds.setdefault(id(prepared.rights), []).append(prepared)
             count += 1
     if count < 2 or _is_one_upsert(entities):
         return
@@ -52,38 +52,48 @@ async def _lock_records(tx: Transaction, kinds: Sequence[Kind]) -> None:
         related |= kind[0].rights.scope.related
     rows = Conditions(table.columns, related=related)
     selections: list[bytes] = []
-    changed: set[str] = set()
-    deletes = False
+    changed_fields: set[str] = set()
+    has_deletes = False
     for kind in kinds:
         rights = kind[0].rights
-        operations = [operation.given for operation in kind]
+        operations = [prepared.operation for prepared in kind]
         if rights.upsert is None:
-            selections += _having_ids(rows, rights, operations)
+            selections += _select_by_ids(rows, rights, operations)
         else:
-            selections += _having_keys(rows, rights.upsert, operations)
-        deletes = deletes or operations[0].op == "delete"
+            selections += _select_by_keys(rows, rights.upsert, operations)
+        has_deletes = has_deletes or operations[0].op == "delete"
         for operation in operations:
-            changed.update(_changed_fields(rights, operation))
-    if selections:
-        lock = FULL_LOCK if deletes else table.lock_to_change(changed)
-        await tx.execute(table.lock_all(selections, lock), *rows.params)
+            changed_fields.update(_changed_fields(rights, operation))
+    if not selections:
+        return
+    lock = FULL_LOCK if has_deletes else table.lock_to_change(changed_fields)
+    await tx.execute(table.lock_all(selections, lock), *rows.params)
 
 
-def _changed_fields(rights: Rights, operation: Operation) -> set[str]:
-    changed = {*(operation.data or ())}
-    return changed if rights.upsert is None else changed - {*rights.upsert.on}
+def _changed_fields(rights: OperationRights, operation: Operation) -> set[str]:
+    field_names = {*(operation.data or ())}
+    if rights.upsert is None:
+        return field_names
+    return field_names - {*rights.upsert.on}
 
 
-def _having_ids(rows: Conditions, rights: Rights, operations: Sequence[Operation]) -> list[bytes]:
+def _select_by_ids(
+    rows: Conditions, rights: OperationRights, operations: Sequence[Operation]
+) -> list[bytes]:
     """Select the records that updates or deletes name, as far as the caller may write them."""
-    table, scope = rights.scope.table, rights.scope
-    ids = [each.id for each in operations if isinstance(each.id, str) and _is_id(table, each.id)]
+    scope = rights.scope
+    table = scope.table
+    ids = [
+        operation.id
+        for operation in operations
+        if isinstance(operation.id, str) and _is_id(table, operation.id)
+    ]
     if not ids:
         return []
     key = table.columns.id
     conditions = [b"%b = any(%b)" % (key.sql, rows.bind(ids, key.cast + b"[]"))]
     conditions += scope.limits(rows, b"t")
-    return [table.within(conditions)]
+    return [table.select_ids(conditions)]
 
 
 def _is_id(table: Table, record_id: str) -> bool:
@@ -94,20 +104,24 @@ def _is_id(table: Table, record_id: str) -> bool:
     return True
 
 
-def _having_keys(rows: Conditions, upsert: Upsert, operations: Sequence[Operation]) -> list[bytes]:
+def _select_by_keys(
+    rows: Conditions, upsert: UpsertPlan, operations: Sequence[Operation]
+) -> list[bytes]:
     """Select the records that have the keys of upserts."""
-    keys = [key for each in operations if (key := _key(upsert, each)) is not None]
-    if not keys:
+    keys = [_find_key(upsert, operation) for operation in operations]
+    complete_keys = [key for key in keys if key is not None]
+    if not complete_keys:
         return []
     table = upsert.scope.table.full
-    return [table.with_keys(upsert.on, rows.bind(encode(keys), b"json"))]
+    return [table.select_ids_by_keys(upsert.on, rows.bind(encode(complete_keys), b"json"))]
 
 
-def _key(upsert: Upsert, operation: Operation) -> Mapping[str, Any] | None:
+def _find_key(upsert: UpsertPlan, operation: Operation) -> Mapping[str, Any] | None:
     """Return the key of an upsert, None where it has none or refers to another operation."""
-    columns, data = upsert.scope.table.columns, operation.data or {}
+    columns = upsert.scope.columns
+    data = operation.data or {}
     try:
-        key = {name: coerced(columns.find(name), data.get(name)) for name in upsert.on}
+        key = {name: coerce_field(columns.find(name), data.get(name)) for name in upsert.on}
     except KernelError:  # the operation says what is wrong
         return None
     return None if None in key.values() else key

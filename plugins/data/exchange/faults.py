@@ -19,7 +19,9 @@ def fault_column(lines: Iterator[str], rows: int) -> int:
     """
     next(islice(csv.reader(lines, strict=True), rows, rows), None)
     rest = "".join(lines)
-    found, end = 0, 0
-    while (cell := _CELL.match(rest, end)) is not None:
-        found, end = found + 1, cell.end()
-    return found
+    count = 0
+    cell = _CELL.match(rest)
+    while cell is not None:
+        count += 1
+        cell = _CELL.match(rest, cell.end())
+    return count

@@ -6,12 +6,26 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
-from kernel.public import Action, Actor, Answer, BadRequest, Collections, Grant, Operation, nearest
-from plugins.data.batches.batch import NEEDED
+from kernel.public import (
+    Action,
+    Actor,
+    Answer,
+    BadRequest,
+    Grant,
+    ImportOptions,
+    KeyedRequest,
+    Operation,
+    Records,
+    Target,
+    Transaction,
+    WorkerOperation,
+    nearest,
+)
+from plugins.data.batches.operations import NEEDED
 from plugins.data.models import (
     Batch,
     DeleteWhere,
@@ -22,13 +36,13 @@ from plugins.data.models import (
     UpdateWhere,
     UpsertRows,
 )
-from plugins.data.reads.pages import answer
+from plugins.data.reads.totals import answer_page
+from plugins.data.rights.permissions import Permissions
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 from .groups import grouped_file
-from .imports import Imports
 
-Needed = list[tuple[str, Action]]
+NeededPermissions = list[tuple[str, Action]]
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -51,140 +65,150 @@ KINDS: Final[Mapping[str, Kind]] = {
     "deleteWhere": Kind(DeleteWhere, ("delete", "read")),
     "batch": Kind(Batch, ()),
 }
-_sorted = msgspec.json.Encoder(order="sorted").encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
-class Operations(Imports):
-    """Adds the operations of workers."""
+class WorkerOperations:
+    """Checks the permissions of an operation, and calls RECORDS as the routes do."""
 
-    async def operate(
-        self,
-        actor: Actor,
-        app_id: str,
-        entity: str,
-        op: str,
-        data: Mapping[str, Any],
-        *,
-        key: str | None = None,
-        if_match: str | None = None,
-    ) -> bytes:
-        """See `Collections.operate`."""
+    def __init__(self, records: Records, permissions: Permissions) -> None:
+        self._records = records
+        self._permissions = permissions
+
+    async def run(self, actor: Actor, app_id: str, operation: WorkerOperation) -> bytes:
+        """See `Records.operate`."""
+        op = operation.op
         kind = KINDS.get(op)
         if kind is None:
             raise BadRequest(f"unknown operation {op[:80]!r}; {nearest(op, KINDS)}")
-        if if_match is not None and op not in ("update", "delete"):
+        if operation.if_match is not None and op not in ("update", "delete"):
             raise BadRequest(f"ifMatch does not go with {op}")
-        if key is not None and kind.needs == ("read",):
+        if operation.key is not None and kind.needs == ("read",):
             raise BadRequest("key goes with writes: reads may be repeated without one")
-        body = _read(op, kind, data)
-        needed = _needed(entity, kind, body)
-        grants = [await self._granted(actor, app_id, *each) for each in needed]
-        target = (actor, grants[0] if grants else Grant(), app_id, entity)
+        body = _read_body(op, kind, operation.data)
+        needed = _permissions_of(operation.entity, kind, body)
+        grants = [
+            await self._permissions.require(actor, app_id, entity, action)
+            for entity, action in needed
+        ]
+        grant = grants[0] if grants else Grant()
+        target = Target(actor, grant, app_id, operation.entity)
 
-        async def work() -> Answer:
+        async def work(tx: Transaction | None) -> Answer:
             if isinstance(body, dict):
-                return Answer(200, await self._single(target, op, data, if_match))
-            return Answer(200, await self._many(target, body))
+                return Answer(200, await self._run_single(target, operation, tx))
+            return Answer(200, await self._run_many(target, body, tx))
 
-        if key is None:
-            return (await work()).body
-        request = (f"collection_op {op} {entity}", key, _sorted([data, if_match]))
-        return (await self.once(actor, app_id, request, needed, work)).body
+        if operation.key is None:
+            answer = await work(None)
+        else:
+            raw_body = _encode_sorted([operation.data, operation.if_match])
+            route = f"collection_op {op} {operation.entity}"
+            request = KeyedRequest(route, operation.key, raw_body)
+            answer = await self._records.once(actor, app_id, request, needed, work)
+        return answer.body
 
-    async def _single(
-        self,
-        target: tuple[Actor, Grant, str, str],
-        op: str,
-        data: Mapping[str, Any],
-        if_match: str | None,
+    async def _run_single(
+        self, target: Target, operation: WorkerOperation, tx: Transaction | None
     ) -> bytes:
-        if op == "insert":
-            return await self.create(*target, data)
+        data = operation.data
+        if operation.op == "insert":
+            created = await self._records.create(target, data, tx=tx)
+            return created.record
         record_id = data.get("id")
         if not isinstance(record_id, str):
             raise BadRequest("id is required, as text")
-        if op == "delete":
-            await self.remove(*target, record_id, if_match)
+        if_match = operation.if_match
+        if operation.op == "delete":
+            await self._records.delete(target, record_id, if_match=if_match, tx=tx)
             return b"null"
         values = {name: value for name, value in data.items() if name != "id"}
-        return (await self.change(*target, record_id, values, if_match)).record
+        updated = await self._records.update(target, record_id, values, if_match=if_match, tx=tx)
+        return updated.record
 
-    async def _many(self, target: tuple[Actor, Grant, str, str], body: object) -> bytes:
+    async def _run_many(self, target: Target, body: object, tx: Transaction | None) -> bytes:
+        records = self._records
         match body:
             case ExportBody():
                 return await self._export_text(target, body)
             case QueryBody(aggregates=True):
-                return await self.aggregate(*target, body.aggregation)
+                return await records.aggregate(target, body.aggregation)
             case QueryBody():
-                records = cast("Collections", self)
-                return await answer(records, *target, body.page, total=body.total is not False)
+                return await answer_page(records, target, body.page, total=body.total is not False)
             case UpsertRows():
-                return await self.upsert(*target, body.rows, body.on, body.then)
+                return await records.upsert(target, body.rows, body.on, body.then, tx=tx)
             case Rows():
-                return await self.create_many(*target, body.rows)
+                return await records.create_many(target, body.rows, tx=tx)
             case UpdateWhere():
-                done = await self.update_where(
-                    *target, body.where, body.set, expect=body.expect, at_most=body.max
+                updated = await records.update_where(
+                    target, body.where, body.set, expect=body.expect, at_most=body.max, tx=tx
                 )
-                return msgspec.json.encode({"updated": done})
+                return msgspec.json.encode({"updated": updated})
             case DeleteWhere():
-                done = await self.delete_where(
-                    *target, body.where, expect=body.expect, at_most=body.max
+                deleted = await records.delete_where(
+                    target, body.where, expect=body.expect, at_most=body.max, tx=tx
                 )
-                return msgspec.json.encode({"deleted": done})
+                return msgspec.json.encode({"deleted": deleted})
             case ImportBody():
-                return await self._import_text(target, body)
+                file = io.BytesIO(body.text.encode())
+                return await records.import_file(target, file, _import_options(body), tx=tx)
+            case Batch():
+                return await records.batch(
+                    target.actor, target.app_id, body.operations, dry_run=body.dry_run, tx=tx
+                )
             case _:
-                batch = cast("Batch", body)
-                actor, _, app_id, _ = target
-                return await self.batch(actor, app_id, batch.operations, dry_run=batch.dry_run)
+                raise TypeError(f"no operation has a {type(body).__name__}")
 
-    async def _export_text(self, target: tuple[Actor, Grant, str, str], body: ExportBody) -> bytes:
+    async def _export_text(self, target: Target, body: ExportBody) -> bytes:
         if body.aggregates:
-            aggregate = partial(self.aggregate, *target)
+            aggregate = partial(self._records.aggregate, target)
             file = await grouped_file(aggregate, body, body.format, raw=body.raw)
             return msgspec.json.encode(file.decode())
-        pieces, size = list[bytes](), 0
-        export = self.export(*target, body.page, body.format, limit=body.limit, raw=body.raw)
-        async with export as found:
-            async for piece in found:
+        pieces = list[bytes]()
+        size = 0
+        export = self._records.export(
+            target, body.page, body.format, limit=body.limit, raw=body.raw
+        )
+        async with export as file_pieces:
+            async for piece in file_pieces:
                 pieces.append(piece)
                 size += len(piece)
                 if size > MAX_PAGE_BYTES:
-                    most = MAX_PAGE_BYTES // 1_000_000
-                    raise BadRequest(f"these records have over {most} MB: ask for fewer by limit")
+                    megabytes = MAX_PAGE_BYTES // 1_000_000
+                    raise BadRequest(
+                        f"these records have over {megabytes} MB: ask for fewer by limit"
+                    )
         return msgspec.json.encode(b"".join(pieces).decode())
 
-    async def _import_text(self, target: tuple[Actor, Grant, str, str], body: ImportBody) -> bytes:
-        return await self.import_file(
-            *target,
-            io.BytesIO(body.text.encode()),
-            body.format,
-            mode=body.mode,
-            on=body.on,
-            dry_run=body.dry_run,
-            raw=body.raw,
-            preview=body.preview,
-        )
 
-
-def needs_of(operations: Sequence[Operation]) -> Needed:
+def permissions_of_batch(operations: Sequence[Operation]) -> NeededPermissions:
     """Return the permissions that the operations of a batch need."""
     kinds = dict.fromkeys(map(attrgetter("entity", "op"), operations))
     return [(entity, action) for entity, op in kinds for action in NEEDED[op]]
 
 
-def _read(op: str, kind: Kind, data: Mapping[str, Any]) -> Any:
+def _import_options(body: ImportBody) -> ImportOptions:
+    return ImportOptions(
+        file_format=body.format,
+        mode=body.mode,
+        on=body.on,
+        dry_run=body.dry_run,
+        raw=body.raw,
+        preview=body.preview,
+    )
+
+
+def _read_body(op: str, kind: Kind, data: Mapping[str, Any]) -> Any:
     try:
         return msgspec.convert(data, kind.body)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{op}: {error}") from None
 
 
-def _needed(entity: str, kind: Kind, body: object) -> Needed:
+def _permissions_of(entity: str, kind: Kind, body: object) -> NeededPermissions:
     if isinstance(body, Batch):
-        return needs_of(body.operations)
-    needed: Needed = [(entity, action) for action in kind.needs]
+        return permissions_of_batch(body.operations)
+    needed: NeededPermissions = [(entity, action) for action in kind.needs]
     if isinstance(body, ImportBody) and body.on is not None:
         needed.append((entity, "update"))
     return needed

@@ -9,11 +9,16 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from kernel.public import MAX_PAGE, Aggregation, BadRequest, ValueKind, nearest, show_value
+from kernel.public import MAX_PAGE, Aggregation, BadRequest, Target, ValueKind, nearest, show_value
 from plugins.data.columns import CASTS, Column, Columns, Link
-from plugins.data.filters import Conditions
 from plugins.data.rendering import TOO_LARGE, timestamp_text
+from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.filters import Conditions
 from plugins.data.store import Table
+
+from .positions import check_offset
+from .searches import Searches
+from .sources import ReadSources
 
 MAX_NAMES: Final = 50
 """Groups and aggregates of one query."""
@@ -62,80 +67,114 @@ class _Member(msgspec.Struct, frozen=True):
     cast: bytes
 
 
-def compile_aggregation(table: Table, rows: Conditions, wanted: Aggregation) -> bytes:
+class AggregateReader:
+    """Reads groups of the records that a caller may read."""
+
+    def __init__(self, scopes: RowScopes, sources: ReadSources, searches: Searches) -> None:
+        self._scopes = scopes
+        self._sources = sources
+        self._searches = searches
+
+    async def read(self, target: Target, aggregation: Aggregation) -> bytes:
+        """See `Records.aggregate`."""
+        where = aggregation.where
+        scope = await self._scopes.resolve(target, "read", where)
+        if aggregation.limit < 1:
+            raise BadRequest("limit must be a whole number of at least 1")
+        check_offset(aggregation.offset)
+        rows = scope.select()
+        if where:
+            rows.require_tree(where)
+        await self._searches.require_search(target, scope, rows, where, aggregation.search)
+        query = compile_aggregation(scope.table, rows, aggregation)
+        with _name_time_zone(aggregation.timezone):
+            reply = await self._sources.large.fetch(query, *rows.params, custom_plan=True)
+        if reply is None or reply == TOO_LARGE:
+            raise BadRequest("these groups are too large together: ask for fewer by limit")
+        return reply
+
+
+def compile_aggregation(table: Table, rows: Conditions, aggregation: Aggregation) -> bytes:
     """Return the statement of an aggregation; its row is the whole reply. Raises BadRequest.
 
     Parameters are added to `rows`, which has the conditions.
     """
-    count = len(wanted.group_by) + len(wanted.aggregate)
+    count = len(aggregation.group_by) + len(aggregation.aggregate)
     if count == 0:
         raise BadRequest("aggregate: name at least one group or aggregate")
     if count > MAX_NAMES:
         raise BadRequest(f"aggregate holds more than {MAX_NAMES} groups and aggregates")
-    groups = [_group(table.columns, rows, item, wanted.timezone) for item in wanted.group_by]
+    timezone = aggregation.timezone
+    groups = [_read_group(table.columns, rows, item, timezone) for item in aggregation.group_by]
     names = [group.name for group in groups]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise BadRequest(f"groupBy: {twice!r} is named twice")
-    found = [_aggregate(table.columns, names, *pair) for pair in wanted.aggregate.items()]
-    members = [*groups, *found]
-    return _statement(table, rows, wanted, groups, members)
+    for name in names:
+        if names.count(name) > 1:
+            raise BadRequest(f"groupBy: {name!r} is named twice")
+    aggregates = [
+        _read_aggregate(table.columns, names, alias, item)
+        for alias, item in aggregation.aggregate.items()
+    ]
+    return _write_statement(table, rows, aggregation, groups, aggregates)
 
 
 @contextmanager
-def named_time_zone(timezone: str | None) -> Generator[None]:
+def _name_time_zone(timezone: str | None) -> Generator[None]:
     """Name the member and a known time zone where PostgreSQL knows none of this name."""
     try:
         yield
     except BadRequest as error:
         if timezone is None or not error.message.startswith("time zone "):
             raise
+        message = f"timezone: {timezone[:80]!r} is not known"
         hint = nearest(timezone, available_timezones())
-        more = f"; {hint}" if hint.startswith("did you mean") else ""
-        raise BadRequest(f"timezone: {timezone[:80]!r} is not known{more}") from None
+        if hint.startswith("did you mean"):
+            message += f"; {hint}"
+        raise BadRequest(message) from None
 
 
-def _statement(
+def _write_statement(
     table: Table,
     rows: Conditions,
-    wanted: Aggregation,
+    aggregation: Aggregation,
     groups: Sequence[_Member],
-    members: Sequence[_Member],
+    aggregates: Sequence[_Member],
 ) -> bytes:
-    inner = b", ".join(b"%b as k%d" % (m.sql, place) for place, m in enumerate(members))
-    by = b", ".join(b"%d" % place for place in range(1, len(groups) + 1))
-    source = b"select %b from %b as t%b%b" % (
-        inner,
-        table.name,
-        rows.clause(),
-        b" group by " + by if by else b"",
-    )
+    members = [*groups, *aggregates]
+    items = b", ".join(b"%b as k%d" % (member.sql, place) for place, member in enumerate(members))
+    group_by = b""
+    if groups:
+        places = b", ".join(b"%d" % place for place in range(1, len(groups) + 1))
+        group_by = b" group by " + places
+    parts = (items, table.name, rows.where_clause(), group_by)
+    grouped = b"select %b from %b as t%b%b" % parts
+
     results = Results(table.entity.name, members)
     having = b""
-    if wanted.having:
-        having = b" where " + rows.within(results, [wanted.having])[0]
-    shown = b", ".join(
-        b"%b as %b" % (_shown(member, place), results.find(member.name).bare)
+    if aggregation.having:
+        having = b" where " + rows.compile_trees(results, [aggregation.having])[0]
+    shown_items = b", ".join(
+        b"%b as %b" % (_write_value(member, place), results.find(member.name).bare)
         for place, member in enumerate(members)
     )
-    page = b"select %b from _h as g%b limit %d offset %b" % (
-        shown,
-        _order(results, wanted, groups),
-        min(wanted.limit, MAX_PAGE),
-        rows.bind(wanted.offset, b"bigint"),
-    )
-    ending = b"'}'"
-    if wanted.total:
-        ending = b"', \"total\": ' || (select count(*) from _h) || '}'"
+    limit = min(aggregation.limit, MAX_PAGE)
+    order = _write_order(results, aggregation, groups)
+    offset = rows.bind(aggregation.offset, b"bigint")
+    parts = (shown_items, order, limit, offset)
+    page = b"select %b from _h as g%b limit %d offset %b" % parts
     texts = b"select row_to_json(_r)::text as json from (%b) _r offset 0" % page
-    array = table.page(texts, table.columns.id, min(wanted.limit, MAX_PAGE), None)
-    known = b""
-    if wanted.timezone:  # PostgreSQL looks at its name also where no row has a time
-        known = b" where now() at time zone %b is not null" % rows.bind(wanted.timezone, b"text")
+    array = table.select_page(texts, table.columns.id, limit, None)
+
+    ending = b"'}'"
+    if aggregation.total:
+        ending = b"', \"total\": ' || (select count(*) from _h) || '}'"
+    is_known = b""
+    if aggregation.timezone:  # PostgreSQL looks at its name also where no row has a time
+        timezone = rows.bind(aggregation.timezone, b"text")
+        is_known = b" where now() at time zone %b is not null" % timezone
+    parts = (grouped, having, TOO_LARGE, ending, array, is_known)
     return (
         b"with _g as (%b), _h as (select * from _g as g%b) select case when _p.json = '%b'"
-        b" then _p.json else '{\"data\": ' || _p.json || %b end from (%b) _p(json)%b"
-        % (source, having, TOO_LARGE, ending, array, known)
+        b" then _p.json else '{\"data\": ' || _p.json || %b end from (%b) _p(json)%b" % parts
     )
 
 
@@ -144,7 +183,7 @@ class Results(Columns):
 
     def __init__(self, entity: str, members: Iterable[_Member]) -> None:
         self._label = entity
-        self._found = {
+        self._members = {
             member.name: Column(
                 name=member.name,
                 label=member.name,
@@ -160,25 +199,26 @@ class Results(Columns):
         self.links = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._found
+        return name in self._members
 
     def find(self, name: str, also: Iterable[str] = ()) -> Column:
         """Return a member. Raises BadRequest that names it."""
-        if (column := self._found.get(name)) is None:
-            hint = nearest(name, self._found)
+        column = self._members.get(name)
+        if column is None:
+            hint = nearest(name, self._members)
             raise BadRequest(f"the aggregates of {self._label} have no {name[:80]!r}; {hint}")
         return column
 
-    def link(self, name: str) -> Link:
+    def find_link(self, name: str) -> Link:
         """Raise BadRequest: groups have no links."""
         raise BadRequest(f"the aggregates of {self._label} have no link {name[:80]!r}")
 
 
-def _group(columns: Columns, rows: Conditions, item: object, timezone: str | None) -> _Member:
+def _read_group(columns: Columns, rows: Conditions, item: object, timezone: str | None) -> _Member:
     if isinstance(item, str):
         column = columns.find(item)
         return _Member(column.name, column.sql, column.kind, column.cast)
-    unit, name = _single(item, "groupBy")
+    unit, name = _read_pair(item, "groupBy")
     if unit not in UNITS and unit != HOUR:
         hint = nearest(unit, (*UNITS, HOUR))
         raise BadRequest(f"groupBy: unknown unit {unit[:80]!r}; {hint}")
@@ -190,18 +230,18 @@ def _group(columns: Columns, rows: Conditions, item: object, timezone: str | Non
     if unit == HOUR:
         sql = b"date_trunc('hour', %b, %b)" % (column.sql, rows.bind(zone, b"text"))
         return _Member(name, sql, "timestamp", b"timestamptz")
-    moved = column.sql
+    local_time = column.sql
     if column.kind == "timestamp":
-        moved = b"%b at time zone %b" % (column.sql, rows.bind(zone, b"text"))
-    return _Member(name, UNITS[unit] % moved, "text", b"text")
+        local_time = b"%b at time zone %b" % (column.sql, rows.bind(zone, b"text"))
+    return _Member(name, UNITS[unit] % local_time, "text", b"text")
 
 
-def _aggregate(columns: Columns, groups: Sequence[str], alias: str, item: object) -> _Member:
+def _read_aggregate(columns: Columns, groups: Sequence[str], alias: str, item: object) -> _Member:
     if alias in groups:
         raise BadRequest(f"aggregate.{alias[:80]}: a group has this name")
     if not alias or len(alias) > 63 or "\0" in alias:
         raise BadRequest("aggregate: a name has 1 to 63 characters")
-    name, field = _single(item, f"aggregate.{alias[:80]}")
+    name, field = _read_pair(item, f"aggregate.{alias[:80]}")
     function = FUNCTIONS.get(name)
     if function is None:
         hint = nearest(name, FUNCTIONS)
@@ -211,38 +251,43 @@ def _aggregate(columns: Columns, groups: Sequence[str], alias: str, item: object
     column = columns.find(field)
     if column.kind not in function.kinds:
         raise BadRequest(f"{column.label}: {name} does not work on {column.type}")
-    value = _NUMERIC % column.sql if name in ("$sum", "$avg") else column.sql
-    kind = function.result or column.kind
-    return _Member(
-        alias, function.sql % value, kind, b"numeric" if function.result else CASTS[kind]
-    )
+    value = column.sql
+    if name in ("$sum", "$avg"):
+        value = _NUMERIC % column.sql
+    if function.result is not None:
+        return _Member(alias, function.sql % value, function.result, b"numeric")
+    return _Member(alias, function.sql % value, column.kind, CASTS[column.kind])
 
 
-def _single(item: object, where: str) -> tuple[str, str]:
+def _read_pair(item: object, where: str) -> tuple[str, str]:
     """Read an object with one member, whose value is the name of a field."""
     if isinstance(item, Mapping):
-        members = list(cast("Mapping[str, object]", item).items())
-        if len(members) == 1 and isinstance(members[0][1], str):
-            return members[0][0], members[0][1]
-    wanted = 'an object like {"$function": "field"} is wanted'
-    raise BadRequest(f"{where}: {wanted}, not {show_value(item)}")
+        pairs = list(cast("Mapping[str, object]", item).items())
+        if len(pairs) == 1:
+            name, field = pairs[0]
+            if isinstance(field, str):
+                return name, field
+    example = 'an object like {"$function": "field"} is wanted'
+    raise BadRequest(f"{where}: {example}, not {show_value(item)}")
 
 
-def _shown(member: _Member, place: int) -> bytes:
+def _write_value(member: _Member, place: int) -> bytes:
     value = b"g.k%d" % place
     return timestamp_text(value) if member.kind == "timestamp" else value
 
 
-def _order(results: Results, wanted: Aggregation, groups: Sequence[_Member]) -> bytes:
+def _write_order(results: Results, aggregation: Aggregation, groups: Sequence[_Member]) -> bytes:
     """Order by one member, ties by the groups; without `orderBy` by the groups alone."""
     places = [b"g.k%d" % place for place in range(len(groups))]
-    way = (wanted.order or ("asc" if wanted.order_by is None else "desc")).encode()
-    if wanted.order_by is not None:
-        first = results.find(wanted.order_by).sql
-        parts = [b"%b %b" % (first, way), *(place for place in places if place != first)]
+    if aggregation.order_by is None:
+        direction = aggregation.order or "asc"
+        terms = [b"%b %b" % (place, direction.encode()) for place in places]
     else:
-        parts = [b"%b %b" % (place, way) for place in places]
-    return b" order by " + b", ".join(parts) if parts else b""
+        direction = aggregation.order or "desc"
+        first = results.find(aggregation.order_by).sql
+        terms = [b"%b %b" % (first, direction.encode())]
+        terms += [place for place in places if place != first]
+    return b" order by " + b", ".join(terms) if terms else b""
 
 
 def _quoted(name: str) -> bytes:

@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import BadRequest
+from kernel.public import BadRequest, Reader
 from plugins.data.columns import Column, Columns, Link
-from plugins.data.filters import Conditions, join
-from plugins.data.row_scope import RowScope
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.statements.expansions import Expansion, Expansions
+from plugins.data.statements.filters import Conditions, join
 
-from .selection import Expansion, Expansions, limit_of, order_of
+from .selection import limit_of, order_of
 
 MAX_CARRIED: Final = 20_000
 """Linked records of a page together, at all depths."""
@@ -50,18 +51,26 @@ def _possible_records(
     total = 0
     for name, expansion in expansions.items():
         link = columns.links.get(name)
-        target = None if link is None else related.get(link.entity)
-        if link is None or target is None:
+        if link is None:
             continue
-        carried = records * (limit_of(name, expansion.options) if link.reverse else 1)
-        total += carried
+        linked = related.get(link.entity)
+        if linked is None:
+            continue
+        linked_records = records
+        if link.reverse:
+            linked_records *= limit_of(name, expansion.options)
+        total += linked_records
         if expansion.inner:
-            total += _possible_records(target.columns, related, expansion.inner, carried)
+            total += _possible_records(linked.columns, related, expansion.inner, linked_records)
     return total
 
 
-def check_carried(count: bytes | None) -> None:
-    """Raise BadRequest for more linked records than a page may carry."""
+async def check_linked(
+    reader: Reader, scope: RowScope, page: PageRows, expansions: Expansions
+) -> None:
+    """Raise BadRequest for records with more linked ones than a page may carry."""
+    query = counting_statement(scope, page, expansions)
+    count = await reader.fetch(query, *page.rows.params, custom_plan=True)
     if int(count or 0) > MAX_CARRIED:
         raise BadRequest(
             f"expand: these records have more than {MAX_CARRIED} linked records together: "
@@ -74,54 +83,60 @@ def counting_statement(scope: RowScope, page: PageRows, expansions: Expansions) 
 
     Parameters are added to those of the page.
     """
-    table, rows = scope.table, page.rows
-    offset = b" offset " + rows.bind(page.offset, b"bigint") if page.offset else b""
-    parts = (table.name, rows.clause(), page.order, page.limit, offset)
-    shown = b"select t.* from %b as t%b%b limit %d%b" % parts
-    cursor = table.cursor_query(page.cursor, page.sort)
-    linked = [
+    table = scope.table
+    rows = page.rows
+    offset = b""
+    if page.offset:
+        offset = b" offset " + rows.bind(page.offset, b"bigint")
+    parts = (table.name, rows.where_clause(), page.order, page.limit, offset)
+    page_query = b"select t.* from %b as t%b%b limit %d%b" % parts
+
+    cursor = b""
+    cursor_query = table.cursor_query(page.cursor, page.sort)
+    if cursor_query is not None:
+        cursor = b"cursor as materialized (%b), " % cursor_query
+    linked_queries = [
         b"select from _page as t cross join lateral (%b) _c" % query
-        for query in _Linked(rows, scope.related).queries(table.columns, expansions)
+        for query in _LinkedQueries(rows, scope.related).write(table.columns, expansions)
     ]
-    return b"with %b_page as materialized (%b) select count(*) from (%b limit %d) _n" % (
-        b"" if cursor is None else b"cursor as materialized (%b), " % cursor,
-        shown,
-        b" union all ".join(linked),
-        MAX_CARRIED + 1,
-    )
+    all_linked = b" union all ".join(linked_queries)
+    parts = (cursor, page_query, all_linked, MAX_CARRIED + 1)
+    return b"with %b_page as materialized (%b) select count(*) from (%b limit %d) _n" % parts
 
 
-class _Linked:
+class _LinkedQueries:
     """Queries of the records that one outer record has by a link, at any depth."""
 
     def __init__(self, rows: Conditions, related: Mapping[str, RowScope]) -> None:
         self._rows = rows
         self._related = related
 
-    def queries(self, outer: Columns, expansions: Expansions) -> Iterator[bytes]:
+    def write(self, outer: Columns, expansions: Expansions) -> Iterator[bytes]:
         """Yield one for each link; a link within another one follows that."""
         for name, expansion in expansions.items():
-            link = outer.link(name)
-            target = self._related.get(link.entity)
-            if target is None:
+            link = outer.find_link(name)
+            linked = self._related.get(link.entity)
+            if linked is None:
                 continue
-            alias = self._rows.alias()
-            inner = target.columns.under(alias)
-            conditions = [join(outer, link, inner), *target.limits(self._rows, alias)]
-            records = b"select %b.* from %b as %b where %b" % (
-                alias,
-                target.source,
-                alias,
-                b" and ".join([*conditions, *self._wanted(inner, link, expansion)]),
-            )
+            alias = self._rows.next_alias()
+            inner = linked.columns.alias_as(alias)
+            conditions = [
+                join(outer, link, inner),
+                *linked.limits(self._rows, alias),
+                *self._compile_where(inner, link, expansion),
+            ]
+            parts = (alias, linked.source, alias, b" and ".join(conditions))
+            records = b"select %b.* from %b as %b where %b" % parts
             if link.reverse:
                 records += order_of(name, inner, expansion.options)
                 records += b" limit %d" % limit_of(name, expansion.options)
             yield b"select from (%b) %b" % (records, alias)
-            for query in self.queries(inner, expansion.inner):
+            for query in self.write(inner, expansion.inner):
                 parts = (records, alias, query)
                 yield b"select from (%b) %b cross join lateral (%b) _c" % parts
 
-    def _wanted(self, inner: Columns, link: Link, expansion: Expansion) -> list[bytes]:
+    def _compile_where(self, inner: Columns, link: Link, expansion: Expansion) -> list[bytes]:
         where = expansion.options.get("where")
-        return self._rows.within(inner, [where]) if link.reverse and where is not None else []
+        if not link.reverse or where is None:
+            return []
+        return self._rows.compile_trees(inner, [where])

@@ -1,36 +1,205 @@
-"""Pages within an object, with the number of all records where a caller asks for it."""
+"""Pages of records, and the number of records that a page is taken from."""
 
 from __future__ import annotations
 
-from kernel.public import MAX_PAGE, Actor, Collections, Grant, Page, Records, supports
-from plugins.data.rendering import count_in
+from functools import partial
+from typing import Final
+
+from kernel.public import MAX_PAGE, BadRequest, Page, Reader, Target, Transaction
+from plugins.data.columns import Column
+from plugins.data.rendering import TOO_LARGE, check_readable
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.entity import Selection
+from plugins.data.statements.expansions import Expansions
+from plugins.data.statements.filters import Conditions, Tree
+from plugins.data.statements.lists import MAX_PAGE_BYTES
+
+from .carried import PageRows, check_linked, may_carry_too_many
+from .positions import (
+    check_offset,
+    expansions_of,
+    last_record_not_found,
+    page_conditions,
+    select_shown,
+    sort_column,
+)
+from .search_terms import Terms, read_terms
+from .searches import Searches
+from .selection import find_compiled
+from .sources import ReadSources
+
+MAX_QUICK_OFFSET: Final = 10_000
+"""Records that a page skips. PostgreSQL reads them all: 6 ms for so many."""
 
 
-async def answer(
-    records: Records,
-    actor: Actor,
-    grant: Grant,
-    app_id: str,
-    entity: str,
-    page: Page,
-    *,
-    total: bool,
+class PageReader:
+    """Reads pages. Of a search that finds nothing, it reads records with similar words."""
+
+    def __init__(self, scopes: RowScopes, sources: ReadSources, searches: Searches) -> None:
+        self._scopes = scopes
+        self._sources = sources
+        self._searches = searches
+
+    async def read(self, target: Target, page: Page, tx: Transaction | None) -> bytes:
+        """See `Records.page`."""
+        if page.search is None or not page.search.strip():
+            return await self._read(target, page, tx)
+        terms = read_terms(page.search)
+        array = await self._read(target, page, tx, terms)
+        if array != b"[]":
+            return array
+        is_later_page = page.offset > 0 or page.after is not None
+        if is_later_page and await self._searches.has_exact(target, page.where, terms, tx):
+            return array
+        return await self._read(target, page, tx, terms, similar=True)
+
+    async def count(
+        self, target: Target, where: Tree | None, search: str | None, tx: Transaction | None
+    ) -> int:
+        """See `Records.count`."""
+        scope = await self._scopes.resolve(target, "read", where)
+        terms = read_terms(search) if search and search.strip() else None
+        reader = self._sources.choose_prompt(tx)
+        count = await self._count(reader, scope, where, terms)
+        if terms is not None and not count:
+            return await self._count(reader, scope, where, terms, similar=True)
+        return count
+
+    async def _count(
+        self,
+        reader: Reader,
+        scope: RowScope,
+        where: Tree | None,
+        terms: Terms | None,
+        *,
+        similar: bool = False,
+    ) -> int:
+        rows = scope.select()
+        if where:
+            rows.require_tree(where)
+        if terms is not None:
+            rank = await self._searches.require_terms(scope.table, rows, terms, similar=similar)
+            if rank is None:
+                return 0
+        query = scope.table.count(rows)
+        raw = await reader.fetch(query, *rows.params, custom_plan=True)
+        return int(raw or 0)
+
+    async def _read(
+        self,
+        target: Target,
+        page: Page,
+        tx: Transaction | None,
+        terms: Terms | None = None,
+        *,
+        similar: bool = False,
+    ) -> bytes:
+        reader = self._sources.choose_prompt(tx)
+        expansions = expansions_of(page)
+        scope = await self._scopes.resolve(target, "read", page.where, expansions)
+        if page.limit < 1:
+            raise BadRequest("limit must be a whole number of at least 1")
+        table = scope.table
+        sort = sort_column(scope, page)
+        limit = min(page.limit, MAX_PAGE)
+        counts_linked = may_carry_too_many(scope, expansions, limit)
+        has_conditions = page.where or page.after is not None or scope.trees or terms
+        if not (has_conditions or counts_linked):
+            selection = _selection_without_parameters(scope, page, expansions)
+            if selection is not None:
+                raw = await _read_plain(reader, scope, page, sort, selection)
+                return selection.rendering.finish_array(raw)
+
+        # The same statement looks up the last record seen, where an index can serve that.
+        cursor = None
+        if page.after is not None and not sort.nullable:
+            cursor = scope.select_record(page.after)
+        rows = await page_conditions(reader, scope, page, cursor)
+        order = table.order_by(sort, page.order)
+        if terms is not None:
+            rank = await self._searches.require_terms(table, rows, terms, similar=similar)
+            if rank is None:
+                return b"[]"
+            if page.order_by is None:
+                order = table.order_by_rank(rank)
+        shown_rows = PageRows(rows.copy(), sort, order, limit, page.offset, cursor)
+        selection = select_shown(scope, rows, page, expansions)
+        if counts_linked:
+            await check_linked(reader, scope, shown_rows, expansions)
+
+        texts = table.select_texts(rows, order, limit, page.offset, selection)
+        # A generic plan could scan the whole table where these conditions match few rows.
+        conditions_of_cursor = 0 if cursor is None else 1
+        needs_own_plan = len(rows.parts) > conditions_of_cursor
+        fetch = partial(
+            reader.fetch, custom_plan=needs_own_plan, quick=_is_quick(page, sort, selection)
+        )
+        raw = await fetch(table.select_page(texts, sort, limit, cursor), *rows.params)
+        if raw == TOO_LARGE:
+            raw = await fetch(table.select_page_carefully(texts, sort, cursor), *rows.params)
+        return selection.rendering.finish_array(_check_page(raw, page))
+
+
+async def _read_plain(
+    reader: Reader, scope: RowScope, page: Page, sort: Column, selection: Selection
 ) -> bytes:
-    """Return a page within an object; with `total` it has the exact number of all records."""
-    data = await records.page(actor, grant, app_id, entity, page)
-    if not total:
-        return b'{"data": %b}' % data
-    count, seen = count_in(data), page.offset
-    if page.after is None and count < min(page.limit, MAX_PAGE) and (count or not seen):
-        every = seen + count  # the page includes the end of the list
-    else:
-        every = await _counted(records, actor, grant, app_id, entity, page)
-    return b'{"data": %b, "total": %d}' % (data, every)
+    """Return a page without conditions of its own, by a cached statement."""
+    check_offset(page.offset)
+    table = scope.table
+    limit = min(page.limit, MAX_PAGE)
+    own_only = scope.own_only
+    skips = page.offset > 0
+    query = table.select_plain_page(
+        sort, page.order, limit, selection, own_only=own_only, skips=skips
+    )
+    params: list[str | int | None] = []
+    if own_only:
+        params.append(scope.user_id)
+    if skips:
+        params.append(page.offset)
+    # A generic plan could scan the whole table for an owner of few records.
+    fetch = partial(reader.fetch, custom_plan=own_only, quick=_is_quick(page, sort, selection))
+    raw = await fetch(query, *params)
+    if raw == TOO_LARGE:
+        rows = scope.select()
+        order = table.order_by(sort, page.order)
+        texts = table.select_texts(rows, order, limit, page.offset, selection)
+        raw = await fetch(table.select_page_carefully(texts, sort, None), *rows.params)
+    return _check_page(raw, page)
 
 
-async def _counted(
-    records: Records, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
-) -> int:
-    if page.search is None or not supports(records, Collections):
-        return await records.count(actor, grant, app_id, entity, page.where)
-    return await records.count(actor, grant, app_id, entity, page.where, page.search)
+def _selection_without_parameters(
+    scope: RowScope, page: Page, expansions: Expansions
+) -> Selection | None:
+    """Return what a page shows if that needs no parameters, else None."""
+    if page.view is None:
+        return scope.table.everything
+    if expansions:
+        compiled = find_compiled(scope, page.view)
+        if compiled is not None:
+            return compiled
+    rows = Conditions(scope.columns, (), scope.related)
+    selection = select_shown(scope, rows, page, expansions)
+    return None if rows.params else selection
+
+
+def _is_quick(page: Page, sort: Column, selection: Selection) -> bool:
+    """Whether an index leads to the few records of a page, and nothing else is read for them.
+
+    Every table has an index for these orders. Others may have one: their pages may take long.
+    """
+    is_indexed = sort.name in ("id", "created_at") and page.offset <= MAX_QUICK_OFFSET
+    return is_indexed and not selection.links
+
+
+def _check_page(raw: bytes | None, page: Page) -> bytes:
+    """Return a page that exists and is not too large. Raises BadRequest."""
+    if raw is None:
+        raise last_record_not_found(page.after)
+    if raw == TOO_LARGE:
+        if page.limit == 1:
+            check_readable(raw, None)
+        megabytes = MAX_PAGE_BYTES // 1_000_000
+        raise BadRequest(f"these records have over {megabytes} MB together: ask for fewer by limit")
+    return raw

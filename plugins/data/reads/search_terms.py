@@ -14,7 +14,7 @@ import msgspec
 
 from kernel.public import BadRequest
 from plugins.data.columns import quoted
-from plugins.data.filters import Conditions
+from plugins.data.statements.filters import Conditions
 from plugins.data.store import Table
 
 MAX_LENGTH: Final = 500
@@ -61,10 +61,13 @@ def read_terms(text: str) -> Terms:
     tokens = _TOKEN.findall(text)
     strict = [token for token in tokens if token[0] == "-" or '"' in token]
     words = [token for token in tokens if token not in strict]
-    last = tokens[-1] if tokens and tokens[-1] in words and text[-1:].isalnum() else ""
-    last = "" if last.lower() == "or" else last
+    last = ""
+    ends_within_word = len(words) > 0 and words[-1] == tokens[-1] and text[-1:].isalnum()
+    if ends_within_word and tokens[-1].lower() != "or":
+        last = tokens[-1]
     # With `or`, one part is enough: no word is required.
-    required = [] if any(word.lower() == "or" for word in words) else words
+    has_alternatives = any(word.lower() == "or" for word in words)
+    required = [] if has_alternatives else words
     plain = tuple(required[:MAX_WORDS])
     alone = {word for word in plain if word == last or parts_of(word)}
     return Terms(
@@ -100,7 +103,8 @@ class Matching:
 
     def __init__(self, table: Table, trigrams: str | None) -> None:
         search = table.entity.search
-        fields = [f for f in search.fields if f.name in table.columns] if search else []
+        fields = search.fields if search is not None else ()
+        fields = [field for field in fields if field.name in table.columns]
         if search is None or not fields:
             raise BadRequest(f"{table.entity.name} has no search: its manifest names no fields")
         columns = dict.fromkeys(field.column for field in fields)
@@ -108,40 +112,43 @@ class Matching:
         self._vector = b"(%b)" % b" || ".join(self._vectors)
         self._config = b"'caudex_apps.%b'::regconfig" % search.language.encode()
         self._trigrams = trigrams
-        short = [field.name for field in fields if field.weight == SHORT_WEIGHT]
-        self._short = [table.columns.find(name).sql for name in short] if trigrams else []
+        self._short: list[bytes] = []
+        """Columns in which similar words count."""
+        if trigrams is not None:
+            short_names = [field.name for field in fields if field.weight == SHORT_WEIGHT]
+            self._short = [table.columns.find(name).sql for name in short_names]
 
     def can_compare_similar(self, terms: Terms) -> bool:
         """Whether a search may find similar words."""
         return bool(self._short and terms.words)
 
-    def exact(self, rows: Conditions, terms: Terms) -> bytes:
+    def require_exact(self, rows: Conditions, terms: Terms) -> bytes:
         """Require the words, and return the rank of a record."""
-        queries = [self._word(rows, terms, word) for word in terms.alone]
+        queries = [self._write_word(rows, terms, word) for word in terms.alone]
         if terms.rest:
-            queries.append(self._rest(rows, terms))
+            queries.append(self._write_rest(rows, terms))
         query = b"(%b)" % b" && ".join(queries)
         rows.parts.append(b"%b @@ %b" % (self._vector, query))
         if len(self._vectors) > 1:
-            self._prefilter(rows, terms)
+            self._require_each(rows, terms)
         return b"ts_rank(%b, %b)" % (self._vector, query)
 
-    def _rest(self, rows: Conditions, terms: Terms) -> bytes:
-        query = self._websearch(rows, terms.rest)
+    def _write_rest(self, rows: Conditions, terms: Terms) -> bytes:
+        query = self._write_websearch(rows, terms.rest)
         if not terms.last or terms.last in terms.alone:
             return query
         # Of a word that the language ignores nothing is left that could be a beginning.
-        word = self._websearch(rows, as_phrase(terms.last))
+        word = self._write_websearch(rows, as_phrase(terms.last))
         beginning = _BEGINNING % query
         return b"(case when numnode(%b) > 0 then %b else %b end)" % (word, beginning, query)
 
-    def _word(self, rows: Conditions, terms: Terms, word: str) -> bytes:
+    def _write_word(self, rows: Conditions, terms: Terms, word: str) -> bytes:
         """Return the query of a word: as it is, or as its parts beside each other.
 
         So `foo-bar` is found in `foo-bar-baz` and in `foo bar`. Where the language ignores a part,
         as of `to-do`, the word counts as it is only.
         """
-        query = self._websearch(rows, as_phrase(word))
+        query = self._write_websearch(rows, as_phrase(word))
         is_beginning = word == terms.last
         if is_beginning:
             # The first lexeme of an address is the whole of it; its host and its path follow.
@@ -149,24 +156,24 @@ class Matching:
         parts = parts_of(word)
         if not parts:
             return query
-        phrase = self._websearch(rows, f'"{" ".join(parts)}"')
+        phrase = self._write_websearch(rows, f'"{" ".join(parts)}"')
         is_whole = b"numnode(%b) = %d" % (phrase, 2 * len(parts) - 1)
         if is_beginning:
             phrase = _BEGINNING % phrase
         return b"(case when %b then %b || %b else %b end)" % (is_whole, query, phrase, query)
 
-    def _websearch(self, rows: Conditions, text: str) -> bytes:
+    def _write_websearch(self, rows: Conditions, text: str) -> bytes:
         return b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(text, b"text"))
 
-    def _prefilter(self, rows: Conditions, terms: Terms) -> None:
+    def _require_each(self, rows: Conditions, terms: Terms) -> None:
         """Require each plain word in one of several vectors: an index serves a single one only."""
         for word in terms.plain:
-            query = self._word(rows, terms, word)
+            query = self._write_word(rows, terms, word)
             tests = [b"%b @@ %b" % (vector, query) for vector in self._vectors]
             # A word that the language ignores is in no vector.
             rows.parts.append(b"(numnode(%b) = 0 or %b)" % (query, b" or ".join(tests)))
 
-    def similar(self, rows: Conditions, terms: Terms) -> bytes:
+    def require_similar(self, rows: Conditions, terms: Terms) -> bytes:
         """Require similar words and the strict parts, and return the rank of a record."""
         assert self._trigrams is not None
         schema = quoted(self._trigrams)
@@ -182,6 +189,6 @@ class Matching:
                 for column in self._short
             ]
         if terms.strict:
-            query = self._websearch(rows, terms.strict)
+            query = self._write_websearch(rows, terms.strict)
             rows.parts.append(b"%b @@ %b" % (self._vector, query))
         return b"(%b)" % b" + ".join(ranks)

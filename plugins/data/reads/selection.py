@@ -6,229 +6,165 @@ list. So one statement reads all of them, and only for the records of the page.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
-
-import msgspec
 
 from kernel.public import BadRequest, View, nearest, show_value
 from plugins.data.columns import Columns, Link
-from plugins.data.filters import Conditions, join
 from plugins.data.rendering import NestedRendering
-from plugins.data.row_scope import RowScope, Tree
+from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity import ETAG, Selection, keep
+from plugins.data.statements.expansions import Expansion, Expansions
+from plugins.data.statements.filters import Conditions, join
 from plugins.data.store import Table
 
-MAX_DEPTH: Final = 3
-MAX_EXPANDED: Final = 20
-MAX_PATHS: Final = MAX_DEPTH * MAX_EXPANDED
-MAX_PATH_LENGTH: Final = 400
-"""Paths of links, and characters of each: those that were read before are kept."""
 MAX_LINKED: Final = 100
 """Records of one reverse link."""
 
 _OPTIONS: Final = ("where", "orderBy", "order", "limit", "fields")
 
 
-class Expansion(msgspec.Struct):
-    """A link to expand: its options, and the links of the records it leads to."""
-
-    options: Mapping[str, Any] = {}
-    inner: dict[str, Expansion] = {}
-
-
-Expansions = Mapping[str, Expansion]
-
-
-def read_expand(items: object) -> Expansions:
-    """Read `expand`: paths of links, and objects with options by path. Raises BadRequest."""
-    if not isinstance(items, list | tuple | Sequence) or isinstance(items, str | bytes):
-        raise BadRequest(f"expand: an array is wanted, not {show_value(items)}")
-    given = tuple(cast("Sequence[object]", items))
-    if len(given) > MAX_PATHS:
-        raise BadRequest(f"expand holds more than {MAX_PATHS} paths")
-    return _read_paths(given) if {*map(type, given)} == {str} else _read(given)
-
-
-def _read(items: Iterable[object]) -> Expansions:
-    root = Expansion(inner={})
-    count = 0
-    for path, options in _paths(items):
-        if len(path) > MAX_PATH_LENGTH:
-            raise BadRequest(f"expand: there is no link {path[:80]!r}")
-        names = path.split(".")
-        if len(names) > MAX_DEPTH:
-            raise BadRequest(f"expand: {path[:200]!r} is more than {MAX_DEPTH} deep")
-        at = root
-        for name in names:
-            if name not in at.inner:
-                at.inner[name] = Expansion(inner={})
-                count += 1
-            at = at.inner[name]
-        if count > MAX_EXPANDED:
-            raise BadRequest(f"expand holds more than {MAX_EXPANDED} links")
-        if options:
-            at.options = options
-    return root.inner
-
-
-_read_paths = lru_cache(500)(_read)
-"""Reads paths without options, which many requests repeat."""
-
-
-def _paths(items: Iterable[object]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for item in items:
-        if isinstance(item, str):
-            yield item, {}
-        elif isinstance(item, Mapping):
-            for path, options in cast("Mapping[str, object]", item).items():
-                if not isinstance(options, Mapping):
-                    given = show_value(options)
-                    raise BadRequest(f"expand.{path[:200]}: an object is wanted, not {given}")
-                yield path, cast("Mapping[str, Any]", options)
-        else:
-            raise BadRequest(f"expand: a text or an object is wanted, not {show_value(item)}")
-
-
-def entities_of(columns: Columns, expansions: Expansions) -> list[tuple[str, Tree, Expansions]]:
-    """Return the entities that expansions reach directly, with the tree and what is inside."""
-    links = columns.links
-    return [
-        (link.entity, expansion.options.get("where") or {}, expansion.inner)
-        for name, expansion in expansions.items()
-        if (link := links.get(name)) is not None
-    ]
-
-
-def select(scope: RowScope, rows: Conditions, view: View, expansions: Expansions) -> Selection:
+def select_view(scope: RowScope, rows: Conditions, view: View, expansions: Expansions) -> Selection:
     """Compile what a view shows; parameters are added to `rows`. Raises BadRequest."""
+    table = scope.table
     if not expansions:
-        return scope.table.selection(view.fields, etag=view.etag)
-    if (known := known_selection(scope, view)) is not None:
-        return known
-    before, shape = len(rows.params), _shape(scope, view)
-    found = _Expander(rows, scope.related).selection(scope.table, view, expansions)
-    if shape is None or len(rows.params) > before:
-        return found
-    return keep(scope.table.expanded, shape, found, 100)
+        return table.select_fields(view.fields, etag=view.etag)
+    compiled = find_compiled(scope, view)
+    if compiled is not None:
+        return compiled
 
-
-def known_selection(scope: RowScope, view: View) -> Selection | None:
-    """Return what `select` compiled before for a view with expansions, if it has no parameters."""
     shape = _shape(scope, view)
-    return None if shape is None else scope.table.expanded.get(shape)
+    params_before = len(rows.params)
+    selection = _Expander(rows, scope.related).select(table, view, expansions)
+    has_params = len(rows.params) > params_before
+    if shape is None or has_params:
+        return selection
+    return keep(table.cache.expanded, shape, selection, 100)
+
+
+def find_compiled(scope: RowScope, view: View) -> Selection | None:
+    """Return what `select_view` compiled before for a view with expansions, if it has no
+    parameters."""
+    shape = _shape(scope, view)
+    return None if shape is None else scope.table.cache.expanded.get(shape)
 
 
 def _shape(scope: RowScope, view: View) -> Hashable | None:
     """Return what a selection without parameters depends on, None where it may have some."""
-    if {*map(type, view.expand)} != {str}:
+    has_only_paths = {*map(type, view.expand)} == {str}
+    if not has_only_paths:
         return None
     tables: list[Table] = []
-    for each in scope.related.values():
-        if each.own_only or each.trees or each.ids is not None:
+    for rows in scope.related.values():
+        if rows.is_narrowed:
             return None
-        tables.append(each.table)  # of one entity each; the others are none of the caller's
+        tables.append(rows.table)  # of one entity each; the others are none of the caller's
     fields = None if view.fields is None else tuple(view.fields)
     return *view.expand, fields, view.etag, *tables
 
 
 class _Expander:
+    """Writes select lists with linked records, which have subqueries of their own."""
+
     def __init__(self, rows: Conditions, related: Mapping[str, RowScope]) -> None:
         self._rows = rows
         self._related = related
         self._rendering = NestedRendering()
 
-    def selection(self, table: Table, view: View, expansions: Expansions) -> Selection:
-        more = [(ETAG.sql, ETAG.name)] if view.etag else []
-        items, links = self._items(table.columns, view.fields, expansions, more)
+    def select(self, table: Table, view: View, expansions: Expansions) -> Selection:
+        """Return what a view shows of a table."""
+        extra_items = [(ETAG.sql, ETAG.name)] if view.etag else []
+        items, links = self._write_items(table.columns, view.fields, expansions, extra_items)
         return Selection(items, self._rendering, links=links)
 
-    def _items(
+    def _write_items(
         self,
         columns: Columns,
         fields: Iterable[str] | None,
         expansions: Expansions,
-        more: Sequence[tuple[bytes, str]] = (),
+        extra_items: Sequence[tuple[bytes, str]] = (),
     ) -> tuple[bytes, bytes]:
-        added, links = list(more), b""
+        """Return a select list, and the row of linked records that it needs."""
+        extra = list(extra_items)
+        links = b""
         if expansions:
             if "expand" in columns:
                 entity = columns.entity.name
                 raise BadRequest(f"expand: {entity} has a field of that name, so it has no links")
-            added.append((b"_x", "expand"))
-            links = self._links(columns, expansions)
-        return self._rendering.items(columns.shown(fields), added), links
+            extra.append((b"_x", "expand"))
+            links = self._write_links(columns, expansions)
+        return self._rendering.write_items(columns.select_columns(fields), extra), links
 
-    def _links(self, columns: Columns, expansions: Expansions) -> bytes:
+    def _write_links(self, columns: Columns, expansions: Expansions) -> bytes:
         """Write a row of linked records, which follows the table whose records link to them.
 
         PostgreSQL makes it part of the select list, so it is read for the records of a page only.
         """
-        found: list[bytes] = []
+        items: list[bytes] = []
         for name, expansion in expansions.items():
-            link = columns.link(name)
-            make = self._many if link.reverse else self._one
-            found.append(b'%b as "%b"' % (make(columns, name, link, expansion), name.encode()))
-        return b" cross join lateral (select %b) _x" % b", ".join(found)
+            link = columns.find_link(name)
+            if link.reverse:
+                query = self._write_array(columns, name, link, expansion)
+            else:
+                query = self._write_object(columns, name, link, expansion)
+            items.append(b'%b as "%b"' % (query, name.encode()))
+        return b" cross join lateral (select %b) _x" % b", ".join(items)
 
-    def _one(self, outer: Columns, name: str, link: Link, expansion: Expansion) -> bytes:
+    def _write_object(self, outer: Columns, name: str, link: Link, expansion: Expansion) -> bytes:
         _check_options(name, expansion.options, ("fields",))
-        target = self._related.get(link.entity)
-        if target is None:
+        linked = self._related.get(link.entity)
+        if linked is None:
             return b"null::json"
-        alias = self._rows.alias()
-        inner = target.columns.under(alias)
-        items, links = self._items(inner, _fields(name, expansion), expansion.inner)
-        conditions = [join(outer, link, inner), *target.limits(self._rows, alias)]
-        return b"(select _e from (select %b from %b as %b%b where %b) _e)" % (
+        alias = self._rows.next_alias()
+        inner = linked.columns.alias_as(alias)
+        fields = _fields_of(name, expansion)
+        items, links = self._write_items(inner, fields, expansion.inner)
+        conditions = [join(outer, link, inner), *linked.limits(self._rows, alias)]
+        parts = (items, linked.source, alias, links, b" and ".join(conditions))
+        return b"(select _e from (select %b from %b as %b%b where %b) _e)" % parts
+
+    def _write_array(self, outer: Columns, name: str, link: Link, expansion: Expansion) -> bytes:
+        options = expansion.options
+        _check_options(name, options, _OPTIONS)
+        linked = self._related.get(link.entity)
+        if linked is None:
+            return b"'[]'::json"
+        self._rendering.allow_arrays()
+        alias = self._rows.next_alias()
+        inner = linked.columns.alias_as(alias)
+        fields = _fields_of(name, expansion)
+        items, links = self._write_items(inner, fields, expansion.inner)
+        conditions = [join(outer, link, inner), *linked.limits(self._rows, alias)]
+        where = options.get("where")
+        if where is not None:
+            conditions += self._rows.compile_trees(inner, [where])
+        parts = (
             items,
-            target.source,
+            linked.source,
             alias,
             links,
             b" and ".join(conditions),
+            order_of(name, inner, options),
+            limit_of(name, options),
         )
-
-    def _many(self, outer: Columns, name: str, link: Link, expansion: Expansion) -> bytes:
-        options = expansion.options
-        _check_options(name, options, _OPTIONS)
-        target = self._related.get(link.entity)
-        if target is None:
-            return b"'[]'::json"
-        self._rendering.lists()
-        alias = self._rows.alias()
-        inner = target.columns.under(alias)
-        items, links = self._items(inner, _fields(name, expansion), expansion.inner)
-        conditions = [join(outer, link, inner), *target.limits(self._rows, alias)]
-        if (where := options.get("where")) is not None:
-            conditions += self._rows.within(inner, [where])
         return (
             b"(select coalesce(json_agg(_e), '[]'::json)"
-            b" from (select %b from %b as %b%b where %b%b limit %d) _e)"
-            % (
-                items,
-                target.source,
-                alias,
-                links,
-                b" and ".join(conditions),
-                order_of(name, inner, options),
-                limit_of(name, options),
-            )
+            b" from (select %b from %b as %b%b where %b%b limit %d) _e)" % parts
         )
 
 
 def read_fields(fields: object) -> tuple[str, ...]:
     """Read `fields`. Raises BadRequest."""
-    wrong = f"fields: an array of names is wanted, not {show_value(fields)}"
+    problem = f"fields: an array of names is wanted, not {show_value(fields)}"
     if not isinstance(fields, Sequence) or isinstance(fields, str | bytes):
-        raise BadRequest(wrong)
+        raise BadRequest(problem)
     names = cast("Sequence[object]", fields)
     if not all(isinstance(name, str) for name in names):
-        raise BadRequest(wrong)
+        raise BadRequest(problem)
     return tuple(dict.fromkeys(cast("Sequence[str]", names)))
 
 
-def _fields(name: str, expansion: Expansion) -> tuple[str, ...] | None:
+def _fields_of(name: str, expansion: Expansion) -> tuple[str, ...] | None:
     fields = expansion.options.get("fields")
     if fields is None:
         return None
@@ -238,23 +174,26 @@ def _fields(name: str, expansion: Expansion) -> tuple[str, ...] | None:
         raise BadRequest(f"expand.{name}.{error.message}") from None
 
 
-def _check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+def _check_options(name: str, options: Mapping[str, Any], known_options: Sequence[str]) -> None:
     for option in options:
-        if option not in known:
-            hint = nearest(option, known)
+        if option not in known_options:
+            hint = nearest(option, known_options)
             raise BadRequest(f"expand.{name}: unknown option {option[:80]!r}; {hint}")
 
 
 def order_of(name: str, columns: Columns, options: Mapping[str, Any]) -> bytes:
     """Return the order of the records of a reverse link. Raises BadRequest."""
-    given, way = options.get("orderBy", "created_at"), options.get("order", "desc")
-    if way not in ("asc", "desc"):
+    field = options.get("orderBy", "created_at")
+    direction = options.get("order", "desc")
+    if direction not in ("asc", "desc"):
         raise BadRequest(f"expand.{name}.order must be one of asc, desc")
-    if not isinstance(given, str):
-        raise BadRequest(f"expand.{name}.orderBy: a field is wanted, not {show_value(given)}")
-    sort, key = columns.find(given), columns.id
-    parts = (sort, key) if sort is not key else (key,)
-    return b" order by " + b", ".join(b"%b %b" % (part.sql, way.encode()) for part in parts)
+    if not isinstance(field, str):
+        raise BadRequest(f"expand.{name}.orderBy: a field is wanted, not {show_value(field)}")
+    sorted_by = [columns.find(field)]
+    if sorted_by[0] is not columns.id:
+        sorted_by.append(columns.id)
+    terms = [b"%b %b" % (column.sql, direction.encode()) for column in sorted_by]
+    return b" order by " + b", ".join(terms)
 
 
 def limit_of(name: str, options: Mapping[str, Any]) -> int:

@@ -15,9 +15,9 @@ import msgspec
 
 from kernel.public import OWNER_COLUMN, BadRequest, Entity, Param, is_uuid, show_value
 from plugins.data.columns import Column, Columns, Link, quoted
-from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
+from plugins.data.statements.filters import Conditions
 
 OWNER: Final = quoted(OWNER_COLUMN)
 USERS: Final = "core:users"
@@ -56,6 +56,17 @@ class Selection(msgspec.Struct, frozen=True):
     links: bytes = b""
 
 
+class StatementCache(msgspec.Struct):
+    """What is made once for each shape of a request: statements, and what they show.
+
+    `expanded` are selections with linked records that need no parameters.
+    """
+
+    statements: dict[Hashable, bytes]
+    selections: dict[Hashable, Selection]
+    expanded: dict[Hashable, Selection]
+
+
 class EntityStatements:
     """Parts of statements about one entity; the fields in `hidden` do not exist for the caller."""
 
@@ -76,8 +87,6 @@ class EntityStatements:
         self.columns = Columns(self.shown, links=links, stamped=stamped)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
-        self._all = b", ".join(column.sql for column in self.columns)
-        self._versioned = b"%b, %b as _v" % (self._all, VERSION)
         self.unique_fields = _unique_fields(entity)
         self.ordering_fields = _ordering_fields(entity)
         self.checked_links: Mapping[str, str] = {
@@ -88,33 +97,33 @@ class EntityStatements:
             and not field.unchecked
         }
         """The links whose targets their writer must be able to read, and their entities."""
-        self.everything = Selection(self._all, self.rendering, tuple(self.columns))
-        self._shapes: dict[Hashable, bytes] = {}
-        self._selections: dict[Hashable, Selection] = {}
-        self.expanded: dict[Hashable, Selection] = {}
-        """Selections with linked records that need no parameters."""
+        items = b", ".join(column.sql for column in self.columns)
+        self.everything = Selection(items, self.rendering, tuple(self.columns))
+        self.cache = StatementCache({}, {}, {})
 
     @property
     def every_column(self) -> Columns:
         """The columns that conditions of hooks may name, also where the caller may not."""
         return self.full.columns
 
-    def selection(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
+    def select_fields(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
         """Select `id` and some fields, or all of them. Raises BadRequest for an unknown one."""
         shape = (None if fields is None else tuple(fields), etag)
-        if (found := self._selections.get(shape)) is None:
-            columns = [*self.columns.shown(fields), *([ETAG] if etag else ())]
-            items = b", ".join(b"%b as %b" % (column.sql, column.bare) for column in columns)
-            found = keep(
-                self._selections, shape, Selection(items, Rendering(columns), columns), 256
-            )
-        return found
+        selection = self.cache.selections.get(shape)
+        if selection is not None:
+            return selection
+        columns = self.columns.select_columns(fields)
+        if etag:
+            columns.append(ETAG)
+        items = b", ".join(b"%b as %b" % (column.sql, column.bare) for column in columns)
+        selection = Selection(items, Rendering(columns), columns)
+        return keep(self.cache.selections, shape, selection, 256)
 
     def check_id(self, record_id: str) -> None:
         """Raise BadRequest where no record can have this id."""
         if self.entity.id_type == "uuid" and not is_uuid(record_id):
-            given = show_value(record_id)
-            raise BadRequest(f"{self.entity.name}.id: a UUID is wanted, not {given}")
+            shown_id = show_value(record_id)
+            raise BadRequest(f"{self.entity.name}.id: a UUID is wanted, not {shown_id}")
         if "\0" in record_id:
             raise BadRequest("text must not contain the character U+0000")
 
@@ -122,96 +131,106 @@ class EntityStatements:
         """Begin the conditions of a statement whose first parameters are `params`."""
         return Conditions(self.columns, params)
 
-    def is_record(self, rows: Conditions, record_id: str) -> None:
+    def require_record(self, rows: Conditions, record_id: str) -> None:
         """Require one record."""
-        rows.equals(self.columns.id.sql, record_id, self.columns.id.cast)
+        rows.require_equal(self.columns.id.sql, record_id, self.columns.id.cast)
 
-    def is_owned(self, rows: Conditions, user_id: str | None) -> None:
+    def require_owner(self, rows: Conditions, user_id: str | None) -> None:
         """Require records that a user created."""
-        rows.equals(b"t." + OWNER, user_id, b"uuid")
+        rows.require_equal(b"t." + OWNER, user_id, b"uuid")
 
-    def is_after(self, rows: Conditions, sort: Column, order: Order, last: LastSeen) -> None:
+    def require_after(self, rows: Conditions, sort: Column, order: Order, last: LastSeen) -> None:
         """Require records after the last one seen; a null is greater than every value."""
-        key, beyond = self.columns.id, b">" if order == "asc" else b"<"
+        key = self.columns.id
+        operator = _operator_after(order)
         record_id = rows.bind(last.record_id, key.cast)
+        has_later_id = b"%b %b %b" % (key.sql, operator, record_id)
         if sort is key:
-            rows.parts.append(b"%b %b %b" % (key.sql, beyond, record_id))
+            rows.parts.append(has_later_id)
+        elif last.value is None and order == "asc":
+            rows.parts.append(b"(%b is null and %b)" % (sort.sql, has_later_id))
         elif last.value is None:
-            among_nulls = b"%b %b %b" % (key.sql, beyond, record_id)
-            form = b"(%b is null and %b)" if order == "asc" else b"(%b is not null or %b)"
-            rows.parts.append(form % (sort.sql, among_nulls))
+            rows.parts.append(b"(%b is not null or %b)" % (sort.sql, has_later_id))
         else:
             value = rows.bind(last.value, sort.cast)
-            parts = (sort.sql, key.sql, beyond, value, record_id)
-            test = b"(%b, %b) %b (%b, %b)" % parts
+            parts = (sort.sql, key.sql, operator, value, record_id)
+            is_later = b"(%b, %b) %b (%b, %b)" % parts
             if order == "asc" and sort.nullable:
-                test = b"(%b or %b is null)" % (test, sort.sql)
-            rows.parts.append(test)
+                is_later = b"(%b or %b is null)" % (is_later, sort.sql)
+            rows.parts.append(is_later)
 
-    def is_beyond(self, rows: Conditions, sort: Column, order: Order) -> None:
+    def require_after_cursor(self, rows: Conditions, sort: Column, order: Order) -> None:
         """Require records after the `cursor` of the same statement, which looks it up.
 
         Not for a field that can be null: no index serves a condition that fits both cases.
         """
-        beyond = b">" if order == "asc" else b"<"
+        operator = _operator_after(order)
         if sort is self.columns.id:
-            rows.parts.append(b"%b %b (select id from cursor)" % (sort.sql, beyond))
+            rows.parts.append(b"%b %b (select id from cursor)" % (sort.sql, operator))
         else:
-            here = (sort.sql, self.columns.id.sql, beyond)
-            rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % here)
+            parts = (sort.sql, self.columns.id.sql, operator)
+            rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % parts)
 
-    def one(
-        self, rows: Conditions, *, selected: Selection | None = None, lock: bytes = b""
+    def select_one(
+        self, rows: Conditions, *, selection: Selection | None = None, lock: bytes = b""
     ) -> bytes:
         """Return records with their versions, mostly one, or `TOO_LARGE` in place of one."""
-        shown = self.everything if selected is None else selected
-        versioned = b"%b, %b as _v" % (shown.items, VERSION)
-        source = self._select(rows, versioned, shown.links)
-        locked = b" " + lock if lock else b""
-        return limited(b"(%b%b)" % (source, locked))
+        if selection is None:
+            selection = self.everything
+        versioned = b"%b, %b as _v" % (selection.items, VERSION)
+        source = self._select(rows, versioned, selection.links)
+        if lock:
+            source += b" " + lock
+        return limit_size(b"(%b)" % source)
 
-    def by_id(self, *, own_only: bool) -> bytes:
+    def select_by_id(self, *, own_only: bool) -> bytes:
         """Return one record without scopes of hooks, and its version.
 
         Parameters: the owner where `own_only`, the id.
         """
-        return self._cached(("one", own_only), lambda: self._by_id(own_only))
+        return self._find_or_make(("one", own_only), lambda: self._make_select_by_id(own_only))
 
-    def _by_id(self, own_only: bool) -> bytes:
-        rows = self._owned(own_only)
-        self.is_record(rows, "")
-        return self.one(rows)
+    def _make_select_by_id(self, own_only: bool) -> bytes:
+        rows = self._conditions_without_values(own_only)
+        self.require_record(rows, "")
+        return self.select_one(rows)
 
-    def _owned(self, own_only: bool) -> Conditions:
+    def _conditions_without_values(self, own_only: bool) -> Conditions:
         """Begin conditions for the text of a statement; their values are not used."""
         rows = self.conditions()
         if own_only:
-            self.is_owned(rows, None)
+            self.require_owner(rows, None)
         return rows
 
     def _select(self, rows: Conditions, items: bytes, links: bytes = b"") -> bytes:
-        return b"select %b from %b as t%b%b" % (items, self.name, links, rows.clause())
+        return b"select %b from %b as t%b%b" % (items, self.name, links, rows.where_clause())
 
-    def ranked(self, rank: bytes) -> bytes:
+    def order_by_rank(self, rank: bytes) -> bytes:
         """Order by a rank, the newest of equal ones first."""
-        created, key = self.columns.find("created_at"), self.columns.id
-        return b" order by %b desc, %b desc, %b desc" % (rank, created.sql, key.sql)
+        created_at = self.columns.find("created_at").sql
+        return b" order by %b desc, %b desc, %b desc" % (rank, created_at, self.columns.id.sql)
 
-    def order(self, sort: Column, order: Order) -> bytes:
+    def order_by(self, sort: Column, order: Order) -> bytes:
         """Leave nulls where PostgreSQL sorts them by default: an index serves only that."""
-        way = order.encode()
+        direction = order.encode()
         key = self.columns.id
         if sort is key:
-            return b" order by %b %b" % (key.sql, way)
-        return b" order by %b %b, %b %b" % (sort.sql, way, key.sql, way)
+            return b" order by %b %b" % (key.sql, direction)
+        return b" order by %b %b, %b %b" % (sort.sql, direction, key.sql, direction)
 
-    def _cached(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
-        if (statement := self._shapes.get(shape)) is None:
-            statement = keep(self._shapes, shape, make(), 256)
+    def _find_or_make(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
+        """Return the statement of a shape, which is made once."""
+        statement = self.cache.statements.get(shape)
+        if statement is None:
+            statement = keep(self.cache.statements, shape, make(), 256)
         return statement
 
-    def _named(self, names: Iterable[str]) -> list[Column]:
+    def _find_columns(self, names: Iterable[str]) -> list[Column]:
         return [self.columns.find(name) for name in names]
+
+
+def _operator_after(order: Order) -> bytes:
+    return b">" if order == "asc" else b"<"
 
 
 def _unique_fields(entity: Entity) -> frozenset[str]:
@@ -229,7 +248,7 @@ def _ordering_fields(entity: Entity) -> tuple[str, ...]:
     return tuple(name for name in names if name not in generated)
 
 
-def limited(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
+def limit_size(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
     """Return rows as JSON, and `otherwise` for one that is too large.
 
     `pg_column_size` of a value in memory costs nothing.

@@ -28,15 +28,16 @@ class RowTest(msgspec.Struct, frozen=True):
 def is_taken(table: Table, fields: Sequence[str]) -> RowTest:
     """Refuse a row where a record has its values of a unique index."""
     columns = [table.columns.find(name) for name in fields]
-    same = b" and ".join(b"%b = %b" % (each.sql, sent_value(each)) for each in columns)
-    return RowTest(tuple(fields), b"exists (select from %b as t where %b)" % (table.name, same))
+    has_values = b" and ".join(b"%b = %b" % (column.sql, sent_value(column)) for column in columns)
+    record_exists = b"exists (select from %b as t where %b)" % (table.name, has_values)
+    return RowTest(tuple(fields), record_exists)
 
 
 def is_repeated(table: Table, fields: Sequence[str]) -> RowTest:
     """Refuse a row where an earlier one has its values of a unique index."""
     columns = [table.columns.find(name) for name in fields]
-    given = b" and ".join(b"x.%b is not null" % each.bare for each in columns)
-    return RowTest(tuple(fields), given, repeats=True)
+    has_values = b" and ".join(b"x.%b is not null" % column.bare for column in columns)
+    return RowTest(tuple(fields), has_values, repeats=True)
 
 
 def sent_value(column: Column) -> bytes:
@@ -62,21 +63,26 @@ def refused_rows(table: Table, names: tuple[str, ...], tests: Sequence[RowTest])
     The first place is that of the earlier row with the same values. Parameters: arrays of ids and
     of the values of each of `names`, then those of the tests.
     """
-    firsts: list[bytes] = []
-    shown: list[bytes] = []
+    first_places: list[bytes] = []
+    shown_places: list[bytes] = []
     cases: list[bytes] = []
     for number, test in enumerate(tests):
         condition = test.condition
         if test.repeats:
             fields = b", ".join(sent_value(table.columns.find(name)) for name in test.fields)
-            firsts.append(b", min(_place) over (partition by %b) as _first%d" % (fields, number))
-            shown.append(b" when %d then _first%d - 1" % (number, number))
+            first_places.append(
+                b", min(_place) over (partition by %b) as _first%d" % (fields, number)
+            )
+            shown_places.append(b" when %d then _first%d - 1" % (number, number))
             condition += b" and _place > _first%d" % number
         cases.append(b" when %b then %d" % (condition, number))
-    first = b"case _test%b end" % b"".join(shown) if shown else b"null"
+    first_place = b"null"
+    if shown_places:
+        first_place = b"case _test%b end" % b"".join(shown_places)
+    rows = table.numbered_rows(names)
+    parts = (first_place, b"".join(cases), b"".join(first_places), rows)
     return (
         b"select json_build_array(_place - 1, _test, %b) from"
         b" (select *, case%b end as _test from (select x.*%b from %b) as x) as r"
-        b" where _test is not null order by _place"
-        % (first, b"".join(cases), b"".join(firsts), table.numbered_rows(names))
+        b" where _test is not null order by _place" % parts
     )

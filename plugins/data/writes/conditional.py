@@ -7,20 +7,23 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import Action, Actor, BadRequest, Grant, Param, Transaction
-from plugins.data.filters import Conditions
-from plugins.data.reads.tables import JOINED, on_new_schema
-from plugins.data.row_scope import RowScope, Tree
+from kernel.public import Action, Actor, BadRequest, Param, Statements, Target, Transaction
+from plugins.data.execution.changes import RecordChange
+from plugins.data.execution.execution import WriteExecution
+from plugins.data.rights.links import LinkRights
+from plugins.data.rights.permissions import Permissions
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.store import FULL_LOCK, NO_SETTINGS
+from plugins.data.values.rows import Row, coerce_row, encode
 
-from .rows import Row, encode, row_for
-from .tags import NO_CONDITION
-from .upsert import Upserts
+from .descriptions import ErrorDescriptions
 
 MAX_MATCHED: Final = 10_000
 """Records that one request changes or deletes by condition."""
 
-_counts = msgspec.json.Decoder(tuple[int, int]).decode
+_decode_counts = msgspec.json.Decoder(tuple[int, int]).decode
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -37,13 +40,13 @@ class Expected(msgspec.Struct, frozen=True):
     @property
     def most(self) -> int:
         """The most records that may match."""
-        given = [each for each in (self.exactly, self.at_most) if each is not None]
-        return min([*given, MAX_MATCHED])
+        limits = [limit for limit in (self.exactly, self.at_most) if limit is not None]
+        return min([*limits, MAX_MATCHED])
 
-    def check(self, found: int) -> None:
+    def check(self, matching: int) -> None:
         """Raise Unexpected where another number of records matches, or more than were counted."""
-        if not self.least <= found <= self.most:
-            raise Unexpected(found)
+        if not self.least <= matching <= self.most:
+            raise Unexpected(matching)
 
     def refusal(self, matching: int) -> BadRequest:
         """Say how many records match, and how many are expected."""
@@ -57,150 +60,165 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class Unexpected(Exception):
-    """Another number of records matches than is expected: `found`, or more if it is too many.
+    """Another number of records matches than is expected: so many, or more if it is too many.
 
     Raised to roll back: all of them are counted when no record is locked any more.
     """
 
-    def __init__(self, found: int) -> None:
-        super().__init__(found)
-        self.found = found
+    def __init__(self, matching: int) -> None:
+        super().__init__(matching)
+        self.matching = matching
 
 
-class Matched(msgspec.Struct, frozen=True):
+class MatchedRows(msgspec.Struct, frozen=True):
     """The records that a caller may read, and change or delete, and that match a tree."""
 
     scope: RowScope
     reading: RowScope
     where: Tree
 
-    def rows(self, *params: Param) -> Conditions:
+    def select(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
-        rows = self.scope.rows(*params)
+        rows = self.scope.select(*params)
         rows.parts += self.reading.limits(rows, b"t")
-        rows.matches(self.where)
+        rows.require_tree(self.where)
         return rows
 
 
-class ConditionalWrites(Upserts):
-    """Adds writes by condition."""
+class ConditionalWrites:
+    """Changes or deletes the records that match, by one statement where no plugin takes part."""
 
-    @on_new_schema
-    async def update_where(
+    def __init__(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
+        permissions: Permissions,
+        scopes: RowScopes,
+        links: LinkRights,
+        execution: WriteExecution,
+        descriptions: ErrorDescriptions,
+        statements: Statements,
+    ) -> None:
+        self._permissions = permissions
+        self._scopes = scopes
+        self._links = links
+        self._execution = execution
+        self._descriptions = descriptions
+        self._statements = statements
+
+    async def update(
+        self,
+        target: Target,
         where: Tree,
         values: Mapping[str, Any],
-        *,
-        expect: int | None = None,
-        at_most: int | None = None,
+        expected: Expected,
+        tx: Transaction | None,
     ) -> int:
-        """See `Collections.update_where`."""
-        matched = await self._matched(actor, grant, app_id, entity, "update", where)
-        row = row_for(matched.scope.table, grant, values, creating=False)
+        """See `Records.update_where`."""
+        matched = await self._match(target, "update", where)
+        row = coerce_row(matched.scope.table, target.grant, values, creating=False)
         if not row:
-            raise BadRequest(f"set: name at least one field of {entity}")
-        scope = await self._linking(actor, matched.scope, row)
+            raise BadRequest(f"set: name at least one field of {target.entity}")
+        scope = await self._links.limit_changes(target.actor, matched.scope, row)
         matched = msgspec.structs.replace(matched, scope=scope)
-        expected = await self._expected(matched, expect, at_most)
-        return await self._where(actor, matched, expected, row)
+        await self._check_expected(matched, expected, tx)
+        return await self._write(target.actor, matched, expected, row, tx)
 
-    @on_new_schema
-    async def delete_where(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        where: Tree,
-        *,
-        expect: int | None = None,
-        at_most: int | None = None,
+    async def delete(
+        self, target: Target, where: Tree, expected: Expected, tx: Transaction | None
     ) -> int:
-        """See `Collections.delete_where`."""
-        matched = await self._matched(actor, grant, app_id, entity, "delete", where)
-        expected = await self._expected(matched, expect, at_most)
-        return await self._where(actor, matched, expected, None)
+        """See `Records.delete_where`."""
+        matched = await self._match(target, "delete", where)
+        await self._check_expected(matched, expected, tx)
+        return await self._write(target.actor, matched, expected, None, tx)
 
-    async def _matched(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action, where: Tree
-    ) -> Matched:
+    async def _match(self, target: Target, action: Action, where: Tree) -> MatchedRows:
         """Combine both rights: a count reveals something about records, so it needs `read` too."""
-        read = await self._granted(actor, app_id, entity, "read")
-        reading = await self._scope(actor, read, app_id, entity, "read", where)
-        scope = await self._scope(actor, grant, app_id, entity, action, where)
+        actor = target.actor
+        read = await self._permissions.require(actor, target.app_id, target.entity, "read")
+        read_target = Target(actor, read, target.app_id, target.entity)
+        reading = await self._scopes.resolve(read_target, "read", where)
+        scope = await self._scopes.resolve(target, action, where)
         related = {**scope.related, **reading.related}
-        return Matched(msgspec.structs.replace(scope, related=related), reading, where)
+        return MatchedRows(msgspec.structs.replace(scope, related=related), reading, where)
 
-    async def _expected(
-        self, matched: Matched, expect: int | None, at_most: int | None
-    ) -> Expected:
-        """Read how many records are expected. Raises BadRequest with the count without a number."""
-        for name, given in (("expect", expect), ("max", at_most)):
-            if given is not None and given < 0:
+    async def _check_expected(
+        self, matched: MatchedRows, expected: Expected, tx: Transaction | None
+    ) -> None:
+        """Raise BadRequest for a wrong number, and with the count where no number is given."""
+        for name, number in (("expect", expected.exactly), ("max", expected.at_most)):
+            if number is not None and number < 0:
                 raise BadRequest(f"{name} must be a whole number of at least 0")
-        if expect is None and at_most is None:
-            matching = await self._count_matched(matched)
+        if expected.exactly is None and expected.at_most is None:
+            matching = await self._count(matched, tx)
             raise BadRequest(f"{matching} records match: name the number by expect or max")
-        return Expected(expect, at_most)
 
-    async def _count_matched(self, matched: Matched) -> int:
-        rows, table = matched.rows(), matched.scope.table
-        reader = JOINED.get() or self._statements
-        raw = await reader.fetch(table.count(rows), *rows.params, custom_plan=True)
+    async def _count(self, matched: MatchedRows, tx: Transaction | None) -> int:
+        rows = matched.select()
+        reader = self._statements if tx is None else tx
+        query = matched.scope.table.count(rows)
+        raw = await reader.fetch(query, *rows.params, custom_plan=True)
         return int(raw or 0)
 
-    async def _where(
-        self, actor: Actor, matched: Matched, expected: Expected, row: Row | None
+    async def _write(
+        self,
+        actor: Actor,
+        matched: MatchedRows,
+        expected: Expected,
+        row: Row | None,
+        tx: Transaction | None,
     ) -> int:
         """Change the records by a row, or delete them without one; return how many there were."""
-        each = self._takes_part(matched.scope.table)
+        table = matched.scope.table
+        one_by_one = self._execution.participants.need_each_record(table)
 
-        async def work(tx: Transaction) -> int:
-            change = self._each if each else self._at_once
-            return await change(tx, matched, expected, row)
+        async def work(own_tx: Transaction) -> int:
+            if one_by_one:
+                return await self._write_each(own_tx, matched, expected, row)
+            return await _write_at_once(own_tx, matched, expected, row)
 
+        transactions = self._execution.transactions
         try:
-            return await self._run(actor, work, matched.scope.table, quick=False)
+            return await transactions.run(actor, work, [table], tx, quick=False)
         except BadRequest as error:
-            raise await self._describe(error, matched.scope.table) from None
+            raise await self._descriptions.describe(error, table) from None
         except Unexpected as unexpected:
-            matching = unexpected.found
+            matching = unexpected.matching
         if matching > expected.most:
             # Others may have changed some meanwhile: as many as were found did match.
-            matching = max(matching, await self._count_matched(matched))
+            matching = max(matching, await self._count(matched, tx))
         raise expected.refusal(matching)
 
-    async def _at_once(
-        self, tx: Transaction, matched: Matched, expected: Expected, row: Row | None
-    ) -> int:
-        table, bounds = matched.scope.table.full, (expected.least, expected.most)
-        if row is None:
-            rows = matched.rows(NO_SETTINGS)
-            query = table.delete_where(rows, *bounds)
-        else:
-            rows = matched.rows(NO_SETTINGS, encode(row))
-            written = matched.scope.written(rows)
-            query = table.change_where(tuple(row), rows, *bounds, written)
-        found, done = _counts(await tx.execute(query, *rows.params) or b"[0, 0]")
-        expected.check(found)
-        return done
-
-    async def _each(
-        self, tx: Transaction, matched: Matched, expected: Expected, row: Row | None
+    async def _write_each(
+        self, tx: Transaction, matched: MatchedRows, expected: Expected, row: Row | None
     ) -> int:
         """Change the records one by one, as plugins take part in it."""
-        rows, table = matched.rows(), matched.scope.table.full
+        hooked = self._execution.hooked
+        rows = matched.select()
+        table = matched.scope.table.full
         lock = FULL_LOCK if row is None else table.lock_to_change(row)
-        query = table.ids_where(rows, expected.most, lock)
-        found = [raw.decode() for raw in await tx.execute_all(query, *rows.params)]
-        expected.check(len(found))
-        for record_id in found:
+        query = table.lock_where(rows, expected.most, lock)
+        ids = [raw.decode() for raw in await tx.execute_all(query, *rows.params)]
+        expected.check(len(ids))
+        for record_id in ids:
             if row is None:
-                await self._transactional.delete(tx, matched.scope, record_id, NO_CONDITION)
+                await hooked.delete(tx, matched.scope, RecordChange(record_id))
             else:
-                await self._transactional.update(tx, matched.scope, record_id, row, NO_CONDITION)
-        return len(found)
+                await hooked.update(tx, matched.scope, RecordChange(record_id, row))
+        return len(ids)
+
+
+async def _write_at_once(
+    tx: Transaction, matched: MatchedRows, expected: Expected, row: Row | None
+) -> int:
+    table = matched.scope.table.full
+    if row is None:
+        rows = matched.select(NO_SETTINGS)
+        query = table.delete_where(rows, expected.least, expected.most)
+    else:
+        rows = matched.select(NO_SETTINGS, encode(row))
+        link_values = matched.scope.link_values(rows)
+        bounds = (expected.least, expected.most)
+        query = table.change_where(tuple(row), rows, *bounds, link_values)
+    raw = await tx.execute(query, *rows.params)
+    matching, written = _decode_counts(raw or b"[0, 0]")
+    expected.check(matching)
+    return written

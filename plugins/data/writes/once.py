@@ -2,53 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
-from kernel.public import Action, Actor, Answer, BadRequest, Forbidden, Transaction
-from plugins.data.reads.tables import Dependencies, hooked, joining
+from kernel.public import (
+    Action,
+    Actor,
+    Answer,
+    Apps,
+    BadRequest,
+    Forbidden,
+    Idempotency,
+    KeyedRequest,
+    Work,
+)
+from plugins.data.execution.participants import Participants
+from plugins.data.rights.permissions import Permissions
 
-from .replies import WriteReplies
 
+class KeyedWrites:
+    """Runs writes in the transaction that keeps their key."""
 
-class KeyedWrites(WriteReplies):
-    """Adds writes that join the transaction of a key."""
+    def __init__(
+        self,
+        apps: Apps,
+        permissions: Permissions,
+        participants: Participants,
+        idempotency: Callable[[], Idempotency | None],
+    ) -> None:
+        self._apps = apps
+        self._permissions = permissions
+        self._participants = participants
+        self._idempotency = idempotency
 
-    def __init__(self, services: Dependencies) -> None:
-        super().__init__(services)
-        self._idempotency = services.idempotency
-
-    async def once(
+    async def run_once(
         self,
         actor: Actor,
         app_id: str,
-        request: tuple[str, str, bytes],
+        request: KeyedRequest,
         needed: Sequence[tuple[str, Action]],
-        work: Callable[[], Awaitable[Answer]],
+        work: Work[Answer],
     ) -> Answer:
-        """See `Collections.once`."""
+        """See `Records.once`."""
         service = self._idempotency()
         if service is None:
             raise BadRequest("Idempotency-Key is not supported: the plugin idempotency is off")
-        app_key, rights = await self.app_key(app_id), await self._seen(actor, app_id, needed)
-        route, key, body = request
+        app = await self._apps.app(app_id)
+        rights = await self._describe_rights(actor, app_id, needed)
+        subjects = [f"{app_id}.{name}" for name, _ in needed]
+        return await service.once(
+            actor,
+            f"{app.key} {request.route}",
+            request.key,
+            request.body,
+            rights,
+            work,
+            subject=self._participants.find_joined_subject(subjects),
+        )
 
-        async def joined(tx: Transaction) -> Answer:
-            with joining(tx):
-                return await work()
-
-        subject = hooked(self._bus, (f"{app_id}.{name}" for name, _ in needed))
-        route = f"{app_key} {route}"
-        return await service.once(actor, route, key, body, rights, joined, subject=subject)
-
-    async def _seen(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
+    async def _describe_rights(
+        self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]
+    ) -> str:
         """Check permissions, and return what the actor may see of the entities, in any form."""
         for name, action in needed:
-            await self._granted(actor, app_id, name, action)
-        seen: list[str] = []
+            await self._permissions.require(actor, app_id, name, action)
+        descriptions: list[str] = []
         for name in dict.fromkeys(name for name, _ in needed):
             try:
-                grant = await self._granted(actor, app_id, name, "read")
-                seen.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
+                grant = await self._permissions.require(actor, app_id, name, "read")
+                descriptions.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
             except Forbidden:
-                seen.append(f"{name} -")
-        return "; ".join(seen)
+                descriptions.append(f"{name} -")
+        return "; ".join(descriptions)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import msgspec
 
-from kernel.public import BadRequest, Entity, Field, Reader
+from kernel.public import BadRequest, ConstraintViolation, Entity, Field, Reader, Transaction, Work
 from plugins.data.columns import quoted
-from plugins.data.filters import Conditions
-from plugins.data.reads.related import Related
+from plugins.data.execution.inserts import Insert, insert_one
+from plugins.data.execution.violations import already_taken, no_such_record
+from plugins.data.rights.linked import LinkedRows
 from plugins.data.statements.entity import USERS
+from plugins.data.statements.filters import Conditions
 from plugins.data.statements.refused import (
     RowTest,
     has_target,
@@ -20,13 +23,11 @@ from plugins.data.statements.refused import (
     refused_rows,
     sent_value,
 )
-from plugins.data.store import Table
+from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.values.arrays import params_of, rows_to_arrays, with_id
+from plugins.data.values.rows import run_in_thread_if_large
 
-from .inserts import Insert
-from .rows import arrays, run_in_thread_if_large
-from .violations import already_taken, no_such_record
-
-_refused = msgspec.json.Decoder(tuple[int, int, int | None]).decode
+_decode_refusal = msgspec.json.Decoder(tuple[int, int, int | None]).decode
 
 
 class RowsRefused(BadRequest):
@@ -38,15 +39,17 @@ class RowsRefused(BadRequest):
     def __init__(self, problems: Mapping[int, BadRequest], *, numbers: bool) -> None:
         place = min(problems)
         message = problems[place].message
-        super().__init__(f"[{place}] {message}" if numbers else message)
+        if numbers:
+            message = f"[{place}] {message}"
+        super().__init__(message)
         self.problems = problems
 
 
 class Refusals:
     """Says which rows of an insert break a rule, and which rule."""
 
-    def __init__(self, related: Related) -> None:
-        self._related = related
+    def __init__(self, linked: LinkedRows) -> None:
+        self._linked = linked
 
     async def find(self, reader: Reader, insert: Insert, shown: Entity) -> dict[int, BadRequest]:
         """Return errors by the numbers of the rows; none where the rule is of another kind.
@@ -55,63 +58,123 @@ class Refusals:
         the entity as the caller sees it.
         """
         table = insert.table
-        work = run_in_thread_if_large(
-            table.columns, insert.rows, arrays, table.columns, insert.rows
+        columns = table.columns
+        names, values = await run_in_thread_if_large(
+            columns, insert.rows, rows_to_arrays, columns, insert.rows
         )
-        names, values = await work
-        params = table.conditions(*values)
-        tests = self._tests(insert, params, {"id", *names})
+        conditions = table.conditions(*values)
+        tests = self._write_tests(insert, conditions, {"id", *names})
         if not tests:
             return {}
         query = refused_rows(table, names, tests)
-        raw = await reader.fetch_all(query, *params.params, custom_plan=True)
+        raw_refusals = await reader.fetch_all(query, *conditions.params, custom_plan=True)
         problems: dict[int, BadRequest] = {}
-        for place, number, first in map(_refused, raw):
-            if first not in problems:
-                problems[place] = _error(shown, tests[number])
+        for place, test_number, first_place in map(_decode_refusal, raw_refusals):
+            if first_place not in problems:
+                problems[place] = _describe(shown, tests[test_number])
         return {insert.number(place): problem for place, problem in problems.items()}
 
-    def _tests(self, insert: Insert, params: Conditions, sent: set[str]) -> list[RowTest]:
+    def _write_tests(self, insert: Insert, conditions: Conditions, sent: set[str]) -> list[RowTest]:
         table = insert.table
         if not table.entity.id_declared:
             sent = sent - {"id"}
         keys = [key for key in table.entity.unique if sent.issuperset(key)]
-        taken = [is_taken(table, key) for key in keys]
-        repeated = [is_repeated(table, key) for key in keys]
-        return [*taken, *self._link_tests(insert, params, sent), *repeated]
+        taken_tests = [is_taken(table, key) for key in keys]
+        repeated_tests = [is_repeated(table, key) for key in keys]
+        link_tests = self._write_link_tests(insert, conditions, sent)
+        return [*taken_tests, *link_tests, *repeated_tests]
 
-    def _link_tests(self, insert: Insert, params: Conditions, sent: set[str]) -> list[RowTest]:
-        table, links = insert.table, insert.links
+    def _write_link_tests(
+        self, insert: Insert, conditions: Conditions, sent: set[str]
+    ) -> list[RowTest]:
+        table = insert.table
+        links = insert.links
         if links is not None:
-            params.related = links.related
+            conditions.related = links.related
         tests: list[RowTest] = []
         for field in table.entity.fields:
             if field.references is None or field.name not in sent:
                 continue
-            if links is not None and field.name in links.targets:
+            if links is not None and field.name in links.rows_by_field:
                 column = table.columns.find(field.name)
                 ids = b"$1::%b[]" % table.columns.id.cast
-                allowed = links.tests(params, ids, column, sent_value(column))
+                allowed = links.tests(conditions, ids, column, sent_value(column))
             else:
-                allowed = self._targets(table, field)
+                allowed = self._write_target_tests(table, field)
             if allowed:
                 tests.append(is_no_link(table, field.name, allowed))
         return tests
 
-    def _targets(self, table: Table, field: Field) -> list[bytes]:
+    def _write_target_tests(self, table: Table, field: Field) -> list[bytes]:
         """Return conditions of which a link has to meet one: there is a record, here or there."""
-        entity = field.references.entity if field.references is not None else ""
+        assert field.references is not None
+        entity = field.references.entity
         column = table.columns.find(field.name)
         if entity == table.entity.name:
-            among = b"%b = any ($1::%b[])" % (sent_value(column), column.cast)
-            return [has_target(column, table.name), among]
+            is_of_these_rows = b"%b = any ($1::%b[])" % (sent_value(column), column.cast)
+            return [has_target(column, table.name), is_of_these_rows]
         if entity != USERS:
             return [has_target(column, quoted(table.entity.app_id, entity))]
-        accounts = self._related.accounts
+        accounts = self._linked.accounts
         return [] if accounts is None else [has_target(column, accounts)]
 
 
-def _error(shown: Entity, test: RowTest) -> BadRequest:
+def _describe(shown: Entity, test: RowTest) -> BadRequest:
     if test.is_link:
         return no_such_record(shown, test.fields[0])
     return already_taken(shown, test.fields)
+
+
+class FailedRow(Exception):
+    """The row of a bulk that violates a constraint."""
+
+    def __init__(self, index: int, violation: ConstraintViolation) -> None:
+        super().__init__(index)
+        self.index = index
+        self.violation = violation
+
+
+class _AllInserted(Exception):
+    """Every row could be inserted this time. Raised to roll the inserts back."""
+
+
+async def find_failed_row(
+    run: Callable[[Work[None]], Awaitable[None]], insert: Insert
+) -> FailedRow | None:
+    """Insert the rows one by one and roll back. PostgreSQL does not report which row failed.
+
+    `run` runs work in a transaction. Return None where all of them can be inserted now.
+    """
+    try:
+        await run(partial(_insert_each, insert=insert))
+    except FailedRow as failed_row:
+        return failed_row
+    except _AllInserted:
+        pass
+    return None
+
+
+async def _insert_each(tx: Transaction, *, insert: Insert) -> None:
+    table = insert.table
+    links_to_itself = [
+        field.name
+        for field in table.entity.fields
+        if field.references is not None and field.references.entity == table.entity.name
+    ]
+    positions = {
+        row["id"]: index for index, row in enumerate(insert.rows) if row.get("id") is not None
+    }
+    for index, sent_row in enumerate(insert.rows):
+        row = with_id(sent_row)
+        # Links to later rows point at the row itself: in a single statement they are valid.
+        for name in links_to_itself:
+            if positions.get(sent_row.get(name), -1) > index:
+                row = {**row, name: row["id"]}
+        values = await params_of(table.columns, row)
+        params = [NO_SETTINGS, *values, tx.actor.user_id]
+        statement, params = insert_one(insert, tuple(row), params)
+        try:
+            await tx.execute(statement, *params)
+        except ConstraintViolation as violation:
+            raise FailedRow(index, violation) from None
+    raise _AllInserted

@@ -4,131 +4,136 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kernel.public import Action, Actor, Entity, Forbidden, Grant, NotFound, Reader, Tagged
-from kernel.public import entity as on_entity
+import msgspec
+
+from kernel.public import Actor, Entity, Forbidden, NotFound, Reader, Tagged, Target
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.records import RecordReads
-from plugins.data.rendering import id_of
-from plugins.data.row_scope import RowScope
+from plugins.data.execution.tags import Condition, read_if_match
+from plugins.data.reads.single import RecordReader
+from plugins.data.rendering import drop_members, id_of, keep_members
+from plugins.data.rights.permissions import Permissions
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.tables import Tables
 from plugins.data.store import Table
 
-from .rows import only, without
-from .tags import Condition, read_if_match
+
+class WrittenRecord(msgspec.Struct, frozen=True):
+    """A record as it was written, the fields that its sender knows, and whether it is the sender's
+    own."""
+
+    record: Tagged
+    sent_fields: Iterable[str]
+    is_own: bool
 
 
-class WriteReplies(RecordReads):
-    """Adds the rights on records that were written."""
+class Replies:
+    """Reduces records that were written to what their caller may read."""
 
-    async def _reading(self, actor: Actor, table: Table) -> RowScope | None:
-        """Return the rows of a table that a caller may read, or None without the permission."""
-        app_id, name = table.entity.app_id, table.entity.name
-        try:
-            grant = await self._granted(actor, app_id, name, "read")
-        except Forbidden:
-            return None
-        if grant.hidden == table.hidden and not self._is_scoped:  # the most frequent
-            return RowScope(table, actor.user_id, grant.own_only)
-        return await self._scope(actor, grant, app_id, name, "read")
+    def __init__(
+        self, permissions: Permissions, tables: Tables, scopes: RowScopes, reader: RecordReader
+    ) -> None:
+        self._permissions = permissions
+        self._tables = tables
+        self._scopes = scopes
+        self._reader = reader
 
-    async def _sees_whole(self, actor: Actor, table: Table, *, own: bool = True) -> bool:
+    async def shows_everything(self, actor: Actor, table: Table, *, only_own: bool = True) -> bool:
         """Whether a caller may see each record of a table, with all its fields.
 
-        With `own`, each that it created.
+        With `only_own`, each that it created.
         """
-        reading = await self._reading(actor, table)
-        if reading is None or reading.trees or table.hidden:
+        readable = await self._find_readable(actor, table)
+        if readable is None or readable.trees or table.hidden:
             return False
-        return own or not reading.own_only
+        return only_own or not readable.own_only
 
-    async def _answers(
-        self,
-        actor: Actor,
-        table: Table,
-        made: Sequence[Tagged],
-        sent: Sequence[Iterable[str]],
-        own: Sequence[bool],
-        reader: Reader | None,
+    async def show_all(
+        self, actor: Actor, table: Table, written: Sequence[WrittenRecord], reader: Reader | None
     ) -> Sequence[Tagged]:
-        """Return what a caller may see of several records; see `_answer`."""
-        if await self._sees_whole(actor, table, own=all(own)):
-            return made
-        return [
-            await self._answer(actor, table, record, names, own=mine, reader=reader)
-            for record, names, mine in zip(made, sent, own, strict=True)
-        ]
+        """Return what a caller may see of several records; see `show`."""
+        only_own = all(record.is_own for record in written)
+        if await self.shows_everything(actor, table, only_own=only_own):
+            return [record.record for record in written]
+        return [await self.show(actor, table, record, reader) for record in written]
 
-    async def _answer(
-        self,
-        actor: Actor,
-        table: Table,
-        made: Tagged,
-        sent: Iterable[str],
-        *,
-        own: bool,
-        reader: Reader | None = None,
+    async def show(
+        self, actor: Actor, table: Table, written: WrittenRecord, reader: Reader | None = None
     ) -> Tagged:
-        """Return what a caller may see of a record that it wrote; `own` if it created that.
+        """Return what a caller may see of a record that it wrote.
 
         Without the permission to read it that is the id and what was sent.
         """
-        reading = await self._reading(actor, table)
-        if reading is None or not await self._reaches(reading, made, own=own, reader=reader):
-            return Tagged(only(made.record, {"id", *sent}), None)
-        return Tagged(without(made.record, table.hidden), made.etag) if table.hidden else made
+        record = written.record
+        readable = await self._find_readable(actor, table)
+        if readable is None or not await self._is_within(readable, written, reader):
+            return Tagged(keep_members(record.record, {"id", *written.sent_fields}), None)
+        if table.hidden:
+            return Tagged(drop_members(record.record, table.hidden), record.etag)
+        return record
 
-    async def _reaches(
-        self, reading: RowScope, made: Tagged, *, own: bool, reader: Reader | None
-    ) -> bool:
-        if not reading.trees and (own or not reading.own_only):
-            return True
-        try:
-            await self._get(reading, id_of(made.record) or "", reader)
-        except NotFound:
-            return False
-        return True
-
-    async def _unchanged(
+    async def read_unchanged(
         self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
     ) -> Tagged:
         """Return a record that an update did not change. No event records it, so it is a read."""
-        app_id, name = table.entity.app_id, table.entity.name
-        grant = await self._granted(actor, app_id, name, "read")
-        scope = await self._scope(actor, grant, app_id, name, "read")
-        return await self._get(scope, record_id, reader)
+        app_id = table.entity.app_id
+        name = table.entity.name
+        grant = await self._permissions.require(actor, app_id, name, "read")
+        scope = await self._scopes.resolve(Target(actor, grant, app_id, name), "read")
+        return await self._reader.read(scope, record_id, reader)
 
-    async def _granted(self, actor: Actor, app_id: str, entity: str, action: Action) -> Grant:
-        """Return the grant for an action; a worker that acts on behalf of no user has it.
-
-        Raises NotFound, Forbidden.
-        """
-        if actor.user_id is None:
-            return Grant()
-        path = {"app_id": app_id, "entity": entity}
-        return await self._access().authorize(actor, on_entity(action), path)
-
-    async def _as_read(self, actor: Actor, app_id: str, name: str) -> Entity | None:
+    async def find_as_read(self, actor: Actor, app_id: str, name: str) -> Entity | None:
         """Return an entity with the fields that a caller may read, None without the permission."""
-        try:
-            grant = await self._granted(actor, app_id, name, "read")
-            entity = await self._apps.entity(app_id, name)
-        except (Forbidden, NotFound):
+        grant = await self._permissions.find_read_grant(actor, app_id, name)
+        if grant is None:
             return None
-        return entity.hide(grant.hidden)
+        try:
+            table = await self._tables.find(app_id, name, grant.hidden)
+        except NotFound:
+            return None
+        return table.shown
 
-    async def _condition(
+    async def read_condition(
         self, actor: Actor, app_id: str, entity: str, if_match: str | None
     ) -> Condition:
         """Read `If-Match`. Its result reveals something about the record, so it needs `read`."""
         if if_match is not None:
-            await self._granted(actor, app_id, entity, "read")
+            await self._permissions.require(actor, app_id, entity, "read")
         return read_if_match(if_match)
 
-    async def _precondition_failed(
+    async def describe_changed(
         self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
     ) -> PreconditionFailed:
-        reading = await self._reading(actor, table)
+        """Say that a record has changed, and show it as it is now if the caller may read it."""
+        readable = await self._find_readable(actor, table)
+        if readable is None:
+            return PreconditionFailed(record_id, None)
         try:
-            current = (await self._get(reading, record_id, reader)).record if reading else None
+            current = await self._reader.read(readable, record_id, reader)
         except NotFound:
-            current = None
-        return PreconditionFailed(record_id, current)
+            return PreconditionFailed(record_id, None)
+        return PreconditionFailed(record_id, current.record)
+
+    async def _find_readable(self, actor: Actor, table: Table) -> RowScope | None:
+        """Return the rows of a table that a caller may read, or None without the permission."""
+        app_id = table.entity.app_id
+        name = table.entity.name
+        try:
+            grant = await self._permissions.require(actor, app_id, name, "read")
+        except Forbidden:
+            return None
+        is_plain = grant.hidden == table.hidden and not self._scopes.are_narrowed_by_hooks
+        if is_plain:  # the most frequent
+            return RowScope(table, actor.user_id, grant.own_only)
+        return await self._scopes.resolve(Target(actor, grant, app_id, name), "read")
+
+    async def _is_within(
+        self, readable: RowScope, written: WrittenRecord, reader: Reader | None
+    ) -> bool:
+        if not readable.trees and (written.is_own or not readable.own_only):
+            return True
+        try:
+            await self._reader.read(readable, id_of(written.record.record) or "", reader)
+        except NotFound:
+            return False
+        return True

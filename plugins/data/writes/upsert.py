@@ -8,29 +8,35 @@ from typing import Any, Literal
 import msgspec
 
 from kernel.public import (
-    Actor,
     BadRequest,
     ConstraintViolation,
     Grant,
     Tagged,
+    Target,
     Transaction,
     nearest,
 )
 from plugins.data.errors import KeysTaken
-from plugins.data.reads.tables import on_new_schema
+from plugins.data.execution.changes import RecordChange
+from plugins.data.execution.execution import WriteExecution
+from plugins.data.execution.inserts import Insert
+from plugins.data.execution.violations import already_taken
 from plugins.data.rendering import check_readable, id_of, split_version
-from plugins.data.row_scope import RowScope
+from plugins.data.rights.links import LinkRights
+from plugins.data.rights.permissions import Permissions
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.rights.scopes import RowScopes
+from plugins.data.values.rows import Row, check_locked, check_needed, encode, name_place, row_of
 
-from .inserts import Insert
-from .records import MAX_BULK, Change, RecordWrites
+from .descriptions import ErrorDescriptions
+from .records import MAX_BULK
 from .refusals import RowsRefused
-from .rows import Row, at, check_locked, check_needed, encode, row_of
-from .violations import already_taken
+from .replies import Replies, WrittenRecord
 
 Then = Literal["update", "ignore", "fail"]
 
 
-class Upsert(msgspec.Struct, frozen=True):
+class UpsertPlan(msgspec.Struct, frozen=True):
     """How rows meet records: the fields that must be equal, and what happens then.
 
     `scope` are the records that the caller may update.
@@ -42,7 +48,7 @@ class Upsert(msgspec.Struct, frozen=True):
     then: Then
 
 
-class Met(msgspec.Struct, frozen=True):
+class MetRecord(msgspec.Struct, frozen=True):
     """A record that has the key of a row, by the row's place from 0."""
 
     place: int
@@ -51,115 +57,154 @@ class Met(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a row; `sent` are the fields that its sender knows."""
+    """What became of a row; `sent_fields` are those that its sender knows."""
 
     result: Literal["created", "updated", "ignored"]
     record: Tagged
-    sent: tuple[str, ...]
+    sent_fields: tuple[str, ...]
 
 
-_met = msgspec.json.Decoder(tuple[int, str, bool]).decode
+_decode_met = msgspec.json.Decoder(tuple[int, str, bool]).decode
 
 
-class Upserts(RecordWrites):
-    """Adds `upsert` to the writes."""
+class Upserts:
+    """Creates the records of rows, or changes those that have their keys."""
 
-    @on_new_schema
+    def __init__(
+        self,
+        permissions: Permissions,
+        scopes: RowScopes,
+        links: LinkRights,
+        execution: WriteExecution,
+        replies: Replies,
+        descriptions: ErrorDescriptions,
+    ) -> None:
+        self._permissions = permissions
+        self._scopes = scopes
+        self._links = links
+        self._execution = execution
+        self._replies = replies
+        self._descriptions = descriptions
+
     async def upsert(
         self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        rows: Sequence[Mapping[str, Any]],
+        target: Target,
+        bodies: Sequence[Mapping[str, Any]],
         on: str,
-        then: Then = "update",
+        then: Then,
+        tx: Transaction | None,
     ) -> bytes:
-        """See `Collections.upsert`."""
-        plan = await self._upsert_plan(actor, grant, app_id, entity, on, then)
-        if not 1 <= len(rows) <= MAX_BULK:
-            raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
-        coerced = [at(place, upserted_row, plan, values) for place, values in enumerate(rows)]
-        check_keys(plan, coerced)
+        """See `Records.upsert`."""
+        plan = await self.plan(target, on, then)
+        if not 1 <= len(bodies) <= MAX_BULK:
+            raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(bodies)}")
+        rows = [
+            name_place(place, coerce_upserted, plan, values) for place, values in enumerate(bodies)
+        ]
+        check_keys(plan, rows)
+        table = plan.scope.table
 
-        async def work(tx: Transaction) -> list[bytes]:
-            outcomes = await self._upsert_in(tx, plan, coerced)
-            shown = await self._outcomes_shown(tx, plan, outcomes)
+        async def work(own_tx: Transaction) -> list[bytes]:
+            outcomes = await self.write(own_tx, plan, rows)
+            shown = await self.show(own_tx, plan, outcomes)
             return [
                 b'{"result": "%b", "record": %b}' % (outcome.result.encode(), record.record)
                 for record, outcome in zip(shown, outcomes, strict=True)
             ]
 
         try:
-            shown = await self._run(actor, work, plan.scope.table)
+            results = await self._execution.transactions.run(target.actor, work, [table], tx)
         except ConstraintViolation as violation:
-            raise await self._describe_row(actor, plan.scope.table, violation) from None
-        return b'{"data": [%b]}' % b",\n".join(shown)
+            raise await self._descriptions.describe_row(
+                target.actor, table, violation, tx
+            ) from None
+        return b'{"data": [%b]}' % b",\n".join(results)
 
-    async def _upsert_plan(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, on: str, then: Then
-    ) -> Upsert:
+    async def plan(self, target: Target, on: str, then: Then) -> UpsertPlan:
         """Check the rights and the key of an upsert. Raises Forbidden, BadRequest."""
-        update = await self._granted(actor, app_id, entity, "update")
-        scope = await self._scope(actor, update, app_id, entity, "update")
-        scope = await self._linking(actor, scope, scope.table.checked_links)
-        columns = scope.table.columns
-        names = tuple(columns.find(name.strip()).name for name in on.split(","))
-        keys = [set(key) for key in scope.table.entity.unique if all(n in columns for n in key)]
-        if set(names) not in keys or (names == ("id",) and not scope.table.entity.id_declared):
-            known = [",".join(key) for key in scope.table.entity.unique if set(key) in keys]
-            hint = nearest(on, known)
-            raise BadRequest(f"on: no unique index of {entity} has just {on[:80]!r}; {hint}")
-        return Upsert(grant, scope, names, then)
+        actor = target.actor
+        update = await self._permissions.require(actor, target.app_id, target.entity, "update")
+        updated = Target(actor, update, target.app_id, target.entity)
+        scope = await self._scopes.resolve(updated, "update")
+        scope = await self._links.limit_changes(actor, scope, scope.table.checked_links)
+        key = _read_key(scope, on)
+        return UpsertPlan(target.grant, scope, key, then)
 
-    async def _upsert_in(
-        self, tx: Transaction, plan: Upsert, rows: Sequence[Row], *, numbers: bool = True
+    async def write(
+        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row], *, numbers: bool = True
     ) -> list[Outcome]:
         """Create, change or leave records, and return what became of the rows in order.
 
         No two rows have one key. Where rows have `numbers`, errors name them. Raises KeysTaken.
         """
-        found = await self._meet(tx, plan, rows)
-        missing = [place for place in range(len(rows)) if place not in found]
-        problems = _problems(plan, rows, found)
+        met_records = await self._find_met(tx, plan, rows)
+        problems = _find_problems(plan, rows, met_records)
         if problems:
             raise RowsRefused(problems, numbers=numbers)
-        outcomes = await self._create_unmet(tx, plan, rows, missing, numbers=numbers)
-        changed = await self._change_met(tx, plan, rows, found)
-        same = {place: met for place, met in found.items() if changed.get(place) is None}
-        unchanged = await self._read_met(tx, plan, same)
-        left = "ignored" if plan.then == "ignore" else "updated"
-        for place in found:
+        new_places = [place for place in range(len(rows)) if place not in met_records]
+        outcomes = await self._create_records(tx, plan, rows, new_places, numbers=numbers)
+        changed = await self._change_records(tx, plan, rows, met_records)
+
+        unchanged_met = {
+            place: met for place, met in met_records.items() if changed.get(place) is None
+        }
+        unchanged = await self._read_records(tx, plan, unchanged_met)
+        result_of_unchanged = "ignored" if plan.then == "ignore" else "updated"
+        for place in met_records:
             record = changed.get(place)
             if record is not None:
                 outcomes[place] = Outcome("updated", record, tuple(rows[place]))
             else:
-                outcomes[place] = Outcome(left, unchanged[place], plan.on)
+                outcomes[place] = Outcome(result_of_unchanged, unchanged[place], plan.on)
         return [outcomes[place] for place in range(len(rows))]
 
-    async def _meet(self, tx: Transaction, plan: Upsert, rows: Sequence[Row]) -> Mapping[int, Met]:
+    async def write_one(self, tx: Transaction, plan: UpsertPlan, row: Row) -> tuple[str, Tagged]:
+        """Create, change or leave a record; return which, and the record that is shown."""
+        [outcome] = await self.write(tx, plan, [row], numbers=False)
+        [shown] = await self.show(tx, plan, [outcome])
+        return outcome.result, shown
+
+    async def show(
+        self, tx: Transaction, plan: UpsertPlan, outcomes: Sequence[Outcome]
+    ) -> Sequence[Tagged]:
+        """Return what the caller may see of the records."""
+        own_only = plan.scope.own_only
+        written = [
+            WrittenRecord(
+                outcome.record, outcome.sent_fields, own_only or outcome.result == "created"
+            )
+            for outcome in outcomes
+        ]
+        return await self._replies.show_all(tx.actor, plan.scope.table, written, tx)
+
+    async def _find_met(
+        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
+    ) -> Mapping[int, MetRecord]:
         """Find the records that have the keys of rows, and lock those that will change."""
-        keyed = [
+        keys = [
             {"_place": place, **{name: row[name] for name in plan.on}}
             for place, row in enumerate(rows)
             if key_of(plan, row) is not None
         ]
-        if not keyed:
+        if not keys:
             return {}
         table = plan.scope.table.full
-        conditions = plan.scope.table.conditions(encode(keyed))
+        conditions = plan.scope.table.conditions(encode(keys))
         conditions.related = plan.scope.related
         limits = plan.scope.limits(conditions, b"t")
         lock = b""
         if plan.then == "update":
-            lock = table.lock_to_change({name for row in rows for name in row} - {*plan.on})
-        raw = await tx.execute_all(table.meet(plan.on, limits, lock), *conditions.params)
-        return {met.place: met for met in (Met(*_met(each)) for each in raw)}
+            changed_fields = {name for row in rows for name in row} - {*plan.on}
+            lock = table.lock_to_change(changed_fields)
+        query = table.find_by_keys(plan.on, limits, lock)
+        raw_records = await tx.execute_all(query, *conditions.params)
+        met_records = [MetRecord(*_decode_met(raw)) for raw in raw_records]
+        return {met.place: met for met in met_records}
 
-    async def _create_unmet(
+    async def _create_records(
         self,
         tx: Transaction,
-        plan: Upsert,
+        plan: UpsertPlan,
         rows: Sequence[Row],
         places: Sequence[int],
         *,
@@ -169,84 +214,95 @@ class Upserts(RecordWrites):
         if not places:
             return {}
         table = plan.scope.table
-        new = [rows[place] for place in places]
-        insert = Insert(table.full, new, plan.on, places, plan.scope.links)
-        made = await self._transactional.create_missing(tx, insert)
-        for n, place in enumerate(places):
-            if n in made:
+        new_rows = [rows[place] for place in places]
+        insert = Insert(table.full, new_rows, plan.on, places, plan.scope.links)
+        records = await self._execution.hooked.create_missing(tx, insert)
+        outcomes: dict[int, Outcome] = {}
+        for index, place in enumerate(places):
+            record = records.get(index)
+            if record is not None:
+                outcomes[place] = Outcome("created", record, tuple(rows[place]))
                 continue
-            if key_of(plan, new[n]) is not None:
+            if key_of(plan, rows[place]) is not None:
                 raise KeysTaken
             # A default or PostgreSQL made its key, by which it met no record.
             problem = already_taken(table.shown, plan.on)
             raise RowsRefused({place: problem}, numbers=numbers)
-        return {
-            place: Outcome("created", made[n], tuple(rows[place])) for n, place in enumerate(places)
-        }
+        return outcomes
 
-    async def _change_met(
-        self, tx: Transaction, plan: Upsert, rows: Sequence[Row], found: Mapping[int, Met]
+    async def _change_records(
+        self,
+        tx: Transaction,
+        plan: UpsertPlan,
+        rows: Sequence[Row],
+        met_records: Mapping[int, MetRecord],
     ) -> dict[int, Tagged | None]:
         """Change the records that rows met, by one statement for those with the same fields."""
         changed: dict[int, Tagged | None] = {}
         if plan.then == "ignore":
             return changed
-        groups: dict[tuple[str, ...], dict[int, Change]] = {}
-        for place, met in found.items():
+        groups: dict[tuple[str, ...], dict[int, RecordChange]] = {}
+        for place, met in met_records.items():
             row = {name: value for name, value in rows[place].items() if name not in plan.on}
             if row:
-                groups.setdefault(tuple(row), {})[place] = Change(met.record_id, row)
-        for names, group in groups.items():
-            ids = {each.record_id for each in group.values()}
-            alone = plan.scope.trees or not plan.scope.table.unique_fields.isdisjoint(names)
-            at_once = not alone and len(ids) == len(group)
-            for part in [[*group]] if at_once else [[place] for place in group]:
-                changes = [group[place] for place in part]
-                changed |= zip(part, await self._change_all(tx, plan.scope, changes), strict=True)
+                group = groups.setdefault(tuple(row), {})
+                group[place] = RecordChange(met.record_id, row)
+        for field_names, group in groups.items():
+            changes_unique = not plan.scope.table.unique_fields.isdisjoint(field_names)
+            one_by_one = bool(plan.scope.trees) or changes_unique
+            ids = {change.record_id for change in group.values()}
+            if one_by_one or len(ids) < len(group):
+                parts = [[place] for place in group]
+            else:
+                parts = [[*group]]
+            for places in parts:
+                changes = [group[place] for place in places]
+                records = await self._execution.update_all(tx, plan.scope, changes)
+                changed |= zip(places, records, strict=True)
         return changed
 
-    async def _read_met(
-        self, tx: Transaction, plan: Upsert, found: Mapping[int, Met]
+    async def _read_records(
+        self, tx: Transaction, plan: UpsertPlan, met_records: Mapping[int, MetRecord]
     ) -> Mapping[int, Tagged]:
         """Read the records that rows met and did not change."""
-        if not found:
+        if not met_records:
             return {}
         table = plan.scope.table.full
         rows = table.conditions()
-        ids = [met.record_id for met in found.values()]
+        ids = [met.record_id for met in met_records.values()]
         key = table.columns.id
         rows.parts.append(b"%b = any(%b)" % (key.sql, rows.bind(ids, key.cast + b"[]")))
         records: dict[str | None, Tagged] = {}
-        for raw in await tx.fetch_all(table.one(rows), *rows.params):
+        for raw in await tx.fetch_all(table.select_one(rows), *rows.params):
             record, etag = split_version(check_readable(raw, None))
-            records[id_of(record)] = Tagged(table.rendering.record(record), etag)
+            records[id_of(record)] = Tagged(table.rendering.finish_record(record), etag)
         if len(records) < len({*ids}):  # one was deleted meanwhile
             raise KeysTaken
-        return {place: records[met.record_id] for place, met in found.items()}
-
-    async def _outcomes_shown(
-        self, tx: Transaction, plan: Upsert, outcomes: Sequence[Outcome]
-    ) -> Sequence[Tagged]:
-        """Return what the caller may see of the records."""
-        made, sent = [each.record for each in outcomes], [each.sent for each in outcomes]
-        own = [plan.scope.own_only or each.result == "created" for each in outcomes]
-        return await self._answers(tx.actor, plan.scope.table, made, sent, own, tx)
-
-    async def upsert_one(self, tx: Transaction, plan: Upsert, row: Row) -> tuple[str, Tagged]:
-        """Create, change or leave a record; return which, and the record that is shown."""
-        outcomes = await self._upsert_in(tx, plan, [row], numbers=False)
-        [shown] = await self._outcomes_shown(tx, plan, outcomes)
-        return outcomes[0].result, shown
+        return {place: records[met.record_id] for place, met in met_records.items()}
 
 
-def _problems(
-    plan: Upsert, rows: Sequence[Row], found: Mapping[int, Met]
+def _read_key(scope: RowScope, on: str) -> tuple[str, ...]:
+    """Return the fields of a unique index that the caller may read. Raises BadRequest."""
+    entity = scope.table.entity
+    columns = scope.columns
+    names = tuple(columns.find(name.strip()).name for name in on.split(","))
+    readable_keys = [{*key} for key in entity.unique if all(name in columns for name in key)]
+    is_made_by_server = names == ("id",) and not entity.id_declared
+    if {*names} in readable_keys and not is_made_by_server:
+        return names
+    shown_keys = [",".join(key) for key in entity.unique if {*key} in readable_keys]
+    hint = nearest(on, shown_keys)
+    raise BadRequest(f"on: no unique index of {entity.name} has just {on[:80]!r}; {hint}")
+
+
+def _find_problems(
+    plan: UpsertPlan, rows: Sequence[Row], met_records: Mapping[int, MetRecord]
 ) -> Mapping[int, BadRequest]:
     """Return what is wrong with rows by their places, as far as one can know beforehand."""
     problems: dict[int, BadRequest] = {}
     table = plan.scope.table
     for place, row in enumerate(rows):
-        met = found.get(place)
+        met = met_records.get(place)
         if met is None:
             try:
                 check_needed(table.full.columns, row)
@@ -257,26 +313,27 @@ def _problems(
     return problems
 
 
-def upserted_row(plan: Upsert, values: Mapping[str, Any]) -> Row:
+def coerce_upserted(plan: UpsertPlan, values: Mapping[str, Any]) -> Row:
     """Coerce a row that creates or changes a record."""
     table = plan.scope.table
     check_locked(table, plan.create, values)
-    return row_of(table.shown, table.columns, values, creating=True, whole=False)
+    return row_of(table.shown, table.columns, values, creating=True, complete=False)
 
 
-def key_of(plan: Upsert, row: Row) -> bytes | None:
+def key_of(plan: UpsertPlan, row: Row) -> bytes | None:
     """Return the values that a record is met by, or None where a row meets none."""
     values = [row.get(name) for name in plan.on]
     return None if None in values else encode(values)
 
 
-def check_keys(plan: Upsert, rows: Sequence[Row]) -> None:
+def check_keys(plan: UpsertPlan, rows: Sequence[Row]) -> None:
     """Raise BadRequest where two rows have one key."""
-    seen: set[bytes] = set()
+    keys: set[bytes] = set()
     for place, row in enumerate(rows):
-        if (key := key_of(plan, row)) is None:
+        key = key_of(plan, row)
+        if key is None:
             continue
-        if key in seen:
+        if key in keys:
             label = f"{plan.scope.table.entity.name}.{', '.join(plan.on)}"
             raise BadRequest(f"[{place}] {label}: the body has this key twice")
-        seen.add(key)
+        keys.add(key)

@@ -154,7 +154,7 @@ class AppEvent(FromWorker, frozen=True, tag="event"):
 class CollectionOp(FromWorker, frozen=True, tag="collection_op"):
     """A read or write of records; `call` is the id of the rpc or job that it serves.
 
-    `op` is insert, update, delete, find or findOne, or an operation of `Collections.operate` in
+    `op` is insert, update, delete, find or findOne, or an operation of `Records.operate` in
     `kernel.contracts`. Writes with a `key` or `if_match` are operations of that as well.
     """
 

@@ -22,11 +22,12 @@ from kernel.public import (
     Page,
     Records,
     Services,
+    Target,
     Unavailable,
+    WorkerOperation,
     forget_frames,
     on_behalf_of,
 )
-from kernel.public import Collections as WholeRecords
 from plugins.workers.child.process import Child
 from plugins.workers.child.protocol import (
     MAX_PARAMS,
@@ -148,12 +149,15 @@ class RecordOperations:
             raise BadRequest("key and if_match go with writes")
         async with on_behalf_of(user_id=actor.user_id, app_id=self._app_id, plugin="workers"):
             if is_marked or action is None:
-                return await _operate_whole(records, actor, self._app_id, op)
+                operation = WorkerOperation(
+                    entity=op.entity, op=op.op, data=op.data, key=op.key, if_match=op.if_match
+                )
+                return await records.operate(actor, self._app_id, operation)
             grant = Grant()
             if actor.user_id is not None:
                 access = self._services.get(ACCESS)
                 grant = await access.grant(actor.user_id, self._app_id, op.entity, action)
-            return await _operate(records, actor, grant, self._app_id, op)
+            return await _operate(records, Target(actor, grant, self._app_id, op.entity), op)
 
     def _find_actor(self, op: CollectionOp) -> Actor:
         """Return the caller that the operation names, else the app itself.
@@ -172,32 +176,23 @@ class RecordOperations:
         return Actor(user_id=caller.user_id, username=caller.username, request_id=call.request_id)
 
 
-async def _operate_whole(records: Records, actor: Actor, app_id: str, op: CollectionOp) -> bytes:
-    if not isinstance(records, WholeRecords):
-        raise BadRequest("the provider of records does not offer this")
-    return await records.operate(
-        actor, app_id, op.entity, op.op, op.data, key=op.key, if_match=op.if_match
-    )
-
-
-async def _operate(
-    records: Records, actor: Actor, grant: Grant, app_id: str, op: CollectionOp
-) -> bytes:
-    target = (actor, grant, app_id, op.entity)
+async def _operate(records: Records, target: Target, op: CollectionOp) -> bytes:
     data = op.data
     match op.op:
         case "insert":
-            return await records.create(*target, data)
+            created = await records.create(target, data)
+            return created.record
         case "update":
             values = {name: value for name, value in data.items() if name != "id"}
-            return await records.update(*target, _find_id(data), values)
+            updated = await records.update(target, _find_id(data), values)
+            return updated.record
         case "delete":
-            await records.delete(*target, _find_id(data))
+            await records.delete(target, _find_id(data))
             return b"null"
         case "find":
-            return await records.page(*target, Page(where=data or None, limit=MAX_PAGE))
+            return await records.page(target, Page(where=data or None, limit=MAX_PAGE))
         case "findOne":
-            page = await records.page(*target, Page(where=data or None, limit=1))
+            page = await records.page(target, Page(where=data or None, limit=1))
             rows = _decode_rows(page)
             return bytes(rows[0]) if rows else b"null"
         case _:

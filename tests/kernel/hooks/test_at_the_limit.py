@@ -24,6 +24,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Target,
     for_subjects,
     hookimpl,
     reply,
@@ -104,7 +105,8 @@ class SleepyPlugin(Plugin):
     async def event_committed(self, event: Event) -> None:
         """Answer each pot by another one, without an end."""
         records = self._services.get(RECORDS)
-        await records.create(event.actor, Grant(), "tea", "pots", {"title": "and another"})
+        target = Target(event.actor, Grant(), "tea", "pots")
+        await records.create(target, {"title": "and another"})
 
 
 class PouringPlugin(Plugin):

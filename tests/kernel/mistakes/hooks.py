@@ -53,13 +53,14 @@ async def lifespan(self, services):
 """
 
 
-def creates(arguments: str, mark: str = "  # here") -> str:
-    """Return a plugin whose `record_writing` writes a record."""
-    call = f'self._records.create(change.actor, Grant(), "{APP}", {arguments})'
+def creates(entity: str, arguments: str, mark: str = "  # here") -> str:
+    """Return a plugin whose `record_writing` writes a record of an entity."""
+    target = f'Target(change.actor, Grant(), "{APP}", {entity})'
+    call = f"self._records.create({target}, {arguments})"
     return written("record_writing", f"await {call}{mark}", RECORDS)
 
 
-LEADS = creates('"waits_inside", VALUES, tx=tx', "")
+LEADS = creates('"waits_inside"', "VALUES, tx=tx", "")
 """A plugin whose hook leads to that of another one."""
 
 HOOKS = {
@@ -240,14 +241,14 @@ async def lifespan(self, services):
     "reenters": Mistake(
         title="`record_writing` writes a record outside of its transaction",
         head='VALUES = {"title": "x"}',
-        body=creates("self.name, VALUES"),
+        body=creates("self.name", "VALUES"),
         ask=write,
         says={"detail": "a record is written within a transaction, and not as a part of it"},
         remedy="pass tx=tx",
     ),
     "recurses": Mistake(
         title="`record_writing` writes a record of the entity that it is called for",
-        body=creates("self.name, VALUES, tx=tx"),
+        body=creates("self.name", "VALUES, tx=tx"),
         head='VALUES = {"title": "x"}',
         ask=write,
         says={"detail": "more than 16 calls of RECORDS are within each other"},

@@ -23,7 +23,9 @@ from kernel.public import (
     Page,
     Role,
     ServiceKey,
+    Target,
     Unavailable,
+    View,
     core_permission,
     entity,
     new_delegation,
@@ -193,39 +195,51 @@ async def test_apps_have_entities_and_a_stamp_that_changes() -> None:
 
 
 async def test_records_are_written_and_read() -> None:
-    records, all_rows = FakeRecords(), Grant()
-    made = await records.create_many(ADA, all_rows, **CRM, rows=[{"n": 1}, {"n": 2}, {}])
-    ids = [row["id"] for row in msgspec.json.decode(made)]
-    assert msgspec.json.decode(await records.get(ADA, all_rows, **CRM, record_id=ids[0]))["n"] == 1
+    records = FakeRecords()
+    target = Target(ADA, Grant(), **CRM)
+    created = await records.create_many(target, [{"n": 1}, {"n": 2}, {}])
+    ids = [row["id"] for row in msgspec.json.decode(created)]
+    first = await records.get(target, ids[0])
+    assert msgspec.json.decode(first.record)["n"] == 1
 
     async def numbers(**page: Any) -> list[int | None]:
-        found = await records.page(ADA, all_rows, **CRM, page=Page(**page))
-        return [row.get("n") for row in msgspec.json.decode(found)]
+        rows = await records.page(target, Page(**page))
+        return [row.get("n") for row in msgspec.json.decode(rows)]
 
     assert await numbers() == [None, 2, 1]
     assert await numbers(order_by="n", order="asc") == [1, 2, None]
     assert await numbers(where={"n": 2}) == [2]
     assert await numbers(limit=1, offset=1) == [2]
     assert await numbers(after=ids[1]) == [1]
-    with pytest.raises(NotImplementedError):
-        await numbers(where={"$or": []})
-    await records.update(ADA, all_rows, **CRM, record_id=ids[0], values={"n": 5})
-    await records.delete(ADA, all_rows, **CRM, record_id=ids[1])
-    assert await records.count(ADA, all_rows, **CRM, where=None) == 2
-    async with records.stream(ADA, all_rows, **CRM, page=Page(order="asc")) as pieces:
+    for attempt in (
+        lambda: numbers(where={"$or": []}),
+        lambda: records.count(target, None, "words"),
+        lambda: records.get(target, ids[0], View(expand=["parent"])),
+        lambda: records.update(target, ids[0], {"n": 6}, if_match='"other"'),
+        lambda: records.batch(ADA, "crm", []),
+    ):
+        with pytest.raises(NotImplementedError):
+            await attempt()
+    await records.update(target, ids[0], {"n": 5}, if_match=first.etag)
+    await records.delete(target, ids[1])
+    assert await records.count(target, None) == 2
+    async with records.stream(target, Page(order="asc")) as pieces:
         streamed = msgspec.json.decode(b"".join([piece async for piece in pieces]))
     assert [row.get("n") for row in streamed] == [5, None]
     assert "_owner" not in streamed[0]
 
 
 async def test_others_records_are_not_there_for_who_sees_only_their_own() -> None:
-    records, own = FakeRecords(), Grant(own_only=True)
-    made = msgspec.json.decode(await records.create(ADA, own, **CRM, values={"n": 1}))
-    assert await records.count(BOB, own, **CRM, where=None) == 0
+    records = FakeRecords()
+    own = Grant(own_only=True)
+    of_bob = Target(BOB, own, **CRM)
+    created = await records.create(Target(ADA, own, **CRM), {"n": 1})
+    record_id = msgspec.json.decode(created.record)["id"]
+    assert await records.count(of_bob, None) == 0
     for attempt in (
-        records.get(BOB, own, **CRM, record_id=made["id"]),
-        records.update(BOB, own, **CRM, record_id=made["id"], values={}),
-        records.delete(BOB, own, **CRM, record_id=made["id"]),
+        records.get(of_bob, record_id),
+        records.update(of_bob, record_id, {}),
+        records.delete(of_bob, record_id),
     ):
         with pytest.raises(NotFound):
             await attempt

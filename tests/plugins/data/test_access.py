@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kernel.public import RECORDS, Actor, Forbidden, Grant, NotFound, Page, server_actor
+from kernel.public import RECORDS, Actor, Forbidden, Grant, NotFound, Page, Target, server_actor
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import SAMPLES, clear, create, installed, names, refused
@@ -104,8 +104,9 @@ def test_an_update_that_changes_nothing_is_a_read(lab: Server):
     assert reader.patch(path, json=nothing).json() == reader.get(path).json()
 
     async def update(actor: Actor) -> bytes:
-        place = ("lab", "samples", record["id"])
-        return await lab.services.get(RECORDS).update(actor, Grant(), *place, nothing)
+        target = Target(actor, Grant(), "lab", "samples")
+        shown = await lab.services.get(RECORDS).update(target, record["id"], nothing)
+        return shown.record
 
     with pytest.raises(Forbidden):
         lab.run(update, Actor(user_id=writer.id))
@@ -122,14 +123,15 @@ def test_rows_without_an_owner_are_for_full_rights_only(shop: Server, admin: Cli
 def test_a_worker_uses_the_same_service(shop: Server, admin: Client):
     async def work() -> tuple[bytes, int]:
         records = shop.services.get(RECORDS)
-        no_one = server_actor()
-        made = await records.create(no_one, Grant(), "lab", "samples", {"name": "w"})
+        target = Target(server_actor(), Grant(), "lab", "samples")
+        created = (await records.create(target, {"name": "w"})).record
         page = Page(where={"name": "w"})
-        assert await records.page(no_one, Grant(), "lab", "samples", page) == b"[" + made + b"]"
+        assert await records.page(target, page) == b"[" + created + b"]"
+        own = Target(server_actor(), Grant(own_only=True), "lab", "samples")
         with pytest.raises(NotFound):
-            await records.get(no_one, Grant(own_only=True), "lab", "samples", made[7:43].decode())
-        count = await records.count(Actor(user_id=None), Grant(), "lab", "samples", None)
-        return made, count
+            await records.get(own, created[7:43].decode())
+        nobodys = Target(Actor(user_id=None), Grant(), "lab", "samples")
+        return created, await records.count(nobodys, None)
 
     assert shop.run(work)[1] == 1
     assert shop.sql("select _owner from lab.samples") == [(None,)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import settings
 
 from kernel.testing import Client, Server
-from plugins.data.batches.batch import Batches
-from plugins.data.batches.runs import Run
+from plugins.data.batches.groups import GroupWriter
+from plugins.data.batches.runs import BatchRun
 from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, query
 
 BATCH = "/api/v1/apps/shop/batch"
@@ -121,7 +121,7 @@ def both(
 ) -> tuple[tuple[int, str], tuple[int, str]]:
     grouped = plain(send(client, operations), mix.known)
     with patch.context() as alone:
-        alone.setattr(Run, "_may_join", lambda *_: False)
+        alone.setattr(BatchRun, "_may_join", lambda *_: False)
         return grouped, plain(send(client, operations), mix.known)
 
 
@@ -167,13 +167,13 @@ def upsert(email: str, **data: Any) -> dict[str, Any]:
 
 def test_what_is_one_statement(shop: Server, monkeypatch: pytest.MonkeyPatch):
     empty(shop)
-    admin, sizes, write = shop.admin, list[int](), Batches.write
+    admin, sizes, write = shop.admin, list[int](), GroupWriter.write
 
     async def counted(self: Any, tx: Any, group: Any) -> Any:
         sizes.append(len(group))
         return await write(self, tx, group)
 
-    monkeypatch.setattr(Batches, "write", counted)
+    monkeypatch.setattr(GroupWriter, "write", counted)
     a, b, c = (add(admin, DEALS, title=name)["id"] for name in "abc")
     d, e = (add(admin, CONTACTS, email=name)["id"] for name in "de")
     answer = admin.post(BATCH, json={"operations": [

@@ -15,7 +15,7 @@ from psycopg import RawCursor
 from kernel.database.dialect import AsText, to_text
 from kernel.public import BadRequest, Entity, Field
 from plugins.data.columns import Columns
-from plugins.data.filters import Conditions
+from plugins.data.statements.filters import Conditions
 
 TYPES: Final = {
     "word": ("text", "text"),
@@ -175,7 +175,7 @@ def connection(postgres: Any) -> Generator[psycopg.Connection[Any]]:
 
 
 def _matching(connection: psycopg.Connection[Any], rows: Conditions) -> set[int]:
-    query = b"select t.id from things as t%b" % rows.clause()
+    query = b"select t.id from things as t%b" % rows.where_clause()
     params = [to_text(p) for p in rows.params]
     found = connection.execute(query, params, prepare=False)  # type: ignore[arg-type]
     return {int(row[0]) for row in found}
@@ -200,21 +200,21 @@ def test_postgresql_answers_as_plain_python_does(
         )
     for tree in trees:
         conditions = Conditions(COLUMNS)
-        conditions.matches(tree)
+        conditions.require_tree(tree)
         wanted = {index for index, row in enumerate(rows) if evaluate(tree, row) is True}
-        assert _matching(connection, conditions) == wanted, conditions.clause()
+        assert _matching(connection, conditions) == wanted, conditions.where_clause()
 
 
 def refusal(tree: Any) -> str:
     with pytest.raises(BadRequest) as error:
-        Conditions(COLUMNS).matches(tree)
+        Conditions(COLUMNS).require_tree(tree)
     return error.value.message
 
 
 def compiled(tree: Any) -> tuple[bytes, list[Any]]:
     conditions = Conditions(COLUMNS)
-    conditions.matches(tree)
-    return conditions.clause(), conditions.params
+    conditions.require_tree(tree)
+    return conditions.where_clause(), conditions.params
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from kernel.public import BadRequest, Entity, Field, Grant
+from kernel.public import BadRequest, Entity, Field, Grant, ImportOptions
 from kernel.testing import Client, Postgres, Server, running_server
 from plugins.data.columns import MAX_COLUMNS
 from plugins.data.exchange import imports
@@ -46,7 +46,8 @@ def reader(text: str | bytes, kind: Any = "csv") -> RowReader:
     )
     entity = Entity(app_id="shop", name="deals", id_type="uuid", id_declared=False, fields=fields)
     raw = text if isinstance(text, bytes) else text.encode()
-    return RowReader(io.BytesIO(raw), kind, Table(entity, {}), Grant(), whole=True, raw=False)
+    options = ImportOptions(file_format=kind)
+    return RowReader(io.BytesIO(raw), options, Table(entity, {}), Grant(), complete=True)
 
 
 def refusal(text: str | bytes, kind: Any = "csv") -> str:
@@ -155,7 +156,7 @@ def places(server: Server) -> Any:
     """The limiter of imports."""
     from kernel.contracts.records import RECORDS
 
-    return server.services.get(RECORDS)._imports  # type: ignore[attr-defined]
+    return server.services.get(RECORDS).parts.imports.places  # type: ignore[attr-defined]
 
 
 @pytest.fixture

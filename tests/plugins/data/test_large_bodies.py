@@ -13,15 +13,15 @@ import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
 
-from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
+from kernel.public import App, BadRequest, Entity, Field, Grant, Target, server_actor
 from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.bodies import decode
+from plugins.data.assembly import Dependencies, build_records
 from plugins.data.columns import Columns
-from plugins.data.filters import Conditions
-from plugins.data.reads.tables import Dependencies
 from plugins.data.rendering import Rendering
 from plugins.data.service import RecordsService
-from plugins.data.writes import rows as rows_of_bodies
+from plugins.data.statements.filters import Conditions
+from plugins.data.values import arrays, rows
 
 STAMP = "2024-01-15T10:30:00.5Z"
 NAMES = [f"at_{index}" for index in range(100)]
@@ -55,7 +55,7 @@ def test_fifty_megabytes_of_a_pattern_are_refused_at_once(piece: bytes):
     def match() -> None:
         columns = Columns(entity("word", kind="text", sql="text"))
         with pytest.raises(BadRequest, match="characters"):
-            Conditions(columns).matches(tree)
+            Conditions(columns).require_tree(tree)
 
     assert seconds(match) < once
 
@@ -90,7 +90,7 @@ def service_of(silent: Silent) -> RecordsService:
     things = msgspec.structs.replace(things, fields=(*things.fields, numbers))
     apps.put(App(id="lab", name="lab", version="1", version_stamp=1, entities={"things": things}))
     both: Any = silent
-    return RecordsService(Dependencies(both, apps, both, FakeAccess))
+    return build_records(Dependencies(both, apps, both, FakeAccess))
 
 
 async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Silent]:
@@ -114,17 +114,17 @@ async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Sile
     raise AssertionError
 
 
-CALLER = (server_actor(), Grant(), "lab", "things")
+TARGET = Target(server_actor(), Grant(), "lab", "things")
 ROW = dict.fromkeys(NAMES, STAMP)
 CALLS: dict[str, tuple[Callable[[RecordsService], Any], int]] = {
-    "bulk": (lambda service: service.create_many(*CALLER, [ROW] * 1000), 1000),
+    "bulk": (lambda service: service.create_many(TARGET, [ROW] * 1000), 1000),
     "bulk of unlike rows": (
-        lambda service: service.create_many(*CALLER, [ROW, *[{"at_0": STAMP}] * 999]),
+        lambda service: service.create_many(TARGET, [ROW, *[{"at_0": STAMP}] * 999]),
         1000,
     ),
-    "create": (lambda service: service.create(*CALLER, {"sizes": ["1.5"] * 200_000}), 1),
+    "create": (lambda service: service.create(TARGET, {"sizes": ["1.5"] * 200_000}), 1),
     "update": (
-        lambda service: service.update(*CALLER, "0" * 8 + "-0000" * 3 + "-" + "0" * 12,
+        lambda service: service.update(TARGET, "0" * 8 + "-0000" * 3 + "-" + "0" * 12,
                                        {"sizes": ["1.5"] * 200_000}),
         1,
     ),
@@ -145,11 +145,12 @@ async def test_others_go_on_while_many_values_are_coerced(
 
         return noted
 
-    for step in ("coerced", "_default", "_encoded"):
-        monkeypatch.setattr(rows_of_bodies, step, noting(getattr(rows_of_bodies, step)))
-    call, rows = CALLS[name]
+    steps = [(rows, "coerce_field"), (arrays, "_default_of"), (arrays, "_encode_row")]
+    for module, step in steps:
+        monkeypatch.setattr(module, step, noting(getattr(module, step)))
+    call, number = CALLS[name]
     turns, silent = await turns_during(call)
-    assert silent.rows == rows
+    assert silent.rows == number
     assert threads
     assert threading.get_ident() not in threads  # the loop's own
     assert turns > 0
@@ -157,11 +158,11 @@ async def test_others_go_on_while_many_values_are_coerced(
 
 async def test_a_bulk_that_is_coerced_in_a_thread_is_refused_in_the_same_words():
     with pytest.raises(BadRequest, match=r"^\[999\] things\.at_0: a timestamp"):
-        await service_of(Silent()).create_many(*CALLER, [*[ROW] * 999, {"at_0": "soon"}])
+        await service_of(Silent()).create_many(TARGET, [*[ROW] * 999, {"at_0": "soon"}])
 
 
 async def test_few_values_need_no_thread():
-    turns, _ = await turns_during(lambda service: service.create(*CALLER, ROW))
+    turns, _ = await turns_during(lambda service: service.create(TARGET, ROW))
     assert turns == 0
 
 
@@ -189,8 +190,8 @@ def test_timestamps_end_in_z_however_many_a_record_has(count: int):
     )
     rendering = Rendering(Columns(msgspec.structs.replace(whole, fields=first + whole.fields)))
     made, wanted = record(names, "+00:00"), record(names, "Z")
-    assert rendering.record(made) == wanted
-    assert rendering.array(b"[" + b",\n".join([made] * 3) + b"]") == (
+    assert rendering.finish_record(made) == wanted
+    assert rendering.finish_array(b"[" + b",\n".join([made] * 3) + b"]") == (
         b"[" + b",\n".join([wanted] * 3) + b"]"
     )
 
@@ -199,5 +200,6 @@ def test_a_page_is_not_walked_through_for_each_timestamp():
     names = [f"at_{index}" for index in range(480)]
     page = b"[" + b",\n".join([record(names, "+00:00")] * 400) + b"]"
     few, many = Rendering(Columns(entity("at_0"))), Rendering(Columns(entity(*names)))
-    once = min(seconds(lambda: few.array(page)) for _ in range(3))  # ends of records, two stamps
-    assert seconds(lambda: many.array(page)) < 30 * once
+    # The ends of records, and two timestamps.
+    once = min(seconds(lambda: few.finish_array(page)) for _ in range(3))
+    assert seconds(lambda: many.finish_array(page)) < 30 * once

@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from kernel.public import RECORDS, Actor, KernelError
+from kernel.public import RECORDS, Actor, KernelError, WorkerOperation
 from kernel.testing import Client, Postgres, Server, running_server
-from plugins.data.row_scope import LinkLimits
+from plugins.data.rights.row_scope import LinkLimits
 from tests.plugins.data import shop as app
 from tests.plugins.data import support as lab
 from tests.plugins.data.conftest import overrides
@@ -284,8 +284,9 @@ def test_workers_with_a_caller_link_as_it_may(shop: Server, writer: Client):
     actor = Actor(user_id=writer.id, username=writer.username)
 
     def said(op: str, data: dict[str, Any]) -> str:
+        operation = WorkerOperation(entity="contacts", op=op, data=data)
         try:
-            return shop.run(records.operate, actor, "shop", "contacts", op, data).decode()
+            return shop.run(records.operate, actor, "shop", operation).decode()
         except KernelError as error:
             return error.message
 
@@ -296,7 +297,8 @@ def test_workers_with_a_caller_link_as_it_may(shop: Server, writer: Client):
         contact = add(writer, CONTACTS, email=None)["id"]
         assert expected in said("update", {"id": contact, "company_id": link})
     server = Actor(user_id=None, username="worker")
-    made = shop.run(records.operate, server, "shop", "contacts", "insert", {"company_id": mine})
+    insert = WorkerOperation(entity="contacts", op="insert", data={"company_id": mine})
+    made = shop.run(records.operate, server, "shop", insert)
     assert mine in made.decode()
 
 

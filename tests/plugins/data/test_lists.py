@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from kernel.public import ACCESS, APPS, HOOKS, STATEMENTS, Grant, Page, server_actor
+from kernel.public import ACCESS, APPS, HOOKS, STATEMENTS, Grant, Page, Target, server_actor
 from kernel.testing import Client, Server
-from plugins.data.reads.tables import Dependencies
-from plugins.data.service import RecordsService
+from plugins.data.assembly import Dependencies, build_records
 from tests.plugins.data.support import SAMPLES, TEAMS, clear, create, installed, names, refused
 
 
@@ -184,9 +183,10 @@ def test_a_cursor_costs_no_statement_of_its_own(shop: Server, admin: Client):
     get = shop.services.get
     for sort, number in (("created_at", 1), ("id", 1), ("amount", 2)):
         counted: Any = CountedStatements(shop.services.get(STATEMENTS))
-        service = RecordsService(Dependencies(counted, get(APPS), get(HOOKS), lambda: get(ACCESS)))
+        service = build_records(Dependencies(counted, get(APPS), get(HOOKS), lambda: get(ACCESS)))
         page = Page(order_by=sort, after=last, limit=1)
-        shop.run(service.page, server_actor(), Grant(), "lab", "samples", page)
+        target = Target(server_actor(), Grant(), "lab", "samples")
+        shop.run(service.page, target, page)
         assert counted.number == number, sort
 
 

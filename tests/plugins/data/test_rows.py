@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.public import BadRequest, Entity, Field, Grant
-from plugins.data.columns import MAX_KNOWN, Columns, Sent
-from plugins.data.writes.rows import Row, arrays, new_ids, new_rows, row_of
+from plugins.data.columns import MAX_KNOWN, BodyFields, Columns
+from plugins.data.values.arrays import new_ids, rows_to_arrays
+from plugins.data.values.rows import Row, new_rows, row_of
 
 FIELDS = (
     Field(name="label", type="text", sql_type="text", required=True),
@@ -32,7 +33,7 @@ COLUMNS = Columns(ENTITY)
 class Slow(Columns):
     """Columns that know nothing of any body."""
 
-    def sent(self, names: tuple[str, ...]) -> Sent | None:
+    def describe_body(self, names: tuple[str, ...]) -> BodyFields | None:
         return None
 
 
@@ -100,16 +101,16 @@ def test_frequent_bodies_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise AssertionError("it was converted")
 
-    monkeypatch.setattr("plugins.data.writes.rows.coerced", refuse)
-    whole = {
+    monkeypatch.setattr("plugins.data.values.rows.coerce_field", refuse)
+    complete = {
         "label": "x", "kind": "a", "amount": 1.5, "done": None, "due": "2026-01-02",
         "parent": "p", "owner": "01a22584-87e3-7000-8639-80871807850e",
     }  # fmt: skip
-    assert row_of(ENTITY, COLUMNS, whole, creating=True) == whole
+    assert row_of(ENTITY, COLUMNS, complete, creating=True) == complete
     turned = {"due": None, "label": "y", "created_at": "2026-01-02", "id": 7}
     row = row_of(ENTITY, COLUMNS, turned, creating=True)
     assert list(row.items()) == [("label", "y"), ("due", None)]
-    monkeypatch.setattr("plugins.data.writes.rows.row_of", refuse)
+    monkeypatch.setattr("plugins.data.values.rows.row_of", refuse)
     table: Any = SimpleNamespace(columns=COLUMNS, shown=ENTITY, hidden=frozenset())
     assert new_rows(table, Grant(), [turned, turned]) == [row, row]
 
@@ -117,10 +118,10 @@ def test_frequent_bodies_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> 
 def test_only_so_many_lists_of_fields_are_remembered() -> None:
     columns = Columns(ENTITY)
     for names in islice(permutations(field.name for field in FIELDS), MAX_KNOWN + 1):
-        assert columns.sent(names) is not None
-    assert len(columns._sent) == 1
-    assert columns.sent(("label", "x" * 1000)) is None
-    assert len(columns._sent) == 1
+        assert columns.describe_body(names) is not None
+    assert len(columns._body_fields) == 1
+    assert columns.describe_body(("label", "x" * 1000)) is None
+    assert len(columns._body_fields) == 1
 
 
 def test_ids_of_a_statement_ascend() -> None:
@@ -133,7 +134,7 @@ def test_ids_of_a_statement_ascend() -> None:
 
 def test_the_values_of_a_field_are_an_array() -> None:
     given: list[Row] = [{"label": "x"}, {"label": "y", "done": True}, {"id": 'm"\\ne'}]
-    names, (ids, labels, done) = arrays(COLUMNS, given)
+    names, (ids, labels, done) = rows_to_arrays(COLUMNS, given)
     assert names == ("label", "done")
     assert (labels, done) == (b'{"x","y",null}', b"{null,true,null}")
     first, second, third = ids.decode()[1:-1].split(",")
@@ -142,4 +143,4 @@ def test_the_values_of_a_field_are_an_array() -> None:
 
 
 def test_rows_that_name_only_an_id_have_no_fields() -> None:
-    assert arrays(COLUMNS, [{"id": "a"}, {"id": "b"}]) == ((), [b'{"a","b"}'])
+    assert rows_to_arrays(COLUMNS, [{"id": "a"}, {"id": "b"}]) == ((), [b'{"a","b"}'])

@@ -19,13 +19,16 @@ from kernel.public import (
     App,
     Entity,
     Grant,
+    ImportOptions,
     NotFound,
     Page,
     SchemaChanged,
+    Tagged,
+    Target,
     server_actor,
 )
 from kernel.testing import MakeServer, Server
-from plugins.data.reads.tables import Dependencies
+from plugins.data.assembly import Dependencies, build_records
 from plugins.data.service import RecordsService
 from plugins.notifications import service as news
 from tests.plugins.data.support import MANIFEST, SAMPLES, create, installed
@@ -67,28 +70,27 @@ async def _stale(server: Server, *, learns: bool) -> tuple[RecordsService, Stale
     stale = StaleApps(apps, msgspec.structs.replace(app, entities=entities), learns=learns)
     catalog: Any = stale
     get = server.services.get
-    return RecordsService(
-        Dependencies(get(STATEMENTS), catalog, get(HOOKS), lambda: get(ACCESS))
-    ), stale
+    dependencies = Dependencies(get(STATEMENTS), catalog, get(HOOKS), lambda: get(ACCESS))
+    return build_records(dependencies), stale
 
 
 def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):
     installed(server)
     record_id = create(server.admin)["id"]
-    caller = (server_actor(), Grant(), "lab", "samples")
+    target = Target(server_actor(), Grant(), "lab", "samples")
     calls: dict[str, Any] = {
-        "get": lambda s: s.get(*caller, record_id),
-        "page": lambda s: s.page(*caller, Page()),
-        "create": lambda s: s.create(*caller, {"name": "x"}),
-        "create_many": lambda s: s.create_many(*caller, [{"name": "x"}]),
-        "update": lambda s: s.update(*caller, record_id, {"name": "y"}),
+        "get": lambda s: s.get(target, record_id),
+        "page": lambda s: s.page(target, Page()),
+        "create": lambda s: s.create(target, {"name": "x"}),
+        "create_many": lambda s: s.create_many(target, [{"name": "x"}]),
+        "update": lambda s: s.update(target, record_id, {"name": "y"}),
         "import": lambda s: s.import_file(
-            *caller, io.BytesIO(b"code,name\nq,x\n"), "csv", on="code"
+            target, io.BytesIO(b"code,name\nq,x\n"), ImportOptions(file_format="csv", on="code")
         ),
     }
 
     async def stream(service: RecordsService) -> bytes:
-        async with service.stream(*caller, Page()) as pieces:
+        async with service.stream(target, Page()) as pieces:
             return b"".join([piece async for piece in pieces])
 
     async def tried(call: Any) -> tuple[Any, int]:
@@ -98,12 +100,13 @@ def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):
     for call in (*calls.values(), stream):
         answer, refreshed = server.run(tried, call)
         assert refreshed == 1
-        assert "went_away" not in json.dumps(json.loads(answer))
+        shown = answer.record if isinstance(answer, Tagged) else answer
+        assert "went_away" not in json.dumps(json.loads(shown))
 
     async def never() -> int:
         service, apps = await _stale(server, learns=False)
         with pytest.raises(SchemaChanged):
-            await service.get(*caller, record_id)
+            await service.get(target, record_id)
         return apps.refreshed
 
     assert server.run(never) == 1
@@ -112,7 +115,7 @@ def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):
 def test_what_was_meant_for_a_former_app_is_not_tried_on_the_next_of_its_name(server: Server):
     installed(server)
     record_id = create(server.admin)["id"]
-    caller = (server_actor(), Grant(), "lab", "samples")
+    target = Target(server_actor(), Grant(), "lab", "samples")
 
     async def tried(call: Callable[[RecordsService], Any]) -> None:
         service, apps = await _stale(server, learns=True)
@@ -122,9 +125,9 @@ def test_what_was_meant_for_a_former_app_is_not_tried_on_the_next_of_its_name(se
         assert apps.refreshed == 1
 
     before = server.admin.get(SAMPLES).json()
-    server.run(tried, lambda s: s.create(*caller, {"name": "x"}))
-    server.run(tried, lambda s: s.update(*caller, record_id, {"name": "y"}))
-    server.run(tried, lambda s: s.get(*caller, record_id))
+    server.run(tried, lambda s: s.create(target, {"name": "x"}))
+    server.run(tried, lambda s: s.update(target, record_id, {"name": "y"}))
+    server.run(tried, lambda s: s.get(target, record_id))
     assert server.admin.get(SAMPLES).json() == before
 
 

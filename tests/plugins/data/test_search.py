@@ -9,8 +9,8 @@ import pytest
 
 from kernel.public import APPS
 from kernel.testing import Client, Postgres, Server, running_server
-from plugins.data.filters import Conditions
 from plugins.data.reads.search_terms import Matching, read_terms
+from plugins.data.statements.filters import Conditions
 from plugins.data.store import Table
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import refused
@@ -128,7 +128,7 @@ def test_an_index_serves_similar_words(library: Server, admin: Client):
         )
     table = Table(library.run(library.services.get(APPS).entity, "library", "books"))
     rows = Conditions(table.columns, ())
-    Matching(table, row[0]).similar(rows, read_terms("belfats"))
+    Matching(table, row[0]).require_similar(rows, read_terms("belfats"))
     plan = planned(library, table.count(rows).decode(), rows)
     assert "Bitmap Index Scan" in plan, plan
     assert "Seq Scan" not in plan, plan
@@ -257,7 +257,7 @@ def test_several_classes_of_rights_use_the_indexes(library: Server, admin: Clien
     assert len(found(admin, "secret1234 or secret1235")) == 2
     table = Table(library.run(library.services.get(APPS).entity, "library", "books"))
     rows = Conditions(table.columns, ())
-    Matching(table, None).exact(rows, read_terms("book secret123"))
+    Matching(table, None).require_exact(rows, read_terms("book secret123"))
     plan = planned(library, table.count(rows).decode(), rows)
     assert "Bitmap Index Scan" in plan, plan
     assert "Seq Scan" not in plan, plan

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import pytest
 
 from kernel.public import (
@@ -23,20 +24,22 @@ from kernel.public import (
     STATEMENTS,
     Grant,
     Page,
+    Target,
     View,
     server_actor,
 )
 from kernel.testing import Client, Server
+from plugins.data.assembly import Dependencies, build_records
 from plugins.data.columns import Columns
-from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
-from plugins.data.reads.tables import Dependencies
 from plugins.data.rendering import id_of
 from plugins.data.routes import StreamedArray
-from plugins.data.service import RecordsService
 from plugins.data.statements.entity import Order
+from plugins.data.statements.filters import Conditions
 from plugins.data.store import Table
 from tests.plugins.data.support import SAMPLES, clear, installed, refused
+
+SAMPLES_OF_LAB = Target(server_actor(), Grant(), "lab", "samples")
 
 MANY = 50_000
 
@@ -77,7 +80,7 @@ def test_a_long_list_takes_little_memory(crowd: Server):
         size = 0
         tracemalloc.start()
         try:
-            async with records.stream(server_actor(), Grant(), "lab", "samples", Page()) as pieces:
+            async with records.stream(SAMPLES_OF_LAB, Page()) as pieces:
                 async for piece in pieces:
                     size += len(piece)
             return size, tracemalloc.get_traced_memory()[1]
@@ -257,8 +260,11 @@ def indexed(found: list[dict[str, Any]], rows: int) -> None:
 def test_a_page_is_read_from_the_index(crowd: Server, table: Table, order: Order):
     rows = Conditions(table.columns)
     created = table.columns.find("created_at")
-    texts = table.texts(rows, table.order(created, order), 20, 0, table.everything)
-    for query in (table.page(texts, created, 20, None), table.careful_page(texts, created, None)):
+    texts = table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything)
+    for query in (
+        table.select_page(texts, created, 20, None),
+        table.select_page_carefully(texts, created, None),
+    ):
         indexed(plan(crowd, query, rows.params), 20)
 
 
@@ -269,17 +275,23 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
     )
     created = table.columns.find("created_at")
     rows = Conditions(table.columns)
-    table.is_after(rows, created, order, LastSeen(record_id=record_id, value=value))
-    query = table.page(
-        table.texts(rows, table.order(created, order), 20, 0, table.everything), created, 20, None
+    table.require_after(rows, created, order, LastSeen(record_id=record_id, value=value))
+    query = table.select_page(
+        table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
+        created,
+        20,
+        None,
     )
     indexed(plan(crowd, query, rows.params), 20)
     place = Conditions(table.columns)
-    table.is_record(place, record_id)
+    table.require_record(place, record_id)
     rows = Conditions(table.columns, place.params)
-    table.is_beyond(rows, created, order)
-    query = table.page(
-        table.texts(rows, table.order(created, order), 20, 0, table.everything), created, 20, place
+    table.require_after_cursor(rows, created, order)
+    query = table.select_page(
+        table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
+        created,
+        20,
+        place,
     )
     indexed(plan(crowd, query, rows.params), 20)
 
@@ -300,14 +312,19 @@ def test_the_records_of_an_owner_are_read_from_the_index(
 ):
     created = table.columns.find("created_at")
     rows = Conditions(table.columns)
-    table.is_owned(rows, owner)
-    query = table.page(
-        table.texts(rows, table.order(created, order), 20, 0, table.everything), created, 20, None
+    table.require_owner(rows, owner)
+    query = table.select_page(
+        table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
+        created,
+        20,
+        None,
     )
     indexed(plan(crowd, query, rows.params), 20)
     indexed(
         plan(
-            crowd, table.every(rows, table.order(created, order), 0, table.everything), rows.params
+            crowd,
+            table.select_every(rows, table.order_by(created, order), 0, table.everything),
+            rows.params,
         ),
         100,
     )
@@ -315,7 +332,7 @@ def test_the_records_of_an_owner_are_read_from_the_index(
 
 def test_the_records_of_an_owner_are_counted_by_the_index(crowd: Server, table: Table, owner: str):
     rows = Conditions(table.columns)
-    table.is_owned(rows, owner)
+    table.require_owner(rows, owner)
     found = plan(crowd, table.count(rows), rows.params)
     kinds = [node["Node Type"] for node in found]
     assert "Seq Scan" not in kinds
@@ -325,8 +342,8 @@ def test_the_records_of_an_owner_are_counted_by_the_index(crowd: Server, table: 
 def test_one_record_is_read_from_the_index(crowd: Server, table: Table):
     [(record_id,)] = crowd.sql("select id::text from lab.samples limit 1")
     rows = Conditions(table.columns)
-    table.is_record(rows, record_id)
-    indexed(plan(crowd, table.one(rows), rows.params), 1)
+    table.require_record(rows, record_id)
+    indexed(plan(crowd, table.select_one(rows), rows.params), 1)
 
 
 class Recorder:
@@ -350,25 +367,26 @@ def test_statements_have_the_kind_that_they_need(crowd: Server):
     async def asked() -> dict[str, list[str]]:
         recorder: Any = Recorder(crowd.services.get(STATEMENTS))
         get = crowd.services.get
-        service = RecordsService(Dependencies(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS)))
-        caller = (server_actor(), Grant(), "lab", "samples")
+        service = build_records(Dependencies(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS)))
+        target = SAMPLES_OF_LAB
+        own = msgspec.structs.replace(target, grant=Grant(own_only=True))
         found: dict[str, list[str]] = {}
-        record = id_of(await service.page(*caller, Page(limit=1)), 1)
+        record = id_of(await service.page(target, Page(limit=1)), 1)
         found["page"] = recorder.kinds
         linked = View(expand=["parent"])
         calls: dict[str, Any] = {
-            "get": lambda: service.get(*caller, record or ""),
-            "filter": lambda: service.page(*caller, Page(where={"amount": -5})),
-            "own": lambda: service.page(server_actor(), Grant(True), *caller[2:], Page()),
-            "count": lambda: service.count(*caller, {"amount": -5}),
-            "after": lambda: service.page(*caller, Page(after=record)),
-            "by id": lambda: service.page(*caller, Page(order_by="id")),
-            "sorted": lambda: service.page(*caller, Page(order_by="amount")),
-            "sorted after": lambda: service.page(*caller, Page(order_by="state", after=record)),
-            "skipping": lambda: service.page(*caller, Page(offset=10_000)),
-            "skipping many": lambda: service.page(*caller, Page(offset=10_001)),
-            "linked": lambda: service.page(*caller, Page(view=linked)),
-            "one linked": lambda: service.view(*caller, record or "", linked),
+            "get": lambda: service.get(target, record or ""),
+            "filter": lambda: service.page(target, Page(where={"amount": -5})),
+            "own": lambda: service.page(own, Page()),
+            "count": lambda: service.count(target, {"amount": -5}),
+            "after": lambda: service.page(target, Page(after=record)),
+            "by id": lambda: service.page(target, Page(order_by="id")),
+            "sorted": lambda: service.page(target, Page(order_by="amount")),
+            "sorted after": lambda: service.page(target, Page(order_by="state", after=record)),
+            "skipping": lambda: service.page(target, Page(offset=10_000)),
+            "skipping many": lambda: service.page(target, Page(offset=10_001)),
+            "linked": lambda: service.page(target, Page(view=linked)),
+            "one linked": lambda: service.get(target, record or "", linked),
         }
         for name, call in calls.items():
             recorder.kinds = found[name] = []

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from caudex import Actor, Grant, Plugin, hookimpl, on_behalf_of
-from kernel.contracts.records import RECORDS, Collections
+from kernel.contracts.records import RECORDS, Target
 from kernel.contracts.statements import Transaction
 from kernel.database.dialect import OutcomeUnknown
 from kernel.errors import BadRequest, ConstraintViolation, KernelError, Unavailable
@@ -473,11 +473,11 @@ def test_records_of_one_transaction_keep_their_own_author(
         actors = [Actor(user_id=users[n % 2], request_id=f"req-{n}") for n in range(6)]
         names = [f"c{n}" for n in range(6)]
         return await all_of(*(
-            records.create(actor, Grant(), "shop", "companies", {"name": name})
+            records.create(Target(actor, Grant(), "shop", "companies"), {"name": name})
             for actor, name in zip(actors, names, strict=True)
         ))  # fmt: skip
 
-    made = [msgspec.json.decode(each) for each in server.run(create)]
+    made = [msgspec.json.decode(each.record) for each in server.run(create)]
     rows = server.sql(
         "select name, _owner::text, note, xmin::text from shop.companies"
         " where name like 'c%' order by name"
@@ -515,14 +515,14 @@ def test_each_change_of_a_record_has_a_tag_of_its_own(make_server: MakeServer) -
     install(server)
     ids = [add(server.admin, COMPANIES, name=f"c{n}")["id"] for n in range(3)]
     actor = Actor(user_id=server.admin.id, request_id="req")
+    target = Target(actor, Grant(), "shop", "companies")
     records = server.services.get(RECORDS)
-    assert isinstance(records, Collections)
 
     async def change() -> list[Any]:
         # Both ways to write an id name one record.
         paths = [each for n in range(4) for each in (ids[0], ids[0].upper(), ids[n % 3])]
         return await all_of(*(
-            records.change(actor, Grant(), "shop", "companies", path, {"note": f"n{n}"})
+            records.update(target, path, {"note": f"n{n}"})
             for n, path in enumerate(paths)
         ))  # fmt: skip
 

@@ -53,7 +53,8 @@ def test_without_a_replica_nothing_is_added_to_a_request(server: Server) -> None
     assert reads.large is statements
     assert server.services.get(POOL).replica is None
     records: Any = server.services.get(RECORDS)
-    assert records._prompt is records._large is statements
+    sources = records.parts.lists._sources
+    assert sources.prompt is sources.large is statements
     assert "replica" not in {plugin for plugin, _ in server.services.get(REGISTRY).middleware}
     body = {"username": "ada", "password": "Str0ngPass!x"}
     answer = server.http.post("/api/v1/auth/register", json=body)

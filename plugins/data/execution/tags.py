@@ -9,8 +9,8 @@ import msgspec
 
 from kernel.public import BadRequest, Tagged
 from plugins.data.errors import PreconditionFailed
-from plugins.data.filters import Conditions
 from plugins.data.statements.entity import ETAG
+from plugins.data.statements.filters import Conditions
 
 _TAG: Final = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 
@@ -28,7 +28,8 @@ class Condition(msgspec.Struct, frozen=True):
     def narrow(self, rows: Conditions) -> None:
         """Require records that have one of the tags."""
         if self.tags is not None:
-            rows.parts.append(b"%b = any(%b)" % (ETAG.sql, rows.bind(list(self.tags), b"text[]")))
+            tags = rows.bind(list(self.tags), b"text[]")
+            rows.parts.append(b"%b = any(%b)" % (ETAG.sql, tags))
 
 
 NO_CONDITION: Final = Condition()
@@ -38,16 +39,20 @@ def read_if_match(header: str | None) -> Condition:
     """Read `If-Match`; a weak tag never matches. Raises BadRequest."""
     if header is None or header.strip() == "*":
         return NO_CONDITION
-    found, at = list[str](), 0
-    while at < len(header):
-        if (tag := _TAG.match(header, at)) is None:
+    tags = list[str]()
+    position = 0
+    while position < len(header):
+        match = _TAG.match(header, position)
+        if match is None:
             raise BadRequest("If-Match must be * or entity tags in quotes, with commas between")
-        at = tag.end()
-        found += [] if tag[1] else [tag[2]]
-    return Condition(tuple(found))
+        position = match.end()
+        is_weak = match[1] is not None
+        if not is_weak:
+            tags.append(match[2])
+    return Condition(tuple(tags))
 
 
 def is_none_match(header: bytes, etag: str) -> bool:
     """Whether `If-None-Match` names a tag; a weak one counts as well."""
     text = header.decode("latin-1")
-    return text.strip() == "*" or any(tag[2] == etag for tag in _TAG.finditer(text))
+    return text.strip() == "*" or any(match[2] == etag for match in _TAG.finditer(text))

@@ -8,12 +8,12 @@ from typing import TypeVar
 import msgspec
 
 from kernel.public import Actor, ConstraintViolation, Param, Tagged, Transaction, Writer
-from plugins.data.filters import Conditions
 from plugins.data.rendering import id_of
-from plugins.data.row_scope import LinkLimits
+from plugins.data.rights.row_scope import LinkLimits
+from plugins.data.statements.filters import Conditions
 from plugins.data.store import NO_SETTINGS, Table, Values
-
-from .rows import Row, arrays, encode, new_ids, run_in_thread_if_large
+from plugins.data.values.arrays import new_ids, rows_to_arrays
+from plugins.data.values.rows import Row, encode, run_in_thread_if_large
 
 T = TypeVar("T")
 
@@ -57,20 +57,21 @@ class Inserted(msgspec.Struct, frozen=True):
     raw: bytes
     places: Sequence[int] | None
 
-    def in_order(self, records: Sequence[T]) -> Sequence[T]:
+    def sort(self, records: Sequence[T]) -> Sequence[T]:
         """Return records in the order of the rows."""
         if self.places is None:
             return records
-        placed = dict(zip(self.places, records, strict=True))
-        return [placed[place] for place in range(len(placed))]
+        by_place = dict(zip(self.places, records, strict=True))
+        return [by_place[place] for place in range(len(by_place))]
 
 
 async def insert_rows(
     writer: Writer, settings: bytes, insert: Insert, actor: Actor, *, versioned: bool = False
 ) -> Inserted:
     """Create records by one statement; see `Table.insert_many`. Raises NotInserted."""
-    table, columns = insert.table, insert.table.columns
-    prepare = run_in_thread_if_large(columns, insert.rows, _prepared, insert)
+    table = insert.table
+    columns = table.columns
+    prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     places, names, values = await prepare
     params = table.conditions(settings, actor.user_id, *values)
     statement = table.insert_many(
@@ -79,7 +80,7 @@ async def insert_rows(
         len(insert.rows),
         versioned=versioned,
         unless=insert.unless,
-        written=_written(insert, params, b"$3"),
+        written=_link_values(insert, params, b"$3"),
     )
     try:
         raw = await writer.execute(statement, *params.params)
@@ -90,18 +91,19 @@ async def insert_rows(
 
 async def insert_quietly(tx: Transaction, insert: Insert) -> None:
     """Create records like `insert_rows`, and return nothing of them."""
-    table, columns = insert.table, insert.table.columns
-    prepare = run_in_thread_if_large(columns, insert.rows, _prepared, insert)
+    table = insert.table
+    columns = table.columns
+    prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     _, names, values = await prepare
     params = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
-    statement = table.insert_quietly(names, _written(insert, params, b"$3"))
+    statement = table.insert_quietly(names, _link_values(insert, params, b"$3"))
     try:
         await tx.execute(statement, *params.params)
     except ConstraintViolation as violation:
         raise NotInserted(violation, insert) from violation
 
 
-def _written(insert: Insert, params: Conditions, ids: bytes) -> Values | None:
+def _link_values(insert: Insert, params: Conditions, ids: bytes) -> Values | None:
     """Return how values are written, if links are limited; `ids` is the array of new ids."""
     if insert.links is None:
         return None
@@ -109,8 +111,8 @@ def _written(insert: Insert, params: Conditions, ids: bytes) -> Values | None:
 
 
 def insert_one(
-    insert: Insert, names: tuple[str, ...], params: Sequence[Param]
-) -> tuple[bytes, Sequence[Param]]:
+    insert: Insert, names: tuple[str, ...], params: list[Param]
+) -> tuple[bytes, list[Param]]:
     """Return the statement that creates one of the records, and its parameters.
 
     The id is the first of `names`, and the second parameter. The record may link to itself and to
@@ -123,7 +125,8 @@ def insert_one(
     cast = table.columns.id.cast
     ids = b"array[$2::%b]" % cast
     if insert.links.leads_back:
-        ids += b" || " + rows.bind([row["id"] for row in insert.rows if "id" in row], cast + b"[]")
+        chosen_ids = [row["id"] for row in insert.rows if "id" in row]
+        ids += b" || " + rows.bind(chosen_ids, cast + b"[]")
     return table.insert(names, insert.links.values(rows, ids)), rows.params
 
 
@@ -132,16 +135,17 @@ async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]
     if insert.unless:
         insert = msgspec.structs.replace(insert, rows=_with_ids(insert.rows))
     inserted = await insert_rows(tx, NO_SETTINGS, insert, tx.actor, versioned=True)
-    records = insert.table.rendering.tagged(inserted.raw)
+    records = insert.table.rendering.split_tagged(inserted.raw)
     if not insert.unless:
-        return dict(enumerate(inserted.in_order(records)))
-    made = {id_of(each.record): each for each in records}
-    return {place: made[row["id"]] for place, row in enumerate(insert.rows) if row["id"] in made}
+        return dict(enumerate(inserted.sort(records)))
+    by_id = {id_of(record.record): record for record in records}
+    ids = [row["id"] for row in insert.rows]
+    return {place: by_id[id_] for place, id_ in enumerate(ids) if id_ in by_id}
 
 
-def _prepared(insert: Insert) -> tuple[Sequence[int] | None, tuple[str, ...], list[bytes]]:
+def _prepare(insert: Insert) -> tuple[Sequence[int] | None, tuple[str, ...], list[bytes]]:
     places = lock_order(insert.table, insert.rows)
-    names, values = arrays(insert.table.columns, insert.rows, places)
+    names, values = rows_to_arrays(insert.table.columns, insert.rows, places)
     return places, names, values
 
 
@@ -155,10 +159,13 @@ def lock_order(table: Table, rows: Sequence[Row]) -> Sequence[int] | None:
     if not names or len(rows) == 1:
         return None
     keys = [encode([row.get(name) for name in names]) for row in rows]
-    places = sorted(range(len(rows)), key=keys.__getitem__)
-    return None if places == list(range(len(rows))) else places
+    own_order = list(range(len(rows)))
+    locked_order = sorted(own_order, key=keys.__getitem__)
+    return None if locked_order == own_order else locked_order
 
 
 def _with_ids(rows: Sequence[Row]) -> list[Row]:
-    ids = new_ids(len(rows))
-    return [row if "id" in row else {"id": id_, **row} for id_, row in zip(ids, rows, strict=True)]
+    rows_with_ids: list[Row] = []
+    for new_id, row in zip(new_ids(len(rows)), rows, strict=True):
+        rows_with_ids.append(row if "id" in row else {"id": new_id, **row})
+    return rows_with_ids

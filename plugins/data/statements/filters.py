@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from typing import Any, Final, Protocol, cast
 
 import msgspec
 
 from kernel.public import BadRequest, Param, ValueKind, coerce_value, nearest, show_value
+from plugins.data.columns import Column, Columns, Link
+from plugins.data.models import PARAMETERS
 
-from .columns import Column, Columns, Link
-from .models import PARAMETERS
+Tree = Mapping[str, Any]
+"""A where-tree."""
 
 MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 1000
@@ -105,15 +107,16 @@ class Conditions:
         self._of_hook = False
         self._begin()
 
-    def copied(self) -> Conditions:
+    def copy(self) -> Conditions:
         """Return the same conditions, for another statement that begins with them."""
-        other = copy(self)
+        other = copy.copy(self)
         other.params = self.params[:]
         other.parts = self.parts[:]
         return other
 
     def _begin(self) -> None:
-        self._values = self._terms = 0
+        self._values = 0
+        self._terms = 0
         self._pattern_lengths: Counter[str] = Counter()
 
     def bind(self, value: Param, cast_to: bytes) -> bytes:
@@ -121,193 +124,201 @@ class Conditions:
         self.params.append(value)
         return b"$%d::%b" % (len(self.params), cast_to)
 
-    def bind_once(self, value: Param, cast_to: bytes) -> bytes:
+    def bind_shared(self, value: Param, cast_to: bytes) -> bytes:
         """Like `bind`, for a large value that several conditions share."""
         for number, param in enumerate(self.params, 1):
             if param is value:
                 return b"$%d::%b" % (number, cast_to)
         return self.bind(value, cast_to)
 
-    def equals(self, sql: bytes, value: Param, cast_to: bytes) -> None:
+    def require_equal(self, sql: bytes, value: Param, cast_to: bytes) -> None:
         """Require that a column has a value."""
         self.parts.append(b"%b = %b" % (sql, self.bind(value, cast_to)))
 
-    def matches(self, tree: Mapping[str, Any]) -> None:
+    def require_tree(self, tree: Mapping[str, Any]) -> None:
         """Require a where-tree. Raises BadRequest that names what is wrong."""
         self._begin()
-        self.parts.append(self._tree(tree, 1))
+        self.parts.append(self._compile_tree(tree, 1))
 
-    def alias(self) -> bytes:
+    def next_alias(self) -> bytes:
         """Return an alias that the statement does not have yet."""
         self._aliases += 1
         return b"t%d" % self._aliases
 
-    def within(
+    def compile_trees(
         self, columns: Columns, trees: Iterable[Mapping[str, Any]], *, of_hook: bool = False
     ) -> list[bytes]:
         """Return trees over other columns as conditions of their own.
 
         Those of a hook may name fields that the caller may not read, of linked records too.
         """
-        outer, self._columns = self._columns, columns
-        before, self._of_hook = self._of_hook, of_hook
-        counts = (self._values, self._terms, self._pattern_lengths)
+        outer = copy.copy(self)
+        self._columns = columns
+        self._of_hook = of_hook
+        conditions: list[bytes] = []
         try:
-            found: list[bytes] = []
             for tree in trees:
                 self._begin()
-                found.append(self._tree(tree, 1))
-            return found
+                conditions.append(self._compile_tree(tree, 1))
         finally:
-            self._columns, self._of_hook = outer, before
-            self._values, self._terms, self._pattern_lengths = counts
+            self._columns = outer._columns
+            self._of_hook = outer._of_hook
+            self._values = outer._values
+            self._terms = outer._terms
+            self._pattern_lengths = outer._pattern_lengths
+        return conditions
 
-    def clause(self) -> bytes:
+    def where_clause(self) -> bytes:
         """Return the `where` clause, empty without conditions."""
         return b" where " + b" and ".join(self.parts) if self.parts else b""
 
-    def _tree(self, tree: Any, depth: int) -> bytes:
+    def _compile_tree(self, tree: Any, depth: int) -> bytes:
         if not isinstance(tree, Mapping):
             raise BadRequest(f"where: an object is wanted, not {show_value(tree)}")
         if depth > MAX_DEPTH:
             raise BadRequest(f"where is nested more than {MAX_DEPTH} deep")
         self._count_term()
         branches = cast("Mapping[str, Any]", tree)
-        return _joined(
-            [self._branch(name, wanted, depth) for name, wanted in branches.items()],
+        return _join_tests(
+            [self._compile_branch(name, condition, depth) for name, condition in branches.items()],
             b" and ",
             b"true",
         )
 
-    def _branch(self, name: str, wanted: Any, depth: int) -> bytes:
+    def _compile_branch(self, name: str, condition: Any, depth: int) -> bytes:
         if name == "$and":
-            return _joined(self._trees(name, wanted, depth), b" and ", b"true")
+            return _join_tests(self._compile_branches(name, condition, depth), b" and ", b"true")
         if name == "$or":
-            return _joined(self._trees(name, wanted, depth), b" or ", b"false")
+            return _join_tests(self._compile_branches(name, condition, depth), b" or ", b"false")
         if name == "$not":
-            return b"(not %b)" % self._tree(wanted, depth + 1)
+            return b"(not %b)" % self._compile_tree(condition, depth + 1)
         if name.startswith("$"):
-            raise BadRequest(f"where: {_unknown(name, ('$and', '$or', '$not'))}")
-        if _is_relation(wanted) or name not in self._columns:
-            return self._relation(name, wanted, depth)
-        return self._field(self._columns.find(name, PARAMETERS), wanted)
+            raise BadRequest(f"where: {_describe_unknown(name, ('$and', '$or', '$not'))}")
+        if _is_relation(condition) or name not in self._columns:
+            return self._compile_relation(name, condition, depth)
+        return self._compile_field(self._columns.find(name, PARAMETERS), condition)
 
-    def _relation(self, name: str, wanted: Any, depth: int) -> bytes:
+    def _compile_relation(self, name: str, condition: Any, depth: int) -> bytes:
         """Require linked records, as far as the caller may read them."""
-        if not _is_relation(wanted):
+        if not _is_relation(condition):
             self._columns.find(name, PARAMETERS)
-        link = self._columns.link(name)
-        operators = cast("Mapping[str, Any]", wanted if isinstance(wanted, Mapping) else {})
-        known = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
-        wrong = next((operator for operator in operators if operator not in known), None)
-        if wrong is not None or not operators:
-            which = _unknown(wrong, known) if wrong is not None else _wanted(known)
-            raise BadRequest(f"{self._columns.entity.name}.{name}: {which}")
-        return _joined(
-            [self._linked(link, operator, tree, depth) for operator, tree in operators.items()],
-            b" and ",
-            b"true",
-        )
+        link = self._columns.find_link(name)
+        operators = cast("Mapping[str, Any]", condition if isinstance(condition, Mapping) else {})
+        allowed = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
+        label = f"{self._columns.entity.name}.{name}"
+        if not operators:
+            raise BadRequest(f"{label}: {_describe_missing(allowed)}")
+        for operator in operators:
+            if operator not in allowed:
+                raise BadRequest(f"{label}: {_describe_unknown(operator, allowed)}")
+        tests = [
+            self._compile_linked(link, operator, tree, depth)
+            for operator, tree in operators.items()
+        ]
+        return _join_tests(tests, b" and ", b"true")
 
-    def _linked(self, link: Link, operator: str, tree: Any, depth: int) -> bytes:
+    def _compile_linked(self, link: Link, operator: str, tree: Any, depth: int) -> bytes:
         self._count_term()
         self._relations += 1
         if self._relations > MAX_RELATIONS:
             raise BadRequest(f"where holds more than {MAX_RELATIONS} filters by relation")
-        target = self.related.get(link.entity)
-        if target is None:
+        linked = self.related.get(link.entity)
+        if linked is None:
             return b"true" if operator == "$none" else b"false"
-        outer, alias = self._columns, self.alias()
-        inner = (target.every_column if self._of_hook else target.columns).under(alias)
-        joined = join(outer, link, inner)
-        limits = target.limits(self, alias)
+        outer = self._columns
+        alias = self.next_alias()
+        columns = linked.every_column if self._of_hook else linked.columns
+        inner = columns.alias_as(alias)
+        conditions = [join(outer, link, inner), *linked.limits(self, alias)]
         self._columns = inner
         try:
-            wanted = self._tree(tree, depth + 1)
+            conditions.append(self._compile_tree(tree, depth + 1))
         finally:
             self._columns = outer
-        test = b"exists (select from %b as %b where %b)" % (
-            target.source,
-            alias,
-            b" and ".join([joined, *limits, wanted]),
-        )
+        parts = (linked.source, alias, b" and ".join(conditions))
+        test = b"exists (select from %b as %b where %b)" % parts
         return b"(not %b)" % test if operator == "$none" else test
 
-    def _trees(self, name: str, trees: Any, depth: int) -> list[bytes]:
+    def _compile_branches(self, name: str, trees: Any, depth: int) -> list[bytes]:
         if not isinstance(trees, list | tuple):
             raise BadRequest(f"where: {name} takes an array, not {show_value(trees)}")
-        return [self._tree(tree, depth + 1) for tree in cast("Sequence[Any]", trees)]
+        return [self._compile_tree(tree, depth + 1) for tree in cast("Sequence[Any]", trees)]
 
-    def _field(self, column: Column, wanted: Any) -> bytes:
-        if not isinstance(wanted, Mapping) or _is_plain(column, cast("Mapping[str, Any]", wanted)):
-            return self._term(column, "$eq", wanted)
-        operators = cast("Mapping[str, Any]", wanted)
+    def _compile_field(self, column: Column, condition: Any) -> bytes:
+        if not isinstance(condition, Mapping):
+            return self._compile_term(column, "$eq", condition)
+        operators = cast("Mapping[str, Any]", condition)
+        if _is_json_value(column, operators):
+            return self._compile_term(column, "$eq", operators)
         if not operators:
-            raise BadRequest(f"{column.label}: {_wanted(_ALLOWED)}")
-        return _joined(
-            [self._term(column, operator, value) for operator, value in operators.items()],
-            b" and ",
-            b"true",
-        )
+            raise BadRequest(f"{column.label}: {_describe_missing(_ALLOWED)}")
+        tests = [
+            self._compile_term(column, operator, value) for operator, value in operators.items()
+        ]
+        return _join_tests(tests, b" and ", b"true")
 
-    def _term(self, column: Column, operator: str, value: Any) -> bytes:
+    def _compile_term(self, column: Column, operator: str, value: Any) -> bytes:
         kinds = _ALLOWED.get(operator)
         if kinds is None:
-            is_link = column.name in self._columns.links
-            known = (*_ALLOWED, *RELATION_OPERATORS[:1]) if is_link else _ALLOWED
-            raise BadRequest(f"{column.label}: {_unknown(operator, known)}")
+            operators = [*_ALLOWED]
+            if column.name in self._columns.links:
+                operators += RELATION_OPERATORS[:1]
+            raise BadRequest(f"{column.label}: {_describe_unknown(operator, operators)}")
         if column.kind not in kinds:
             raise BadRequest(f"{column.label}: {operator} does not work on {column.type}")
         self._count_term()
-        return _SPECIAL.get(operator, Conditions._compare)(self, column, operator, value)
+        compile_operator = _SPECIAL.get(operator, Conditions._compare)
+        return compile_operator(self, column, operator, value)
 
     def _compare(self, column: Column, operator: str, value: Any) -> bytes:
-        fitting = self._coerced(column, value)
-        if fitting is None:
+        stored = self._coerce(column, value)
+        if stored is None:
             return _compare_null(column, operator)
         if operator in ("$like", "$ilike"):
-            self._check_pattern(column, operator, fitting)
-        return b"(%b %b %b)" % (column.sql, _INFIX[operator], self._bound(column, fitting))
+            self._check_pattern(column, operator, stored)
+        return b"(%b %b %b)" % (column.sql, _INFIX[operator], self._bind_stored(column, stored))
 
-    def _in(self, column: Column, operator: str, value: Any) -> bytes:
+    def _compare_list(self, column: Column, operator: str, value: Any) -> bytes:
         if not isinstance(value, list | tuple):
             raise BadRequest(f"{column.label}: {operator} takes an array, not {show_value(value)}")
-        items = [self._coerced(column, item) for item in cast("Sequence[Any]", value)]
-        present = [_element(column.kind, item) for item in items if item is not None]
+        items = [self._coerce(column, item) for item in cast("Sequence[Any]", value)]
+        is_positive = operator == "$in"
         if not items:
-            return b"false" if operator == "$in" else b"true"
-        listed = self.bind(present, column.cast + b"[]")
-        one, all_of = b"(%b = any(%b))", b"(%b <> all(%b))"
-        test = (one if operator == "$in" else all_of) % (column.sql, listed)
-        if len(present) == len(items):
-            return test
+            return b"false" if is_positive else b"true"
+        present = [_array_element(column.kind, item) for item in items if item is not None]
+        array = self.bind(present, column.cast + b"[]")
+        has_null = len(present) < len(items)
         # A null in the list means "is null", as {f: null} does; in SQL it would match nothing.
-        null = b"(%b or %b is null)" if operator == "$in" else b"(%b and %b is not null)"
-        return null % (test, column.sql)
+        if is_positive:
+            test = b"(%b = any(%b))" % (column.sql, array)
+            return b"(%b or %b is null)" % (test, column.sql) if has_null else test
+        test = b"(%b <> all(%b))" % (column.sql, array)
+        return b"(%b and %b is not null)" % (test, column.sql) if has_null else test
 
-    def _contains(self, column: Column, operator: str, value: Any) -> bytes:
-        many = column.kind != "json" and not isinstance(value, list | tuple)
-        fitting = self._coerced(column, [value] if many else value)
-        if fitting is None:
+    def _contain(self, column: Column, operator: str, value: Any) -> bytes:
+        is_element = column.kind != "json" and not isinstance(value, list | tuple)
+        stored = self._coerce(column, [value] if is_element else value)
+        if stored is None:
             raise BadRequest(f"{column.label}: {operator} takes a value, not null")
-        return b"(%b @> %b)" % (column.sql, self._bound(column, fitting))
+        return b"(%b @> %b)" % (column.sql, self._bind_stored(column, stored))
 
-    def _is_null(self, column: Column, operator: str, value: Any) -> bytes:
+    def _compare_with_null(self, column: Column, operator: str, value: Any) -> bytes:
         self._count(1)
-        wanted = coerce_value("boolean", value, f"{column.label} {operator}")
-        if wanted is None:
+        is_null = coerce_value("boolean", value, f"{column.label} {operator}")
+        if is_null is None:
             raise BadRequest(
                 f"{column.label}: {operator} takes true or false, not {show_value(value)}"
             )
-        return b"(%b is %b)" % (column.sql, b"null" if wanted else b"not null")
+        return b"(%b is %b)" % (column.sql, b"null" if is_null else b"not null")
 
-    def _bound(self, column: Column, value: Any) -> bytes:
-        bound = _encode(value) if column.kind == "json" and value is not None else value
-        return self.bind(bound, column.cast)
+    def _bind_stored(self, column: Column, value: Any) -> bytes:
+        if column.kind == "json" and value is not None:
+            value = _encode(value)
+        return self.bind(value, column.cast)
 
-    def _coerced(self, column: Column, value: Any) -> Any:
-        many = column.kind in ("texts", "numbers") and isinstance(value, list | tuple)
-        self._count(len(cast("Sequence[Any]", value)) if many else 1)
+    def _coerce(self, column: Column, value: Any) -> Any:
+        is_array = column.kind in ("texts", "numbers") and isinstance(value, list | tuple)
+        self._count(len(cast("Sequence[Any]", value)) if is_array else 1)
         return column.coerce(value)
 
     def _count(self, values: int) -> None:
@@ -318,9 +329,10 @@ class Conditions:
     def _check_pattern(self, column: Column, operator: str, pattern: str) -> None:
         self._pattern_lengths[column.label] += len(pattern)
         if self._pattern_lengths[column.label] > MAX_PATTERN:
-            most = f"at most {MAX_PATTERN} characters"
-            raise BadRequest(f"{column.label}: patterns have {most} together")
-        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+            limit = f"at most {MAX_PATTERN} characters"
+            raise BadRequest(f"{column.label}: patterns have {limit} together")
+        backslashes_at_end = len(pattern) - len(pattern.rstrip("\\"))
+        if backslashes_at_end % 2:
             raise BadRequest(f"{column.label}: {operator} cannot end in a single backslash")
 
     def _count_term(self) -> None:
@@ -330,10 +342,10 @@ class Conditions:
 
 
 _SPECIAL: Final[Mapping[str, Callable[[Conditions, Column, str, Any], bytes]]] = {
-    "$in": Conditions._in,  # pyright: ignore[reportPrivateUsage]
-    "$nin": Conditions._in,  # pyright: ignore[reportPrivateUsage]
-    "$contains": Conditions._contains,  # pyright: ignore[reportPrivateUsage]
-    "$isNull": Conditions._is_null,  # pyright: ignore[reportPrivateUsage]
+    "$in": Conditions._compare_list,  # pyright: ignore[reportPrivateUsage]
+    "$nin": Conditions._compare_list,  # pyright: ignore[reportPrivateUsage]
+    "$contains": Conditions._contain,  # pyright: ignore[reportPrivateUsage]
+    "$isNull": Conditions._compare_with_null,  # pyright: ignore[reportPrivateUsage]
 }
 
 
@@ -345,18 +357,20 @@ def join(outer: Columns, link: Link, inner: Columns) -> bytes:
     if not link.reverse:
         return b"%b = %b" % (inner.id.sql, outer.find(link.column).sql)
     if link.column not in inner:
-        raise outer.no_link(f"{link.entity}_via_{link.column}")
+        raise outer.describe_missing_link(f"{link.entity}_via_{link.column}")
     return b"%b = %b" % (inner.find(link.column).sql, outer.id.sql)
 
 
-def _is_relation(wanted: Any) -> bool:
+def _is_relation(condition: Any) -> bool:
     """Whether a condition is about linked records."""
-    return isinstance(wanted, Mapping) and any(name in wanted for name in RELATION_OPERATORS)
+    if not isinstance(condition, Mapping):
+        return False
+    return any(name in condition for name in RELATION_OPERATORS)
 
 
-def _is_plain(column: Column, wanted: Mapping[str, Any]) -> bool:
+def _is_json_value(column: Column, members: Mapping[str, Any]) -> bool:
     """Whether an object is a value of a json field, not a map of operators."""
-    return column.kind == "json" and not any(name.startswith("$") for name in wanted)
+    return column.kind == "json" and not any(name.startswith("$") for name in members)
 
 
 def _compare_null(column: Column, operator: str) -> bytes:
@@ -367,20 +381,22 @@ def _compare_null(column: Column, operator: str) -> bytes:
     raise BadRequest(f"{column.label}: {operator} takes a value, not null")
 
 
-def _element(kind: ValueKind, value: Any) -> Any:
-    """An element of an array parameter, which cannot be bytes."""
+def _array_element(kind: ValueKind, value: Any) -> Any:
+    """Return an element of an array parameter, which cannot be bytes."""
     return _encode(value).decode() if kind == "json" else value
 
 
-def _joined(parts: Sequence[bytes], word: bytes, empty: bytes) -> bytes:
-    if len(parts) == 1:
-        return parts[0]
-    return b"(%b)" % word.join(parts) if parts else empty
+def _join_tests(tests: Sequence[bytes], word: bytes, empty: bytes) -> bytes:
+    if not tests:
+        return empty
+    if len(tests) == 1:
+        return tests[0]
+    return b"(%b)" % word.join(tests)
 
 
-def _wanted(operators: Iterable[str]) -> str:
+def _describe_missing(operators: Iterable[str]) -> str:
     return f"an operator is wanted; known: {', '.join(operators)}"
 
 
-def _unknown(operator: str, known: Iterable[str]) -> str:
-    return f"unknown operator {operator[:80]!r}; {nearest(operator, known)}"
+def _describe_unknown(operator: str, operators: Iterable[str]) -> str:
+    return f"unknown operator {operator[:80]!r}; {nearest(operator, operators)}"

@@ -22,25 +22,25 @@ MAX_REMEMBERED: Final = 200
 FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 """The beginning of a cell that a spreadsheet could run, or of one that was escaped before."""
 
-_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_text = msgspec.json.Decoder(str).decode
+_decode_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 
-def wanted_format(accept: bytes | None) -> Format | None:
+def choose_format(accept: bytes | None) -> Format | None:
     """Return the format that an `Accept` header prefers, or None for JSON."""
     if accept is None or accept in (b"*/*", b"application/json"):  # nearly every request
         return None
     if len(accept) > MAX_REMEMBERED:
-        return _preferred_format(accept)
-    return _remembered_format(accept)
+        return _find_preferred(accept)
+    return _find_remembered(accept)
 
 
-def _preferred_format(accept: bytes) -> Format | None:
+def _find_preferred(accept: bytes) -> Format | None:
     media_type = preferred_type(accept.decode("latin-1"), (JSON, *MEDIA))
     return None if media_type is None else MEDIA.get(media_type)
 
 
-_remembered_format: Final = lru_cache(maxsize=100)(_preferred_format)
+_find_remembered: Final = lru_cache(maxsize=100)(_find_preferred)
 """Browsers and libraries send few headers, and to read one takes 20 µs."""
 
 
@@ -48,30 +48,33 @@ async def csv_pieces(
     columns: Sequence[Column], batches: AsyncIterator[list[bytes]], *, raw: bool
 ) -> AsyncIterator[bytes]:
     """Write records as CSV (RFC 4180) with a header; `raw` leaves formulas as they are."""
-    yield _lines([[column.name for column in columns]])
+    yield _write_lines([[column.name for column in columns]])
     async for batch in batches:
-        yield _lines([cells_of(columns, record, raw=raw) for record in batch])
+        yield _write_lines([write_cells(columns, record, raw=raw) for record in batch])
 
 
-def cells_of(columns: Iterable[Column], record: bytes, *, raw: bool) -> list[str]:
+def write_cells(columns: Iterable[Column], record: bytes, *, raw: bool) -> list[str]:
     """Return the cells of a record: numbers, arrays and JSON as they are written."""
-    values = _values(record)
-    return [_cell(column, bytes(values[column.name]), raw=raw) for column in columns]
+    values = _decode_values(record)
+    return [_write_cell(column, bytes(values[column.name]), raw=raw) for column in columns]
 
 
-def _cell(column: Column, value: bytes, *, raw: bool) -> str:
+def _write_cell(column: Column, value: bytes, *, raw: bool) -> str:
     if value == b"null":
         return ""
     if column.kind in ("number", "boolean", "json", "texts", "numbers"):
         return value.decode()
-    text = _text(value)
-    return f"'{text}" if not raw and column.kind == "text" and FORMULA.match(text) else text
+    text = _decode_text(value)
+    may_be_run = column.kind == "text" and FORMULA.match(text) is not None
+    if may_be_run and not raw:
+        return f"'{text}"
+    return text
 
 
-def _lines(rows: Iterable[Sequence[str]]) -> bytes:
-    written = io.StringIO(newline="")
-    csv.writer(written, lineterminator="\r\n").writerows(rows)
-    return written.getvalue().encode()
+def _write_lines(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 async def ndjson_pieces(batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:

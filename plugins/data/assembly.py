@@ -1,0 +1,100 @@
+"""Builds the objects of RECORDS and gives each what it needs: start to read here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from kernel.public import Access, Apps, HookBus, Idempotency, Identity, Reads, Statements
+
+from .batches.batch import Batches
+from .batches.creates import CreateBatches
+from .batches.groups import GroupWriter
+from .batches.preparation import BatchPreparation, OperationChecks
+from .calls import Calls
+from .exchange.imports import Imports
+from .exchange.rows import ImportedRows
+from .execution.execution import WriteExecution
+from .reads.aggregates import AggregateReader
+from .reads.complete import CompleteLists
+from .reads.pages import PageReader
+from .reads.searches import Searches
+from .reads.single import RecordReader
+from .reads.sources import ReadSources
+from .rights.links import LinkRights
+from .rights.permissions import Permissions
+from .rights.scopes import RowScopes
+from .service import Parts, RecordsService
+from .statements.tables import Tables
+from .writes.conditional import ConditionalWrites
+from .writes.descriptions import ErrorDescriptions
+from .writes.once import KeyedWrites
+from .writes.records import RecordWriter
+from .writes.refusals import Refusals
+from .writes.replies import Replies
+from .writes.upsert import Upserts
+
+
+class Dependencies(msgspec.Struct, frozen=True):
+    """The services that RECORDS asks; those behind a function are looked up at each use."""
+
+    statements: Statements
+    apps: Apps
+    bus: HookBus
+    access: Callable[[], Access]
+    identity: Callable[[], Identity | None] = lambda: None
+    idempotency: Callable[[], Idempotency | None] = lambda: None
+    reads: Reads | None = None
+
+
+def build_records(services: Dependencies) -> RecordsService:
+    """Build the provider of RECORDS."""
+    statements = services.statements
+    apps = services.apps
+    bus = services.bus
+
+    # Who may reach what
+    permissions = Permissions(services.access)
+    tables = Tables(apps)
+    scopes = RowScopes(tables, bus, permissions, services.identity)
+    links = LinkRights(permissions, scopes)
+
+    # Reads
+    calls = Calls(apps)
+    sources = ReadSources.choose(statements, services.reads)
+    reader = RecordReader(scopes, sources)
+    searches = Searches(statements, scopes)
+
+    # Writes
+    execution = WriteExecution(statements, bus, reader)
+    transactions = execution.transactions
+    participants = execution.participants
+    replies = Replies(permissions, tables, scopes, reader)
+    descriptions = ErrorDescriptions(statements, replies, Refusals(scopes.linked))
+    upserts = Upserts(permissions, scopes, links, execution, replies, descriptions)
+
+    # Batches and imports
+    creates = CreateBatches(statements, tables, permissions, links, execution, replies)
+    checks = OperationChecks(apps, permissions, scopes, links, participants, upserts)
+    preparation = BatchPreparation(checks, replies)
+    groups = GroupWriter(execution, upserts, replies)
+    imported_rows = ImportedRows(upserts, execution, replies, descriptions)
+
+    parts = Parts(
+        calls=calls,
+        reader=reader,
+        pages=PageReader(scopes, sources, searches),
+        lists=CompleteLists(calls, scopes, sources, searches),
+        aggregates=AggregateReader(scopes, sources, searches),
+        writer=RecordWriter(tables, scopes, links, execution, replies, descriptions),
+        upserts=upserts,
+        conditional=ConditionalWrites(
+            permissions, scopes, links, execution, descriptions, statements
+        ),
+        batches=Batches(creates, preparation, groups, transactions, replies, descriptions),
+        imports=Imports(tables, links, upserts, transactions, imported_rows),
+        keyed=KeyedWrites(apps, permissions, participants, services.idempotency),
+        permissions=permissions,
+    )
+    return RecordsService(parts)

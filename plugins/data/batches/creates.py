@@ -1,0 +1,103 @@
+"""Batches that only create records of one entity: one statement, without a transaction around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+from kernel.public import Actor, KernelError, Operation, Statements, forget_frames
+from plugins.data.execution.execution import WriteExecution
+from plugins.data.execution.inserts import Insert, Inserted, insert_rows
+from plugins.data.rights.links import LinkRights
+from plugins.data.rights.permissions import Permissions
+from plugins.data.statements.tables import Tables
+from plugins.data.store import Table
+from plugins.data.values.rows import Row, coerce_bodies
+from plugins.data.writes.replies import Replies, WrittenRecord
+
+from .results import result_of, results_of_creates
+
+
+class CreateBatches:
+    """Creates the records of a batch at once, where it is of this kind."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        tables: Tables,
+        permissions: Permissions,
+        links: LinkRights,
+        execution: WriteExecution,
+        replies: Replies,
+    ) -> None:
+        self._statements = statements
+        self._tables = tables
+        self._permissions = permissions
+        self._links = links
+        self._execution = execution
+        self._replies = replies
+
+    async def try_to_create(
+        self, actor: Actor, app_id: str, operations: Sequence[Operation]
+    ) -> list[bytes]:
+        """Return the results of the operations.
+
+        Returns nothing where the operations are others, or one fails: one by one they say which.
+        A reference fails here, as no field but one of JSON takes an object, and that keeps it.
+        """
+        bodies = _bodies_of_creates(operations)
+        if not bodies:
+            return []
+        entity = operations[0].entity
+        try:
+            grant = await self._permissions.require(actor, app_id, entity, "create")
+            table = await self._tables.find(app_id, entity, grant.hidden)
+            needs_transaction = self._execution.begins_transaction(table)
+            if needs_transaction or self._execution.participants.are_notified(table):
+                return []
+            rows = await coerce_bodies(table, grant, bodies)
+            inserted = await self._insert(actor, table, rows)
+        except KernelError as error:
+            if error.status >= 500:
+                raise
+            forget_frames(error)
+            return []
+        return await self._show(actor, table, rows, inserted)
+
+    async def _insert(self, actor: Actor, table: Table, rows: Sequence[Row]) -> Inserted:
+        limits = None
+        if table.checked_links:
+            field_names = {*chain.from_iterable(rows)}
+            limits = await self._links.find_limits(actor, table, field_names)
+        insert = Insert(table.full, rows, links=limits)
+        settings = self._statements.settings(actor)
+        return await insert_rows(self._statements, settings, insert, actor, versioned=True)
+
+    async def _show(
+        self, actor: Actor, table: Table, rows: Sequence[Row], inserted: Inserted
+    ) -> list[bytes]:
+        rendering = table.full.rendering
+        if await self._replies.shows_everything(actor, table):
+            etag, records = rendering.split(inserted.raw)
+            return results_of_creates(table, etag, inserted.sort(records))
+        tagged_records = inserted.sort(rendering.split_tagged(inserted.raw))
+        written = [
+            WrittenRecord(record, row, True)
+            for record, row in zip(tagged_records, rows, strict=True)
+        ]
+        shown = await self._replies.show_all(actor, table, written, None)
+        return [result_of("create", record) for record in shown]
+
+
+def _bodies_of_creates(operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
+    """Return the bodies of operations that all create records of one entity.
+
+    Returns nothing where one of them does something else, or has a condition.
+    """
+    kinds = {*map(attrgetter("op", "entity", "if_match"), operations)}
+    if kinds != {("create", operations[0].entity, None)}:
+        return ()
+    bodies = [operation.data for operation in operations if operation.data is not None]
+    return bodies if len(bodies) == len(operations) else ()

@@ -1,0 +1,1 @@
+"""How a write is carried out: by one statement, or in a transaction where plugins take part."""

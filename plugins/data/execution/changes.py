@@ -1,0 +1,17 @@
+"""What a write does to a record that exists."""
+
+from __future__ import annotations
+
+import msgspec
+
+from plugins.data.values.rows import Row
+
+from .tags import NO_CONDITION, Condition
+
+
+class RecordChange(msgspec.Struct, frozen=True):
+    """The new values of a record, if it meets a condition; a delete has no values."""
+
+    record_id: str
+    row: Row = {}
+    condition: Condition = NO_CONDITION

@@ -1,0 +1,199 @@
+"""The decision between a statement and a transaction, for each kind of write.
+
+A write is one statement where it can be. It is part of a transaction where a call has passed one,
+and where plugins take part in the write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hookspecs
+from plugins.data.reads.single import RecordReader
+from plugins.data.rendering import id_of, join_records, records_in
+from plugins.data.rights.row_scope import RowScope, record_not_found
+from plugins.data.statements.filters import Conditions
+from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.values.rows import encode
+
+from .changes import RecordChange
+from .hooked import HookedWrites, event_of
+from .inserts import Insert, insert_rows
+from .participants import Participants
+from .single import SingleWrites
+from .transactions import WriteTransactions, check_reentry
+
+
+class WriteExecution:
+    """Carries writes out, whatever rights they have been checked for."""
+
+    def __init__(self, statements: Statements, bus: HookBus, reader: RecordReader) -> None:
+        self._statements = statements
+        self._bus = bus
+        self._reader = reader
+        self._single = SingleWrites(statements, bus, reader)
+        self.participants = Participants(bus)
+        self.hooked = HookedWrites(bus, self.participants)
+        self.transactions = WriteTransactions(statements, self.participants)
+
+    def begins_transaction(self, table: Table) -> bool:
+        """Whether a write outside of a transaction needs one of its own. Raises PluginFailed."""
+        check_reentry()
+        return self.participants.need_transaction(table)
+
+    # Writes that may be a statement of their own
+
+    async def create(self, actor: Actor, insert: Insert, tx: Transaction | None) -> Tagged:
+        """Create the only record of an insert."""
+        table = insert.table
+        if tx is not None:
+            [record] = await self.hooked.create(tx, insert)
+        elif self.begins_transaction(table):
+            [record] = await self.transactions.run(
+                actor, lambda own_tx: self.hooked.create(own_tx, insert), [table], None
+            )
+        else:
+            record = await self._single.insert(actor, insert)
+            if self.participants.are_notified(table):
+                await self._notify(actor, table, "INSERT", [record.record])
+        return record
+
+    async def create_many(self, actor: Actor, insert: Insert, tx: Transaction | None) -> bytes:
+        """Create records and return a JSON array of them, in the order of the rows."""
+        table = insert.table
+        if tx is not None or self.begins_transaction(table):
+            records = await self.transactions.run(
+                actor, lambda own_tx: self.hooked.create(own_tx, insert), [table], tx
+            )
+            return join_records([record.record for record in records])
+        settings = self._statements.settings(actor)
+        inserted = await insert_rows(self._statements, settings, insert, actor)
+        array = table.rendering.finish_array(inserted.raw)
+        if inserted.places is not None:
+            array = join_records(inserted.sort(records_in(array)))
+        if self.participants.are_notified(table):
+            await self._notify(actor, table, "INSERT", records_in(array))
+        return array
+
+    async def update(
+        self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None
+    ) -> Tagged | None:
+        """Change a record and return it, or None where there is nothing to change."""
+        table = scope.table
+        if tx is not None:
+            return await self.update_within(tx, scope, change)
+        if self.begins_transaction(table):
+            return await self.transactions.run(
+                actor, lambda own_tx: self.hooked.update(own_tx, scope, change), [table], None
+            )
+        if not change.row:  # the body names only what the server sets
+            change.condition.check(
+                change.record_id, await self._reader.read(scope, change.record_id)
+            )
+            return None
+        record = await self._single.update(actor, scope, change)
+        if self.participants.are_notified(table):
+            await self._notify(actor, table, "UPDATE", [record.record])
+        return record
+
+    async def delete(
+        self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None
+    ) -> None:
+        """Delete a record."""
+        table = scope.table
+        if tx is not None:
+            await self.delete_within(tx, scope, change)
+        elif self.begins_transaction(table):
+            await self.transactions.run(
+                actor, lambda own_tx: self.hooked.delete(own_tx, scope, change), [table], None
+            )
+        else:
+            record_id = await self._single.delete(actor, scope, change)
+            if self.participants.are_notified(table):
+                event = event_of(table, "DELETE", actor, record_id)
+                await self._bus.notify(hookspecs.event_committed, event=event)
+
+    # Writes within a transaction of several
+
+    async def update_within(
+        self, tx: Transaction, scope: RowScope, change: RecordChange
+    ) -> Tagged | None:
+        """Change a record in a transaction; see `update`."""
+        if self.participants.need_each_record(scope.table):
+            return await self.hooked.update(tx, scope, change)
+        if not change.row:
+            record = await self._reader.read(scope, change.record_id, tx)
+            change.condition.check(change.record_id, record)
+            return None
+        return await self._single.update(tx.actor, scope, change, tx)
+
+    async def delete_within(self, tx: Transaction, scope: RowScope, change: RecordChange) -> None:
+        """Delete a record in a transaction."""
+        if self.participants.need_each_record(scope.table):
+            await self.hooked.delete(tx, scope, change)
+        else:
+            await self._single.delete(tx.actor, scope, change, tx)
+
+    async def update_all(
+        self, tx: Transaction, scope: RowScope, changes: Sequence[RecordChange]
+    ) -> list[Tagged | None]:
+        """Change records, which are different ones, in the same fields.
+
+        Several are changed by one statement, where no plugin takes part in it.
+        """
+        if len(changes) == 1 or self.participants.need_each_record(scope.table):
+            return [await self.update_within(tx, scope, change) for change in changes]
+        table = scope.table.full
+        field_names = tuple(changes[0].row)
+        has_tags = _have_tags(changes)
+        rows = _select_changed(scope, changes, has_tags=has_tags)
+        statement = table.update_many(
+            field_names, rows, tagged=has_tags, written=scope.link_values(rows)
+        )
+        raw = await tx.execute(statement, *rows.params)
+        records = table.rendering.split_tagged(raw or b"")
+        records_by_id = {id_of(record.record): record for record in records}
+        for change in changes:
+            if change.record_id not in records_by_id:
+                raise record_not_found(change.record_id)
+        return [records_by_id[change.record_id] for change in changes]
+
+    async def delete_all(
+        self, tx: Transaction, scope: RowScope, changes: Sequence[RecordChange]
+    ) -> None:
+        """Delete records, in which no plugin takes part if they are several."""
+        if len(changes) == 1:
+            await self.delete_within(tx, scope, changes[0])
+            return
+        has_tags = _have_tags(changes)
+        rows = _select_changed(scope, changes, has_tags=has_tags)
+        raw = await tx.execute(scope.table.delete_many(rows, tagged=has_tags), *rows.params)
+        if int(raw or 0) < len(changes):
+            raise record_not_found(changes[0].record_id)
+
+    async def _notify(
+        self, actor: Actor, table: Table, operation: str, records: Sequence[bytes]
+    ) -> None:
+        """Notify observers of a write that was one statement."""
+        for record in records:
+            event = event_of(table, operation, actor, id_of(record), new=record)
+            await self._bus.notify(hookspecs.event_committed, event=event)
+
+
+def _have_tags(changes: Sequence[RecordChange]) -> bool:
+    return any(change.condition.tags is not None for change in changes)
+
+
+def _select_changed(
+    scope: RowScope, changes: Sequence[RecordChange], *, has_tags: bool
+) -> Conditions:
+    """Begin the conditions of a statement about several records, with their new values."""
+    rows: list[dict[str, object]] = []
+    for change in changes:
+        scope.table.check_id(change.record_id)
+        row: dict[str, object] = {"_id": change.record_id}
+        if has_tags:
+            row["_tags"] = change.condition.tags
+        row |= change.row
+        rows.append(row)
+    return scope.select(NO_SETTINGS, encode(rows))

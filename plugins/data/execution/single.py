@@ -1,0 +1,96 @@
+"""Writes of one record by one statement, as a commit of its own or within a transaction."""
+
+from __future__ import annotations
+
+from kernel.public import (
+    Actor,
+    HookBus,
+    NotFound,
+    Param,
+    Reader,
+    Statements,
+    Tagged,
+    Transaction,
+    hookspecs,
+)
+from plugins.data.errors import PreconditionFailed
+from plugins.data.reads.single import RecordReader
+from plugins.data.rendering import split_version
+from plugins.data.rights.row_scope import RowScope, record_not_found
+from plugins.data.store import NO_SETTINGS
+from plugins.data.values.arrays import params_of, with_id
+
+from .changes import RecordChange
+from .inserts import Insert, insert_one
+
+
+class SingleWrites:
+    """Creates, changes and deletes one record, without hooks."""
+
+    def __init__(self, statements: Statements, bus: HookBus, reader: RecordReader) -> None:
+        self._statements = statements
+        self._bus = bus
+        self._reader = reader
+
+    async def insert(self, actor: Actor, insert: Insert) -> Tagged:
+        """Create the only record of an insert by a statement of its own."""
+        table = insert.table
+        settings = self._statements.settings(actor)
+        row = with_id(insert.rows[0])
+        values = await params_of(table.columns, row)
+        params = [settings, *values, actor.user_id]
+        statement, params = insert_one(insert, tuple(row), params)
+        raw = await self._execute("", None, statement, params)
+        record, etag = split_version(raw or b"")
+        return Tagged(table.rendering.finish_record(record), etag)
+
+    async def update(
+        self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None = None
+    ) -> Tagged:
+        """Change a record. Raises NotFound, PreconditionFailed."""
+        table = scope.table.full
+        values = await params_of(table.columns, change.row)
+        rows = scope.select_record(change.record_id, self._settings(actor, tx), *values)
+        change.condition.narrow(rows)
+        statement = table.update(tuple(change.row), rows, scope.link_values(rows))
+        raw = await self._execute(change.record_id, tx, statement, rows.params)
+        if raw is None:
+            raise await self._explain_miss(scope, change, tx or self._statements)
+        record, etag = split_version(raw)
+        return Tagged(table.rendering.finish_record(record), etag)
+
+    async def delete(
+        self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None = None
+    ) -> str:
+        """Delete a record and return its id. Raises NotFound, PreconditionFailed."""
+        rows = scope.select_record(change.record_id, self._settings(actor, tx))
+        change.condition.narrow(rows)
+        writer = tx or self._statements
+        raw_id = await writer.execute(scope.table.delete(rows), *rows.params)
+        if raw_id is None:
+            raise await self._explain_miss(scope, change, writer)
+        return raw_id.decode()
+
+    def _settings(self, actor: Actor, tx: Transaction | None) -> bytes:
+        """Return the settings of a statement; a transaction has them since it began."""
+        return self._statements.settings(actor) if tx is None else NO_SETTINGS
+
+    async def _execute(
+        self, record_id: str, tx: Transaction | None, query: bytes, params: list[Param]
+    ) -> bytes | None:
+        """Run a statement that creates or changes a record; it may share a commit with others."""
+        if tx is not None:
+            return await tx.execute(query, *params)
+        # Settings of plugins can differ between callers, and would last for the next statement.
+        if self._bus.implementations(hookspecs.session_settings):
+            return await self._statements.execute(query, *params)
+        return await self._statements.execute_grouped(record_id.lower(), query, *params)
+
+    async def _explain_miss(
+        self, scope: RowScope, change: RecordChange, reader: Reader
+    ) -> NotFound | PreconditionFailed:
+        """Say why a write met no record."""
+        if change.condition.tags is not None:
+            await self._reader.read(scope, change.record_id, reader)
+            return PreconditionFailed(change.record_id, None)
+        return record_not_found(change.record_id)

@@ -1,0 +1,106 @@
+"""Complete lists: every record of a collection in pieces, as JSON or as a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from kernel.public import BadRequest, Page, Target
+from plugins.data.calls import Calls
+from plugins.data.columns import Column
+from plugins.data.rendering import TOO_LARGE, Rendering, check_readable
+from plugins.data.rights.scopes import RowScopes
+
+from .export import Format, csv_pieces, ndjson_pieces
+from .positions import expansions_of, page_conditions, select_shown, sort_column
+from .searches import Searches
+from .sources import ReadSources
+
+
+class ExportOptions(msgspec.Struct, frozen=True):
+    """How records become a file, and how many of them; `raw` leaves formulas as they are."""
+
+    file_format: Format
+    limit: int | None = None
+    raw: bool = False
+
+
+class OpenList(msgspec.Struct, frozen=True):
+    """A list that is being read, in batches of unfinished records."""
+
+    rendering: Rendering
+    columns: Sequence[Column]
+    batches: AsyncIterator[list[bytes]]
+
+    async def finished_batches(self) -> AsyncIterator[list[bytes]]:
+        """Finish records one by one. Raises BadRequest for one too large."""
+        async for batch in self.batches:
+            yield [self.rendering.finish_record(check_readable(record, None)) for record in batch]
+
+    async def json_pieces(self) -> AsyncIterator[bytes]:
+        """Write all records as one JSON array. Raises BadRequest for one too large."""
+        before = b"["
+        async for batch in self.batches:
+            if TOO_LARGE in batch:
+                check_readable(TOO_LARGE, None)
+            yield before + self.rendering.join_batch(batch)
+            before = b",\n"
+        yield b"[]" if before == b"[" else b"]"
+
+
+class CompleteLists:
+    """Reads every record of a collection while its client takes them."""
+
+    def __init__(
+        self, calls: Calls, scopes: RowScopes, sources: ReadSources, searches: Searches
+    ) -> None:
+        self._calls = calls
+        self._scopes = scopes
+        self._sources = sources
+        self._searches = searches
+
+    @asynccontextmanager
+    async def stream(self, target: Target, page: Page) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """See `Records.stream`."""
+        async with AsyncExitStack() as stack:
+            records = await self._calls.run(
+                target.app_id, lambda: self._open(target, page, None, stack)
+            )
+            yield records.json_pieces()
+
+    @asynccontextmanager
+    async def export(
+        self, target: Target, page: Page, options: ExportOptions
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """See `Records.export`."""
+        is_csv = options.file_format == "csv"
+        if is_csv and page.view is not None and page.view.expand:
+            raise BadRequest("expand does not go with text/csv: a cell holds one value")
+        async with AsyncExitStack() as stack:
+            records = await self._calls.run(
+                target.app_id, lambda: self._open(target, page, options.limit, stack)
+            )
+            batches = records.finished_batches()
+            if is_csv:
+                yield csv_pieces(records.columns, batches, raw=options.raw)
+            else:
+                yield ndjson_pieces(batches)
+
+    async def _open(
+        self, target: Target, page: Page, limit: int | None, stack: AsyncExitStack
+    ) -> OpenList:
+        """Begin to read; the `stack` ends it."""
+        expansions = expansions_of(page)
+        scope = await self._scopes.resolve(target, "read", page.where, expansions)
+        rows = await page_conditions(self._sources.prompt, scope, page)
+        rank = await self._searches.require_search(target, scope, rows, page.where, page.search)
+        selection = select_shown(scope, rows, page, expansions)
+        order = scope.table.order_by(sort_column(scope, page), page.order)
+        if rank is not None and page.order_by is None:
+            order = scope.table.order_by_rank(rank)
+        query = scope.table.select_every(rows, order, page.offset, selection, limit)
+        stream = self._sources.large.stream(query, *rows.params)
+        batches = await stack.enter_async_context(stream)
+        return OpenList(selection.rendering, selection.columns, batches)

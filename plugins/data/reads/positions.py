@@ -1,0 +1,87 @@
+"""What a page of records begins with: its conditions, its order and the record before it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from kernel.public import BadRequest, Page, Reader
+from plugins.data.columns import Column
+from plugins.data.models import LastSeen
+from plugins.data.rendering import check_readable
+from plugins.data.rights.row_scope import RowScope
+from plugins.data.statements.entity import Selection
+from plugins.data.statements.expansions import Expansions, read_expand
+from plugins.data.statements.filters import Conditions
+
+from .selection import select_view
+
+MAX_OFFSET: Final = 2**31
+
+_decode_position = msgspec.json.Decoder(LastSeen).decode
+
+
+def sort_column(scope: RowScope, page: Page) -> Column:
+    """Return the column that a page is sorted by. Raises BadRequest."""
+    return scope.columns.find(page.order_by or "created_at")
+
+
+def expansions_of(page: Page) -> Expansions:
+    """Return the links that a page expands. Raises BadRequest."""
+    if page.view is None or not page.view.expand:
+        return {}
+    return read_expand(page.view.expand)
+
+
+def select_shown(
+    scope: RowScope, rows: Conditions, page: Page, expansions: Expansions
+) -> Selection:
+    """Return what a page shows. What `expand` adds has parameters in `rows`."""
+    if page.view is None:
+        return scope.table.everything
+    return select_view(scope, rows, page.view, expansions)
+
+
+def check_offset(offset: int) -> None:
+    """Raise BadRequest for an offset out of bounds."""
+    if not 0 <= offset <= MAX_OFFSET:
+        raise BadRequest(f"offset must be a whole number from 0 to {MAX_OFFSET}")
+
+
+async def page_conditions(
+    reader: Reader, scope: RowScope, page: Page, cursor: Conditions | None = None
+) -> Conditions:
+    """Collect the conditions of a page; the parameters of `cursor` come first.
+
+    Without a `cursor`, the last record seen is looked up before.
+    """
+    check_offset(page.offset)
+    if page.after is not None and page.search and page.order_by is None:
+        raise BadRequest("after: a search has no order to continue without orderBy")
+    sort = sort_column(scope, page)
+    last = None
+    if page.after is not None and cursor is None:
+        last = await _look_up(reader, scope, page.after, sort)
+    rows = scope.select() if cursor is None else scope.select(*cursor.params)
+    if page.where:
+        rows.require_tree(page.where)
+    if cursor is not None:
+        scope.table.require_after_cursor(rows, sort, page.order)
+    elif last is not None:
+        scope.table.require_after(rows, sort, page.order, last)
+    return rows
+
+
+async def _look_up(reader: Reader, scope: RowScope, record_id: str, sort: Column) -> LastSeen:
+    rows = scope.select_record(record_id)
+    query = scope.table.select_position(rows, sort)
+    raw = await reader.fetch(query, *rows.params)
+    if raw is None:
+        raise last_record_not_found(record_id)
+    return _decode_position(check_readable(raw, record_id))
+
+
+def last_record_not_found(record_id: str | None) -> BadRequest:
+    """Say that the last record seen does not exist for the caller."""
+    return BadRequest(f"after: record '{record_id}' not found")

@@ -1,0 +1,82 @@
+"""Reads of single records."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernel.public import Reader, Tagged, Target, Transaction, View
+from plugins.data.rendering import Rendering, check_readable, split_version
+from plugins.data.rights.row_scope import RowScope, record_not_found
+from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.entity import Selection
+from plugins.data.statements.expansions import read_expand
+from plugins.data.statements.filters import Conditions
+
+from .carried import PageRows, check_linked, may_carry_too_many
+from .selection import select_view
+from .sources import ReadSources
+
+EVERYTHING: Final = View()
+
+
+class RecordReader:
+    """Reads one record as its caller may see it."""
+
+    def __init__(self, scopes: RowScopes, sources: ReadSources) -> None:
+        self._scopes = scopes
+        self._sources = sources
+
+    async def get(
+        self, target: Target, record_id: str, view: View | None, tx: Transaction | None
+    ) -> Tagged:
+        """See `Records.get`."""
+        reader = self._sources.choose_prompt(tx)
+        if view is None:
+            view = EVERYTHING
+        shows_everything = not view.expand and view.fields is None
+        if shows_everything:  # the most frequent, with the fewest steps
+            scope = await self._scopes.narrow(target)
+            if not scope.trees:
+                return await self.read(scope, record_id, reader)
+
+        expansions = read_expand(view.expand)
+        scope = await self._scopes.resolve(target, "read", None, expansions)
+        if shows_everything:
+            return await self.read(scope, record_id, reader)
+        rows = scope.select_record(record_id)
+        counted_rows = PageRows(rows.copy(), scope.columns.id)
+        selection = select_view(scope, rows, view, expansions)
+        if may_carry_too_many(scope, expansions, 1):
+            await check_linked(reader, scope, counted_rows, expansions)
+        return await _read_selection(reader, scope, rows, selection, record_id)
+
+    async def read(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
+        """Return a record with every field, as far as it is within a scope. Raises NotFound."""
+        if reader is None:
+            reader = self._sources.prompt
+        table = scope.table
+        if scope.trees:
+            rows = scope.select_record(record_id)
+            return await _read_selection(reader, scope, rows, table.everything, record_id)
+        table.check_id(record_id)
+        query = table.select_by_id(own_only=scope.own_only)
+        if scope.own_only:
+            raw = await reader.fetch(query, scope.user_id, record_id)
+        else:
+            raw = await reader.fetch(query, record_id)
+        return _finish(raw, table.rendering, record_id)
+
+
+async def _read_selection(
+    reader: Reader, scope: RowScope, rows: Conditions, selection: Selection, record_id: str
+) -> Tagged:
+    query = scope.table.select_one(rows, selection=selection)
+    raw = await reader.fetch(query, *rows.params, quick=not selection.links)
+    return _finish(raw, selection.rendering, record_id)
+
+
+def _finish(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
+    if raw is None:
+        raise record_not_found(record_id)
+    record, etag = split_version(check_readable(raw, record_id))
+    return Tagged(rendering.finish_record(record), etag)

@@ -1,0 +1,22 @@
+"""Pages within an object, with the number of all records where a caller asks for it."""
+
+from __future__ import annotations
+
+from kernel.public import MAX_PAGE, Page, Records, Target
+from plugins.data.rendering import count_in
+
+
+async def answer_page(records: Records, target: Target, page: Page, *, total: bool) -> bytes:
+    """Return a page within an object; with `total` it has the exact number of all records."""
+    array = await records.page(target, page)
+    if not total:
+        return b'{"data": %b}' % array
+    count = count_in(array)
+    is_last_page = count < min(page.limit, MAX_PAGE)
+    # An empty page says nothing about the records before it.
+    shows_end = is_last_page and (count > 0 or page.offset == 0)
+    if page.after is None and shows_end:
+        number = page.offset + count
+    else:
+        number = await records.count(target, page.where, page.search)
+    return b'{"data": %b, "total": %d}' % (array, number)

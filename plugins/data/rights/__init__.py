@@ -1,0 +1,1 @@
+"""Who may reach which records: permissions, row scopes, linked rows, the limits of links."""

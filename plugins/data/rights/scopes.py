@@ -1,0 +1,70 @@
+"""Finds the rows that a caller may reach: the grant, narrowed by `record_scope` hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from kernel.public import Action, HookBus, Identity, Implementation, Target, hookspecs
+from plugins.data.statements.expansions import Expansions
+from plugins.data.statements.filters import Tree
+from plugins.data.statements.tables import Tables
+
+from .linked import LinkedRows
+from .permissions import Permissions
+from .row_scope import RowScope
+
+
+class RowScopes:
+    """Combines what a grant and the hooks allow; and follows the links that a request names."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        bus: HookBus,
+        permissions: Permissions,
+        identity: Callable[[], Identity | None],
+    ) -> None:
+        self._tables = tables
+        self._bus = bus
+        self.linked = LinkedRows(permissions, identity, self.narrow)
+
+    @property
+    def are_narrowed_by_hooks(self) -> bool:
+        """Whether a plugin narrows which records a caller may reach."""
+        return bool(self._bus.implementations(hookspecs.record_scope))
+
+    async def narrow(self, target: Target, action: Action = "read") -> RowScope:
+        """Return the rows of a target, without those of other entities."""
+        actor = target.actor
+        grant = target.grant
+        table = await self._tables.find(target.app_id, target.entity, grant.hidden)
+        implementations = self._bus.implementations(hookspecs.record_scope)
+        if not implementations:
+            return RowScope(table, actor.user_id, grant.own_only)
+        guards = list[Implementation]()
+        trees = list[Tree]()
+        for guard in implementations:
+            arguments = {"actor": actor, "entity": table.entity, "action": action}
+            tree = await guard.call(arguments)
+            if tree is not None:
+                guards.append(guard)
+                trees.append(tree)
+        return RowScope(table, actor.user_id, grant.own_only, trees, guards)
+
+    async def resolve(
+        self,
+        target: Target,
+        action: Action,
+        where: Tree | None = None,
+        expansions: Expansions | None = None,
+    ) -> RowScope:
+        """Return the rows of a target, with those of other entities that a request reaches."""
+        scope = await self.narrow(target, action)
+        if not (where or expansions or scope.trees):
+            return scope
+        requests = [(scope.columns, where or {}, expansions or {})]
+        requests += [(scope.every_column, tree, {}) for tree in scope.trees]
+        related = await self.linked.find_for_requests(target.actor, target.app_id, requests)
+        return msgspec.structs.replace(scope, related=related) if related else scope
