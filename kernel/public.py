@@ -19,20 +19,30 @@ from kernel.toolkit.files import open_plain_file, read_small_file, sync_folder, 
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.requests import on_behalf_of
+from kernel.toolkit.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
 from kernel.toolkit.tasks import Tasks
+from kernel.toolkit.tokens import MAX_TOKEN, TokenSigner
 from kernel.toolkit.values import *  # noqa: F403
+from kernel.toolkit.vaults import (
+    RevealedSecrets,
+    check_room_for_secret,
+    missing_secret,
+    record_secret,
+    secret_path,
+)
 from kernel.web import http, scope
 from kernel.web.bodies import decode
 from kernel.web.http import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "VERSION", "AccountDirectory", "BatchLimits", "Batcher", "ConcurrencyLimiter",
-    "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry", "Tasks", "code_of",
+    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "AccountDirectory", "BatchLimits", "Batcher",
+    "ConcurrencyLimiter", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
+    "RevealedSecrets", "Tasks", "TokenSigner", "Unopenable", "check_room_for_secret", "code_of",
     "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl", "hookspec",
-    "hookspecs", "on_behalf_of", "open_plain_file", "open_transaction", "place",
-    "read_small_file", "register_app", "server_key", "subjects_from", "sync_folder",
-    "unregister_app", "write_file",
+    "hookspecs", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
+    "open_value", "place", "read_small_file", "record_secret", "register_app", "seal_value",
+    "secret_path", "server_key", "subjects_from", "sync_folder", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -20,6 +20,7 @@ from kernel.public import (
     Services,
     UserView,
     limit_of,
+    next_page,
     reply,
 )
 
@@ -85,11 +86,7 @@ class IdentityHeaderRoutes:
         given = request.query()
         limit = limit_of(given["limit"], 0) if "limit" in given else None
         found = await self._identity.page(request.actor, limit, given.get("after"))
-        headers: dict[str, str] = {}
-        if limit is not None and len(found) == limit:
-            path = request.public_path("/api/v1/users")
-            following = f"{path}?limit={limit}&after={found[-1].id}"
-            headers["link"] = f'<{following}>; rel="next"'
+        headers = next_page(request, limit, [user.id for user in found])
         return reply([user.view for user in found], headers=headers)
 
     async def add(self, request: Request, body: NewUser) -> Response:

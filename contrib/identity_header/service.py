@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -115,14 +116,8 @@ class HeaderIdentity:
 
         Raises BadRequest if no such account has that id.
         """
-        visible = await self.visible(actor)
-        if after is not None:
-            is_visible = visible is None or after.lower() in visible
-            if not is_visible or await self.user(after) is None:
-                raise BadRequest("after: there is no user with this id")
-        ids = None if visible is None else sorted(visible)
-        users = await store.users(self._statements, limit, after, ids)
-        return self._rights.directory.show(actor, users, visible)
+        find_users = partial(store.users, self._statements, limit, after)
+        return await self._rights.directory.find_page(actor, after, self.user, find_users)
 
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`."""

@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kernel.public import SECRET_NAME, sync_folder, write_file
+from kernel.public import SECRET_NAME, Unopenable, sync_folder, write_file
 
 from .models import FileState
-from .sealing import MAX_FILE, Unopenable
+from .sealing import MAX_FILE
 
 APP: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 FILE: Final = re.compile(r"(\w+)-[0-9a-f]{16}\.secret", re.ASCII)

@@ -11,31 +11,33 @@ import anyio.to_thread
 import structlog
 
 from kernel.public import (
-    MAX_SECRETS,
     SECRET_NAME,
-    SECRETS,
     Actor,
     App,
     Apps,
-    BadRequest,
     BootError,
     ConcurrencyLimiter,
     Event,
     Keyring,
     Keys,
-    NotFound,
+    RevealedSecrets,
     Statements,
     Transaction,
     Unavailable,
+    Unopenable,
     Vault,
+    check_room_for_secret,
     check_secret,
+    missing_secret,
+    record_secret,
+    secret_path,
     server_actor,
 )
 
 from . import store
 from .files import Folder
 from .models import Done, FolderRow
-from .sealing import Unopenable, open_sealed, seal, sealed_by
+from .sealing import open_file, seal_file, sealed_by
 
 T = TypeVar("T")
 NO_APP: Final = "core"
@@ -79,7 +81,7 @@ class VaultFileService:
 
     async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
         if not SECRET_NAME.fullmatch(key):
-            raise _missing(app_id, key)
+            raise missing_secret(app_id, key)
         await self._change(actor, lambda tx, _: self._delete(tx, app_id, key))
 
     async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
@@ -133,14 +135,14 @@ class VaultFileService:
             revealed = await source.reveal(app_id or NO_APP, skip_broken=True)
             for name in await source.names(app_id):
                 if (value := revealed.get(name)) is None:
-                    lost.append(_shown(app_id, name))
+                    lost.append(secret_path(app_id, name))
                     continue
                 await self._copy(actor, app_id, name, value)
                 done += 1
         return Done(done, tuple(lost))
 
     async def _copy(self, actor: Actor, app_id: str | None, name: str, value: str) -> None:
-        await self._change(actor, lambda tx, _: self._set(tx, app_id, name, value, news=False))
+        await self._change(actor, lambda tx, _: self._set(tx, app_id, name, value, notify=False))
 
     # First use
 
@@ -191,50 +193,44 @@ class VaultFileService:
         return await self._guarded(self._statements.run(actor, alone))
 
     async def _set(
-        self, tx: Transaction, app_id: str | None, key: str, value: str, *, news: bool = True
+        self, tx: Transaction, app_id: str | None, key: str, value: str, *, notify: bool = True
     ) -> None:
-        await _record(tx, app_id, key, "SECRET_SET", news=news)
+        await record_secret(tx, app_id, key, "SECRET_SET", notify=notify)
         await self._there(lambda: self._write(app_id, key, value))
 
     def _write(self, app_id: str | None, key: str, value: str) -> None:
-        names = self._folder.names(app_id)
-        if key not in names and len(names) >= MAX_SECRETS:
-            raise BadRequest(f"there are {MAX_SECRETS} secrets already: delete one")
-        self._folder.write(app_id, key, seal(self._keyring.read().sealing, value, app_id, key))
+        check_room_for_secret(self._folder.names(app_id), key)
+        self._folder.write(app_id, key, seal_file(self._keyring.read().sealing, value, app_id, key))
 
     async def _delete(self, tx: Transaction, app_id: str | None, key: str) -> None:
         if key not in await self._there(lambda: self._folder.names(app_id)):
-            raise _missing(app_id, key)
-        await _record(tx, app_id, key, "SECRET_DELETED")
+            raise missing_secret(app_id, key)
+        await record_secret(tx, app_id, key, "SECRET_DELETED")
         await self._there(lambda: self._folder.delete(app_id, key))
 
     # Opening
 
     def _opened(self, app_id: str, skip_broken: bool) -> dict[str, str]:
-        keys, found, broken = self._keyring.read(), dict[str, str](), set[str]()
+        keys = self._keyring.read()
+        revealed = RevealedSecrets()
         for scope in (None, app_id):
             for name in self._folder.names(scope):
                 try:
                     value = self._open(keys, scope, name)
                 except (Unopenable, OSError) as error:
                     log.error("a secret cannot be opened", app=scope, name=name, why=str(error))
-                    broken.add(name)
+                    revealed.add_broken(name)
                 else:
                     if value is not None:  # else it was deleted meanwhile
-                        found[name] = value
-                        broken.discard(name)
-        if broken and not skip_broken:
-            raise BadRequest(
-                f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
-            )
-        return {name: value for name, value in found.items() if name not in broken}
+                        revealed.add(name, value)
+        return revealed.collect(skip_broken=skip_broken)
 
     def _open(self, keys: Keys, app_id: str | None, name: str) -> str | None:
         if (content := self._folder.read(app_id, name)) is None:
             return None
         if sealed_by(content) not in keys.known:  # a rotation has begun since they were read
             keys = self._keyring.read()
-        return open_sealed(keys.known, content, app_id, name)
+        return open_file(keys.known, content, app_id, name)
 
     # Rotation
 
@@ -256,11 +252,11 @@ class VaultFileService:
                 content = self._folder.read(app_id, name)
                 if content is None or sealed_by(content) == keys.newest:
                     continue
-                value = open_sealed(keys.known, content, app_id, name)
+                value = open_file(keys.known, content, app_id, name)
             except Unopenable:
-                lost.append(_shown(app_id, name))
+                lost.append(secret_path(app_id, name))
                 continue
-            self._folder.write(app_id, name, seal(keys.sealing, value, app_id, name))
+            self._folder.write(app_id, name, seal_file(keys.sealing, value, app_id, name))
             done += 1
         return Done(done, tuple(lost))
 
@@ -302,24 +298,3 @@ class VaultFileService:
         except (OSError, BootError) as error:
             log.error("secrets cannot be read or written", why=str(error))
             raise Unavailable("secrets cannot be read or written at the moment") from None
-
-
-def _missing(app_id: str | None, key: str) -> NotFound:
-    kind = "platform secret" if app_id is None else "secret"
-    return NotFound(f"{kind} '{key[:128]}' not found")
-
-
-def _shown(app_id: str | None, key: str) -> str:
-    return key if app_id is None else f"{app_id}/{key}"
-
-
-async def _record(
-    tx: Transaction, app_id: str | None, key: str, operation: str, *, news: bool = True
-) -> None:
-    """Record which user changed which name, never the value."""
-    if news:
-        await tx.publish(SECRETS, app_id or "")
-    scope = "platform" if app_id is None else "app"
-    detail = {"scope": scope, "app_id": app_id or "", "key": key}
-    shown = {"old" if operation == "SECRET_DELETED" else "new": detail}
-    await tx.record(Event.core("secrets", operation, tx.actor, _shown(app_id, key), **shown))

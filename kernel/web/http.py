@@ -27,8 +27,8 @@ from kernel.errors import BadRequest, TooLarge, unwrapped
 from kernel.web.scope import ARRIVAL, CALL, Arrival, call_of
 
 __all__ = [
-    "Request", "Response", "limit_of", "limited", "one_of", "preferred_type", "read_body", "reply",
-    "stream_reply", "while_connected", "whole_number",
+    "Request", "Response", "limit_of", "limited", "next_page", "one_of", "preferred_type",
+    "read_body", "reply", "stream_reply", "while_connected", "whole_number",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -241,6 +241,17 @@ class _Streamed(StreamingResponse):
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON."""
     return JSONReply(value, status, headers)
+
+
+def next_page(request: Request, limit: int | None, ids: Sequence[str]) -> dict[str, str]:
+    """Return the header `Link` with the address of the next page, where a page of `ids` is full.
+
+    The query parameters of the list are `limit` and `after`, the id of the last row.
+    """
+    if limit is None or len(ids) < limit:
+        return {}
+    path = request.public_path(request.scope["path"])
+    return {"link": f'<{path}?limit={limit}&after={ids[-1]}>; rel="next"'}
 
 
 def stream_reply(chunks: AsyncIterator[bytes], media_type: str = "application/json") -> Response:

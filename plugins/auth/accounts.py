@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Final
 
 from msgspec import UNSET
@@ -97,17 +98,8 @@ class Accounts:
 
         Raises BadRequest for an `after` that is the id of no such account.
         """
-        visible = await self.visible(actor)
-        if after is not None:
-            is_visible = visible is None or after.lower() in visible
-            if not is_visible or await self.user(after) is None:
-                raise BadRequest("after: there is no user with this id")
-
-        ids = None
-        if visible is not None:
-            ids = sorted(visible)
-        users = await self._store.users(limit, after, ids)
-        return self._directory.show(actor, users, visible)
+        find_users = partial(self._store.users, limit, after)
+        return await self._directory.find_page(actor, after, self.user, find_users)
 
     async def has_any(self) -> bool:
         """Whether there is an account."""

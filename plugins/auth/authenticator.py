@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from kernel.public import (
+    MAX_TOKEN,
     Access,
     Actor,
     Delegation,
@@ -25,7 +26,7 @@ from kernel.public import (
 
 from .config import Policy
 from .store import AuthStore
-from .tokens import MAX_TOKEN, Tokens
+from .tokens import Tokens
 
 TOPIC: Final = "auth"
 """Notifications of what ended: `session:<id>` or `user:<id>`."""

@@ -20,6 +20,7 @@ from kernel.public import (
     Services,
     UserView,
     limit_of,
+    next_page,
     reply,
 )
 
@@ -166,12 +167,7 @@ class AuthRoutes:
         if "limit" in query:
             limit = limit_of(query["limit"], 0)
         users = await self._auth.accounts.page(request.actor, limit, query.get("after"))
-
-        headers: dict[str, str] = {}
-        if limit is not None and len(users) == limit:
-            path = request.public_path("/api/v1/users")
-            next_page = f"{path}?limit={limit}&after={users[-1].id}"
-            headers["link"] = f'<{next_page}>; rel="next"'
+        headers = next_page(request, limit, [user.id for user in users])
         return reply([user.view for user in users], headers=headers)
 
     async def update(self, request: Request, body: UserChanges) -> Response:

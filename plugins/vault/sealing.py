@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
+from collections.abc import Sequence
 
-from nacl.exceptions import CryptoError
-from nacl.secret import Aead
+from kernel.public import Unopenable, open_value, seal_value
 
 from .models import DataKeyRow, Scope, SecretRow
-
-
-class Unopenable(Exception):
-    """A ciphertext that is not what was sealed for this place, or not by this key."""
 
 
 def key_id(master: bytes) -> str:
@@ -50,18 +45,17 @@ def _names(scope: Scope) -> tuple[str, str]:
     return scope.kind, scope.app_id
 
 
-def _place(*parts: str) -> bytes:
-    """Join with length prefixes, so that no two places have the same name."""
-    raw = [part.encode() for part in ("caudex vault 1", *parts)]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in raw)
+def _place(*parts: str) -> list[bytes]:
+    return [part.encode() for part in ("caudex vault 1", *parts)]
 
 
-def _seal(key: bytes, value: bytes, place: bytes) -> str:
-    return base64.b64encode(Aead(key).encrypt(value, place)).decode()
+def _seal(key: bytes, value: bytes, place: Sequence[bytes]) -> str:
+    return base64.b64encode(seal_value(key, value, place)).decode()
 
 
-def _open(key: bytes, sealed: str, place: bytes) -> bytes:
+def _open(key: bytes, sealed: str, place: Sequence[bytes]) -> bytes:
     try:
-        return Aead(key).decrypt(base64.b64decode(sealed), place)
-    except (CryptoError, binascii.Error, ValueError) as error:
+        raw = base64.b64decode(sealed)
+    except ValueError as error:
         raise Unopenable(str(error)) from None
+    return open_value(key, raw, place)

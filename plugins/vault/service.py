@@ -9,23 +9,24 @@ from collections.abc import Sequence
 import structlog
 
 from kernel.public import (
-    MAX_SECRETS,
-    SECRETS,
     Actor,
-    BadRequest,
     Event,
     Keyring,
     Keys,
-    NotFound,
+    RevealedSecrets,
     Statements,
     Transaction,
+    Unopenable,
+    check_room_for_secret,
     check_secret,
+    missing_secret,
+    record_secret,
     server_actor,
 )
 
 from . import store
 from .models import DataKeyRow, Scope, SecretRow
-from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
+from .sealing import open_data_key, open_secret, seal_data_key, seal_secret
 
 log = structlog.get_logger("caudex.vault")
 
@@ -74,23 +75,17 @@ class VaultService:
             data_keys += await store.data_keys(self._statements, _scope(app_id))
 
         # The platform's secrets come first: one of the app takes the place of one of the same name.
-        values: dict[str, str] = {}
-        broken: set[str] = set()
+        revealed = RevealedSecrets()
         for row in rows:
             try:
-                values[row.key] = self._open(row, data_keys)
-                broken.discard(row.key)
+                revealed.add(row.key, self._open(row, data_keys))
             except Unopenable:
                 log.error("a secret cannot be opened", app=row.app_id, name=row.key)
-                broken.add(row.key)
-
-        if broken and not skip_broken:
-            raise BadRequest(
-                f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
-            )
-        if values:
+                revealed.add_broken(row.key)
+        values = revealed.collect(skip_broken=skip_broken)
+        if revealed:
             await store.mark_used(self._statements, app_id)
-        return {key: value for key, value in values.items() if key not in broken}
+        return values
 
     async def usage(self, app_id: str | None) -> bytes:
         """Return when each secret was set and last used, a JSON array; never a value."""
@@ -105,21 +100,18 @@ class VaultService:
     async def _set(self, tx: Transaction, scope: Scope, key: str, value: str) -> None:
         row = await self._data_key(tx, scope)
         names = await store.names(tx, scope)
-        if len(names) >= MAX_SECRETS and key not in names:
-            raise BadRequest(f"there are {MAX_SECRETS} secrets already: delete one")
+        check_room_for_secret(names, key)
         version = await store.next_version(tx, scope, key)
         data_key = self._unwrap(row)
         sealed = seal_secret(data_key, value, scope, key, row.id, version)
         await store.put(tx, SecretRow(scope.kind, scope.app_id, key, version, row.id, sealed))
-        await _record(tx, scope, key, "SECRET_SET")
+        await record_secret(tx, scope.app_id or None, key, "SECRET_SET")
 
     async def _delete(self, tx: Transaction, scope: Scope, key: str) -> None:
+        app_id = scope.app_id or None
         if not await store.delete(tx, scope, key):
-            kind = "platform secret"
-            if scope.kind == "app":
-                kind = "secret"
-            raise NotFound(f"{kind} '{key}' not found")
-        await _record(tx, scope, key, "SECRET_DELETED")
+            raise missing_secret(app_id, key)
+        await record_secret(tx, app_id, key, "SECRET_DELETED")
 
     async def _data_key(self, tx: Transaction, scope: Scope) -> DataKeyRow:
         """Return the data key of a scope; make it where there is none."""
@@ -182,17 +174,3 @@ def _scope(app_id: str | None) -> Scope:
     if app_id is None:
         return Scope("platform", "")
     return Scope("app", app_id)
-
-
-async def _record(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
-    """Record which user changed which name, never the value."""
-    await tx.publish(SECRETS, scope.app_id)
-    record_id = key
-    if scope.app_id:
-        record_id = f"{scope.app_id}/{key}"
-    values = {"scope": scope.kind, "app_id": scope.app_id, "key": key}
-    if operation == "SECRET_DELETED":
-        event = Event.core("secrets", operation, tx.actor, record_id, old=values)
-    else:
-        event = Event.core("secrets", operation, tx.actor, record_id, new=values)
-    await tx.record(event)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from contrib.vault_file.files import Folder
-from contrib.vault_file.sealing import MAX_FILE, Unopenable, key_id, open_sealed, seal
+from contrib.vault_file.sealing import MAX_FILE, key_id, open_file, seal_file
 from kernel.config.settings import load_config
 from kernel.loading.loader import load
 from kernel.public import (
@@ -19,6 +19,7 @@ from kernel.public import (
     BadRequest,
     BootError,
     Unavailable,
+    Unopenable,
     server_actor,
     write_file,
 )
@@ -171,7 +172,7 @@ def test_a_scope_has_an_end(server, app):
     folder, key = Folder(root(server)), server.services.get(VAULT)._keyring.read().sealing
     for number in range(1, MAX_SECRETS):
         file = folder._file(app, f"KEY_{number}")
-        file.write_bytes(seal(key, "x", app, f"KEY_{number}"))
+        file.write_bytes(seal_file(key, "x", app, f"KEY_{number}"))
     with pytest.raises(BadRequest, match="1000 secrets already"):
         put(server, app, "ONE_MORE", "x")
     put(server, app, "KEY_0", "changed")
@@ -439,17 +440,17 @@ def test_it_is_off_until_it_is_named(make_server):
 def test_a_seal_holds_for_one_place_and_one_key():
     key, other = b"k" * 32, b"o" * 32
     keys = {key_id(key): key, key_id(other): other}
-    content = seal(key, "value", "crm", "NAME")
-    assert open_sealed(keys, content, "crm", "NAME") == "value"
-    assert seal(key, "value", "crm", "NAME") != content
+    content = seal_file(key, "value", "crm", "NAME")
+    assert open_file(keys, content, "crm", "NAME") == "value"
+    assert seal_file(key, "value", "crm", "NAME") != content
     for place in ((None, "NAME"), ("crm", "NAM"), ("cr", "mNAME"), ("crmN", "AME")):
         with pytest.raises(Unopenable):
-            open_sealed(keys, content, *place)
+            open_file(keys, content, *place)
     with pytest.raises(Unopenable, match="is not here"):
-        open_sealed({}, content, "crm", "NAME")
+        open_file({}, content, "crm", "NAME")
     claimed = content[:16] + bytes.fromhex(key_id(other)) + content[24:]
     with pytest.raises(Unopenable):
-        open_sealed(keys, claimed, "crm", "NAME")
+        open_file(keys, claimed, "crm", "NAME")
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.public import Delegation, Unauthenticated
-from plugins.auth.tokens import MAX_TOKEN, Tokens
+from kernel.public import MAX_TOKEN, Delegation, Unauthenticated
+from plugins.auth.tokens import Tokens
 
 KEY = bytes(range(32))
 tokens = Tokens(KEY)

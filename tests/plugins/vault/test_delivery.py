@@ -41,7 +41,7 @@ def unheard(monkeypatch: pytest.MonkeyPatch):
     async def nothing(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("plugins.vault.service._record", nothing)
+    monkeypatch.setattr("plugins.vault.service.record_secret", nothing)
 
 
 @pytest.mark.slow

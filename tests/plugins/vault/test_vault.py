@@ -16,11 +16,12 @@ from kernel.public import (
     BootError,
     Keyring,
     NotFound,
+    Unopenable,
     check_secret,
     server_actor,
 )
 from plugins.vault.models import DataKeyRow, Scope
-from plugins.vault.sealing import Unopenable, key_id, open_data_key, seal_data_key
+from plugins.vault.sealing import key_id, open_data_key, seal_data_key
 
 ACTOR = server_actor("test")
 
