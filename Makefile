@@ -63,7 +63,7 @@ docs-check: .venv/.dev ## Check that the generated pages of docs/ are current
 
 docs: .venv/.dev ## Generate the reference pages of docs/, and a site of all pages in build/site
 	$(python) -m docs.generate
-	$(python) -m docs.schemas
+	$(python) -m docs.database
 	$(python) -m sphinx --conf-dir docs --builder html --nitpicky --fail-on-warning --quiet . build/site
 
 bench: .bench/.ready ## Measure speed beside others, in ratios (ARGS="--quick --only jobs,rpc")

@@ -1,16 +1,12 @@
 """Write `schema.sql` of the kernel and of each plugin, from a database with all migrations.
 
-`python -m docs.schemas` writes them; a test compares. A page shows what is there now, with the
+`python -m docs.database` writes them; a test compares. A page shows what is there now, with the
 comments of the database: a migration says `comment on`, and nothing is written twice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-import shutil
-import sys
-import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,10 +14,8 @@ from typing import Any, Final
 
 import psycopg
 
-from kernel.config.settings import DatabaseConfig, load_config
-from kernel.contracts.server import DATABASE_SERVER, Migration
-from kernel.database.migrations import find_migrations, migrate
-from kernel.loading.loader import load
+from kernel.contracts.server import Migration
+from kernel.database.migrations import find_migrations
 
 ROOT: Final = Path(__file__).parents[1]
 WIDTH: Final = 120
@@ -233,24 +227,6 @@ def _broken(text: str) -> str:
     return "\n".join(lines)
 
 
-def made() -> dict[Path, str]:
-    """Start a PostgreSQL, apply all migrations, and return the pages."""
-    folder = Path(tempfile.mkdtemp(prefix="caudex-schemas-"))
-    folder.chmod(0o755)
-    overrides = {"server.data_dir": str(folder), "plugins.postgres": {"port": 0, "ephemeral": True}}
-    server = load(load_config(environ={}, overrides=overrides)).services.build_early(
-        DATABASE_SERVER
-    )
-    assert server is not None
-    try:
-        url = server.start()
-        asyncio.run(migrate(DatabaseConfig(url=url), migrations()))
-        return pages(url)
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def stale(expected: dict[Path, str]) -> Iterable[Path]:
     """Yield the pages that say something else, and those of plugins without a schema."""
     for path, text in expected.items():
@@ -258,14 +234,3 @@ def stale(expected: dict[Path, str]) -> Iterable[Path]:
             yield path
     for home in ("kernel", "plugins", "contrib"):
         yield from set((ROOT / home).rglob("schema.sql")) - expected.keys()
-
-
-def main() -> int:
-    """Write the pages."""
-    for path, text in made().items():
-        path.write_text(text, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

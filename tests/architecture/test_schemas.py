@@ -1,17 +1,12 @@
 """What tables are made of is written once: in migrations, which never change once released."""
 
-import asyncio
 import hashlib
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from docs.schemas import ROOT, folders, migrations, pages, stale
-from kernel.config.settings import DatabaseConfig
-from kernel.database.migrations import migrate
-from kernel.testing import Postgres
+from docs.schemas import ROOT, folders, pages, stale
 from tests.kernel.databases import sql
 
 RELEASED = Path(__file__).with_name("released_migrations.txt")
@@ -28,15 +23,6 @@ WITHOUT_COMMENT = {
         where attnum > 0 and not attisdropped and col_description(attrelid, attnum) is null
         and attrelid in (select c.oid {_OURS})""",
 }
-
-
-@pytest.fixture(scope="module")
-def migrated(postgres: Postgres) -> Generator[str]:
-    """A database with the migrations of every plugin."""
-    url = postgres.create()
-    asyncio.run(migrate(DatabaseConfig(url=url), migrations()))
-    yield url
-    postgres.drop(url)
 
 
 def test_each_schema_has_a_page_that_is_true(migrated: str) -> None:
