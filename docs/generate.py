@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from docs import statements
 from docs.pages import api, cli, config, errors, hooks, permissions, rest, services, testing
 from kernel.config.settings import load_config
 from kernel.loading.kernel import Kernel
@@ -36,7 +37,9 @@ def generate() -> dict[Path, str]:
     """Return what each page should say."""
     with tempfile.NamedTemporaryFile(suffix=".toml") as defaults:
         kernel = load(load_config(defaults.name, environ={}))
-    return {FOLDER / f"{name}.md": NOTE + page(kernel) for name, page in PAGES.items()}
+    pages = {FOLDER / f"{name}.md": NOTE + page(kernel) for name, page in PAGES.items()}
+    # The other part of this page needs a database: `docs.database` writes it, and a test compares.
+    return pages | {statements.PAGE: statements.with_fixed_part(statements.PAGE.read_text("utf-8"))}
 
 
 def stale() -> list[str]:

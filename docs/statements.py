@@ -286,6 +286,19 @@ def _fenced(text: str) -> str:
 def page(records: Iterable[str]) -> str:
     """Return the whole page."""
     parts = [HEAD, RECORDED_HEAD, *records]
+    return "\n\n".join(part.strip() for part in parts) + "\n\n" + _fixed_part()
+
+
+def with_fixed_part(text: str) -> str:
+    """Return a page with the fixed statements as the code has them; what is recorded stays."""
+    return text.partition(_FIRST_FIXED)[0] + _fixed_part()
+
+
+_FIRST_FIXED: Final = STATIC_HEAD.format(plugin="kernel")
+
+
+def _fixed_part() -> str:
+    parts = list[str]()
     plugin = ""
     for statement in fixed_statements():
         if statement.plugin != plugin:
