@@ -57,12 +57,12 @@ class Machine:
             name = hold_server_name(servers, self.folders.locate_upload())
             self.server_name = stack.enter_context(name)
             accounts = hold_accounts(self._config.accounts, self.server_name)
-            if self.sandbox.switches and not stack.enter_context(accounts):
+            if self.sandbox.support.switches and not stack.enter_context(accounts):
                 log.warning("other servers of this machine may end workers of this one")
             groups = Cgroups(self._config)
             if groups.open(self.server_name):
                 self.cgroups = groups
-                self.sandbox.group_memory = "memory" in groups.controllers
+                self.sandbox.support.group_memory = "memory" in groups.controllers
                 stack.callback(groups.close)
                 # The next server ends what is left in it.
                 with suppress(OSError), (servers / self.server_name).open("rb+") as file:
@@ -72,7 +72,7 @@ class Machine:
     def tidy_memory(self, app: Installation) -> None:
         """Remove what workers of an app left in memory, where they have no own. Blocking."""
         uid = self.folders.find_owner(app)
-        if uid is not None and uid in self._config.accounts and not self.sandbox.private:
+        if uid is not None and uid in self._config.accounts and not self.sandbox.support.private:
             remove_shared({uid})
 
     def remove_app(self, app: Installation) -> None:

@@ -18,11 +18,12 @@ class MemoryWatch:
     def __init__(self, host: Host) -> None:
         self._host = host
         machine = host.machine
+        support = machine.sandbox.support
         self._survey = MemorySurvey(
             machine.server_name,
             machine.folders.servers,
             host.config.accounts,
-            has_files=machine.sandbox.private and machine.sandbox.landlock > 0,
+            has_files=support.private and support.landlock > 0,
         )
 
     async def step(self) -> None:
@@ -32,7 +33,7 @@ class MemoryWatch:
         """
         machine = self._host.machine
         children = Child.list_live(machine.server_name)
-        if machine.sandbox.group_memory or not children:
+        if machine.sandbox.support.group_memory or not children:
             return
         watched = [Watched(child.pid, child.mark, child.owner) for child in children]
         limit_kb = self._host.config.memory_mb * 1024

@@ -26,16 +26,15 @@ class Supervisor:
 
     It takes one step after the other, until what runs is what should run. Its state:
 
-                  a release should run           an attempt is up              none should run
-         stopped ────────────────────▶ starting ────────────────▶ running ────────────────▶ stopping
-            ▲                           ▲  │                       │   ▲                      │
-            │                   crashes │  │ fails for the         │   │ a later attempt      │
-            │                           │  │ fifth time            │   │ is up                │
-            │                           │  └──────▶ crashed ───────┼───┘                      │
-            │                           └────────────────▲─────────┤                          │
-            │                                            └─────────┘ crashes for the fifth    │
-            │                                                        time in a minute         │
-            └─────────────────────── it has ended ────────────────────────────────────────────┘
+        stopped ── a release should run ──▶ starting ── an attempt is up ──▶ running
+           ▲                                 │    ▲                           │ │ │
+           │                                 │    └──────── it crashes ───────┘ │ │
+           │                                 │ fails for the fifth time         │ │
+           │                                 ▼                                  │ │
+           │                              crashed ◀── crashes too often ────────┘ │
+           │                                 └─────── a later attempt is up ──▶ running
+           │                                                                      │
+           └──── it has ended ──── stopping ◀───────── none should run ───────────┘
 
     Without a process it is `stopped` as soon as none should run. What an attempt is, and its own
     states, are in `replica/attempt.py`. While a replica is replaced the old one is still in

@@ -40,11 +40,11 @@ def diagnose_machine(config: WorkersConfig, data_dir: Path, config_file: str = "
 def _describe_confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
     if config.sandbox == "off":
         return _warn('nothing confines them: sandbox = "off" in [plugins.workers]')
-    account = "an account of its own" if sandbox.switches else "the server's account"
+    account = "an account of its own" if sandbox.support.switches else "the server's account"
     text = f"each app runs under {account}"
-    if sandbox.landlock:
-        text += f", within Landlock {sandbox.landlock}"
-    if not sandbox.switches and not sandbox.landlock:
+    if sandbox.support.landlock:
+        text += f", within Landlock {sandbox.support.landlock}"
+    if not sandbox.support.switches and not sandbox.support.landlock:
         return _warn(text)
     return Finding(name=NAME, text=text)
 
@@ -67,9 +67,9 @@ def _describe_limits(groups: Cgroups) -> Finding:
 
 def _describe_leftovers(sandbox: Sandbox, groups: Cgroups) -> list[Finding]:
     """Describe what is not ended of a worker: with cgroups or an account for each app, nothing."""
-    if sandbox.switches or groups.base is not None:
+    if sandbox.support.switches or groups.base is not None:
         return []
-    port = "; it cannot take the server's port" if sandbox.keeps_port else ""
+    port = "; it cannot take the server's port" if sandbox.support.keeps_port else ""
     return [
         _warn(
             "a process that leaves its worker and clears its environment is not ended: this needs"

@@ -1,4 +1,4 @@
-"""Limits of workers: account, Landlock, resources, and which of them this machine supports."""
+"""What this machine confines workers with: found out at the start, and described in the status."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from kernel.public import BootError
 from plugins.workers.config import WorkersConfig
 
 from .exec_wrapper import NUMBERS
+from .wrapping import Place, Support, Wrapper
 
-EXEC_WRAPPER: Final = Path(__file__).with_name("exec_wrapper.py")
 LANDLOCK_VERSION: Final = (444, None, 0, 1)
 SYSTEM: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/proc", "/sys",
@@ -30,10 +29,6 @@ SYSTEM: Final = (
 FORK: Final = "import os\nos.fork() or os._exit(0)"
 """Starts a second process."""
 
-DEVICES: Final = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
-"""Not `/dev/zero`: a shared mapping of it is memory that no limit of a process counts."""
-SHARED: Final = "/dev/shm"
-"""Files in memory. What a worker leaves there must not outlive it."""
 HIDDEN: Final = ("/etc/caudex",)
 FILE_VARIABLE: Final = re.compile(r"CAUDEX_\w+_FILE")
 """Names a file that holds a value of the configuration, such as a key."""
@@ -46,16 +41,6 @@ CHOSEN_PORTS: Final = (
 log = structlog.get_logger("caudex.workers")
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a process may read and write, beside the system's folders."""
-
-    readable: tuple[Path, ...] = ()
-    writable: tuple[Path, ...] = ()
-    ports: tuple[int, ...] = ()
-    """TCP ports that it may serve at."""
-    cgroup: str = ""
-
-
 class Sandbox:
     """Blocking: it starts processes under the account of a worker to find out what that reaches."""
 
@@ -63,23 +48,15 @@ class Sandbox:
         self._config = config
         self._data_dir = data_dir
         self._config_file = config_file
-        self._runnable: dict[str, bool] = {}
+        self.support = Support()
+        if config.sandbox != "off":
+            self.support.landlock = landlock_version()
+            self.support.switches = os.geteuid() == 0
         self.notes: list[str] = []
         """Limits that are missing here, for status and log."""
-        is_on = config.sandbox != "off"
-        self.landlock = landlock_version() if is_on else 0
-        """The version of Landlock that confines workers; 0 for none."""
-        self.switches = is_on and os.geteuid() == 0
-        """Whether each app has an account of its own."""
-        self.counts = False
-        """Whether processes of a worker are counted by themselves under our account."""
-        self.private = False
-        """Whether each worker has a `/dev/shm` and System V memory of its own."""
-        self.filters = False
-        """Whether system calls that evade the other limits are refused."""
-        self.group_memory = False
-        """Whether a cgroup limits the memory of each app: it counts memory of every kind."""
-        self._readable: list[str] = []
+        self._wrapper = Wrapper(config, self.support)
+        self._runnable: dict[str, bool] = {}
+        """Whether the account of a worker can run a program."""
 
     def prepare(self) -> None:
         """Find out what this machine supports and log what is missing. Raises BootError."""
@@ -88,7 +65,7 @@ class Sandbox:
         finally:
             for note in self.notes:
                 log.warning(note)
-        if os.geteuid() != 0 and not self.landlock and sys.platform.startswith("linux"):
+        if os.geteuid() != 0 and not self.support.landlock and sys.platform.startswith("linux"):
             # Else a worker, which runs as we do, reads our memory and environment.
             ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
@@ -97,20 +74,21 @@ class Sandbox:
 
         `has_folder` is False before a server has made the data folder.
         """
-        if self.switches:
+        support = self.support
+        if support.switches:
             self._config.check_accounts(self._data_dir)
-        if self.landlock:
-            self._readable = self._list_readable()
+        if support.landlock:
+            self._wrapper.readable = self._list_readable()
         elif self._config.sandbox == "auto":
             self.notes.append(
                 "this kernel has no Landlock: files that others may read, workers read too"
             )
-        if has_folder and self.switches and not self._can_enter():
-            self.switches = False
+        if has_folder and support.switches and not self._can_enter():
+            support.switches = False
             self.notes.append(
                 "workers run with the server's own account: theirs cannot enter the data folder"
             )
-        if self._config.sandbox == "required" and not self.switches and not self.landlock:
+        if self._config.sandbox == "required" and not support.switches and not support.landlock:
             raise BootError(
                 "[plugins.workers] sandbox",
                 "this machine can neither change the account of workers nor confine them",
@@ -118,9 +96,9 @@ class Sandbox:
             )
         if self._config.sandbox == "off":
             return
-        if not self.switches:
-            self.counts = self._can_count()
-            if not self.counts:
+        if not support.switches:
+            support.counts = self._can_count()
+            if not support.counts:
                 self.notes.append("nothing limits how many processes a worker starts")
         self._look_further()
 
@@ -133,40 +111,36 @@ class Sandbox:
 
     def _look_further(self) -> None:
         """Find out what keeps workers from the server's port, and from leaving memory behind."""
+        support = self.support
         is_linux = sys.platform.startswith("linux")
         can_filter = is_linux and os.uname().machine in NUMBERS
-        can_separate = is_linux and (os.geteuid() == 0 or self.counts)
+        can_separate = is_linux and (os.geteuid() == 0 or support.counts)
         for filters, private in ((True, True), (True, False), (False, True), (False, False)):
             if (filters and not can_filter) or (private and not can_separate):
                 continue
-            self.filters = filters
-            self.private = private
+            support.filters = filters
+            support.private = private
             if not (filters or private) or self._can_run_anything():
                 break
-        if self.landlock < 4:
+        if support.landlock < 4:
             self.notes.append(
                 "a worker that goes on after a server was killed can take its port: this needs"
                 " Linux 6.7 with Landlock"
             )
-        if not self.filters:
+        if not support.filters:
             self.notes.append(
                 "workers can listen at ports that they may not serve at: this needs seccomp, on"
                 " x86-64 or ARM64"
             )
-        if not self.private and not self.filters:
+        if not support.private and not support.filters:
             self.notes.append("System V memory of a worker outlives it")
 
     def _can_run_anything(self) -> bool:
-        return _succeeds(self._wrap(["/bin/sh", "-c", "true"], self.find_uid(0), Place()))
-
-    @property
-    def keeps_port(self) -> bool:
-        """Whether no worker can serve at the server's port."""
-        return self.landlock >= 4 and self.filters
+        return _succeeds(self._wrapper.wrap(["/bin/sh", "-c", "true"], self.find_uid(0), Place()))
 
     def find_uid(self, number: int) -> int | None:
         """Return the account of an app, or None where it is the server's own."""
-        if not self.switches:
+        if not self.support.switches:
             return None
         return self._config.uid_base + number % self._config.uid_count
 
@@ -182,29 +156,31 @@ class Sandbox:
         """Return whether the account of a worker can run a program."""
         if program not in self._runnable:
             test = ["/bin/sh", "-c", 'test -x "$1"', "sh", program]
-            wrapped = self._wrap(test, self.find_uid(0), Place())
-            self._runnable[program] = not self.switches or _succeeds(wrapped)
+            wrapped = self._wrapper.wrap(test, self.find_uid(0), Place())
+            self._runnable[program] = not self.support.switches or _succeeds(wrapped)
         return self._runnable[program]
 
     def wrap(self, argv: Sequence[str], number: int, place: Place) -> list[str]:
         """Wrap an argument list (its program an absolute path) in the exec wrapper."""
-        return self._wrap(argv, self.find_uid_for(argv[0], number), place)
+        return self._wrapper.wrap(argv, self.find_uid_for(argv[0], number), place)
 
     def describe_limits(self, uid: int | None, ports: Sequence[int] = ()) -> dict[str, Any]:
         """Describe the active limits, for the status; `ports` are those of a worker that runs."""
         config = self._config
+        support = self.support
+        counts_processes = self._wrapper.counts_processes(uid)
         limits: dict[str, Any] = {
             "uid": uid,
-            "landlock": self.landlock or None,
+            "landlock": support.landlock or None,
             "memory_mb": config.memory_mb,
             "disk_mb": config.max_disk_mb or None,
             "files": config.files,
-            "processes": config.processes if "NPROC" in self._make_limits(uid) else None,
+            "processes": config.processes if counts_processes else None,
             "ports": self._describe_ports(ports),
-            "shared_memory": "private" if self.private else None,
+            "shared_memory": "private" if support.private else None,
         }
         notes = list(self.notes)
-        if ports and self.keeps_port:
+        if ports and support.keeps_port:
             notes.append(CHOSEN_PORTS)
         if notes:
             limits["notes"] = notes
@@ -212,71 +188,11 @@ class Sandbox:
 
     def _describe_ports(self, ports: Sequence[int]) -> str | list[int] | None:
         """Describe the TCP ports that a worker can serve at; None where nothing limits them."""
-        if self.filters and not ports:
+        if self.support.filters and not ports:
             return "closed"  # it cannot listen
-        if self.keeps_port:
+        if self.support.keeps_port:
             return list(ports)
         return None
-
-    def _wrap(self, argv: Sequence[str], uid: int | None, place: Place, **limits: int) -> list[str]:
-        writable = [*map(str, place.writable), *DEVICES]
-        # Without a /dev/shm of its own, an account of its own says whose files are left there.
-        if self.private or uid is not None:
-            writable.append(SHARED)
-        readable = [
-            *self._readable,
-            *map(str, place.readable),
-            *self._config.readable,
-            *_list_homes(argv[0]),
-        ]
-        settings = {
-            "parent": os.getpid(),
-            "uid": uid,
-            "powerless": self._config.sandbox != "off",
-            "counts": self.counts and uid is None,
-            "private_mb": self._config.memory_mb if self._is_private(uid) else 0,
-            "refused": self._list_refused(uid, place.ports),
-            "ports": place.ports,
-            "cgroup": place.cgroup,
-            "oom_score_adj": self._config.oom_score_adj,
-            "nice": self._config.nice,
-            "limits": self._make_limits(uid) | limits,
-            "landlock": self.landlock,
-            "readable": readable if self.landlock else [],
-            "writable": writable if self.landlock else [],
-        }
-        text = msgspec.json.encode(settings).decode()
-        return [sys.executable, "-I", "-S", str(EXEC_WRAPPER), text, *argv]
-
-    def _list_refused(self, uid: int | None, ports: Sequence[int]) -> list[str]:
-        """Name the groups of system calls that a filter refuses (see the exec wrapper)."""
-        if not self.filters:
-            return []
-        refused = ["evading"]
-        if not ports:
-            refused.append("listening")
-        if not self._is_private(uid):
-            refused.append("lasting")
-        if not self.group_memory:
-            refused.append("uncounted")
-        return refused
-
-    def _is_private(self, uid: int | None) -> bool:
-        """Return whether a process gets namespaces: as root, or in a user namespace."""
-        return self.private and (os.geteuid() == 0 or (self.counts and uid is None))
-
-    def _make_limits(self, uid: int | None) -> dict[str, int]:
-        config = self._config
-        limits = {
-            "DATA": config.memory_mb * 2**20,
-            "NOFILE": config.files,
-            "FSIZE": config.file_mb * 2**20,
-            "CORE": 0,
-        }
-        # RLIMIT_NPROC counts all processes of an account, so it must not be the server's.
-        if uid is not None or self.counts:
-            limits["NPROC"] = config.processes
-        return limits
 
     def _can_count(self) -> bool:
         """Test whether this machine counts a worker's processes by themselves, by a limit of one.
@@ -285,14 +201,14 @@ class Sandbox:
         """
         if os.geteuid() == 0 or not sys.platform.startswith("linux"):
             return False
-        self.counts = True
+        self.support.counts = True
         argv = [str(Path(sys.executable).resolve()), "-I", "-S", "-c", FORK]
-        with_two = self._wrap(argv, None, Place(), NPROC=2)
-        with_one = self._wrap(argv, None, Place(), NPROC=1)
+        with_two = self._wrapper.wrap(argv, None, Place(), NPROC=2)
+        with_one = self._wrapper.wrap(argv, None, Place(), NPROC=1)
         return _succeeds(with_two) and not _succeeds(with_one)
 
     def _can_enter(self) -> bool:
-        wrapped = self._wrap(
+        wrapped = self._wrapper.wrap(
             ["/bin/sh", "-c", 'cd "$1"', "sh", str(self._data_dir)],
             self.find_uid(0),
             Place(readable=(self._data_dir,)),
@@ -325,16 +241,6 @@ def around(root: str, hidden: Iterable[str]) -> list[str]:
     except OSError:
         return []
     return [path for child in children for path in around(child, inner)]
-
-
-def _list_homes(program: str) -> list[str]:
-    """The folder that a program is installed in: with `bin/` beside `lib/`, the one above; and the
-    folder where it was found, where others that it calls by name are."""
-    home = Path(program).resolve()
-    if home.parent.name == "bin":
-        home = home.parent.parent
-    homes = {home, Path(program).parent}
-    return sorted(str(home) for home in homes if str(home) not in ("/", "/usr"))
 
 
 def _succeeds(command: Sequence[str]) -> bool:

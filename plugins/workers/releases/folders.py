@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from kernel.public import Unavailable
-from plugins.workers.isolation.sandbox import Place
+from plugins.workers.isolation.wrapping import Place
 from plugins.workers.models import Installation, Release
 
 SDK: Final = Path(__file__).parents[1] / "sdk"

@@ -20,7 +20,8 @@ from plugins.workers.isolation.accounts import LOCKS
 from plugins.workers.isolation.cgroups import Cgroups, end_processes, find_base
 from plugins.workers.isolation.diagnosis import diagnose_machine
 from plugins.workers.isolation.orphans import hold_server_name, kill_orphans_of_dead_servers
-from plugins.workers.isolation.sandbox import Place, Sandbox
+from plugins.workers.isolation.sandbox import Sandbox
+from plugins.workers.isolation.wrapping import Place
 from tests.plugins.workers.support import QUICK, install
 
 ROOT = Path(__file__).parents[3]

@@ -18,7 +18,8 @@ import pytest
 
 from plugins.workers.config import WorkersConfig
 from plugins.workers.isolation.exec_wrapper import NUMBERS
-from plugins.workers.isolation.sandbox import Place, Sandbox
+from plugins.workers.isolation.sandbox import Sandbox
+from plugins.workers.isolation.wrapping import Place
 from plugins.workers.releases.folders import SDK
 
 TRIES = """
@@ -46,7 +47,7 @@ def sandbox() -> Generator[Sandbox]:
     folder.chmod(0o755)
     made = Sandbox(WorkersConfig(memory_mb=64), folder)
     made.prepare()
-    if not made.filters:
+    if not made.support.filters:
         pytest.skip("this machine has no filter of system calls")
     yield made
     shutil.rmtree(folder)
@@ -86,7 +87,7 @@ def serve(port):
 print(json.dumps([tried(lambda: serve({port})), tried(lambda: serve({port + 1}))]))
 """
     # Where no port is judged, the second one is open as well.
-    other = errno.EACCES if sandbox.keeps_port else 0
+    other = errno.EACCES if sandbox.support.keeps_port else 0
     assert run(sandbox, code, Place(ports=(port,))) == [0, other]
 
 
@@ -102,7 +103,7 @@ print(json.dumps([
     tried(lambda: listen(socket.AF_INET)),
 ]))
 """
-    bound = errno.EACCES if sandbox.keeps_port else 0
+    bound = errno.EACCES if sandbox.support.keeps_port else 0
     assert run(sandbox, code, Place(ports=(8080,))) == [bound, bound, 0]
 
 
@@ -141,7 +142,7 @@ def test_io_uring_is_refused(sandbox: Sandbox):
 @pytest.mark.parametrize(("ports", "shown"), [((), "closed"), ((8080,), [8080])])
 def test_the_status_says_what_holds(sandbox: Sandbox, ports: tuple[int, ...], shown: Any):
     found = sandbox.describe_limits(7, ports)
-    if not sandbox.keeps_port:
+    if not sandbox.support.keeps_port:
         pytest.skip("this kernel has no Landlock that judges ports")
     assert found["ports"] == shown
     said = any("a port that the system chooses" in note for note in found.get("notes", ()))
@@ -202,14 +203,14 @@ def test_memory_that_no_limit_of_a_process_counts_is_refused(sandbox: Sandbox):
     refused, zero, private = run(sandbox, MEMORY)
     assert refused == [errno.EPERM, *[errno.ENOSYS] * 4]
     assert private == 0
-    if sandbox.landlock:
+    if sandbox.support.landlock:
         assert zero == errno.EACCES
 
 
 def test_where_a_cgroup_counts_all_memory_it_is_not(sandbox: Sandbox):
-    sandbox.group_memory = True
+    sandbox.support.group_memory = True
     refused, _, private = run(sandbox, MEMORY)
     assert refused[:2] == [0, 0]
     assert private == 0
-    kept = 0 if sandbox.private else errno.ENOSYS
+    kept = 0 if sandbox.support.private else errno.ENOSYS
     assert refused[2:] == [kept] * 3

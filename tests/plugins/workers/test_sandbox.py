@@ -16,7 +16,8 @@ import plugins
 from kernel.public import BootError
 from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
-from plugins.workers.isolation.sandbox import SYSTEM, Place, Sandbox, around, landlock_version
+from plugins.workers.isolation.sandbox import SYSTEM, Sandbox, around, landlock_version
+from plugins.workers.isolation.wrapping import Place
 from plugins.workers.releases.ownership import give_to_account, reclaim
 from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
 
@@ -191,7 +192,7 @@ def test_landlock_alone_keeps_a_worker_of_the_same_account_out(tmp_path: Path):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "x").write_text("code")
     sandbox = Sandbox(WorkersConfig(), tmp_path / "data")
-    sandbox.switches = False
+    sandbox.support.switches = False
     sandbox.prepare()
     place = Place(readable=(tmp_path / "code",), writable=(tmp_path / "home",))
     code = f"""
@@ -248,7 +249,7 @@ def test_files_of_the_configuration_are_kept_from_workers(
         (folder / name).write_text(name)
     monkeypatch.setenv("CAUDEX_DATABASE__URL_FILE", str(folder / "database-url"))
     sandbox = Sandbox(WorkersConfig(), tmp_path / "data", str(folder / "caudex.toml"))
-    sandbox.switches = False
+    sandbox.support.switches = False
     sandbox.prepare()
     code = f"""
 import os
@@ -386,7 +387,8 @@ os.killpg(0, 9)
 BOMBS = """
 import json, pathlib, subprocess, sys
 from plugins.workers.config import WorkersConfig
-from plugins.workers.isolation.sandbox import Place, Sandbox
+from plugins.workers.isolation.sandbox import Sandbox
+from plugins.workers.isolation.wrapping import Place
 
 sandbox = Sandbox(WorkersConfig(processes=30), pathlib.Path(sys.argv[1]))
 sandbox.prepare()

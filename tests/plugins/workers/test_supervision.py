@@ -965,7 +965,8 @@ def test_a_worker_dies_with_a_server_that_is_killed(tmp_path):
 import asyncio, pathlib, uvloop
 from plugins.workers.config import WorkersConfig
 from plugins.workers.child.process import Child, Program
-from plugins.workers.isolation.sandbox import Place, Sandbox
+from plugins.workers.isolation.sandbox import Sandbox
+from plugins.workers.isolation.wrapping import Place
 class NoIsolation:
     def on_line(self, line): print(line.decode(), flush=True)
     def on_noise(self, level, text): print(level, text, flush=True)
