@@ -211,7 +211,7 @@ def confine(abi: int, readable: list[str], writable: list[str], ports: list[int]
     """
     attributes = make_ruleset(abi)
     rights = attributes.fs
-    size = ctypes.c_size_t(SIZES[abi] if abi in SIZES else ctypes.sizeof(_Ruleset))
+    size = ctypes.c_size_t(SIZES.get(abi, ctypes.sizeof(_Ruleset)))
     ruleset = syscall(444, ctypes.byref(attributes), size, 0)
     for path in readable:
         allow_path(ruleset, path, READING & rights)
