@@ -235,16 +235,20 @@ class BootError(Exception):
         self.remedy = remedy
         self.errors: Sequence[BootError] = (self,)
         """This error alone, or those that are shown together."""
-        self.plugin = where.removeprefix("plugin ").split(",")[0] if where[:7] == "plugin " else ""
+        self.plugin = ""
         """The plugin at fault, or an empty text."""
-        super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
+        if where.startswith("plugin "):
+            self.plugin = where.removeprefix("plugin ").split(",")[0]
+        message = f"{where}: {problem}"
+        super().__init__(f"{message}; {remedy}" if remedy else message)
 
 
 class BootErrors(BootError):
     """All reasons why a server does not start, shown together."""
 
     def __init__(self, errors: Sequence[BootError]) -> None:
-        self.errors, self.plugin = list(errors), ""
+        self.errors = list(errors)
+        self.plugin = ""
         Exception.__init__(self, "\n".join(str(error) for error in errors))
 
 
@@ -264,9 +268,11 @@ def raised_at(error: BaseException) -> str:
         return f"{error.filename}:{error.lineno}"
     steps = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
     steps = [step for step in steps if not any(part in step[0] for part in NOT_OWN)]
-    home = steps[0][0].rpartition("/")[0] if steps else ""  # empty for a relative path
-    own = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
-    return own[-1] if own else ""
+    if not steps:
+        return ""
+    home = steps[0][0].rpartition("/")[0]  # empty for a relative path
+    places = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
+    return places[-1]
 
 
 class NoReply(PluginFailed):
@@ -331,8 +337,11 @@ def starting(where: str, place: str = "") -> Generator[None]:
         if not where.startswith("plugin "):
             raise BootError(where, f"it failed to start: {problem}", "see the log") from error
         at = raised_at(error) or place
-        where = f"{where}, {at}" if at else where
-        remedy = REMEDY if remedy_of(error) == FIX_PLUGIN else remedy_of(error)
+        if at:
+            where = f"{where}, {at}"
+        remedy = remedy_of(error)
+        if remedy == FIX_PLUGIN:
+            remedy = REMEDY
         raise BootError(where, f"it failed to start: {problem}", remedy) from error
 
 
@@ -349,9 +358,12 @@ def _innermost(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)
-    boot = group.subgroup(BootError)
-    alone = boot is not None or len(group.exceptions) == 1
-    return _innermost((boot or group).exceptions[0]) if alone else group
+    boot_errors = group.subgroup(BootError)
+    if boot_errors is not None:
+        return _innermost(boot_errors.exceptions[0])
+    if len(group.exceptions) == 1:
+        return _innermost(group.exceptions[0])
+    return group
 
 
 def failure(error: BaseException) -> dict[str, Any]:
@@ -359,8 +371,10 @@ def failure(error: BaseException) -> dict[str, Any]:
 
     The traceback is included for unexpected errors: neither KernelError nor OSError.
     """
-    said = {"error": f"{type(error).__name__}: {error}"}
-    return said if isinstance(error, KernelError | OSError) else {**said, "exc_info": error}
+    fields: dict[str, Any] = {"error": f"{type(error).__name__}: {error}"}
+    if not isinstance(error, KernelError | OSError):
+        fields["exc_info"] = error
+    return fields
 
 
 def forget_frames(error: BaseException) -> None:
@@ -370,17 +384,17 @@ def forget_frames(error: BaseException) -> None:
     of them holds the error as well, in a local variable or a future, only the garbage collector
     frees them, and that runs rarely.
     """
-    left: list[BaseException | None] = [error]
-    dropped = set[int]()
-    while left:
-        each = left.pop()
-        if each is None or id(each) in dropped:
+    stack: list[BaseException | None] = [error]
+    visited = set[int]()
+    while stack:
+        current = stack.pop()
+        if current is None or id(current) in visited:
             continue
-        dropped.add(id(each))
-        each.__traceback__ = None
-        left += [each.__cause__, each.__context__]
-        if isinstance(each, BaseExceptionGroup):
-            left += cast("BaseExceptionGroup[BaseException]", each).exceptions
+        visited.add(id(current))
+        current.__traceback__ = None
+        stack += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            stack += cast("BaseExceptionGroup[BaseException]", current).exceptions
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

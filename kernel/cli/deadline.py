@@ -34,7 +34,7 @@ log = structlog.get_logger("caudex.serve")
 
 def end_process(status: int) -> NoReturn:
     """Exit; threads that no code waits for have `LEFT_SECONDS`."""
-    ProcessDeadline(status).within(LEFT_SECONDS)
+    ProcessDeadline(status).exit_within(LEFT_SECONDS)
     sys.exit(status)
 
 
@@ -48,7 +48,7 @@ class ProcessDeadline:
         self._deadlines = SimpleQueue[float]()
         threading.Thread(target=self._wait, name="caudex-deadline", daemon=True).start()
 
-    def within(self, seconds: float) -> None:
+    def exit_within(self, seconds: float) -> None:
         """Exit in so many seconds, or at an earlier deadline, if the process has not ended."""
         self._deadlines.put(monotonic() + seconds)
 
@@ -65,34 +65,36 @@ class ProcessDeadline:
 
     def _on_signal(self, before: Any, number: int, frame: FrameType | None) -> None:
         self._signals += 1
-        forced = self._signals > 1
-        self.within(FORCED_SECONDS if forced else END_SECONDS + FORCED_SECONDS)
+        seconds = FORCED_SECONDS
+        if self._signals == 1:
+            seconds += END_SECONDS
+        self.exit_within(seconds)
         if callable(before):
             before(number, frame)
 
     def _wait(self) -> None:
         deadline = math.inf
         while monotonic() < deadline:
-            left = None if deadline == math.inf else deadline - monotonic()
+            timeout = None if deadline == math.inf else deadline - monotonic()
             try:
-                deadline = min(deadline, self._deadlines.get(timeout=left))
+                deadline = min(deadline, self._deadlines.get(timeout=timeout))
             except Empty:
                 continue
         self._exit()
 
     def _exit(self) -> None:
-        said = "the process ends without what still runs"
-        log.error(said, status=self.status, running=_running())
+        message = "the process ends without what still runs"
+        log.error(message, status=self.status, running=_running_threads())
         write_out()
         os._exit(self.status)
 
 
-def _running() -> list[str]:
+def _running_threads() -> list[str]:
     """Return the threads that keep the process, each with the line that it is at."""
     frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
-    found = list[str]()
+    threads = list[str]()
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)
         if frame is not None and not thread.daemon:
-            found.append(f"{thread.name} at {frame.f_code.co_filename}:{frame.f_lineno}")
-    return found
+            threads.append(f"{thread.name} at {frame.f_code.co_filename}:{frame.f_lineno}")
+    return threads

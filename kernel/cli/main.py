@@ -45,7 +45,7 @@ def _status_of(arguments: Sequence[str]) -> int:
     try:
         handle((signal.SIGTERM, signal.SIGHUP), _end)
         with closing(logging.configure(LogConfig(level="warning"))):
-            commands = command_line(_kernel_for(words))
+            commands = command_line(_load_for(words))
             with commands.make_context("caudex", words) as context:
                 return int(commands.invoke(context))
     except click.exceptions.Exit as end:  # after --help
@@ -103,7 +103,7 @@ class CaudexGroup(CaudexCommand, click.Group):
     command_class = CaudexCommand
 
 
-def _kernel_for(words: Sequence[str]) -> Kernel | None:
+def _load_for(words: Sequence[str]) -> Kernel | None:
     """Load the plugins if their commands matter; help needs no valid configuration.
 
     If one does not load, a command that needs no plugins runs with those of safe mode, without
@@ -113,25 +113,27 @@ def _kernel_for(words: Sequence[str]) -> Kernel | None:
     if words[0] in KERNEL_COMMANDS:
         return None
     lenient = {"ignore_unknown_options": True, "allow_extra_args": True}
-    every = click.Command(None, params=[*COMMON], context_settings=lenient, add_help_option=False)
-    given = every.make_context("caudex", list(words), resilient_parsing=True).meta
+    parser = click.Command(None, params=[*COMMON], context_settings=lenient, add_help_option=False)
+    options = parser.make_context("caudex", list(words), resilient_parsing=True).meta
     config: Config | None = None
     try:
-        kernel = load(config := _config(given))
+        config = _config(options)
+        kernel = load(config)
     except BootError as error:
-        repairing = _repairing(config, None if config else error)
+        repairing = _load_to_repair(config, error if config is None else None)
         if words[0].startswith("-") or {"-h", "--help"} & {*words}:
             return repairing
-        if _runs(repairing, words[0], "needs_plugins" if config else "needs_configuration"):
+        need = "needs_configuration" if config is None else "needs_plugins"
+        if _runs_without(repairing, words[0], need):
             return repairing
         raise
     if words[0].startswith("-") or any(command.name == words[0] for command in kernel.commands):
         return kernel
-    repairing = _repairing(config, None)
-    return repairing if _runs(repairing, words[0], "needs_configuration") else kernel
+    repairing = _load_to_repair(config, None)
+    return repairing if _runs_without(repairing, words[0], "needs_configuration") else kernel
 
 
-def _repairing(config: Config | None, fault: BootError | None) -> Kernel:
+def _load_to_repair(config: Config | None, fault: BootError | None) -> Kernel:
     """Load the plugins of safe mode for commands that explain the configuration, or its errors."""
     base = config or Config()
     kernel = load(safe(Config(server=base.server, source=base.source)))
@@ -141,28 +143,35 @@ def _repairing(config: Config | None, fault: BootError | None) -> Kernel:
     return kernel
 
 
-def _runs(kernel: Kernel, name: str, need: str) -> bool:
-    return any(each.name == name and not getattr(each, need) for each in kernel.commands)
+def _runs_without(kernel: Kernel, name: str, need: str) -> bool:
+    """Whether a plugin has a command of this name that works without what `need` names."""
+    commands = [command for command in kernel.commands if command.name == name]
+    return any(not getattr(command, need) for command in commands)
 
 
 def command_line(kernel: Kernel | None) -> click.Group:
     """Return the commands of the kernel, and those of the plugins if they are loaded."""
-    added = [_plugin_command(kernel, command) for command in kernel.commands] if kernel else []
-    every = {**kernel_commands.commands, **{str(command.name): command for command in added}}
-    return click.Group("caudex", every, help=kernel_commands.help, params=kernel_commands.params,
+    commands = dict(kernel_commands.commands)
+    if kernel is not None:
+        for command in kernel.commands:
+            commands[command.name] = _plugin_command(kernel, command)
+    return click.Group("caudex", commands, help=kernel_commands.help, params=kernel_commands.params,
                        context_settings={"help_option_names": ["-h", "--help"]})  # fmt: skip
 
 
 def _plugin_command(kernel: Kernel, command: Command) -> click.Command:
     text = f"{command.help[:1].upper()}{command.help[1:]}."
-    run = partial(_run, kernel, command)
-    given: dict[str, Any] = {"callback": run, "params": list(command.parameters)}
-    given |= {"help": text, "short_help": text}
+    description: dict[str, Any] = {
+        "callback": partial(_run, kernel, command),
+        "params": list(command.parameters),
+        "help": text,
+        "short_help": text,
+    }
     if not command.actions:
-        return CaudexCommand(command.name, **given)
+        return CaudexCommand(command.name, **description)
     actions = [_plugin_command(kernel, action) for action in command.actions]
-    alone = command.run is not None
-    return CaudexGroup(command.name, actions, invoke_without_command=alone, **given)
+    runs_alone = command.run is not None
+    return CaudexGroup(command.name, actions, invoke_without_command=runs_alone, **description)
 
 
 def _run(kernel: Kernel, command: Command, **parameters: Any) -> int:
@@ -182,13 +191,14 @@ def _run(kernel: Kernel, command: Command, **parameters: Any) -> int:
     return asyncio.run(command.run(open_services, **parameters))
 
 
-def _config(given: Mapping[str, Any] | None = None, **server: Any) -> Config:
+def _config(options: Mapping[str, Any] | None = None, **server: Any) -> Config:
     """Read the configuration that the common options name; `server` overrides `[server]`."""
-    given = click.get_current_context().meta if given is None else given
-    server |= {"data_dir": given.get("data_dir"), "plugin_files": given.get("plugin")}
+    if options is None:
+        options = click.get_current_context().meta
+    server |= {"data_dir": options.get("data_dir"), "plugin_files": options.get("plugin")}
     overrides = {f"server.{name}": value for name, value in server.items()}
     try:
-        return load_config(given.get("config"), overrides=overrides)
+        return load_config(options.get("config"), overrides=overrides)
     except ConfigErrors as error:
         try:
             load(error.rest)
@@ -212,17 +222,19 @@ def kernel_commands() -> None:
 @click.option("--reload", is_flag=True, help="restart when a file changes")
 @click.pass_context
 def _serve(context: click.Context, only_safe: bool, reload: bool, **server: Any) -> int:
-    read = partial(_served, context.meta, only_safe, reload, server)
+    read = partial(_serving_config, context.meta, only_safe, reload, server)
     return serve(read(), read, reload=reload)
 
 
-def _served(
-    given: Mapping[str, Any], only_safe: bool, reload: bool, server: Mapping[str, Any]
+def _serving_config(
+    options: Mapping[str, Any], only_safe: bool, reload: bool, server: Mapping[str, Any]
 ) -> Config:
     """Return the configuration of a server; with --reload each start reads it again."""
-    config = _config(given, **server)
-    config = safe(config) if only_safe else config
-    if config.server.server_timing is None and (reload or given.get("plugin")) and config.loopback:
+    config = _config(options, **server)
+    if only_safe:
+        config = safe(config)
+    is_of_author = reload or bool(options.get("plugin"))
+    if is_of_author and config.loopback and config.server.server_timing is None:
         return config.replaced("server", server_timing=True)
     return config
 

@@ -81,19 +81,23 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
     _report_crashes()
     signals.handle([signal.SIGHUP], _nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
-    with closing(logging.configure(config.log)), ExitStack() as held:
+    with closing(logging.configure(config.log)), ExitStack() as contexts:
         # Before the bind, because a process that a killed server left may have the address.
-        early = load(config, to_serve=True) if config.server.port else None
-        prepare = partial(early.bus.collect, hookspecs.address_binding) if early else _nothing
-        listener = held.enter_context(bound_socket(config, prepare))
-        # The configured port can be 0, for any free one.
-        bound = config.replaced("server", port=listener.getsockname()[1])
-        kernel = early or load(bound, to_serve=True)
+        kernel: Kernel | None = None
+        prepare: Callable[[], object] = _nothing
+        if config.server.port:
+            kernel = load(config, to_serve=True)
+            prepare = partial(kernel.bus.collect, hookspecs.address_binding)
+        listener = contexts.enter_context(bound_socket(config, prepare))
+        if kernel is None:  # the system has chosen a free port
+            port = listener.getsockname()[1]
+            kernel = load(config.replaced("server", port=port), to_serve=True)
         kernel.reloader.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.server.workers
-        several = reload or count > 1
-        manager = kernel.build_needed(contract.PROCESS_MANAGER, "processes") if several else None
+        manager: contract.ProcessManager | None = None
+        if reload or count > 1:
+            manager = kernel.build_needed(contract.PROCESS_MANAGER, "processes")
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener)
             look = partial(checked, server.ensure_running) if server else None
@@ -152,10 +156,11 @@ def child(
 
 def _renewed(config: Config, read: Config) -> Config:
     """Return the new configuration with the parent's address, data folder and database."""
-    held, database = config.server, config.database
-    read = read.replaced("server", host=held.host, port=held.port, data_dir=held.data_dir)
+    server = config.server
+    read = read.replaced("server", host=server.host, port=server.port, data_dir=server.data_dir)
     if read.database.url:
         return read
+    database = config.database
     return read.replaced("database", url=database.url, embedded_port=database.embedded_port)
 
 
@@ -205,8 +210,8 @@ class Serving:
             self._http.stop()
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
-        app, accepting = build_app(self._kernel), task_status.started
-        await self._http.serve(app, [self._listener], accepting, drain=self._drain)
+        app = build_app(self._kernel)
+        await self._http.serve(app, [self._listener], task_status.started, drain=self._drain)
 
     def stop(self) -> None:
         """Accept no more requests and end; call it in the event loop."""
@@ -220,7 +225,8 @@ class Serving:
         The first signal ends it within 30 seconds, a second one within two, whatever threads do.
         Returns the exit status; raises BootError.
         """
-        self._deadline = deadline = ProcessDeadline()
+        deadline = ProcessDeadline()
+        self._deadline = deadline
         loop = ServerLoop()
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -261,7 +267,7 @@ class Serving:
         loop = asyncio.get_running_loop()
         if parent is not None:  # its end is readable from now on
             loop.remove_reader(parent)
-            self._deadline.within(END_SECONDS + FORCED_SECONDS)
+            self._deadline.exit_within(END_SECONDS + FORCED_SECONDS)
         if self._signalled:
             self._force()
         else:
@@ -273,7 +279,7 @@ class Serving:
         """Cancel the tasks that still run; the process exits soon even if they take longer."""
         self._stopping.set()
         self._cancel()
-        self._deadline.within(FORCED_SECONDS)
+        self._deadline.exit_within(FORCED_SECONDS)
         asyncio.get_running_loop().call_later(FORCED_SECONDS / 2, self._report_tasks)
 
     def _report_tasks(self) -> None:
@@ -318,7 +324,8 @@ def bound_socket(
 
     `prepare` is called before, and again before a second try if the address is in use.
     """
-    host, port = config.server.host, config.server.port
+    host = config.server.host
+    port = config.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named asyncio sets TCP_NODELAY: no reply waits 40 ms for its second half.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
@@ -332,9 +339,9 @@ def bound_socket(
                 listener.bind((host, port))
             listener.listen(2048)
         except (OSError, TypeError) as error:
-            said = (getattr(error, "strerror", None) or str(error)).lower()
+            problem = (getattr(error, "strerror", None) or str(error)).lower()
             remedy = "choose another with --host or --port"
-            raise BootError(f"address {host}:{port}", said, remedy) from None
+            raise BootError(f"address {host}:{port}", problem, remedy) from None
         yield listener
 
 

@@ -32,25 +32,26 @@ def convert(
     of the table that another part reads: they are suggested, not accepted. Keys in `renamed` of
     the Struct are accepted under their old names, with one warning each.
     """
-    known, errors = into.__struct_encode_fields__, list[BootError]()
-    given = dict[str, object]()
+    names = into.__struct_encode_fields__
+    errors = list[BootError]()
+    values = dict[str, object]()
     for key, value in table.items():
         name = current_name(key, into)
-        if name not in known:
-            remedy = nearest(key, (*known, *also))
+        if name not in names:
+            remedy = nearest(key, (*names, *also))
             errors.append(BootError(variables.get(key, where), f"unknown key {key!r}", remedy))
-        elif name in given:
+        elif name in values:
             old = next(old for old in table if old != name and current_name(old, into) == name)
             problem = f"{old!r} is the old name of {name!r}, and both have a value"
             errors.append(BootError(variables.get(old, where), problem, f"remove {old!r}"))
         else:
-            given[name] = value
+            values[name] = value
             if name != key:
                 _warn_renamed(where, variables.get(key, key), name)
     try:
-        found = msgspec.convert(given, into, strict=False)
+        section = msgspec.convert(values, into, strict=False)
         if not errors:
-            return found
+            return section
     except msgspec.ValidationError as error:
         sources = {current_name(key, into): variable for key, variable in variables.items()}
         errors.append(_mistake(str(error), into, where, sources))
@@ -73,28 +74,37 @@ def _mistake(
     text: str, into: type[msgspec.Struct], where: str, variables: Mapping[str, str]
 ) -> BootError:
     """Rewrite msgspec's message: the key comes first, and only the value of a choice is shown."""
-    said, _, path = text.partition(" - at `$.")
-    said, path = said[0].lower() + said[1:].replace("`", ""), path.rstrip("`")
+    sentence, _, path = text.partition(" - at `$.")
+    problem = sentence[0].lower() + sentence[1:].replace("`", "")
+    path = path.rstrip("`")
     key = re.split(r"[.\[]", path, maxsplit=1)[0]
-    wanted = _wanted(into, key)
-    if wanted and "matching regex" in said:
-        said = f"expected {wanted}"
-    remedy = f"write {wanted}" if wanted and "enum value" in said else ""
+    description = _describe_values(into, key)
+    remedy = ""
+    if description and "matching regex" in problem:
+        problem = f"expected {description}"
+    if description and "enum value" in problem:
+        remedy = f"write {description}"
     if key in variables:
-        where, path = variables[key], path.removeprefix(key)
-    return BootError(where, f"{path}: {said}" if path else said, remedy)
+        where = variables[key]
+        path = path.removeprefix(key)
+    return BootError(where, f"{path}: {problem}" if path else problem, remedy)
 
 
-def _wanted(into: type[msgspec.Struct], key: str) -> str:
+def _describe_values(into: type[msgspec.Struct], key: str) -> str:
     """Describe the valid values: those of a Literal, or the description of a pattern."""
     names = dict(zip(into.__struct_encode_fields__, into.__struct_fields__, strict=True))
-    return _words(get_type_hints(into, include_extras=True).get(names.get(key, "")))
+    hints = get_type_hints(into, include_extras=True)
+    return _describe_hint(hints.get(names.get(key, "")))
 
 
-def _words(hint: Any) -> str:
+def _describe_hint(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if isinstance(hint, Meta):
         return hint.description or ""
     inner: tuple[Any, ...] = get_args(hint)
-    return next((words for each in inner if (words := _words(each))), "")
+    for part in inner:
+        description = _describe_hint(part)
+        if description:
+            return description
+    return ""

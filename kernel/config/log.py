@@ -94,7 +94,8 @@ class NonBlockingWriter(QueueListener):
 
     def handle(self, record: Any) -> None:
         """Write one line, called by the thread."""
-        if dropped := self.dropped:
+        dropped = self.dropped
+        if dropped:
             self.dropped -= dropped
             record += f"{dropped} log lines were dropped: the reader was too slow\n"
         try:
@@ -131,16 +132,21 @@ class _ToStructlog(logging.Handler):
         """Pass a record on, without the tracebacks that libraries log when Caudex aborts."""
         logger = structlog.get_logger(record.name)
         write = logger.error if record.levelno >= logging.ERROR else logger.warning
+        message = record.getMessage().strip()
         error = record.exc_info[1] if record.exc_info else None
-        detail = {"error": f"{type(error).__name__}: {error}"} if error else {}
-        write(record.getMessage().strip(), **detail)
+        if error is None:
+            write(message)
+        else:
+            write(message, error=f"{type(error).__name__}: {error}")
 
 
 def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWriter:
     """Set up logging for the process and return the writer, to be closed last."""
     target = stream or sys.stderr
     writer = NonBlockingWriter(target)
-    pretty = config.format == "pretty" or (config.format == "auto" and target.isatty())
+    is_terminal = target.isatty()
+    is_pretty = config.format == "pretty" or (config.format == "auto" and is_terminal)
+    renderer = _pretty(is_terminal) if is_pretty else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             merge_contextvars,
@@ -148,7 +154,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact,
-            _bounded(_pretty(target.isatty()) if pretty else structlog.processors.JSONRenderer()),
+            _bounded(renderer),
         ],
         logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
@@ -160,19 +166,20 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     return writer
 
 
-def _on_warning(said: object, _kind: object, file: str, line: int, *_: object) -> None:
-    _warn_once(str(said), Path(file), line)
+def _on_warning(message: object, _kind: object, file: str, line: int, *_: object) -> None:
+    _warn_once(str(message), Path(file), line)
 
 
 @lru_cache(1000)
-def _warn_once(said: str, path: Path, line: int) -> None:
+def _warn_once(message: str, path: Path, line: int) -> None:
     """Log a warning of Python, with the plugin whose code it is."""
-    home = next(each for each in path.parents if not (each / "__init__.py").is_file())
-    names = [each for each in path.relative_to(home).parts if each not in BUNDLES]
+    root = next(folder for folder in path.parents if not (folder / "__init__.py").is_file())
+    names = [name for name in path.relative_to(root).parts if name not in BUNDLES]
     plugin = names[0].removesuffix(".py").removeprefix("caudex_")
-    remedy = {"remedy": "await it"} if said.endswith("was never awaited") else {}
-    log = structlog.get_logger("caudex.plugins")
-    log.warning(said, plugin=plugin, at=f"{path}:{line}", **remedy)
+    fields = {"plugin": plugin, "at": f"{path}:{line}"}
+    if message.endswith("was never awaited"):
+        fields["remedy"] = "await it"
+    structlog.get_logger("caudex.plugins").warning(message, **fields)
 
 
 def set_level(name: str) -> None:
@@ -187,19 +194,22 @@ def _bounded(render: Processor) -> Processor:
 
     def rendered(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
         line: Any = render(logger, method, dict(event))
-        for most in (LINE // 10, 200):
+        for limit in (LINE // 10, 200):
             if len(line) < LINE:
                 break
-            short = {key: _shortened(value, most) for key, value in event.items()}
+            short = {key: _shorten(value, limit) for key, value in event.items()}
             line = render(logger, method, short)
         return line
 
     return rendered
 
 
-def _shortened(value: Any, most: int) -> Any:
-    text = value if isinstance(value, str) else str(value)
-    return value if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+def _shorten(value: Any, limit: int) -> Any:
+    text = str(value)
+    if len(text) <= limit:
+        return value
+    half = limit // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _pretty(colors: bool) -> Processor:

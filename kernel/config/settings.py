@@ -126,11 +126,12 @@ def _overlay(
 ) -> defaultdict[str, dict[str, str]]:
     """Replace values by those of `CAUDEX_<SECTION>__<KEY>` and `..._FILE`. Returns the variable of
     each such key."""
-    taken = defaultdict[str, dict[str, str]](dict)
+    variables = defaultdict[str, dict[str, str]](dict)
     url = env.get("DATABASE_URL")
     if url and _put(tree, ["database", "url"], url, over=False):
-        taken["database"]["url"] = "DATABASE_URL"
-    if folder := env.get("CAUDEX_DATA_DIR"):
+        variables["database"]["url"] = "DATABASE_URL"
+    folder = env.get("CAUDEX_DATA_DIR")
+    if folder:
         _put(tree, ["server", "data_dir"], folder)
     for name, text in sorted(env.items()):
         if not name.startswith(PREFIX) or name in SPECIAL or name.startswith(FOR_TESTS):
@@ -141,12 +142,13 @@ def _overlay(
             errors.append(BootError(name, "unknown variable", _nearest_variable(name)))
             continue
         try:
-            read = text if stem == parts else Path(text).read_text("utf-8").strip()
-            _put(tree, stem, _value(read))
-            taken[".".join(stem[:-1])][stem[-1]] = name
+            names_file = stem != parts
+            content = Path(text).read_text("utf-8").strip() if names_file else text
+            _put(tree, stem, _value(content))
+            variables[".".join(stem[:-1])][stem[-1]] = name
         except (OSError, UnicodeDecodeError) as error:
             errors.append(BootError(name, f"cannot be read: {error}", "name a readable file"))
-    return taken
+    return variables
 
 
 def _is_known(parts: list[str]) -> bool:
@@ -165,23 +167,27 @@ def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = 
         if not isinstance(inner, dict):
             return False  # an error of the file, reported with its place
         table = cast("dict[str, Any]", inner)
-    if taken := over or not table.get(parts[-1]):
-        table[parts[-1]] = value
-    return taken
+    key = parts[-1]
+    if not over and table.get(key):
+        return False
+    table[key] = value
+    return True
 
 
 def _value(text: str) -> object:
     """Decode lists and tables, which are JSON; other text is converted once its type is known."""
+    if text[:1] not in "[{":
+        return text
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(text) if text[:1] in "[{" else text
+        return msgspec.json.decode(text)
     return text
 
 
 def _nearest_variable(name: str) -> str:
-    known = list(SPECIAL)
+    variables = list(SPECIAL)
     for section, struct in SECTIONS.items():
-        known += [f"{PREFIX}{section}__{key}".upper() for key in struct.__struct_fields__]
-    return nearest(name, known)
+        variables += [f"{PREFIX}{section}__{key}".upper() for key in struct.__struct_fields__]
+    return nearest(name, variables)
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -210,14 +216,17 @@ def _build(
                 parts[name] = convert(table, SECTIONS[name], where, variables.get(name, {}))
             except BootError as error:
                 errors.append(error)
-                good = {key: each for key, each in table.items() if _fits(name, key, each)}
-                parts[name] = convert(good, SECTIONS[name], where, {})
+                valid = {key: member for key, member in table.items() if _fits(name, key, member)}
+                parts[name] = convert(valid, SECTIONS[name], where, {})
         else:
-            entries = cast("dict[str, Any]", value)
-            kind, word = (dict, "a table") if name == "plugins" else (str, "a plugin's name")
-            parts[name] = {key: each for key, each in entries.items() if isinstance(each, kind)}
-            wrong = [key for key in entries if key not in parts[name]]
-            errors += [BootError(where, f"{key} must be {word}") for key in wrong]
+            kind: type[Any] = dict if name == "plugins" else str
+            description = "a table" if name == "plugins" else "a plugin's name"
+            parts[name] = {}
+            for key, entry in cast("dict[str, Any]", value).items():
+                if isinstance(entry, kind):
+                    parts[name][key] = entry
+                else:
+                    errors.append(BootError(where, f"{key} must be {description}"))
     config = Config(**parts)
     for section, key, problem, remedy in _faults(config):
         where = variables.get(section, {}).get(key, f"{place} [{section}] {key}")
@@ -240,7 +249,8 @@ def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
             yield "server", "trusted_proxies", str(error), 'write CIDRs: ["10.0.0.0/8"]'
     for key in ("url", "direct_url", "replica_url"):
         url = getattr(config.database, key)
-        if url and (problem := url_problem(url)):
+        problem = url_problem(url) if url else None
+        if problem is not None:
             shape = "postgresql://user:password@host/name"
             yield "database", key, problem, f"write {shape}, and % @ / ? in it as %25 %40 %2F %3F"
 
@@ -249,10 +259,10 @@ def url_problem(url: str) -> str | None:
     """Return the error of a libpq connection string, without any of its values: if a password is
     not encoded, any part can be a piece of the password."""
     try:
-        found = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         return re.sub('".*"', '"…"', str(error).strip(), flags=re.DOTALL)
-    if "@" in str(found.get("host") or "")[1:]:  # a name that begins with @ is an abstract socket
+    if "@" in str(parts.get("host") or "")[1:]:  # a name that begins with @ is an abstract socket
         return "it has more than one @"
-    digits = re.fullmatch(r"[\d,\s]*", str(found.get("port") or ""))
+    digits = re.fullmatch(r"[\d,\s]*", str(parts.get("port") or ""))
     return None if digits else "its port is no number"

@@ -27,6 +27,8 @@ NETWORK: Final[dict[str, Any]] = {
 """Parameters that detect a vanished peer within 25 s (libpq, 34.1.2). Times are in seconds,
 `tcp_user_timeout` is in milliseconds."""
 
+OLDEST_VERSION: Final = 15
+
 log = structlog.get_logger("caudex.db")
 
 
@@ -44,14 +46,15 @@ def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
     settings |= {"timezone": "UTC", "datestyle": "ISO"}
     # PostgreSQL detects a killed server: its long statement ends and releases its locks.
     settings["client_connection_check_interval"] = 2000
-    own = conninfo_to_dict(config.url).get("options") or ""
+    options_of_url = str(conninfo_to_dict(config.url).get("options") or "")
+    options = [options_of_url, *(f"-c {key}={value}" for key, value in settings.items())]
     return {
         **NETWORK,
         "autocommit": True,
         "cursor_factory": AsyncRawCursor,
         "prepare_threshold": 3 if config.prepare else None,
         "application_name": "caudex",
-        "options": " ".join([str(own), *(f"-c {key}={value}" for key, value in settings.items())]),
+        "options": " ".join(options),
     }
 
 
@@ -75,17 +78,18 @@ async def wait_for_database(config: DatabaseConfig) -> int:
 
     Raises BootError after `database.wait` seconds, and for a server that cannot be used.
     """
-    deadline, logged = anyio.current_time() + config.wait, False
+    deadline = anyio.current_time() + config.wait
+    is_logged = False
     while True:
         try:
-            async with connected(config.url, connect_options(config)) as c:
-                return _check_server(c)
+            async with connected(config.url, connect_options(config)) as connection:
+                return _check_server(connection)
         except psycopg.OperationalError as error:
             if anyio.current_time() >= deadline or _is_permanent(error):
                 raise BootError("database", reason(error), "check database.url") from None
-            if not logged:
+            if not is_logged:
                 log.warning("waiting for the database", seconds=config.wait, error=reason(error))
-                logged = True
+                is_logged = True
         await anyio.sleep(0.5)
 
 
@@ -97,9 +101,12 @@ def _is_permanent(error: psycopg.OperationalError) -> bool:
 
 def _check_server(connection: Connection) -> int:
     info = connection.info
-    if (found := info.server_version // 10000) < 15:
-        raise BootError("database", f"PostgreSQL {found} is too old", "use 15 or newer")
-    if (encoding := info.parameter_status("server_encoding")) != "UTF8":
+    version = info.server_version // 10000
+    if version < OLDEST_VERSION:
+        problem = f"PostgreSQL {version} is too old"
+        raise BootError("database", problem, f"use {OLDEST_VERSION} or newer")
+    encoding = info.parameter_status("server_encoding")
+    if encoding != "UTF8":
         remedy = "create it with: create database ... encoding 'UTF8' template template0"
         raise BootError("database", f"the encoding of {info.dbname} is {encoding}", remedy)
-    return found
+    return version

@@ -30,6 +30,7 @@ one."""
 _REFUSED: Final = ("22", "54")
 _AWAY: Final = ("08", "40", "53", "57", "58")
 _BUSY: Final = ("55P03", "25P03", "25006")
+_CANCELLED: Final = "57014"
 _REPEATABLE: Final = ("40001", "40P01")
 _GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
 """Errors of a compiled statement when a column, its type or the table has changed."""
@@ -61,9 +62,10 @@ def to_text(param: Param) -> bytes | None:
     if param is None:
         return None
     try:
-        if type(param) in _PRINTED and "\0" not in (plain := str(param)):
-            return plain.encode()
-        text = param if isinstance(param, bytes) else _plain(param).encode()
+        if type(param) in _PRINTED:
+            text = str(param).encode()
+        else:
+            text = param if isinstance(param, bytes) else _print(param).encode()
     except UnicodeEncodeError:
         raise errors.BadRequest("text must not contain half a surrogate pair") from None
     if 0 in text:  # `b"\0" in text` raises and catches an error within bytes
@@ -78,7 +80,7 @@ def to_texts(params: Sequence[Param]) -> list[bytes | None]:
     return list(map(to_text, params))
 
 
-def _plain(param: Param) -> str:
+def _print(param: Param) -> str:
     if isinstance(param, str):
         return param
     if isinstance(param, bool):
@@ -90,13 +92,13 @@ def _plain(param: Param) -> str:
         return param.isoformat()
     if isinstance(param, Mapping):
         raise TypeError("a parameter is a mapping: encode it by msgspec.json.encode")
-    return "{" + ",".join(map(_item, param or ())) + "}"
+    return "{" + ",".join(map(_print_item, param or ())) + "}"
 
 
-def _item(item: Scalar) -> str:
+def _print_item(item: Scalar) -> str:
     if item is None:
         return "NULL"
-    return '"' + _plain(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + _print(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 class ConnectionLost(errors.Unavailable):
@@ -145,15 +147,17 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
 
     Messages never contain SQL, names of hosts or values of other rows.
     """
-    state, message = error.sqlstate or "", error.diag.message_primary or ""
+    state = error.sqlstate or ""
+    message = error.diag.message_primary or ""
     if isinstance(error, _FULL):
         return Crowded("the database has no free connection")
     if not state:
-        lost = isinstance(error, psycopg.OperationalError)
-        return ConnectionLost("the database is not available") if lost else None
+        if isinstance(error, psycopg.OperationalError):
+            return ConnectionLost("the database is not available")
+        return None
     if state == _WRONG_COUNT:
         return None
-    if state == "23503" and _of_removed_app(error):
+    if state == "23503" and _is_of_removed_app(error):
         return errors.NotFound("the app is not installed")
     if state.startswith("23"):
         return errors.ConstraintViolation(
@@ -172,13 +176,14 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
         return errors.BadRequest(message or "a value cannot be stored")
     if state in _GONE:
         log.warning("a statement does not fit the schema", sqlstate=state, error=message)
-    if state in _GONE or _stale(error):
+    if state in _GONE or _is_stale(error):
         return errors.SchemaChanged("the schema changed while the request was running")
     if state.startswith(("08", "57P")):
         return ConnectionLost("the database is not available")
+    if state == _CANCELLED:
+        return errors.Unavailable("a statement took longer than it may")
     if state in _BUSY or state[:2] in _AWAY:
-        slow, busy = "a statement took longer than it may", "the database is busy or not available"
-        return errors.Unavailable(slow if state == "57014" else busy)
+        return errors.Unavailable("the database is busy or not available")
     return None
 
 
@@ -188,15 +193,18 @@ def statement_fault(error: psycopg.Error, query: Query) -> errors.StatementFaile
     Literal text cannot become outdated as a compiled statement can. A wrong value is the
     statement's own where PostgreSQL has a position for it, and else that of a parameter.
     """
-    state, diagnosis = error.sqlstate or "", error.diag
+    state = error.sqlstate or ""
+    diagnosis = error.diag
     position = diagnosis.statement_position
     is_wrong = state[:2] in _WRONG or state == _WRONG_COUNT
     has_wrong_literal = state[:2] in _REFUSED and position is not None
-    if not isinstance(query, str) or not (is_wrong or has_wrong_literal) or _stale(error):
+    if not isinstance(query, str) or not (is_wrong or has_wrong_literal) or _is_stale(error):
         return None
     message = f"{diagnosis.message_primary} (SQLSTATE {state})"
-    if position is not None and (token := _TOKEN.search(query, int(position) - 1)):
-        message = f"{message}, at {token[0]}"
+    if position is not None:
+        token = _TOKEN.search(query, int(position) - 1)
+        if token is not None:
+            message = f"{message}, at {token[0]}"
     return errors.StatementFailed(message, sqlstate=state, hint=diagnosis.message_hint or "")
 
 
@@ -208,16 +216,17 @@ def reason(error: Exception) -> str:
 
 def repeatable(error: BaseException | None) -> bool:
     """Whether the same transaction can succeed when it runs again."""
-    return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _stale(error))
+    return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _is_stale(error))
 
 
-def _of_removed_app(error: psycopg.Error) -> bool:
+def _is_of_removed_app(error: psycopg.Error) -> bool:
     """Whether a row of a plugin references an app that was removed meanwhile."""
-    schema, constraint = error.diag.schema_name or "", error.diag.constraint_name or ""
+    schema = error.diag.schema_name or ""
+    constraint = error.diag.constraint_name or ""
     return schema.startswith("caudex_") and constraint.endswith("app_id_fkey")
 
 
-def _stale(error: psycopg.Error) -> bool:
+def _is_stale(error: psycopg.Error) -> bool:
     """Whether the result of a prepared statement changed its type: PostgreSQL refuses it from then
     on."""
     return error.sqlstate == "0A000" and "cached plan" in (error.diag.message_primary or "")
@@ -225,8 +234,8 @@ def _stale(error: psycopg.Error) -> bool:
 
 def begun() -> errors.TransactionFailed:
     """Return the error of a single statement that began a transaction."""
-    problem, remedy = "a single statement begins a transaction", "use statements.run"
-    return errors.TransactionFailed(problem, remedy, steps_here())
+    problem = "a single statement begins a transaction"
+    return errors.TransactionFailed(problem, "use statements.run", steps_here())
 
 
 @contextmanager
@@ -235,13 +244,13 @@ def translated(query: Query = b"") -> Generator[None]:
     try:
         yield
     except psycopg.Error as error:
-        known = statement_fault(error, query) or translate(error)
-        if known is None:
+        translation = statement_fault(error, query) or translate(error)
+        if translation is None:
             raise
         try:
-            raise known from error
+            raise translation from error
         finally:
-            del known  # see `errors.forget_frames`
+            del translation  # see `errors.forget_frames`
 
 
 @contextmanager
@@ -275,13 +284,14 @@ class Connection(AsyncConnection[Any]):
             try:
                 cursor = await self.execute(query, values or None, prepare=prepare and None)
             except psycopg.errors.FeatureNotSupported as error:
-                if not _stale(error) or self.status != TransactionStatus.IDLE:
+                if not _is_stale(error) or self.status != TransactionStatus.IDLE:
                     raise
                 await self.execute("deallocate all")
                 cursor = await self.execute(query, values or None, prepare=False)
-        if any(text and len(text) > LARGE for text in (*values, first(cursor.pgresult))):
+        result = cursor.pgresult
+        if any(text and len(text) > LARGE for text in (*values, first(result))):
             self.oversized = True
-        return cursor.pgresult
+        return result
 
     async def script(self, statements: bytes) -> None:
         """See `HeldConnection.script`."""
@@ -295,7 +305,9 @@ class Connection(AsyncConnection[Any]):
 
 def first(result: PGresult | None) -> bytes | None:
     """Return the first column of the first row; None without a row, and for NULL."""
-    return result.get_value(0, 0) if result is not None and result.ntuples else None
+    if result is None or not result.ntuples:
+        return None
+    return result.get_value(0, 0)
 
 
 def every(result: PGresult | None) -> list[bytes]:

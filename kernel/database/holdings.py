@@ -84,15 +84,16 @@ class Holdings:
         kinds = sorted({holding.kind for holding in self._open})
         result = list[Held]()
         for kind in kinds:
-            since = [holding.since for holding in self._open if holding.kind == kind]
-            result.append(Held(kind=kind, count=len(since), seconds=round(now - min(since), 1)))
+            beginnings = [holding.since for holding in self._open if holding.kind == kind]
+            seconds = round(now - min(beginnings), 1)
+            result.append(Held(kind=kind, count=len(beginnings), seconds=seconds))
         return result
 
     def log_refusal(self, error: Exception) -> None:
         """Log who holds what a request has waited for in vain."""
         if self._lines.take("refusal"):
             oldest = sorted(self._open, key=attrgetter("since"))[:MAX_LOGGED]
-            holders = [holding.described() for holding in oldest]
+            holders = [holding.describe() for holding in oldest]
             log.warning("a request got no connection", error=str(error), holders=holders)
 
     def place_of(self, frames: Sequence[Frame]) -> dict[str, str]:
@@ -100,17 +101,19 @@ class Holdings:
 
         A plugin of another author comes first: it may have used one that comes with Caudex.
         """
+        if not frames:
+            return {}
+        innermost = {"at": frames[0][1]}
         registry = self._services.find(REGISTRY)
-        if registry is None or not frames:
-            return {"at": frames[0][1]} if frames else {}
+        if registry is None:
+            return innermost
         foreign = {info.name for info in registry.plugins if info.is_foreign}
-        owned = [(registry.plugin_of(module), place) for module, place in frames]
-        steps = [step for step in owned if step[0] in foreign] or [
-            step for step in owned if step[0]
-        ]
-        if not steps:
-            return {"at": frames[0][1]}
-        plugin, place = steps[0]
+        steps = [(registry.plugin_of(module), place) for module, place in frames]
+        of_plugins = [step for step in steps if step[0]]
+        of_others = [step for step in of_plugins if step[0] in foreign]
+        if not of_plugins:
+            return innermost
+        plugin, place = (of_others or of_plugins)[0]
         return {"plugin": plugin, "at": place}
 
     def _start_timer(self) -> None:
@@ -152,7 +155,7 @@ class Holding:
         self._holdings = holdings
         self._close = close
 
-    def described(self) -> dict[str, object]:
+    def describe(self) -> dict[str, object]:
         """Return what it is and whose it is, as log fields."""
         fields: dict[str, object] = {
             "kind": self.kind,
@@ -168,7 +171,7 @@ class Holding:
         self._holdings.remove(self)
         remedy = REMEDY[self.kind]
         log.error(
-            "a connection was not given back", reason=reason, remedy=remedy, **self.described()
+            "a connection was not given back", reason=reason, remedy=remedy, **self.describe()
         )
         try:
             await self._close()
@@ -191,6 +194,7 @@ def running_code() -> list[Frame]:
     while frame is not None and len(frames) < MAX_FRAMES:
         file = frame.f_code.co_filename
         if not any(part in file for part in NOT_OWN):
-            frames.append((str(frame.f_globals.get("__name__", "")), f"{file}:{frame.f_lineno}"))
+            module = str(frame.f_globals.get("__name__", ""))
+            frames.append((module, f"{file}:{frame.f_lineno}"))
         frame = frame.f_back
     return frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -60,16 +60,18 @@ _Ledger = Mapping[tuple[str, str], str]
 def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     """Read a plugin's files in order. Raises BootError for a name that is not `0001_what.sql`."""
     paths = [path for path in folder.glob("*.sql") if not path.name.endswith(".adopt.sql")]
-    found = [_read(plugin, path) for path in sorted(paths)]
-    for one, other in itertools.pairwise(found):
-        if one.name[:4] == other.name[:4]:
-            both = f"{one.name} and {other.name} have the same number"
-            raise BootError(f"plugin {plugin}, {folder}", both, "give the later the next number")
-    return found
+    migrations = [_read(plugin, path) for path in sorted(paths)]
+    for earlier, later in itertools.pairwise(migrations):
+        if earlier.name[:4] == later.name[:4]:
+            problem = f"{earlier.name} and {later.name} have the same number"
+            raise BootError(f"plugin {plugin}, {folder}", problem, "give the later the next number")
+    return migrations
 
 
 def _read(plugin: str, path: Path, name: str = "") -> Migration:
-    name, text, where = name or path.name, path.read_bytes(), f"plugin {plugin}, {path}"
+    name = name or path.name
+    text = path.read_bytes()
+    where = f"plugin {plugin}, {path}"
     if not _NAME.fullmatch(name) or b"\0" in text:  # libpq would stop reading there
         remedy = "name it 0001_what.sql, and remove NUL bytes from it"
         raise BootError(where, f"{path.name} is no migration", remedy)
@@ -100,9 +102,9 @@ def _kernel() -> Migration:
 async def preview(config: DatabaseConfig, migrations: Sequence[Migration]) -> MigrationReport:
     """Report what `migrate` would do, without changing anything. Raises BootError."""
     with _boot_errors():
-        async with connected(config.url, connect_options(config)) as c:
-            ledger = await _ledger(c)
-            outstanding = _outstanding(c, migrations, ledger)
+        async with connected(config.url, connect_options(config)) as connection:
+            ledger = await _ledger(connection)
+            outstanding = _outstanding(connection, migrations, ledger)
             return MigrationReport(
                 applied=[_title(*migration.key) for migration in outstanding],
                 unknown=_unknown(migrations, ledger),
@@ -116,16 +118,18 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> Mi
     read the ledger is enough. Raises BootError when a file that was applied has changed since, or
     when one fails.
     """
-    kernel, applied = _kernel(), list[Migration]()
-    wanted = [kernel, *migrations]
+    kernel = _kernel()
+    applied = list[Migration]()
+    complete = [kernel, *migrations]
     options = connect_options(config, lock_timeout=LOCK_TIMEOUT_MS)
     with _boot_errors():
-        async with connected(config.url, options) as c:
-            ledger = await _ledger(c)
-            while _outstanding(c, wanted, ledger):
-                if migration := await _apply_next(c, wanted):
+        async with connected(config.url, options) as connection:
+            ledger = await _ledger(connection)
+            while _outstanding(connection, complete, ledger):
+                migration = await _apply_next(connection, complete)
+                if migration is not None:
                     applied.append(migration)
-                ledger = await _ledger(c)
+                ledger = await _ledger(connection)
     return MigrationReport(
         applied=[_title(*migration.key) for migration in applied if migration is not kernel],
         unknown=_unknown(migrations, ledger),
@@ -143,10 +147,11 @@ async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -
             # Again, because a pooler that takes no `options` leaves those of the login.
             await connection.execute(_WITHOUT_TIMEOUT % LOCK_TIMEOUT_MS)
             await connection.execute(LEDGER)
-            done = await _ledger(connection)
-            if todo := _outstanding(connection, migrations, done):
-                await _apply(connection, todo[0], done)
-                return todo[0]
+            ledger = await _ledger(connection)
+            outstanding = _outstanding(connection, migrations, ledger)
+            if outstanding:
+                await _apply(connection, outstanding[0], ledger)
+                return outstanding[0]
     return None
 
 
@@ -164,9 +169,9 @@ def _boot_errors() -> Generator[None]:
         raise BootError("migrations", reason(error), "try again") from error
 
 
-async def _apply(connection: Connection, migration: Migration, done: _Ledger) -> None:
+async def _apply(connection: Connection, migration: Migration, ledger: _Ledger) -> None:
     """Run a file, or its adoption in place of the files that it replaces."""
-    adopts = _replaced(migration, done)
+    adopts = _replaced(migration, ledger)
     schema = sql.Identifier(f"caudex_{migration.plugin}")
     await connection.execute(sql.SQL("create schema if not exists {}").format(schema))
     try:
@@ -190,8 +195,9 @@ async def _ledger(connection: Connection) -> _Ledger:
     if await (await connection.execute(query)).fetchone() == (True,):
         query = "select plugin, name, checksum from caudex_kernel.migrations"
         cursor = await connection.execute(query)
-        if done := {(plugin, name): checksum async for plugin, name, checksum in cursor}:
-            return done
+        ledger = {(plugin, name): checksum async for plugin, name, checksum in cursor}
+        if ledger:
+            return ledger
     query = "select from pg_namespace where starts_with(nspname, $1)"
     if await (await connection.execute(query, [SET_ASIDE_PREFIX])).fetchone() is not None:
         problem = f"a restore has set its content aside (schemas {SET_ASIDE_PREFIX}…)"
@@ -202,23 +208,25 @@ which puts all of it back first"""
 
 
 def _outstanding(
-    connection: Connection, migrations: Sequence[Migration], done: _Ledger
+    connection: Connection, migrations: Sequence[Migration], ledger: _Ledger
 ) -> list[Migration]:
-    todo = [migration for migration in migrations if migration.key not in done]
-    last = {m.plugin: m.name for m in migrations if m.key in done}  # they are in order
-    for migration in todo:
-        _check_replaced(migration, migrations, done)
-        if migration.name < (later := last.get(migration.plugin, "")):
+    outstanding = [migration for migration in migrations if migration.key not in ledger]
+    applied = [migration for migration in migrations if migration.key in ledger]
+    last_name = {migration.plugin: migration.name for migration in applied}  # in order
+    for migration in outstanding:
+        _check_replaced(migration, migrations, ledger)
+        later = last_name.get(migration.plugin, "")
+        if migration.name < later:
             remedy = f"name it {int(later[:4]) + 1:04}{migration.name[4:]}"
             raise BootError(_where(migration), f"{later} was applied before it", remedy)
     for migration in migrations:
-        if done.get(migration.key, migration.checksum) != migration.checksum:
+        if ledger.get(migration.key, migration.checksum) != migration.checksum:
             info = connection.info  # an embedded server's host is a folder
             problem = f"has changed since it was applied to database {info.dbname!r} at {info.host}"
             remedy = """restore it and write what is new into a new file, or take another database \
 ([database] url, or --data-dir for an embedded one)"""
             raise BootError(_where(migration), f"{problem}:{info.port}", remedy)
-    return todo
+    return outstanding
 
 
 def _unknown(migrations: Sequence[Migration], ledger: _Ledger) -> list[str]:
@@ -242,11 +250,11 @@ def _title(plugin: str, name: str) -> str:
     return f"{plugin}/{name}"
 
 
-def _replaced(migration: Migration, done: _Ledger) -> list[str]:
-    return [name for name in migration.replaces if (migration.plugin, name) in done]
+def _replaced(migration: Migration, ledger: _Ledger) -> list[str]:
+    return [name for name in migration.replaces if (migration.plugin, name) in ledger]
 
 
-def _check_replaced(migration: Migration, migrations: Sequence[Migration], done: _Ledger) -> None:
+def _check_replaced(migration: Migration, migrations: Sequence[Migration], ledger: _Ledger) -> None:
     """Refuse a database that no file describes how to continue.
 
     It has some of the replaced files but not all that are needed, or only files of this plugin
@@ -254,19 +262,15 @@ def _check_replaced(migration: Migration, migrations: Sequence[Migration], done:
     """
     remedy = """start the last release with these files once on this database, then this one \
 (docs/howto/upgrade.md)"""
-    missing = [name for name in migration.needed if (migration.plugin, name) not in done]
-    if missing and _replaced(migration, done):
+    missing = [name for name in migration.needed if (migration.plugin, name) not in ledger]
+    if missing and _replaced(migration, ledger):
         problem = f"the database is of an older release, without {', '.join(missing)}"
         raise BootError(_where(migration), problem, remedy)
-    applied = sorted(name for plugin, name in done if plugin == migration.plugin)
-    if missing and applied and not any(known.key in done for known in _of(migration, migrations)):
+    applied = sorted(name for plugin, name in ledger if plugin == migration.plugin)
+    is_known = any(file.key in ledger for file in migrations if file.plugin == migration.plugin)
+    if missing and applied and not is_known:
         problem = f"the database is of an older release, with {', '.join(applied)}"
         raise BootError(_where(migration), problem, remedy)
-
-
-def _of(migration: Migration, migrations: Sequence[Migration]) -> Iterator[Migration]:
-    """Yield the files of the same plugin."""
-    return (other for other in migrations if other.plugin == migration.plugin)
 
 
 def _where(migration: Migration) -> str:

@@ -27,7 +27,7 @@ from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import Connection, ConnectionLost, Crowded
 from kernel.database.shares import Shares, Work
 from kernel.database.streams import Cursor, OpenCursor, Stream
-from kernel.database.transactions import TransactionRunner, repeated
+from kernel.database.transactions import TransactionRunner, run_repeatedly
 from kernel.errors import PluginFailed, Unavailable
 
 ANSWER_GRACE: Final = 15.0
@@ -63,10 +63,13 @@ class Database(TransactionRunner, dialect.FirstColumns):
             name="caudex",
         )
         self.prepares = config.prepare
-        limit = config.statement_timeout
-        self.answer_timeout = limit + ANSWER_GRACE if limit else None
-        standby = msgspec.structs.replace(config, url=config.replica_url, replica_url="")
-        self.replica = Database(standby, bus, services) if config.replica_url else None
+        self.answer_timeout: float | None = None
+        if config.statement_timeout:
+            self.answer_timeout = config.statement_timeout + ANSWER_GRACE
+        self.replica: Database | None = None
+        if config.replica_url:
+            standby = msgspec.structs.replace(config, url=config.replica_url, replica_url="")
+            self.replica = Database(standby, bus, services)
 
     def statistics(self) -> Mapping[str, int]:
         """See `Pool.statistics`."""
@@ -88,8 +91,10 @@ class Database(TransactionRunner, dialect.FirstColumns):
 
     def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[Connection]:
         """See `Pool.connect`."""
-        url = (direct and self._config.direct_url) or self._config.url
-        return connected(url, connect_options(msgspec.structs.replace(self._config, url=url)))
+        config = self._config
+        if direct and config.direct_url:
+            config = msgspec.structs.replace(config, url=config.direct_url)
+        return connected(config.url, connect_options(config))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:
@@ -110,13 +115,12 @@ class Database(TransactionRunner, dialect.FirstColumns):
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
         """See `Pool.begin`; one round trip, where psycopg's own transaction takes two."""
         async with self._connection(Work.SLOW) as connection:
-            literal = Escaping(connection.pgconn).escape_literal
-            values = [
-                b"set_config(%b, %b, true)"
-                % (literal(name.encode()), literal(dialect.to_text(value) or b""))
-                for name, value in settings.items()
-            ]
-            await connection.script(b"begin; select " + b", ".join(values))
+            escape = Escaping(connection.pgconn).escape_literal
+            calls = list[bytes]()
+            for name, value in settings.items():
+                text = dialect.to_text(value) or b""
+                calls.append(b"set_config(%b, %b, true)" % (escape(name.encode()), escape(text)))
+            await connection.script(b"begin; select " + b", ".join(calls))
             yield connection
 
     def stream(self, query: Query, *params: Param) -> Stream:
@@ -171,12 +175,13 @@ class Database(TransactionRunner, dialect.FirstColumns):
         """See `Pool.read`."""
         work = Work.QUICK if quick and not custom_plan else Work.SLOW
         with contextlib.suppress(ConnectionLost):
-            return await self._once(query, params, work, prepare=not custom_plan)
-        return await self._once(query, params, work, prepare=not custom_plan)
+            return await self._run_once_on_pool(query, params, work, prepare=not custom_plan)
+        return await self._run_once_on_pool(query, params, work, prepare=not custom_plan)
 
     async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """See `Pool.write`; what a deadlock undid is sent again."""
-        return await repeated(partial(self._write_once, query, params), self._config.pool_size)
+        write_once = partial(self._write_once, query, params)
+        return await run_repeatedly(write_once, self._config.pool_size)
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """See `Statements.execute_grouped`; each has a connection of its own."""
@@ -184,9 +189,9 @@ class Database(TransactionRunner, dialect.FirstColumns):
 
     async def _write_once(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         with dialect.unsure():
-            return await self._once(query, params, Work.SLOW)
+            return await self._run_once_on_pool(query, params, Work.SLOW)
 
-    async def _once(
+    async def _run_once_on_pool(
         self, query: Query, params: Sequence[Param], work: Work, *, prepare: bool = True
     ) -> PGresult | None:
         async with self._connection(work) as connection:

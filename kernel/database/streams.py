@@ -37,7 +37,8 @@ class Cursor:
 
     def idle_since(self) -> float | None:
         """Return when rows were last read; None while some are being read."""
-        return None if self._connection.status == TransactionStatus.ACTIVE else self._used_at
+        is_reading = self._connection.status == TransactionStatus.ACTIVE
+        return None if is_reading else self._used_at
 
     async def open(self, query: Query, params: Sequence[Param]) -> None:
         """Run the query up to its first row. Raises Unavailable."""
@@ -50,7 +51,10 @@ class Cursor:
         """Read the first columns of the rows. Raises Unavailable."""
         begun = list[bytes]()  # pieces of a row whose end is not fetched yet
         # Not prepared: only the simple protocol respects that the cursor is binary.
-        while pieces := every(await self._run(b"fetch %d from stream" % BATCH)):
+        while True:
+            pieces = every(await self._run(b"fetch %d from stream" % BATCH))
+            if not pieces:
+                return
             *batch, rest = b"".join(pieces).split(b"\0")
             if batch:
                 batch[0] = b"".join([*begun, batch[0]])

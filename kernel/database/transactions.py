@@ -48,6 +48,8 @@ COMMIT_TIMEOUT: Final = 60.0
 """Seconds for a statement that must not be abandoned, such as a commit."""
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds for PostgreSQL to cancel or roll back what no caller waits for."""
+MAX_PAYLOAD: Final = 7000
+"""Bytes of a notification as JSON."""
 CALLBACK_TIMEOUT: Final = 30.0
 """Seconds for a callback after a commit: the caller cannot cancel it."""
 _OPEN: Final = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
@@ -74,11 +76,12 @@ def open_transaction() -> Transaction | None:
 
     A task that it starts is not in it, nor is what a callback does after the commit.
     """
-    held = _open.get()
-    if held is None:
+    running = _open.get()
+    if running is None:
         return None
-    tx, task = held
-    return tx if task is asyncio.current_task() and not tx.ended else None
+    tx, task = running
+    is_of_this_task = task is asyncio.current_task()
+    return tx if is_of_this_task and not tx.ended else None
 
 
 class _Failure(NamedTuple):
@@ -122,13 +125,15 @@ class Transaction(FirstColumns):
         quick: bool = True,
     ) -> PGresult | None:
         """Run a statement, also one that writes, when those before it have ended."""
-        return await self._alone(self._connection.run, query, params, prepare=not custom_plan)
+        return await self._run_alone(self._connection.run, query, params, prepare=not custom_plan)
 
     async def script(self, statements: bytes) -> None:
         """See `Transaction.script`."""
-        await self._alone(self._connection.script, statements)
+        await self._run_alone(self._connection.script, statements)
 
-    async def _alone(self, run: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _run_alone(
+        self, run: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         async with self._lock:
             if self.ended:
                 raise RuntimeError("the transaction has ended")
@@ -166,20 +171,23 @@ class Transaction(FirstColumns):
     async def savepoint(self) -> AsyncGenerator[None]:
         """See `Transaction.savepoint`."""
         self._savepoints += 1
-        name, abandoned = b"part_%d" % self._savepoints, self._abandoned
-        callbacks, publications = len(self.callbacks), len(self.publications)
+        name = b"part_%d" % self._savepoints
+        was_abandoned = self._abandoned
         failure = self._failure
+        callbacks = len(self.callbacks)
+        publications = len(self.publications)
         await self._shielded(b"savepoint " + name)
         try:
             yield
             await self._shielded(b"release " + name)
         except BaseException:
-            del self.callbacks[callbacks:], self.publications[publications:]
+            del self.callbacks[callbacks:]
+            del self.publications[publications:]
             self._failure = failure
             # If the rollback fails too, the transaction has failed and the commit reports it.
             with suppress(psycopg.Error, KernelError, RuntimeError):
                 await self._shielded(b"rollback to " + name)
-                self._abandoned = abandoned
+                self._abandoned = was_abandoned
             raise
 
     async def _shielded(self, query: bytes) -> None:
@@ -196,14 +204,15 @@ class Transaction(FirstColumns):
             self.ended = True
         if self._abandoned:
             raise RuntimeError("a statement was cancelled, and its caller went on")
-        if (status := self._connection.status) == TransactionStatus.IDLE:
+        status = self._connection.status
+        if status == TransactionStatus.IDLE:
             return  # no statement was sent
         if status == TransactionStatus.UNKNOWN:  # so nothing was committed
             raise ConnectionLost("the database is not available")
         self._check_failure()
         with unsure():
-            done = await self._connection.run(b"commit", prepare=True)
-        if done is None or done.command_status != b"COMMIT":
+            result = await self._connection.run(b"commit", prepare=True)
+        if result is None or result.command_status != b"COMMIT":
             raise RuntimeError(SWALLOWED)
 
     async def rollback(self) -> None:
@@ -244,7 +253,8 @@ class Transaction(FirstColumns):
     async def publish(self, topic: str, payload: str = "") -> None:
         """See `Transaction.publish`; sent last, so that its row is locked for a moment only."""
         # NOTIFY carries 8000 bytes; subscribers get None, "anything may have changed", for more.
-        message = topic, payload if len(msgspec.json.encode(payload)) < 7000 else None
+        is_short = len(msgspec.json.encode(payload)) < MAX_PAYLOAD
+        message = (topic, payload if is_short else None)
         if message not in self.publications:
             self.publications.append(message)
 
@@ -253,23 +263,24 @@ class Transaction(FirstColumns):
         self.callbacks.append(callback)
 
 
-async def repeated(once: Callable[[], Awaitable[T]], connections: int) -> T:
+async def run_repeatedly(run_once: Callable[[], Awaitable[T]], connections: int) -> T:
     """Run a transaction, or a statement that is one, again where a deadlock or the like undid it.
 
     After a change of the schema, each of the `connections` can have a stale statement.
     """
-    attempt = stale = 0
+    tries = 0
+    stale_statements = 0
     while True:
         try:
-            return await once()
+            return await run_once()
         except Unavailable as error:
-            if isinstance(error, SchemaChanged) and stale < connections:
-                stale += 1
+            if isinstance(error, SchemaChanged) and stale_statements < connections:
+                stale_statements += 1
             else:
-                attempt += 1
-            if attempt == TRIES or not repeatable(error.__cause__):
+                tries += 1
+            if tries == TRIES or not repeatable(error.__cause__):
                 raise
-        await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
+        await anyio.sleep(random.uniform(0, 0.02 * 2**tries))
 
 
 class TransactionRunner:
@@ -286,11 +297,15 @@ class TransactionRunner:
         # Kept from the first publication on. A plugin that publishes during the start requires
         # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
-        most = round(config.pool_size * 2 / 3)
         # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
-        said = "too many writes that run hooks of plugins at the same time"
-        self._hooked = ConcurrencyLimiter(most, per_key=(most + 1) // 2, queue=100,
-                                          timeout=config.pool_timeout, message=said)  # fmt: skip
+        total = round(config.pool_size * 2 / 3)
+        self._hooked = ConcurrencyLimiter(
+            total,
+            per_key=(total + 1) // 2,
+            queue=100,
+            timeout=config.pool_timeout,
+            message="too many writes that run hooks of plugins at the same time",
+        )
 
     def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[HeldConnection]:
         """See `Pool.begin`."""
@@ -309,24 +324,23 @@ class TransactionRunner:
         if subject:
             async with self._hooked.hold(subject):
                 return await self.run(actor, fn, begin)
-        once = partial(self._run_once, actor, fn, begin or self.begin)
-        return await repeated(once, self._config.pool_size)
+        run_once = partial(self._run_once, actor, fn, begin or self.begin)
+        return await run_repeatedly(run_once, self._config.pool_size)
 
     async def _run_once(self, actor: Actor, fn: Work[T], begin: Begin) -> T:
         with anyio.CancelScope() as scope:
             async with begin(self.session_settings(actor)) as connection:
                 tx = Transaction(connection, actor, self._bus)
-                holding = self._holding(tx, fn, scope)
+                holding = self._describe(tx, fn, scope)
                 self._holdings.add(holding)
                 token = _open.set((tx, asyncio.current_task()))
                 try:
                     result = await fn(tx)
-                    if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
-                        notifications = self._notifications()
-                        tx.callbacks.insert(0, await notifications.publish(tx, messages))
+                    await self._publish(tx)
                     # A caller that is cancelled from here on waits: either the commit and all that
                     # follows it are done, or nothing. A commit without an answer is abandoned.
-                    scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
+                    scope.shield = True
+                    scope.deadline = anyio.current_time() + COMMIT_TIMEOUT
                     self._holdings.remove(holding)
                     await tx.commit()
                 except BaseException:
@@ -337,13 +351,13 @@ class TransactionRunner:
                     self._holdings.remove(holding)
             with anyio.CancelScope(shield=True):  # also after the deadline
                 for callback in tx.callbacks:
-                    await self._call(callback)
+                    await self._run_callback(callback)
             return result
         if scope.shield:
             raise OutcomeUnknown
         raise Unavailable("the transaction was open for too long, or longer than its request")
 
-    def _holding(self, tx: Transaction, fn: Work[Any], scope: anyio.CancelScope) -> Holding:
+    def _describe(self, tx: Transaction, fn: Work[Any], scope: anyio.CancelScope) -> Holding:
         """Describe a transaction that is closed where it is left open."""
 
         async def cancel() -> None:
@@ -352,7 +366,15 @@ class TransactionRunner:
         code = partial(_code_of, fn)
         return Holding("transaction", code, self._holdings, tx.idle_since, cancel)
 
-    async def _call(self, callback: Callable[[], Awaitable[None]]) -> None:
+    async def _publish(self, tx: Transaction) -> None:
+        """Send what is published as the last statements, in an order without deadlocks."""
+        if not tx.publications:
+            return
+        messages = sorted(tx.publications, key=itemgetter(0))
+        notify_this_process = await self._notifications().publish(tx, messages)
+        tx.callbacks.insert(0, notify_this_process)
+
+    async def _run_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call what a plugin wants to do after the commit; nothing it raises is the caller's."""
         try:
             with anyio.fail_after(CALLBACK_TIMEOUT):
@@ -360,23 +382,29 @@ class TransactionRunner:
         except (Exception, SystemExit) as error:
             if ends_process(error):
                 raise
+            fields = failure(error)
             registry = self._services.find(REGISTRY)
-            blamed = None if registry is None else registry.blame(error)
-            log.error("a callback after a commit failed", **failure(error), **(blamed or {}))
+            if registry is not None:
+                fields |= registry.blame(error)
+            log.error("a callback after a commit failed", **fields)
 
     def session_settings(self, actor: Actor) -> Mapping[str, str]:
         """Return the kernel's settings and those of plugins, which a transaction begins with."""
-        found = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
-        for impl in self._bus.implementations(hookspecs.session_settings):
-            settings: Mapping[str, Any] = impl.invoke({"actor": actor}) or {}
-            for name, value in settings.items():
-                is_known = not self.setting_names or name in self.setting_names
-                if not isinstance(value, str) or not (is_known or SETTING.fullmatch(name)):
-                    raise impl.note_failure(
-                        HookFailed(f"{name!r} is no setting of a text", NAME_IT)
-                    )
-            found.update(settings)
-        return found
+        settings = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
+        for implementation in self._bus.implementations(hookspecs.session_settings):
+            chosen: Mapping[str, Any] = implementation.invoke({"actor": actor}) or {}
+            for name, value in chosen.items():
+                if not isinstance(value, str) or not self._is_setting(name):
+                    failed = HookFailed(f"{name!r} is no setting of a text", NAME_IT)
+                    raise implementation.note_failure(failed)
+            settings |= chosen
+        return settings
+
+    def _is_setting(self, name: str) -> bool:
+        """Whether PostgreSQL takes a name for a setting."""
+        if not self.setting_names or name in self.setting_names:
+            return True
+        return SETTING.fullmatch(name) is not None
 
 
 def _code_of(fn: Work[Any]) -> Sequence[Frame]:

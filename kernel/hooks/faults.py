@@ -57,7 +57,8 @@ class FaultFinder:
         any the last of the plugin that was `called`, such as that of a route.
         """
         for part in parts(error):
-            if fields := self._blame_part(part, called):
+            fields = self._blame_part(part, called)
+            if fields:
                 return {**fields, "remedy": remedy_of(part)}
         return {}
 
@@ -71,24 +72,27 @@ class FaultFinder:
         steps = self._of_plugins(_since_route(steps_of(error)))
         if isinstance(error, StatementFailed | TransactionFailed | KernelError):
             steps = [step for step in steps if step.plugin not in self._carriers]
-        if raised_by := getattr(error, "raised_by", ""):  # its hook failed
+        raised_by = getattr(error, "raised_by", "")
+        if raised_by:  # its hook failed
             of_hook = [step for step in steps if step.plugin == raised_by]
             return of_hook[-1] if of_hook else PluginStep(raised_by, "", is_foreign=True)
         return _choose(steps, called)
 
     def _blame_part(self, error: BaseException, called: str | None) -> dict[str, str]:
-        if place := getattr(error, "where", ""):  # its frame has returned
+        place = getattr(error, "where", "")
+        if place:  # its frame has returned
             return {"plugin": called or "", "where": place}
         step = self.caller(error, called)
         return {} if step is None else {"plugin": step.plugin, "where": step.at}
 
     def _of_plugins(self, steps: Sequence[Step]) -> list[PluginStep]:
-        owned = [(self.owner(step.module), step) for step in steps]
-        return [
-            PluginStep(plugin, step.at, not step.module.startswith(OF_CAUDEX))
-            for plugin, step in owned
-            if plugin
-        ]
+        found_steps = list[PluginStep]()
+        for step in steps:
+            plugin = self.owner(step.module)
+            if plugin:
+                is_foreign = not step.module.startswith(OF_CAUDEX)
+                found_steps.append(PluginStep(plugin, step.at, is_foreign))
+        return found_steps
 
 
 def _since_route(steps: Sequence[Step]) -> Sequence[Step]:
@@ -143,15 +147,21 @@ def steps_waiting(work: object) -> list[Step]:
     """Return the steps that led to where a coroutine waits, the outermost first."""
     steps = list[Step]()
     awaited: Any = work
-    while (frame := _first(awaited, "cr_frame", "gi_frame", "ag_frame")) is not None:
+    frame = _first_of(awaited, "cr_frame", "gi_frame", "ag_frame")
+    while frame is not None:
         steps.append(_step(frame, frame.f_lineno))
-        awaited = _first(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+        awaited = _first_of(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+        frame = _first_of(awaited, "cr_frame", "gi_frame", "ag_frame")
     return steps
 
 
-def _first(value: Any, *attributes: str) -> Any:
-    values = (getattr(value, attribute, None) for attribute in attributes)
-    return next((value for value in values if value is not None), None)
+def _first_of(value: Any, *attributes: str) -> Any:
+    """Return the first of these attributes that a value has and that is not None."""
+    for attribute in attributes:
+        content = getattr(value, attribute, None)
+        if content is not None:
+            return content
+    return None
 
 
 def _step(frame: FrameType, line: int | None) -> Step:

@@ -76,8 +76,8 @@ def limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any,
         return (yield from rest)
     finally:
         if limit.end():
-            problem = f"a hook of a plugin took more than {seconds:g} seconds"
-            raise HookTimeout(problem, LET_PASS if limit.is_ignored else FIX_PLUGIN)
+            remedy = LET_PASS if limit.is_ignored else FIX_PLUGIN
+            raise HookTimeout(f"a hook of a plugin took more than {seconds:g} seconds", remedy)
 
 
 def _rest(work: Coroutine[Any, Any, T], waits_for: Any, limit: TimeLimit) -> Generator[Any, Any, T]:
@@ -89,9 +89,11 @@ def _rest(work: Coroutine[Any, Any, T], waits_for: Any, limit: TimeLimit) -> Gen
             if limit.is_ignored:
                 _abandon(work, error)
                 raise
-            resume, value = work.throw, error
+            resume = work.throw
+            value = error
         else:
-            resume, value = work.send, answer
+            resume = work.send
+            value = answer
         waits_for = None  # a future that failed holds its error: see `errors.forget_frames`
         try:
             waits_for = resume(value)

@@ -21,8 +21,11 @@ def mistakes(
     """Find implementations that would never be called, or not as intended."""
     for attribute in dir(plugin):
         method: Any = getattr(plugin, attribute, None)
-        spec, marks = specs.get(attribute), getattr(method, f"{NAMESPACE}_impl", None)
-        where = f"plugin {name}, {place(method)}" if marks or spec else ""
+        spec = specs.get(attribute)
+        marks = getattr(method, f"{NAMESPACE}_impl", None)
+        if spec is None and not marks:
+            continue
+        where = f"plugin {name}, {place(method)}"
         if spec and marks:
             yield from _misfits(method, marks, spec, where)
         elif spec and isroutine(method):
@@ -34,22 +37,24 @@ def mistakes(
 def _misfits(
     method: Callable[..., Any], marks: Mapping[str, Any], spec: Callable[..., Any], where: str
 ) -> Iterable[BootError]:
-    if iscoroutinefunction(method) is not iscoroutinefunction(spec):
-        want = "async def" if iscoroutinefunction(spec) else "a plain def"
-        yield BootError(where, f"{spec.__name__} must be {want}", "as its spec is")
+    is_async = iscoroutinefunction(spec)
+    if iscoroutinefunction(method) is not is_async:
+        kind = "async def" if is_async else "a plain def"
+        yield BootError(where, f"{spec.__name__} must be {kind}", "as its spec is")
     if marks["tryfirst"] or marks["trylast"]:
         problem = f"{spec.__name__} is marked tryfirst or trylast, which has no effect"
         yield BootError(where, problem, "remove it: plugins have the order of what they need")
     if marks["wrapper"] or marks["hookwrapper"]:
         yield BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")
-    known = signature(spec).parameters
-    given = list(signature(method).parameters)
-    if given[:1] != ["self"]:
+    arguments = signature(spec).parameters
+    parameters = list(signature(method).parameters)
+    if parameters[:1] != ["self"]:
         yield BootError(where, f"{spec.__name__} has no self", "make it the first argument")
-    for argument in given[1:]:
-        if argument not in known:
-            problem = f"{spec.__name__} has no argument {argument!r}"
-            yield BootError(where, problem, nearest(argument, known) or "remove it: it has none")
+    for parameter in parameters[1:]:
+        if parameter not in arguments:
+            problem = f"{spec.__name__} has no argument {parameter!r}"
+            remedy = nearest(parameter, arguments) or "remove it: it has none"
+            yield BootError(where, problem, remedy)
 
 
 def place(function: Callable[..., Any]) -> str:
@@ -88,6 +93,7 @@ def declared_at(plugin: type[object], attribute: str) -> str:
     """Return where a class assigns an attribute, or the class begins: `file:line`."""
     with suppress(OSError):  # without its source
         lines, first = inspect.getsourcelines(plugin)
-        found = (at for at, line in enumerate(lines) if re.match(rf"\s+{attribute}\b", line))
-        return f"{inspect.getsourcefile(plugin)}:{first + next(found, 0)}"
+        pattern = re.compile(rf"\s+{attribute}\b")
+        offsets = (offset for offset, line in enumerate(lines) if pattern.match(line))
+        return f"{inspect.getsourcefile(plugin)}:{first + next(offsets, 0)}"
     return plugin.__module__

@@ -54,8 +54,9 @@ class Plugin:
         After SIGHUP each process calls it in its event loop. Return the settings that need a
         restart; by default all changed ones.
         """
-        old, new = (msgspec.structs.asdict(each) for each in (self.config, config))
-        return [key for key, value in new.items() if value != old[key]]
+        before = msgspec.structs.asdict(self.config)
+        after = msgspec.structs.asdict(config)
+        return [key for key, value in after.items() if value != before[key]]
 
     @cached_property
     def tasks(self) -> Tasks:

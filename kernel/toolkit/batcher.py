@@ -49,7 +49,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.first * 2.0 ** min(failures - 1, 30), self.longest)
 
 
-_LIMITS, _NO_RETRY = BatchLimits(), Retry(on=())
+_LIMITS = BatchLimits()
+_NO_RETRY = Retry(on=())
 
 
 @dataclass(eq=False)
@@ -109,14 +110,15 @@ class Batcher(Generic[T, R]):
         """
         self._open = True
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run, done := anyio.Event())
+            drained = anyio.Event()
+            tasks.start_soon(self._run, drained)
             try:
                 yield self
             finally:
                 self._open = False
                 self._wake.set()
                 with anyio.move_on_after(drain, shield=True):
-                    await done.wait()
+                    await drained.wait()
                 tasks.cancel_scope.cancel()
                 self._stop()
 
@@ -126,7 +128,7 @@ class Batcher(Generic[T, R]):
         self._queue.append(_Waiting(item, future))
         self._wake.set()
 
-    async def _run(self, done: anyio.Event) -> None:
+    async def _run(self, drained: anyio.Event) -> None:
         failures = 0
         while self._open or self._queue:
             if not self._queue:
@@ -135,7 +137,7 @@ class Batcher(Generic[T, R]):
                 continue
             # 0: the items of this turn of the event loop. anyio's sleep takes twice as long for it.
             await asyncio.sleep(self.delay if self._open else 0.0)
-            self._sending = self._take()
+            self._sending = self._take_batch()
             failed = await self._send(self._sending)
             failures = failures + 1 if failed else 0
             if len(failed) == len(self._sending):
@@ -145,14 +147,16 @@ class Batcher(Generic[T, R]):
             self._sending = []
             pause = self.linger if self._open else 0.0
             await asyncio.sleep(self.retry.pause(failures) if failed else pause)
-        done.set()
+        drained.set()
 
-    def _take(self) -> list[_Waiting]:
-        taken, size = list[_Waiting](), 0
-        while self._queue and len(taken) < self.limits.items and size < self.limits.bytes:
-            taken.append(waiting := self._queue.popleft())
+    def _take_batch(self) -> list[_Waiting]:
+        batch = list[_Waiting]()
+        size = 0
+        while self._queue and len(batch) < self.limits.items and size < self.limits.bytes:
+            waiting = self._queue.popleft()
+            batch.append(waiting)
             size += self.size(waiting.item)
-        return taken
+        return batch
 
     async def _send(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Flush a batch, and return the items to send again."""
@@ -169,13 +173,13 @@ class Batcher(Generic[T, R]):
 
     def _settle(self, batch: list[_Waiting], results: Sequence[object]) -> list[_Waiting]:
         """Give each caller its result, and return the items to send again."""
-        again = list[_Waiting]()
+        to_repeat = list[_Waiting]()
         for waiting, result in zip(batch, results, strict=True):
             if isinstance(result, self.retry.on):
-                again.append(waiting)
+                to_repeat.append(waiting)
             else:
                 waiting.settle(result)
-        return again
+        return to_repeat
 
     def _stop(self) -> None:
         """Refuse the items whose callers wait, and keep the others to be counted."""
@@ -183,8 +187,8 @@ class Batcher(Generic[T, R]):
             for waiting in batch:
                 if waiting.future is not None:
                     waiting.settle(Unavailable("the server stops", retry_after=retry_after))
-        left = [*self._sending, *self._queue]
-        self._queue = deque(waiting for waiting in left if waiting.future is None)
+        remaining = [*self._sending, *self._queue]
+        self._queue = deque(waiting for waiting in remaining if waiting.future is None)
 
 
 class _Waiting(NamedTuple):

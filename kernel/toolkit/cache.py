@@ -52,8 +52,12 @@ class InvalidatedCache(Generic[K, V]):
 
     async def get_or_load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
         """Return the cached value of `key`, or the result of `load`. Raises its errors."""
-        while (value := self.get(key)) is None:
-            if (under_way := self._loads.get(key)) is None:
+        while True:
+            value = self.get(key)
+            if value is not None:
+                return value
+            under_way = self._loads.get(key)
+            if under_way is None:
                 return await self._load(key, load)
             await asyncio.wait([under_way])
             if under_way.cancelled():
@@ -62,7 +66,6 @@ class InvalidatedCache(Generic[K, V]):
                 return under_way.result()
             finally:
                 del under_way  # see `errors.forget_frames`
-        return value
 
     async def invalidate(self, payload: str | None = None) -> None:
         """Remove the entries that a payload concerns, as a notification does."""
@@ -73,12 +76,13 @@ class InvalidatedCache(Generic[K, V]):
         elif self.affects is None:
             self._remove(cast("Any", payload))
         else:
-            affects, entries = self.affects, self._entries.items()
-            for key in [key for key, value in entries if affects(payload, key, value)]:
-                self._remove(key)
+            for key, value in list(self._entries.items()):
+                if self.affects(payload, key, value):
+                    self._remove(key)
 
     async def _load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
-        under_way = self._loads[key] = asyncio.Future[V]()
+        under_way = asyncio.Future[V]()
+        self._loads[key] = under_way
         try:
             value = await load()
             if self._loads.get(key) is under_way:
@@ -100,7 +104,8 @@ class InvalidatedCache(Generic[K, V]):
         if len(self._entries) >= self.size:
             self._remove(next(iter(self._entries)))
         ttl = self.ttl(value) if callable(self.ttl) else self.ttl
-        self._entries[key], self._until[key] = value, monotonic() + ttl
+        self._entries[key] = value
+        self._until[key] = monotonic() + ttl
 
     def _remove(self, key: K) -> None:
         self._entries.pop(key, None)

@@ -29,16 +29,18 @@ async def server_key(statements: Statements, name: str, configured: str, data_di
     before and is now missing or different.
     """
     ring = Keyring(name, data_dir, configured)
-    kept = await statements.fetch(_KEPT, name)
-    newest = ring.read(may_create=not kept).newest
-    kept = kept or await statements.execute(_KEEP, name, newest) or b""  # of the first server
-    return ring.check(kept.decode())
+    fingerprint = await statements.fetch(_KEPT, name)
+    newest = ring.read(may_create=not fingerprint).newest
+    if not fingerprint:
+        fingerprint = await statements.execute(_KEEP, name, newest)  # that of the first server
+    return ring.check((fingerprint or b"").decode())
 
 
 def compare_key(ask: Callable[..., str | None], name: str, configured: str, data_dir: Path) -> None:
     """Check in `diagnose` whether `server_key` would fail. Raises BootError."""
-    if kept := ask(_KEPT, name):
-        Keyring(name, data_dir, configured).check(kept)
+    fingerprint = ask(_KEPT, name)
+    if fingerprint:
+        Keyring(name, data_dir, configured).check(fingerprint)
 
 
 def _fingerprint(key: bytes) -> str:
@@ -82,13 +84,14 @@ class Keyring:
 
     def read(self, *, may_create: bool = False) -> Keys:
         """Read the keys; `may_create` creates the file, with mode 0600, at the first start."""
-        newest = [self.configured] if self.configured else self._lines(may_create=may_create)
-        keys = [self._decode(text) for text in (*newest, *self.old)]
+        texts = [self.configured] if self.configured else self._lines(may_create=may_create)
+        keys = [self._decode(text) for text in (*texts, *self.old)]
         return Keys(self.key_id(keys[0]), {self.key_id(key): key for key in keys})
 
     def check(self, recorded: str) -> bytes:
         """Return the key whose id is recorded in the database. Raises BootError without it."""
-        if (key := self.read().known.get(recorded)) is None:
+        key = self.read().known.get(recorded)
+        if key is None:
             problem = "it is not the key that this database was set up with"
             remedy = "configure that one" if self.configured else f"put that one into {self.file}"
             raise BootError(f"key {self.name}", problem, remedy)
@@ -104,10 +107,10 @@ class Keyring:
         self._write([secrets.token_hex(SIZE), *self._lines()])
         return self.read().newest
 
-    def keep_only(self, wanted: str) -> None:
+    def keep_only(self, key_id: str) -> None:
         """Remove the other keys from the file: they decrypt nothing any more."""
         if not self.configured:
-            self._write([self.read().known[wanted].hex()])
+            self._write([self.read().known[key_id].hex()])
 
     def _lines(self, *, may_create: bool = False) -> list[str]:
         try:
@@ -116,13 +119,14 @@ class Keyring:
                     problem = f"{self.file} is missing, and this database was set up with it"
                     raise BootError(f"key {self.name}", problem, "restore the file")
                 self._write([secrets.token_hex(SIZE)], replace=False)
-            if (mode := self.file.stat().st_mode & 0o777) & 0o077:
+            mode = self.file.stat().st_mode & 0o777
+            if mode & 0o077:
                 problem = f"{self.file} can be read by other accounts (mode {mode:04o})"
                 raise BootError(f"key {self.name}", problem, f"chmod 600 {self.file}")
             return self.file.read_text("ascii").split() or [""]
         except (OSError, UnicodeDecodeError) as error:
-            said = getattr(error, "strerror", None) or "it is no text"
-            problem = f"{self.file} cannot be read: {said}"
+            reason = getattr(error, "strerror", None) or "it is no text"
+            problem = f"{self.file} cannot be read: {reason}"
             remedy = "run as the account that made it, or restore it"
             raise BootError(f"key {self.name}", problem, remedy) from None
 

@@ -30,6 +30,8 @@ from kernel.toolkit.requests import CURRENT_REQUEST
 
 MAX_FAULTS = 20
 """Unexpected errors in a row, about a quarter of an hour, after which a task counts as failed."""
+PAUSE_OF_FAILED = 300.0
+"""Seconds until a failed task is tried again."""
 LEASE_SECONDS = 22.0
 """Others ask for the lease every third of it. So after a kill another process leads within 30 s."""
 
@@ -72,7 +74,8 @@ class Tasks:
 
     def start(self, fn: Callable[[], Awaitable[None]], name: str, *, leader: bool = False) -> None:
         """Run `fn` until it returns; `name` is for the log and for `GET /api/v1/plugins`."""
-        self.tasks.append(task := _Task(self, fn, TaskInfo(name, "starting"), leader))
+        task = _Task(self, fn, TaskInfo(name, "starting"), leader)
+        self.tasks.append(task)
         if self._group is not None:
             self._group.start_soon(task.run)
 
@@ -86,8 +89,9 @@ class Tasks:
         async def repeat() -> None:
             while True:
                 pause = await fn()
-                task.succeeded()
-                pause = seconds if pause is None else pause
+                task.note_success()
+                if pause is None:
+                    pause = seconds
                 await anyio.sleep(pause * _random.uniform(1.0, 1.1))
 
         self.start(repeat, name, leader=leader)
@@ -134,55 +138,67 @@ class _Task:
                 if is_cancelled() or ends_process(error):
                     raise
                 if anyio.current_time() - began > 60.0:
-                    self.succeeded()
-                await anyio.sleep(self._failed(error))
+                    self.note_success()
+                await anyio.sleep(self._note_failure(error))
 
-    def succeeded(self, state: str = "running") -> None:
+    def note_success(self, state: str = "running") -> None:
         """Forget earlier failures."""
-        self.info, self.faults = TaskInfo(self.info.name, state), 0
+        self.info = TaskInfo(self.info.name, state)
+        self.faults = 0
 
     async def _begin(self) -> None:
         if not self.info.failures:
-            self.succeeded()
+            self.note_success()
         await self.work()
 
-    def _failed(self, error: BaseException) -> float:
+    def _note_failure(self, error: BaseException) -> float:
         """Report an error, and return the seconds until the next try."""
-        self.faults += not isinstance(error, KernelError | OSError)
-        name, failures, failed = self.info.name, self.info.failures + 1, self.faults >= MAX_FAULTS
+        name = self.info.name
+        failures = self.info.failures + 1
         where = raised_at(error)
-        shown = f"{type(error).__name__} {where}".strip()
-        self.info = TaskInfo(name, "failed" if failed else "failing", failures, shown)
-        pause = 300.0 if failed else _RETRY.pause(failures)
-        said = {"plugin": self.owner.plugin, "task": name, "restart_in": pause, **failure(error)}
+        fields = failure(error)
         if not isinstance(error, KernelError | OSError):
-            said["remedy"] = remedy_of(error)
-        (log.error if failed else log.warning)("a task failed", **said, at=where)
+            self.faults += 1
+            fields["remedy"] = remedy_of(error)
+
+        state = "failing"
+        pause = _RETRY.pause(failures)
+        write = log.warning
+        if self.faults >= MAX_FAULTS:
+            state = "failed"
+            pause = PAUSE_OF_FAILED
+            write = log.error
+        description = f"{type(error).__name__} {where}".strip()
+        self.info = TaskInfo(name, state, failures, description)
+        plugin = self.owner.plugin
+        write("a task failed", plugin=plugin, task=name, restart_in=pause, **fields, at=where)
         return pause
 
     async def _lead(self) -> None:
         """Do the work while this process holds the lease."""
-        while not await self._lease(LEASE_SECONDS):
-            self.succeeded("standby")
+        while not await self._renew_lease(LEASE_SECONDS):
+            self.note_success("standby")
             await anyio.sleep(LEASE_SECONDS / 3)
         try:
             with unwrapped():
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._renew)
+                    tasks.start_soon(self._keep_lease)
                     await self._begin()
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.move_on_after(1, shield=True), suppress(Exception):
-                await self._lease(0.0)
+                await self._renew_lease(0.0)
 
-    async def _renew(self) -> None:
+    async def _keep_lease(self) -> None:
         while True:
             await anyio.sleep(LEASE_SECONDS / 3)
             with anyio.fail_after(LEASE_SECONDS / 3):  # so the work ends before the lease does
-                if not await self._lease(LEASE_SECONDS):
+                if not await self._renew_lease(LEASE_SECONDS):
                     raise Unavailable("another process runs this task")
 
-    async def _lease(self, seconds: float) -> bool:
+    async def _renew_lease(self, seconds: float) -> bool:
         """Take or keep the lease for so many seconds; 0 gives it back."""
-        name, owner = f"{self.owner.plugin}.{self.info.name}", self.owner
-        return await owner.statements.execute(_LEASE, name, owner.holder, seconds) is not None
+        owner = self.owner
+        name = f"{owner.plugin}.{self.info.name}"
+        holder = await owner.statements.execute(_LEASE, name, owner.holder, seconds)
+        return holder is not None

@@ -41,8 +41,8 @@ def coerce_value(kind: ValueKind, value: Any, where: str) -> Any:
     try:
         return _parsed(kind, value)
     except (ValueError, OverflowError, msgspec.ValidationError) as error:
-        wanted = error if isinstance(error, _InvalidValue) else _KINDS[kind][0]
-        raise BadRequest(f"{where}: {wanted} is wanted, not {show_value(value)}") from None
+        description = error if isinstance(error, _InvalidValue) else _KINDS[kind][0]
+        raise BadRequest(f"{where}: {description} is wanted, not {show_value(value)}") from None
 
 
 def is_uuid(text: str) -> bool:
@@ -77,7 +77,8 @@ def _text(value: str) -> str:
 def _number(value: int | float | str) -> int | float:
     if isinstance(value, bool):
         raise ValueError
-    value = _number_in(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = _number_in(value)
     if isinstance(value, int) and not _is_exact(value):
         raise _InvalidValue("a whole number that a double holds exactly")
     if not math.isfinite(value):
@@ -107,17 +108,22 @@ def _boolean(value: bool | str) -> bool:
 
 
 def _timestamp(value: str) -> str:
-    if (_matched(_TIMESTAMP, value)[1] or "").strip("0"):
+    finer_digits = _matched(_TIMESTAMP, value)[1] or ""
+    if finer_digits.strip("0"):
         raise _InvalidValue("a timestamp with at most six digits of a second")
-    day, clock = value[:10], "".join(value[11:].upper().split())  # no space before the offset
+    day = value[:10]
+    clock = "".join(value[11:].upper().split())  # no space before the offset
     moment = datetime.fromisoformat(f"{day}T{clock}" if clock else day)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).isoformat()
 
 
 def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
-    if (found := pattern.fullmatch(text)) is None:
+    match = pattern.fullmatch(text)
+    if match is None:
         raise ValueError
-    return found
+    return match
 
 
 def _each(kind: ValueKind, items: Sequence[Any]) -> list[Any]:
