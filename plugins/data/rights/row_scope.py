@@ -11,7 +11,8 @@ import msgspec
 from kernel.public import BadRequest, HookFailed, Implementation, NotFound, Param
 from plugins.data.columns import Column, Columns
 from plugins.data.statements.entity import OWNER
-from plugins.data.statements.filters import RELATION_OPERATORS, Conditions, Tree
+from plugins.data.statements.filters import Conditions, Tree
+from plugins.data.statements.operators import RELATION_OPERATORS
 from plugins.data.store import Table, Values
 
 

@@ -9,9 +9,11 @@ from typing import Any, Final, Protocol, cast
 
 import msgspec
 
-from kernel.public import BadRequest, Param, ValueKind, coerce_value, nearest, show_value
+from kernel.public import BadRequest, Param, ValueKind, coerce_value, show_value
 from plugins.data.columns import Column, Columns, Link
 from plugins.data.models import PARAMETERS
+
+from .operators import ALLOWED_KINDS, INFIX, RELATION_OPERATORS, describe_missing, describe_unknown
 
 Tree = Mapping[str, Any]
 """A where-tree."""
@@ -29,36 +31,6 @@ seconds of one processor (PostgreSQL 18)."""
 MAX_RELATIONS: Final = 30
 """Filters by linked records in one tree; PostgreSQL plans each as a query of its own."""
 
-RELATION_OPERATORS: Final = ("$has", "$some", "$none")
-_ORDERED: Final = frozenset[ValueKind]({"text", "number", "date", "timestamp", "uuid"})
-_SINGLE: Final = _ORDERED | frozenset[ValueKind]({"boolean", "json"})
-_ANY: Final = _SINGLE | frozenset[ValueKind]({"texts", "numbers"})
-_TEXT: Final = frozenset[ValueKind]({"text"})
-_HOLDERS: Final = frozenset[ValueKind]({"json", "texts", "numbers"})
-_ALLOWED: Final[Mapping[str, frozenset[ValueKind]]] = {
-    "$eq": _ANY,
-    "$ne": _ANY,
-    "$gt": _ORDERED,
-    "$gte": _ORDERED,
-    "$lt": _ORDERED,
-    "$lte": _ORDERED,
-    "$like": _TEXT,
-    "$ilike": _TEXT,
-    "$in": _SINGLE,
-    "$nin": _SINGLE,
-    "$contains": _HOLDERS,
-    "$isNull": _ANY,
-}
-_INFIX: Final[Mapping[str, bytes]] = {
-    "$eq": b"=",
-    "$ne": b"<>",
-    "$gt": b">",
-    "$gte": b">=",
-    "$lt": b"<",
-    "$lte": b"<=",
-    "$like": b"like",
-    "$ilike": b"ilike",
-}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -193,7 +165,7 @@ class Conditions:
         if name == "$not":
             return b"(not %b)" % self._compile_tree(condition, depth + 1)
         if name.startswith("$"):
-            raise BadRequest(f"where: {_describe_unknown(name, ('$and', '$or', '$not'))}")
+            raise BadRequest(f"where: {describe_unknown(name, ('$and', '$or', '$not'))}")
         if _is_relation(condition) or name not in self._columns:
             return self._compile_relation(name, condition, depth)
         return self._compile_field(self._columns.find(name, PARAMETERS), condition)
@@ -207,10 +179,10 @@ class Conditions:
         allowed = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
         label = f"{self._columns.entity.name}.{name}"
         if not operators:
-            raise BadRequest(f"{label}: {_describe_missing(allowed)}")
+            raise BadRequest(f"{label}: {describe_missing(allowed)}")
         for operator in operators:
             if operator not in allowed:
-                raise BadRequest(f"{label}: {_describe_unknown(operator, allowed)}")
+                raise BadRequest(f"{label}: {describe_unknown(operator, allowed)}")
         tests = [
             self._compile_linked(link, operator, tree, depth)
             for operator, tree in operators.items()
@@ -251,19 +223,19 @@ class Conditions:
         if _is_json_value(column, operators):
             return self._compile_term(column, "$eq", operators)
         if not operators:
-            raise BadRequest(f"{column.label}: {_describe_missing(_ALLOWED)}")
+            raise BadRequest(f"{column.label}: {describe_missing(ALLOWED_KINDS)}")
         tests = [
             self._compile_term(column, operator, value) for operator, value in operators.items()
         ]
         return _join_tests(tests, b" and ", b"true")
 
     def _compile_term(self, column: Column, operator: str, value: Any) -> bytes:
-        kinds = _ALLOWED.get(operator)
+        kinds = ALLOWED_KINDS.get(operator)
         if kinds is None:
-            operators = [*_ALLOWED]
+            operators = [*ALLOWED_KINDS]
             if column.name in self._columns.links:
                 operators += RELATION_OPERATORS[:1]
-            raise BadRequest(f"{column.label}: {_describe_unknown(operator, operators)}")
+            raise BadRequest(f"{column.label}: {describe_unknown(operator, operators)}")
         if column.kind not in kinds:
             raise BadRequest(f"{column.label}: {operator} does not work on {column.type}")
         self._count_term()
@@ -276,7 +248,7 @@ class Conditions:
             return _compare_null(column, operator)
         if operator in ("$like", "$ilike"):
             self._check_pattern(column, operator, stored)
-        return b"(%b %b %b)" % (column.sql, _INFIX[operator], self._bind_stored(column, stored))
+        return b"(%b %b %b)" % (column.sql, INFIX[operator], self._bind_stored(column, stored))
 
     def _compare_list(self, column: Column, operator: str, value: Any) -> bytes:
         if not isinstance(value, list | tuple):
@@ -392,11 +364,3 @@ def _join_tests(tests: Sequence[bytes], word: bytes, empty: bytes) -> bytes:
     if len(tests) == 1:
         return tests[0]
     return b"(%b)" % word.join(tests)
-
-
-def _describe_missing(operators: Iterable[str]) -> str:
-    return f"an operator is wanted; known: {', '.join(operators)}"
-
-
-def _describe_unknown(operator: str, operators: Iterable[str]) -> str:
-    return f"unknown operator {operator[:80]!r}; {nearest(operator, operators)}"
