@@ -71,7 +71,8 @@ def build_records(services: Dependencies) -> RecordsService:
     transactions = execution.transactions
     participants = execution.participants
     replies = Replies(permissions, tables, scopes, reader)
-    descriptions = ErrorDescriptions(statements, replies, Refusals(scopes.linked))
+    refusals = Refusals(scopes.linked)
+    descriptions = ErrorDescriptions(statements, replies, refusals)
     upserts = Upserts(permissions, scopes, links, execution, replies, descriptions)
 
     # Batches and imports
@@ -79,7 +80,7 @@ def build_records(services: Dependencies) -> RecordsService:
     checks = OperationChecks(apps, permissions, scopes, links, participants, upserts)
     preparation = BatchPreparation(checks, replies)
     groups = GroupWriter(execution, upserts, replies)
-    imported_rows = ImportedRows(upserts, execution, replies, descriptions)
+    imported_rows = ImportedRows(upserts, execution, replies, descriptions, refusals)
 
     parts = Parts(
         calls=calls,

@@ -23,7 +23,7 @@ from plugins.data.store import Table
 from plugins.data.writes.upsert import Upserts
 
 from .reports import Report
-from .rows import Import, ImportedRows
+from .rows import FileImport, ImportedRows
 
 IMPORT_SECONDS: Final = 120.0
 """How long the work of an import may take, and how long another one waits for its place."""
@@ -64,7 +64,7 @@ class Imports:
     ) -> bytes:
         """See `Records.import_file`."""
         actor = target.actor
-        import_ = await self._prepare(target, file, options)
+        file_import = await self._prepare(target, file, options)
         report = Report(errors=[])
 
         async def work(own_tx: Transaction) -> None:
@@ -73,21 +73,21 @@ class Imports:
             if options.preview:
                 report.preview = []
             file.seek(0)
-            await self._rows.write_all(own_tx, import_, report)
+            await self._rows.write_all(own_tx, file_import, report)
             has_wrong_rows = report.valid < report.rows
             if options.dry_run or (options.mode == "all" and has_wrong_rows):
                 raise _Rollback
 
         async with self.places.hold(actor.user_id or actor.username):
             try:
-                await self._run_in_time(actor, work, import_.table, tx)
+                await self._run_in_time(actor, work, file_import.table, tx)
             except _Rollback:
                 if not options.dry_run:
                     report.created = 0
                     report.updated = 0
         return msgspec.json.encode(report)
 
-    async def _prepare(self, target: Target, file: IO[bytes], options: ImportOptions) -> Import:
+    async def _prepare(self, target: Target, file: IO[bytes], options: ImportOptions) -> FileImport:
         """Check the rights of an import. Raises Forbidden, BadRequest."""
         grant = target.grant
         table = await self._tables.find(target.app_id, target.entity, grant.hidden)
@@ -95,7 +95,7 @@ class Imports:
         if options.on is not None:
             plan = await self._upserts.plan(target, options.on, "update")
         limits = await self._links.find_limits(target.actor, table, table.checked_links)
-        return Import(file, options, grant, table, plan, limits)
+        return FileImport(file, options, grant, table, plan, limits)
 
     async def _run_in_time(
         self, actor: Actor, work: Work[None], table: Table, tx: Transaction | None

@@ -17,7 +17,7 @@ from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.store import Table
 from plugins.data.values.rows import Row
 from plugins.data.writes.descriptions import ErrorDescriptions
-from plugins.data.writes.refusals import RowsRefused
+from plugins.data.writes.refusals import Refusals, RowsRefused
 from plugins.data.writes.replies import Replies, WrittenRecord
 from plugins.data.writes.upsert import UpsertPlan, Upserts, key_of
 
@@ -31,7 +31,7 @@ NumberedRow = tuple[int, Row]
 """A row with its number in the file, from 1 without the header."""
 
 
-class Import(msgspec.Struct, frozen=True):
+class FileImport(msgspec.Struct, frozen=True):
     """A file that is imported; with an upsert plan its rows may meet records."""
 
     file: IO[bytes]
@@ -51,56 +51,58 @@ class ImportedRows:
         execution: WriteExecution,
         replies: Replies,
         descriptions: ErrorDescriptions,
+        refusals: Refusals,
     ) -> None:
         self._upserts = upserts
         self._execution = execution
         self._replies = replies
         self._descriptions = descriptions
+        self._refusals = refusals
 
-    async def write_all(self, tx: Transaction, import_: Import, report: Report) -> None:
+    async def write_all(self, tx: Transaction, file_import: FileImport, report: Report) -> None:
         """Write the rows of a file. Raises BadRequest for a file that is no table."""
         reader = RowReader(
-            import_.file,
-            import_.options,
-            import_.table,
-            import_.grant,
-            complete=import_.upsert is None,
+            file_import.file,
+            file_import.options,
+            file_import.table,
+            file_import.grant,
+            complete=file_import.upsert is None,
         )
         while True:
             chunk = await to_thread.run_sync(reader.chunk)
             if chunk is None:
                 return
-            await self._write_chunk(tx, import_, chunk, report)
+            await self._write_chunk(tx, file_import, chunk, report)
 
     async def _write_chunk(
-        self, tx: Transaction, import_: Import, chunk: Chunk, report: Report
+        self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report
     ) -> None:
         report.rows += chunk.read
         for problem in chunk.problems:
             report.add_problem(problem)
-        previewed = [row for row in chunk.rows if row[0] <= import_.options.preview]
+        previewed = [row for row in chunk.rows if row[0] <= file_import.options.preview]
         for numbered_row in previewed:
-            await self._write_row(tx, import_, numbered_row, report)
+            await self._write_row(tx, file_import, numbered_row, report)
         remaining = chunk.rows[len(previewed) :]
-        for rows in _with_distinct_keys(import_.upsert, remaining):
-            await self._write_rows(tx, import_, rows, report)
+        for rows in _with_distinct_keys(file_import.upsert, remaining):
+            await self._write_rows(tx, file_import, rows, report)
         report.errors.sort(key=lambda problem: problem.row)
 
     async def _write_rows(
-        self, tx: Transaction, import_: Import, rows: Sequence[NumberedRow], report: Report
+        self, tx: Transaction, file_import: FileImport, rows: Sequence[NumberedRow], report: Report
     ) -> None:
         """Write rows at once. Those that are refused are found and reported, the others written."""
         for _ in range(MAX_ROUNDS):
             try:
-                written = await repeat_on_taken_keys(partial(self._try, tx, import_, rows))
+                written = await repeat_on_taken_keys(partial(self._try, tx, file_import, rows))
             except BadRequest as error:
-                problems = await self._find_problems(tx, import_, error)
+                problems = await self._find_problems(tx, file_import, error)
             else:
                 report.count_written(len(rows), written)
                 return
             for place, problem in problems.items():
                 number, row = rows[place]
-                report.add_problem(problem_of(number, import_.table, problem, row))
+                report.add_problem(problem_of(number, file_import.table, problem, row))
             if not problems:
                 break
             rows = [row for place, row in enumerate(rows) if place not in problems]
@@ -108,64 +110,63 @@ class ImportedRows:
                 return
         # Another rule: PostgreSQL does not say which of them breaks it.
         for numbered_row in rows:
-            await self._write_row(tx, import_, numbered_row, report)
+            await self._write_row(tx, file_import, numbered_row, report)
 
     async def _write_row(
-        self, tx: Transaction, import_: Import, numbered_row: NumberedRow, report: Report
+        self, tx: Transaction, file_import: FileImport, numbered_row: NumberedRow, report: Report
     ) -> None:
         number, row = numbered_row
-        attempt = partial(self._try, tx, import_, [numbered_row])
-        if number <= import_.options.preview:
-            attempt = partial(self._try_with_preview, tx, import_, numbered_row, report)
+        attempt = partial(self._try, tx, file_import, [numbered_row])
+        if number <= file_import.options.preview:
+            attempt = partial(self._try_with_preview, tx, file_import, numbered_row, report)
         try:
             written = await repeat_on_taken_keys(attempt)
         except BadRequest as error:
             if isinstance(error, ConstraintViolation):
-                error = await self._descriptions.describe(error, import_.table)
-            report.add_problem(problem_of(number, import_.table, error, row))
+                error = await self._descriptions.describe(error, file_import.table)
+            report.add_problem(problem_of(number, file_import.table, error, row))
         else:
             report.count_written(1, written)
 
     async def _find_problems(
-        self, tx: Transaction, import_: Import, error: BadRequest
+        self, tx: Transaction, file_import: FileImport, error: BadRequest
     ) -> Mapping[int, BadRequest]:
         """Return what is wrong with rows by their places, where that can be found at once."""
         if isinstance(error, RowsRefused):
             return error.problems
         if isinstance(error, NotInserted):
-            shown = import_.table.shown
-            return await self._descriptions.find_refused(tx, error.insert, shown)
+            return await self._refusals.find(tx, error.insert, file_import.table.shown)
         return {}
 
     async def _try(
-        self, tx: Transaction, import_: Import, numbered_rows: Sequence[NumberedRow]
+        self, tx: Transaction, file_import: FileImport, numbered_rows: Sequence[NumberedRow]
     ) -> WrittenCount:
         """Write rows by few statements."""
         rows = [row for _, row in numbered_rows]
         async with tx.savepoint():
-            if import_.upsert is not None:
-                outcomes = await self._upserts.write(tx, import_.upsert, rows, numbers=False)
+            if file_import.upsert is not None:
+                outcomes = await self._upserts.write(tx, file_import.upsert, rows, numbers=False)
                 created = sum(outcome.result == "created" for outcome in outcomes)
                 return WrittenCount(created=created, updated=len(rows) - created)
-            insert = Insert(import_.table.full, rows, links=import_.links)
-            if self._execution.participants.need_each_record(import_.table):
+            insert = Insert(file_import.table.full, rows, links=file_import.links)
+            if self._execution.participants.need_each_record(file_import.table):
                 await self._execution.hooked.create(tx, insert)
             else:
                 await insert_quietly(tx, insert)
             return WrittenCount(created=len(rows))
 
     async def _try_with_preview(
-        self, tx: Transaction, import_: Import, numbered_row: NumberedRow, report: Report
+        self, tx: Transaction, file_import: FileImport, numbered_row: NumberedRow, report: Report
     ) -> WrittenCount:
         """Write a row and show what it became."""
         number, row = numbered_row
-        table = import_.table
+        table = file_import.table
         result = "created"
         async with tx.savepoint():
-            if import_.upsert is not None:
-                result, shown = await self._upserts.write_one(tx, import_.upsert, row)
+            if file_import.upsert is not None:
+                result, shown = await self._upserts.write_one(tx, file_import.upsert, row)
             else:
-                insert = Insert(table.full, [row], links=import_.links)
+                insert = Insert(table.full, [row], links=file_import.links)
                 [record] = await self._execution.hooked.create(tx, insert)
                 written = WrittenRecord(record, row, True)
                 shown = await self._replies.show(tx.actor, table, written, tx)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import msgspec
 
-from kernel.public import (
-    Actor,
-    BadRequest,
-    ConstraintViolation,
-    Entity,
-    Statements,
-    Transaction,
-    Work,
-)
-from plugins.data.execution.inserts import Insert, NotInserted
+from kernel.public import Actor, BadRequest, ConstraintViolation, Statements, Transaction, Work
+from plugins.data.execution.inserts import NotInserted
 from plugins.data.execution.violations import describe_reference, describe_violation, is_reference
 from plugins.data.rendering import describe_size_error
 from plugins.data.store import Table
@@ -51,12 +42,6 @@ class ErrorDescriptions:
         app_id = table.entity.app_id
         referrer = await self._replies.find_as_read(deletion.actor, app_id, error.table)
         return describe_reference(error, table.shown, referrer, deletion.record_id)
-
-    async def find_refused(
-        self, tx: Transaction, insert: Insert, shown: Entity
-    ) -> Mapping[int, BadRequest]:
-        """Return what is wrong with rows by their numbers; see `Refusals.find`."""
-        return await self._refusals.find(tx, insert, shown)
 
     async def describe_row(
         self, actor: Actor, table: Table, violation: ConstraintViolation, tx: Transaction | None
