@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from weakref import WeakSet
 
 import anyio
 import structlog
@@ -30,13 +29,14 @@ class Starts:
         self._host = host
         self._builder = builder
         self._on_end = on_end
-        self._replicas: WeakSet[Replica] = WeakSet()
-        """A live process holds its replica, so none that still runs is missing here."""
+        self._replicas: set[Replica] = set()
+        """Those whose process may live, also when the task that was to end them was cancelled."""
         self._scope: anyio.CancelScope | None = None
         """The start under way, of those that `cancel` ends."""
 
     def list_replicas(self) -> list[Replica]:
         """Return every replica whose process may live, those that start or retire among them."""
+        self._replicas = {one for one in self._replicas if one.attempt.state != "ended"}
         return list(self._replicas)
 
     async def start(self, release: Release) -> Replica:
@@ -90,11 +90,12 @@ class Starts:
 
     async def tidy(self) -> None:
         """Delete the code of versions that are old and do not run here."""
-        running = [replica.release for replica in self._replicas if replica.is_running]
+        running = [replica.release for replica in self.list_replicas()]
         await self._builder.tidy(self._app, running)
 
     async def _report_end(self, replica: Replica) -> None:
         await replica.attempt.wait_ended()
+        self._replicas.discard(replica)
         self._on_end()
 
     def _write_log(self, message: str) -> None:

@@ -134,6 +134,9 @@ class Replica:
             self.attempt.become("ended")
             reason = getattr(error, "strerror", None) or str(error)
             raise StartFailed(f"the worker cannot be started: {reason}", ()) from None
+        except BaseException:  # it was given up
+            self.attempt.become("ended")
+            raise
         self._child = child
         self._operations.connect(child)
         return child

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import product
-from typing import get_args
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import anyio
 import pytest
 
+from plugins.workers.config import WorkersConfig
 from plugins.workers.control.crashes import LONGEST_WAIT, MAX_CRASHES, PERIOD, Crashes
+from plugins.workers.control.starts import Starts
+from plugins.workers.host import Background
+from plugins.workers.models import Installation, Release
 from plugins.workers.replica.attempt import NEXT, Attempt, State
+from plugins.workers.replica.replica import Replica
 
 STATES: tuple[State, ...] = get_args(State)
 WAYS: dict[State, tuple[State, ...]] = {
@@ -99,3 +106,32 @@ def test_a_start_that_waits_for_the_database_is_no_failure():
     crashes.postpone()
     assert crashes.wait == 2
     assert not crashes.are_too_many
+
+
+async def test_a_process_that_no_task_looks_after_any_more_is_known_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """At the end of a server the tasks are cancelled that were to end what retires."""
+
+    async def start(self: Replica, seconds: float) -> None:
+        self.attempt.become("starting")
+        self.attempt.become("up")
+
+    async def prepare(release: Release) -> Any:
+        return SimpleNamespace(release=release, hello=SimpleNamespace(credentials={}))
+
+    monkeypatch.setattr(Replica, "start", start)
+    host: Any = SimpleNamespace(
+        config=WorkersConfig(),
+        machine=SimpleNamespace(starts=anyio.CapacityLimiter(1)),
+        logs=SimpleNamespace(write=lambda *_: None),
+        background=Background(),
+        services=None,
+    )
+    builder: Any = SimpleNamespace(prepare=prepare)
+    starts = Starts(Installation("crm", 1), host, builder, lambda: None)
+    await starts.start(Release(app_id="crm", number=1, key=1, version=1, digest="0" * 64))
+    gc.collect()
+    [replica] = starts.list_replicas()
+    replica.attempt.become("ended")
+    assert starts.list_replicas() == []
