@@ -38,6 +38,7 @@ from plugins.workers.child.protocol import (
     join_lines,
 )
 from plugins.workers.host import Background
+from plugins.workers.models import Installation
 
 from .attempt import Attempt
 from .calls import Call, Calls
@@ -100,13 +101,12 @@ class OperationQueue:
 class RecordOperations:
     """Carries out the `collection_op` messages of one worker, with the rights of their callers.
 
-    They are for the app with this `key`, and for no later one of its name.
+    They are for this installation of the app, and for no later one of its name.
     """
 
-    def __init__(self, services: Services, app_id: str, key: int, calls: Calls) -> None:
+    def __init__(self, services: Services, app: Installation, calls: Calls) -> None:
         self._services = services
-        self._app_id = app_id
-        self._key = key
+        self._app = app
         self._calls = calls
         self._turns = anyio.CapacityLimiter(4)  # each holds a database connection
 
@@ -132,7 +132,7 @@ class RecordOperations:
         if isinstance(error, KernelError):
             current = error.members.get("current", msgspec.UNSET)
             return OpResult(id=op.id, error=error.message, status=error.status, current=current)
-        log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
+        log.error("a collection_op failed", app_id=self._app.app_id, exc_info=error)
         return OpResult(id=op.id, error="an unexpected error happened")
 
     async def _run(self, op: CollectionOp) -> bytes:
@@ -140,31 +140,32 @@ class RecordOperations:
         if records is None:
             raise BadRequest("this server keeps no records")
         actor = self._find_actor(op)
-        app = await self._services.get(APPS).app(self._app_id)
-        if app.key != self._key:
-            raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
+        app_id = self._app.app_id
+        app = await self._services.get(APPS).app(app_id)
+        if app.key != self._app.key:
+            raise NotFound(f"app '{app_id}' not found: it is another one's name now")
         action = _ACTIONS.get(op.op)
         is_marked = op.key is not None or op.if_match is not None
         if is_marked and action == "read":
             raise BadRequest("key and if_match go with writes")
-        async with on_behalf_of(user_id=actor.user_id, app_id=self._app_id, plugin="workers"):
+        async with on_behalf_of(user_id=actor.user_id, app_id=app_id, plugin="workers"):
             if is_marked or action is None:
                 operation = WorkerOperation(
                     entity=op.entity, op=op.op, data=op.data, key=op.key, if_match=op.if_match
                 )
-                return await records.operate(actor, self._app_id, operation)
+                return await records.operate(actor, app_id, operation)
             grant = Grant()
             if actor.user_id is not None:
                 access = self._services.get(ACCESS)
-                grant = await access.grant(actor.user_id, self._app_id, op.entity, action)
-            return await _operate(records, Target(actor, grant, self._app_id, op.entity), op)
+                grant = await access.grant(actor.user_id, app_id, op.entity, action)
+            return await _operate(records, Target(actor, grant, app_id, op.entity), op)
 
     def _find_actor(self, op: CollectionOp) -> Actor:
         """Return the caller that the operation names, else the app itself.
 
         A call that has ended lends no rights, rather than the app's. Raises BadRequest.
         """
-        app = f"app {self._app_id}"
+        app = f"app {self._app.app_id}"
         if op.call is None:
             return Actor(user_id=None, username=app, request_id="")
         call: Call | None = self._calls.find(op.call)

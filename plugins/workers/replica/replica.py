@@ -80,7 +80,7 @@ class Replica:
         self._output = Output(
             self.attempt, release.app_id, spec.hello.credentials.values(), host.logs
         )
-        operations = RecordOperations(host.services, release.app_id, release.key, self._calls)
+        operations = RecordOperations(host.services, release.app, self._calls)
         self._operations = OperationQueue(self.attempt, operations, background)
         self._inbox = Inbox(self.attempt, self._calls, self._operations, self._output, background)
         self._child: Child | None = None
