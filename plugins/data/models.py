@@ -135,11 +135,13 @@ class QueryBody(
     @property
     def members(self) -> list[str]:
         """The members of each group, in order."""
-        groups = [
-            item if isinstance(item, str) else next(iter(item.values()), "")
-            for item in self.group_by or ()
-        ]
-        return [*groups, *(self.aggregate or {})]
+        names: list[str] = []
+        for item in self.group_by or ():
+            if isinstance(item, str):
+                names.append(item)
+            else:
+                names.append(next(iter(item.values()), ""))
+        return [*names, *(self.aggregate or {})]
 
     @property
     def page(self) -> Page:
