@@ -130,7 +130,7 @@ def test_anothers_app_is_403_and_an_unknown_one_404(crm):
     assert crm.admin.delete("/api/v1/apps/nope").status_code == 404
 
 
-def test_twenty_entities_of_twenty_fields_are_installed_in_time(server):
+def test_twenty_entities_of_twenty_fields_are_installed_at_a_bounded_cost(server):
     kinds = ["text", "number", "boolean", "date", "timestamp", "json", "uuid", "[text]", "[number]"]
     entities = [
         {
@@ -139,10 +139,10 @@ def test_twenty_entities_of_twenty_fields_are_installed_in_time(server):
         }
         for n in range(20)
     ]
-    started = time.monotonic()
+    started = time.process_time()  # the server is in this process
     body = {"appId": "wide", "name": "Wide", "dataContract": entities}
     assert server.admin.post("/api/v1/apps", json=body).status_code == 200
-    assert time.monotonic() - started < 10  # well under one where nothing else runs
+    assert time.process_time() - started < 5  # well under one
     assert server.admin.delete("/api/v1/apps/wide").status_code == 200
 
 

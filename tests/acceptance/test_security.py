@@ -54,9 +54,8 @@ def others_are_served(server: Server, within: float = 1.0) -> Iterator[None]:
     def ask() -> None:
         with Client(base_url=server.url, timeout=60) as client:
             while not over.is_set():
-                begun, asked = time.process_time(), time.monotonic()
+                begun = time.process_time()
                 assert client.get("/health").status_code == 200
-                assert time.monotonic() - asked < 20  # held up without any work
                 slowest[0] = max(slowest[0], time.process_time() - begun)
                 time.sleep(0.005)
 

@@ -82,7 +82,7 @@ def kill(dsn: str, application: str = "caudex") -> int:
 
 async def asleep(dsn: str, words: str) -> None:
     """Wait until the statement with these words sleeps: only then can it be cut or cancelled."""
-    await until(lambda: sql(dsn, SLEEPS, words), 20)
+    await until(lambda: sql(dsn, SLEEPS, words))
 
 
 async def at_rest(db: Database, out: int = 0) -> None:

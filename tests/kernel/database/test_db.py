@@ -396,10 +396,8 @@ async def test_an_exhausted_pool_answers_within_its_timeout(dsn: str) -> None:
 
 async def test_a_slow_statement_is_cut_off(dsn: str) -> None:
     async with opened(dsn, statement_timeout=0.3) as db:
-        started = time.monotonic()
         with pytest.raises(Unavailable):
-            await db.fetch("select pg_sleep(20)")
-        assert time.monotonic() - started < 10
+            await db.fetch("select pg_sleep(60)")
         assert await db.fetch("select 1") == b"1"
 
 
@@ -409,10 +407,9 @@ async def test_a_wait_for_a_lock_is_cut_off(dsn: str) -> None:
         holder.execute(f"lock table {name}".encode())
         async with opened(dsn, lock_timeout=0.3) as db:
             assert await db.fetch("show lock_timeout") == b"300ms"
-            started = time.monotonic()
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable) as raised:
                 await db.execute(text(f"insert into {name} values (1)"))
-            assert time.monotonic() - started < 8  # any statement may run for 10 s
+            assert isinstance(raised.value.__cause__, psycopg.errors.LockNotAvailable)
 
 
 async def test_a_wish_to_cancel_that_fails_is_repeated(
@@ -428,29 +425,34 @@ async def test_a_wish_to_cancel_that_fails_is_repeated(
 
     monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", refused)
 
+    slept = list[object]()
+
+    async def sleep(tx: Transaction) -> None:
+        slept.append(await tx.fetch("select pg_sleep(20)"))
+
     async def fails() -> None:
-        await asleep(dsn, "pg_sleep(9)")
+        await asleep(dsn, "pg_sleep(20)")
         raise LookupError
 
     async def write(tx: Transaction) -> None:
-        await asyncio.gather(tx.fetch("select pg_sleep(9)"), fails())
+        await asyncio.gather(sleep(tx), fails())
 
     async with opened(dsn) as db:
-        began = time.monotonic()
         with pytest.raises(LookupError):
             await db.run(ACTOR, write)
-        assert time.monotonic() - began < 6
+    assert slept == [], "it was cancelled"
     assert faults == []
 
 
 async def test_a_caller_that_gives_up_leaves_a_usable_connection(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"create sequence {name}_ends")
     async with opened(dsn, pool_size=1) as db:
         for _ in range(3):
             with anyio.move_on_after(0.1):
-                await db.fetch("select pg_sleep(9)")
-            started = time.monotonic()
+                await db.fetch(text(f"select nextval('{name}_ends') from pg_sleep(9)"))
             assert await db.fetch("select 1") == b"1"
-            assert time.monotonic() - started < 6
+    assert sql(dsn, f"select is_called from {name}_ends") == [(False,)], "it was cancelled"
 
 
 @pytest.mark.parametrize("large", ["parameter", "answer", "transaction"])
@@ -572,10 +574,8 @@ async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
         pid = int(await db.fetch("select pg_backend_pid()") or 0)
         os.kill(pid, signal.SIGSTOP)
         try:
-            began = time.monotonic()
             with pytest.raises(OutcomeUnknown):
                 await db.execute("select 1")
-            assert time.monotonic() - began < 10
             assert await db.fetch("select 1") == b"1"  # on a new connection
         finally:
             os.kill(pid, signal.SIGCONT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -59,12 +58,11 @@ async def commit(bus: PluggyBus) -> None:
 
 def test_a_guard_that_sleeps_is_503_and_named_with_its_line() -> None:
     async def act() -> None:
-        await anyio.sleep(10)
+        await anyio.sleep(60)
 
-    bus, began = bus_for(act), time.monotonic()
+    bus = bus_for(act)
     with capture_logs() as logs, pytest.raises(HookTimeout, match=r"more than 0\.05 seconds"):
         anyio.run(write, bus)
-    assert time.monotonic() - began < 5
     [line] = logs
     assert (line["event"], line["plugin"], line["hook"]) == (
         "a hook took too long", "scripted", "record_writing",
@@ -135,7 +133,7 @@ def test_a_guard_that_does_not_wait_costs_no_timer(monkeypatch: pytest.MonkeyPat
 def test_results_pass_through_waits() -> None:
     async def act() -> Any:
         await asyncio.sleep(0)
-        with anyio.fail_after(1):
+        with anyio.fail_after(60):
             await anyio.sleep(0.001)
         return server_actor()
 
@@ -224,11 +222,13 @@ def test_an_observer_that_keeps_failing_is_skipped_and_tried_again(
 
 
 def test_an_observer_that_hangs_is_skipped_too() -> None:
-    async def act() -> None:
-        await anyio.sleep(10)
+    slept = list[object]()
 
-    bus, began = bus_for(act, limit=0.01), time.monotonic()
+    async def act() -> None:
+        slept.append(await anyio.sleep(10))
+
+    bus = bus_for(act, limit=0.01)
     for _ in range(50):
         anyio.run(commit, bus)
+    assert slept == []
     assert bus.implementations(hookspecs.event_committed)[0].statistics.errors == breaker.TOLERATED
-    assert time.monotonic() - began < 5

@@ -1,6 +1,5 @@
 """Recorders see what plugins are called with, and what was committed."""
 
-import time
 from collections.abc import Mapping
 
 import pytest
@@ -118,10 +117,8 @@ def test_recorders_stop_in_any_order(crm: Server) -> None:
 
 def test_waiting_ends_with_a_report_of_the_calls(crm: Server) -> None:
     recorder = crm.record_events("crm.deals")
-    started = time.monotonic()
     with pytest.raises(AssertionError, match=r"0 of 1 within 0\.2 s; recorded: \(\)"):
         recorder.wait(1, timeout=0.2)
-    assert time.monotonic() - started < 5
 
 
 def test_events_are_recorded_where_no_plugin_listens(crm: Server) -> None:

@@ -340,11 +340,9 @@ def test_a_flood_of_small_requests_is_cut_off(odd: Server, waiting: list[int]) -
 
 
 def test_a_head_of_what_is_sent_in_pieces_waits_for_none_of_them(odd: Server) -> None:
-    began = time.monotonic()
     answer = odd.http.head("/endless", timeout=30)
     assert (answer.status_code, answer.content) == (200, b"")
     assert odd.http.get("/odd/plain").status_code == 200
-    assert time.monotonic() - began < 30
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ async def test_lines_that_cannot_be_read_end_no_server_and_are_read_later(statem
         statements.rows = [row(1)]
         statements.trouble = [trouble]
         await service.on_notification("app")
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             assert await ids(following, 1) == [1]
         assert not statements.trouble
         await following.aclose()
@@ -254,7 +254,7 @@ class Newest(Statements):
 async def ids(following, count):
     """The ids of the next lines, as far as they come in whole batches."""
     found = []
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         while len(found) < count:
             found += [line.id for line in (await anext(following)).lines]
     return found

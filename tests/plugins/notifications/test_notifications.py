@@ -71,14 +71,12 @@ async def process(dsn: str, **settings: Any) -> AsyncGenerator[Process]:
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_what_one_process_publishes_the_other_hears_within_a_second(database: str) -> None:
+async def test_what_one_process_publishes_the_other_hears_without_a_poll(database: str) -> None:
     async with process(database) as one, process(database) as two:
         heard, other = two.listen(), two.listen("apps")
-        took = list[float]()
         for payload in ("alice", "", 'Zoë "quoted" \\ \''):
             await one.publish(payload)
-            took.append(await until(lambda p=payload: heard[-1:] == [p], 10))
-        assert min(took) < 1.0  # the best one, as the machine may pause
+            await until(lambda p=payload: heard[-1:] == [p], 30)
         assert other == []
 
 
@@ -102,7 +100,7 @@ async def test_a_payload_too_long_to_send_means_that_anything_may_have_changed(
     async with process(database) as one, process(database) as two:
         mine, theirs = one.listen(), two.listen()
         await one.publish("a" * 4000, payload)
-        await until(lambda: theirs == mine == ["a" * 4000, None], 10)
+        await until(lambda: theirs == mine == ["a" * 4000, None])
 
 
 @pytest.mark.slow
@@ -135,13 +133,13 @@ async def test_a_forged_notification_hides_no_real_one(database: str) -> None:
     async with process(database) as one, process(database) as two:
         heard = one.listen()
         await two.publish("first")
-        await until(lambda: heard == ["first"], 10)
+        await until(lambda: heard == ["first"])
         forged = "select pg_notify(name, json_build_object('topic', 'roles', 'revision', 2,"
         forged += " 'payload', 'forged', 'source', 'x')::text) from caudex_kernel.channel"
         sql(database, forged)
-        await until(lambda: heard == ["first", "forged"], 10)
+        await until(lambda: heard == ["first", "forged"])
         await two.publish("second")
-        await until(lambda: heard == ["first", "forged", "second"], 10)
+        await until(lambda: heard == ["first", "forged", "second"])
 
 
 @pytest.mark.slow
@@ -153,7 +151,7 @@ async def test_topics_that_no_one_here_wants_are_not_remembered(database: str) -
         forged += " 'revision', 1, 'payload', null, 'source', 'x')::text)"
         sql(database, f"{forged} from generate_series(1, 500) as n, caudex_kernel.channel")
         await one.publish("a")
-        assert await until(lambda: heard == ["a"], 2.0) < 2.0
+        await until(lambda: heard == ["a"])
         await anyio.sleep(1.5 * POLL_INTERVAL)
         assert not [topic for topic in one.notifier._seen if topic.startswith("made up")]
 
@@ -170,9 +168,9 @@ async def test_a_lost_notification_is_caught_by_the_poll(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
         sql(database, "insert into caudex_kernel.revisions values ('roles', 1)")
-        await until(lambda: heard == [None], 10)
+        await until(lambda: heard == [None])
         sql(database, "update caudex_kernel.revisions set revision = revision + 5")
-        await until(lambda: heard == [None, None], 10)
+        await until(lambda: heard == [None, None])
         await one.publish("heard again")
         assert heard == [None, None, "heard again"]
 
@@ -194,7 +192,7 @@ async def test_a_listener_whose_peer_says_nothing_any_more_is_replaced(
             os.kill(pid, signal.SIGSTOP)
             try:
                 await two.publish("x")
-                await until(lambda: heard != [], 10)
+                await until(lambda: heard != [])
             finally:
                 os.kill(pid, signal.SIGCONT)
 
@@ -209,7 +207,7 @@ async def test_a_database_restored_to_an_older_state_is_noticed(database: str) -
         assert [payload for payload in heard if payload is not None] == ["1", "2", "3"]
         heard.clear()
         sql(database, "update caudex_kernel.revisions set revision = 1")
-        await until(lambda: heard == [None], 10)
+        await until(lambda: heard == [None])
 
 
 @pytest.mark.usefixtures("unpolled")
@@ -228,7 +226,7 @@ async def test_a_foreign_login_neither_receives_nor_sends_notifications(database
                 "select pg_notify('caudex', %s)", [msgspec.json.encode(forged).decode()]
             )
             await one.publish("real")
-            await until(lambda: heard == ["real"], 10)
+            await until(lambda: heard == ["real"])
             reported = [each.payload for each in connection.notifies(timeout=0.1)]
             assert [msgspec.json.decode(text)["payload"] for text in reported] == ["forged"]
     sql(database, "drop role caudex_test_listener")
@@ -247,7 +245,7 @@ async def test_a_forged_notification_hides_nothing(database: str) -> None:
     async with process(database) as one, process(database) as two:
         heard = two.listen()
         await one.publish("real")
-        await until(lambda: "real" in heard, 10)
+        await until(lambda: "real" in heard)
         seen = len(heard)
         forged = {"topic": "roles", "revision": 10**12, "payload": "forged", "source": "x"}
         sql(
@@ -255,10 +253,10 @@ async def test_a_forged_notification_hides_nothing(database: str) -> None:
             "select pg_notify(name, %s) from caudex_kernel.channel",
             msgspec.json.encode(forged).decode(),
         )
-        await until(lambda: None in heard[seen:], 10)
+        await until(lambda: None in heard[seen:])
         seen = len(heard)
         await one.publish("revoked")
-        await until(lambda: None in heard[seen:] or "revoked" in heard[seen:], 10)
+        await until(lambda: None in heard[seen:] or "revoked" in heard[seen:])
 
 
 @pytest.mark.usefixtures("unpolled")
@@ -268,7 +266,7 @@ async def test_a_notification_that_is_not_ours_is_passed_over(database: str, jun
         heard = two.listen()
         sql(database, "select pg_notify(name, %s) from caudex_kernel.channel", junk)
         await one.publish("after")
-        await until(lambda: heard[-1:] == ["after"], 10)
+        await until(lambda: heard[-1:] == ["after"])
 
 
 async def test_a_flood_of_notifications_does_not_starve_the_poll(database: str) -> None:
@@ -278,7 +276,7 @@ async def test_a_flood_of_notifications_does_not_starve_the_poll(database: str) 
             tasks.start_soon(flood, one.db)
             await anyio.sleep(0.3)
             sql(database, "insert into caudex_kernel.revisions values ('roles', 1)")
-            await until(lambda: heard == [None], 10)
+            await until(lambda: heard == [None])
             tasks.cancel_scope.cancel()
 
 
@@ -307,7 +305,7 @@ async def test_a_subscriber_that_fails_is_notified_again_and_does_not_keep_other
         heard = one.listen()
         await one.publish("a")
         assert (reported, heard) == (["a"], ["a"])
-        await until(lambda: reported == ["a", None], 10)
+        await until(lambda: reported == ["a", None])
         await anyio.sleep(1.5 * POLL_INTERVAL)
         assert reported == ["a", None]
 
@@ -319,10 +317,10 @@ async def test_a_cut_listener_reconnects_and_reports_that_anything_may_have_chan
     async with process(database) as one:
         roles, apps = one.listen(), one.listen("apps")
         assert kill(database, "caudex notifications") == 1
-        await until(lambda: roles == apps == [None], 10)
+        await until(lambda: roles == apps == [None])
         assert one.db.online
         sql(database, "insert into caudex_kernel.revisions values ('apps', 1)")
-        await until(lambda: apps == [None, None], 10)
+        await until(lambda: apps == [None, None])
 
 
 async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_as_away(
@@ -341,7 +339,7 @@ async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_a
 
         monkeypatch.setattr(one.db, "connect", cut_once)
         kill(database, "caudex notifications")
-        await until(lambda: bool(heard), 10)
+        await until(lambda: bool(heard))
         assert cuts
         assert one.db.online
 
@@ -398,7 +396,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         assert await one.db.fetch("select 1") == b"1"
         assert own.pid is not None
         os.kill(own.pid, how)
-        await until(lambda: not one.db.online, 5)
+        await until(lambda: not one.db.online)
         assert heard == [None]
 
         started = time.monotonic()
@@ -415,7 +413,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         await anyio.sleep(4)  # long enough for the pool to lose patience
         await revive(own)
         back = time.monotonic()
-        await until(lambda: one.db.online, 5)
+        await until(lambda: one.db.online)
         assert await one.db.fetch("select 'back'") == b"back"
         assert await one.db.execute("select 'back'") == b"back"
         assert time.monotonic() - back < 5
@@ -431,7 +429,7 @@ async def test_a_restart_between_two_requests_is_not_noticed_by_reads(own: Embed
             os.kill(own.pid, signal.SIGQUIT)
             await anyio.sleep(0.2)
             await revive(own)
-            await until(lambda: one.db.online, 5)
+            await until(lambda: one.db.online)
             assert await one.db.fetch("select 1") == b"1"
 
 
@@ -448,11 +446,11 @@ async def test_a_desk_that_is_closed_while_a_subscriber_is_at_work_leaves_no_con
         async with process(database) as two:
             two.notifier.subscribe("roles", hear)
             await one.publish("x")
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 await begun.wait()
         gc.collect()  # psycopg warns of a connection that is dropped open, and a warning fails
         listeners = (
             "select 1 from pg_stat_activity"
             " where application_name = 'caudex notifications' and datname = current_database()"
         )
-        await until(lambda: len(sql(database, listeners)) == 1, 20)
+        await until(lambda: len(sql(database, listeners)) == 1)

@@ -301,7 +301,7 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
     follower = Reconciler(host, builder)
 
     async def rounds(asked: int) -> None:
-        await until(lambda: store.asked >= asked, 5)
+        await until(lambda: store.asked >= asked)
         await anyio.sleep(0.02)
 
     async with anyio.create_task_group() as tasks:

@@ -3,52 +3,81 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from typing import Any
-
-import pytest
+from typing import NamedTuple
 
 from kernel.public import HandlerFailed
 from plugins.workers.replica.calls import Call, Calls
 
 
-async def outcome(calls: Calls, name: str, seconds: float) -> tuple[str, float]:
-    """Wait for a call that no worker answers; return its error and when it came."""
-    call, began = Call(asyncio.get_running_loop().create_future(), None, ""), time.monotonic()
-    calls.add(name, call)
-    try:
-        calls.limit_time(call, seconds)
-        with pytest.raises(HandlerFailed) as raised:
-            await call.future
-        return raised.value.message, time.monotonic() - began
-    finally:
-        calls.remove(name, call)
+class Clock:
+    """As much of an event loop as the calls use; its time passes where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers = list[tuple[float, Callable[[], None]]]()
+        """The moment and the callback of each timer that is neither due nor cancelled."""
+        self.started = 0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        timer = (self.now + delay, callback)
+        self.timers.append(timer)
+        self.started += 1
+        return Timer(lambda: self.timers.remove(timer))
+
+    def pass_to(self, moment: float) -> None:
+        """Let time pass, and call what is due."""
+        self.now = moment
+        due = [timer for timer in self.timers if timer[0] <= moment]
+        for timer in due:
+            self.timers.remove(timer)
+            timer[1]()
 
 
-async def test_many_calls_share_one_timer(monkeypatch: pytest.MonkeyPatch):
-    loop, started = asyncio.get_running_loop(), list[float]()
-    call_later = loop.call_later
+class Timer(NamedTuple):
+    cancel: Callable[[], None]
 
-    def counted(delay: float, callback: Callable[..., Any], *given: Any, **more: Any) -> Any:
-        started.append(delay)
-        return call_later(delay, callback, *given, **more)
 
-    monkeypatch.setattr(loop, "call_later", counted)
+def limited_calls(clock: Clock, *limits: float) -> list[Call]:
+    """Calls that no worker answers."""
     calls = Calls()
-    found = await asyncio.gather(*(outcome(calls, f"r{n}", 0.3) for n in range(50)))
-    assert {message for message, _ in found} == {"rpc timeout (0.3s)"}
-    assert all(0.29 < took < 2 for _, took in found)
-    assert len(started) < 5
+    calls._loop = clock  # type: ignore[assignment]
+    made = [Call(asyncio.get_running_loop().create_future(), None, "") for _ in limits]
+    for number, (call, seconds) in enumerate(zip(made, limits, strict=True)):
+        calls.add(f"r{number}", call)
+        calls.limit_time(call, seconds)
+    return made
+
+
+def error_of(call: Call) -> str:
+    error = call.future.exception()
+    assert isinstance(error, HandlerFailed)
+    return error.message
+
+
+async def test_many_calls_share_one_timer():
+    clock = Clock()
+    calls = limited_calls(clock, *[0.3] * 50)
+    clock.pass_to(0.29)
+    assert not any(call.future.done() for call in calls)
+    clock.pass_to(0.3)
+    assert {error_of(call) for call in calls} == {"rpc timeout (0.3s)"}
+    assert (clock.started, clock.timers) == (1, [])
 
 
 async def test_each_call_ends_in_its_own_time():
-    calls = Calls()
+    clock = Clock()
     limits = 0.5, 0.1, 0.3
-    found = await asyncio.gather(*(outcome(calls, f"r{n}", s) for n, s in enumerate(limits)))
-    assert [message for message, _ in found] == [f"rpc timeout ({s:g}s)" for s in limits]
-    assert all(s - 0.02 < took for s, (_, took) in zip(limits, found, strict=True))
-    assert found[1][1] < found[2][1] < found[0][1]
+    calls = limited_calls(clock, *limits)
+    for moment in sorted(limits):
+        clock.pass_to(moment)
+        ended = [seconds <= moment for seconds in limits]
+        assert [call.future.done() for call in calls] == ended
+    assert [error_of(call) for call in calls] == [f"rpc timeout ({s:g}s)" for s in limits]
+    assert clock.timers == []
 
 
 async def test_an_answered_call_and_a_job_are_not_late():

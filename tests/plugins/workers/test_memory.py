@@ -20,6 +20,10 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 MB = 1024
 SHARED_FILES = Path("/dev/shm")
 ACCOUNT = 40_000_000 + os.getpid()
+SERVER = f"server{os.getpid()}"
+"""By a name of its own, as these tests may run in several processes at once."""
+ONE, TWO = f"{SERVER}.a", f"{SERVER}.b"
+"""The marks of two of its workers."""
 HOARD = """
 import os, sys, time
 account, code = int(sys.argv[1]), sys.argv[2]
@@ -86,7 +90,7 @@ def _end_session(leader: int, mark: str, account: int) -> None:
 
 @pytest.fixture
 def survey(tmp_path: Path) -> MemorySurvey:
-    return MemorySurvey("server", tmp_path, range(ACCOUNT, ACCOUNT + 2), has_files=False)
+    return MemorySurvey(SERVER, tmp_path, range(ACCOUNT, ACCOUNT + 2), has_files=False)
 
 
 def over(survey: MemorySurvey, limit_mb: int, *children: Watched) -> dict[str, int]:
@@ -96,8 +100,8 @@ def over(survey: MemorySurvey, limit_mb: int, *children: Watched) -> dict[str, i
 
 
 def test_all_processes_of_an_app_count_together(survey: MemorySurvey):
-    with running("fork(lambda: take(40)); fork(lambda: take(40))", 3, "server.a") as process:
-        child = Watched(process.pid, "server.a", "crm.1")
+    with running("fork(lambda: take(40)); fork(lambda: take(40))", 3, ONE) as process:
+        child = Watched(process.pid, ONE, "crm.1")
         assert over(survey, 70, child) == {"crm.1": process.pid}
         assert over(survey, 200, child) == {}
 
@@ -105,19 +109,19 @@ def test_all_processes_of_an_app_count_together(survey: MemorySurvey):
 def test_the_child_with_most_of_it_is_named(survey: MemorySurvey):
     """An install of dependencies does not end the worker that runs."""
     with (
-        running("held = take(20)", 1, "server.a") as worker,
-        running("held = take(80)", 1, "server.b") as install,
+        running("held = take(20)", 1, ONE) as worker,
+        running("held = take(80)", 1, TWO) as install,
     ):
         children = [
-            Watched(worker.pid, "server.a", "crm.1"), Watched(install.pid, "server.b", "crm.1"),
+            Watched(worker.pid, ONE, "crm.1"), Watched(install.pid, TWO, "crm.1"),
         ]  # fmt: skip
         assert over(survey, 60, *children) == {"crm.1": install.pid}
 
 
 def test_memory_that_processes_share_counts_once(survey: MemorySurvey):
     code = "held = take(40)\nfor _ in range(6): fork(lambda: None)"
-    with running(code, 7, "server.a") as process:
-        child = Watched(process.pid, "server.a", "crm.1")
+    with running(code, 7, ONE) as process:
+        child = Watched(process.pid, ONE, "crm.1")
         assert over(survey, 150, child) == {}
         assert over(survey, 30, child) == {"crm.1": process.pid}
 
@@ -125,23 +129,23 @@ def test_memory_that_processes_share_counts_once(survey: MemorySurvey):
 @pytest.mark.skipif(not SHARED_FILES.is_dir(), reason="no files in memory here")
 def test_files_of_others_in_memory_do_not_count(tmp_path: Path):
     """A child that has only just started has no folder of its own for files in memory yet."""
-    survey = MemorySurvey("server", tmp_path, range(0), has_files=True)
-    with TemporaryDirectory(dir=SHARED_FILES) as folder, running("", 1, "server.a") as process:
+    survey = MemorySurvey(SERVER, tmp_path, range(0), has_files=True)
+    with TemporaryDirectory(dir=SHARED_FILES) as folder, running("", 1, ONE) as process:
         (Path(folder) / "of another").write_bytes(bytes(80 * MB * 1024))
-        assert over(survey, 70, Watched(process.pid, "server.a", "crm.1")) == {}
+        assert over(survey, 70, Watched(process.pid, ONE, "crm.1")) == {}
 
 
 def test_a_process_that_left_its_worker_counts_by_its_mark(survey: MemorySurvey):
-    with running("leave(lambda: take(80))", 2, "server.a") as process:
-        child = Watched(process.pid, "server.a", "crm.1")
+    with running("leave(lambda: take(80))", 2, ONE) as process:
+        child = Watched(process.pid, ONE, "crm.1")
         assert over(survey, 70, child) == {"crm.1": 0}
-        other = Watched(process.pid, "server.b", "crm.1")
+        other = Watched(process.pid, TWO, "crm.1")
         assert over(survey, 70, other) == {}
 
 
 def test_processes_of_others_do_not_count_and_are_read_once(survey: MemorySurvey):
-    with running("held = take(80)", 1), running("", 1, "server.a") as process:
-        child = Watched(process.pid, "server.a", "crm.1")
+    with running("held = take(80)", 1), running("", 1, ONE) as process:
+        child = Watched(process.pid, ONE, "crm.1")
         assert over(survey, 70, child) == {}
         assert INIT in survey._others
         assert process.pid not in survey._others
@@ -151,7 +155,7 @@ def test_processes_of_others_do_not_count_and_are_read_once(survey: MemorySurvey
 @pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 def test_under_an_account_of_its_own_a_process_counts_however_it_hides(survey: MemorySurvey):
     with running("leave(lambda: take(80))", 2, account=ACCOUNT) as process:
-        child = Watched(process.pid, "server.a", "crm.1")
+        child = Watched(process.pid, ONE, "crm.1")
         assert over(survey, 70, child) == {"crm.1": 0}
 
 
@@ -181,8 +185,8 @@ def test_each_server_process_counts_its_own_replica(tmp_path: Path):
 
 def test_a_look_costs_little(survey: MemorySurvey):
     """It happens each second: processor time, not time on the clock."""
-    with running("", 1, "server.a") as process:
-        child = Watched(process.pid, "server.a", "crm.1")
+    with running("", 1, ONE) as process:
+        child = Watched(process.pid, ONE, "crm.1")
         survey.find_over([child], 1000 * MB)
         began = time.process_time()
         for _ in range(20):

@@ -328,7 +328,7 @@ async def test_an_app_is_gone_whatever_becomes_of_its_files():
     builder: Any = None
     supervisor = Supervisor(Installation("crm", 7), host, builder)
     supervisor.remove()
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await supervisor.run()
         await supervisor.wait_over()
     assert supervisor.is_over

@@ -478,10 +478,8 @@ def test_a_reply_over_10_mb_is_500(workers: Server, where: str):
         say(**{{"type": "rpc_response", {order}}})
 """,
     )
-    started = time.monotonic()
     answer = rpc(workers.admin, app, "big")
     assert (answer.status_code, answer.json()) == (500, {"error": "the reply is over 10 MB"})
-    assert time.monotonic() - started < 15
     assert result(workers.admin, app, "small") == "small"
 
 
@@ -550,12 +548,10 @@ async def add(params, ctx):
 worker.run()
 """,
     )
-    started = time.monotonic()
     for params in ([{"name": "Ann"}], "Ann", 7):
         answer = rpc(workers.admin, app, "add", params)
         assert answer.status_code == 500
         assert "collection_op: Expected `object`" in answer.json()["error"]
-    assert time.monotonic() - started < 15
     assert result(workers.admin, app, "add", {"name": "Ann"})["name"] == "Ann"
 
 

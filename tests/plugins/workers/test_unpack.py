@@ -279,6 +279,6 @@ def test_broken_headers_never_do_anything_but_unpack_or_refuse(tmp_path_factory,
 def test_a_header_that_is_slow_to_search_does_not_stop_the_server(tmp_path: Path):
     """64 kB of digits take `tarfile` of Python 3.11.7 thirteen seconds (CVE-2024-6232)."""
     data = gzip.compress(entry("pax", tarfile.XHDTYPE, b"1" * 65_536) + entry("a") + END)
-    began = time.monotonic()
+    began = time.process_time()
     refused(tmp_path, data, "cannot be read")
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from kernel.testing import Server
 from kernel.testing.servers import PASSWORD
 from tests.plugins.console.browser import Tab, needs_browser
@@ -145,6 +147,7 @@ def test_first_paint_is_small_and_fast(crm: Server, new_tab):
     assert sum(sizes) <= 60_000
 
 
+@pytest.mark.slow
 def test_the_first_list_comes_within_300_ms_after_signing_in(crm: Server, new_tab):
     # The least of some rounds: what else the machine does is no matter of the console.
     took = list[float]()
