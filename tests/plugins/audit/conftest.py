@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 import plugins
+from kernel.contracts.statements import POOL
 from kernel.public import (
     App,
     Entity,
@@ -66,7 +67,7 @@ def announce(server: Server, plan: InstallPlan) -> None:
         app = msgspec.structs.replace(plan.app, key=await register_app(tx, plan.app.id))
         await audit.app_installing(tx, msgspec.structs.replace(plan, app=app))
 
-    server.run(server.kernel.database.run, server_actor(), run)
+    server.run(server.services.get(POOL).run, server_actor(), run)
 
 
 Alone = Callable[..., Server]

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kernel.contracts.statements import POOL
 from kernel.public import Actor, Event, server_actor
 from kernel.testing import Server
 from plugins.audit import store
@@ -32,7 +33,7 @@ def actor(**changes: Any) -> Actor:
 
 
 def record(trail: Server, event: Event) -> None:
-    trail.run(trail.kernel.database.run, event.actor, lambda tx: tx.record(event))
+    trail.run(trail.services.get(POOL).run, event.actor, lambda tx: tx.record(event))
 
 
 def get(client: httpx.Client, **params: Any) -> list[dict[str, Any]]:

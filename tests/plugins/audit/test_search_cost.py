@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kernel.contracts.statements import POOL
 from kernel.public import AUDIT, AuditFilter
 from kernel.testing import Server
 from plugins.audit.models import MAX_PAGE_BYTES
@@ -108,7 +109,7 @@ def test_a_search_reads_few_pages_after_twenty_others(
     values = (MAX_PAGE_BYTES, wanted.limit, *params)
 
     async def plan() -> bytes | None:
-        return await searched.kernel.database.fetch(explain, *values, custom_plan=True)
+        return await searched.services.get(POOL).fetch(explain, *values, custom_plan=True)
 
     found = json.loads(searched.run(plan) or b"")[0]["Plan"]
     read = found["Shared Hit Blocks"] + found["Shared Read Blocks"]
