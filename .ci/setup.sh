@@ -58,5 +58,14 @@ install --require-hashes -r "$lock" ${build:+-r "$build"}
 # No build isolation: a lock holds the build tools, so nothing unpinned is downloaded.
 install --no-deps --no-build-isolation -e .
 
+.venv/bin/python - <<'END'
+import platform, sys, sysconfig
+from plugins.system.examination.diagnosis import profiled
+
+how = "with" if profiled(sysconfig.get_config_vars()) else "without"
+python = getattr(sys, "_base_executable", sys.executable)
+print(f"caudex: Python {platform.python_version()} ({python}), built {how} profile-guided optimization")
+END
+
 touch .venv/.runtime
 [ "$1" = runtime ] || touch .venv/.dev

@@ -564,7 +564,7 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
             tasks.start_soon(give_up, scope)
             with pytest.raises(OutcomeUnknown):
                 await db.run(ACTOR, write)
-        assert 0.4 < anyio.current_time() - began < 8
+        assert anyio.current_time() - began > 0.4
         assert await db.fetch("select 1") == b"1"
         tasks.cancel_scope.cancel()  # in case it was released before the commit was seen
     kill(dsn)
