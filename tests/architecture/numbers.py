@@ -1,7 +1,8 @@
-"""The size of the code in numbers: `python -m tests.architecture.numbers` prints them.
+"""The code in numbers: `python -m tests.architecture.numbers` prints them.
 
-`make test` holds those that a program can count; the time of `make test` and the processor time of
-a request are measured by hand (docs/adr).
+`make test` holds the sizes that have a goal. Density is a thermometer beside that of peers, without
+a limit; `docs/howto/write-readable-code.md` has pairs of packed and plain lines. The time of
+`make test` and the processor time of a request are measured by hand (docs/adr).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.architecture import style
 from tests.architecture.code_lines import code_lines
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,7 @@ def layers() -> int:
     """Import layers of the kernel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
-    [kernel] = [each for each in contracts if each["name"] == "layers of the kernel"]
+    [kernel] = [one for one in contracts if one["name"] == "layers of the kernel"]
     return len(kernel["layers"])
 
 
@@ -109,22 +111,22 @@ def modules() -> Counter[str]:
 
 def constructors() -> Counter[str]:
     """Parameters of each constructor, `self` apart."""
-    found = Counter[str]()
+    counts = Counter[str]()
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
-                for each in node.body:
-                    if isinstance(each, ast.FunctionDef) and each.name == "__init__":
-                        given = each.args
-                        count = len([*given.posonlyargs, *given.args, *given.kwonlyargs]) - 1
-                        found[f"{path.relative_to(ROOT)}:{node.name}"] = count
-    return found
+                for method in node.body:
+                    if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                        parameters = method.args
+                        names = [*parameters.posonlyargs, *parameters.args, *parameters.kwonlyargs]
+                        counts[f"{path.relative_to(ROOT)}:{node.name}"] = len(names) - 1
+    return counts
 
 
-def table() -> list[tuple[str, str, str]]:
+def size_rows() -> list[tuple[str, str, str]]:
     """What is counted, the number and the goal."""
-    folder, most = modules().most_common(1)[0]
-    constructor, parameters = constructors().most_common(1)[0]
+    folder, module_count = modules().most_common(1)[0]
+    constructor, parameter_count = constructors().most_common(1)[0]
     return [
         ("kernel, code lines without contracts, testing, toolkit", f"{kernel_lines():,}", ""),
         ("toolkit, code lines", str(toolkit_lines()), ""),
@@ -133,11 +135,43 @@ def table() -> list[tuple[str, str, str]]:
         ("source lines (kernel, plugins, contrib)", f"{source_lines():,}", ""),
         ("SQL of migrations", f"{sql_lines():,}", ""),
         ("tuning constants per 1,000 lines", f"{constants_per_thousand():.1f}", "5"),
-        (f"modules in one folder ({folder})", str(most), "12"),
-        (f"parameters of a constructor ({constructor})", str(parameters), "6"),
+        (f"modules in one folder ({folder})", str(module_count), "12"),
+        (f"parameters of a constructor ({constructor})", str(parameter_count), "6"),
     ]
 
 
-if __name__ == "__main__":
-    for what, number, goal in table():
+def density_rows() -> list[tuple[str, str, str]]:
+    """What is counted, the number and that of six code bases of the field."""
+    figures = style.density(sources())
+    walruses, tuples, conditionals, weak_names = style.PEERS
+    return [
+        ("assignments in expressions per 1,000 lines", f"{figures.walruses:.1f}", walruses),
+        ("tuple assignments per 1,000 lines", f"{figures.tuple_assignments:.1f}", tuples),
+        ("conditional expressions per 1,000 lines", f"{figures.conditionals:.1f}", conditionals),
+        ("names without a noun, of all bindings", f"{figures.weak_names:.1%}", weak_names),
+    ]
+
+
+def outliers() -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield what to look at, with the functions and classes and their counts."""
+    yield "functions with more than 6 parameters", style.many_parameters(sources(), 6)
+    yield "classes with more than 12 attributes", style.many_attributes(sources(), 12)
+    yield "classes with more than 2 ancestors of ours", style.many_ancestors(sources(), 2)
+
+
+def main() -> None:
+    """Print sizes with their goals, density beside that of peers, and what is large."""
+    print(f"{'':<75} {'ours':>8} {'goal':>8}")
+    for what, number, goal in size_rows():
         print(f"{what:<75} {number:>8} {goal:>8}")
+    print(f"\n{'':<75} {'ours':>8}  peers")
+    for what, number, peers in density_rows():
+        print(f"{what:<75} {number:>8}  {peers}")
+    for what, counts in outliers():
+        print(f"\n{what}")
+        for name, count in sorted(counts.items(), key=lambda item: -item[1]):
+            print(f"  {count:5} {name.removeprefix(f'{ROOT}/')}")
+
+
+if __name__ == "__main__":
+    main()
