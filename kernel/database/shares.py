@@ -31,7 +31,7 @@ class Work(Enum):
 
 
 Owner = tuple[str | None, str | None]
-"""The user and the app that work counts for; it counts for neither where there is none."""
+"""The user and the app that work counts for; it counts for neither without one."""
 Place = tuple[ConcurrencyLimiter, str | None]
 """A limiter, and the key that a place of it is taken for."""
 

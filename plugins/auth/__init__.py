@@ -123,7 +123,7 @@ class AuthPlugin(BearerAuthentication, Plugin):
         yield
 
     async def _announce_setup(self, auth: Auth) -> None:
-        """Show the operator how the first account is created, where there is none."""
+        """Show the operator how the first account is created, if there is no account."""
         notices = self.context.notices
         if auth.setup is not None:
             token = await auth.setup.issue()

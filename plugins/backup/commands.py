@@ -218,7 +218,7 @@ def _verify(services: Services, file: Path, key_file: Path | None) -> str:
 
 
 def _prepare_sealing_key(file: Path, key_file: Path | None) -> bytes | None:
-    """Read the key that a backup is encrypted with; make it where there is none."""
+    """Read the key that a backup is encrypted with; make it if it is missing."""
     if key_file is None:
         return None
     if key_file.resolve().parent == file.resolve().parent:

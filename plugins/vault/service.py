@@ -114,7 +114,7 @@ class VaultService:
         await record_secret(tx, app_id, key, "SECRET_DELETED")
 
     async def _data_key(self, tx: Transaction, scope: Scope) -> DataKeyRow:
-        """Return the data key of a scope; make it where there is none."""
+        """Return the data key of a scope; make it if it is missing."""
         master_id = await store.share_master(tx)
         rows = await store.data_keys(tx, scope)
         if rows:

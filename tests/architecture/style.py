@@ -1,6 +1,6 @@
 """How dense the code is, in figures that `tests.architecture.numbers` prints beside those of peers.
 
-They are a thermometer and no limit: nobody writes code for them, a reader decides.
+They are a thermometer and no limit: no code is written for them, a reader decides.
 """
 
 from __future__ import annotations

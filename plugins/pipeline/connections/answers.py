@@ -184,7 +184,7 @@ class ReadAnswers:
             begin = end
 
     def _are_undone(self, results: Sequence[PGresult]) -> bool:
-        """Tell whether requests that share a sync had no effect, whatever their own results say."""
+        """Return whether requests that share a sync had no effect, whatever their results say."""
         return False
 
     def _settle(self, request: Request, results: Sequence[PGresult], was_undone: bool) -> None:

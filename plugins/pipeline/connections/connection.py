@@ -147,7 +147,7 @@ class PipelinedConnection(ABC):
         self.health.note_progress(self.wire.is_open)
         self._on_room()
 
-    # What the wire tells, see `WireUser`.
+    # What the wire reports, see `WireUser`.
 
     def prepare_flush(self) -> None:
         """End the last requests before they are written."""

@@ -14,7 +14,7 @@ from .prepared import send_sync
 
 
 class WireUser(Protocol):
-    """Whom a wire tells what happens on it."""
+    """To whom a wire reports what happens on it."""
 
     def prepare_flush(self) -> None:
         """Send the rest of what the next flush writes."""

@@ -133,7 +133,7 @@ def walk(
 
 
 def _open_folder(name: str, parent: int) -> int | None:
-    """Open a folder; None where it is none any more, or shut."""
+    """Open a folder; None where it is no folder any more, or shut."""
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except OSError as error:

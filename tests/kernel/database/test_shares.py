@@ -143,7 +143,7 @@ async def test_who_waited_is_refused_at_once_where_the_database_went_away(dsn: s
         db.online = True
 
 
-async def test_who_waits_in_vain_is_told_why_and_the_log_names_the_holders(dsn: str) -> None:
+async def test_who_waits_in_vain_hears_why_and_the_log_names_the_holders(dsn: str) -> None:
     async with opened(dsn, pool_size=5, pool_timeout=0.2) as db:
         crowd = Crowd(db)
         for user, app in (("ada", "crm"), ("ada", "crm"), ("bob", "crm"), ("carl", "shop")):
