@@ -111,7 +111,7 @@ async def test_a_server_that_is_away_is_reported_at_once(
             assert attempt.done()
             reported = await attempt
             assert isinstance(reported, Unavailable)
-            assert reported.value.headers["retry-after"]
+            assert reported.headers["retry-after"]
 
 
 async def test_a_connection_that_never_answers_is_given_up(
