@@ -269,11 +269,11 @@ def test_a_cgroup_ends_every_process(make_site: Callable[..., Site]) -> None:
             assert (group / "cgroup.procs").read_text()
             stop(user, app)
             assert not list(own.glob(f"{app}.*/*/"))
-            assert user.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
             # What was killed counts as a process until the init of the system has seen its end.
+            base_path = f"/api/v1/apps/{app}"
             body = {"method": "start", "params": {"kind": "hidden"}}
-            path = f"/api/v1/apps/{app}/rpc"
-            eventually(lambda: user.post(path, json=body).status_code == 200, 30)
+            eventually(lambda: user.post(f"{base_path}/worker/start").status_code == 200, 30)
+            eventually(lambda: user.post(f"{base_path}/rpc", json=body).status_code == 200, 30)
             kill(server)
             assert any("populated 1" in _events(each) for each in own.glob(f"{app}.*/"))
         with site.serve() as server:
