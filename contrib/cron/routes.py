@@ -22,6 +22,7 @@ from .service import SERVICE, CronService
 
 OF_APP: Final = "/api/v1/apps/{app_id}/crons"
 ONE: Final = f"{OF_APP}/{{cron}}"
+PARAMETERS: Final = frozenset(RunQuery.__struct_fields__)
 
 
 class CronRoutes:
@@ -45,27 +46,32 @@ class CronRoutes:
 
     async def switch(self, request: Request, body: Switch) -> Response:
         """Enable or disable a cron until the manifest changes `enabled`."""
-        app_id, name = request.path("app_id"), request.path("cron")
+        app_id = request.path("app_id")
+        name = request.path("cron")
         return reply(await self._crons.switch(request.actor, app_id, name, body.enabled))
 
     async def trigger(self, request: Request) -> Response:
         """Run a cron now, as if it were due; its overlap policy applies."""
-        app_id, name = request.path("app_id"), request.path("cron")
+        app_id = request.path("app_id")
+        name = request.path("cron")
         return reply(await self._crons.trigger(request.actor, app_id, name), 201)
 
     async def upcoming(self, request: Request) -> Response:
         """Show the next five due times of a cron."""
-        app_id, name = request.path("app_id"), request.path("cron")
+        app_id = request.path("app_id")
+        name = request.path("cron")
         return reply(await self._crons.upcoming(app_id, name))
 
     async def runs(self, request: Request) -> Response:
         """Show the run log of a cron, newest first."""
         query = request.query()
-        if unknown := query.keys() - set(RunQuery.__struct_fields__):
+        unknown = query.keys() - PARAMETERS
+        if unknown:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
         limit = limit_of(query.get("limit"), 100)
         before = whole_number("before", query["before"]) if "before" in query else None
-        app_id, name = request.path("app_id"), request.path("cron")
+        app_id = request.path("app_id")
+        name = request.path("cron")
         return reply(await self._crons.runs(app_id, name, limit, before))
 
     @property

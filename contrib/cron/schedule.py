@@ -50,8 +50,8 @@ class Schedule:
         self._text = text
         self._zone = zone_of(timezone)
         if len(text.split()) != 5:
-            said = "must be five fields: minute, hour, day of month, month, day of week"
-            raise BadSchedule("schedule", said)
+            sentence = "must be five fields: minute, hour, day of month, month, day of week"
+            raise BadSchedule("schedule", sentence)
         try:
             self.after(datetime(2024, 1, 1, tzinfo=UTC))
         except CronSimError as error:
@@ -59,8 +59,8 @@ class Schedule:
 
     def after(self, moment: datetime) -> datetime:
         """Return the first due time after a moment, in UTC."""
-        for found in self._times(moment):
-            return found
+        for due in self._times(moment):
+            return due
         raise BadSchedule("schedule", f"{self._text!r} never comes")
 
     def upcoming(self, moment: datetime, count: int) -> list[datetime]:
@@ -69,17 +69,23 @@ class Schedule:
 
     def passed(self, due: datetime, now: datetime, oldest: datetime) -> Passed:
         """Return the due times that have passed since `due`, without those before `oldest`."""
-        latest, count = (due, 1) if due >= oldest else (None, 0)
-        for found in self._times(max(due, oldest)):
-            if found > now:
-                return Passed(latest, max(0, count - 1), found)
-            latest, count = found, count + 1
+        latest: datetime | None = None
+        count = 0
+        if due >= oldest:
+            latest = due
+            count = 1
+        for moment in self._times(max(due, oldest)):
+            if moment > now:
+                return Passed(latest, max(0, count - 1), moment)
+            latest = moment
+            count += 1
         raise BadSchedule("schedule", f"{self._text!r} never comes again")
 
     def _times(self, moment: datetime) -> Iterator[datetime]:
         # CronSim repeats a time that comes twice: yield only later ones.
-        for found in CronSim(self._text, moment.astimezone(self._zone)):
-            if (utc := found.astimezone(UTC)) > moment:
+        for local_time in CronSim(self._text, moment.astimezone(self._zone)):
+            utc = local_time.astimezone(UTC)
+            if utc > moment:
                 moment = utc
                 yield utc
 
@@ -94,5 +100,5 @@ def zone_of(name: str) -> tzinfo:
             raise ZoneInfoNotFoundError(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        said = f"{name!r} is no time zone: a name such as UTC or Europe/Paris is wanted"
-        raise BadSchedule("timezone", said) from None
+        sentence = f"{name!r} is no time zone: a name such as UTC or Europe/Paris is wanted"
+        raise BadSchedule("timezone", sentence) from None

@@ -32,17 +32,17 @@ class Scheduler:
         """Fire due crons, then wait for the next check."""
         self._changed = anyio.Event()
         try:
-            wait = await self._round()
+            seconds = await self._fire_due()
         except KernelError as error:
             log.warning("crons cannot be checked", error=error.message)
-            wait = 2.0
-        with anyio.move_on_after(wait):
+            seconds = 2.0
+        with anyio.move_on_after(seconds):
             await self._changed.wait()
         return 0
 
-    async def _round(self) -> float:
+    async def _fire_due(self) -> float:
         """Fire due crons; return the seconds until the next check."""
-        while await self._fired():
+        while await self._fire_one():
             continue
         if time.monotonic() >= self._next_check:
             self._next_check = time.monotonic() + self._poll_interval
@@ -50,15 +50,16 @@ class Scheduler:
         checks = [self._poll_interval]
         if await self._service.release():
             checks.append(1.0)
-        if (due := await self._service.seconds_to_next()) is not None:
-            checks.append(max(0.1, due))  # another server may be firing the cron that is due
+        seconds = await self._service.seconds_to_next()
+        if seconds is not None:
+            checks.append(max(0.1, seconds))  # another server may be firing the cron that is due
         return min(checks)
 
-    async def _fired(self) -> bool:
+    async def _fire_one(self) -> bool:
         """Fire once, also while the server stops: an interrupted transaction loses its connection,
         and its outcome is unknown."""
         await checkpoint()
-        fired = False
+        has_fired = False
         with anyio.CancelScope(shield=True):
-            fired = await self._service.fire_next()
-        return fired
+            has_fired = await self._service.fire_next()
+        return has_fired

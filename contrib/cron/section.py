@@ -13,9 +13,9 @@ from .schedule import BadSchedule, Schedule
 KEY: Final = "crons"
 
 
-def _of(kind: str, title: str, description: str, **more: Any) -> dict[str, Any]:
+def _schema_of(kind: str, title: str, description: str, **keywords: Any) -> dict[str, Any]:
     """Return the schema of a value of a kind, such as `string`."""
-    return {"title": title, "description": description, "type": kind, **more}
+    return {"title": title, "description": description, "type": kind, **keywords}
 
 
 OVERLAP: Final = {
@@ -28,29 +28,29 @@ OVERLAP: Final = {
     "default": "skip",
 }
 _PROPERTIES: Final = {
-    "name": _of(
+    "name": _schema_of(
         "string", "Name", "Its name in URLs and in the run log.",
         pattern="^[A-Za-z0-9_-]+$", maxLength=64,
     ),
-    "schedule": _of(
+    "schedule": _schema_of(
         "string", "Schedule", "Minute, hour, day of month, month, day of week: 30 2 * * MON-FRI",
         maxLength=100,
     ),
-    "timezone": _of(
+    "timezone": _schema_of(
         "string", "Time zone", "A name of the IANA database: Europe/Paris",
         pattern="^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", maxLength=64, default="UTC",
     ),
-    "method": _of(
+    "method": _schema_of(
         "string", "Job", "Which job of the worker: `type` and `method` of the payload.",
         minLength=1, maxLength=200,
     ),
-    "payload": _of(
+    "payload": _schema_of(
         "object", "Payload", "Passed to the job, with `cron` added: its name and due time.",
         default={},
     ),
     "overlap": OVERLAP,
     "overlapPolicy": {**OVERLAP, "description": "Another name of overlap."},
-    "enabled": _of(
+    "enabled": _schema_of(
         "boolean", "Enabled", "Admins can also enable and disable it while the app is installed.",
         default=True,
     ),
@@ -74,7 +74,8 @@ def problems(value: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Find problems that the schema cannot express: (location, sentence) pairs."""
     names: set[str] = set()
     for number, cron in enumerate(value):
-        location, name = f"[{number}]", cron["name"]
+        location = f"[{number}]"
+        name = cron["name"]
         if name in names:
             yield f"{location}.name", f"the cron {name!r} is declared twice"
         names.add(name)
@@ -95,11 +96,14 @@ def read(value: list[dict[str, Any]] | None) -> list[Declared]:
 
 def _declared(cron: dict[str, Any]) -> Declared:
     payload: dict[str, Any] = dict(cron.get("payload", {}))
-    if method := cron.get("method"):
+    method = cron.get("method")
+    if method:
         payload = {"type": method, **payload, "method": method}
     return Declared(
-        name=cron["name"], schedule=" ".join(cron["schedule"].split()),
+        name=cron["name"],
+        schedule=" ".join(cron["schedule"].split()),
         timezone=cron.get("timezone", "UTC"),
-        overlap=cron.get("overlap", cron.get("overlapPolicy", "skip")), payload=payload,
+        overlap=cron.get("overlap", cron.get("overlapPolicy", "skip")),
+        payload=payload,
         enabled=cron.get("enabled", True),
-    )  # fmt: skip
+    )

@@ -64,25 +64,29 @@ class CronService:
         self, tx: Transaction, app_id: str, stamp: int, crons: Sequence[Declared]
     ) -> None:
         """Store the crons of a manifest, unless a later stamp is stored already."""
-        if not await store.take(tx, app_id, stamp):
+        if not await store.store_stamp(tx, app_id, stamp):
             return
-        now = _moment(await store.now(tx))
+        now = _moment(await store.read_now(tx))
         due = [Schedule(cron.schedule, cron.timezone).after(now) for cron in crons]
         await store.save(tx, app_id, crons, due)
         await tx.publish(TOPIC)
 
     async def catch_up(self) -> None:
         """Store what was installed and updated while the plugin was disabled."""
-        known = await store.stamps(self._statements)
+        stored_stamps = await store.list_stamps(self._statements)
         # First the apps: a section that is stored in between has the later stamp, and wins.
-        wanted = {app.id: (app.version_stamp, None) for app in await self._apps.all()}
-        for found in await self._apps.sections(section.KEY):
-            wanted[found.app_id] = (found.version_stamp, found.value)
-        for app_id, (stamp, value) in wanted.items():
-            if known.get(app_id, 0 if value else stamp) < stamp:
-                crons = section.read(value)
-                work = partial(self.declare, app_id=app_id, stamp=stamp, crons=crons)
-                await self._statements.run(server_actor("cron"), work)
+        installed = {app.id: (app.version_stamp, None) for app in await self._apps.all()}
+        for stored in await self._apps.sections(section.KEY):
+            installed[stored.app_id] = (stored.version_stamp, stored.value)
+        for app_id, (stamp, value) in installed.items():
+            stored_stamp = stored_stamps.get(app_id)
+            if stored_stamp is None and not value:
+                continue  # an app that never had crons has nothing to store
+            if stored_stamp is not None and stored_stamp >= stamp:
+                continue
+            crons = section.read(value)
+            work = partial(self.declare, app_id=app_id, stamp=stamp, crons=crons)
+            await self._statements.run(server_actor("cron"), work)
 
     # Due times
 
@@ -128,7 +132,7 @@ class CronService:
 
     async def _fire(self, tx: Transaction, cron: Cron) -> None:
         try:
-            passed = self._passed(cron)
+            passed = self._find_passed(cron)
         except BadSchedule as error:
             await store.advance(tx, cron.id, cron.now + INVALID_RETRY)
             await self._log(tx, cron, cron.due, state="failed", detail=str(error))
@@ -154,20 +158,27 @@ class CronService:
         """Correct due times that are later than the schedule says: the clock was ahead when they
         were computed, and the cron would be silent until then."""
         after = store.FIRST
-        while crons := await store.far(self._statements, after):
+        while True:
+            crons = await store.list_far(self._statements, after)
+            if not crons:
+                return
             for cron in crons:
                 await checkpoint()  # computing a due time takes a while
-                try:
-                    due = _next_due(cron)
-                except BadSchedule:
-                    due = cron.now + INVALID_RETRY
-                if due < cron.due and (
-                    corrected := await store.set_back(self._statements, cron, due)
-                ):
-                    log.warning("a due time from a clock that was ahead is set back", **corrected)
+                await self._set_back_one(cron)
             after = crons[-1].id
 
-    def _passed(self, cron: Cron) -> Passed:
+    async def _set_back_one(self, cron: Far) -> None:
+        try:
+            due = _next_due(cron)
+        except BadSchedule:
+            due = cron.now + INVALID_RETRY
+        if due >= cron.due:
+            return
+        corrected = await store.set_back(self._statements, cron, due)
+        if corrected is not None:
+            log.warning("a due time from a clock that was ahead is set back", **corrected)
+
+    def _find_passed(self, cron: Cron) -> Passed:
         now = _moment(cron.now)
         oldest = now - timedelta(seconds=self._config.catch_up)
         return Schedule(cron.schedule, cron.timezone).passed(_moment(cron.due), now, oldest)
@@ -176,15 +187,15 @@ class CronService:
         self, tx: Transaction, cron: Cron, due: float, *, missed: int = 0, by: str | None = None
     ) -> bytes:
         """Enqueue the job of a due time as the overlap policy says; return the log entry."""
-        more: dict[str, Any] = {"missed": missed, "triggered_by": by}
+        log_entry = partial(self._log, tx, cron, due, missed=missed, triggered_by=by)
         if cron.waiting >= self._config.max_waiting:
             detail = f"{cron.waiting} runs wait already"
-            return await self._log(tx, cron, due, state="skipped", detail=detail, **more)
+            return await log_entry(state="skipped", detail=detail)
         job_id = None if cron.waiting else await self._enqueue(tx, cron, due)
         if job_id is not None:
-            return await self._log(tx, cron, due, state="fired", job_id=job_id, **more)
+            return await log_entry(state="fired", job_id=job_id)
         state = "waiting" if cron.overlap == "queue" else "skipped"
-        return await self._log(tx, cron, due, state=state, detail=BUSY, **more)
+        return await log_entry(state=state, detail=BUSY)
 
     async def _enqueue(self, tx: Transaction, cron: Cron, due: float) -> str | None:
         """Enqueue a job; None when the policy requires that the previous one ends first.
@@ -210,18 +221,18 @@ class CronService:
         async with tx.savepoint():
             return await self._jobs.enqueue(server_actor("cron"), app_id, job, tx)
 
-    async def _log(self, tx: Transaction, cron: Cron, due: float, **more: Any) -> bytes:
-        run = NewRun(cron_id=cron.id, due=due, **more)
+    async def _log(self, tx: Transaction, cron: Cron, due: float, **fields: Any) -> bytes:
+        run = NewRun(cron_id=cron.id, due=due, **fields)
         if run.state in ("failed", "missed"):
             about = {"app": cron.app_id, "cron": cron.name, "detail": run.detail}
             log.warning("a due time did not fire", state=run.state, **about)
-        return await store.write(tx, run, self._config.keep_runs)
+        return await store.log_run(tx, run, self._config.keep_runs)
 
     # Runs that wait for the previous one
 
     async def release(self) -> bool:
         """Start runs whose previous job has ended; return whether any runs waited."""
-        waiters = await store.waiters(self._statements)
+        waiters = await store.list_waiters(self._statements)
         for waiter in waiters:
             if waiter.app_id in self._skipped() or await self._is_busy(waiter):
                 continue
@@ -244,8 +255,10 @@ class CronService:
     async def _release(self, cron_id: str) -> None:
         async def work(tx: Transaction) -> None:
             cron = await store.claim(tx, cron_id)
-            run = None if cron is None else await store.first_waiting(tx, cron_id)
-            if cron is not None and run is not None:
+            if cron is None:
+                return
+            run = await store.find_first_waiting(tx, cron_id)
+            if run is not None:
                 await self._start_waiting(tx, cron, run)
 
         await self._statements.run(server_actor("cron"), work)
@@ -268,16 +281,15 @@ class CronService:
     async def list(self, app_id: str) -> bytes:
         """Return the crons of an app as JSON, in the manifest's order."""
         await self._apps.app(app_id)
-        return await store.shown(self._statements, app_id)
+        return await store.list_shown(self._statements, app_id)
 
     async def upcoming(self, app_id: str, name: str) -> Upcoming:
         """Return the next five due times of a cron. Raises NotFound."""
-        found = msgspec.json.decode(
-            await store.shown(self._statements, app_id, name), type=list[Shown]
-        )
-        if not found:
+        raw = await store.list_shown(self._statements, app_id, name)
+        crons = msgspec.json.decode(raw, type=list[Shown])
+        if not crons:
             raise _not_found(name)
-        [cron] = found
+        [cron] = crons
         if cron.next_due is None:
             return Upcoming([])
         first = datetime.fromisoformat(cron.next_due)
@@ -285,15 +297,15 @@ class CronService:
             times = Schedule(cron.schedule, cron.timezone).upcoming(first, 4)
         except BadSchedule:  # this machine lacks a time zone of the installing one
             times = []
-        return Upcoming([cron.next_due, *(f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in times)])
+        return Upcoming([cron.next_due, *(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times)])
 
     async def runs(self, app_id: str, name: str, limit: int, before: int | None) -> bytes:
         """Return a page of a cron's run log as JSON, newest first. Raises NotFound."""
-        cron_id = await store.id_of(self._statements, app_id, name)
+        cron_id = await store.find_id(self._statements, app_id, name)
         if cron_id is None:
             raise _not_found(name)
         end = 2**63 - 1 if before is None else before
-        return await store.runs(self._statements, cron_id, limit, end)
+        return await store.list_runs(self._statements, cron_id, limit, end)
 
     async def trigger(self, actor: Actor, app_id: str, name: str) -> bytes:
         """Run a cron now, as if it were due, and return the log entry. Raises NotFound."""
@@ -320,7 +332,7 @@ class CronService:
                 await tx.publish(TOPIC)
 
         await self._statements.run(actor, work)
-        crons = await store.shown(self._statements, app_id, name)
+        crons = await store.list_shown(self._statements, app_id, name)
         [shown] = msgspec.json.decode(crons, type=list[msgspec.Raw])
         return bytes(shown)
 

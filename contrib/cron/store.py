@@ -181,17 +181,17 @@ _corrected = msgspec.json.Decoder(dict[str, str]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
-async def now(reader: Reader) -> float:
+async def read_now(reader: Reader) -> float:
     """Return the database's time, in seconds since 1970."""
     return float(await reader.fetch(_NOW) or 0)
 
 
-async def stamps(reader: Reader) -> dict[str, int]:
+async def list_stamps(reader: Reader) -> dict[str, int]:
     """Return the stamp of each app's stored section."""
     return _stamps(await reader.fetch(_STAMPS) or b"{}")
 
 
-async def take(tx: Transaction, app_id: str, stamp: int) -> bool:
+async def store_stamp(tx: Transaction, app_id: str, stamp: int) -> bool:
     """Store the stamp of an app's section; False when a later one is stored or the app is gone."""
     return await tx.execute(_TAKE, app_id, stamp) is not None
 
@@ -214,9 +214,9 @@ async def forget(tx: Transaction, app_id: str) -> None:
     await tx.execute(_FORGET, app_id)
 
 
-async def claim_due(tx: Transaction, but: Sequence[str]) -> Cron | None:
-    """Lock the cron that has been due the longest and is unlocked, except in the apps `but`."""
-    row = await tx.execute(_CLAIM_DUE, but)
+async def claim_due(tx: Transaction, excluded: Sequence[str]) -> Cron | None:
+    """Lock the cron that has been due the longest and is unlocked, but in the apps `excluded`."""
+    row = await tx.execute(_CLAIM_DUE, excluded)
     return None if row is None else _cron(row)
 
 
@@ -232,10 +232,12 @@ async def lock(tx: Transaction, app_id: str, name: str) -> Cron | None:
     return None if row is None else _cron(row)
 
 
-async def seconds_to_next(reader: Reader, but: Sequence[str]) -> float | None:
-    """Return the seconds until a cron is due, except in the apps `but`; negative when one is due,
-    None when there are no crons."""
-    row = await reader.fetch(_NEXT, but)
+async def seconds_to_next(reader: Reader, excluded: Sequence[str]) -> float | None:
+    """Return the seconds until a cron is due, but in the apps `excluded`.
+
+    Negative when one is due, None when there are no crons.
+    """
+    row = await reader.fetch(_NEXT, excluded)
     return None if row is None else float(row)
 
 
@@ -244,7 +246,7 @@ async def advance(tx: Transaction, cron_id: str, due: float) -> None:
     await tx.execute(_ADVANCE, cron_id, due)
 
 
-async def far(reader: Reader, after: str) -> list[Far]:
+async def list_far(reader: Reader, after: str) -> list[Far]:
     """Return a page of the crons that are not due within a minute, by id."""
     return [_far(row) for row in await reader.fetch_all(_FAR, after, PAGE)]
 
@@ -270,19 +272,19 @@ async def is_logged(tx: Transaction, cron_id: str, due: float) -> bool:
     return await tx.fetch(_LOGGED, cron_id, due) is not None
 
 
-async def write(tx: Transaction, run: NewRun, keep: int) -> bytes:
+async def log_run(tx: Transaction, run: NewRun, keep: int) -> bytes:
     """Add an entry to the run log, keep the latest `keep` entries, and return the new one."""
     shown = await tx.execute(_LOG, _encode(run))
     await tx.execute(_PRUNE, run.cron_id, keep)
     return shown or b"null"
 
 
-async def waiters(reader: Reader) -> list[Waiter]:
+async def list_waiters(reader: Reader) -> list[Waiter]:
     """Return crons with waiting runs."""
     return [_waiter(row) for row in await reader.fetch_all(_WAITERS, PAGE)]
 
 
-async def first_waiting(tx: Transaction, cron_id: str) -> Waiting | None:
+async def find_first_waiting(tx: Transaction, cron_id: str) -> Waiting | None:
     """Return the run of a cron that has waited the longest."""
     row = await tx.execute(_FIRST_WAITING, cron_id)
     return None if row is None else _waiting(row)
@@ -295,17 +297,17 @@ async def settle(
     await tx.execute(_SETTLE, run_id, state, job_id, detail)
 
 
-async def shown(reader: Reader, app_id: str, name: str | None = None) -> bytes:
+async def list_shown(reader: Reader, app_id: str, name: str | None = None) -> bytes:
     """Return the crons of an app as a JSON array, all or one."""
     return await reader.fetch(_SHOWN, app_id, name) or b"[]"
 
 
-async def id_of(reader: Reader, app_id: str, name: str) -> str | None:
+async def find_id(reader: Reader, app_id: str, name: str) -> str | None:
     """Return the id of a cron."""
     row = await reader.fetch(_ID, app_id, name)
     return None if row is None else _text(row)
 
 
-async def runs(reader: Reader, cron_id: str, limit: int, before: int) -> bytes:
+async def list_runs(reader: Reader, cron_id: str, limit: int, before: int) -> bytes:
     """Return a page of the run log, newest first."""
     return await reader.fetch(_RUNS, cron_id, before, limit) or b"[]"

@@ -67,12 +67,14 @@ class Memory:
 
     def _collapse(self, size: int) -> None:
         for begin, end in own_mappings(Path("/proc/self/maps").read_text("ascii", "replace")):
-            first = -(-begin // size) * size
-            last = end // size * size
-            if first < last:
+            aligned_begin = -(-begin // size) * size
+            aligned_end = end // size * size
+            if aligned_begin < aligned_end:
                 # A failure leaves the pages as they are: an older Linux, or no room for a huge one.
                 self._libc.madvise(
-                    ctypes.c_void_p(first), ctypes.c_size_t(last - first), ctypes.c_int(COLLAPSE)
+                    ctypes.c_void_p(aligned_begin),
+                    ctypes.c_size_t(aligned_end - aligned_begin),
+                    ctypes.c_int(COLLAPSE),
                 )
 
 

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with deadlines and limits for clients, and replies in one system call.
+"""uvicorn's HTTP protocol with deadlines and limits for clients.
 
-uvicorn has no public way to bound the head and the rate of a request, so its protocol, its cycle
-and its flow control are subclassed. Replies in one piece save 25 of 80 µs of a quick request.
+uvicorn has no public way to bound the head and the rate of a request, so its protocol and its flow
+control are subclassed.
 """
 
 from __future__ import annotations
@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kernel.public import request_id_of
 
 from .connections import CONNECTIONS
+from .cycle import Cycle
 from .memory import MEMORY
 
 if TYPE_CHECKING:
@@ -36,8 +32,7 @@ BODY_FLOOR = 10_000
 """Bytes a second of a body after that. Faster bytes count in advance, for three times as long at
 most, so that a stalled body is refused by then."""
 HEAD_BYTES = 64 * 1024
-"""Maximum size of a head, and of the framing around the chunks of a body. A body up to this size is
-copied behind the head of its reply: cheaper than two buffers."""
+"""Maximum size of a head, and of the framing around the chunks of a body."""
 FEW_WAITING = 100
 """Pipelined requests that may wait while more is read, so that the end of the client is noticed.
 Only a flood brings twenty times as many in one read: then the connection is closed."""
@@ -50,59 +45,7 @@ MAX_UNREAD = 64_000_000
 """Bytes of a body that are discarded after the reply, so that the client can read the reply."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-_LENGTH = b"content-length"
 _SLASH = ord("/")
-_PLAIN = frozenset(
-    b"access-control-allow-headers access-control-allow-methods access-control-allow-origin"
-    b" access-control-expose-headers access-control-max-age allow cache-control content-length"
-    b" content-type date etag link location retry-after server-timing vary x-content-type-options"
-    b" x-request-id".split()
-)
-"""Headers that affect neither the end of a reply nor its connection."""
-_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte != 9)
-
-
-class Cycle(RequestResponseCycle):
-    """uvicorn's cycle of a request and its reply, which can also send a reply in one piece.
-
-    The cycle is its own `send`, so that the application finds `send_whole` there.
-    """
-
-    __call__ = RequestResponseCycle.send
-
-    @property
-    def send(self) -> Cycle:  # type: ignore[override]
-        """The cycle itself: it is called with ASGI messages."""
-        return self
-
-    def send_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole reply with one system call; return False where `send` is needed."""
-        if self.response_started or self.disconnected or self.flow.write_paused:
-            return False
-        whole = [*self.default_headers, *headers]
-        names, values = zip(*whole, strict=False)
-        if not _PLAIN.issuperset(names) or (_LENGTH, b"%d" % len(body)) not in whole:
-            return False
-        joined = b"".join(values)
-        # A line feed within a value would begin another header.
-        if len(joined.translate(None, _CONTROLS)) != len(joined):
-            return False
-        end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
-        raw = STATUS_LINE[status] + b"\r\n".join(map(b": ".join, whole)) + end
-        self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
-        if self.scope["method"] == "HEAD":
-            body = b""
-        if len(body) <= HEAD_BYTES:
-            self.transport.write(raw + body)
-        else:
-            self.transport.writelines((raw, body))
-            MEMORY.give_back(len(body))
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-        return True
 
 
 class _Flow(FlowControl):
@@ -118,7 +61,7 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class _Untaken:
+class _UntakenReplies:
     """Bounds the unread replies of all connections together; the oldest connection is aborted."""
 
     def __init__(self) -> None:
@@ -138,7 +81,38 @@ class _Untaken:
         self._total -= self._sizes.pop(connection, 0)
 
 
-_untaken = _Untaken()
+_untaken = _UntakenReplies()
+
+
+class _Body:
+    """How the body of a request arrives in pieces."""
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        """When the next piece has to arrive, by the clock of the event loop."""
+        self.arrived = 0
+        """Bytes of pieces, until the reply is sent."""
+        self.framing = 0
+        """Bytes since the parser has found a part of the body among them."""
+        self.is_fed = False
+        """Whether the last piece had a part of the body."""
+        self.unread = 0
+        """Bytes that arrived after the reply."""
+
+    def begin(self) -> None:
+        """Expect the body of the next request."""
+        self.framing = 0
+        self.is_fed = True
+        self.unread = 0
+
+    def count(self, size: int) -> None:
+        """Count a piece that was parsed."""
+        self.arrived += size
+        if self.is_fed:
+            self.framing = 0
+        else:
+            self.framing += size
+        self.is_fed = False
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -155,26 +129,22 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = False
     _in_body = False
-    _body_due = 0.0
-    _unread = 0
-    _arrived = 0
-    """Bytes of a body that came in pieces, until its reply is sent."""
-    _around = 0
-    _fed = False
+    _body: _Body
     _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the timer: a silent connection is closed too."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
+        self._body = _Body()
         self._in_head = True
         self._time_head()
         CONNECTIONS.add(self, self.client[0] if self.client else "")
 
     @property
-    def silent(self) -> bool:
+    def is_silent(self) -> bool:
         """Whether no request is under way: none has arrived whole, or all are answered."""
-        return not self._in_body and self._idle()
+        return not self._in_body and self._is_idle()
 
     def end(self) -> None:
         """Close the connection at once."""
@@ -229,17 +199,18 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Handle a complete head, or queue it behind earlier requests."""
         self._stop_clock()
-        arrived, self._head_bytes = self._head_bytes, 0
-        if arrived > HEAD_BYTES and self._head_size() > HEAD_BYTES:
+        head_bytes = self._head_bytes
+        self._head_bytes = 0
+        if head_bytes > HEAD_BYTES and self._head_size() > HEAD_BYTES:
             self._refuse(431, "the head of the request is too large")
             raise httptools.HttpParserError("its body is not that of the request before it")
         parser: Any = self.parser
         app: ASGI3Application = self.app  # type: ignore[assignment]
-        before: Cycle | None = self.cycle  # type: ignore[assignment]
+        previous: Cycle | None = self.cycle  # type: ignore[assignment]
         version = parser.get_http_version()
         self._complete_scope(version, parser.get_method())
         self.headers = []  # trailers are no part of the head (RFC 9110, 6.5.1)
-        self.cycle = cycle = Cycle(
+        cycle = Cycle(
             scope=self.scope, transport=self.transport, flow=self.flow, logger=self.logger,
             access_logger=self.access_logger, access_log=self.access_log,
             default_headers=self.server_state.default_headers, message_event=asyncio.Event(),
@@ -247,9 +218,10 @@ class GuardedProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )  # fmt: skip
-        self._in_body, self._unread = True, 0
-        self._fed, self._around = True, 0
-        if before is None or before.response_complete:
+        self.cycle = cycle
+        self._in_body = True
+        self._body.begin()
+        if previous is None or previous.response_complete:
             self._start_asgi_task(cycle, app)
         elif len(self.pipeline) < 20 * FEW_WAITING:
             self.pipeline.appendleft((cycle, app))
@@ -260,7 +232,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError("too many requests wait")
 
     def on_body(self, body: bytes) -> None:
-        self._fed = True
+        self._body.is_fed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -270,9 +242,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Continue with the next request; one timer serves all pauses between requests."""
         self.server_state.total_requests += 1
-        if self._arrived:
-            MEMORY.give_back(self._arrived)
-            self._arrived = 0
+        if self._body.arrived:
+            MEMORY.give_back(self._body.arrived)
+            self._body.arrived = 0
         if self.transport.is_closing():
             return
         waiting = self.pipeline.pop() if self.pipeline else None
@@ -289,17 +261,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(400, "this is not a valid HTTP request")
 
     def _complete_scope(self, version: str, method: bytes) -> None:
-        scope, url = self.scope, self.url
+        scope = self.scope
+        url = self.url
         if url[0] == _SLASH and url.find(b"#") < 0:  # a quarter of the time of `parse_url`
-            raw, _, query = url.partition(b"?")
+            raw_path, _, query = url.partition(b"?")
         else:
             parsed = httptools.parse_url(url)
-            raw, query = parsed.path, parsed.query or b""
-        path = raw.decode("ascii")
+            raw_path = parsed.path
+            query = parsed.query or b""
+        path = raw_path.decode("ascii")
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
         scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = raw
+        scope["raw_path"] = raw_path
         scope["query_string"] = query
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -323,9 +297,9 @@ class GuardedProtocol(HttpToolsProtocol):
         size = self.transport.get_write_buffer_size()
         self._taken_timer = self.loop.call_later(TAKEN_SECONDS, self._check_taken, size)
 
-    def _check_taken(self, before: int) -> None:
-        taken = before - self.transport.get_write_buffer_size()
-        if taken >= min(before, TAKEN_SECONDS * BODY_FLOOR / 4):
+    def _check_taken(self, earlier_size: int) -> None:
+        taken_bytes = earlier_size - self.transport.get_write_buffer_size()
+        if taken_bytes >= min(earlier_size, TAKEN_SECONDS * BODY_FLOOR / 4):
             self._time_taking()
         else:
             self.transport.abort()
@@ -333,7 +307,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_idle(self) -> None:
         """Close a connection that was idle for long; a busy one has other timers."""
         self._idle_timer = None
-        if self._in_head or not self._idle() or self.transport.is_closing():
+        if self._in_head or not self._is_idle() or self.transport.is_closing():
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
@@ -342,36 +316,44 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _stop_clock(self) -> None:
-        self._in_head = self._in_body = False
+        self._in_head = False
+        self._in_body = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _count_body(self, size: int) -> None:
         """Time a body that comes in pieces, and bound what is read of a refused one."""
-        self._arrived += size
-        self._around, self._fed = (0 if self._fed else self._around + size), False
-        if self._around > HEAD_BYTES:
+        body = self._body
+        body.count(size)
+        if body.framing > HEAD_BYTES:
             self._refuse(400, "the framing of the request body is too large")
         else:
-            now = self.loop.time()
-            due = self._body_due if self._timer is not None else now + GRACE_SECONDS
-            self._body_due = min(due + size / BODY_FLOOR, now + 3 * GRACE_SECONDS)
-            if self._timer is None:
-                self._timer = self.loop.call_at(self._body_due, self._check_body)
-        if self._idle():
+            self._time_body(size)
+        if self._is_idle():
             self._idle_since = self.loop.time()
-            self._unread += size
-            if self._unread > MAX_UNREAD:
+            body.unread += size
+            if body.unread > MAX_UNREAD:
                 self.transport.close()
 
+    def _time_body(self, size: int) -> None:
+        """Give the next piece more time, as this one has arrived."""
+        body = self._body
+        now = self.loop.time()
+        is_first = self._timer is None
+        due = now + GRACE_SECONDS if is_first else body.due
+        body.due = min(due + size / BODY_FLOOR, now + 3 * GRACE_SECONDS)
+        if is_first:
+            self._timer = self.loop.call_at(body.due, self._check_body)
+
     def _check_body(self) -> None:
+        body = self._body
         now = self.loop.time()
         # The server, not the client, is slow, or has not yet asked for the body.
         if self.flow.read_paused or getattr(self.cycle, "waiting_for_100_continue", False):
-            self._body_due = now + 3 * GRACE_SECONDS
-        if self._body_due > now:
-            self._timer = self.loop.call_at(self._body_due, self._check_body)
+            body.due = now + 3 * GRACE_SECONDS
+        if body.due > now:
+            self._timer = self.loop.call_at(body.due, self._check_body)
         else:
             self._refuse(400, "the request body comes too slowly")
 
@@ -379,9 +361,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Close the connection, with a reply where no earlier one is due."""
         if self._in_body:
             is_next = not (self.cycle.response_started or self.pipeline)
-            request_id = request_id_of(self.scope)
+            scope: Any = self.scope
+            request_id = request_id_of(scope)
         else:
-            is_next, request_id = self._idle(), ""
+            is_next = self._is_idle()
+            request_id = ""
         self._stop_clock()
         if self.transport.is_closing():
             return
@@ -389,7 +373,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._answer(status, message, request_id or f"{getrandbits(128):032x}")
         self.transport.close()
 
-    def _idle(self) -> bool:
+    def _is_idle(self) -> bool:
         """Whether no earlier request waits for its reply."""
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete

@@ -49,7 +49,7 @@ class IdempotencyService:
 
         async def attempt(tx: Transaction) -> Answer:
             if not await store.claim(tx, place, digest, rights, WAIT_SECONDS):
-                return await self._again(tx, place, digest, rights)
+                return await self._repeat_answer(tx, place, digest, rights)
             answer = await work(tx)
             text = answer.body.decode() if len(answer.body) <= MAX_REPLY else None
             await store.keep(tx, place, answer, text)
@@ -57,15 +57,18 @@ class IdempotencyService:
 
         return await self._statements.run(actor, attempt, subject=subject)
 
-    async def _again(self, tx: Transaction, place: Place, digest: str, rights: str) -> Answer:
-        found = await store.find(tx, place)
-        if found is None:
+    async def _repeat_answer(
+        self, tx: Transaction, place: Place, digest: str, rights: str
+    ) -> Answer:
+        """Return the answer to the first request, if the key belongs to the same one."""
+        earlier = await store.find(tx, place)
+        if earlier is None:
             raise Unavailable("the request with this Idempotency-Key has just expired")
-        if found.body != digest:
+        if earlier.body != digest:
             raise BadRequest("this Idempotency-Key was used with another body")
-        if found.rights != rights or found.reply is None or found.status is None:
+        if earlier.rights != rights or earlier.reply is None or earlier.status is None:
             raise BadRequest(DONE)
-        return Answer(found.status, found.reply.encode(), found.headers or {})
+        return Answer(earlier.status, earlier.reply.encode(), earlier.headers or {})
 
     async def expire(self) -> None:
         """Delete keys that are over a day old."""

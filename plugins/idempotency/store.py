@@ -43,7 +43,7 @@ class Place(msgspec.Struct, frozen=True):
     key: str
 
 
-class Found(msgspec.Struct, frozen=True):
+class EarlierRequest(msgspec.Struct, frozen=True):
     """A key that was used before: the hash of its body, and its reply as far as that was kept."""
 
     body: str
@@ -53,7 +53,7 @@ class Found(msgspec.Struct, frozen=True):
     reply: str | None
 
 
-_found = msgspec.json.Decoder(Found).decode
+_decode = msgspec.json.Decoder(EarlierRequest).decode
 
 
 async def claim(tx: Transaction, place: Place, body: str, rights: str, seconds: float) -> bool:
@@ -67,10 +67,10 @@ async def claim(tx: Transaction, place: Place, body: str, rights: str, seconds: 
     return claimed is not None
 
 
-async def find(reader: Reader, place: Place) -> Found | None:
+async def find(reader: Reader, place: Place) -> EarlierRequest | None:
     """Return a key that was used before."""
     raw = await reader.fetch(_FIND, place.user_id, place.route, place.key)
-    return None if raw is None else _found(raw)
+    return None if raw is None else _decode(raw)
 
 
 async def keep(tx: Transaction, place: Place, answer: Answer, reply: str | None) -> None:
@@ -79,6 +79,7 @@ async def keep(tx: Transaction, place: Place, answer: Answer, reply: str | None)
     await tx.execute(_KEEP, place.user_id, place.route, place.key, answer.status, headers, reply)
 
 
-async def expire(statements: Statements, most: int) -> int:
+async def expire(statements: Statements, limit: int) -> int:
     """Delete keys that are over a day old, at most so many; return their number."""
-    return int(await statements.execute(_EXPIRE, most) or 0)
+    count = await statements.execute(_EXPIRE, limit)
+    return int(count or 0)

@@ -53,7 +53,8 @@ class JobsPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
-        service = self._service = JobsService(self.config, services)
+        service = JobsService(self.config, services)
+        self._service = service
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.open():
             yield service
@@ -77,17 +78,19 @@ class JobsPlugin(Plugin):
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Warn where nothing runs jobs."""
-        if self._routes.runs:
+        if self._routes.is_run:
             return []
         return [Finding(name="jobs", text=NOT_RUN, state="warn")]
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
         """Count jobs and runs."""
-        return [] if self._service is None else await self._service.measured()
+        if self._service is None:
+            return []
+        return await self._service.measure()
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Delete the app's jobs."""
         if self._service is not None:
-            await self._service.removed(tx, app.id)
+            await self._service.remove_app(tx, app.id)

@@ -74,8 +74,10 @@ def _run_at(text: str) -> datetime:
 def parse_time(text: str) -> datetime:
     """Parse an RFC 3339 time; without an offset it is in UTC. Raises BadRequest."""
     try:
-        found = msgspec.convert(text, datetime)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        moment = msgspec.convert(text, datetime)
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         shown = text if len(text) <= 40 else f"{text[:37]}..."
         raise BadRequest(f"run_at: an RFC 3339 time is wanted, not {shown!r}") from None

@@ -13,6 +13,8 @@ from .config import JobsConfig
 from .store import JobsStore
 
 PRUNE_EVERY: Final = 600.0
+PORTION_PAUSE: Final = 0.2
+"""Seconds between two checks for old jobs, and between two portions of them."""
 
 log = structlog.get_logger("caudex.jobs")
 
@@ -56,5 +58,7 @@ class Maintenance:
             log.warning("old jobs cannot be deleted", **failure(error))
             self._failures = min(self._failures + 1, 20)
             return min(PRUNE_EVERY, 2.0**self._failures)
-        self._failures = self._failures if deleted else 0
-        return 0.2 if deleted else PRUNE_EVERY
+        if deleted:
+            return PORTION_PAUSE
+        self._failures = 0
+        return PRUNE_EVERY

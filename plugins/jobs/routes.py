@@ -80,13 +80,13 @@ class ManyJobs(Protocol):
         ...
 
     async def cancel_many(
-        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+        self, actor: Actor, app_id: str, portion: Portion, *, user_id: str | None = None
     ) -> PortionDone:
         """Cancel pending or running jobs, newest first."""
         ...
 
     async def retry_many(
-        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+        self, actor: Actor, app_id: str, portion: Portion, *, user_id: str | None = None
     ) -> PortionDone:
         """Enqueue ended jobs once more for the caller, newest first; the old ones remain."""
         ...
@@ -157,20 +157,20 @@ class JobsRoutes:
     async def enqueue(self, request: Request, body: NewJob) -> Response:
         """Enqueue a job; the app's worker runs it at least once."""
         if b"idempotency-key" in headers_of(request.scope):
-            answer = await self._once(request, request.headers["idempotency-key"], body)
+            answer = await self._enqueue_once(request, request.headers["idempotency-key"], body)
             return reply(answer.body, answer.status)
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
         return reply(self._accepted(job_id), 201)
 
     @cached_property
-    def runs(self) -> bool:
+    def is_run(self) -> bool:
         """Whether a plugin runs the workers that jobs are for."""
         return self._services.provider(WORKERS.name) is not None
 
     def _accepted(self, job_id: str) -> Accepted:
-        return Accepted(job_id=job_id, warning=msgspec.UNSET if self.runs else NOT_RUN)
+        return Accepted(job_id=job_id, warning=msgspec.UNSET if self.is_run else NOT_RUN)
 
-    async def _once(self, request: Request, key: str, body: NewJob) -> Answer:
+    async def _enqueue_once(self, request: Request, key: str, body: NewJob) -> Answer:
         """Enqueue a job in the transaction of an idempotency key, or return its first answer."""
         service = self._services.find(IDEMPOTENCY)
         if service is None:
@@ -186,16 +186,17 @@ class JobsRoutes:
 
     async def list(self, request: Request) -> Response:
         """List the jobs of an app, newest first; without `core:jobs.read` one's own."""
-        user_id = await self._restricted(request, JOBS_READ)
-        return await self._page(request, request.path("app_id"), user_id)
+        user_id = await self._find_restriction(request, JOBS_READ)
+        return await self._reply_page(request, request.path("app_id"), user_id)
 
     async def list_of_plugin(self, request: Request) -> Response:
         """List the jobs of a plugin's own, newest first."""
-        return await self._page(request, plugin_jobs(request.path("plugin")), None)
+        return await self._reply_page(request, plugin_jobs(request.path("plugin")), None)
 
-    async def _page(self, request: Request, app_id: str, user_id: str | None) -> Response:
+    async def _reply_page(self, request: Request, app_id: str, user_id: str | None) -> Response:
         query = request.query()
-        if unknown := query.keys() - PARAMETERS:
+        unknown = query.keys() - PARAMETERS
+        if unknown:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
         status = query.get("status")
         jobs = await self._jobs.list(
@@ -209,7 +210,7 @@ class JobsRoutes:
 
     async def get(self, request: Request) -> Response:
         """Show a job."""
-        user_id = await self._restricted(request, JOBS_READ)
+        user_id = await self._find_restriction(request, JOBS_READ)
         return reply(
             await self._jobs.get(request.path("app_id"), request.path("job_id"), user_id=user_id)
         )
@@ -217,36 +218,37 @@ class JobsRoutes:
     async def cancel(self, request: Request) -> Response:
         """Cancel an unfinished job; a running one has `cancel_grace` seconds to end."""
         job_id = request.path("job_id")
-        user_id = await self._restricted(request, JOBS_MANAGE)
+        user_id = await self._find_restriction(request, JOBS_MANAGE)
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id, user_id=user_id)
         return reply({"message": f"job '{job_id}' cancelled"})
 
     async def counts(self, request: Request) -> Response:
         """Count the jobs of an app by state, up to 10,000; without `core:jobs.read` one's own."""
-        user_id = await self._restricted(request, JOBS_READ)
+        user_id = await self._find_restriction(request, JOBS_READ)
         return reply(await self._many.counts(request.path("app_id"), user_id=user_id))
 
     async def attempts(self, request: Request) -> Response:
         """List the attempts of a job, oldest first, with their errors."""
-        user_id = await self._restricted(request, JOBS_READ)
-        app_id, job_id = request.path("app_id"), request.path("job_id")
+        user_id = await self._find_restriction(request, JOBS_READ)
+        app_id = request.path("app_id")
+        job_id = request.path("job_id")
         return reply(await self._many.attempts(app_id, job_id, user_id=user_id))
 
     async def cancel_many(self, request: Request, body: CancelJobs) -> Response:
         """Cancel all jobs of a state, a portion with each request; without `core:jobs.manage` one's
         own."""
-        user_id = await self._restricted(request, JOBS_MANAGE)
+        user_id = await self._find_restriction(request, JOBS_MANAGE)
         app_id = request.path("app_id")
         return reply(await self._many.cancel_many(request.actor, app_id, body, user_id=user_id))
 
     async def retry_many(self, request: Request, body: RetryJobs) -> Response:
         """Enqueue all ended jobs of a state once more, a portion with each request; without
         `core:jobs.manage` one's own. The new jobs are the caller's; the old ones remain."""
-        user_id = await self._restricted(request, JOBS_MANAGE)
+        user_id = await self._find_restriction(request, JOBS_MANAGE)
         app_id = request.path("app_id")
         return reply(await self._many.retry_many(request.actor, app_id, body, user_id=user_id))
 
-    async def _restricted(self, request: Request, needs: Needs) -> str | None:
+    async def _find_restriction(self, request: Request, needs: Needs) -> str | None:
         """Return the caller's id where only their own jobs are theirs: also for a worker's."""
         actor = request.actor
         if actor.delegation is not None:

@@ -88,8 +88,10 @@ class JobsService:
             return await self._enqueue_within(tx, row)
         if row.key is None:
             await self._enqueue_batcher.submit(row)
-        elif (other := await self._store.insert_keyed(row)) != row.id:
-            return other
+        else:
+            job_id = await self._store.insert_keyed(row)
+            if job_id != row.id:
+                return job_id
         self._wake(row)
         return row.id
 
@@ -128,9 +130,9 @@ class JobsService:
     ) -> bytes:
         """See `Jobs.list`. Raises BadRequest for a page that is too large."""
         await self._is_plugin(app_id)
-        wanted = None if status is None else cast("Status", one_of("status", status, STATUSES))
-        last = None if before is None else await self._cursor(app_id, before, user_id)
-        page = await self._store.page(app_id, wanted, limit, last, user_id)
+        checked = None if status is None else cast("Status", one_of("status", status, STATUSES))
+        cursor = None if before is None else await self._find_cursor(app_id, before, user_id)
+        page = await self._store.page(app_id, checked, limit, cursor, user_id)
         if page is None:
             size = store.MAX_PAGE_BYTES // 1_000_000
             raise BadRequest(f"these jobs have over {size} MB together: ask for fewer by limit")
@@ -163,46 +165,49 @@ class JobsService:
 
     async def attempts(self, app_id: str, job_id: str, *, user_id: str | None = None) -> bytes:
         """See `ManyJobs.attempts`."""
-        found = await self._store.attempts(app_id, check_id(job_id), user_id)
-        if found is None:
+        attempts = await self._store.attempts(app_id, check_id(job_id), user_id)
+        if attempts is None:
             raise _not_found(job_id)
-        return found
+        return attempts
 
     async def cancel_many(
-        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+        self, actor: Actor, app_id: str, portion: Portion, *, user_id: str | None = None
     ) -> PortionDone:
         """See `ManyJobs.cancel_many`."""
         app = await self._apps.app(app_id)
-        last = await self._start(app.id, wanted, user_id)
+        cursor = await self._find_start(app.id, portion, user_id)
 
         async def write(tx: Transaction) -> PortionDone:
-            done = await store.cancel_many(tx, app.id, wanted, last, user_id)
-            if wanted.status == "running":
+            done = await store.cancel_many(tx, app.id, portion, cursor, user_id)
+            if portion.status == "running":
                 await tx.publish(TOPIC, REMOVED + app.id)
             return done
 
         return await self._statements.run(actor, write)
 
     async def retry_many(
-        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+        self, actor: Actor, app_id: str, portion: Portion, *, user_id: str | None = None
     ) -> PortionDone:
         """See `ManyJobs.retry_many`."""
         app = await self._apps.app(app_id)
-        nothing = NewJob(payload=msgspec.Raw(b"null"))
-        like = [validate(actor, app.id, nothing) for _ in range(wanted.limit)]
-        last = await self._start(app.id, wanted, user_id)
+        empty_job = NewJob(payload=msgspec.Raw(b"null"))
+        templates = [validate(actor, app.id, empty_job) for _ in range(portion.limit)]
+        cursor = await self._find_start(app.id, portion, user_id)
 
         async def write(tx: Transaction) -> PortionDone:
-            return await store.retry_many(tx, like, wanted, last, user_id)
+            return await store.retry_many(tx, templates, portion, cursor, user_id)
 
         done = await self._statements.run(actor, write)
         if done.done:
-            self._wake(like[0])
+            self._wake(templates[0])
         return done
 
-    async def _start(self, app_id: str, wanted: Portion, user_id: str | None) -> Cursor | None:
-        before = wanted.before
-        return None if before is None else await self._cursor(app_id, before, user_id)
+    async def _find_start(
+        self, app_id: str, portion: Portion, user_id: str | None
+    ) -> Cursor | None:
+        if portion.before is None:
+            return None
+        return await self._find_cursor(app_id, portion.before, user_id)
 
     # Plugins
 
@@ -224,22 +229,25 @@ class JobsService:
             raise NotFound(f"plugin '{name}' is not on")
         return True
 
-    async def removed(self, tx: Transaction, app_id: str) -> None:
+    async def remove_app(self, tx: Transaction, app_id: str) -> None:
         """Delete the jobs of an app, and end those that run."""
         await store.forget_app(tx, app_id)
         await tx.publish(TOPIC, REMOVED + app_id)
 
     # Numbers
 
-    async def measured(self) -> list[Measure]:
+    async def measure(self) -> list[Measure]:
         """Return unfinished jobs by state, and runs that ended in this process."""
         text = f"Unfinished jobs; {MAX_COUNT} means at least that many."
-        found = [
-            Measure(name="caudex_jobs", help=text, value=n, labels={"state": state}, shared=True)
-            for state, n in (await self._store.count()).items()
+        counts = await self._store.count()
+        unfinished = [
+            Measure(
+                name="caudex_jobs", help=text, value=count, labels={"state": state}, shared=True
+            )
+            for state, count in counts.items()
         ]
         outcomes = Counter[Status]() if self._runner is None else self._runner.outcomes
-        return found + [
+        return unfinished + [
             Measure(
                 name="caudex_jobs_runs",
                 help="Runs that ended, by the status of the job.",
@@ -264,9 +272,10 @@ class JobsService:
         """Run jobs in the workers and plugins of this process, and maintain the table."""
         Maintenance(self._config, self._store, self._notifier.notify_pending).start(tasks)
         self._handlers.workers = workers
-        runner = self._runner = Runner(
+        runner = Runner(
             self._config, self._store, self._handlers, self._callers, self._notifier.notify_pending
         )
+        self._runner = runner
         async with runner.working(tasks):
             yield
 
@@ -288,17 +297,18 @@ class JobsService:
 
     def _wake(self, row: NewRow) -> None:
         """Have a job claimed at once, or when it becomes due."""
-        now = datetime.now(UTC)
-        wait = 0.0 if row.run_at is None else (parse_time(row.run_at) - now).total_seconds()
-        if wait > 0:
+        seconds = 0.0
+        if row.run_at is not None:
+            seconds = (parse_time(row.run_at) - datetime.now(UTC)).total_seconds()
+        if seconds > 0:
             if self._runner is not None:
-                self._runner.claimer.poll_in(wait)
+                self._runner.claimer.poll_in(seconds)
             return
         if self._runner is not None:
             self._runner.claimer.notify_pending([row.app_id])
         self._notifier.notify_pending(row.app_id)
 
-    async def _cursor(self, app_id: str, job_id: str, user_id: str | None) -> Cursor:
+    async def _find_cursor(self, app_id: str, job_id: str, user_id: str | None) -> Cursor:
         cursor = await self._store.cursor(app_id, check_id(job_id, "before"), user_id)
         if cursor is None:
             raise BadRequest(f"before: job '{job_id}' not found")

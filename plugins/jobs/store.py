@@ -267,8 +267,8 @@ class JobsStore:
 
     async def insert_keyed(self, row: NewRow) -> str:
         """Add a job with a key and return its id, or the id of the unfinished job with that key."""
-        made = await self._statements.execute(_INSERT_KEYED, _encode([row]))
-        return (made or b"").decode()
+        job_id = await self._statements.execute(_INSERT_KEYED, _encode([row]))
+        return (job_id or b"").decode()
 
     async def get(self, app_id: str, job_id: str, user_id: str | None) -> bytes | None:
         """Return one job as JSON, of this user if one is named."""
@@ -279,13 +279,15 @@ class JobsStore:
         app_id: str,
         status: Status | None,
         limit: int,
-        last: Cursor | None,
+        cursor: Cursor | None,
         user_id: str | None,
     ) -> bytes | None:
-        """Return a JSON array of the jobs after `last`, newest first; None when they are too large
-        together. A single job is never too large."""
+        """Return a JSON array of the jobs after `cursor`, newest first.
+
+        None when they are too large together. A single job is never too large.
+        """
         statuses = STATUSES if status is None else (status,)
-        after = last or _NEWEST
+        after = cursor or _NEWEST
         bounds = (after.created_at, after.id, limit, MAX_PAGE_BYTES, user_id)
         return await self._statements.fetch(_PAGE, app_id, statuses, *bounds, custom_plan=True)
 
@@ -298,10 +300,10 @@ class JobsStore:
         """Count unfinished jobs by state; `scheduled` jobs are pending and not due yet."""
         return _counts(await self._statements.fetch(_COUNT, MAX_COUNT, custom_plan=True) or b"{}")
 
-    async def counts(self, app_id: str, user_id: str | None, most: int) -> dict[Status, int]:
-        """Count the jobs of an app by state, each up to `most`."""
+    async def counts(self, app_id: str, user_id: str | None, limit: int) -> dict[Status, int]:
+        """Count the jobs of an app by state, each up to `limit`."""
         raw = await self._statements.fetch(
-            _COUNTS, app_id, STATUSES, user_id, most, custom_plan=True
+            _COUNTS, app_id, STATUSES, user_id, limit, custom_plan=True
         )
         return msgspec.json.decode(raw or b"{}", type=dict[Status, int])
 
@@ -341,12 +343,15 @@ class JobsStore:
 
     async def promote_due(self) -> Promoted:
         """Make a portion of the scheduled jobs due whose time has come."""
-        return _promoted((await self._finish(_PROMOTE_DUE, BATCH_ROWS))[0])
+        [row] = await self._finish(_PROMOTE_DUE, BATCH_ROWS)
+        return _promoted(row)
 
     async def prune(self, keep_days: int, halvings: int = 0) -> int:
         """Delete a portion of the jobs that ended `keep_days` ago; return how many."""
-        most = max(1, BATCH_ROWS >> halvings), max(1, BATCH_BYTES >> halvings)
-        return int((await self._finish(_PRUNE, keep_days, *most))[0])
+        max_rows = max(1, BATCH_ROWS >> halvings)
+        max_bytes = max(1, BATCH_BYTES >> halvings)
+        [count] = await self._finish(_PRUNE, keep_days, max_rows, max_bytes)
+        return int(count)
 
     async def _finish(self, query: LiteralString, *params: Param) -> list[bytes]:
         """Run a statement to its end, also while the server stops: an interrupted one loses its
@@ -362,7 +367,8 @@ async def insert_within(tx: Transaction, row: NewRow) -> str:
     if row.key is None:
         await tx.execute(_INSERT, _encode([row]))
         return row.id
-    return (await tx.execute(_INSERT_KEYED, _encode([row])) or b"").decode()
+    job_id = await tx.execute(_INSERT_KEYED, _encode([row]))
+    return (job_id or b"").decode()
 
 
 async def cancel(tx: Transaction, app_id: str, job_id: str, user_id: str | None) -> Status | None:
@@ -379,27 +385,33 @@ async def status(tx: Transaction, app_id: str, job_id: str, user_id: str | None)
 
 
 async def cancel_many(
-    tx: Transaction, app_id: str, wanted: Portion, last: Cursor | None, user_id: str | None
+    tx: Transaction, app_id: str, portion: Portion, cursor: Cursor | None, user_id: str | None
 ) -> PortionDone:
-    """Cancel a portion of the jobs after `last`, newest first."""
-    after = last or _NEWEST
-    bounds = (user_id, after.created_at, after.id, wanted.limit)
-    return _portion_done(await tx.execute(_CANCEL_MANY, app_id, wanted.status, *bounds) or b"")
+    """Cancel a portion of the jobs after `cursor`, newest first."""
+    after = cursor or _NEWEST
+    bounds = (user_id, after.created_at, after.id, portion.limit)
+    done = await tx.execute(_CANCEL_MANY, app_id, portion.status, *bounds)
+    return _portion_done(done or b"")
 
 
 async def retry_many(
-    tx: Transaction, like: Sequence[NewRow], wanted: Portion, last: Cursor | None, only: str | None
+    tx: Transaction,
+    templates: Sequence[NewRow],
+    portion: Portion,
+    cursor: Cursor | None,
+    user_id: str | None,
 ) -> PortionDone:
-    """Enqueue a portion of the jobs after `last` once more, newest first; `only` those of a user.
+    """Enqueue a portion of the jobs after `cursor` once more, newest first; of one user or of all.
 
-    The new jobs have the ids, and the app, the user and the delegation, of `like`.
+    The new jobs have the ids, and the app, the user and the delegation, of `templates`.
     """
-    after, new, ids = last or _NEWEST, like[0], [row.id for row in like]
-    bounds = (only, after.created_at, after.id, len(like), MAX_PAGE_BYTES)
-    more = (ids, new.user_id, new.delegation_ends, new.delegation_epoch)
-    return _portion_done(
-        await tx.execute(_RETRY_MANY, new.app_id, wanted.status, *bounds, *more) or b""
-    )
+    after = cursor or _NEWEST
+    template = templates[0]
+    bounds = (user_id, after.created_at, after.id, len(templates), MAX_PAGE_BYTES)
+    ids = [row.id for row in templates]
+    owner = (template.user_id, template.delegation_ends, template.delegation_epoch)
+    done = await tx.execute(_RETRY_MANY, template.app_id, portion.status, *bounds, ids, *owner)
+    return _portion_done(done or b"")
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:

@@ -50,9 +50,8 @@ class Notifier:
     ) -> None:
         """Replace the connection where a poll takes `answer_timeout` seconds.
 
-        `blame` is `Registry.blame`, for subscribers that fail.
-
         A proxy can keep one open to a server that is gone, and its notifications would be lost.
+        `blame` is `Registry.blame`, for subscribers that fail.
         """
         self._pool = pool
         self._blame = blame
@@ -111,36 +110,43 @@ class Notifier:
                 tasks.cancel_scope.cancel()
 
     async def _listen_always(self, *, task_status: TaskStatus[None]) -> None:
-        started, failures, slow = False, 0, False
+        has_started = False
+        was_slow = False
+        failures = 0
         while True:
             try:
-                with anyio.fail_after(ATTEMPT if started else None) as attempt:
+                with anyio.fail_after(ATTEMPT if has_started else None) as attempt:
                     async with self._pool.connect(direct=True) as connection:
                         await store.listen(connection)
                         revisions = await store.revisions(connection)
                         attempt.deadline = math.inf
-                        if not started:
+                        if not has_started:
                             self._seen = revisions
                             task_status.started()
-                        elif slow and self._pool.online:
+                        elif was_slow and self._pool.online:
                             await self._compare(revisions, self._seen)
                         else:
-                            self._pool.online, self._seen = True, revisions
+                            self._pool.online = True
+                            self._seen = revisions
                             log.info("the database connection is back")
                             await self.invalidate()
-                        started, failures = True, 0
+                        has_started = True
+                        failures = 0
                         await self._listen(connection)
             except (psycopg.Error, OSError) as error:
-                slow = isinstance(error, TimeoutError)
-                if not started:
+                was_slow = isinstance(error, TimeoutError)
+                if not has_started:
                     remedy = "check database.url and database.direct_url"
                     raise BootError("database", dialect.reason(error), remedy) from None
                 failures += 1
-                await self._lost(failures, error)
+                await self._note_failure(failures, error)
 
-    async def _lost(self, failures: int, error: Exception) -> None:
-        """PostgreSQL is away when the connection cannot be opened again: after two attempts, as the
-        first may be cut too, or be slow on a busy machine."""
+    async def _note_failure(self, failures: int, error: Exception) -> None:
+        """Log a lost connection, and tell whether PostgreSQL is away.
+
+        It is away when the connection cannot be opened again: after two attempts, as the first
+        may be cut too, or be slow on a busy machine.
+        """
         if failures == 1 and isinstance(error, TimeoutError):
             log.warning("a poll of the database takes long", seconds=self._answer_timeout)
         elif failures == 1:
@@ -156,11 +162,11 @@ class Notifier:
     async def _listen(self, connection: AsyncConnection[Any]) -> None:
         while True:
             due = anyio.current_time() + POLL_INTERVAL
-            while (left := due - anyio.current_time()) > 0:
+            while (seconds := due - anyio.current_time()) > 0:
                 # First those that came with the answer to a poll: the socket has no more to read.
                 async for notify in connection.notifies(timeout=0.05, stop_after=1):
                     await self._on_message(notify.payload)
-                with anyio.move_on_after(left):  # psycopg would wake up ten times a second
+                with anyio.move_on_after(seconds):  # psycopg would wake up ten times a second
                     await anyio.wait_readable(connection)
             await self._poll(connection)
 
@@ -176,13 +182,16 @@ class Notifier:
 
     async def _poll(self, connection: AsyncConnection[Any]) -> None:
         """Compare with the rows; a topic notified while they were read is left to the next poll."""
-        before = dict(self._seen)
+        seen_before = dict(self._seen)
         with anyio.fail_after(self._answer_timeout):
             revisions = await store.revisions(connection)
-        await self._compare(revisions, before)
+        await self._compare(revisions, seen_before)
 
-    async def _compare(self, revisions: Mapping[str, int], before: Mapping[str, int]) -> None:
+    async def _compare(self, revisions: Mapping[str, int], seen_before: Mapping[str, int]) -> None:
+        """Notify of topics whose notifications were lost."""
         for topic, revision in revisions.items():
-            if revision != self._seen.get(topic, 0) == before.get(topic, 0):
+            seen = self._seen.get(topic, 0)
+            was_notified_meanwhile = seen != seen_before.get(topic, 0)
+            if revision != seen and not was_notified_meanwhile:
                 self._seen[topic] = revision
                 await self._notify(topic, None)

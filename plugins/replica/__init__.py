@@ -47,10 +47,12 @@ class ReplicaPlugin(Plugin):
         return [provide(READS, self._make)]
 
     def _make(self, services: Services) -> Reads:
-        statements, replica = services.get(STATEMENTS), services.get(POOL).replica
+        statements = services.get(STATEMENTS)
+        replica = services.get(POOL).replica
         if replica is None:
             return AllReads(statements, statements)
-        monitor = self._monitor = Monitor(statements, replica, self.config.max_lag)
+        monitor = Monitor(statements, replica, self.config.max_lag)
+        self._monitor = monitor
         services.get(NOTIFICATIONS).subscribe("apps", monitor.on_catalog)
         self._reads = ReadsService(monitor, statements, replica)
         return self._reads
@@ -61,7 +63,7 @@ class ReplicaPlugin(Plugin):
         registry = services.get(REGISTRY)
         self._replica_url = registry.config.database.replica_url
         if self._replica_url:
-            wrap = PositionMiddleware.around(lambda: services.get(STATEMENTS))
+            wrap = PositionMiddleware.make(lambda: services.get(STATEMENTS))
             registry.middleware.append((self.name, wrap))
 
     @hookimpl
@@ -81,4 +83,6 @@ class ReplicaPlugin(Plugin):
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
         """Count the reads that the replica answered, and those that it could not answer."""
-        return [] if self._reads is None else self._reads.measured()
+        if self._reads is None:
+            return []
+        return self._reads.measure()

@@ -10,12 +10,12 @@ import structlog
 
 from kernel.public import Pool, Statements, Unavailable
 
-from .positions import END, WRITTEN, number
+from .positions import END, WRITTEN, to_number
 
 PATIENCE: Final = 1.0
 """Seconds that a read waits for the replica, and that the replica has for an answer to a check."""
 PAUSE: Final = 0.02
-_END: Final = number(END)
+_END: Final = to_number(END)
 _REPLAYED: Final = b"""
 select case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
     else pg_current_wal_insert_lsn() end::text"""
@@ -36,8 +36,8 @@ class Monitor:
         """The time whose state of the database the replica has, at least."""
         self._floor: int | None = None
         """The position that every read needs: that of the last change of the catalog."""
-        self._looking = anyio.Lock()
-        self._away = False
+        self._reading = anyio.Lock()
+        self._is_away = False
         self._answered_at = math.inf
         """When the replica last answered anything; at no time before its first answer."""
 
@@ -46,18 +46,18 @@ class Monitor:
         began = anyio.current_time()
         try:
             with anyio.fail_after(self._max_lag):
-                position = number(await self._primary.fetch(WRITTEN))
-                self._replayed = await self._look()
+                position = to_number(await self._primary.fetch(WRITTEN))
+                self._replayed = await self._read_replayed()
                 while self._replayed < position:
                     await anyio.sleep(PAUSE)
-                    self._replayed = await self._look()
+                    self._replayed = await self._read_replayed()
         except (Unavailable, TimeoutError) as error:
-            self.lost(error)
+            self.give_up(error)
             return
         self._fresh = began
-        if self._away:
+        if self._is_away:
             log.info("the replica answers reads again")
-        self._away = False
+        self._is_away = False
 
     async def close_hanging(self) -> None:
         """Cut the connections of a replica that has answered nothing for `max_lag` seconds.
@@ -84,32 +84,32 @@ class Monitor:
             return False
         try:
             if self._floor is None:
-                self._floor = number(await self._primary.fetch(WRITTEN))
-            return await self._reaches(max(position, self._floor))
+                self._floor = to_number(await self._primary.fetch(WRITTEN))
+            return await self._wait_for(max(position, self._floor))
         except Unavailable as error:
-            self.lost(error)
+            self.give_up(error)
             return False
 
-    def lost(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
         """Use the replica no more, until the next check succeeds."""
         self._fresh = -math.inf
-        if not self._away:
+        if not self._is_away:
             reason = getattr(error, "message", "") or "it is too far behind"
             log.warning("the replica answers no reads", error=reason)
-        self._away = True
+        self._is_away = True
 
-    async def _reaches(self, position: int) -> bool:
+    async def _wait_for(self, position: int) -> bool:
         with anyio.move_on_after(PATIENCE):
             while self._replayed < position:
-                async with self._looking:  # one of those that wait asks for all
+                async with self._reading:  # one of those that wait asks for all
                     if self._replayed < position:
-                        self._replayed = await self._look()
+                        self._replayed = await self._read_replayed()
                         if self._replayed < position:
                             await anyio.sleep(PAUSE)
         return self._replayed >= position
 
-    async def _look(self) -> int:
+    async def _read_replayed(self) -> int:
         with anyio.fail_after(PATIENCE):
-            position = number(await self._replica.fetch(_REPLAYED))
+            position = to_number(await self._replica.fetch(_REPLAYED))
         self.note_answer()
         return position

@@ -20,7 +20,7 @@ READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _POSITION: Final = re.compile(rb"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 
-class Wanted(NamedTuple):
+class Accepted(NamedTuple):
     """What a request accepts from the replica: the position that it must have, and whether every
     read may go there."""
 
@@ -28,22 +28,26 @@ class Wanted(NamedTuple):
     any: bool
 
 
-WANTED: Final = ContextVar[Wanted | None]("wanted", default=None)
+ACCEPTED: Final = ContextVar[Accepted | None]("accepted", default=None)
 """None outside of a request, as for a worker, which must see its own writes."""
 
 
-def number(position: bytes | None) -> int:
+def to_number(position: bytes | None) -> int:
     """Return PostgreSQL's notation of a position (`16/B374D848`) as a number. Raises BadRequest."""
-    found = _POSITION.fullmatch(position or b"")
-    if found is None:
+    match = _POSITION.fullmatch(position or b"")
+    if match is None:
         raise BadRequest("Caudex-Position must be the one of an earlier reply")
-    return int(found[1], 16) << 32 | int(found[2], 16)
+    file, offset = match.groups()
+    return int(file, 16) << 32 | int(offset, 16)
 
 
-def _wanted(headers: Mapping[bytes, bytes]) -> Wanted:
-    position, prefer = headers.get(b"caudex-position"), headers.get(b"prefer", b"")
-    preferences = (each.strip().lower() for each in prefer.split(b","))
-    return Wanted(0 if position is None else number(position), b"freshness=any" in preferences)
+def _read_headers(headers: Mapping[bytes, bytes]) -> Accepted:
+    position = headers.get(b"caudex-position")
+    prefer = headers.get(b"prefer", b"")
+    preferences = [preference.strip().lower() for preference in prefer.split(b",")]
+    return Accepted(
+        position=0 if position is None else to_number(position), any=b"freshness=any" in preferences
+    )
 
 
 class PositionMiddleware:
@@ -54,7 +58,7 @@ class PositionMiddleware:
         self._statements = statements
 
     @classmethod
-    def around(cls, statements: Callable[[], Statements]) -> Middleware:
+    def make(cls, statements: Callable[[], Statements]) -> Middleware:
         """Return the middleware; the service is there once requests arrive."""
         return lambda app: cls(app, statements)
 
@@ -63,24 +67,26 @@ class PositionMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        token = WANTED.set(_wanted(headers_of(scope)))
+        token = ACCEPTED.set(_read_headers(headers_of(scope)))
         try:
-            reads = scope["method"] in READING
-            await self._app(scope, receive, send if reads else self._marked(send))
+            is_read = scope["method"] in READING
+            await self._app(scope, receive, send if is_read else self._add_position(send))
         finally:
-            WANTED.reset(token)
+            ACCEPTED.reset(token)
 
-    def _marked(self, send: Send) -> Send:
-        async def marked(message: Message) -> None:
+    def _add_position(self, send: Send) -> Send:
+        """Return a `send` that adds the position to the head of a reply."""
+
+        async def send_with_position(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 500:
-                position = (b"caudex-position", await self._position())
+                position = (b"caudex-position", await self._read_position())
                 headers = [*message.get("headers", ()), position]
                 message = {**message, "headers": headers}
             await send(message)
 
-        return marked
+        return send_with_position
 
-    async def _position(self) -> bytes:
+    async def _read_position(self) -> bytes:
         """Return a position that is after every commit of the request.
 
         Any connection to the primary will do: a position only grows, and a new primary begins at

@@ -12,7 +12,7 @@ import psycopg
 from kernel.public import Measure, Param, Pool, Query, Reader, Statements, StreamReader, Unavailable
 
 from .monitor import Monitor
-from .positions import WANTED
+from .positions import ACCEPTED
 
 T = TypeVar("T")
 CANCELED: Final = "57014"
@@ -45,16 +45,18 @@ class DivertedReads:
         self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> bytes | None:
         """See `Reader.fetch`."""
-        return await self._attempt(
-            lambda at: at.fetch(query, *params, custom_plan=custom_plan, quick=quick)
+        return await self._divert(
+            lambda database: database.fetch(query, *params, custom_plan=custom_plan, quick=quick)
         )
 
     async def fetch_all(
         self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
-        return await self._attempt(
-            lambda at: at.fetch_all(query, *params, custom_plan=custom_plan, quick=quick)
+        return await self._divert(
+            lambda database: database.fetch_all(
+                query, *params, custom_plan=custom_plan, quick=quick
+            )
         )
 
     @asynccontextmanager
@@ -63,15 +65,16 @@ class DivertedReads:
     ) -> AsyncGenerator[AsyncIterator[list[bytes]]]:
         """See `Statements.stream`; once it has begun it stays where it is."""
         async with AsyncExitStack() as stack:
-            yield await self._attempt(
-                lambda at: stack.enter_async_context(at.stream(query, *params))
+            yield await self._divert(
+                lambda database: stack.enter_async_context(database.stream(query, *params))
             )
 
-    async def _attempt(self, work: Callable[[Statements], Awaitable[T]]) -> T:
-        wanted = WANTED.get()
-        if wanted is None or not (self._always or wanted.any):
+    async def _divert(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        """Read from the replica, or from the primary where the replica must or can not answer."""
+        accepted = ACCEPTED.get()
+        if accepted is None or not (self._always or accepted.any):
             return await work(self._primary)
-        if await self._monitor.has(wanted.position):
+        if await self._monitor.has(accepted.position):
             try:
                 result = await work(self._replica)
                 self._monitor.note_answer()
@@ -81,7 +84,7 @@ class DivertedReads:
                 cause = error.__cause__
                 if isinstance(cause, psycopg.Error) and cause.sqlstate == CANCELED:
                     raise
-                self._monitor.lost(error)
+                self._monitor.give_up(error)
         self.left += 1
         return await work(self._primary)
 
@@ -93,12 +96,11 @@ class ReadsService:
         self.prompt = DivertedReads(monitor, primary, replica, always=False)
         self.large = DivertedReads(monitor, primary, replica, always=True)
 
-    def measured(self) -> Sequence[Measure]:
+    def measure(self) -> Sequence[Measure]:
         """Return how many reads the replica answered, and how many it left to the primary."""
-        both = (self.prompt, self.large)
         counts = {
-            "answered": sum(each.answered for each in both),
-            "left": sum(each.left for each in both),
+            "answered": self.prompt.answered + self.large.answered,
+            "left": self.prompt.left + self.large.left,
         }
         return [
             Measure(

@@ -41,7 +41,7 @@ class Callers:
             affects=lambda user_id, key, _: key.user_id == user_id,
         )
 
-    async def of(self, job: Claimed) -> Caller | None:
+    async def find(self, job: Claimed) -> Caller | None:
         """Return the caller of a job; None for a job that the server enqueued.
 
         For an account that was deleted or disabled the caller has no token: a job of a user must
@@ -53,7 +53,10 @@ class Callers:
         key = _Key(
             job.user_id, job.app_id, job.timeout_s, job.delegation_ends, job.delegation_epoch
         )
-        return self._cache.get(key) or await self._cache.get_or_load(key, lambda: self._load(key))
+        caller = self._cache.get(key)
+        if caller is not None:
+            return caller
+        return await self._cache.get_or_load(key, lambda: self._load(key))
 
     async def _load(self, key: _Key) -> Caller:
         user = await self._identity.user(key.user_id)
@@ -61,10 +64,10 @@ class Callers:
             user_id=key.user_id,
             username=user.username if user else "",
             email=user.email if user else None,
-            auth_token=await self._token(key),
+            auth_token=await self._issue_token(key),
         )
 
-    async def _token(self, key: _Key) -> str:
+    async def _issue_token(self, key: _Key) -> str:
         now = time.time()
         expires = min(now + key.seconds + 300, key.ends)
         if expires <= now:

@@ -39,8 +39,8 @@ class Slots:
 
     def notify_pending(self, app_ids: Iterable[str] | None) -> bool:
         """Note that these apps, or any, may have pending jobs; True when a worker runs here."""
-        known = self._apps.keys()
-        notified = list(known if app_ids is None else known & set(app_ids))
+        apps = self._apps.keys()
+        notified = list(apps if app_ids is None else apps & set(app_ids))
         for app_id in notified:
             self._apps[app_id].has_pending = True
         return bool(notified)
@@ -49,10 +49,12 @@ class Slots:
         """Claim nothing for an app for a while."""
         self._app(app_id).not_before = time.monotonic() + seconds
 
-    def plan(self, running: Sequence[str], most: int = 250) -> list[ClaimRequest]:
+    def plan(self, running: Sequence[str], limit: int = 250) -> list[ClaimRequest]:
         """Return what to claim for the running workers; each app in turn comes first."""
-        self._follow(running)
-        now, left, requests = time.monotonic(), most, list[ClaimRequest]()
+        self._follow_running(running)
+        now = time.monotonic()
+        left = limit
+        requests = list[ClaimRequest]()
         self._first += 1
         for position in range(len(running)):
             app_id = running[(self._first + position) % len(running)]
@@ -64,15 +66,15 @@ class Slots:
                 left -= free
         return requests
 
-    def answered(self, requests: Iterable[ClaimRequest], jobs: Iterable[Claimed] | None) -> None:
+    def note_answer(self, requests: Iterable[ClaimRequest], jobs: Iterable[Claimed] | None) -> None:
         """Note the answer to a claim: an app that got as many jobs as requested may have more.
         None when the answer was lost."""
         counts = Counter[str]()
         for job in jobs or ():
             counts[job.app_id] += 1_000_000 if job.quarantined else 1
-        for one in requests:
-            app = self._apps.get(one.app_id)
-            if app is not None and (jobs is None or counts[one.app_id] >= one.free):
+        for request in requests:
+            app = self._apps.get(request.app_id)
+            if app is not None and (jobs is None or counts[request.app_id] >= request.free):
                 app.has_pending = True
 
     def take(self, run: Run) -> bool:
@@ -97,17 +99,17 @@ class Slots:
         if not app.runs:
             app.has_pending = True  # a quarantined job may have waited for this
 
-    def needs(self, app_id: str) -> bool:
+    def needs_claim(self, app_id: str) -> bool:
         """Whether to claim for an app: a claim may find jobs, and there is room for them."""
         app = self._app(app_id)
         return app.has_pending and self._free(app) > 0
 
-    def next(self, app_id: str) -> Run | None:
+    def take_ready(self, app_id: str) -> Run | None:
         """Take out the next run that was claimed ahead."""
         ready = self._app(app_id).ready
         return ready.popleft() if ready else None
 
-    def stale(self, *, seconds: float = 0.5) -> Iterator[Run]:
+    def take_stale(self, *, seconds: float = 0.5) -> Iterator[Run]:
         """Take out runs that waited so long for a slot, and claim nothing ahead for a while."""
         now = time.monotonic()
         for app in self._apps.values():
@@ -126,7 +128,8 @@ class Slots:
         """Return how many jobs to claim. Jobs ahead are claimed in portions: otherwise each end of
         a job would cost a claim."""
         free = self._concurrency - len(app.runs)
-        missing = (ahead := self._ahead(app)) - len(app.ready)
+        ahead = self._ahead(app)
+        missing = ahead - len(app.ready)
         if missing > 0 and 2 * missing >= ahead:
             free += missing
         return 0 if free and any(run.job.quarantined for run in app.runs) else free
@@ -144,7 +147,7 @@ class Slots:
             self._apps[app_id] = _App()
         return self._apps[app_id]
 
-    def _follow(self, running: Sequence[str]) -> None:
+    def _follow_running(self, running: Sequence[str]) -> None:
         for app_id in running:
             self._app(app_id)
         for app_id in self._apps.keys() - set(running):
@@ -202,7 +205,10 @@ class Claimer:
             self._slots.notify_pending(None)
             if self._running():
                 await self._promote_due()
-        while requests := self._slots.plan(self._running()):
+        while True:
+            requests = self._slots.plan(self._running())
+            if not requests:
+                break
             await self._claim(requests)
             if time.monotonic() >= self._next_poll:
                 break  # busy apps would defer the poll for as long as they have jobs
@@ -219,10 +225,10 @@ class Claimer:
         try:
             jobs = await self._store.claim(requests, token, self._config.lease)
         except BaseException:
-            self._slots.answered(requests, None)
+            self._slots.note_answer(requests, None)
             raise
         self._unanswered.remove(token)
-        self._slots.answered(requests, jobs)
+        self._slots.note_answer(requests, jobs)
         for job in jobs:
             self._start(job, token)
 

@@ -62,23 +62,25 @@ class _Handler:
         """Take no more jobs, wait for those that run, then cancel the others."""
         self.closing = True
         with anyio.move_on_after(seconds, shield=True):
-            await self._idle()
+            await self._wait_until_idle()
         for scope in self.scopes.values():
             scope.cancel()
         with anyio.move_on_after(1, shield=True):
-            await self._idle()
+            await self._wait_until_idle()
 
-    async def _idle(self) -> None:
+    async def _wait_until_idle(self) -> None:
         while self.scopes:
             self.ended = anyio.Event()
             await self.ended.wait()
 
     def _failed(self, job_id: str, error: Exception) -> HandlerFailed:
-        known = isinstance(error, KernelError)
-        blamed = dict[str, str]() if known else self._blame(error, self.plugin)
+        is_expected = isinstance(error, KernelError)
+        blamed = dict[str, str]() if is_expected else self._blame(error, self.plugin)
         log.warning("a job of a plugin failed", job=job_id, **failure(error),
                     **{"plugin": self.plugin, **blamed})  # fmt: skip
-        return HandlerFailed(error.message if known else f"{type(error).__name__}: {error}")
+        if isinstance(error, KernelError):
+            return HandlerFailed(error.message)
+        return HandlerFailed(f"{type(error).__name__}: {error}")
 
 
 class Handlers:
@@ -98,9 +100,10 @@ class Handlers:
     @asynccontextmanager
     async def handling(self, plugin: str, handle: Handle) -> AsyncGenerator[None]:
         """See `Jobs.handling`."""
-        queue, handler = plugin_jobs(plugin), _Handler(plugin, handle, self._blame)
+        queue = plugin_jobs(plugin)
         if queue in self._handlers:
             raise RuntimeError(f"the plugin {plugin} handles its jobs already")
+        handler = _Handler(plugin, handle, self._blame)
         self._handlers[queue] = handler
         await self._announce(queue, "running")
         try:
@@ -129,7 +132,8 @@ class Handlers:
         progress: Callable[[bytes], Awaitable[None]],
     ) -> bytes:
         """See `Workers.run_job`."""
-        if (handler := self._handlers.get(app_id)) is not None:
+        handler = self._handlers.get(app_id)
+        if handler is not None:
             return await handler.run(job_id, payload)
         if self.workers is None:
             raise Unavailable("nothing in this process runs the job")
@@ -137,8 +141,10 @@ class Handlers:
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
         """Cancel a job of a plugin, or notify the worker."""
-        if app_id in self._handlers:
-            if (scope := self._handlers[app_id].scopes.get(job_id)) is not None:
+        handler = self._handlers.get(app_id)
+        if handler is not None:
+            scope = handler.scopes.get(job_id)
+            if scope is not None:
                 scope.cancel()
         elif self.workers is not None:
             await self.workers.cancel_job(app_id, job_id)

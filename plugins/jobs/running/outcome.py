@@ -32,7 +32,8 @@ class Run:
     def __init__(self, job: Claimed, token: str) -> None:
         self.job = job
         self.token = token
-        self.claimed_at = self.began_at = time.monotonic()
+        self.claimed_at = time.monotonic()
+        self.began_at = self.claimed_at
         self.deadline = self.began_at + job.timeout_s
         self.alone = True
         """No other job of the app has run in this process at the same time."""
@@ -47,7 +48,8 @@ class Run:
 
     def request_end(self, ending: Ending) -> None:
         """Note that the worker is asked to end it."""
-        self.ending, self.end_requested_at = ending, time.monotonic()
+        self.ending = ending
+        self.end_requested_at = time.monotonic()
 
     def begin(self, scope: anyio.CancelScope) -> None:
         """Note that the worker receives it now."""
@@ -55,10 +57,10 @@ class Run:
         self.began_at = time.monotonic()
         self.deadline = self.began_at + self.job.timeout_s
 
-    def overdue(self, cancel_grace: float) -> bool:
+    def is_overdue(self, cancel_grace: float) -> bool:
         """Whether it still occupies its slot after its time and `cancel_grace` seconds."""
-        last = max(self.deadline, self.end_requested_at) + cancel_grace
-        return self.ending is not None and time.monotonic() >= last
+        limit = max(self.deadline, self.end_requested_at) + cancel_grace
+        return self.ending is not None and time.monotonic() >= limit
 
     # Outcomes
 
@@ -115,16 +117,18 @@ class Run:
 
     def interrupted(self) -> Outcome:
         """The wait for its end is over before it ended."""
-        return self.failed("") if self.ending is Ending.TIMEOUT else self.released()
+        if self.ending is Ending.TIMEOUT:
+            return self.failed("")
+        return self.released()
 
     def cancelled(self) -> Outcome:
         """It was cancelled, and still runs."""
         return self._outcome(status="cancelled")
 
-    def _outcome(self, **more: Any) -> Outcome:
+    def _outcome(self, **fields: Any) -> Outcome:
         job = self.job
-        made = Outcome(id=job.id, token=self.token, app_id=job.app_id, failures=job.failures)
-        return replace(made, **more)
+        outcome = Outcome(id=job.id, token=self.token, app_id=job.app_id, failures=job.failures)
+        return replace(outcome, **fields)
 
 
 def _storable(error: str) -> str:

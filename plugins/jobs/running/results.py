@@ -58,24 +58,27 @@ class ResultBatcher:
             return [None] * len(outcomes)
         except Unavailable as error:
             # The rows of one app may be locked, as by its removal: store those of the others.
-            result, parts = error, _by_app(outcomes)
+            result = error
+            parts = _group_by_app(outcomes)
         except Exception as error:
             if len(outcomes) == 1:
                 return [await self._store_invalid(outcomes[0], error)]
-            result, parts = error, [[position] for position in range(len(outcomes))]
+            result = error
+            parts = [[position] for position in range(len(outcomes))]
         results: list[Exception | None] = [result] * len(outcomes)
         if len(parts) > 1:
             for part in parts:
-                found = await self._flush([outcomes[position] for position in part])
-                for position, one in zip(part, found, strict=True):
-                    results[position] = one
+                part_results = await self._flush([outcomes[position] for position in part])
+                for position, part_result in zip(part, part_results, strict=True):
+                    results[position] = part_result
         return results
 
     async def _store_invalid(self, outcome: Outcome, error: Exception) -> Exception | None:
         """Fail a job whose result PostgreSQL refuses as JSON."""
         if outcome.result is not None and isinstance(error, BadRequest):
             failed = replace(outcome, status="failed", result=None, error=INVALID_RESULT)
-            return (await self._flush([failed]))[0]
+            [result] = await self._flush([failed])
+            return result
         log.error("the end of a job cannot be stored", job=outcome.id, exc_info=error)
         self._stored([outcome])
         return None
@@ -83,7 +86,9 @@ class ResultBatcher:
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store outcomes, and before them the last progress of their jobs."""
         async with self.writing:
-            reports = [self._progress[one.id] for one in outcomes if one.id in self._progress]
+            reports = [
+                self._progress[outcome.id] for outcome in outcomes if outcome.id in self._progress
+            ]
             await self._report(reports)
             await self._store.settle(outcomes)
             self._stored(outcomes)
@@ -97,19 +102,19 @@ class ResultBatcher:
             return
         except Exception as error:
             if len(reports) > 1:  # one of them is invalid JSON
-                for one in reports:
-                    await self._report([one])
+                for report in reports:
+                    await self._report([report])
                 return
             write = log.debug if isinstance(error, KernelError) else log.error
             write("progress of a job is not stored", job=reports[0].id, error=str(error))
-        for one in reports:
-            if self._progress.get(one.id) is one:
-                del self._progress[one.id]
+        for report in reports:
+            if self._progress.get(report.id) is report:
+                del self._progress[report.id]
 
 
-def _by_app(outcomes: Sequence[Outcome]) -> list[list[int]]:
+def _group_by_app(outcomes: Sequence[Outcome]) -> list[list[int]]:
     """Group positions by app."""
-    found = defaultdict[str, list[int]](list)
-    for position, one in enumerate(outcomes):
-        found[one.app_id].append(position)
-    return [*found.values()]
+    positions = defaultdict[str, list[int]](list)
+    for position, outcome in enumerate(outcomes):
+        positions[outcome.app_id].append(position)
+    return [*positions.values()]

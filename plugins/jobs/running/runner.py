@@ -133,10 +133,11 @@ class Runner:
 
     def _start(self, job: Claimed, token: str, *, busy_delay: float = 5.0) -> None:
         """Run a job, after `busy_delay` seconds if its earlier run has not ended here yet."""
-        run, earlier = Run(job, token), self._held.get(job.id)
-        busy = earlier is not None and not earlier.ended
-        if busy or self._closing or self._group is None:
-            self._results.put(run.released(unstarted=True, delay=busy_delay if busy else 0))
+        run = Run(job, token)
+        earlier = self._held.get(job.id)
+        is_busy = earlier is not None and not earlier.ended
+        if is_busy or self._closing or self._group is None:
+            self._results.put(run.released(unstarted=True, delay=busy_delay if is_busy else 0))
             return
         self._held[job.id] = run
         self._busy.set()
@@ -154,7 +155,7 @@ class Runner:
         while True:
             with anyio.CancelScope() as scope:
                 while not scope.cancel_called:
-                    run = run or await self._later()
+                    run = run or await self._wait_for_run()
                     clear_contextvars()  # those of the job before
                     bind_contextvars(request_id=run.job.id)
                     run.begin(scope)
@@ -162,12 +163,13 @@ class Runner:
             if scope.cancelled_caught and run is not None:
                 run = self._finish(run, run.interrupted())
 
-    async def _later(self) -> Run:
-        self._idle.append(later := asyncio.Future[Run]())
-        return await later
+    async def _wait_for_run(self) -> Run:
+        future = asyncio.Future[Run]()
+        self._idle.append(future)
+        return await future
 
-    def _next(self, app_id: str) -> Run | None:
-        while (run := self._slots.next(app_id)) is not None:
+    def _take_next(self, app_id: str) -> Run | None:
+        while (run := self._slots.take_ready(app_id)) is not None:
             if run.ending is None and not self._closing and app_id not in self._replacing:
                 self._slots.take(run)
                 return run
@@ -182,8 +184,8 @@ class Runner:
         """Free the slot of a run that has ended; return the run that has the slot now."""
         self._slots.remove(run, time.monotonic() - run.began_at)
         self._settle(run, outcome)
-        following = self._next(run.job.app_id)
-        if self._slots.needs(run.job.app_id):
+        following = self._take_next(run.job.app_id)
+        if self._slots.needs_claim(run.job.app_id):
             self.claimer.wake()
         return following
 
@@ -202,7 +204,7 @@ class Runner:
                 self._results.report(Progress(job.id, run.token, value.decode(errors="replace")))
 
         try:
-            caller = await self._callers.of(job)
+            caller = await self._callers.find(job)
             if run.ending is Ending.TIMEOUT:
                 return run.interrupted()
             if run.ending is not None:  # the worker has not received it yet
@@ -228,16 +230,16 @@ class Runner:
 
     def _stored(self, outcomes: Sequence[Outcome]) -> None:
         """Drop runs whose outcomes are stored, and their leases with them."""
-        for one in outcomes:
-            self.outcomes[one.status] += 1
-            run = self._held.get(one.id)
-            if run is not None and run.token == one.token and (run.ended or not run.settled):
-                del self._held[one.id]
-            if one.status == "pending" and one.delay:
-                self.claimer.poll_in(one.delay)
-            elif one.status == "pending":
-                self.claimer.notify_pending([one.app_id])
-                self._notify_pending(one.app_id)
+        for outcome in outcomes:
+            self.outcomes[outcome.status] += 1
+            run = self._held.get(outcome.id)
+            if run is not None and run.token == outcome.token and (run.ended or not run.settled):
+                del self._held[outcome.id]
+            if outcome.status == "pending" and outcome.delay:
+                self.claimer.poll_in(outcome.delay)
+            elif outcome.status == "pending":
+                self.claimer.notify_pending([outcome.app_id])
+                self._notify_pending(outcome.app_id)
 
     # Watching
 
@@ -251,13 +253,14 @@ class Runner:
 
     async def _watch(self) -> None:
         """End runs that take too long, and replace workers that do not end them."""
-        now, grace = time.monotonic(), self._config.cancel_grace
-        for run in self._slots.stale():
+        now = time.monotonic()
+        grace = self._config.cancel_grace
+        for run in self._slots.take_stale():
             self._requeue(run)
         for run in self._slots.runs():
             if run.ending is None and now >= run.deadline:
                 await self._end(run, Ending.TIMEOUT)
-            elif run.overdue(grace):
+            elif run.is_overdue(grace):
                 self._replace(run.job.app_id)
             elif (
                 run.ending is Ending.CANCELLED
@@ -283,7 +286,8 @@ class Runner:
         if app_id in self._replacing or self._group is None or self._closing:
             return
         self._replacing.add(app_id)
-        stuck = [run for run in self._slots.runs(app_id) if run.overdue(self._config.cancel_grace)]
+        grace = self._config.cancel_grace
+        stuck = [run for run in self._slots.runs(app_id) if run.is_overdue(grace)]
         log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
         self._group.start_soon(self._restart, app_id, stuck)
 
@@ -319,7 +323,7 @@ class Runner:
     async def _renew(self) -> None:
         async with self._results.writing:
             held = [run for run in self._held.values() if not run.settled]
-            renewed = await self._renewed(held) if held else []
+            renewed = await self._renew_leases(held) if held else []
         for run, lease in renewed:
             if self._held.get(run.job.id) is not run:
                 continue
@@ -329,20 +333,23 @@ class Runner:
             elif lease.cancelled and run.ending is None:
                 await self._end(run, Ending.CANCELLED)
 
-    async def _renewed(self, runs: Sequence[Run]) -> list[tuple[Run, Renewed | None]]:
+    async def _renew_leases(self, runs: Sequence[Run]) -> list[tuple[Run, Renewed | None]]:
         """Return the runs that the database answered for, each with its lease if that holds."""
         tokens = {run.job.id: run.token for run in runs}
         try:
-            found = {one.id: one for one in await self._store.renew(tokens, self._config.lease)}
-            return [(run, found.get(run.job.id)) for run in runs]
+            leases = await self._store.renew(tokens, self._config.lease)
+            lease_by_job = {lease.id: lease for lease in leases}
+            return [(run, lease_by_job.get(run.job.id)) for run in runs]
         except Unavailable:
-            if len(apps := {run.job.app_id for run in runs}) < 2:
+            app_ids = {run.job.app_id for run in runs}
+            if len(app_ids) < 2:
                 raise
         # The rows of one app may be locked, as by its removal: renew those of the others.
         renewed = list[tuple[Run, Renewed | None]]()
-        for app_id in apps:
+        for app_id in app_ids:
+            runs_of_app = [run for run in runs if run.job.app_id == app_id]
             with suppress(Unavailable):
-                renewed += await self._renewed([run for run in runs if run.job.app_id == app_id])
+                renewed += await self._renew_leases(runs_of_app)
         if not renewed:
             raise Unavailable("the database is not available")
         return renewed
@@ -365,7 +372,7 @@ class Runner:
 
     def _requeue_ready(self) -> None:
         for app_id in {run.job.app_id for run in self._held.values()}:
-            self._next(app_id)  # none of them starts while the server stops
+            self._take_next(app_id)  # none of them starts while the server stops
 
     async def _release_all(self) -> None:
         """Release runs that have not ended: other servers need not wait for their leases then."""

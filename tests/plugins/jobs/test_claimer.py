@@ -65,15 +65,15 @@ def test_a_slot_that_another_job_takes_needs_no_claim():
     for run in runs[:20]:  # they are quick, so some are claimed ahead
         slots.take(run)
         slots.remove(run, 0.0)
-    assert slots.needs("busy")
+    assert slots.needs_claim("busy")
     taken = [slots.take(run) for run in runs[20:]]
     assert taken == [True, True, *[False] * 18]
     slots.remove(runs[20], 0.0)
-    assert slots.needs("busy")
-    following = slots.next("busy")
+    assert slots.needs_claim("busy")
+    following = slots.take_ready("busy")
     assert following is runs[22]
     slots.take(following)
-    assert not slots.needs("busy"), "enough wait for a slot"
+    assert not slots.needs_claim("busy"), "enough wait for a slot"
     for _ in range(14):
-        slots.next("busy")
-    assert slots.needs("busy"), "they are claimed in portions"
+        slots.take_ready("busy")
+    assert slots.needs_claim("busy"), "they are claimed in portions"

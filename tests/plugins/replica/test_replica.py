@@ -12,7 +12,7 @@ from kernel.public import POOL, READS, RECORDS, REGISTRY, STATEMENTS, BadRequest
 from kernel.testing import Server
 from kernel.web.scope import begin_request
 from plugins.replica.monitor import Monitor
-from plugins.replica.positions import WANTED, PositionMiddleware, Wanted, number
+from plugins.replica.positions import ACCEPTED, Accepted, PositionMiddleware, to_number
 from plugins.replica.reads import ReadsService
 
 pytestmark = pytest.mark.anyio
@@ -66,20 +66,20 @@ async def test_a_fresh_replica_answers_large_reads_of_requests() -> None:
     monitor, reads = made(Fake(b"primary"), Fake(b"replica"))
     await monitor.check()
     assert await reads.large.fetch(b"q") == b"primary"  # of no request: a worker, a task
-    token = WANTED.set(Wanted(0, any=False))
+    token = ACCEPTED.set(Accepted(0, any=False))
     assert await reads.large.fetch(b"q") == b"replica"
     assert await reads.prompt.fetch(b"q") == b"primary"
-    WANTED.set(Wanted(0, any=True))
+    ACCEPTED.set(Accepted(0, any=True))
     assert await reads.prompt.fetch(b"q") == b"replica"
-    assert [each.value for each in reads.measured()] == [2, 0]
-    WANTED.reset(token)
+    assert [each.value for each in reads.measure()] == [2, 0]
+    ACCEPTED.reset(token)
 
 
 async def test_a_replica_that_is_away_is_asked_again_after_a_check_only() -> None:
     primary, replica = Fake(b"primary"), Fake(b"replica")
     monitor, reads = made(primary, replica)
     await monitor.check()
-    token = WANTED.set(Wanted(0, any=False))
+    token = ACCEPTED.set(Accepted(0, any=False))
     replica.error = Unavailable("away")
     assert await reads.large.fetch(b"q") == b"primary"
     asked = replica.asked
@@ -88,7 +88,7 @@ async def test_a_replica_that_is_away_is_asked_again_after_a_check_only() -> Non
     replica.error = None
     await monitor.check()
     assert await reads.large.fetch(b"q") == b"replica"
-    WANTED.reset(token)
+    ACCEPTED.reset(token)
 
 
 async def test_a_read_that_takes_too_long_is_not_repeated_on_the_primary() -> None:
@@ -96,13 +96,13 @@ async def test_a_read_that_takes_too_long_is_not_repeated_on_the_primary() -> No
     monitor, reads = made(primary, replica)
     await monitor.check()
     await monitor.has(0)
-    token = WANTED.set(Wanted(0, any=False))
+    token = ACCEPTED.set(Accepted(0, any=False))
     replica.error = because(QueryCanceled())
     with pytest.raises(Unavailable):
         await reads.large.fetch(b"q")
     replica.error = because(SerializationFailure())  # a conflict with the replay
     assert await reads.large.fetch(b"q") == b"primary"
-    WANTED.reset(token)
+    ACCEPTED.reset(token)
 
 
 async def test_waiting_requests_ask_for_the_position_together() -> None:
@@ -146,7 +146,7 @@ async def test_a_write_whose_position_cannot_be_read_is_seen_on_the_primary() ->
     async def keep(message: Any) -> None:
         sent.append(message)
 
-    serve: Any = PositionMiddleware.around(lambda: primary)(app)  # type: ignore[arg-type,return-value]
+    serve: Any = PositionMiddleware.make(lambda: primary)(app)  # type: ignore[arg-type,return-value]
     scope: Any = {"type": "http", "method": "POST", "headers": []}
     begin_request(scope, request_id="1", address="")
     await serve(scope, None, keep)
@@ -155,14 +155,14 @@ async def test_a_write_whose_position_cannot_be_read_is_seen_on_the_primary() ->
     primary.error = None
     [known, unknown] = [dict(message["headers"])[b"caudex-position"] for message in sent]
     assert known == b"0/10"
-    assert await monitor.has(number(known))
+    assert await monitor.has(to_number(known))
     began = anyio.current_time()
-    assert not await monitor.has(number(unknown))
+    assert not await monitor.has(to_number(unknown))
     assert anyio.current_time() < began + 0.5
 
 
 @pytest.mark.parametrize("text", [b"", b"0", b"0/0/0", b"g/0", b"123456789/0", b" 0/0"])
 def test_a_position_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(BadRequest):
-        number(text)
-    assert number(b"1/B") == 0x1_0000_000B
+        to_number(text)
+    assert to_number(b"1/B") == 0x1_0000_000B
