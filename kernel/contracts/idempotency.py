@@ -10,7 +10,7 @@ import msgspec
 from kernel.contracts.base import Actor, ServiceKey
 from kernel.contracts.statements import Work
 
-__all__ = ["IDEMPOTENCY", "Answer", "Idempotency"]
+__all__ = ["IDEMPOTENCY", "Answer", "Idempotency", "KeyedRequest"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -21,15 +21,21 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
+class KeyedRequest(msgspec.Struct, frozen=True):
+    """A request that acts once: its route, the key that its client chose, and its body."""
+
+    route: str
+    key: str
+    body: bytes
+
+
 class Idempotency(Protocol):
     """Keeps the replies of requests by the key that the client chose."""
 
     async def once(
         self,
         actor: Actor,
-        route: str,
-        key: str,
-        body: bytes,
+        request: KeyedRequest,
         rights: str,
         work: Work[Answer],
         *,
@@ -37,12 +43,13 @@ class Idempotency(Protocol):
     ) -> Answer:
         """Run `work` in a transaction with the key, or return the answer of the first run.
 
-        `subject` is that of `Statements.run`. `route` names the installation of the app, the
-        method, path and parameters; a key belongs to the user of the actor, without one to the
-        server. `rights` describes in any form what the caller may see of the reply: if that has
-        changed, the reply is not repeated. Check the permission first. Raises BadRequest for
-        another body under the key, and if the answer was not kept; Unavailable if the first run
-        takes too long.
+        `subject` is that of `Statements.run`. The route of the request names the installation of
+        the app, the method, path and parameters; a key belongs to the user of the actor, without
+        one to the server. `rights` describes in any form what the caller may see of the reply: if
+        that has changed, the reply is not repeated. Check the permission first.
+
+        Raises BadRequest for another body under the key, and if the answer was not kept;
+        Unavailable if the first run takes too long.
         """
         ...
 

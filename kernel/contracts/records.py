@@ -10,13 +10,13 @@ import msgspec
 
 from kernel.contracts.access import Action, Grant
 from kernel.contracts.base import Actor, ServiceKey
-from kernel.contracts.idempotency import Answer
+from kernel.contracts.idempotency import Answer, KeyedRequest
 from kernel.contracts.statements import Transaction, Work
 
 __all__ = [
-    "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "FieldFilters", "ImportOptions", "KeyedRequest",
-    "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged",
-    "Target", "View", "Where", "WorkerOperation",
+    "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "FieldFilters", "ImportOptions", "NewRecord",
+    "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged", "Target",
+    "View", "Where", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
@@ -157,14 +157,6 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     raw: bool = False
     preview: int = 0
-
-
-class KeyedRequest(msgspec.Struct, frozen=True):
-    """A request that acts once: its route, the key that its client chose, and its body."""
-
-    route: str
-    key: str
-    body: bytes
 
 
 class WorkerOperation(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,16 @@ import re
 import uuid
 from typing import Final
 
-from kernel.public import Actor, Answer, BadRequest, Statements, Transaction, Unavailable, Work
+from kernel.public import (
+    Actor,
+    Answer,
+    BadRequest,
+    KeyedRequest,
+    Statements,
+    Transaction,
+    Unavailable,
+    Work,
+)
 
 from . import store
 from .store import Place
@@ -33,19 +42,17 @@ class IdempotencyService:
     async def once(
         self,
         actor: Actor,
-        route: str,
-        key: str,
-        body: bytes,
+        request: KeyedRequest,
         rights: str,
         work: Work[Answer],
         *,
         subject: str = "",
     ) -> Answer:
         """See `Idempotency.once`."""
-        if not _KEY.fullmatch(key):
+        if not _KEY.fullmatch(request.key):
             raise BadRequest("Idempotency-Key must be 1 to 255 visible characters of ASCII")
-        place = Place(actor.user_id or SERVER, route, key)
-        digest = hashlib.sha256(body).hexdigest()
+        place = Place(actor.user_id or SERVER, request.route, request.key)
+        digest = hashlib.sha256(request.body).hexdigest()
 
         async def attempt(tx: Transaction) -> Answer:
             if not await store.claim(tx, place, digest, rights, WAIT_SECONDS):

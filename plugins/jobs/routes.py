@@ -23,6 +23,7 @@ from kernel.public import (
     BadRequest,
     Forbidden,
     Jobs,
+    KeyedRequest,
     Message,
     Needs,
     NewJob,
@@ -182,7 +183,8 @@ class JobsRoutes:
             return Answer(201, _encode(self._accepted(job_id)))
 
         route = f"{app.key} POST {request.url.path}"
-        return await service.once(request.actor, route, key, _encode(body), "", work)
+        keyed_request = KeyedRequest(route, key, _encode(body))
+        return await service.once(request.actor, keyed_request, "", work)
 
     async def list(self, request: Request) -> Response:
         """List the jobs of an app, newest first; without `core:jobs.read` one's own."""

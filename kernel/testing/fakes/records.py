@@ -14,11 +14,10 @@ import msgspec
 from kernel.contracts.access import Action
 from kernel.contracts.apps import OWNER_COLUMN
 from kernel.contracts.base import Actor
-from kernel.contracts.idempotency import Answer
+from kernel.contracts.idempotency import Answer, KeyedRequest
 from kernel.contracts.records import (
     Aggregation,
     ImportOptions,
-    KeyedRequest,
     Operation,
     Page,
     Tagged,

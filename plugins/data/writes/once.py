@@ -49,15 +49,9 @@ class KeyedWrites:
         app = await self._apps.app(app_id)
         rights = await self._describe_rights(actor, app_id, needed)
         subjects = [f"{app_id}.{name}" for name, _ in needed]
-        return await service.once(
-            actor,
-            f"{app.key} {request.route}",
-            request.key,
-            request.body,
-            rights,
-            work,
-            subject=self._participants.find_joined_subject(subjects),
-        )
+        subject = self._participants.find_joined_subject(subjects)
+        of_app = KeyedRequest(f"{app.key} {request.route}", request.key, request.body)
+        return await service.once(actor, of_app, rights, work, subject=subject)
 
     async def _describe_rights(
         self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]
