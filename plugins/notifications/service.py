@@ -142,7 +142,7 @@ class Notifier:
                 await self._note_failure(failures, error)
 
     async def _note_failure(self, failures: int, error: Exception) -> None:
-        """Log a lost connection, and tell whether PostgreSQL is away.
+        """Log a lost connection, and note whether PostgreSQL is away.
 
         It is away when the connection cannot be opened again: after two attempts, as the first
         may be cut too, or be slow on a busy machine.

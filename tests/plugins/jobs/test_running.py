@@ -566,7 +566,7 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
     handle(server, handler)
     with monkeypatch.context() as patient:
         patient.setitem(
-            claimer.Slots.stale.__kwdefaults__, "seconds", 60.0
+            claimer.Slots.take_stale.__kwdefaults__, "seconds", 60.0
         )  # it does not go back before we look,
         patient.setitem(
             claimer.Slots._ahead.__kwdefaults__, "below", 10.0
@@ -593,7 +593,7 @@ def test_a_job_that_is_cancelled_before_its_turn_is_not_run(server, app, monkeyp
         claimer.Slots._ahead.__kwdefaults__, "below", 10.0
     )  # on a busy machine too jobs are claimed ahead,
     monkeypatch.setitem(
-        claimer.Slots.stale.__kwdefaults__, "seconds", 60.0
+        claimer.Slots.take_stale.__kwdefaults__, "seconds", 60.0
     )  # and not given back before we look
     gates = []
 
@@ -621,7 +621,8 @@ def test_a_job_whose_end_is_wanted_before_its_worker_has_it_is_not_run(
     server, app, monkeypatch, status
 ):
     asked, wanted = threading.Event(), threading.Event()
-    look_up, end = Callers.of, runner.Runner._end
+    look_up = Callers.find
+    end = runner.Runner._end
 
     async def slowly(self, job):
         asked.set()
@@ -633,7 +634,7 @@ def test_a_job_whose_end_is_wanted_before_its_worker_has_it_is_not_run(
         await end(self, *args)
         wanted.set()
 
-    monkeypatch.setattr(Callers, "of", slowly)
+    monkeypatch.setattr(Callers, "find", slowly)
     monkeypatch.setattr(runner.Runner, "_end", noted)
     handle(server, forever)
     job_id = enqueue(server, app, timeout_s=60 if status == "cancelled" else 0.2, max_attempts=1)
