@@ -298,9 +298,14 @@ class Held(msgspec.Struct, frozen=True):
 class Pool(Statements, Protocol):
     """The kernel's own provider of STATEMENTS, for other providers that use it."""
 
-    online: bool
-    """False while PostgreSQL cannot be reached: requests fail at once instead of waiting. The
-    provider of NOTIFICATIONS sets it."""
+    @property
+    def online(self) -> bool:
+        """False while PostgreSQL cannot be reached: requests fail at once instead of waiting. The
+        provider of NOTIFICATIONS sets it."""
+        ...
+
+    @online.setter
+    def online(self, value: bool) -> None: ...
 
     def go_offline(self) -> None:
         """Set `online` to False and end waiting calls: PostgreSQL, if frozen, keeps them open."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import cache, partial
 from operator import itemgetter
@@ -27,8 +26,8 @@ from kernel.contracts.server import REGISTRY, HookBus
 from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query, Work
 from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
 from kernel.database.holdings import Frame, Holding, Holdings
+from kernel.database.session_settings import SessionSettings
 from kernel.errors import (
-    HookFailed,
     KernelError,
     SchemaChanged,
     TransactionFailed,
@@ -57,9 +56,6 @@ SWALLOWED: Final = "a statement failed, and its error was swallowed"
 RAISE_IT: Final = "raise the error, or use tx.savepoint around what may fail"
 ENDED: Final = "a statement ended its transaction"
 REMOVE_IT: Final = "remove the statement: the transaction is committed when its function returns"
-NAME_IT: Final = "name it with a dot, as tenant.id, and give it a text"
-SETTING: Final = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)+")
-"""A name that PostgreSQL takes for a setting of an application."""
 _LOCK: Final = "select caudex_kernel.lock($1::text[], $2::boolean)"
 _PATIENCE: Final = "select set_config('lock_timeout', $1::text, true)"
 _AS_CONFIGURED: Final = """
@@ -286,14 +282,21 @@ async def run_repeatedly(run_once: Callable[[], Awaitable[T]], connections: int)
 class TransactionRunner:
     """Runs transactions on connections from `begin`, and repeats those that may succeed then."""
 
-    def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
+    def __init__(
+        self,
+        config: DatabaseConfig,
+        bus: HookBus,
+        services: Services,
+        holdings: Holdings,
+        settings: SessionSettings,
+        begin: Begin,
+    ) -> None:
         self._config = config
         self._bus = bus
         self._services = services
-        self._holdings = Holdings(services)
-        self.held = self._holdings.held
-        self.setting_names = frozenset[str]()
-        """The settings that PostgreSQL has, where a plugin sets some."""
+        self._holdings = holdings
+        self._settings = settings
+        self._begin = begin
         # Kept from the first publication on. A plugin that publishes during the start requires
         # NOTIFICATIONS, so that its provider and its wrappers are built by then.
         self._notifications = cache(partial(services.get, NOTIFICATIONS))
@@ -307,29 +310,19 @@ class TransactionRunner:
             message="too many writes that run hooks of plugins at the same time",
         )
 
-    def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[HeldConnection]:
-        """See `Pool.begin`."""
-        raise NotImplementedError
-
     async def run(
-        self,
-        actor: Actor,
-        fn: Work[T],
-        begin: Begin | None = None,
-        *,
-        subject: str = "",
-        quick: bool = True,
+        self, actor: Actor, fn: Work[T], begin: Begin | None = None, *, subject: str = ""
     ) -> T:
         """See `Pool.run`."""
         if subject:
             async with self._hooked.hold(subject):
                 return await self.run(actor, fn, begin)
-        run_once = partial(self._run_once, actor, fn, begin or self.begin)
+        run_once = partial(self._run_once, actor, fn, begin or self._begin)
         return await run_repeatedly(run_once, self._config.pool_size)
 
     async def _run_once(self, actor: Actor, fn: Work[T], begin: Begin) -> T:
         with anyio.CancelScope() as scope:
-            async with begin(self.session_settings(actor)) as connection:
+            async with begin(self._settings.choose(actor)) as connection:
                 tx = Transaction(connection, actor, self._bus)
                 holding = self._describe(tx, fn, scope)
                 self._holdings.add(holding)
@@ -387,24 +380,6 @@ class TransactionRunner:
             if registry is not None:
                 fields |= registry.blame(error)
             log.error("a callback after a commit failed", **fields)
-
-    def session_settings(self, actor: Actor) -> Mapping[str, str]:
-        """Return the kernel's settings and those of plugins, which a transaction begins with."""
-        settings = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
-        for implementation in self._bus.implementations(hookspecs.session_settings):
-            chosen: Mapping[str, Any] = implementation.invoke({"actor": actor}) or {}
-            for name, value in chosen.items():
-                if not isinstance(value, str) or not self._is_setting(name):
-                    failed = HookFailed(f"{name!r} is no setting of a text", NAME_IT)
-                    raise implementation.note_failure(failed)
-            settings |= chosen
-        return settings
-
-    def _is_setting(self, name: str) -> bool:
-        """Whether PostgreSQL takes a name for a setting."""
-        if not self.setting_names or name in self.setting_names:
-            return True
-        return SETTING.fullmatch(name) is not None
 
 
 def _code_of(fn: Work[Any]) -> Sequence[Frame]:

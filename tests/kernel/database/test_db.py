@@ -594,7 +594,7 @@ async def test_a_task_cancelled_while_a_connection_is_released_takes_it_from_no_
     async with opened(dsn, pool_size=1, pool_timeout=5.0) as db:
         holder = asyncio.get_running_loop().create_task(db.run(ACTOR, stay))
         await inside.wait()
-        async with db._pool._lock:  # as others do that come and go at this moment
+        async with db.connections.pool._lock:  # as others do that come and go at this moment
             leave.set()
             await asyncio.wait([holder], timeout=1)
             holder.cancel()

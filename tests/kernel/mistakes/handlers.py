@@ -219,7 +219,8 @@ HANDLERS = {
     "closes_the_pool": Mistake(
         title="a plugin closes the pool of connections",
         body=handler(
-            "await self._services.get(POOL)._pool.close()  # here", head="finds = (POOL,)"
+            "await self._services.get(POOL).connections.pool.close()  # here",
+            head="finds = (POOL,)",
         ),
         says={"detail": "a plugin closes the pool of the server"},
         remedy="leave the pool open",

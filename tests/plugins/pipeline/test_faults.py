@@ -443,8 +443,8 @@ async def test_what_waits_is_bounded_and_the_rest_is_refused(
     monkeypatch.setattr(groups, "MAX_WAITING", 5)
     async with pipelined(dsn, ONE, pool_size=1, pool_timeout=0.3) as (driver, pool):
         await driver.execute("select 1")
-        await pool._pool.wait()
-        monkeypatch.setattr(pool._pool, "max_waiting", 2)
+        await pool.connections.pool.wait()
+        monkeypatch.setattr(pool.connections.pool, "max_waiting", 2)
         calls = [caught(driver.execute("select pg_sleep(0.4)")) for _ in range(20)]
         answers = await asyncio.gather(*calls)
         refused = [each for each in answers if isinstance(each, Unavailable)]
