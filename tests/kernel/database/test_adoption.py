@@ -52,6 +52,8 @@ def restored(postgres: Postgres, later: bytes = b"") -> str:
     for words in (f" FROM {MADE_BY};", f" TO {MADE_BY};"):
         dump = dump.replace(words, words.replace(MADE_BY, "current_user"))
     with psycopg.connect(url, autocommit=True) as connection:
+        if connection.info.server_version < 180_000:
+            pytest.skip("the dump has languages and rights of PostgreSQL 18")
         connection.execute(dump.encode())
         connection.execute(b"reset search_path;" + later)
     return url
