@@ -33,19 +33,19 @@ class Expected(msgspec.Struct, frozen=True):
     at_most: int | None = None
 
     @property
-    def least(self) -> int:
+    def minimum(self) -> int:
         """The fewest records that may match."""
         return self.exactly or 0
 
     @property
-    def most(self) -> int:
+    def maximum(self) -> int:
         """The most records that may match."""
         limits = [limit for limit in (self.exactly, self.at_most) if limit is not None]
         return min([*limits, MAX_MATCHED])
 
     def check(self, matching: int) -> None:
         """Raise Unexpected where another number of records matches, or more than were counted."""
-        if not self.least <= matching <= self.most:
+        if not self.minimum <= matching <= self.maximum:
             raise Unexpected(matching)
 
     def refusal(self, matching: int) -> BadRequest:
@@ -53,7 +53,7 @@ class Expected(msgspec.Struct, frozen=True):
         if matching > MAX_MATCHED:
             limit = f"one request changes at most {MAX_MATCHED}"
             return BadRequest(f"{matching} records match: {limit}; narrow the condition")
-        number = f"at most {self.most}" if self.exactly is None else str(self.exactly)
+        number = f"at most {self.maximum}" if self.exactly is None else str(self.exactly)
         return BadRequest(
             f"{matching} records match, and {number} are expected: nothing was changed"
         )
@@ -182,7 +182,7 @@ class ConditionalWrites:
             raise await self._descriptions.describe(error, table) from None
         except Unexpected as unexpected:
             matching = unexpected.matching
-        if matching > expected.most:
+        if matching > expected.maximum:
             # Others may have changed some meanwhile: as many as were found did match.
             matching = max(matching, await self._count(matched, tx))
         raise expected.refusal(matching)
@@ -195,7 +195,7 @@ class ConditionalWrites:
         rows = matched.select()
         table = matched.scope.table.full
         lock = FULL_LOCK if row is None else table.lock_to_change(row)
-        query = table.lock_where(rows, expected.most, lock)
+        query = table.lock_where(rows, expected.maximum, lock)
         ids = [raw.decode() for raw in await tx.execute_all(query, *rows.params)]
         expected.check(len(ids))
         for record_id in ids:
@@ -212,11 +212,11 @@ async def _write_at_once(
     table = matched.scope.table.full
     if row is None:
         rows = matched.select(NO_SETTINGS)
-        query = table.delete_where(rows, expected.least, expected.most)
+        query = table.delete_where(rows, expected.minimum, expected.maximum)
     else:
         rows = matched.select(NO_SETTINGS, encode(row))
         link_values = matched.scope.link_values(rows)
-        bounds = (expected.least, expected.most)
+        bounds = (expected.minimum, expected.maximum)
         query = table.change_where(tuple(row), rows, *bounds, link_values)
     raw = await tx.execute(query, *rows.params)
     matching, written = _decode_counts(raw or b"[0, 0]")
