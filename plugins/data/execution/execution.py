@@ -87,9 +87,8 @@ class WriteExecution:
                 actor, lambda own_tx: self.hooked.update(own_tx, scope, change), [table], None
             )
         if not change.row:  # the body names only what the server sets
-            change.condition.check(
-                change.record_id, await self._reader.read(scope, change.record_id)
-            )
+            current = await self._reader.read(scope, change.record_id)
+            change.condition.check(change.record_id, current)
             return None
         record = await self._single.update(actor, scope, change)
         if self.participants.are_notified(table):
