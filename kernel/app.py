@@ -104,7 +104,7 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
                 observer = PluginObserver(kernel, impl.plugin, at)
                 with starting_plugin(kernel, impl.plugin, at), starting(where, at):
                     begin = partial(_lifespan, impl, kernel.services)
-                    await hosts.enter(stack, begin, observer, again=True)
+                    await hosts.enter(stack, begin, observer, reopen=True)
             log.info("the plugins have started", seconds=_longest_first(kernel.boot_seconds))
             background = await stack.enter_async_context(anyio.create_task_group())
             for plugin in kernel.plugin_set.working:

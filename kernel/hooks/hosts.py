@@ -45,13 +45,13 @@ class Hosts:
         self._tasks = tasks
 
     async def enter(
-        self, stack: AsyncExitStack, open_: Open, observer: Observer, *, again: bool = False
+        self, stack: AsyncExitStack, open_: Open, observer: Observer, *, reopen: bool = False
     ) -> Any:
         """Open a context until the stack ends, and return its value; raises what opening raises.
 
-        With `again` it is opened once more, after growing pauses, when it fails while it is open.
+        With `reopen` it is opened once more, after growing pauses, when it fails while it is open.
         """
-        host = _Host(open_, observer, again)
+        host = _Host(open_, observer, reopen)
         value = await self._tasks.start(host.run)
         stack.push_async_callback(host.close)
         return value
@@ -60,10 +60,10 @@ class Hosts:
 class _Host:
     """One context manager: opening, then open; failed, and open again; at last closed."""
 
-    def __init__(self, open_: Open, observer: Observer, again: bool) -> None:
+    def __init__(self, open_: Open, observer: Observer, reopen: bool) -> None:
         self._open = open_
         self._observer = observer
-        self._again = again
+        self._reopens = reopen
         self._ended = anyio.Event()
         self._closed = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -118,7 +118,7 @@ class _Host:
         failures = 0
         while not self._ended.is_set():
             failures += 1
-            pause = RETRY.pause(failures) if self._again else None
+            pause = RETRY.pause(failures) if self._reopens else None
             self._observer.lost(error, pause)
             forget_frames(error)
             with anyio.move_on_after(pause):

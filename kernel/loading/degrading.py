@@ -82,20 +82,20 @@ def _reasons_to_keep(kernel: Kernel, plugin: str) -> Iterator[str]:
 def _needs_of_others(kernel: Kernel, plugin: str) -> Iterator[tuple[str, str]]:
     """Yield what other plugins need: who in words, and the service."""
     services = kernel.services
-    others = [other for other in kernel.instances if other.name != plugin]
-    for other in others:
-        for key in other.requires:
-            yield f"{other.name} needs", key.name
-    for other in others:
-        for service in services.wrapped_by(other.name):
-            yield f"{other.name} wraps", service
+    users = [instance for instance in kernel.instances if instance.name != plugin]
+    for user in users:
+        for key in user.requires:
+            yield f"{user.name} needs", key.name
+    for user in users:
+        for service in services.wrapped_by(user.name):
+            yield f"{user.name} wraps", service
     # A plugin that provides the same service does not require it, but its routes need the
     # chosen engine.
     with_routes = {owner for owner, _ in kernel.routes}
-    for other in others:
-        if other.name in with_routes:
-            for service in services.offered_by(other.name):
-                yield f"routes of {other.name} need", service
+    for user in users:
+        if user.name in with_routes:
+            for service in services.offered_by(user.name):
+                yield f"routes of {user.name} need", service
     asking = {owner for owner, route in kernel.routes if route.needs.kind not in ("public", "user")}
     for owner in sorted(asking - {plugin}):
         yield f"routes of {owner} need", "access"

@@ -205,17 +205,17 @@ class Edge:
     def _log(self, error: BaseException, scope: Scope, step: PluginStep | None) -> None:
         """Log an error; `step` is that of a plugin whose statement was refused."""
         arrival = arrival_of(scope)
-        known = _known(error)
-        if known is None:
+        refusal = _as_expected(error)
+        if refusal is None:
             self._log_failure(error, scope, arrival)
             return
-        fields = _fields(scope, arrival) | _caller_of(known, scope)
-        if step is not None and known.status == 400:
-            is_violation = isinstance(known, ConstraintViolation)
+        fields = _fields(scope, arrival) | _caller_of(refusal, scope)
+        if step is not None and refusal.status == 400:
+            is_violation = isinstance(refusal, ConstraintViolation)
             remedy = CATCH_VIOLATION if is_violation else CHECK_VALUE
             fields |= {"plugin": step.plugin, "where": step.at, "remedy": remedy}
-        reason = known.message[:MAX_LOGGED]
-        log.info("refused", status=known.status, reason=reason, **fields)
+        reason = refusal.message[:MAX_LOGGED]
+        log.info("refused", status=refusal.status, reason=reason, **fields)
 
     def _log_failure(self, error: BaseException, scope: Scope, arrival: Arrival) -> None:
         """Log an error that no one raised on purpose."""
@@ -336,7 +336,7 @@ def _uncaught(error: SchemaChanged) -> StatementFailed:
     return failed.with_traceback(error.__traceback__)
 
 
-def _known(error: BaseException) -> KernelError | None:
+def _as_expected(error: BaseException) -> KernelError | None:
     """Return an error that was raised on purpose; None for an unexpected one."""
     if not isinstance(error, KernelError):
         return None
@@ -345,14 +345,14 @@ def _known(error: BaseException) -> KernelError | None:
 
 
 def _envelope(error: BaseException, request_id: str) -> JSONReply:
-    known = _known(error)
-    if known is None:
+    refusal = _as_expected(error)
+    if refusal is None:
         message = f"internal error; quote request id {request_id} to find it in the server's log"
         return JSONReply({"error": message}, 500)
-    message = known.message
-    if len(message) > MAX_MESSAGE and not isinstance(known, HandlerFailed):
+    message = refusal.message
+    if len(message) > MAX_MESSAGE and not isinstance(refusal, HandlerFailed):
         message = f"{message[:MAX_MESSAGE]}…"
-    return JSONReply({"error": message, **known.members}, known.status, known.headers)
+    return JSONReply({"error": message, **refusal.members}, refusal.status, refusal.headers)
 
 
 def _stopping(method: str) -> Unavailable:

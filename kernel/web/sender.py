@@ -41,11 +41,11 @@ class Sender:
         self.headers = headers
         self.started = False
 
-    def send_whole(self, status: int, own: Headers, body: bytes) -> bool:
-        """Send a reply with the headers `own`; return False where ASGI messages are needed."""
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a reply with its own `headers`; return False where ASGI messages are needed."""
         if self._send_whole is None:
             return False
-        is_sent = self._send_whole(status, [*own, *self._common_headers(own)], body)
+        is_sent = self._send_whole(status, [*headers, *self._find_common(headers)], body)
         if is_sent:
             self.started = True
         return is_sent
@@ -59,9 +59,9 @@ class Sender:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            own = message.get("headers", ())
-            message["headers"] = [*own, *self._common_headers(own)]
-            if self._send_whole is not None and any(name == LENGTH for name, _ in own):
+            headers = message.get("headers", ())
+            message["headers"] = [*headers, *self._find_common(headers)]
+            if self._send_whole is not None and any(name == LENGTH for name, _ in headers):
                 self._head = message
                 return
         elif self._head is not None and self._send_whole is not None:
@@ -76,8 +76,8 @@ class Sender:
         self.started = True
         await self._send(message)
 
-    def _common_headers(self, own: Headers) -> Headers:
-        """Return the headers to add to a reply's own; its own `cache-control` has precedence."""
-        if CACHING in dict(own):
+    def _find_common(self, headers: Headers) -> Headers:
+        """Return what to add to a reply's own `headers`; its `cache-control` has precedence."""
+        if CACHING in dict(headers):
             return [header for header in self.headers if header[0] != CACHING]
         return self.headers
