@@ -60,9 +60,11 @@ class IdentityHeaderPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[HeaderIdentity]:
-        trust, statements = Trust(self.config), services.get(STATEMENTS)
-        configured, folder = self.config.signing_key, self.context.data_dir
-        key = await server_key(statements, "identity_header", configured, folder)
+        trust = Trust(self.config)
+        statements = services.get(STATEMENTS)
+        key = await server_key(
+            statements, "identity_header", self.config.signing_key, self.context.data_dir
+        )
         find_access = lambda: services.find(ACCESS)  # noqa: E731
         rights = Rights(
             GroupRoles(self.config.groups, find_access),
@@ -94,7 +96,9 @@ class IdentityHeaderPlugin(Plugin):
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
         """Return the user that the proxy names, or the owner of the token."""
-        return None if self._headers is None else await self._headers.authenticate(request)
+        if self._headers is None:
+            return None
+        return await self._headers.authenticate(request)
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:

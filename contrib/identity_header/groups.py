@@ -21,29 +21,41 @@ class GroupRoles:
         self, roles: Mapping[str, Sequence[str]], find_access: Callable[[], Access | None]
     ) -> None:
         self._roles = roles
-        self._mapped = sorted({role for given in roles.values() for role in given})
+        self._mapped_roles = sorted({role for roles_of in roles.values() for role in roles_of})
         self._find_access = find_access
 
-    async def settle(self, user_id: str, groups: Iterable[str]) -> None:
+    async def assign_roles(self, user_id: str, groups: Iterable[str]) -> None:
         """Make the roles of a user what the groups say."""
-        if (access := self._find_access()) is None:
+        access = self._find_access()
+        if access is None:
             return
-        wanted = {role for group in groups for role in self._roles.get(group, ())}
-        for spec in self._mapped:
-            app_id, _, role = spec.partition(":")
+        due_roles = {role for group in groups for role in self._roles.get(group, ())}
+        for spec in self._mapped_roles:
             try:
-                await _give(access, user_id, app_id, role, spec in wanted)
+                if spec in due_roles:
+                    await _assign(access, user_id, spec)
+                else:
+                    await _revoke(access, user_id, spec)
             except (NotFound, BadRequest) as error:  # no such app or role yet, or the last admin
                 log.warning("a role of a group stays as it is", role=spec, why=error.message)
 
 
-async def _give(access: Access, user_id: str, app_id: str, role: str, wanted: bool) -> None:
-    """Assign or revoke a role, where that is not so already.
+async def _assign(access: Access, user_id: str, spec: str) -> None:
+    app_id, _, role = spec.partition(":")
+    rights = await access.effective(user_id, app_id)
+    if role not in rights.roles:
+        await access.assign(server_actor(), app_id, user_id, role)
+
+
+async def _revoke(access: Access, user_id: str, spec: str) -> None:
+    """Revoke a role where it is held.
 
     Core admins count as admins of every app without being assigned: for them nothing is done.
     """
-    held = role in (await access.effective(user_id, app_id)).roles
-    if held == wanted or (held and app_id != "core" and await access.is_core_admin(user_id)):
+    app_id, _, role = spec.partition(":")
+    rights = await access.effective(user_id, app_id)
+    if role not in rights.roles:
         return
-    change = access.assign if wanted else access.revoke
-    await change(server_actor(), app_id, user_id, role)
+    if app_id != "core" and await access.is_core_admin(user_id):
+        return
+    await access.revoke(server_actor(), app_id, user_id, role)

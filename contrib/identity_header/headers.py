@@ -11,7 +11,7 @@ import structlog
 from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated
 
 from .config import IdentityHeaderConfig
-from .models import Claim
+from .models import Claim, clean_claim
 from .service import HeaderIdentity
 from .trust import Trust
 
@@ -35,9 +35,15 @@ class Headers:
     def __init__(
         self, config: IdentityHeaderConfig, trust: Trust, identity: HeaderIdentity
     ) -> None:
-        groups = config.groups_header if config.groups else ""
-        sent = (config.user_header, config.email_header, config.name_header, groups)
-        self._names = _Names(*(name.lower().encode() for name in sent))
+        groups_header = ""
+        if config.groups:
+            groups_header = config.groups_header
+        self._names = _Names(
+            user=_encode_name(config.user_header),
+            email=_encode_name(config.email_header),
+            name=_encode_name(config.name_header),
+            groups=_encode_name(groups_header),
+        )
         self._origins = frozenset(config.origins)
         self._trust = trust
         self._identity = identity
@@ -48,27 +54,35 @@ class Headers:
         Raises Unauthenticated for a header that does not come from the proxy, whatever else the
         request carries.
         """
-        if (admitted := request.scope.get(ADMITTED)) is not None:
-            return await self._identity.still(admitted)
+        admitted = request.scope.get(ADMITTED)
+        if admitted is not None:
+            return await self._identity.check_again(admitted)
+
         caller = Actor(user_id=None, request_id=request.request_id, address=request.address)
-        users = self._values(request, self._names.user)
+        users = _select_values(request, self._names.user)
         if any(value.strip() for value in users):
-            self._believe(request)
+            self._check_trust(request)
             self._refuse_strange_page(request)
-            actor = await self._identity.signed_in(self._claim(request, users), caller)
+            claim = self._read_claim(request, users)
+            actor = await self._identity.identify_by_claim(claim, caller)
             request.scope[ADMITTED] = actor
             return actor
-        tokens = self._values(request, b"authorization")
+
+        tokens = _select_values(request, b"authorization")
+        if not tokens:
+            return None
         if len(tokens) > 1:
             raise Unauthenticated
-        return await self._identity.bearer(tokens[0], caller) if tokens else None
+        return await self._identity.identify_by_token(tokens[0], caller)
 
-    def _believe(self, request: Request) -> None:
-        if why := self._trust.refusal(request.scope):
-            client = request.scope.get("client")
-            peer = client[0] if client else "a local socket"
-            log.warning("a sign-in header is not believed", peer=peer, why=why)
-            raise Unauthenticated("the sign-in header does not come from a trusted proxy")
+    def _check_trust(self, request: Request) -> None:
+        reason = self._trust.refusal(request.scope)
+        if reason is None:
+            return
+        client = request.scope.get("client")
+        peer = client[0] if client else "a local socket"
+        log.warning("a sign-in header is not believed", peer=peer, why=reason)
+        raise Unauthenticated("the sign-in header does not come from a trusted proxy")
 
     def _refuse_strange_page(self, request: Request) -> None:
         """Refuse a write that a page of another site makes a browser send: the proxy knows the user
@@ -77,30 +91,41 @@ class Headers:
         Browsers say where a request comes from by headers that no page can set; other clients send
         none of them.
         """
-        site, page = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-        if request.method in SAFE or site in ("same-origin", "none") or not (site or page):
+        site = request.headers.get("sec-fetch-site")
+        page = request.headers.get("origin")
+        is_of_browser = bool(site or page)
+        if request.method in SAFE or not is_of_browser:
             return
-        if page in self._origins or (page and _host(page) == request.headers.get("host")):
+        if site in ("same-origin", "none"):
+            return
+        if page in self._origins:
+            return
+        if page and _host(page) == request.headers.get("host"):
             return
         log.warning("a page of another origin is refused", origin=page, site=site)
         raise Forbidden(f"pages of {page or 'other origins'} may not write here")
 
-    def _claim(self, request: Request, users: Sequence[bytes]) -> Claim:
+    def _read_claim(self, request: Request, users: Sequence[bytes]) -> Claim:
         """Read what the proxy sends; a header that cannot be read counts as not sent."""
         names = self._names
         try:
-            return Claim.cleaned(
-                _one(users) or "",
-                _one(self._values(request, names.email)),
-                _one(self._values(request, names.name)),
-                _groups(self._values(request, names.groups)),
+            return clean_claim(
+                _read_single(users) or "",
+                _read_single(_select_values(request, names.email)),
+                _read_single(_select_values(request, names.name)),
+                _read_groups(_select_values(request, names.groups)),
             )
         except (BadRequest, UnicodeDecodeError) as error:
             log.warning("a sign-in header cannot be read", why=str(error))
             raise Unauthenticated("the sign-in header of the proxy cannot be read") from None
 
-    def _values(self, request: Request, wanted: bytes) -> list[bytes]:
-        return [value for name, value in request.scope["headers"] if name == wanted]
+
+def _encode_name(header: str) -> bytes:
+    return header.lower().encode()
+
+
+def _select_values(request: Request, header: bytes) -> list[bytes]:
+    return [value for name, value in request.scope["headers"] if name == header]
 
 
 def _host(page: str) -> str | None:
@@ -110,17 +135,21 @@ def _host(page: str) -> str | None:
         return None
 
 
-def _one(values: Sequence[bytes]) -> str | None:
+def _read_single(values: Sequence[bytes]) -> str | None:
     """The one value. Raises BadRequest for several: a proxy must replace what a client sent."""
+    if not values:
+        return None
     if len(values) > 1:
         raise BadRequest("it is there twice")
-    return values[0].decode() if values else None
+    return values[0].decode()
 
 
-def _groups(values: Sequence[bytes]) -> tuple[str, ...]:
+def _read_groups(values: Sequence[bytes]) -> tuple[str, ...]:
     """Names between commas, in one header or several."""
-    named = [name.strip() for value in values for name in value.decode().split(",")]
-    found = sorted({name for name in named if name})
-    if len(found) > 500:
+    groups: set[str] = set()
+    for value in values:
+        groups.update(name.strip() for name in value.decode().split(","))
+    groups.discard("")
+    if len(groups) > 500:
         raise BadRequest("there are more than 500 groups")
-    return tuple(found)
+    return tuple(sorted(groups))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Self
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,22 +21,21 @@ class Claim(Struct, frozen=True, kw_only=True):
     display_name: str | None = None
     groups: tuple[str, ...] = ()
 
-    @classmethod
-    def cleaned(
-        cls,
-        username: str,
-        email: str | None,
-        display_name: str | None,
-        groups: tuple[str, ...] = (),
-    ) -> Self:
-        """Trim what a proxy or an admin sends. Raises BadRequest."""
-        email = (email or "").strip()
-        return cls(
-            username=clean_username(username),
-            email=clean_email(email, EMAIL) if email else None,
-            display_name=clean_display_name(display_name),
-            groups=groups,
-        )
+
+def clean_claim(
+    username: str, email: str | None, display_name: str | None, groups: tuple[str, ...] = ()
+) -> Claim:
+    """Trim what a proxy or an admin sends. Raises BadRequest."""
+    cleaned_email = None
+    trimmed_email = (email or "").strip()
+    if trimmed_email:
+        cleaned_email = clean_email(trimmed_email, EMAIL)
+    return Claim(
+        username=clean_username(username),
+        email=cleaned_email,
+        display_name=clean_display_name(display_name),
+        groups=groups,
+    )
 
 
 class UsersQuery(Struct, frozen=True, kw_only=True):

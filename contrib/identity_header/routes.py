@@ -40,7 +40,8 @@ class IdentityHeaderRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare them."""
-        auth, users = "/api/v1/auth", "/api/v1/users"
+        auth = "/api/v1/auth"
+        users = "/api/v1/users"
         return [
             Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=AuthMode),
             Route(
@@ -83,21 +84,25 @@ class IdentityHeaderRoutes:
         A full page has the header `Link` with the address of the next one, where `after` is the id
         of the last user.
         """
-        given = request.query()
-        limit = limit_of(given["limit"], 0) if "limit" in given else None
-        found = await self._identity.page(request.actor, limit, given.get("after"))
-        headers = next_page(request, limit, [user.id for user in found])
-        return reply([user.view for user in found], headers=headers)
+        query = request.query()
+        limit = None
+        if "limit" in query:
+            limit = limit_of(query["limit"], 0)
+        users = await self._identity.page(request.actor, limit, query.get("after"))
+        headers = next_page(request, limit, [user.id for user in users])
+        return reply([user.view for user in users], headers=headers)
 
     async def add(self, request: Request, body: NewUser) -> Response:
         """Create an account before the first sign-in of its user."""
         person = Person(username=body.username, email=body.email, display_name=body.display_name)
-        return reply((await self._identity.add(request.actor, person)).view, 201)
+        user = await self._identity.add(request.actor, person)
+        return reply(user.view, 201)
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Close an account, or open it again."""
-        place, actor = request.path("id"), request.actor
-        return reply((await self._identity.set_disabled(actor, place, body.disabled)).view)
+        user_id = request.path("id")
+        user = await self._identity.set_disabled(request.actor, user_id, body.disabled)
+        return reply(user.view)
 
     async def delete(self, request: Request) -> Response:
         """Delete an account; not while records need it."""

@@ -58,27 +58,29 @@ _DELETE: Final = "delete from caudex_identity_header.users where id = $1::uuid"
 _user = msgspec.json.Decoder(User).decode
 
 
-async def by_id(reader: Reader, user_id: str) -> User | None:
+async def find_by_id(reader: Reader, user_id: str) -> User | None:
     """Return the account with an id."""
-    return _found(await reader.fetch(_BY_ID, user_id))
+    return _decode(await reader.fetch(_BY_ID, user_id))
 
 
 async def lock_user(tx: Transaction, user_id: str) -> User | None:
     """Return an account, locked until the transaction ends."""
-    return _found(await tx.fetch(_LOCKED, user_id))
+    return _decode(await tx.fetch(_LOCKED, user_id))
 
 
-async def by_name(reader: Reader, username: str) -> User | None:
+async def find_by_name(reader: Reader, username: str) -> User | None:
     """Return the account with a username, ignoring case."""
-    return _found(await reader.fetch(_BY_NAME, fold_name(username)))
+    return _decode(await reader.fetch(_BY_NAME, fold_name(username)))
 
 
-async def by_email(reader: Reader, email: str | None) -> User | None:
+async def find_by_email(reader: Reader, email: str | None) -> User | None:
     """Return the account with an email, ignoring case."""
-    return _found(await reader.fetch(_BY_EMAIL, _key(email))) if email else None
+    if not email:
+        return None
+    return _decode(await reader.fetch(_BY_EMAIL, _key(email)))
 
 
-async def installation(reader: Reader, app_id: str) -> str:
+async def read_installation(reader: Reader, app_id: str) -> str:
     """Return the key of an app's installation; "" without one."""
     return (await reader.fetch(_INSTALLATION, app_id) or b"").decode()
 
@@ -96,23 +98,28 @@ async def users(
     return [_user(raw) for raw in await reader.fetch_all(_PAGE, after, limit, ids)]
 
 
-async def any_user(reader: Reader) -> bool:
+async def has_users(reader: Reader) -> bool:
     """Whether there is an account at all."""
     return await reader.fetch(_ANY) is not None
 
 
-async def alone(tx: Transaction) -> None:
+async def lock_names(tx: Transaction) -> None:
     """Lock the creation and renaming of accounts until the transaction ends."""
     await tx.execute(_ALONE)
 
 
 async def insert(tx: Transaction, claim: Claim) -> User:
     """Create an account."""
-    name, email = claim.username, claim.email
-    values = (name, fold_name(name), email, _key(email), claim.display_name)
-    created = await tx.execute(_INSERT, *values)
-    assert created is not None, "the statement returns a row"
-    return _user(created)
+    row = await tx.execute(
+        _INSERT,
+        claim.username,
+        fold_name(claim.username),
+        claim.email,
+        _key(claim.email),
+        claim.display_name,
+    )
+    assert row is not None, "the statement returns a row"
+    return _user(row)
 
 
 async def describe(tx: Transaction, user: User) -> None:
@@ -120,7 +127,7 @@ async def describe(tx: Transaction, user: User) -> None:
     await tx.execute(_DESCRIBE, user.id, user.email, _key(user.email), user.display_name)
 
 
-async def disable(tx: Transaction, user_id: str, disabled: bool) -> None:
+async def set_disabled(tx: Transaction, user_id: str, disabled: bool) -> None:
     """Close an account, or open it again."""
     await tx.execute(_DISABLE, user_id, disabled)
 
@@ -130,8 +137,8 @@ async def delete(tx: Transaction, user_id: str) -> None:
     await tx.execute(_DELETE, user_id)
 
 
-def _found(raw: bytes | None) -> User | None:
-    return None if raw is None else _user(raw)
+def _decode(row: bytes | None) -> User | None:
+    return None if row is None else _user(row)
 
 
 def _key(email: str | None) -> str | None:

@@ -28,8 +28,12 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     def delegation(self) -> Delegation:
         """What lets a worker act that has this token. One of former versions says no end: it leads
         to nothing beyond its own."""
-        app_id, ends = self.aud.removeprefix("app:"), max(self.exp, self.ends)
-        return Delegation(app_id=app_id, expires=self.exp, ends=ends, epoch=self.epoch)
+        return Delegation(
+            app_id=self.aud.removeprefix("app:"),
+            expires=self.exp,
+            ends=max(self.exp, self.ends),
+            epoch=self.epoch,
+        )
 
 
 class Tokens:

@@ -26,7 +26,7 @@ class Trust:
     """
 
     def __init__(self, config: IdentityHeaderConfig) -> None:
-        self._networks = [_network(text) for text in config.trusted]
+        self._networks = [_read_network(text) for text in config.trusted]
         self._secret = config.secret.encode()
         self._header = config.secret_header.lower().encode()
         if not self._networks and not self._secret:
@@ -34,28 +34,36 @@ class Trust:
             raise BootError(TRUSTED, problem, "name the proxy's addresses, or set a secret")
         if self._secret and len(self._secret) < 16:
             raise BootError(SECRET, "it has fewer than 16 bytes", MAKE_ONE)
-        for network in self._networks if not self._secret else ():
-            _refuse_open(network)
+        if not self._secret:
+            for network in self._networks:
+                _refuse_open(network)
 
     def refusal(self, scope: Mapping[str, Any]) -> str | None:
         """Say why a request is not believed; None for one that is."""
-        client, server = scope.get("client"), scope.get("server")
-        peer: str = client[0] if client else ""
-        if self._networks and not _within(peer, self._networks):
+        client = scope.get("client")
+        peer = ""
+        if client:
+            peer = client[0]
+        if self._networks and not _is_in_networks(peer, self._networks):
             return "its peer is no trusted proxy"
         if self._secret:
-            return None if self._knows_secret(scope["headers"]) else "the secret is not the proxy's"
+            if self._has_secret(scope["headers"]):
+                return None
+            return "the secret is not the proxy's"
+
         # Worker code runs on this machine too, with the same address as a proxy here.
-        if (server and _same(peer, server[0])) or _is_ours(peer):
+        server = scope.get("server")
+        is_server = server is not None and _is_same(peer, server[0])
+        if is_server or _is_of_machine(peer):
             return "its peer is this machine itself, which needs a secret"
         return None
 
-    def _knows_secret(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-        given = [value for name, value in headers if name == self._header]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._secret)
+    def _has_secret(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        secrets = [value for name, value in headers if name == self._header]
+        return len(secrets) == 1 and hmac.compare_digest(secrets[0], self._secret)
 
 
-def _network(text: str) -> Network:
+def _read_network(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
@@ -70,26 +78,28 @@ def _refuse_open(network: Network) -> None:
         raise BootError(TRUSTED, problem, "set a secret that only the proxy knows")
 
 
-def _within(peer: str, networks: Sequence[Network]) -> bool:
-    address = _address(peer)
+def _is_in_networks(peer: str, networks: Sequence[Network]) -> bool:
+    address = _read_address(peer)
     return address is not None and any(address in network for network in networks)
 
 
-def _same(peer: str, own: str) -> bool:
-    address = _address(peer)
-    return address is not None and address == _address(own)
+def _is_same(peer: str, server: str) -> bool:
+    address = _read_address(peer)
+    return address is not None and address == _read_address(server)
 
 
-def _is_ours(peer: str) -> bool:
+def _is_of_machine(peer: str) -> bool:
     """Whether an address is one of this machine: only to such a one a socket can be bound.
 
     Code that runs here chooses from which of them it connects, whatever it connects to. Asked each
     time, since a machine gets and loses addresses; what cannot be found out counts as ours.
     """
-    address = _address(peer)
+    address = _read_address(peer)
     if address is None:
         return False
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    family = socket.AF_INET6
+    if address.version == 4:
+        family = socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as trial:
             trial.bind((str(address), 0))
@@ -98,7 +108,7 @@ def _is_ours(peer: str) -> bool:
     return True
 
 
-def _address(text: str) -> Any:
+def _read_address(text: str) -> Any:
     """An IP address, the same for `10.0.0.1` and `::ffff:10.0.0.1`; None for a socket's path."""
     try:
         address = ip_address(text)

@@ -93,22 +93,29 @@ Claims = dict[str, Any]
 
 def subject_of(claims: Claims, username_claim: str, roles_claim: str) -> Subject:
     """Read the claims of an ID token, with those of the userinfo endpoint."""
-    email = claims.get("email") if claims.get("email_verified") is True else None
-    email = email if isinstance(email, str) and "@" in email else None
-    names = (claims.get(username_claim), email, claims["sub"])
-    named = claims.get("name")
+    email = None
+    if claims.get("email_verified") is True:
+        claimed_email = claims.get("email")
+        if isinstance(claimed_email, str) and "@" in claimed_email:
+            email = claimed_email
+    usernames = (claims.get(username_claim), email, claims["sub"])
+    display_name = claims.get("name")
+    if not isinstance(display_name, str):
+        display_name = None
     return Subject(
         issuer=claims["iss"],
         subject=claims["sub"],
-        username=next(name for name in names if isinstance(name, str) and name),
+        username=next(name for name in usernames if isinstance(name, str) and name),
         email=email,
-        display_name=named if isinstance(named, str) else None,
-        values=_texts(claims.get(roles_claim)),
+        display_name=display_name,
+        values=_read_texts(claims.get(roles_claim)),
     )
 
 
-def _texts(value: object) -> frozenset[str]:
+def _read_texts(value: object) -> frozenset[str]:
+    if not value:
+        return frozenset()
     try:
-        return frozenset(msgspec.convert(value, list[str] | str)) if value else frozenset()
+        return frozenset(msgspec.convert(value, list[str] | str))
     except msgspec.ValidationError:
         return frozenset()

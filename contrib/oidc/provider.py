@@ -59,7 +59,7 @@ class OidcProvider:
         self._client = client
         self._metadata: Metadata | None = None
         self._keys: KeySet | None = None
-        self._known_since = 0.0
+        self._metadata_since = 0.0
         self._keys_since = 0.0
         self._failed_at = -inf
         self._fetching = anyio.Lock()
@@ -86,23 +86,24 @@ class OidcProvider:
 
     async def _claims(self, attempt: Attempt, code: str, issuer: str) -> Claims:
         metadata = await self._current_metadata()
-        if issuer != metadata.issuer and (
-            issuer or metadata.authorization_response_iss_parameter_supported
-        ):
+        sends_issuer = metadata.authorization_response_iss_parameter_supported
+        if issuer != metadata.issuer and (issuer or sends_issuer):
             raise Unauthenticated("the sign-in came back from another provider")
-        tokens = await self._tokens(metadata, attempt, code)
-        claims = await self._verified(metadata, attempt, tokens.id_token)
-        if metadata.userinfo_endpoint and tokens.access_token:
-            details = await self._userinfo(metadata, tokens.access_token)
-            if details.get("sub") != claims["sub"]:  # section 5.3.2
-                raise Unauthenticated("the provider describes another user")
-            # `email_verified` of one email does not apply to another.
-            if details.get("email") != claims.get("email", details.get("email")):
-                details.pop("email_verified", None)
-            return details | claims
-        return claims
+        tokens = await self._fetch_tokens(metadata, attempt, code)
+        claims = await self._verify(metadata, attempt, tokens.id_token)
+        if not metadata.userinfo_endpoint or not tokens.access_token:
+            return claims
 
-    async def _tokens(self, metadata: Metadata, attempt: Attempt, code: str) -> Tokens:
+        details = await self._fetch_userinfo(metadata, tokens.access_token)
+        if details.get("sub") != claims["sub"]:  # section 5.3.2
+            raise Unauthenticated("the provider describes another user")
+        email = details.get("email")
+        if email != claims.get("email", email):
+            # `email_verified` of one email does not apply to another.
+            details.pop("email_verified", None)
+        return details | claims
+
+    async def _fetch_tokens(self, metadata: Metadata, attempt: Attempt, code: str) -> Tokens:
         async def exchange() -> dict[str, Any]:
             return await self._client.fetch_token(
                 metadata.token_endpoint,
@@ -112,14 +113,14 @@ class OidcProvider:
             )
 
         try:
-            return msgspec.convert(dict(await _reached(exchange)), Tokens)
+            return msgspec.convert(dict(await _call(exchange)), Tokens)
         except AuthlibBaseError as error:
             log.warning("the provider refuses a code", error=error.error)
             raise Unauthenticated("the provider did not accept the sign-in") from None
         except msgspec.ValidationError:
             raise Unauthenticated("the provider sent no ID token") from None
 
-    async def _verified(self, metadata: Metadata, attempt: Attempt, token: str) -> Claims:
+    async def _verify(self, metadata: Metadata, attempt: Attempt, token: str) -> Claims:
         """Check an ID token (section 3.1.3.7) and return its claims."""
         allowed = SIGNATURES.intersection(metadata.id_token_signing_alg_values_supported)
         rules = jwt.JWTClaimsRegistry(
@@ -132,7 +133,7 @@ class OidcProvider:
             nonce={"essential": True, "value": attempt.nonce},
         )
         for fresh in (False, True):
-            keys = await self._known_keys(metadata, fresh=fresh)
+            keys = await self._current_keys(metadata, fresh=fresh)
             try:
                 claims = jwt.decode(token, keys, sorted(allowed)).claims
                 rules.validate(claims)
@@ -146,52 +147,58 @@ class OidcProvider:
             return claims
         raise Unauthenticated("the provider's ID token is not valid")
 
-    async def _userinfo(self, metadata: Metadata, access_token: str) -> Claims:
+    async def _fetch_userinfo(self, metadata: Metadata, access_token: str) -> Claims:
         """Get the userinfo endpoint: many providers send more claims there than in a token."""
         headers = {"authorization": f"Bearer {access_token}"}
         return await self._get(metadata.userinfo_endpoint, dict[str, Any], headers)
 
     async def _current_metadata(self) -> Metadata:
         """Return the metadata; one request fetches it, concurrent ones wait for the result."""
-        if (known := self._cached()) is not None:
-            return known
+        metadata = self._cached_metadata()
+        if metadata is not None:
+            return metadata
         if self._fetching.statistics().tasks_waiting >= 32:  # anonymous callers
             raise Unavailable(TOO_MANY, retry_after=5)
         async with self._fetching:
-            if (known := self._cached()) is not None:
-                return known
+            metadata = self._cached_metadata()
+            if metadata is not None:
+                return metadata
             try:
                 self._metadata = await self._fetch_metadata()
             except Unavailable:
                 self._failed_at = time.monotonic()
                 raise
-            self._known_since = time.monotonic()
+            self._metadata_since = time.monotonic()
             return self._metadata
 
-    def _cached(self) -> Metadata | None:
+    def _cached_metadata(self) -> Metadata | None:
         """Return the cached metadata. Raises Unavailable for a while after a failed request."""
-        if self._metadata is not None and self._known_since >= time.monotonic() - FRESH_SECONDS:
+        now = time.monotonic()
+        if self._metadata is not None and self._metadata_since >= now - FRESH_SECONDS:
             return self._metadata
-        if self._failed_at > time.monotonic() - RETRY_SECONDS:
+        if self._failed_at > now - RETRY_SECONDS:
             raise Unavailable(UNREACHED, retry_after=5)
         return None
 
     async def _fetch_metadata(self) -> Metadata:
         url = f"{self._config.issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = await self._get(url, Metadata)
-        if found.issuer != self._config.issuer:
-            log.error("the provider has another issuer", issuer=found.issuer)
+        metadata = await self._get(url, Metadata)
+        if metadata.issuer != self._config.issuer:
+            log.error("the provider has another issuer", issuer=metadata.issuer)
             raise Unavailable("the sign-in provider is not the one that is configured")
-        return found
+        return metadata
 
-    async def _known_keys(self, metadata: Metadata, *, fresh: bool) -> KeySet:
-        if self._keys is None or fresh or self._keys_since < time.monotonic() - FRESH_SECONDS:
-            found = await self._get(metadata.jwks_uri, dict[str, Any])
-            try:
-                self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]
-            except (JoseError, ValueError, KeyError, TypeError):
-                raise Unavailable("the sign-in provider's keys cannot be read") from None
-            self._keys_since = time.monotonic()
+    async def _current_keys(self, metadata: Metadata, *, fresh: bool) -> KeySet:
+        """Return the keys; `fresh` ones are not those of the cache."""
+        is_expired = self._keys_since < time.monotonic() - FRESH_SECONDS
+        if self._keys is not None and not fresh and not is_expired:
+            return self._keys
+        key_set = await self._get(metadata.jwks_uri, dict[str, Any])
+        try:
+            self._keys = KeySet.import_key_set(key_set)  # type: ignore[arg-type]
+        except (JoseError, ValueError, KeyError, TypeError):
+            raise Unavailable("the sign-in provider's keys cannot be read") from None
+        self._keys_since = time.monotonic()
         return self._keys
 
     async def _get(self, url: str, kind: type[T], headers: dict[str, str] | None = None) -> T:
@@ -203,16 +210,17 @@ class OidcProvider:
             return answer.content
 
         try:
-            return msgspec.json.decode(await _reached(get), type=kind)
+            return msgspec.json.decode(await _call(get), type=kind)
         except msgspec.DecodeError:
             log.error("a reply of the provider is malformed", url=url)
             raise Unavailable("a reply of the sign-in provider is malformed") from None
 
 
-async def _reached(call: Callable[[], Awaitable[T]]) -> T:
+async def _call(request: Callable[[], Awaitable[T]]) -> T:
+    """Send a request to the provider. Raises Unavailable where it does not answer."""
     try:
         with anyio.fail_after(TIMEOUT_SECONDS):
-            return await call()
+            return await request()
     except (httpx2.HTTPError, TimeoutError) as error:
         log.error(UNREACHED, error=f"{type(error).__name__}: {error}")
         raise Unavailable(UNREACHED, retry_after=5) from None
@@ -235,14 +243,15 @@ def check(config: OidcConfig) -> None:
     """Check the configuration. Raises BootError for plain HTTP, and for invalid values."""
     for name in ("issuer", "public_url"):
         url = httpx2.URL(getattr(config, name))
-        local = url.host in ("localhost", "127.0.0.1", "::1")
-        if url.scheme != "https" and not (local and url.scheme == "http"):
+        is_local = url.host in ("localhost", "127.0.0.1", "::1")
+        if url.scheme != "https" and not (is_local and url.scheme == "http"):
             raise BootError(f"[plugins.oidc] {name}", "must begin with https://")
     for key, roles in config.roles.items():
         for role in roles:
-            if len(role.split(":")) != 2 or not all(role.split(":")):
-                where = f"[plugins.oidc.roles] {key}"
-                raise BootError(where, f"{role!r} is no role", 'write it as "app:role"')
+            parts = role.split(":")
+            if len(parts) != 2 or not all(parts):
+                setting = f"[plugins.oidc.roles] {key}"
+                raise BootError(setting, f"{role!r} is no role", 'write it as "app:role"')
     if "openid" not in config.scopes:
         raise BootError("[plugins.oidc] scopes", "openid is missing", 'add "openid"')
     if not config.client_secret:

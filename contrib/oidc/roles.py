@@ -35,22 +35,22 @@ class ClaimedRoles:
         access = self._find_access()
         if access is None or not self._rules:
             return
-        wanted = {_role(text) for value in values for text in self._rules.get(value, ())}
-        given = set(await self._store.granted(user_id))
-        for role in sorted(wanted - given, key=str):
-            if not await _holds(access, user_id, role) and await _done(
-                access.assign(server_actor(), role.app_id, user_id, role.role), role
-            ):
+        due_roles = {_read_role(text) for value in values for text in self._rules.get(value, ())}
+        granted_roles = set(await self._store.list_granted(user_id))
+        for role in sorted(due_roles - granted_roles, key=str):
+            if await _holds(access, user_id, role):
+                continue
+            assignment = access.assign(server_actor(), role.app_id, user_id, role.role)
+            if await _try_change(assignment, role):
                 await self._store.remember(user_id, role)
-        for role in sorted(given - wanted, key=str):
-            taken = await _done(
-                access.revoke(server_actor(), role.app_id, user_id, role.role), role
-            )
-            if taken or not await _holds(access, user_id, role):
+        for role in sorted(granted_roles - due_roles, key=str):
+            revocation = access.revoke(server_actor(), role.app_id, user_id, role.role)
+            is_revoked = await _try_change(revocation, role)
+            if is_revoked or not await _holds(access, user_id, role):
                 await self._store.forget(user_id, role)
 
 
-def _role(text: str) -> Granted:
+def _read_role(text: str) -> Granted:
     app_id, _, role = text.partition(":")
     return Granted(app_id, role)
 
@@ -61,19 +61,26 @@ async def _holds(access: Access, user_id: str, role: Granted) -> bool:
     The list of assignments is the source: the effective roles of a core admin hold more.
     """
     try:
-        if role.role not in (await access.effective(user_id, role.app_id)).roles:
+        rights = await access.effective(user_id, role.app_id)
+        if role.role not in rights.roles:
             return False
-        assigned = await access.assignments(role.app_id)
+        assignments = await access.assignments(role.app_id)
     except NotFound:
         return False
-    return any(one.user_id == user_id and one.role == role.role for one in assigned)
+    return any(
+        assignment.user_id == user_id and assignment.role == role.role for assignment in assignments
+    )
 
 
-async def _done(change: Awaitable[None], role: Granted) -> bool:
+async def _try_change(change: Awaitable[None], role: Granted) -> bool:
     try:
         await change
     except (BadRequest, NotFound) as error:
-        said = {"app": role.app_id, "role": role.role, "error": error.message}
-        log.warning("a role of a claim cannot be changed", **said)
+        log.warning(
+            "a role of a claim cannot be changed",
+            app=role.app_id,
+            role=role.role,
+            error=error.message,
+        )
         return False
     return True

@@ -29,8 +29,10 @@ COOKIE: Final = "caudex_oidc"
 PATH: Final = "/api/v1/auth/oidc"
 MAX_BODY: Final = 4000
 LOCATION: Final = {"Location": {"required": True, "schema": {"type": "string"}}}
-THERE: Final = {"responses": {"302": {"description": "To the provider.", "headers": LOCATION}}}
-BACK: Final = {
+TO_PROVIDER: Final = {
+    "responses": {"302": {"description": "To the provider.", "headers": LOCATION}}
+}
+TO_PAGE: Final = {
     "responses": {
         "302": {
             "description": "Back to the page, which finds `#code=` or `#error=` in its address.",
@@ -51,11 +53,12 @@ class OidcRoutes:
         """Declare the routes."""
         return [
             Route(
-                "GET", f"{PATH}/login", self.login, PUBLIC, status=302, query=Entry, openapi=THERE,
+                "GET", f"{PATH}/login", self.login, PUBLIC, status=302, query=Entry,
+                openapi=TO_PROVIDER,
             ),
             Route(
                 "GET", f"{PATH}/callback", self.callback, PUBLIC, returns=SignedIn, query=Callback,
-                errors=(401, 403), openapi=BACK,
+                errors=(401, 403), openapi=TO_PAGE,
             ),
             Route(
                 "POST", f"{PATH}/exchange", self.exchange, PUBLIC, Handover, MAX_BODY, SignedIn,
@@ -93,14 +96,14 @@ class OidcRoutes:
         The page that began it gets `#code=` to exchange, or `#error=`. Without a page the reply is
         the one of a login.
         """
-        back = msgspec.convert(request.query(), Callback)
-        attempt = self._oidc.attempt(_cookie(request), back.state)
+        callback = msgspec.convert(request.query(), Callback)
+        attempt = self._oidc.attempt(_read_cookie(request), callback.state)
         try:
-            answer = await self._finished(request, attempt, back)
+            answer = await self._finish(request, attempt, callback)
         except (Forbidden, Unauthenticated) as error:
             if not attempt.return_to:
                 raise
-            answer = _returned(attempt, "error", error.message)
+            answer = _redirect(attempt, "error", error.message)
         answer.delete_cookie(
             COOKIE, request.public_path(PATH), secure=self._secure, httponly=True, samesite="lax"
         )
@@ -114,27 +117,26 @@ class OidcRoutes:
         agent = request.headers.get("user-agent", "")
         return reply(await self._oidc.take_over(body, request.actor, agent))
 
-    async def _finished(self, request: Request, attempt: Attempt, back: Callback) -> Response:
-        if back.error:
-            raise Unauthenticated(f"the provider refused the sign-in: {back.error[:100]}")
-        if not back.code:
+    async def _finish(self, request: Request, attempt: Attempt, callback: Callback) -> Response:
+        if callback.error:
+            raise Unauthenticated(f"the provider refused the sign-in: {callback.error[:100]}")
+        if not callback.code:
             raise BadRequest("code is required")
-        user_id = await self._oidc.finish(attempt, back.code, back.iss, request.actor)
+        user_id = await self._oidc.finish(attempt, callback.code, callback.iss, request.actor)
         if attempt.return_to:
             code = await self._oidc.hand_over(user_id, attempt.challenge)
-            return _returned(attempt, "code", code)
+            return _redirect(attempt, "code", code)
         agent = request.headers.get("user-agent", "")
         return reply(await self._oidc.session(user_id, request.actor, agent))
 
 
-def _returned(attempt: Attempt, name: str, value: str) -> Response:
+def _redirect(attempt: Attempt, name: str, value: str) -> Response:
     """Redirect to the page with a value in the fragment, which no server and no log sees."""
-    return RedirectResponse(
-        f"{urldefrag(attempt.return_to).url}#{name}={quote(value, safe='')}", 302
-    )
+    page = urldefrag(attempt.return_to).url
+    return RedirectResponse(f"{page}#{name}={quote(value, safe='')}", 302)
 
 
-def _cookie(request: Request) -> str:
+def _read_cookie(request: Request) -> str:
     """Return the first cookie of this name: the one with the longest path (RFC 6265, 5.4).
 
     `http.cookies` is not used: it unquotes values, which takes long for a malicious header.

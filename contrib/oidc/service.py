@@ -97,8 +97,9 @@ class OidcService:
 
     async def take_over(self, form: Handover, caller: Actor, user_agent: str) -> bytes:
         """Exchange a code for a session. Raises Unauthenticated."""
-        challenge = urlsafe_b64encode(hashlib.sha256(form.verifier.encode()).digest())
-        user_id = await self._store.take_over(_digest(form.code), challenge.rstrip(b"=").decode())
+        digest = hashlib.sha256(form.verifier.encode()).digest()
+        challenge = urlsafe_b64encode(digest).rstrip(b"=").decode()
+        user_id = await self._store.take_over(_digest(form.code), challenge)
         if user_id is None:
             problem = "this code was already used, has expired, or was issued to another page"
             raise Unauthenticated(problem)
@@ -113,33 +114,43 @@ class OidcService:
     async def _account(self, subject: Subject, caller: Actor) -> User:
         """Return the linked account; otherwise link an existing or a new one."""
         async with self._making:  # two windows of a new user create one account
-            linked = await self._store.linked(subject.issuer, subject.subject)
-            if linked is not None and (user := await self._identity.user(linked)) is not None:
-                return user
+            linked_user = await self._find_linked(subject)
+            if linked_user is not None:
+                return linked_user
             self._refuse_domain(subject)
-            user = await self._matched(subject) or await self._made(subject, caller)
-            owner = await self._store.link(subject.issuer, subject.subject, user.id)
+            user = await self._find_matching(subject)
+            if user is None:
+                user = await self._create_user(subject, caller)
+            owner_id = await self._store.link(subject.issuer, subject.subject, user.id)
             log.info("an account is linked", user=user.username, subject=subject.subject)
-        # Another server process may have been faster.
-        return user if owner == user.id else await self._identity.user(owner) or user
+        if owner_id == user.id:
+            return user
+        # Another server process was faster.
+        return await self._identity.user(owner_id) or user
+
+    async def _find_linked(self, subject: Subject) -> User | None:
+        user_id = await self._store.find_linked(subject.issuer, subject.subject)
+        if user_id is None:
+            return None
+        return await self._identity.user(user_id)
 
     def _refuse_domain(self, subject: Subject) -> None:
         domain = (subject.email or "").rpartition("@")[2].lower()
         if self._config.domains and domain not in self._config.domains:
             raise Forbidden("no verified email of a domain that may sign in here")
 
-    async def _matched(self, subject: Subject) -> User | None:
+    async def _find_matching(self, subject: Subject) -> User | None:
         if subject.email is None or not self._config.match_email:
             return None
         return await self._identity.find_email(subject.email)
 
-    async def _made(self, subject: Subject, caller: Actor) -> User:
+    async def _create_user(self, subject: Subject, caller: Actor) -> User:
         if not self._config.auto_create_users:
             raise Forbidden("there is no account for you here: ask an admin for one")
         if subject.email is not None and await self._identity.find_email(subject.email):
             raise Forbidden("an account with your email exists, and is not linked to this sign-in")
         person = Person(
-            username=await self._free_name(subject.username),
+            username=await self._find_free_name(subject.username),
             email=subject.email,
             display_name=subject.display_name,
         )
@@ -148,10 +159,11 @@ class OidcService:
         except BadRequest as error:
             raise Forbidden(f"no account can be made for you: {error.message}") from None
 
-    async def _free_name(self, wanted: str) -> str:
-        for name in (wanted, *(f"{wanted}-{number}" for number in range(2, 20))):
-            if await self._identity.find(name) is None:
-                return name
+    async def _find_free_name(self, username: str) -> str:
+        candidates = [username, *(f"{username}-{number}" for number in range(2, 20))]
+        for candidate in candidates:
+            if await self._identity.find(candidate) is None:
+                return candidate
         raise Forbidden("no account can be made for you: every name like yours is taken")
 
 
@@ -159,13 +171,17 @@ def origin(url: str) -> str:
     """Return scheme, host and port of a URL, empty for a malformed one."""
     try:
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
+        port = parts.port
     except ValueError:
         return ""
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         return ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{port}"
+    host = parts.hostname
+    if ":" in host:
+        host = f"[{host}]"
+    if port:
+        host = f"{host}:{port}"
+    return f"{parts.scheme}://{host}"
 
 
 def _digest(code: str) -> str:

@@ -53,21 +53,22 @@ class OidcStore:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    async def linked(self, issuer: str, subject: str) -> str | None:
+    async def find_linked(self, issuer: str, subject: str) -> str | None:
         """Return the account of a subject."""
         row = await self._statements.fetch(_LINKED, issuer, subject)
         return None if row is None else row.decode()
 
     async def link(self, issuer: str, subject: str, user_id: str) -> str:
         """Link a subject to an account, unless it is linked; return the id of the linked one."""
-        return (await self._statements.execute(_LINK, issuer, subject, user_id) or b"").decode()
+        row = await self._statements.execute(_LINK, issuer, subject, user_id)
+        return (row or b"").decode()
 
     async def unlink(self, tx: Transaction, user_id: str) -> None:
         """Delete the rows of an account."""
         for statement in _UNLINK:
             await tx.execute(statement, user_id)
 
-    async def granted(self, user_id: str) -> list[Granted]:
+    async def list_granted(self, user_id: str) -> list[Granted]:
         """Return the roles that claims granted."""
         return [_granted(row) for row in await self._statements.fetch_all(_GRANTED, user_id)]
 

@@ -284,13 +284,13 @@ def test_what_an_admin_wrote_stays_where_the_proxy_says_nothing_of_it(make_serve
 @pytest.mark.slow
 def test_a_stream_does_not_repeat_what_the_proxy_said_when_it_began(server, root, monkeypatch):
     root.post("/api/v1/apps", json={"appId": "stream", "name": "Stream"}).raise_for_status()
-    asked, sign_in = [], HeaderIdentity.signed_in
+    asked, sign_in = [], HeaderIdentity.identify_by_claim
 
-    async def signed_in(self, claim, caller):
+    async def identify_by_claim(self, claim, caller):
         asked.append(claim)
         return await sign_in(self, claim, caller)
 
-    monkeypatch.setattr(HeaderIdentity, "signed_in", signed_in)
+    monkeypatch.setattr(HeaderIdentity, "identify_by_claim", identify_by_claim)
     with root.stream("GET", "/api/v1/apps/stream/logs") as answer:
         assert answer.status_code == 200
         time.sleep(1.3)
