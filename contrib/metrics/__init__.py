@@ -75,5 +75,7 @@ class MetricsPlugin(Plugin):
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:
         """Report which callers may read."""
-        readers = "the scraper's token and core admins" if self.config.token else "core admins only"
+        readers = "core admins only"
+        if self.config.token:
+            readers = "the scraper's token and core admins"
         return [Finding(name="metrics", text=f"/metrics is for {readers}")]

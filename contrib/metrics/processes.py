@@ -38,9 +38,9 @@ class Processes:
         """Write the numbers for the others. Raises OSError."""
         await to_thread.run_sync(self._write, msgspec.json.encode(snapshot))
 
-    async def others(self) -> list[Snapshot]:
+    async def read_siblings(self) -> list[Snapshot]:
         """The numbers of the others, without processes that ended."""
-        return await to_thread.run_sync(self._others)
+        return await to_thread.run_sync(self._read_all)
 
     def leave(self) -> None:
         """Take this process out of what others answer."""
@@ -56,10 +56,16 @@ class Processes:
         aside.write_bytes(raw)
         aside.replace(self._file)
 
-    def _others(self) -> list[Snapshot]:
+    def _read_all(self) -> list[Snapshot]:
+        snapshots: list[Snapshot] = []
         paths = sorted(self._folder.glob("*-*.*"))[:MAX_PROCESSES]
-        read = [self._read(path) for path in paths if path != self._file]
-        return [snapshot for snapshot in read if snapshot is not None]
+        for path in paths:
+            if path == self._file:
+                continue
+            snapshot = self._read(path)
+            if snapshot is not None:
+                snapshots.append(snapshot)
+        return snapshots
 
     def _read(self, path: Path) -> Snapshot | None:
         try:

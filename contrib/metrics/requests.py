@@ -49,12 +49,13 @@ class Requests:
         key = method, route, status
         children = self._children.get(key)
         if children is None:
-            known = method if method in METHODS else OTHER
-            key = known, route, status
-            children = self._children[key] = (
-                self._total.labels(known, route, str(status)),
-                self._seconds.labels(known, route),
+            if method not in METHODS:
+                method = OTHER
+            children = (
+                self._total.labels(method, route, str(status)),
+                self._seconds.labels(method, route),
             )
+            self._children[method, route, status] = children
         total, duration = children
         total.inc()
         duration.observe(seconds)
@@ -71,12 +72,15 @@ class Meter:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, took = perf_counter(), 0, 0.0
+        began = perf_counter()
+        status = 0
+        seconds = 0.0
 
         async def counting(message: Message) -> None:
-            nonlocal status, took
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status, took = message["status"], perf_counter() - began
+                status = message["status"]
+                seconds = perf_counter() - began
             await send(message)
 
         self._requests.active += 1
@@ -88,9 +92,11 @@ class Meter:
         finally:
             self._requests.active -= 1
             route = route_of(scope)
-            path = NO_ROUTE if route is None else route.path
-            took = took or perf_counter() - began
-            self._requests.count(scope["method"], path, status or CLIENT_WENT, took)
+            path = NO_ROUTE
+            if route is not None:
+                path = route.path
+            seconds = seconds or perf_counter() - began
+            self._requests.count(scope["method"], path, status or CLIENT_WENT, seconds)
 
 
 def _status(error: BaseException) -> int:
@@ -99,4 +105,6 @@ def _status(error: BaseException) -> int:
         return error.status
     if isinstance(error, ClientDisconnect):
         return CLIENT_WENT
-    return 503 if isinstance(error, asyncio.CancelledError) else 500
+    if isinstance(error, asyncio.CancelledError):
+        return 503
+    return 500

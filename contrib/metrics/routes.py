@@ -52,12 +52,13 @@ class MetricsRoutes:
         return Response(body, headers={"content-type": kind})
 
     async def _check(self, request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        is_bearer = given[: len(BEARER)].lower() == BEARER
-        if is_bearer and self._services.get(SERVICE).opens(given[len(BEARER) :]):
-            return
-        bus, access = self._services.get(HOOKS), self._services.find(ACCESS)
-        actor = await bus.first(hookspecs.authenticate, request=request)
+        header = request.headers.get("authorization", "")
+        if header[: len(BEARER)].lower() == BEARER:
+            token = header[len(BEARER) :]
+            if self._services.get(SERVICE).opens(token):
+                return
+        access = self._services.find(ACCESS)
+        actor = await self._services.get(HOOKS).first(hookspecs.authenticate, request=request)
         if actor is None or access is None:
             raise Unauthenticated
         if actor.delegation is not None or not await access.is_core_admin(actor.user_id):

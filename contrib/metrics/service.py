@@ -68,36 +68,40 @@ class MetricsService:
 
     def opens(self, token: str) -> bool:
         """Whether a bearer token is the scraper's."""
-        wanted = self._config.token
-        return bool(wanted) and hmac.compare_digest(token.encode(), wanted.encode())
+        expected = self._config.token
+        return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
     async def share(self) -> None:
         """Write the numbers of this process for the others on this machine."""
-        own, _ = await self._snapshot()
-        await self._processes.write(own)
+        snapshot, _ = await self._snapshot()
+        await self._processes.write(snapshot)
 
     def leave(self) -> None:
         self._processes.leave()
 
     async def page(self, *, open_metrics: bool) -> tuple[bytes, str]:
         """Everything, in Prometheus' text or as OpenMetrics, and the media type."""
-        own, shared = await self._snapshot()
-        snapshots = [own, *await self._processes.others()]
+        snapshot, shared = await self._snapshot()
+        snapshots = [snapshot, *await self._processes.read_siblings()]
         collector = cast("Collector", _Merged(snapshots, shared))
-        return (open_text(collector), OPEN) if open_metrics else (plain_text(collector), PLAIN)
+        if open_metrics:
+            return open_text(collector), OPEN
+        return plain_text(collector), PLAIN
 
     async def _snapshot(self) -> tuple[Snapshot, list[Family]]:
+        """Return the numbers of this process, and those of the whole deployment."""
         measures = await self._fresh_measures()
-        own = [
+        info = Sample("caudex_info", {"version": VERSION}, 1)
+        families = [
             *_of_library(self._registry),
             *_of_hooks(self._bus),
             *_of_pool(self._pool.statistics()),
-            *_of_measures(each for each in measures if not each.shared),
+            *_of_measures(measure for measure in measures if not measure.shared),
+            Family("caudex", "The server.", "info", [info]),
         ]
-        about = {"version": VERSION}
-        own.append(Family("caudex", "The server.", "info", [Sample("caudex_info", about, 1)]))
-        shared = list(_of_measures(each for each in measures if each.shared))
-        return Snapshot(process=self._processes.name, at=time.time(), families=own), shared
+        shared = list(_of_measures(measure for measure in measures if measure.shared))
+        snapshot = Snapshot(process=self._processes.name, at=time.time(), families=families)
+        return snapshot, shared
 
     async def _fresh_measures(self) -> list[Measure]:
         """What the plugins measure of themselves, asked once for concurrent requests."""
@@ -108,16 +112,16 @@ class MetricsService:
             return self._measures
 
     async def _ask(self) -> list[Measure]:
-        found: list[Measure] = []
+        measures: list[Measure] = []
         for implementation in self._bus.implementations(hookspecs.measure):
             try:
                 with anyio.fail_after(LIMIT):
-                    given: Iterable[Measure] = await implementation.call({})
-                found += [_checked(measure) for measure in islice(given, MAX_MEASURES)]
+                    answer: Iterable[Measure] = await implementation.call({})
+                measures += [_check(measure) for measure in islice(answer, MAX_MEASURES)]
             except Exception as error:  # whatever one does wrong, the others are measured
                 plugin = implementation.plugin
                 log.warning("a plugin is not measured", plugin=plugin, **failure(error))
-        return found
+        return measures
 
 
 class _Merged:
@@ -135,7 +139,8 @@ class _Merged:
         key = family.name, family.kind
         metric = self._metrics.get(key)
         if metric is None:
-            metric = self._metrics[key] = Metric(family.name, family.help, family.kind)
+            metric = Metric(family.name, family.help, family.kind)
+            self._metrics[key] = metric
         for sample in family.samples:
             metric.add_sample(sample.name, {**sample.labels, **labels}, sample.value)
 
@@ -144,15 +149,15 @@ class _Merged:
         return self._metrics.values()
 
 
-def _checked(measure: Measure) -> Measure:
+def _check(measure: Measure) -> Measure:
     """A measure whose types and names are right. Raises ValueError, msgspec.ValidationError."""
-    found = msgspec.convert(msgspec.structs.asdict(measure), Measure)
-    if not _NAME.fullmatch(found.name):
-        raise ValueError(f"{found.name!r} is not caudex_<plugin>_<what>")
-    for label in found.labels:
+    checked = msgspec.convert(msgspec.structs.asdict(measure), Measure)
+    if not _NAME.fullmatch(checked.name):
+        raise ValueError(f"{checked.name!r} is not caudex_<plugin>_<what>")
+    for label in checked.labels:
         if label == PROCESS or not _LABEL.fullmatch(label):
-            raise ValueError(f"{found.name}: {label!r} is no name for a label")
-    return found
+            raise ValueError(f"{checked.name}: {label!r} is no name for a label")
+    return checked
 
 
 def _of_library(registry: CollectorRegistry) -> Iterable[Family]:
@@ -166,55 +171,67 @@ def _of_library(registry: CollectorRegistry) -> Iterable[Family]:
 
 
 def _of_measures(measures: Iterable[Measure]) -> Iterable[Family]:
-    found: dict[tuple[str, str], Family] = {}
+    families: dict[tuple[str, str], Family] = {}
     for measure in measures:
         key = measure.name, measure.kind
-        family = found.setdefault(key, Family(measure.name, measure.help, measure.kind, []))
-        name = f"{measure.name}_total" if measure.kind == "counter" else measure.name
+        family = families.setdefault(key, Family(measure.name, measure.help, measure.kind, []))
+        name = measure.name
+        if measure.kind == "counter":
+            name = f"{name}_total"
         family.samples.append(Sample(name, measure.labels, measure.value))
-    return found.values()
+    return families.values()
 
 
 def _of_hooks(bus: HookBus) -> Iterable[Family]:
     """Calls of hooks, those that failed, and those that were refusals, such as a 403."""
-    calls, errors = _counter("calls", "Calls of hooks."), _counter("errors", "Calls that failed.")
-    refusals = _counter("refusals", "Calls that ended in a refusal, such as 401 or 403.")
-    seconds = _counter("seconds", "Seconds that calls took.")
-    for each in bus.all_implementations():
-        labels = {"plugin": each.plugin, "hook": each.hook}
-        statistics = each.statistics
-        for family, value in (
-            (calls, statistics.calls), (errors, statistics.errors),
-            (refusals, statistics.refusals), (seconds, statistics.seconds),
-        ):  # fmt: skip
-            family.samples.append(Sample(f"{family.name}_total", labels, value))
+    calls = _counter("caudex_hook_calls", "Calls of hooks.")
+    errors = _counter("caudex_hook_errors", "Calls that failed.")
+    refusals = _counter(
+        "caudex_hook_refusals", "Calls that ended in a refusal, such as 401 or 403."
+    )
+    seconds = _counter("caudex_hook_seconds", "Seconds that calls took.")
+    for implementation in bus.all_implementations():
+        labels = {"plugin": implementation.plugin, "hook": implementation.hook}
+        statistics = implementation.statistics
+        _add_to_counter(calls, labels, statistics.calls)
+        _add_to_counter(errors, labels, statistics.errors)
+        _add_to_counter(refusals, labels, statistics.refusals)
+        _add_to_counter(seconds, labels, statistics.seconds)
     return calls, errors, refusals, seconds
 
 
-def _counter(what: str, words: str) -> Family:
-    return Family(f"caudex_hook_{what}", words, "counter", [])
+def _counter(name: str, description: str) -> Family:
+    return Family(name, description, "counter", [])
+
+
+def _add_to_counter(family: Family, labels: dict[str, str], value: float) -> None:
+    family.samples.append(Sample(f"{family.name}_total", labels, value))
 
 
 def _of_pool(statistics: Mapping[str, int]) -> Iterable[Family]:
-    get, size = statistics.get, statistics.get("pool_size", 0)
-    idle = statistics.get("pool_available", 0)
+    get = statistics.get
+    idle = get("pool_available", 0)
     name = "caudex_pool_connections"
     states = [
         Sample(name, {"state": "idle"}, idle),
-        Sample(name, {"state": "used"}, max(0, size - idle)),
+        Sample(name, {"state": "used"}, max(0, get("pool_size", 0) - idle)),
     ]
     yield Family(name, "Connections of the pool.", "gauge", states)
-    waiting = get("requests_waiting", 0)
+
     name = "caudex_pool_waiting"
-    yield Family(name, "Requests that wait for a connection.", "gauge", [Sample(name, {}, waiting)])
-    for name, words, value in (
+    waiting = Sample(name, {}, get("requests_waiting", 0))
+    yield Family(name, "Requests that wait for a connection.", "gauge", [waiting])
+
+    for name, description, value in (
         ("caudex_pool_requests", "Connections that were asked for.", get("requests_num", 0)),
         ("caudex_pool_waits", "Those that had to wait.", get("requests_queued", 0)),
         ("caudex_pool_wait_seconds", "Seconds waited.", get("requests_wait_ms", 0) / 1000),
         ("caudex_pool_timeouts", "Those that waited in vain.", get("requests_errors", 0)),
         ("caudex_pool_lost", "Connections that were lost.", get("connections_lost", 0)),
     ):
-        yield Family(name, words, "counter", [Sample(f"{name}_total", {}, value)])
+        family = _counter(name, description)
+        _add_to_counter(family, {}, value)
+        yield family
 
 
 SERVICE = ServiceKey[MetricsService]("metrics")

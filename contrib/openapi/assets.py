@@ -22,18 +22,20 @@ PAGE: Final = "index.html"
 
 def assets() -> Mapping[str, Document]:
     """Return every file by its name. Raises BootError when Swagger UI is missing."""
+    documents: dict[str, Document] = {}
     try:
-        packaged = files(PACKAGE) / "swagger-ui"
-        found = {
-            path.rpartition("/")[2]: _asset(packaged.joinpath(path).read_bytes(), kind)
-            for path, kind in _PACKAGED.items()
-        }
+        package = files(PACKAGE) / "swagger-ui"
+        for path, media_type in _PACKAGED.items():
+            name = path.rpartition("/")[2]
+            documents[name] = _asset(package.joinpath(path).read_bytes(), media_type)
     except (ModuleNotFoundError, FileNotFoundError):
         problem = "Swagger UI is not installed"
         remedy = "pip install 'mkdocs-swagger-ui-tag>=0.8.1', or set [plugins.openapi] page = false"
         raise BootError("plugin openapi", problem, remedy) from None
-    ours = files(__package__ or "") / "page"
-    return found | {name: _asset((ours / name).read_bytes(), kind) for name, kind in _OURS.items()}
+    folder = files(__package__ or "") / "page"
+    for name, media_type in _OURS.items():
+        documents[name] = _asset((folder / name).read_bytes(), media_type)
+    return documents
 
 
 def _asset(body: bytes, media_type: str) -> Document:

@@ -14,7 +14,7 @@ from kernel.public import entity as on_entity
 from .fields import Link, filters, links_of, operators, shapes, sort_field
 from .models import Schema
 from .operations import JSON, operation, operation_id, put, query_parameter, skeleton, tags_of
-from .schemas import PREFIX, Schemas, needed, replaced, unmarked
+from .schemas import PREFIX, Schemas, replace_parts, select_needed, unmark
 
 Pairs = Sequence[tuple[str, Route]]
 Allowed = Mapping[tuple[Needs, str], Grant]
@@ -36,13 +36,15 @@ def of_server(pairs: Pairs, schemas: Schemas) -> Schema:
     """Describe every route of every plugin."""
     tree = skeleton("Caudex", VERSION, _SERVER)
     tree["tags"] = tags_of(pairs)
-    built_in, others = recorded("examples.json"), recorded("examples_contrib.json")
+    built_in_examples = recorded("examples.json")
+    contrib_examples = recorded("examples_contrib.json")
     for plugin, route in pairs:
-        described = unmarked(operation(plugin, route, schemas))
-        examples = others.get(plugin, built_in)
-        _show(described, route, examples.get(f"{route.method} {route.path}"))
+        described = unmark(operation(plugin, route, schemas))
+        examples = contrib_examples.get(plugin, built_in_examples)
+        _add_example(described, route, examples.get(f"{route.method} {route.path}"))
         put(tree, route.path, route.method, described)
-    return _with_components(tree, {name: unmarked(s) for name, s in schemas.components.items()})
+    components = {name: unmark(schema) for name, schema in schemas.components.items()}
+    return _with_components(tree, components)
 
 
 def recorded(name: str) -> Mapping[str, Schema]:
@@ -50,7 +52,7 @@ def recorded(name: str) -> Mapping[str, Schema]:
     return msgspec.json.decode((files(__package__ or "") / name).read_bytes())
 
 
-def _show(described: Schema, route: Route, example: Schema | None) -> None:
+def _add_example(described: Schema, route: Route, example: Schema | None) -> None:
     """Add an example to the schemas of body and reply."""
     if example is None or example["status"] != route.status:
         return
@@ -66,23 +68,29 @@ def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema
     """Describe an app: the fields of each entity, and only allowed operations."""
     tree = skeleton(app.name, app.version, _APP)
     app = app.narrow(_hidden_fields(allowed))
-    own = AppSchemas(schemas)
-    readable = [e for e in app.entities.values() if (_READ, e.name) in allowed]
+    app_schemas = AppSchemas(schemas)
+    readable = [entity for entity in app.entities.values() if (_READ, entity.name) in allowed]
     for entity in app.entities.values():
-        own.add(entity, links_of(entity, readable))
-    shown: list[tuple[str, Route]] = []
+        app_schemas.add(entity, links_of(entity, readable))
+
+    plain_pairs: list[tuple[str, Route]] = []
     for plugin, route in pairs:
         if ENTITY in route.path:
             for entity in app.entities.values():
-                if (grant := allowed.get((route.needs, entity.name))) is not None:
-                    described = own.operation(plugin, route, entity, grant)
+                grant = allowed.get((route.needs, entity.name))
+                if grant is not None:
+                    described = app_schemas.operation(plugin, route, entity, grant)
                     _put(tree, route, app, described, entity.name)
         elif (route.needs, "") in allowed:
-            _put(tree, route, app, unmarked(operation(plugin, route, schemas)))
-            shown.append((plugin, route))
-    entities = [{"name": e.name, "description": f"Records of {e.name}."} for e in _seen(app, tree)]
-    tree["tags"] = entities + tags_of(shown)
-    return _with_components(tree, own.components)
+            _put(tree, route, app, unmark(operation(plugin, route, schemas)))
+            plain_pairs.append((plugin, route))
+
+    entity_tags = [
+        {"name": entity.name, "description": f"Records of {entity.name}."}
+        for entity in _select_described(app, tree)
+    ]
+    tree["tags"] = entity_tags + tags_of(plain_pairs)
+    return _with_components(tree, app_schemas.components)
 
 
 def _hidden_fields(allowed: Allowed) -> dict[str, frozenset[str]]:
@@ -99,65 +107,78 @@ class AppSchemas:
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
-        bare = {name: unmarked(schema) for name, schema in schemas.components.items()}
-        self.components: dict[str, Schema] = bare | operators()
+        unmarked = {name: unmark(schema) for name, schema in schemas.components.items()}
+        self.components: dict[str, Schema] = unmarked | operators()
 
     def add(self, entity: Entity, links: Mapping[str, Link]) -> None:
         """Add the shapes of an entity, and the components that refer to them."""
         for name, schema in shapes(entity, links).items():
             self.components[f"{entity.name}.{name}"] = schema
         for name in self._schemas.shaped:
-            schema = self.fitted(self._schemas.components[name], entity)
+            schema = self.fit(self._schemas.components[name], entity)
             self.components[f"{entity.name}.{name}"] = schema
 
     def operation(self, plugin: str, route: Route, entity: Entity, grant: Grant) -> Schema:
         """Describe an operation on one entity."""
-        described = self.fitted(operation(plugin, route, self._schemas), entity)
+        described = self.fit(operation(plugin, route, self._schemas), entity)
+        permission = f"{entity.name}.{route.needs.key}"
         described["tags"] = [entity.name]
-        described["x-permission"] = f"{entity.name}.{route.needs.key}" + (".own" * grant.own_only)
-        whole = described["description"].replace(
-            f"`{route.needs}`", f"`{entity.name}.{route.needs.key}`"
+        described["description"] = described["description"].replace(
+            f"`{route.needs}`", f"`{permission}`"
         )
-        described["description"] = whole + _OWN * grant.own_only
-        described["parameters"] = _fitting(described.get("parameters", ()), entity)
+        described["x-permission"] = permission
+        if grant.own_only:
+            described["description"] += _OWN
+            described["x-permission"] = f"{permission}.own"
+        described["parameters"] = _fit_parameters(described.get("parameters", ()), entity)
         return described
 
-    def fitted(self, schema: Any, entity: Entity) -> Any:
+    def fit(self, schema: Any, entity: Entity) -> Any:
         """Return a schema with the entity's own schemas in place of the markers."""
 
-        def own(part: Schema) -> Schema | None:
-            if (shape := part.get(SHAPE)) is not None:
-                if shape == "SortField":
-                    return {k: v for k, v in part.items() if k != SHAPE} | sort_field(entity)
-                return part if shape == "FieldFilters" else _reference(f"{entity.name}.{shape}")
+        def replace(part: Schema) -> Schema | None:
+            shape = part.get(SHAPE)
+            if shape == "FieldFilters":
+                return part
+            if shape == "SortField":
+                rest = {name: value for name, value in part.items() if name != SHAPE}
+                return rest | sort_field(entity)
+            if shape is not None:
+                return _reference(f"{entity.name}.{shape}")
             target = str(part.get("$ref", "")).removeprefix(PREFIX)
-            return _reference(f"{entity.name}.{target}") if target in self._schemas.shaped else None
+            if target in self._schemas.shaped:
+                return _reference(f"{entity.name}.{target}")
+            return None
 
-        return replaced(schema, own)
+        return replace_parts(schema, replace)
 
 
-def _fitting(parameters: Sequence[Schema], entity: Entity) -> list[Schema]:
+def _fit_parameters(parameters: Sequence[Schema], entity: Entity) -> list[Schema]:
     """Return parameters with the entity's id, and a filter for each of its fields."""
-    taken = frozenset(each["name"] for each in parameters if each["in"] == "query")
-    found: list[Schema] = []
-    for each in parameters:
-        if each["schema"].get(SHAPE) == "FieldFilters":
-            found += [query_parameter(*pair) for pair in filters(entity, taken).items()]
-        elif each["in"] == "path" and each["name"] == "id" and entity.id_type == "uuid":
-            found.append(each | {"schema": {"type": "string", "format": "uuid"}})
+    reserved = frozenset(
+        parameter["name"] for parameter in parameters if parameter["in"] == "query"
+    )
+    fitted: list[Schema] = []
+    for parameter in parameters:
+        is_id = parameter["in"] == "path" and parameter["name"] == "id"
+        if parameter["schema"].get(SHAPE) == "FieldFilters":
+            for name, schema in filters(entity, reserved).items():
+                fitted.append(query_parameter(name, schema))
+        elif is_id and entity.id_type == "uuid":
+            fitted.append(parameter | {"schema": {"type": "string", "format": "uuid"}})
         else:
-            found.append(each)
-    return found
+            fitted.append(parameter)
+    return fitted
 
 
 def _put(tree: Schema, route: Route, app: App, described: Schema, entity: str = "") -> None:
     """Add an operation under the path that it has for this app and entity."""
     path = route.path.replace(APP, app.id).replace(ENTITY, entity)
-    fixed = ("app_id", "entity")
+    filled_in = ("app_id", "entity")
     parameters = [
-        each
-        for each in described.pop("parameters", ())
-        if each["in"] != "path" or each["name"] not in fixed
+        parameter
+        for parameter in described.pop("parameters", ())
+        if parameter["in"] != "path" or parameter["name"] not in filled_in
     ]
     if parameters:
         described["parameters"] = parameters
@@ -165,15 +186,13 @@ def _put(tree: Schema, route: Route, app: App, described: Schema, entity: str = 
     put(tree, path, route.method, described)
 
 
-def _seen(app: App, tree: Schema) -> list[Entity]:
+def _select_described(app: App, tree: Schema) -> list[Entity]:
     """Return the entities that the document has operations of."""
-    used = {
-        tag
-        for path in tree["paths"].values()
-        for described in path.values()
-        for tag in described["tags"]
-    }
-    return [entity for entity in app.entities.values() if entity.name in used]
+    tags: set[str] = set()
+    for path in tree["paths"].values():
+        for described in path.values():
+            tags.update(described["tags"])
+    return [entity for entity in app.entities.values() if entity.name in tags]
 
 
 def _reference(name: str) -> Schema:
@@ -182,6 +201,6 @@ def _reference(name: str) -> Schema:
 
 def _with_components(tree: Schema, components: Mapping[str, Schema]) -> Schema:
     """Keep the components that the document refers to."""
-    known = dict(components) | tree["components"]["schemas"]
-    tree["components"]["schemas"] = needed(known, tree)
+    all_components = dict(components) | tree["components"]["schemas"]
+    tree["components"]["schemas"] = select_needed(all_components, tree)
     return tree

@@ -40,9 +40,13 @@ class Link(NamedTuple):
 
 def type_of(field: Field) -> str:
     """Return the type by which a field is filtered: for a link, the type of the linked id."""
-    if field.type == "entity_link":
-        return "uuid" if field.sql_type == "uuid" else "text"
-    return "text" if field.type == "file" else field.type
+    if field.type == "file":
+        return "text"
+    if field.type != "entity_link":
+        return field.type
+    if field.sql_type == "uuid":
+        return "uuid"
+    return "text"
 
 
 def columns(entity: Entity) -> dict[str, str]:
@@ -54,28 +58,33 @@ def columns(entity: Entity) -> dict[str, str]:
 def shapes(entity: Entity, links: Mapping[str, Link]) -> dict[str, Schema]:
     """The schemas of an entity by the name of the shape; `links` are those of the caller."""
     return {
-        "Record": _record(entity, links), "NewRecord": _new(entity),
-        "RecordChanges": _changes(entity), "Where": _where(entity, links),
-    }  # fmt: skip
+        "Record": _record(entity, links),
+        "NewRecord": _new(entity),
+        "RecordChanges": _changes(entity),
+        "Where": _where(entity, links),
+    }
 
 
 def links_of(entity: Entity, readable: Iterable[Entity]) -> dict[str, Link]:
     """Find the links from an entity, and those to it, to entities that the caller may read."""
-    others = list(readable)
-    names = {each.name for each in others}
-    found = {
-        f"{each.name}_via_{field.name}": Link(each.name, reverse=True)
-        for each in others
-        for field in each.fields
-        if field.references is not None and field.references.entity == entity.name
-    }
+    links: dict[str, Link] = {}
+    readable_names: set[str] = set()
+    for source in readable:
+        readable_names.add(source.name)
+        for field in source.fields:
+            if field.references is not None and field.references.entity == entity.name:
+                links[f"{source.name}_via_{field.name}"] = Link(source.name, reverse=True)
+
     for field in entity.fields:
-        found.pop(field.name, None)
-        if field.references is not None:
-            target = field.references.entity
-            if target in names or ":" in target:  # `core:users` is of no app
-                found[field.name] = Link(target if target in names else "")
-    return found
+        links.pop(field.name, None)  # a field has precedence over a reverse link of its name
+        if field.references is None:
+            continue
+        target = field.references.entity
+        if target in readable_names:
+            links[field.name] = Link(target)
+        elif ":" in target:  # `core:users` is of no app
+            links[field.name] = Link("")
+    return links
 
 
 def sort_field(entity: Entity) -> Schema:
@@ -83,39 +92,45 @@ def sort_field(entity: Entity) -> Schema:
     return {"type": "string", "enum": list(columns(entity))}
 
 
-def filters(entity: Entity, taken: frozenset[str]) -> dict[str, Schema]:
+def filters(entity: Entity, reserved: frozenset[str]) -> dict[str, Schema]:
     """Return the filters of a list; a field with the name of a parameter has none."""
     return {
         name: _TYPES[kind]
         for name, kind in columns(entity).items()
-        if name not in taken and kind not in _LISTS and kind != "json"
+        if name not in reserved and kind not in _LISTS and kind != "json"
     }
 
 
 def operators() -> dict[str, Schema]:
     """Return the operators of a where-tree by the type of a field, for every entity."""
     kinds = {name: schema for name, schema in _TYPES.items() if name != "file"}
-    return {where_name(kind): _asked(kind, schema) for kind, schema in kinds.items()}
+    return {where_name(kind): _operators_of(kind, schema) for kind, schema in kinds.items()}
 
 
 def where_name(kind: str) -> str:
     """The name of the component with the operators of a type."""
-    return f"Where.{kind.strip('[]')}{'s' if kind in _LISTS else ''}"
+    name = f"Where.{kind.strip('[]')}"
+    if kind in _LISTS:
+        name += "s"
+    return name
 
 
 def _record(entity: Entity, links: Mapping[str, Link]) -> Schema:
-    linked = {name: _linked(link) for name, link in links.items()}
-    said = "Linked records, by the links of `expand`."
+    expand = {
+        "type": "object",
+        "description": "Linked records, by the links of `expand`.",
+        "properties": {name: _linked(link) for name, link in links.items()},
+    }
     properties = {
-        "expand": {"type": "object", "description": said, "properties": linked},
+        "expand": expand,
         "_etag": {"type": "string", "description": "The entity tag, in lists with `etag`."},
         "id": _TYPES[entity.id_type],
         **{field.name: _value(field) for field in entity.fields},
         "created_at": _TIME,
         "updated_at": _TIME,
     }
-    said = f"A record of {entity.name}; with `fields` it has only these."
-    return closed(properties, description=said, required=["id"])
+    description = f"A record of {entity.name}; with `fields` it has only these."
+    return closed(properties, description=description, required=["id"])
 
 
 def _linked(link: Link) -> Schema:
@@ -127,36 +142,43 @@ def _linked(link: Link) -> Schema:
 
 
 def _reference(link: Link, shape: str) -> Schema:
-    return {"$ref": f"{PREFIX}{link.entity}.{shape}"} if link.entity else {"type": "object"}
+    if not link.entity:
+        return {"type": "object"}
+    return {"$ref": f"{PREFIX}{link.entity}.{shape}"}
 
 
 def _new(entity: Entity) -> Schema:
-    needed = [field.name for field in entity.fields if field.required and field.default is None]
-    chosen = {"id": _TYPES[entity.id_type]} if entity.id_declared else {}
-    properties = {**chosen, **{field.name: _given(field) for field in _writable(entity)}}
-    required = {"required": needed} if needed else {}
-    said = f"Values of a new record of {entity.name}."
-    return closed(properties, description=said, minProperties=1, **required)
+    properties: Schema = {}
+    if entity.id_declared:
+        properties["id"] = _TYPES[entity.id_type]
+    for field in _writable(entity):
+        properties[field.name] = _value(field)
+        if field.default is not None:
+            properties[field.name]["default"] = field.default
+
+    required = [field.name for field in entity.fields if field.required and field.default is None]
+    members: Schema = {"description": f"Values of a new record of {entity.name}."}
+    members["minProperties"] = 1
+    if required:
+        members["required"] = required
+    return closed(properties, **members)
 
 
 def _changes(entity: Entity) -> Schema:
     properties = {field.name: _value(field) for field in _writable(entity)}
-    said = f"New values of a record of {entity.name}; what is left out stays."
-    return closed(properties, description=said, minProperties=1)
+    description = f"New values of a record of {entity.name}; what is left out stays."
+    return closed(properties, description=description, minProperties=1)
 
 
 def _writable(entity: Entity) -> list[Field]:
     return [field for field in entity.fields if field.generated is None]
 
 
-def _given(field: Field) -> Schema:
-    default = {} if field.default is None else {"default": field.default}
-    return _value(field) | default
-
-
 def _value(field: Field) -> Schema:
     """Describe a field's value; null for an optional field."""
-    schema: Schema = {"readOnly": True} if field.generated is not None else {}
+    schema: Schema = {}
+    if field.generated is not None:
+        schema["readOnly"] = True
     schema |= _TYPES[type_of(field)]
     if field.references is not None:
         schema |= _link(field.references, field.on_delete)
@@ -164,50 +186,61 @@ def _value(field: Field) -> Schema:
         schema["items"] = {"type": "string", "enum": list(field.enum_values)}
     elif field.enum_values:
         schema["enum"] = list(field.enum_values)
-    return schema if field.required or field.type == "json" else _nullable(schema)
+    if field.required or field.type == "json":
+        return schema
+    return _nullable(schema)
 
 
 def _link(target: Reference, on_delete: OnDelete) -> Schema:
-    gone = {"cascade": "goes with it", "restrict": "keeps it", "set_null": "loses the link"}
+    effects = {"cascade": "goes with it", "restrict": "keeps it", "set_null": "loses the link"}
+    effect = effects[on_delete]
     return {
-        "description": f"The {target.field} of a record of {target.entity}; "
-        f"this one {gone[on_delete]}.",
+        "description": f"The {target.field} of a record of {target.entity}; this one {effect}.",
         "x-references": {"entity": target.entity, "field": target.field, "onDelete": on_delete},
     }
 
 
 def _nullable(schema: Schema) -> Schema:
-    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-    return schema | {"type": [schema["type"], "null"]} | more
+    nullable = schema | {"type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
 
 
 def _where(entity: Entity, links: Mapping[str, Link]) -> Schema:
-    itself = {"$ref": f"{PREFIX}{entity.name}.Where"}
-    asked: dict[str, Schema] = {
+    properties: dict[str, Schema] = {
         name: {"$ref": PREFIX + where_name(kind)} for name, kind in columns(entity).items()
     }
     for name, link in links.items():
-        about = dict.fromkeys(_RELATIONS[link.reverse], _reference(link, "Where"))
-        filtered = closed(about, minProperties=1)
-        asked[name] = filtered if link.reverse else {"anyOf": [asked[name], filtered]}
-    several = {"type": "array", "items": itself}
-    said = f"Which records of {entity.name}: all that is named must hold."
-    return closed(asked | {"$and": several, "$or": several, "$not": itself}, description=said)
+        relations = dict.fromkeys(_RELATIONS[link.reverse], _reference(link, "Where"))
+        by_relation = closed(relations, minProperties=1)
+        if link.reverse:
+            properties[name] = by_relation
+        else:
+            properties[name] = {"anyOf": [properties[name], by_relation]}
+
+    tree = {"$ref": f"{PREFIX}{entity.name}.Where"}
+    trees = {"type": "array", "items": tree}
+    properties |= {"$and": trees, "$or": trees, "$not": tree}
+    description = f"Which records of {entity.name}: all that is named must hold."
+    return closed(properties, description=description)
 
 
-def _asked(kind: str, value: Schema) -> Schema:
+def _operators_of(kind: str, value: Schema) -> Schema:
     """A value, or an object of operators."""
-    or_null = value if kind == "json" else _nullable(dict(value))
-    known: dict[str, Any] = {"$eq": or_null, "$ne": or_null, "$isNull": {"type": "boolean"}}
+    or_null = value
+    if kind != "json":
+        or_null = _nullable(dict(value))
+    properties: dict[str, Any] = {"$eq": or_null, "$ne": or_null, "$isNull": {"type": "boolean"}}
     if kind in ("json", *_LISTS):
-        known["$contains"] = value
+        properties["$contains"] = value
     if kind not in _LISTS:
-        known |= {name: {"type": "array", "items": or_null} for name in ("$in", "$nin")}
+        properties |= {name: {"type": "array", "items": or_null} for name in ("$in", "$nin")}
     if kind not in ("boolean", "json", *_LISTS):
-        known |= dict.fromkeys(_ORDERED, value)
+        properties |= dict.fromkeys(_ORDERED, value)
     if kind == "text":
-        known |= dict.fromkeys(("$like", "$ilike"), value)
-    asked = closed(known, minProperties=1)
+        properties |= dict.fromkeys(("$like", "$ilike"), value)
+    tree = closed(properties, minProperties=1)
     if kind == "json":
-        return {"description": "JSON that a field equals, or operators.", "anyOf": [asked, {}]}
-    return {"description": f"A value ({kind}), null, or operators.", "anyOf": [or_null, asked]}
+        return {"description": "JSON that a field equals, or operators.", "anyOf": [tree, {}]}
+    return {"description": f"A value ({kind}), null, or operators.", "anyOf": [or_null, tree]}

@@ -11,9 +11,9 @@ Schema = dict[str, Any]
 """A JSON Schema, or another object of an OpenAPI document."""
 
 
-def closed(properties: Schema, **more: Any) -> Schema:
-    """Describe an object that has no other members."""
-    return {"type": "object", **more, "properties": properties, "additionalProperties": False}
+def closed(properties: Schema, **members: Any) -> Schema:
+    """Describe an object that has no other members than `properties`."""
+    return {"type": "object", **members, "properties": properties, "additionalProperties": False}
 
 
 class Document(msgspec.Struct, frozen=True):

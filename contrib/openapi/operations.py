@@ -60,37 +60,49 @@ def skeleton(title: str, edition: str, description: str) -> Schema:
 
 def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
     """Describe a route by its declaration."""
-    summary, text = _words(route)
-    may = f"Needs: `{route.needs}`." + " Workers may call it for a user." * route.workers
+    summary, details = _read_docstring(route)
+    description = f"Needs: `{route.needs}`."
+    if route.workers:
+        description += " Workers may call it for a user."
+    if details:
+        description = f"{details}\n\n{description}"
+    security: list[Schema] = []
+    if route.needs.kind != "public":
+        security.append({"bearer": []})
     described: Schema = {
         "operationId": operation_id(route.method, route.path),
         "tags": [plugin],
         "summary": summary,
-        "description": f"{text}\n\n{may}" if text else may,
+        "description": description,
         "x-permission": str(route.needs),
-        "security": [] if route.needs.kind == "public" else [{"bearer": []}],
+        "security": security,
     }
     parameters = [*_path_parameters(route.path), *_query_parameters(route, schemas)]
     parameters += route.openapi.get("parameters", ())
     if parameters:
         described["parameters"] = parameters
     if route.body is not None:
-        described["requestBody"] = {"required": True, "content": _json(schemas.of(route.body))}
+        body = schemas.schema_of(route.body)
+        described["requestBody"] = {"required": True, "content": _json(body)}
     described["responses"] = _responses(route, schemas)
-    return _overlaid(described, {k: v for k, v in route.openapi.items() if k != "parameters"})
+    members = {name: value for name, value in route.openapi.items() if name != "parameters"}
+    return _merge(described, members)
 
 
 def operation_id(method: str, path: str) -> str:
     """Make the id of an operation, unique for method and path."""
-    page = f"{path}index" if path.endswith("/") else path.replace("*}", "}")
+    page = path.replace("*}", "}")
+    if path.endswith("/"):
+        page = f"{path}index"
     words = re.sub(r"[^A-Za-z0-9]+", "_", page.removeprefix("/api/v1")).strip("_")
     return f"{method.lower()}_{words}"
 
 
 def tag(plugin: str, route: Route) -> Schema:
     """Make the tag of a plugin, with the docstring of its routes' module."""
-    said = sys.modules[getattr(route.handler, "__module__", "") or __name__].__doc__ or ""
-    return {"name": plugin, "description": said.partition("\n\n")[0].replace("\n", " ")}
+    module = sys.modules[getattr(route.handler, "__module__", "") or __name__]
+    summary = (module.__doc__ or "").partition("\n\n")[0]
+    return {"name": plugin, "description": summary.replace("\n", " ")}
 
 
 def put(tree: Schema, path: str, method: str, described: Schema) -> None:
@@ -100,17 +112,17 @@ def put(tree: Schema, path: str, method: str, described: Schema) -> None:
 
 def tags_of(pairs: Iterable[tuple[str, Route]]) -> list[Schema]:
     """Make a tag for each plugin, described by its first route."""
-    first: dict[str, Route] = {}
+    first_routes: dict[str, Route] = {}
     for plugin, route in pairs:
-        first.setdefault(plugin, route)
-    return [tag(plugin, route) for plugin, route in sorted(first.items())]
+        first_routes.setdefault(plugin, route)
+    return [tag(plugin, route) for plugin, route in sorted(first_routes.items())]
 
 
-def _words(route: Route) -> tuple[str, str]:
-    """Return the first line of the handler's docstring, and the rest."""
-    described = inspect.getdoc(route.handler) or f"{route.method} {route.path}"
-    summary, _, rest = described.partition("\n\n")
-    return summary.replace("\n", " "), rest
+def _read_docstring(route: Route) -> tuple[str, str]:
+    """Return the first line of the handler's docstring, and what follows it."""
+    docstring = inspect.getdoc(route.handler) or f"{route.method} {route.path}"
+    summary, _, details = docstring.partition("\n\n")
+    return summary.replace("\n", " "), details
 
 
 def _path_parameters(path: str) -> list[Schema]:
@@ -132,65 +144,72 @@ def _query_parameters(route: Route, schemas: Schemas) -> list[Schema]:
 def query_parameter(name: str, schema: Schema, *, required: bool = False) -> Schema:
     """Describe a query parameter; an object describes all names that have none of their own."""
     described: Schema = {"name": name, "in": "query", "required": required}
-    if description := schema.get("description"):
+    description = schema.get("description")
+    if description:
         described["description"] = description
     if schema.get("type") == "object":
         described |= {"style": "form", "explode": True}
-    rest = {key: value for key, value in schema.items() if key != "description"}
-    return described | {"schema": rest}
+    described["schema"] = {key: value for key, value in schema.items() if key != "description"}
+    return described
 
 
 def _responses(route: Route, schemas: Schemas) -> Schema:
     """Describe every reply, before the route's own members are merged over them."""
-    good, own = str(route.status), route.openapi.get("responses", {})
-    described: Schema = {status: {"headers": _REQUEST_ID} for status in (good, *own)}
-    described[good]["description"] = HTTPStatus(route.status).phrase
+    success = str(route.status)
+    declared = route.openapi.get("responses", {})
+    described: Schema = {status: {"headers": _REQUEST_ID} for status in (success, *declared)}
+    described[success]["description"] = HTTPStatus(route.status).phrase
+    has_content = "content" in declared.get(success, {})
     if route.returns is not None:
-        described[good]["content"] = _json(schemas.of(route.returns))
-    elif route.status < HTTPStatus.MULTIPLE_CHOICES and "content" not in own.get(good, {}):
-        described[good]["content"] = _json({})
+        described[success]["content"] = _json(schemas.schema_of(route.returns))
+    elif route.status < HTTPStatus.MULTIPLE_CHOICES and not has_content:
+        described[success]["content"] = _json({})
     errors = {str(status): {"$ref": f"{_RESPONSES}{status}"} for status in statuses(route)}
     return described | errors
 
 
 def statuses(route: Route) -> Sequence[int]:
     """Return the error statuses of a route: by its need, its body and its declaration."""
-    found = {503, *route.errors}
+    errors = {503, *route.errors}
     if route.needs.kind != "public":
-        found.add(401)
+        errors.add(401)
     if route.needs.kind not in ("public", "user"):
-        found.add(403)
+        errors.add(403)
     if "{" in route.path:
-        found.add(404)
+        errors.add(404)
     if route.body is not None or "requestBody" in route.openapi:
-        found |= {400, 413}
+        errors |= {400, 413}
     if route.query is not None:
-        found.add(400)
-    return sorted(found)
+        errors.add(400)
+    return sorted(errors)
 
 
 def _json(schema: Schema) -> Schema:
     return {JSON: {"schema": schema}}
 
 
-def _envelope(**more: Schema) -> Schema:
-    said = "What every error says: one sentence for people."
-    return closed({"error": {"type": "string"}, **more}, description=said, required=["error"])
+def _envelope(**members: Schema) -> Schema:
+    description = "What every error says: one sentence for people."
+    properties = {"error": {"type": "string"}, **members}
+    return closed(properties, description=description, required=["error"])
 
 
 def _error(status: int) -> Schema:
+    component = "Error"
+    if status == _FAILED:
+        component = "Conflict"
     return {
         "description": _ERRORS[status],
         "headers": _REQUEST_ID | _HEADERS.get(status, {}),
-        "content": _json({"$ref": _SCHEMAS + ("Conflict" if status == _FAILED else "Error")}),
+        "content": _json({"$ref": _SCHEMAS + component}),
     }
 
 
-def _overlaid(below: Any, over: Any) -> Any:
-    """Merge the members of `over` over those of `below`, object by object."""
-    if not isinstance(below, dict) or not isinstance(over, Mapping):
-        return over
-    merged: dict[str, Any] = dict(below)  # pyright: ignore[reportUnknownArgumentType]
-    for name, value in over.items():  # pyright: ignore[reportUnknownVariableType]
-        merged[name] = _overlaid(merged[name], value) if name in merged else value
+def _merge(base: Any, overlay: Any) -> Any:
+    """Merge the members of `overlay` over those of `base`, object by object."""
+    if not isinstance(base, dict) or not isinstance(overlay, Mapping):
+        return overlay
+    merged: dict[str, Any] = dict(base)  # pyright: ignore[reportUnknownArgumentType]
+    for name, value in overlay.items():  # pyright: ignore[reportUnknownVariableType]
+        merged[name] = _merge(merged[name], value) if name in merged else value
     return merged

@@ -33,32 +33,39 @@ class OpenapiRoutes:
     def __init__(self, services: Services, config: OpenapiConfig) -> None:
         self._services = services
         self._config = config
-        self._assets: Mapping[str, Document] = assets() if config.page else {}
+        self._assets: Mapping[str, Document] = {}
+        if config.page:
+            self._assets = assets()
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes. Page and files are public, and say nothing about this server."""
-        needs = PUBLIC if self._config.public else ANY_USER
-        tree, more = dict[str, Any], {"responses": UNCHANGED}
-        of_server, of_app = "/api/v1/openapi.json", "/api/v1/apps/{app_id}/openapi.json"
-        documents = [
-            Route("GET", of_server, self.server, needs, returns=tree, openapi=more),
-            Route("GET", of_app, self.app, APP_USER, returns=tree, openapi=more),
+        needs = ANY_USER
+        if self._config.public:
+            needs = PUBLIC
+        tree = dict[str, Any]
+        unchanged = {"responses": UNCHANGED}
+        of_server = "/api/v1/openapi.json"
+        of_app = "/api/v1/apps/{app_id}/openapi.json"
+        routes = [
+            Route("GET", of_server, self.server, needs, returns=tree, openapi=unchanged),
+            Route("GET", of_app, self.app, APP_USER, returns=tree, openapi=unchanged),
         ]
-        page = [
-            Route("GET", "/api/v1/docs", self.page, PUBLIC, openapi=_file("text/html")),
-            Route("GET", "/api/v1/docs/{file}", self.file, PUBLIC, openapi=_file("*/*")),
-        ]
-        return documents + page if self._config.page else documents
+        if self._config.page:
+            routes += [
+                Route("GET", "/api/v1/docs", self.page, PUBLIC, openapi=_file("text/html")),
+                Route("GET", "/api/v1/docs/{file}", self.file, PUBLIC, openapi=_file("*/*")),
+            ]
+        return routes
 
     async def server(self, request: Request) -> Response:
         """Describe every route of this server, as OpenAPI 3.1."""
-        return _sent(request, await self._services.get(DOCUMENTS).server(), ASKED_AGAIN)
+        return _send(request, await self._services.get(DOCUMENTS).server(), ASKED_AGAIN)
 
     async def app(self, request: Request) -> Response:
         """Describe an app: the fields of its entities, and what the caller may do with them."""
         documents = self._services.get(DOCUMENTS)
-        made = await documents.app(request.actor, request.path("app_id"))
-        return _sent(request, made, ASKED_AGAIN)
+        document = await documents.app(request.actor, request.path("app_id"))
+        return _send(request, document, ASKED_AGAIN)
 
     async def page(self, request: Request) -> Response:
         """Show a page to browse and try the API; it asks for a token."""
@@ -69,16 +76,19 @@ class OpenapiRoutes:
         return self._asset(request, request.path("file"), A_DAY)
 
     def _asset(self, request: Request, name: str, caching: str) -> Response:
-        if (asset := self._assets.get(name)) is None:
+        asset = self._assets.get(name)
+        if asset is None:
             raise NotFound("there is no such file")
-        return _sent(request, asset, caching)
+        return _send(request, asset, caching)
 
 
-def _sent(request: Request, made: Document, caching: str) -> Response:
+def _send(request: Request, document: Document, caching: str) -> Response:
     """Send a document, or 304 when the caller has it (RFC 9110, 13.1.2)."""
-    headers = {"etag": made.tag, "cache-control": caching, "content-security-policy": POLICY}
-    given = request.headers.get("if-none-match", "")
-    known = [each.strip().removeprefix("W/") for each in given.split(",")]
-    if made.tag in known or known == ["*"]:
+    headers = {"etag": document.tag, "cache-control": caching, "content-security-policy": POLICY}
+    known_tags = [
+        tag.strip().removeprefix("W/")
+        for tag in request.headers.get("if-none-match", "").split(",")
+    ]
+    if document.tag in known_tags or known_tags == ["*"]:
         return Response(status_code=304, headers=headers)
-    return Response(made.body, headers={**headers, "content-type": made.media_type})
+    return Response(document.body, headers={**headers, "content-type": document.media_type})

@@ -39,14 +39,14 @@ class DocumentService:
         self._access = services.get(ACCESS)
         self._schemas = Schemas([route for _, route in self._pairs])
         self._server: Document | None = None
-        self._kept = DocumentCache()
+        self._cache = DocumentCache()
         self._lock = anyio.Lock()
 
     async def server(self) -> Document:
         """The document of every route."""
         async with self._lock:
             if self._server is None:
-                self._server = await anyio.to_thread.run_sync(self._made_of_server)
+                self._server = await anyio.to_thread.run_sync(self._describe_server)
             return self._server
 
     async def app(self, actor: Actor, app_id: str) -> Document:
@@ -54,60 +54,67 @@ class DocumentService:
         app = await self._apps.app(app_id)
         allowed = await self._allowed(actor, app)
         key = (app.id, app.version_stamp, frozenset(allowed.items()))
-        if (found := self._kept.get(key)) is not None:
-            return found
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached
         async with self._lock:  # one is made at a time: they may be large
-            if (found := self._kept.get(key)) is not None:
-                return found
-            made = await anyio.to_thread.run_sync(self._made, app, allowed)
-            self._kept.put(key, made)
+            cached = self._cache.get(key)
+            if cached is not None:
+                return cached
+            made = await anyio.to_thread.run_sync(self._describe_app, app, allowed)
+            self._cache.put(key, made)
             return made
 
-    def _made_of_server(self) -> Document:
-        return self._encoded(of_server(self._pairs, self._schemas))
+    def _describe_server(self) -> Document:
+        return self._encode(of_server(self._pairs, self._schemas))
 
-    def _made(self, app: App, allowed: Allowed) -> Document:
-        return self._encoded(of_app(app, self._of_apps, self._schemas, allowed))
+    def _describe_app(self, app: App, allowed: Allowed) -> Document:
+        return self._encode(of_app(app, self._of_apps, self._schemas, allowed))
 
-    def _encoded(self, tree: Schema) -> Document:
+    def _encode(self, tree: Schema) -> Document:
         """Encode a document whose paths begin where a proxy serves this server."""
         tree["servers"] = [{"url": f"{self._root_path}/"}]
         return document(tree)
 
     async def _allowed(self, actor: Actor, app: App) -> Allowed:
         """Return what the caller may, for every need of the routes of apps."""
-        found: dict[tuple[Needs, str], Grant] = {}
-        asked = {(route.needs, ENTITY in route.path) for _, route in self._of_apps}
-        for needs, each in sorted(asked, key=str):
-            for entity in app.entities if each else ("",):
+        allowed: dict[tuple[Needs, str], Grant] = {}
+        needs_of_routes = {(route.needs, ENTITY in route.path) for _, route in self._of_apps}
+        for needs, is_on_entity in sorted(needs_of_routes, key=str):
+            entities = [""]
+            if is_on_entity:
+                entities = list(app.entities)
+            for entity in entities:
                 path = {"app_id": app.id, "entity": entity}
                 try:
-                    found[needs, entity] = await self._access.authorize(actor, needs, path)
+                    allowed[needs, entity] = await self._access.authorize(actor, needs, path)
                 except Forbidden:
                     continue
-        return found
+        return allowed
 
 
 class DocumentCache:
     """The documents of apps that were used last, bounded in number and total size."""
 
-    def __init__(self, most: int = 64, most_bytes: int = 32_000_000) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
+    def __init__(self, max_count: int = 64, max_bytes: int = 32_000_000) -> None:
+        self._max_count = max_count
+        self._max_bytes = max_bytes
         self._bytes = 0
-        self._found: OrderedDict[Hashable, Document] = OrderedDict()
+        self._documents: OrderedDict[Hashable, Document] = OrderedDict()
 
     def get(self, key: Hashable) -> Document | None:
-        if (found := self._found.get(key)) is not None:
-            self._found.move_to_end(key)
-        return found
+        """Return a document, which is now the most recently used one."""
+        cached = self._documents.get(key)
+        if cached is not None:
+            self._documents.move_to_end(key)
+        return cached
 
     def put(self, key: Hashable, made: Document) -> None:
         """Add a document; the least recently used ones are removed."""
-        self._found[key] = made
+        self._documents[key] = made
         self._bytes += len(made.body)
-        while len(self._found) > self._most or self._bytes > self._most_bytes:
-            _, dropped = self._found.popitem(last=False)
+        while len(self._documents) > self._max_count or self._bytes > self._max_bytes:
+            _, dropped = self._documents.popitem(last=False)
             self._bytes -= len(dropped.body)
 
 

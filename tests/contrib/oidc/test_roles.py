@@ -67,7 +67,7 @@ class Notes:
     def __init__(self, *roles):
         self.roles = set(roles)
 
-    async def granted(self, user_id):
+    async def list_granted(self, user_id):
         return list(self.roles)
 
     async def remember(self, user_id, role):

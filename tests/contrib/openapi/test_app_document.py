@@ -270,7 +270,7 @@ def test_the_same_rights_share_a_document_and_others_do_not(server, holder):
 
 
 def test_documents_that_are_kept_have_a_bound():
-    kept = DocumentCache(most=3, most_bytes=100)
+    kept = DocumentCache(max_count=3, max_bytes=100)
     for number in range(5):
         kept.put(number, Document(b"x" * 30, ""))
     assert [kept.get(number) is not None for number in range(5)] == [False, False, True, True, True]
