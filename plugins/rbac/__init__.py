@@ -65,13 +65,20 @@ class RbacPlugin(Plugin):
         return RbacRoutes(services, lambda: self._explainer(services), self._cross_app).routes()
 
     def _cross_app(self) -> CrossAppGrants | None:
-        return None if self._service is None else self._service.cross_app
+        if self._service is None:
+            return None
+        return self._service.cross_app
 
     def _explainer(self, services: Services) -> Explainer | None:
         if self._service is None:
             return None
-        identity, bus = services.get(IDENTITY), services.get(HOOKS)
-        return Explainer(self._service, identity, bus, services.find(RECORDS), services.find(APPS))
+        return Explainer(
+            self._service,
+            services.get(IDENTITY),
+            services.get(HOOKS),
+            services.find(RECORDS),
+            services.find(APPS),
+        )
 
     @hookimpl
     @asynccontextmanager

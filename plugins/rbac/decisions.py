@@ -30,7 +30,7 @@ from .store import RbacStore
 
 TOPIC: Final = "rbac"
 
-Held = Mapping[str, tuple[str, ...]]
+HeldRoles = Mapping[str, tuple[str, ...]]
 """The roles that a user was assigned, by app."""
 Decision = tuple[str | None, str, str, str]
 """User, app, entity, action."""
@@ -50,7 +50,7 @@ class RoleCache:
         self._apps = InvalidatedCache[str, AppPermissions](
             notifications, TOPIC, size=10_000, affects=lambda payload, app_id, _: payload == app_id
         )
-        self._users = InvalidatedCache[str, Held](
+        self._users = InvalidatedCache[str, HeldRoles](
             notifications, TOPIC, size=20_000, affects=_affects_user
         )
         # Every change of roles may change which ones demand a factor.
@@ -65,48 +65,58 @@ class RoleCache:
 
     async def app(self, app_id: str) -> AppPermissions:
         """Return an app. Raises NotFound, Unavailable."""
-        found = self._apps.get(app_id)
-        return found or await self._apps.get_or_load(app_id, partial(self._read_app, app_id))
+        app = self._apps.get(app_id)
+        if app is not None:
+            return app
+        return await self._apps.get_or_load(app_id, partial(self._read_app, app_id))
 
-    async def held(self, user_id: str | None) -> Held:
+    async def held_roles(self, user_id: str | None) -> HeldRoles:
         """Return the roles of a user, none for an unknown one. Raises Unavailable."""
         if user_id is None:
             return {}
-        found = self._users.get(user_id)
-        if found is None:
-            # In lower case only, as notifications name users.
-            if not is_uuid(user_id) or user_id != user_id.lower():
-                return {}
-            load = partial(self._store.held, user_id)
-            found = await self._users.get_or_load(user_id, load)
-        return found
+        held_roles = self._users.get(user_id)
+        if held_roles is not None:
+            return held_roles
+        # In lower case only, as notifications name users.
+        if not is_uuid(user_id) or user_id != user_id.lower():
+            return {}
+        return await self._users.get_or_load(user_id, partial(self._store.held_roles, user_id))
 
-    async def app_and_held(self, app_id: str, user_id: str | None) -> tuple[AppPermissions, Held]:
+    async def app_and_roles(
+        self, app_id: str, user_id: str | None
+    ) -> tuple[AppPermissions, HeldRoles]:
         """Return an app and the roles of a user, in one step where both are in memory."""
-        app, held = self._apps.get(app_id), self._users.get(user_id or "")
+        app = self._apps.get(app_id)
+        held_roles = self._users.get(user_id or "")
         if app is None:
             app = await self.app(app_id)
-        return app, await self.held(user_id) if held is None else held
+        if held_roles is None:
+            held_roles = await self.held_roles(user_id)
+        return app, held_roles
 
     async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
         """See `FactorDemands.demands_factor`. Raises Unavailable."""
         key = (user_id, of_admins)
-        if (found := self._demands.get(key)) is None:
-            found = await self._demands.get_or_load(key, partial(self._demanded, *key))
-        return found
+        is_demanded = self._demands.get(key)
+        if is_demanded is not None:
+            return is_demanded
+        return await self._demands.get_or_load(key, partial(self._find_demand, *key))
 
-    async def _demanded(self, user_id: str, of_admins: bool) -> bool:
-        held = await self.held(user_id)
-        if of_admins and any(ADMIN in roles for roles in held.values()):
+    async def _find_demand(self, user_id: str, of_admins: bool) -> bool:
+        held_roles = await self.held_roles(user_id)
+        if of_admins and any(ADMIN in roles for roles in held_roles.values()):
             return True
-        for app_id, roles in held.items():
+        for app_id, roles in held_roles.items():
             with suppress(NotFound):  # the app was removed meanwhile
-                if not (await self.app(app_id)).demanding.isdisjoint(roles):
+                app = await self.app(app_id)
+                if not app.demanding.isdisjoint(roles):
                     return True
         return False
 
     async def _read_app(self, app_id: str) -> AppPermissions:
-        row = await self._store.app(app_id) if APP_ID.fullmatch(app_id) else None
+        row = None
+        if APP_ID.fullmatch(app_id):
+            row = await self._store.app(app_id)
         if row is None:
             raise NotFound(f"app '{app_id}' not found")
         return AppPermissions(row, self.core_keys)
@@ -126,7 +136,8 @@ class Decisions:
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """See `Access.authorize`."""
-        if (delegation := actor.delegation) is not None:
+        delegation = actor.delegation
+        if delegation is not None:
             # On the worker's own app only the rights of its user decide.
             grant = await self.authorize(replace(actor, delegation=None), needs, path)
             if path.get("app_id", delegation.app_id) == delegation.app_id:
@@ -135,32 +146,33 @@ class Decisions:
         user_id = actor.user_id
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
-                asked = (user_id, path["app_id"], path["entity"], needs.key)
-                found = self._cache.grants.get(asked)
-                return found or await self._cache.grants.get_or_load(
-                    asked, partial(self._on_entity, *asked)
-                )
+                decision = (user_id, path["app_id"], path["entity"], needs.key)
+                grant = self._cache.grants.get(decision)
+                if grant is not None:
+                    return grant
+                decide = partial(self._decide_on_entity, *decision)
+                return await self._cache.grants.get_or_load(decision, decide)
             case "public" | "user":
                 return FULL
             case "core_admin":
                 allowed = await self.is_core_admin(user_id)
                 return _require(allowed, "only core admins may do this")
             case "core_permission":
-                core, held = await self._cache.app_and_held(CORE, user_id)
-                allowed = core.rights(held.get(CORE, ())).holds(needs.key)
+                core, roles = await self._cache.app_and_roles(CORE, user_id)
+                allowed = core.rights(roles.get(CORE, ())).holds(needs.key)
                 return _require(allowed, f"the permission '{needs.key}' on core is needed")
             case "app_user":
-                _, held = await self._cache.app_and_held(path["app_id"], user_id)
-                allowed = path["app_id"] in held or ADMIN in held.get(CORE, ())
+                _, roles = await self._cache.app_and_roles(path["app_id"], user_id)
+                allowed = path["app_id"] in roles or ADMIN in roles.get(CORE, ())
                 return _require(allowed, "a role on this app is needed")
             case "app_permission":
-                app, held = await self._cache.app_and_held(path["app_id"], user_id)
-                named = app.rights(held.get(path["app_id"], ())).names(needs.key)
-                allowed = named or ADMIN in held.get(CORE, ())
+                app, roles = await self._cache.app_and_roles(path["app_id"], user_id)
+                rights = app.rights(roles.get(path["app_id"], ()))
+                allowed = rights.names(needs.key) or ADMIN in roles.get(CORE, ())
                 return _require(allowed, f"the permission '{needs.key}' is needed")
             case "app_admin":
-                _, held = await self._cache.app_and_held(path["app_id"], user_id)
-                allowed = ADMIN in held.get(path["app_id"], ()) or ADMIN in held.get(CORE, ())
+                _, roles = await self._cache.app_and_roles(path["app_id"], user_id)
+                allowed = ADMIN in roles.get(path["app_id"], ()) or ADMIN in roles.get(CORE, ())
                 return _require(allowed, "only admins of the app may do this")
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
@@ -168,22 +180,23 @@ class Decisions:
 
         A disabled one keeps its roles.
         """
-        found = await self._on_entity(user_id, app_id, entity, action)
+        grant = await self._decide_on_entity(user_id, app_id, entity, action)
         user = await self._identity.user(user_id or "")
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
-        return found
+        return grant
 
     async def is_core_admin(self, user_id: str | None) -> bool:
         """See `Access.is_core_admin`."""
-        return ADMIN in (await self._cache.held(user_id)).get(CORE, ())
+        roles = await self._cache.held_roles(user_id)
+        return ADMIN in roles.get(CORE, ())
 
     async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
         """See `Access.is_app_admin`."""
-        held = await self._cache.held(user_id)
-        if ADMIN in held.get(app_id, ()):
+        roles = await self._cache.held_roles(user_id)
+        if ADMIN in roles.get(app_id, ()):
             return True
-        return ADMIN in held.get(CORE, ()) and await self._exists(app_id)
+        return ADMIN in roles.get(CORE, ()) and await self._exists(app_id)
 
     def demands_factor(self, user_id: str, *, of_admins: bool) -> Coroutine[Any, Any, bool]:
         """See `FactorDemands.demands_factor`."""
@@ -196,16 +209,21 @@ class Decisions:
             return False
         return True
 
-    async def _on_entity(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+    async def _decide_on_entity(
+        self, user_id: str | None, app_id: str, entity: str, action: str
+    ) -> Grant:
         """Decide about an entity. Only admins and callers with a role learn that it is unknown."""
-        app, held = await self._cache.app_and_held(app_id, user_id)
-        known, roles = entity in app.entities, held.get(app_id, ())
-        grant = app.rights(roles).on(entity, action) if known else None
+        app, held_roles = await self._cache.app_and_roles(app_id, user_id)
+        roles = held_roles.get(app_id, ())
+        is_known = entity in app.entities
+        grant = None
+        if is_known:
+            grant = app.rights(roles).grant_on(entity, action)
         if grant is FULL:
             return FULL
         # Before an `.own` grant is used: a narrow role must not reduce a core admin's rights.
-        is_core_admin = ADMIN in held.get(CORE, ())
-        if not known and (is_core_admin or roles):
+        is_core_admin = ADMIN in held_roles.get(CORE, ())
+        if not is_known and (is_core_admin or roles):
             raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
         if grant is not None and not is_core_admin:
             return grant
@@ -219,18 +237,19 @@ class Decisions:
         Routes that need just a role, such as `rpc`, need the key `*`: the worker that answers acts
         with all rights of the user on its app.
         """
-        rights = (await self._cache.app(path["app_id"])).granted.get(delegation.app_id)
-        found = None
+        app = await self._cache.app(path["app_id"])
+        rights = app.granted.get(delegation.app_id)
+        worker_grant = None
         if rights is not None and needs.kind == "entity":
-            found = rights.on(path["entity"], needs.key)
+            worker_grant = rights.grant_on(path["entity"], needs.key)
         elif rights is not None and needs.kind == "app_user" and rights.everything:
-            found = grant
-        if found is None:
+            worker_grant = grant
+        if worker_grant is None:
             raise Forbidden("a worker of another app has no grant for this")
         return Grant(
-            own_only=grant.own_only or found.own_only,
-            hidden=grant.hidden | found.hidden,
-            locked=grant.locked | found.locked,
+            own_only=grant.own_only or worker_grant.own_only,
+            hidden=grant.hidden | worker_grant.hidden,
+            locked=grant.locked | worker_grant.locked,
         )
 
 
@@ -245,9 +264,11 @@ def notification(app_id: str, user_id: str = "") -> str:
     return f"{app_id} {user_id}".strip()
 
 
-def _affects_user(payload: str, user_id: str, held: Held) -> bool:
-    app_id, _, user = payload.partition(" ")
-    return user_id == user if user else app_id in held
+def _affects_user(payload: str, user_id: str, held_roles: HeldRoles) -> bool:
+    app_id, _, changed_user = payload.partition(" ")
+    if changed_user:
+        return user_id == changed_user
+    return app_id in held_roles
 
 
 def _affects_decision(payload: str, decision: Decision, _grant: Grant) -> bool:

@@ -90,7 +90,8 @@ class Explainer:
         if body.action.endswith(".create"):
             own_only = False
         text = f"{user.username} may do this"
-        text += ", on records that the user created" if own_only else ""
+        if own_only:
+            text += ", on records that the user created"
         explained = Explained(allowed=True, own_only=own_only, by=reasons, reason=text)
 
         if body.record is None or body.action.partition(".")[2] not in ACTIONS:
@@ -101,17 +102,17 @@ class Explainer:
         return msgspec.structs.replace(explained, reason="within reach")
 
     async def _reasons(self, app: AppPermissions, user_id: str, body: ExplainBody) -> list[Reason]:
-        held = await self._cache.held(user_id)
+        held_roles = await self._cache.held_roles(user_id)
         roles = dict(app.roles)
-        names = [*held.get(body.app, ()), *body.assume.roles]
+        names = [*held_roles.get(body.app, ()), *body.assume.roles]
         if body.assume.permissions:
             roles[ASSUMED] = Role(name=ASSUMED, permissions=body.assume.permissions)
             names.append(ASSUMED)
         reasons = [
             Reason(role=path[0], permission=key, via=list(path[1:]))
-            for path, key in granting(dict.fromkeys(names), roles, body.action)
+            for path, key in find_granting(dict.fromkeys(names), roles, body.action)
         ]
-        if body.app != CORE and ADMIN in held.get(CORE, ()):
+        if body.app != CORE and ADMIN in held_roles.get(CORE, ()):
             reasons.append(Reason(role=f"{CORE}:{ADMIN}", permission="*"))
         return reasons
 
@@ -152,7 +153,8 @@ class Explainer:
         trees: dict[str, Any] = {}
         for implementation in self._bus.implementations(hookspecs.record_scope):
             arguments = {"actor": actor, "entity": entity, "action": action}
-            if (tree := await implementation.call(arguments)) is not None:
+            tree = await implementation.call(arguments)
+            if tree is not None:
                 trees[implementation.plugin] = tree
         return trees
 
@@ -166,23 +168,23 @@ class Explainer:
         return bool(msgspec.json.decode(array, type=list[msgspec.Raw]))
 
 
-def granting(
+def find_granting(
     names: Sequence[str] | Mapping[str, None], roles: Mapping[str, Role], action: str
 ) -> list[tuple[tuple[str, ...], str]]:
     """Return each (path of roles, key) that grants an action; a path begins with a held role."""
-    found: list[tuple[tuple[str, ...], str]] = []
+    granting: list[tuple[tuple[str, ...], str]] = []
     for name in names:
-        seen: set[str] = set()
+        visited: set[str] = set()
         waiting: list[tuple[str, ...]] = [(name,)]
         while waiting:
             path = waiting.pop(0)
             role = roles.get(path[-1])
-            if role is None or path[-1] in seen:
+            if role is None or path[-1] in visited:
                 continue
-            seen.add(path[-1])
-            found += [(path, key) for key in role.permissions if _grants(key, action)]
+            visited.add(path[-1])
+            granting += [(path, key) for key in role.permissions if _grants(key, action)]
             waiting += [(*path, parent) for parent in role.inherits]
-    return found
+    return granting
 
 
 def _grants(key: str, action: str) -> bool:

@@ -33,41 +33,47 @@ def _rules(entity: Entity) -> Iterator[FieldRule]:
         sources = [name for name in field.sources if name in guarded]
         if field.access is None and not sources:
             continue
-        read, write = (field.access.read, field.access.write) if field.access else (None, None)
+        readers: list[str] | None = None
+        writers: list[str] | None = None
+        if field.access is not None:
+            readers = _copy_roles(field.access.read)
+            writers = _copy_roles(field.access.write)
         yield FieldRule(
-            entity=entity.name,
-            field=field.name,
-            read=None if read is None else list(read),
-            write=None if write is None else list(write),
-            sources=sources,
+            entity=entity.name, field=field.name, read=readers, write=writers, sources=sources
         )
+
+
+def _copy_roles(roles: Sequence[str] | None) -> list[str] | None:
+    return None if roles is None else list(roles)
 
 
 def permissions_of_fields(rules: Iterable[FieldRule]) -> list[Permission]:
     """List the permission keys that rules make."""
-    found: list[Permission] = []
+    permissions: list[Permission] = []
     for rule in rules:
         for action, roles in (("read", rule.read), ("write", rule.write)):
             if roles is not None:
-                words = f"{action.capitalize()} {rule.field} of {rule.entity}"
-                found.append(Permission(f"{rule.entity}.{rule.field}.{action}", words))
-    return found
+                description = f"{action.capitalize()} {rule.field} of {rule.entity}"
+                permissions.append(Permission(f"{rule.entity}.{rule.field}.{action}", description))
+    return permissions
 
 
-def with_field_keys(roles: Mapping[str, Role], rules: Iterable[FieldRule]) -> dict[str, Role]:
+def add_field_keys(roles: Mapping[str, Role], rules: Iterable[FieldRule]) -> dict[str, Role]:
     """Return the roles with the keys that rules give them by name."""
-    more: dict[str, list[str]] = {}
+    field_keys: dict[str, list[str]] = {}
     for rule in rules:
-        for action, named in (("read", rule.read), ("write", rule.write)):
-            for name in named or ():
-                more.setdefault(name, []).append(f"{rule.entity}.{rule.field}.{action}")
-    return {
-        name: msgspec.structs.replace(role, permissions=[*role.permissions, *more.get(name, ())])
-        for name, role in roles.items()
-    }
+        for action, role_names in (("read", rule.read), ("write", rule.write)):
+            for name in role_names or ():
+                field_keys.setdefault(name, []).append(f"{rule.entity}.{rule.field}.{action}")
+
+    extended: dict[str, Role] = {}
+    for name, role in roles.items():
+        permissions = [*role.permissions, *field_keys.get(name, ())]
+        extended[name] = msgspec.structs.replace(role, permissions=permissions)
+    return extended
 
 
-def narrowed(grant: Grant, rules: Sequence[FieldRule], holds: Callable[[str], bool]) -> Grant:
+def narrow(grant: Grant, rules: Sequence[FieldRule], holds: Callable[[str], bool]) -> Grant:
     """Return a grant without the fields that its holder may not read or write."""
     hidden = {rule.field for rule in rules if not _holds(rule, "read", rule.read, holds)}
     hidden |= {rule.field for rule in rules if not hidden.isdisjoint(rule.sources)}

@@ -71,23 +71,23 @@ def permissions_of(
 
 
 def check_keys(
-    wanted: Sequence[str],
+    keys: Sequence[str],
     entities: Iterable[str],
     available: Iterable[Permission],
-    kept: Iterable[str] = (),
+    present_keys: Iterable[str] = (),
 ) -> list[str]:
     """Return a role's permissions, each once. Raises BadRequest that names the first bad one.
 
-    `kept` are the role's present keys: they stay valid when their entity is retired.
+    The role's `present_keys` stay valid when their entity is retired.
     """
     concrete = {permission.key for permission in available}
-    allowed = concrete | set(kept) | {"*", *EVERY_APP}
+    allowed = concrete | set(present_keys) | {"*", *EVERY_APP}
     allowed |= {f"{entity}.{action}{OWN}" for entity in entities for action in ACTIONS}
     allowed |= {f"{prefix(key)}.*" for key in concrete if "." in key}
-    for key in wanted:
+    for key in keys:
         if key not in allowed:
             raise BadRequest(f"permissions: {key[:128]!r} is no permission key of this app")
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(keys))
 
 
 def prefix(key: str) -> str:

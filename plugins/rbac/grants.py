@@ -19,35 +19,35 @@ class CrossAppGrants:
         self._statements = statements
         self._cache = role_cache
 
-    async def of(self, app_id: str) -> Sequence[AppGrant]:
+    async def list_grants(self, app_id: str) -> Sequence[AppGrant]:
         """List the grants of an app. Raises NotFound."""
         await self._cache.app(app_id)
         return await store.grants_of(self._statements, app_id)
 
-    async def add(self, actor: Actor, app_id: str, given: AppGrant) -> None:
+    async def add(self, actor: Actor, app_id: str, grant: AppGrant) -> None:
         """Add permission keys of another app. Raises BadRequest, NotFound."""
-        if CORE in (app_id, given.app) or app_id == given.app:
+        if CORE in (app_id, grant.app) or app_id == grant.app:
             raise BadRequest("app: must be an app other than this one, and none of them core")
 
         async def work(tx: Transaction) -> None:
-            target, _ = await store.lock_app(tx, given.app)
+            target, _ = await store.lock_app(tx, grant.app)
             await self._cache.app(app_id)
-            check_keys(given.permissions, target.entities, target.permissions)
-            before = target.grants.get(app_id, ())
-            keys = list(dict.fromkeys([*before, *given.permissions]))
-            await store.put_grant(tx, app_id, given.app, keys)
-            await _record(tx, "GRANT_ADDED", app_id, AppGrant(given.app, keys))
+            check_keys(grant.permissions, target.entities, target.permissions)
+            present_keys = target.grants.get(app_id, ())
+            keys = list(dict.fromkeys([*present_keys, *grant.permissions]))
+            await store.put_grant(tx, app_id, grant.app, keys)
+            await _record(tx, "GRANT_ADDED", app_id, AppGrant(grant.app, keys))
 
         await self._statements.run(actor, work)
 
-    async def revoke(self, actor: Actor, app_id: str, other: str) -> None:
+    async def revoke(self, actor: Actor, app_id: str, target_id: str) -> None:
         """Revoke all keys of another app. Raises NotFound."""
 
         async def work(tx: Transaction) -> None:
-            keys = await store.delete_grant(tx, app_id, other)
+            keys = await store.delete_grant(tx, app_id, target_id)
             if keys is None:
-                raise NotFound(f"app '{app_id}' has no grant on app '{other}'")
-            await _record(tx, "GRANT_REVOKED", app_id, AppGrant(other, keys))
+                raise NotFound(f"app '{app_id}' has no grant on app '{target_id}'")
+            await _record(tx, "GRANT_REVOKED", app_id, AppGrant(target_id, keys))
 
         await self._statements.run(actor, work)
 
@@ -58,7 +58,10 @@ class CrossAppGrants:
 
 
 async def _record(tx: Transaction, operation: str, app_id: str, grant: AppGrant) -> None:
-    detail = {"app_id": app_id, "app": grant.app, "permissions": grant.permissions}
-    shown = {"old" if operation == "GRANT_REVOKED" else "new": detail}
-    await tx.record(Event.core("grants", operation, tx.actor, app_id, **shown))
+    values = {"app_id": app_id, "app": grant.app, "permissions": grant.permissions}
+    if operation == "GRANT_REVOKED":
+        event = Event.core("grants", operation, tx.actor, app_id, old=values)
+    else:
+        event = Event.core("grants", operation, tx.actor, app_id, new=values)
+    await tx.record(event)
     await tx.publish(TOPIC, notification(grant.app))

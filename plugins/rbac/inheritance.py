@@ -22,13 +22,14 @@ def check_inheritance(name: str, parents: Parents) -> None:
     for parent in parents[name]:
         if parent not in parents:
             raise BadRequest(f"inherits: there is no role '{parent[:64]}'")
-    if circle := _path_back(name, parents):
+    circle = _find_circle(name, parents)
+    if circle:
         raise BadRequest(f"inherits: roles must not go in a circle: {' -> '.join(circle)}")
-    if _tallest(parents) > MAX_DEPTH:
+    if _measure_depth(parents) > MAX_DEPTH:
         raise BadRequest(f"inherits: roles may inherit at most {MAX_DEPTH} steps deep")
 
 
-def _path_back(name: str, parents: Parents) -> list[str] | None:
+def _find_circle(name: str, parents: Parents) -> list[str] | None:
     """Find a path from a role back to itself."""
     came_from: dict[str, str] = {}
     waiting = [name]
@@ -50,44 +51,44 @@ def _trail(role: str, start: str, came_from: Mapping[str, str]) -> list[str]:
     return trail[::-1]
 
 
-def _tallest(parents: Parents) -> int:
+def _measure_depth(parents: Parents) -> int:
     """Return the steps of the longest path upwards, in a graph without cycles."""
     heights: dict[str, int] = {}
     for start in parents:
         waiting = [start]
         while waiting:
             role = waiting[-1]
-            above = [parent for parent in parents.get(role, ()) if parent not in heights]
-            if above:
-                waiting += above
+            unmeasured = [parent for parent in parents.get(role, ()) if parent not in heights]
+            if unmeasured:
+                waiting += unmeasured
                 continue
-            heights[role] = max((heights[p] + 1 for p in parents.get(role, ())), default=0)
+            parent_heights = [heights[parent] for parent in parents.get(role, ())]
+            heights[role] = max(parent_heights, default=-1) + 1
             waiting.pop()
     return max(heights.values(), default=0)
 
 
-def demanding(roles: Mapping[str, Role]) -> frozenset[str]:
+def find_demanding(roles: Mapping[str, Role]) -> frozenset[str]:
     """Return the roles that demand a second factor, or inherit from one that does."""
-    found = {name for name, role in roles.items() if role.second_factor is True}
-    while new := {
-        name
-        for name, role in roles.items()
-        if name not in found and not found.isdisjoint(role.inherits)
-    }:
-        found |= new
-    return frozenset(found)
+    demanding = {name for name, role in roles.items() if role.second_factor is True}
+    while True:
+        heirs = {name for name, role in roles.items() if not demanding.isdisjoint(role.inherits)}
+        if heirs <= demanding:
+            return frozenset(demanding)
+        demanding |= heirs
 
 
 def expand(names: Iterable[str], roles: Mapping[str, Role]) -> frozenset[str]:
     """Return the union of the permissions of roles and of all roles they inherit from."""
-    seen: set[str] = set()
+    visited: set[str] = set()
     waiting = list(names)
-    found: set[str] = set()
+    permissions: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in seen or (role := roles.get(name)) is None:
+        role = roles.get(name)
+        if role is None or name in visited:
             continue
-        seen.add(name)
-        found.update(role.permissions)
+        visited.add(name)
+        permissions.update(role.permissions)
         waiting += role.inherits
-    return frozenset(found)
+    return frozenset(permissions)

@@ -38,7 +38,7 @@ async def take_over(tx: Transaction, app: App) -> None:
 async def catch_up(statements: Statements, apps: Apps) -> None:
     """Store the apps that were installed while another plugin provided ACCESS."""
     await apps.refresh()
-    known = await store.known_apps(statements)
+    stored_ids = await store.list_app_ids(statements)
     for app in await apps.all():
-        if app.id not in known:
+        if app.id not in stored_ids:
             await statements.run(server_actor(), partial(take_over, app=app))

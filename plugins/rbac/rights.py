@@ -7,9 +7,9 @@ from typing import Final
 
 from kernel.public import Grant, Permission, Role
 
-from .field_rules import FieldRule, narrowed, with_field_keys
+from .field_rules import FieldRule, add_field_keys, narrow
 from .grammar import EVERY_APP, OWN, prefix
-from .inheritance import demanding, expand
+from .inheritance import expand, find_demanding
 from .models import CORE, AppRow
 
 FULL: Final = Grant()
@@ -34,7 +34,7 @@ class Rights:
         """Whether `*` is among them."""
         return self._everything
 
-    def on(self, entity: str, action: str) -> Grant | None:
+    def grant_on(self, entity: str, action: str) -> Grant | None:
         """Return the grant for an action on an entity, or None. `create.own` is `create`."""
         if self._everything or f"{entity}.*" in self._keys:
             return FULL
@@ -44,14 +44,18 @@ class Rights:
             grant = FULL if action == "create" else OWN_ROWS
         else:
             return None
-        return self._with_rules(entity, grant) if entity in self._rules else grant
+        if entity not in self._rules:
+            return grant
+        return self._narrow_by_rules(entity, grant)
 
-    def _with_rules(self, entity: str, grant: Grant) -> Grant:
+    def _narrow_by_rules(self, entity: str, grant: Grant) -> Grant:
         """Return a grant narrowed by the rules of fields, computed once."""
         key = (entity, grant.own_only)
-        if (found := self._grants.get(key)) is None:
-            found = self._grants[key] = narrowed(grant, self._rules[entity], self.holds)
-        return found
+        narrowed = self._grants.get(key)
+        if narrowed is None:
+            narrowed = narrow(grant, self._rules[entity], self.holds)
+            self._grants[key] = narrowed
+        return narrowed
 
     def holds(self, key: str) -> bool:
         """Whether a single key is held, by name or by a wildcard."""
@@ -61,17 +65,18 @@ class Rights:
         """Whether a key of every app is held, by its full name or by `*`."""
         return self._everything or key in self._keys
 
-    def listed(self, available: Iterable[Permission]) -> list[str]:
+    def list_keys(self, available: Iterable[Permission]) -> list[str]:
         """List the concrete keys that are held, in declaration order; `.own` where only that is."""
-        found: dict[str, None] = {}
+        keys: list[str] = []
         for permission in available:
             key = permission.key
+            own_key = f"{key}{OWN}"
             if self.holds(key):
-                found[key] = None
-            elif f"{key}{OWN}" in self._keys:
-                found[key if key.endswith(".create") else f"{key}{OWN}"] = None
-        found |= dict.fromkeys(key for key in EVERY_APP if key in self._keys)
-        return list(found)
+                keys.append(key)
+            elif own_key in self._keys:
+                keys.append(key if key.endswith(".create") else own_key)
+        keys += [key for key in EVERY_APP if key in self._keys]
+        return list(dict.fromkeys(keys))
 
 
 class AppPermissions:
@@ -87,8 +92,10 @@ class AppPermissions:
         self.permissions = _permissions(row, core_keys)
         self.roles: dict[str, Role] = {role.name: role for role in row.roles}
         self._rules = row.field_rules
-        self._expanded = with_field_keys(self.roles, self._rules) if self._rules else self.roles
-        self.demanding = demanding(self.roles)
+        self._expanded = self.roles
+        if self._rules:
+            self._expanded = add_field_keys(self.roles, self._rules)
+        self.demanding = find_demanding(self.roles)
         """The roles whose users need a second factor."""
         self.granted = {
             app_id: Rights(frozenset(keys), self._rules) for app_id, keys in row.grants.items()
@@ -96,17 +103,23 @@ class AppPermissions:
         """What workers of other apps may do here for users, by app."""
         self._rights: dict[tuple[str, ...], Rights] = {}
 
-    def rights(self, held: tuple[str, ...]) -> Rights:
+    def rights(self, roles: tuple[str, ...]) -> Rights:
         """Return the expanded permissions of some roles, computed once for each set of roles."""
-        if (rights := self._rights.get(held)) is None:
-            rights = self._rights[held] = Rights(expand(held, self._expanded), self._rules)
+        rights = self._rights.get(roles)
+        if rights is None:
+            rights = Rights(expand(roles, self._expanded), self._rules)
+            self._rights[roles] = rights
         return rights
 
 
 def _permissions(row: AppRow, registered: Sequence[Permission]) -> tuple[Permission, ...]:
     """Return the keys of an app: its own ones, then those that plugins registered for apps."""
     if row.app_id == CORE:
-        return tuple(each for each in registered if each.on != "app")
-    own = {each.key: each for each in row.permissions}
-    added = (each for each in registered if each.on == "app" and each.key not in own)
-    return (*row.permissions, *(Permission(each.key, each.description) for each in added))
+        return tuple(permission for permission in registered if permission.on != "app")
+    declared_keys = {permission.key for permission in row.permissions}
+    added = [
+        Permission(permission.key, permission.description)
+        for permission in registered
+        if permission.on == "app" and permission.key not in declared_keys
+    ]
+    return (*row.permissions, *added)

@@ -55,9 +55,11 @@ class RbacRoutes:
 
     def routes(self) -> list[Route]:
         """Declare every route with the permission it needs."""
-        roles, permissions = f"{APP}/roles", f"{APP}/permissions"
+        roles = f"{APP}/roles"
+        role = f"{roles}/{{role}}"
+        permissions = f"{APP}/permissions"
         grants = f"{APP}/grants"
-        role, why = f"{roles}/{{role}}", "/api/v1/permissions/explain"
+        why = "/api/v1/permissions/explain"
         return [
             Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
             Route("POST", roles, self.create, APP_ADMIN, NewRole, returns=Message),
@@ -111,9 +113,12 @@ class RbacRoutes:
         name = request.path("role")
         if body.name not in (UNSET, name):
             raise BadRequest("name: a role cannot be renamed")
-        given = {k: v for k, v in _stored(body).items() if getattr(body, k) is not UNSET}
-        given.pop("name", None)
-        await self._access.update_role(request.actor, request.path("app_id"), name, given)
+        changes = {
+            member: value
+            for member, value in _stored(body).items()
+            if member != "name" and getattr(body, member) is not UNSET
+        }
+        await self._access.update_role(request.actor, request.path("app_id"), name, changes)
         return reply({"message": f"role '{name}' updated"})
 
     async def delete(self, request: Request) -> Response:
@@ -128,14 +133,14 @@ class RbacRoutes:
 
     async def assign(self, request: Request, body: RoleOfUser) -> Response:
         """Give a user a role; twice is once."""
-        app_id, user_id = request.path("app_id"), _user_of(body)
-        await self._access.assign(request.actor, app_id, user_id, body.role)
+        app_id = request.path("app_id")
+        await self._access.assign(request.actor, app_id, _user_of(body), body.role)
         return reply({"message": f"role '{body.role}' assigned"})
 
     async def revoke(self, request: Request, body: RoleOfUser) -> Response:
         """Take a role from a user; never from the last admin."""
-        app_id, user_id = request.path("app_id"), _user_of(body)
-        await self._access.revoke(request.actor, app_id, user_id, body.role)
+        app_id = request.path("app_id")
+        await self._access.revoke(request.actor, app_id, _user_of(body), body.role)
         return reply({"message": f"role '{body.role}' revoked"})
 
     async def own_permissions(self, request: Request) -> Response:
@@ -149,7 +154,8 @@ class RbacRoutes:
 
     async def permissions_of(self, request: Request) -> Response:
         """Show a user's roles and permissions; for that user and for admins."""
-        app_id, user_id = request.path("app_id"), request.path("user_id")
+        app_id = request.path("app_id")
+        user_id = request.path("user_id")
         identity = self._services.get(IDENTITY)
         return reply(await permissions_for(self._access, identity, request.actor, app_id, user_id))
 
@@ -159,38 +165,40 @@ class RbacRoutes:
         For the user itself with a role on the app, for its admins, and for core admins.
         """
         try:
-            asked = msgspec.convert(request.query(), ExplainBody)
+            question = msgspec.convert(request.query(), ExplainBody)
         except msgspec.ValidationError as error:
             raise BadRequest(f"the query: {error}") from None
-        return await self.explain_assumed(request, asked)
+        return await self.explain_assumed(request, question)
 
     async def explain_assumed(self, request: Request, body: ExplainBody) -> Response:
         """Explain what a user might do with roles and permissions that `assume` adds."""
-        if (explainer := self._explainer()) is None:
+        explainer = self._explainer()
+        if explainer is None:
             raise NotFound("the plugin that decides here explains nothing")
         return reply(await explainer.explain(request.actor, body))
 
     async def list_grants(self, request: Request) -> Response:
         """List what workers of an app may do on other apps on behalf of users."""
-        return reply(await self._cross_app.of(request.path("app_id")))
+        return reply(await self._cross_app.list_grants(request.path("app_id")))
 
     async def add_grant(self, request: Request, body: NewGrant) -> Response:
         """Let workers of an app use permission keys of another app for users that hold them."""
-        app_id, given = request.path("app_id"), AppGrant(body.app, body.permissions)
-        await self._cross_app.add(request.actor, app_id, given)
+        grant = AppGrant(body.app, body.permissions)
+        await self._cross_app.add(request.actor, request.path("app_id"), grant)
         return reply({"message": f"grant on app '{body.app}' added"})
 
     async def revoke_grant(self, request: Request) -> Response:
         """Revoke every permission key of another app."""
-        app_id, other = request.path("app_id"), request.path("app")
-        await self._cross_app.revoke(request.actor, app_id, other)
-        return reply({"message": f"grant on app '{other}' revoked"})
+        target = request.path("app")
+        await self._cross_app.revoke(request.actor, request.path("app_id"), target)
+        return reply({"message": f"grant on app '{target}' revoked"})
 
     @property
     def _cross_app(self) -> CrossAppGrants:
-        if (found := self._grants()) is None:
+        grants = self._grants()
+        if grants is None:
             raise NotFound("the plugin that decides here has no grants")
-        return found
+        return grants
 
 
 def _stored(body: NewRole | RoleChanges) -> dict[str, Any]:
@@ -199,7 +207,7 @@ def _stored(body: NewRole | RoleChanges) -> dict[str, Any]:
 
 
 def _user_of(body: RoleOfUser) -> str:
-    for given in (body.user_id_camel, body.user_id):
-        if given is not UNSET:
-            return given
+    for user_id in (body.user_id_camel, body.user_id):
+        if user_id is not UNSET:
+            return user_id
     raise BadRequest("userId is required")

@@ -59,20 +59,20 @@ class RbacService(Decisions):
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
-        app, held = await self._cache.app_and_held(app_id, user_id)
-        roles = held.get(app_id, ())
+        app, held_roles = await self._cache.app_and_roles(app_id, user_id)
+        roles = held_roles.get(app_id, ())
         rights = app.rights(roles)
         everything = rights.everything
-        if ADMIN in held.get(CORE, ()):
-            roles, everything = tuple(sorted({*roles, ADMIN})), True
+        if ADMIN in held_roles.get(CORE, ()):
+            roles = tuple(sorted({*roles, ADMIN}))
+            everything = True
         if everything and app_id == CORE:
             return Effective(list(roles), ["*"])
-        listed = (
-            [permission.key for permission in app.permissions]
-            if everything
-            else rights.listed(app.permissions)
-        )
-        return Effective(list(roles), listed)
+        if everything:
+            keys = [permission.key for permission in app.permissions]
+        else:
+            keys = rights.list_keys(app.permissions)
+        return Effective(list(roles), keys)
 
     async def available(self, app_id: str) -> Sequence[Permission]:
         """See `Access.available`."""
@@ -84,14 +84,16 @@ class RbacService(Decisions):
 
     async def grants(self, app_id: str) -> Sequence[AppGrant]:
         """See `AppGrants.grants`."""
-        return await self.cross_app.of(app_id)
+        return await self.cross_app.list_grants(app_id)
 
     async def peers(self, user_id: str) -> Sequence[str] | None:
         """See `Peers.peers`."""
-        held = await self._cache.held(user_id)
-        if any(ADMIN in roles for roles in held.values()):
+        held_roles = await self._cache.held_roles(user_id)
+        if any(ADMIN in roles for roles in held_roles.values()):
             return None
-        return await self._store.peers(user_id) if held else ()
+        if not held_roles:
+            return ()
+        return await self._store.peers(user_id)
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
         """See `Access.assignments`."""
@@ -110,7 +112,7 @@ class RbacService(Decisions):
                 raise BadRequest(f"role '{role.name}' already exists")
             if len(roles) >= 500:
                 raise BadRequest("an app has at most 500 roles")
-            created = _checked(app, roles, role)
+            created = _check_role(app, roles, role)
             await store.insert_role(tx, app_id, created)
             await _record_role(tx, "ROLE_CREATED", app_id, None, created)
 
@@ -126,8 +128,8 @@ class RbacService(Decisions):
             role = _existing(roles, name)
             if name == ADMIN and changes.keys() - {"description"}:
                 raise BadRequest("of the role 'admin' only the description can be changed")
-            wanted: dict[str, Any] = dict(changes)
-            changed = _checked(app, roles, replace(role, **wanted))
+            members: dict[str, Any] = dict(changes)
+            changed = _check_role(app, roles, replace(role, **members))
             await store.update_role(tx, app_id, changed)
             await _record_role(tx, "ROLE_UPDATED", app_id, role, changed)
 
@@ -192,17 +194,17 @@ class RbacService(Decisions):
         await store.lock_user(tx, user_id)
         if user_id in await store.holders(tx, CORE, ADMIN):
             await store.lock_role(tx, CORE, ADMIN)
-            await self._require_admin(tx, CORE, "the last core admin must stay", but=user_id)
+            await self._require_admin(tx, CORE, "the last core admin must stay", except_id=user_id)
         if delete:
             for app_id in await store.forget_user(tx, user_id):
                 await tx.publish(TOPIC, notification(app_id, user_id))
 
     async def _require_admin(
-        self, tx: Transaction, app_id: str, refusal: str, but: str = ""
+        self, tx: Transaction, app_id: str, refusal: str, except_id: str = ""
     ) -> None:
-        """Raise BadRequest unless a user other than `but` holds `admin` and can sign in."""
+        """Raise BadRequest unless a user other than `except_id` holds `admin` and can sign in."""
         for holder in await store.holders(tx, app_id, ADMIN):
-            if holder != but:
+            if holder != except_id:
                 user = await self._identity.user(holder, tx)
                 if user is not None and not user.disabled:
                     return
@@ -239,16 +241,17 @@ def _existing(roles: Mapping[str, Role], name: str) -> Role:
     return role
 
 
-def _checked(app: AppPermissions, roles: Mapping[str, Role], role: Role) -> Role:
+def _check_role(app: AppPermissions, roles: Mapping[str, Role], role: Role) -> Role:
     """Return a role that is valid to store. Raises BadRequest."""
-    before = roles.get(role.name)
-    kept = before.permissions if before else ()
+    present_keys: Sequence[str] = ()
+    if role.name in roles:
+        present_keys = roles[role.name].permissions
     role = replace(
         role,
         inherits=list(dict.fromkeys(role.inherits)),
-        permissions=check_keys(role.permissions, app.entities, app.permissions, kept),
+        permissions=check_keys(role.permissions, app.entities, app.permissions, present_keys),
     )
-    parents = {name: other.inherits for name, other in roles.items()}
+    parents = {name: present_role.inherits for name, present_role in roles.items()}
     check_inheritance(role.name, {**parents, role.name: role.inherits})
     _check_size(roles, role)
     return role
@@ -256,9 +259,10 @@ def _checked(app: AppPermissions, roles: Mapping[str, Role], role: Role) -> Role
 
 def _check_size(roles: Mapping[str, Role], role: Role) -> None:
     """Refuse a role that makes an app's roles too large; one may always become smaller."""
-    sizes = {name: len(_encode(other)) for name, other in roles.items()}
-    before, size = sizes.get(role.name, 0), len(_encode(role))
-    if size > before and sum(sizes.values()) - before + size > MAX_SIZE:
+    sizes = {name: len(_encode(present_role)) for name, present_role in roles.items()}
+    old_size = sizes.get(role.name, 0)
+    new_size = len(_encode(role))
+    if new_size > old_size and sum(sizes.values()) - old_size + new_size > MAX_SIZE:
         raise BadRequest(
             f"permissions: the roles of an app take at most {MAX_SIZE} bytes of JSON together;"
             " wildcards and `inherits` take less"
@@ -270,19 +274,23 @@ async def _record_role(
 ) -> None:
     role = new or old
     assert role is not None
-    before, after = _described(app_id, old), _described(app_id, new)
+    before = _describe(app_id, old)
+    after = _describe(app_id, new)
     await tx.record(Event.core("roles", operation, tx.actor, role.name, old=before, new=after))
     await tx.publish(TOPIC, notification(app_id))
 
 
-def _described(app_id: str, role: Role | None) -> object:
+def _describe(app_id: str, role: Role | None) -> object:
     return role and {"app_id": app_id, **msgspec.to_builtins(role)}
 
 
 async def _record_assignment(
     tx: Transaction, operation: str, app_id: str, role: str, user_id: str
 ) -> None:
-    detail = {"app_id": app_id, "role": role, "user_id": user_id}
-    shown = {"old" if operation == "ROLE_REVOKED" else "new": detail}
-    await tx.record(Event.core("role_assignments", operation, tx.actor, user_id, **shown))
+    values = {"app_id": app_id, "role": role, "user_id": user_id}
+    if operation == "ROLE_REVOKED":
+        event = Event.core("role_assignments", operation, tx.actor, user_id, old=values)
+    else:
+        event = Event.core("role_assignments", operation, tx.actor, user_id, new=values)
+    await tx.record(event)
     await tx.publish(TOPIC, notification(app_id, user_id))

@@ -135,7 +135,7 @@ class RbacStore:
         row = await self._statements.fetch(_APP, app_id)
         return None if row is None else _app.decode(row)
 
-    async def held(self, user_id: str) -> dict[str, tuple[str, ...]]:
+    async def held_roles(self, user_id: str) -> dict[str, tuple[str, ...]]:
         """Read the names of the roles that a user was assigned, by app."""
         return _held.decode(await self._statements.fetch(_HELD, user_id) or b"{}")
 
@@ -154,7 +154,7 @@ async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role
     row = await tx.execute(_LOCK_APP, app_id)
     if row is None:
         raise NotFound(f"app '{app_id}' not found")
-    roles = [_role.decode(found) for found in await tx.fetch_all(_ROLES, app_id)]
+    roles = [_role.decode(role_row) for role_row in await tx.fetch_all(_ROLES, app_id)]
     return _app.decode(row), {role.name: role for role in roles}
 
 
@@ -248,8 +248,9 @@ async def put_app(
     rules: Sequence[FieldRule],
 ) -> None:
     """Add an app, or replace its entities, permission keys and rules of fields."""
-    encoded = msgspec.json.encode(permissions), msgspec.json.encode(rules)
-    await tx.execute(_PUT_APP, app_id, entities, *encoded)
+    encoded_permissions = msgspec.json.encode(permissions)
+    encoded_rules = msgspec.json.encode(rules)
+    await tx.execute(_PUT_APP, app_id, entities, encoded_permissions, encoded_rules)
 
 
 async def add_admin_role(tx: Transaction, app_id: str) -> None:
@@ -258,6 +259,6 @@ async def add_admin_role(tx: Transaction, app_id: str) -> None:
     await insert_role(tx, app_id, role)
 
 
-async def known_apps(reader: Reader) -> set[str]:
+async def list_app_ids(reader: Reader) -> set[str]:
     """Return the ids of the apps that have roles here."""
     return {_text.decode(row) for row in await reader.fetch_all(_KNOWN)}

@@ -83,7 +83,7 @@ def test_every_action_is_decided_as_the_model_does(known: list[Role], names: lis
                 if own
                 else None
             )
-            assert rights.on(entity, action) == expected, (key, patterns)
+            assert rights.grant_on(entity, action) == expected, (key, patterns)
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_every_key_is_listed_as_the_model_does_and_in_order(known: list[Role], n
             expected.append(key)
         elif f"{key}.own" in patterns:
             expected.append(key if key.split(".")[1] == "create" else f"{key}.own")
-    assert rights_of(known, names).listed(AVAILABLE) == expected
+    assert rights_of(known, names).list_keys(AVAILABLE) == expected
 
 
 @pytest.mark.slow
@@ -112,9 +112,9 @@ def test_a_single_key_is_held_as_the_model_says(known: list[Role], names: list[s
 
 def test_a_user_without_a_role_may_nothing():
     rights = rights_of([Role(name="a", permissions=["*"])], [])
-    assert rights.on("notes", "read") is None
+    assert rights.grant_on("notes", "read") is None
     assert not rights.holds("notes.read")
-    assert rights.listed(AVAILABLE) == []
+    assert rights.list_keys(AVAILABLE) == []
 
 
 def test_a_circle_that_got_into_the_tables_does_not_hang():

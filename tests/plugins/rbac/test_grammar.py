@@ -50,7 +50,9 @@ def test_a_role_may_hold_nothing_else(key: str):
 
 
 def test_a_role_keeps_the_keys_of_an_entity_that_was_retired():
-    assert check_keys(["gone.read"], ENTITIES, AVAILABLE, kept=["gone.read"]) == ["gone.read"]
+    assert check_keys(["gone.read"], ENTITIES, AVAILABLE, present_keys=["gone.read"]) == [
+        "gone.read"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Tables:
         row = AppRow(app_id=app_id, entities=[], permissions=[], roles=roles)
         return row if app_id in self.apps else None
 
-    async def held(self, user_id: str) -> dict[str, tuple[str, ...]]:
+    async def held_roles(self, user_id: str) -> dict[str, tuple[str, ...]]:
         self._read(user_id)
         return self.held_by.get(user_id, {})
 
@@ -62,7 +62,7 @@ async def read_all(cache: RoleCache) -> None:
     for app_id in ("core", "crm", "hr"):
         await cache.app(app_id)
     for user_id in (ADA, BOB):
-        await cache.held(user_id)
+        await cache.held_roles(user_id)
 
 
 @pytest.mark.anyio
@@ -101,8 +101,8 @@ async def test_a_change_is_seen_by_the_next_decision(
     tables.held_by = {BOB: {"hr": ("admin",)}}
     await notifications.notify(TOPIC, notification("crm"))
     await notifications.notify(TOPIC, notification("hr", BOB))
-    assert await cache.held(ADA) == {}
-    assert await cache.held(BOB) == {"hr": ("admin",)}
+    assert await cache.held_roles(ADA) == {}
+    assert await cache.held_roles(BOB) == {"hr": ("admin",)}
 
 
 @pytest.mark.anyio
@@ -141,7 +141,7 @@ async def test_a_failed_read_leaves_nothing_to_decide_from_until_one_succeeds(
         with pytest.raises(Unavailable):
             await cache.app("crm")
         with pytest.raises(Unavailable):
-            await cache.held(ADA)
+            await cache.held_roles(ADA)
     assert await cache.app("hr")
     tables.failing = False
     await read_all(cache)
@@ -166,5 +166,5 @@ async def test_an_unknown_app_is_not_found_and_found_once_it_exists(
 async def test_a_text_that_is_no_id_of_a_user_holds_nothing_and_reads_nothing(
     tables: Tables, cache: RoleCache, user_id: str | None
 ):
-    assert await cache.held(user_id) == {}
+    assert await cache.held_roles(user_id) == {}
     assert not tables.reads

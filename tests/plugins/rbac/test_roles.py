@@ -265,7 +265,7 @@ def test_cached_roles_are_not_read_within_a_transaction(
 ):
     """It may have to be read, and a caller with a connection must not wait for a second one."""
     role_cache = rbac.services.get(ACCESS)._cache  # type: ignore[attr-defined]
-    lock_app, app, held, steps = store.lock_app, role_cache.app, role_cache.held, list[str]()
+    lock_app, app, held, steps = store.lock_app, role_cache.app, role_cache.held_roles, list[str]()
 
     async def lock(tx: Transaction, app_id: str) -> object:
         steps.append("locked")
@@ -284,7 +284,7 @@ def test_cached_roles_are_not_read_within_a_transaction(
     monkeypatch.setattr(store, "lock_app", lock)
     monkeypatch.setattr(store, "insert_role", insert)
     monkeypatch.setattr(role_cache, "app", noting(app))
-    monkeypatch.setattr(role_cache, "held", noting(held))
+    monkeypatch.setattr(role_cache, "held_roles", noting(held))
     body = {"name": "auditor", "permissions": ["*"]}
     assert rbac.admin.post(roles_of("core"), json=body).status_code == 200
     assert steps[steps.index("locked") :][:2] == ["locked", "inserted"]
