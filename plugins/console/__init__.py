@@ -42,8 +42,9 @@ class ConsolePlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the files and the routes of the console."""
-        fill = {"name": self.config.name, "colour": self.config.colour}
-        fill["safe"] = "yes" if self.config.safe else ""
+        fill = {"name": self.config.name, "colour": self.config.colour, "safe": ""}
+        if self.config.safe:
+            fill["safe"] = "yes"
         self._routes = ConsoleRoutes(services, fill)
         return self._routes.routes()
 
@@ -57,10 +58,13 @@ class ConsolePlugin(Plugin):
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Collect the pages of plugins, and read the id of this deployment."""
         statements = services.get(STATEMENTS)
-        self._routes.instance = (await store.instance(statements)).strip('"')
+        instance = await store.read_instance(statements)
+        self._routes.instance = instance.strip('"')
         self._routes.preferences = Preferences(statements, services.find(ACCESS))
         self._routes.pages = collect(services)
-        host = f"[{self.context.host}]" if ":" in self.context.host else self.context.host
+        host = self.context.host
+        if ":" in host:
+            host = f"[{host}]"
         self.context.notices.append(f"Console: http://{host}:{self.context.port}/console/")
         yield
 

@@ -73,9 +73,13 @@ def write(request: Request, instance: str, value: str) -> str:
 
     A browser names the scheme of its page in `Origin`, also behind a proxy that ends TLS.
     """
-    secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
-    age = MAX_AGE if value else 0
-    flags = f"Path={request.public_path(PATH)}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+    max_age = 0
+    if value:
+        max_age = MAX_AGE
+    path = request.public_path(PATH)
+    flags = f"Path={path}; Max-Age={max_age}; HttpOnly; SameSite=Strict"
+    if request.headers.get("origin", "").startswith("https:"):
+        flags += "; Secure"
     return f"{_name(instance)}={value}; {flags}"
 
 

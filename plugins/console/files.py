@@ -41,7 +41,7 @@ def lean(name: str, body: bytes) -> bytes:
     """
     if not name.endswith((".js", ".css")) or name.startswith("vendor/"):
         return body
-    return UNSENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
+    return UNSENT.sub(lambda match: b"\n" * match[0].count(b"\n"), body)
 
 
 class Stored(NamedTuple):
@@ -67,7 +67,7 @@ class Files:
         self._lean = lean
         self._folder = folder
         self._fill = fill or {}
-        self._known: dict[str, Stored] = {}
+        self._cache: dict[str, Stored] = {}
 
     def reply(self, request: Request, name: str) -> Response:
         """Send a file, or 304 where the browser has it. Raises NotFound."""
@@ -83,19 +83,26 @@ class Files:
 
     def _find(self, name: str) -> Stored:
         path = self._folder / name
-        plain = all(part and not part.startswith(".") for part in name.split("/"))
-        kind = TYPES.get(path.suffix)
-        if not plain or "\\" in name or "\0" in name or kind is None or not path.is_file():
+        is_plain = all(part and not part.startswith(".") for part in name.split("/"))
+        media_type = TYPES.get(path.suffix)
+        if not is_plain or "\\" in name or "\0" in name:
             raise NotFound("there is no such file")
+        if media_type is None or not path.is_file():
+            raise NotFound("there is no such file")
+
         status = path.stat()
         stamp = (status.st_mtime_ns, status.st_size)
-        known = self._known.get(name)
-        if known is None or known.stamp != stamp:
-            body = lean(name, self._filled(path)) if self._lean else self._filled(path)
-            known = self._known[name] = _stored(stamp, kind, body)
-        return known
+        stored = self._cache.get(name)
+        if stored is None or stored.stamp != stamp:
+            body = self._read(path)
+            if self._lean:
+                body = lean(name, body)
+            stored = _store(stamp, media_type, body)
+            self._cache[name] = stored
+        return stored
 
-    def _filled(self, path: Path) -> bytes:
+    def _read(self, path: Path) -> bytes:
+        """Read a file; in a page the placeholders get their values."""
         body = path.read_bytes()
         if path.suffix == ".html":
             for name, value in self._fill.items():
@@ -103,9 +110,10 @@ class Files:
         return body
 
 
-def _stored(stamp: tuple[int, int], kind: str, body: bytes) -> Stored:
+def _store(stamp: tuple[int, int], media_type: str, body: bytes) -> Stored:
     digest = hashlib.sha256(body).hexdigest()[:32]
-    return Stored(stamp, kind, body, gzip.compress(body, 9, mtime=0), f'"{digest}"')
+    zipped = gzip.compress(body, 9, mtime=0)
+    return Stored(stamp, media_type, body, zipped, f'"{digest}"')
 
 
 def _escape(text: str) -> str:

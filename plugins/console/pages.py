@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,7 @@ from kernel.public import (
     NotFound,
     PageAction,
     PageColumn,
+    PageTable,
     Route,
     Services,
     nearest,
@@ -53,19 +54,29 @@ class Pages:
         self.folders = folders
         """The folder of each plugin that its modules are served from."""
 
-    async def of(self, actor: Actor, access: Access | None, apps: Apps | None) -> list[ShownPage]:
+    async def list_visible(
+        self, actor: Actor, access: Access | None, apps: Apps | None
+    ) -> list[ShownPage]:
         """Return the pages that the caller may see, then those of the caller's apps."""
-        found = [each.shown for each in self._pages if await _allowed(actor, access, each.page)]
-        if apps is not None and access is not None:
-            for each in await apps.sections(section.KEY):
-                if (await access.effective(actor.user_id or "", each.app_id)).roles:
-                    found += section.shown(each.app_id, each.value)
-        return found
+        visible = [
+            registered.shown
+            for registered in self._pages
+            if await _is_allowed(actor, access, registered.page)
+        ]
+        if apps is None or access is None:
+            return visible
+        for installed in await apps.sections(section.KEY):
+            rights = await access.effective(actor.user_id or "", installed.app_id)
+            if rights.roles:
+                visible += section.describe_pages(installed.app_id, installed.value)
+        return visible
 
 
-async def _allowed(actor: Actor, access: Access | None, page: ConsolePage) -> bool:
-    if access is None or page.needs.kind in ("public", "user"):
-        return page.needs.kind in ("public", "user")
+async def _is_allowed(actor: Actor, access: Access | None, page: ConsolePage) -> bool:
+    if page.needs.kind in ("public", "user"):
+        return True
+    if access is None:
+        return False
     try:
         await access.authorize(actor, page.needs, {})
     except Forbidden:
@@ -78,16 +89,19 @@ def collect(services: Services) -> Pages:
     routes = {
         f"{route.method} {_plain(route.path)}": route for _, route in services.get(REGISTRY).routes
     }
-    pages, folders = list[Registered](), dict[str, Path]()
+    pages: list[Registered] = []
+    folders: dict[str, Path] = {}
     for implementation in services.get(HOOKS).implementations(hookspecs.register_pages):
+        plugin = implementation.plugin
         folder = _folder(implementation.function)
-        folders[implementation.plugin] = folder
+        folders[plugin] = folder
         for page in implementation.invoke({"services": services}) or ():
             try:
-                pages.append(Registered(page, _shown(implementation.plugin, page, routes, folder)))
+                shown = _describe_page(plugin, page, routes, folder)
             except ValueError as error:
-                where = f"plugin {implementation.plugin}, page {page.title!r}"
-                raise BootError(where, str(error), "correct the page") from None
+                place = f"plugin {plugin}, page {page.title!r}"
+                raise BootError(place, str(error), "correct the page") from None
+            pages.append(Registered(page, shown))
     return Pages(pages, folders)
 
 
@@ -96,7 +110,7 @@ def _folder(function: Callable[..., Any]) -> Path:
     return Path(module.__file__ or "").parent / FOLDER
 
 
-def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> ShownPage:
+def _describe_page(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> ShownPage:
     """Check a page and describe it to the browser. Raises ValueError."""
     if page.needs.kind not in KINDS:
         raise ValueError(f"needs: {page.needs} is about one app")
@@ -106,37 +120,46 @@ def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> Show
         raise ValueError("the slot 'field' needs the names of fields: on=('crm.deals.stage',)")
     if page.module and not (folder / page.module).is_file():
         raise ValueError(f"there is no module {folder / page.module}")
+
+    module = None
+    if page.module:
+        module = f"/console/ext/{plugin}/{page.module}"
+    table = None
+    if page.table is not None:
+        table = _describe_table(page.table, routes)
     return ShownPage(
         plugin=plugin,
         id=page_id(page.title),
         title=page.title,
         icon=page.icon,
         text=page.text,
-        table=None if page.table is None else _table(page, routes),
-        actions=[_action(action, routes) for action in page.actions],
-        module=f"/console/ext/{plugin}/{page.module}" if page.module else None,
+        table=table,
+        actions=[_describe_action(action, routes) for action in page.actions],
+        module=module,
         slot=page.slot,
         on=page.on,
     )
 
 
-def _table(page: ConsolePage, routes: Routes) -> ShownTable:
-    assert page.table is not None
-    method, path, _ = _find(page.table.route, routes)
+def _describe_table(table: PageTable, routes: Routes) -> ShownTable:
+    method, path, _ = _find_route(table.route, routes)
     if method != "GET":
-        raise ValueError(f"the table's route {page.table.route!r} must be a GET")
-    given = page.table.columns
-    columns = [each if isinstance(each, PageColumn) else PageColumn(each) for each in given]
-    return ShownTable(
-        path=path,
-        rows=page.table.rows,
-        columns=[ShownColumn(name=c.name, title=c.title or c.name, kind=c.kind) for c in columns],
-    )
+        raise ValueError(f"the table's route {table.route!r} must be a GET")
+    columns = [_describe_column(column) for column in table.columns]
+    return ShownTable(path=path, rows=table.rows, columns=columns)
 
 
-def _action(action: PageAction, routes: Routes) -> ShownAction:
-    method, path, route = _find(action.route, routes)
-    body = None if route.body is None else msgspec.json.schema(route.body)
+def _describe_column(column: PageColumn | str) -> ShownColumn:
+    if isinstance(column, str):
+        column = PageColumn(column)
+    return ShownColumn(name=column.name, title=column.title or column.name, kind=column.kind)
+
+
+def _describe_action(action: PageAction, routes: Routes) -> ShownAction:
+    method, path, route = _find_route(action.route, routes)
+    body = None
+    if route.body is not None:
+        body = msgspec.json.schema(route.body)
     return ShownAction(
         title=action.title,
         method=method,
@@ -147,16 +170,13 @@ def _action(action: PageAction, routes: Routes) -> ShownAction:
     )
 
 
-def _find(declared: str, routes: Routes) -> tuple[str, str, Route]:
+def _find_route(declared: str, routes: Routes) -> tuple[str, str, Route]:
     """Return method and path as declared, and the route that they lead to."""
     method, _, path = declared.partition(" ")
-    if (route := routes.get(f"{method} {_plain(path)}")) is None:
-        raise ValueError(f"there is no route {declared!r}; {_nearest(declared, routes)}")
+    route = routes.get(f"{method} {_plain(path)}")
+    if route is None:
+        raise ValueError(f"there is no route {declared!r}; {nearest(declared, list(routes))}")
     return method, path, route
-
-
-def _nearest(declared: str, routes: Iterable[str]) -> str:
-    return nearest(declared, list(routes))
 
 
 def _plain(path: str) -> str:
@@ -175,10 +195,12 @@ def manual(services: Services, plugin: str) -> Manual:
     folder = _home(services, plugin)
     if folder is None:
         return Manual("")
-    path = folder / "README.md"
-    text = path.read_bytes()[:LARGEST].decode(errors="replace") if path.is_file() else ""
-    files = (each.name for each in folder.glob("migrations/[0-9]*.sql"))
-    return Manual(text, sorted(name for name in files if not name.endswith(".adopt.sql")))
+    readme = folder / "README.md"
+    text = ""
+    if readme.is_file():
+        text = readme.read_bytes()[:LARGEST].decode(errors="replace")
+    migrations = [path.name for path in folder.glob("migrations/[0-9]*.sql")]
+    return Manual(text, sorted(name for name in migrations if not name.endswith(".adopt.sql")))
 
 
 def _home(services: Services, plugin: str) -> Path | None:

@@ -71,8 +71,10 @@ class ConsoleRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes. Files are public, and say nothing about this server but its name."""
-        session, views, view = f"{API}/session", f"{API}/views", f"{API}/views/{{id}}"
-        led = [
+        session = f"{API}/session"
+        views = f"{API}/views"
+        view = f"{API}/views/{{id}}"
+        roots = [
             Route("GET", path, self.root, PUBLIC, errors=(404,), openapi=LED)
             for path in ("/", "/console")
         ]
@@ -87,7 +89,7 @@ class ConsoleRoutes:
             )
         ]
         return [
-            *led,
+            *roots,
             page,
             *files,
             Route("POST", session, self.session, PUBLIC, OpenSession, 64_000, OpenedSession,
@@ -136,7 +138,8 @@ class ConsoleRoutes:
     async def module(self, request: Request) -> Response:
         """Send a file of a plugin's page."""
         plugin = request.path("plugin")
-        if (folder := self.pages.folders.get(plugin)) is None:
+        folder = self.pages.folders.get(plugin)
+        if folder is None:
             raise NotFound("there is no such file")
         files = self._ext.setdefault(plugin, Files(folder))
         return files.reply(request, request.path("file"))
@@ -211,7 +214,7 @@ class ConsoleRoutes:
 
     async def keep(self, request: Request, body: dict[str, Any]) -> Response:
         """Change settings of the caller; null removes one."""
-        await self.preferences.keep(request.actor, body)
+        await self.preferences.change_settings(request.actor, body)
         return reply({"message": "settings kept"})
 
     async def views(self, request: Request) -> Response:
@@ -219,8 +222,8 @@ class ConsoleRoutes:
         query = request.query()
         if query.keys() != {"app", "entity"}:
             raise BadRequest("app and entity are required, and nothing else")
-        found = await self.preferences.views(request.actor, query["app"], query["entity"])
-        return reply(found)
+        views = await self.preferences.views(request.actor, query["app"], query["entity"])
+        return reply(views)
 
     async def save_view(self, request: Request, body: NewView) -> Response:
         """Save a view of a table."""
@@ -237,15 +240,13 @@ class ConsoleRoutes:
     async def features(self, request: Request) -> Response:
         """List the plugins that are on."""
         plugins = self._services.get(REGISTRY).plugins
-        return reply(Features([each.name for each in plugins if each.state == "on"]))
+        return reply(Features([info.name for info in plugins if info.state == "on"]))
 
     async def list_pages(self, request: Request) -> Response:
         """List the pages of plugins and of apps that the caller may see."""
-        return reply(
-            await self.pages.of(
-                request.actor, self._services.find(ACCESS), self._services.find(APPS)
-            )
-        )
+        access = self._services.find(ACCESS)
+        apps = self._services.find(APPS)
+        return reply(await self.pages.list_visible(request.actor, access, apps))
 
     async def manual(self, request: Request) -> Response:
         """Show the README of a plugin, Markdown text."""

@@ -88,12 +88,12 @@ class _Page(msgspec.Struct, frozen=True):
     actions: tuple[_Action, ...] = ()
 
 
-def shown(app_id: str, value: Any) -> Sequence[ShownPage]:
+def describe_pages(app_id: str, value: Any) -> Sequence[ShownPage]:
     """Describe the pages of an app to the browser; the section was checked at the install."""
-    return [_shown(app_id, page) for page in msgspec.convert(value, list[_Page])]
+    return [_describe_page(app_id, page) for page in msgspec.convert(value, list[_Page])]
 
 
-def _shown(app_id: str, page: _Page) -> ShownPage:
+def _describe_page(app_id: str, page: _Page) -> ShownPage:
     path = f"/api/v1/apps/{app_id}/rpc"
     return ShownPage(
         plugin=app_id,
@@ -101,27 +101,27 @@ def _shown(app_id: str, page: _Page) -> ShownPage:
         title=page.title,
         icon=page.icon,
         text=page.text,
-        table=page.table and _table(path, page.table),
+        table=page.table and _describe_table(path, page.table),
         actions=[
             ShownAction(
-                title=each.title,
+                title=action.title,
                 method="POST",
                 path=path,
-                confirm=each.confirm,
-                body=each.body,
-                rpc=each.rpc,
-                row=each.row,
+                confirm=action.confirm,
+                body=action.body,
+                rpc=action.rpc,
+                row=action.row,
             )
-            for each in page.actions
+            for action in page.actions
         ],
         module=None,
         slot="page",
     )
 
 
-def _table(path: str, table: _Table) -> ShownTable:
+def _describe_table(path: str, table: _Table) -> ShownTable:
     columns = [
-        ShownColumn(name=each.name, title=each.title or each.name, kind=each.kind)
-        for each in table.columns
+        ShownColumn(name=column.name, title=column.title or column.name, kind=column.kind)
+        for column in table.columns
     ]
     return ShownTable(path=path, rows=table.rows, columns=columns, rpc=table.rpc)

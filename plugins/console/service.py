@@ -38,9 +38,9 @@ class Preferences:
 
     async def settings(self, actor: Actor) -> bytes:
         """Return the caller's settings as a JSON object."""
-        return await store.settings(self._statements, actor.user_id or "")
+        return await store.read_settings(self._statements, actor.user_id or "")
 
-    async def keep(self, actor: Actor, changes: Mapping[str, Any]) -> None:
+    async def change_settings(self, actor: Actor, changes: Mapping[str, Any]) -> None:
         """Set settings of the caller; null removes one. Raises BadRequest."""
         for key, value in changes.items():
             if not KEY.fullmatch(key):
@@ -48,7 +48,8 @@ class Preferences:
             _check_size(key, value)
 
         async def work(tx: Transaction) -> None:
-            if await store.keep(tx, actor.user_id or "", changes) > MAX_SETTINGS:
+            count = await store.change_settings(tx, actor.user_id or "", changes)
+            if count > MAX_SETTINGS:
                 raise BadRequest(f"a user has at most {MAX_SETTINGS} settings")
 
         await self._statements.run(actor, work)
@@ -58,8 +59,9 @@ class Preferences:
         user_id = actor.user_id or ""
         roles: list[str] = []
         if self._access is not None:
-            roles = (await self._access.effective(user_id, app_id)).roles
-        return await store.views(self._statements, app_id, entity, user_id, roles)
+            rights = await self._access.effective(user_id, app_id)
+            roles = rights.roles
+        return await store.read_views(self._statements, app_id, entity, user_id, roles)
 
     async def save_view(self, actor: Actor, view: NewView) -> str:
         """Save a view and return its id. Raises Forbidden for a role where the caller is no admin
@@ -68,24 +70,27 @@ class Preferences:
         user_id = actor.user_id or ""
         if self._access is not None:
             await self._access.effective(user_id, view.app)  # NotFound for an unknown app
-            admin = await self._access.is_app_admin(user_id, view.app)
-            if view.role is not None and not admin:
+            is_admin = await self._access.is_app_admin(user_id, view.app)
+            if view.role is not None and not is_admin:
                 raise Forbidden("only admins of the app may save a view for a role")
 
         async def work(tx: Transaction) -> str | None:
             return await store.save_view(tx, user_id, view, MAX_SETTINGS)
 
-        made = await self._statements.run(actor, work)
-        if made is None:
+        view_id = await self._statements.run(actor, work)
+        if view_id is None:
             raise BadRequest(f"a user has at most {MAX_SETTINGS} views")
-        return made
+        return view_id
 
     async def delete_view(self, actor: Actor, view_id: str) -> None:
         """Delete one of the caller's views. Raises NotFound."""
-        found = is_uuid(view_id) and await self._statements.run(
-            actor, lambda tx: store.delete_view(tx, actor.user_id or "", view_id)
-        )
-        if not found:
+        user_id = actor.user_id or ""
+        was_there = False
+        if is_uuid(view_id):
+            was_there = await self._statements.run(
+                actor, lambda tx: store.delete_view(tx, user_id, view_id)
+            )
+        if not was_there:
             raise NotFound(f"view '{view_id}' not found")
 
 

@@ -6,7 +6,7 @@ import gzip
 import re
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from .files import WEB, lean
 
@@ -24,59 +24,82 @@ def sizes() -> Mapping[str, int]:
     """Return the bytes of every file after gzip, by its path."""
     names = [path.relative_to(WEB).as_posix() for path in sorted(WEB.rglob("*.*"))]
     names = [name for name in names if not name.endswith(".d.ts")]
-    return {name: len(_sent(name)) for name in names}
+    return {name: len(_compress(name)) for name in names}
 
 
-def _sent(name: str) -> bytes:
+def _compress(name: str) -> bytes:
     return gzip.compress(lean(name, (WEB / name).read_bytes()), 9, mtime=0)
 
 
 def first_paint() -> set[str]:
     """Return the files that the form to sign in needs: the page, its style, and static imports."""
-    found = {"index.html", "console.css"}
+    names = {"index.html", "console.css"}
     waiting = ["main.js", "screens/signin.js"]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in names:
             continue
-        found.add(name)
+        names.add(name)
         path = WEB / name
-        waiting += [
-            (path.parent / given).resolve().relative_to(WEB).as_posix()
-            for given in IMPORT.findall(path.read_text("utf-8"))
-        ]
-    return found
+        for imported in IMPORT.findall(path.read_text("utf-8")):
+            imported_path = (path.parent / imported).resolve()
+            waiting.append(imported_path.relative_to(WEB).as_posix())
+    return names
+
+
+class Sums(NamedTuple):
+    """What the budget is compared with."""
+
+    all_bytes: int
+    first_bytes: int
+    first_requests: int
+
+
+def add_up() -> Sums:
+    """Add up the files."""
+    bytes_by_name = sizes()
+    first_names = first_paint()
+    return Sums(
+        all_bytes=sum(bytes_by_name.values()),
+        first_bytes=sum(bytes_by_name[name] for name in first_names),
+        first_requests=len(first_names) + len(CALLS),
+    )
 
 
 def budget() -> list[str]:
     """Return what is beyond the budget, as sentences."""
-    every, first = sizes(), first_paint()
-    total, shown = sum(every.values()), sum(every[name] for name in first)
-    requests = len(first) + len(CALLS)
+    sums = add_up()
     return [
-        f"{what}: {value:,} of {most:,}"
-        for what, value, most in (
-            ("all files, bytes", total, ALL_BYTES),
-            ("first paint, bytes", shown, FIRST_BYTES),
-            ("first paint, requests", requests, FIRST_REQUESTS),
+        f"{title}: {value:,} of {limit:,}"
+        for title, value, limit in (
+            ("all files, bytes", sums.all_bytes, ALL_BYTES),
+            ("first paint, bytes", sums.first_bytes, FIRST_BYTES),
+            ("first paint, requests", sums.first_requests, FIRST_REQUESTS),
         )
-        if value > most
+        if value > limit
     ]
 
 
 def main() -> int:
     """Print every file and the sums."""
-    every, first = sizes(), first_paint()
-    lines = [f"{size:>8,}  {'*' if name in first else ' '} {name}" for name, size in every.items()]
-    total, shown = sum(every.values()), sum(every[name] for name in first)
+    first_names = first_paint()
+    lines: list[str] = []
+    for name, size in sizes().items():
+        mark = "*" if name in first_names else " "
+        lines.append(f"{size:>8,}  {mark} {name}")
+
+    sums = add_up()
+    problems = budget()
     lines += [
-        f"{total:>8,}  all, of {ALL_BYTES:,} (bytes after gzip)",
-        f"{shown:>8,}  first paint (*), of {FIRST_BYTES:,}",
-        f"{len(first) + len(CALLS):>8}  requests until then, of {FIRST_REQUESTS}",
-        *budget(),
+        f"{sums.all_bytes:>8,}  all, of {ALL_BYTES:,} (bytes after gzip)",
+        f"{sums.first_bytes:>8,}  first paint (*), of {FIRST_BYTES:,}",
+        f"{sums.first_requests:>8}  requests until then, of {FIRST_REQUESTS}",
+        *problems,
     ]
     sys.stdout.write("\n".join(lines) + "\n")
-    return 1 if budget() else 0
+    if problems:
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

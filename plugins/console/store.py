@@ -53,25 +53,27 @@ _CLOSE: Final = (
 _decode_view: Final = msgspec.json.Decoder(View).decode
 
 
-async def instance(reader: Reader) -> str:
+async def read_instance(reader: Reader) -> str:
     """Return the id of this deployment."""
-    return (await reader.fetch(_INSTANCE) or b"").decode()
+    row = await reader.fetch(_INSTANCE)
+    return (row or b"").decode()
 
 
-async def settings(reader: Reader, user_id: str) -> bytes:
+async def read_settings(reader: Reader, user_id: str) -> bytes:
     """Return the settings of a user as one JSON object."""
     return await reader.fetch(_SETTINGS, user_id) or b"{}"
 
 
-async def keep(tx: Transaction, user_id: str, changes: Mapping[str, Any]) -> int:
+async def change_settings(tx: Transaction, user_id: str, changes: Mapping[str, Any]) -> int:
     """Set what is not null, remove the rest; return how many settings the user has then."""
-    kept = {key: value for key, value in changes.items() if value is not None}
-    await tx.execute(_KEEP, user_id, msgspec.json.encode(kept))
-    await tx.execute(_FORGET, user_id, [key for key in changes if key not in kept])
+    values = {key: value for key, value in changes.items() if value is not None}
+    removed_keys = [key for key, value in changes.items() if value is None]
+    await tx.execute(_KEEP, user_id, msgspec.json.encode(values))
+    await tx.execute(_FORGET, user_id, removed_keys)
     return int(await tx.execute(_COUNT, user_id) or 0)
 
 
-async def views(
+async def read_views(
     reader: Reader, app_id: str, entity: str, user_id: str, roles: list[str]
 ) -> list[View]:
     """Return the views of a table that a user saved, or that are for one of the roles."""
@@ -79,13 +81,19 @@ async def views(
     return [_decode_view(raw) for raw in rows]
 
 
-async def save_view(tx: Transaction, user_id: str, view: NewView, most: int) -> str | None:
-    """Save a view and return its id; None where the user has `most` of them."""
-    made = await tx.execute(
-        _SAVE_VIEW, view.app, view.entity, view.name, view.role, user_id,
-        msgspec.json.encode(view.state), most,
-    )  # fmt: skip
-    return None if made is None else msgspec.json.decode(made, type=str)
+async def save_view(tx: Transaction, user_id: str, view: NewView, limit: int) -> str | None:
+    """Save a view and return its id; None where the user has `limit` of them."""
+    row = await tx.execute(
+        _SAVE_VIEW,
+        view.app,
+        view.entity,
+        view.name,
+        view.role,
+        user_id,
+        msgspec.json.encode(view.state),
+        limit,
+    )
+    return None if row is None else msgspec.json.decode(row, type=str)
 
 
 async def delete_view(tx: Transaction, user_id: str, view_id: str) -> bool:
