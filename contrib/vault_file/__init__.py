@@ -50,16 +50,22 @@ class VaultFilePlugin(Plugin):
         service = VaultFileService(services.get(STATEMENTS), self._folder, self._keyring)
         await service.prepare()
         self._service = service
-        if (apps := services.find(APPS)) is not None:
+        apps = services.find(APPS)
+        if apps is not None:
             await service.wipe_former(apps)
         yield service
 
     @property
     def _keyring(self) -> Keyring:
-        config, data_dir = self.config, self.context.data_dir
         # Other code could read it there.
         os.environ.pop("CAUDEX_PLUGINS__VAULT_FILE__MASTER_KEY", None)
-        return Keyring("vault_file", data_dir, config.master_key, config.old_master_keys, key_id)
+        return Keyring(
+            "vault_file",
+            self.context.data_dir,
+            self.config.master_key,
+            self.config.old_master_keys,
+            key_id,
+        )
 
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
@@ -82,5 +88,6 @@ class VaultFilePlugin(Plugin):
 
     @property
     def _folder(self) -> Folder:
-        chosen = self.config.folder
-        return Folder(Path(chosen) if chosen else self.context.data_dir / "secrets")
+        if self.config.folder:
+            return Folder(Path(self.config.folder))
+        return Folder(self.context.data_dir / "secrets")

@@ -30,19 +30,21 @@ def vault_file_command(open_engine: Open) -> Command:
 
 async def _run(action: Action, open_engine: Open, open_services: OpenServices) -> int:
     async with open_services() as services:
-        lost = await action(open_engine, services)
-    for place in lost:
+        unopenable = await action(open_engine, services)
+    for place in unopenable:
         print(f"{place} cannot be opened: set it again", file=sys.stderr)
-    return 1 if lost else 0
+    if unopenable:
+        return 1
+    return 0
 
 
 async def _rotate(_: Open, services: Services) -> tuple[str, ...]:
     vault = services.get(VAULT)
     if not isinstance(vault, VaultFileService):
         raise BootError("vault-file rotate", "[services] vault is another plugin's", "ask that one")
-    done = await vault.rotate()
-    print(f"secrets sealed by a new master key: {done.count}")
-    return done.unopenable
+    outcome = await vault.rotate()
+    print(f"secrets sealed by a new master key: {outcome.count}")
+    return outcome.unopenable
 
 
 async def _import(open_engine: Open, services: Services) -> tuple[str, ...]:
@@ -51,6 +53,7 @@ async def _import(open_engine: Open, services: Services) -> tuple[str, ...]:
         problem = "[services] vault is vault_file already: there is no other to copy from"
         raise BootError("vault-file import", problem, "name the vault to copy from, import, switch")
     async with open_engine(services) as target:
-        done = await target.take_over(source, await services.get(APPS).all())
-    print(f"secrets copied: {done.count}; now set [services] vault = 'vault_file' and restart")
-    return done.unopenable
+        apps = await services.get(APPS).all()
+        outcome = await target.take_over(source, apps)
+    print(f"secrets copied: {outcome.count}; now set [services] vault = 'vault_file' and restart")
+    return outcome.unopenable

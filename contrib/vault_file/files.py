@@ -41,7 +41,7 @@ class Folder:
             return (self.root / "id").read_bytes().decode("ascii", "replace").strip()
         return None
 
-    def found(self, identity: str) -> None:
+    def set_up(self, identity: str) -> None:
         """Make the folder and say which it is."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make(self.root / "apps")
@@ -50,8 +50,10 @@ class Folder:
     def scopes(self) -> list[str | None]:
         """Every scope that has a folder."""
         apps = self.root / "apps"
-        names = [entry.name for entry in os.scandir(apps)] if apps.is_dir() else []
-        return [None, *sorted(name for name in names if APP.fullmatch(name))]
+        if not apps.is_dir():
+            return [None]
+        names = [entry.name for entry in os.scandir(apps) if APP.fullmatch(entry.name)]
+        return [None, *sorted(names)]
 
     def names(self, app_id: str | None) -> list[str]:
         """Names of a scope's secrets, sorted."""
@@ -71,13 +73,13 @@ class Folder:
 
     def write(self, app_id: str | None, name: str, content: bytes) -> None:
         """Put a file in its place, on the disk when this returns."""
-        for left in (2, 1, 0):
+        for remaining_attempts in (2, 1, 0):
             self._make(self._place(app_id))
             try:
                 write_file(self._file(app_id, name), content)
                 return
             except FileNotFoundError:  # the folder of an app that went a moment ago
-                if not left:
+                if not remaining_attempts:
                     raise
 
     def delete(self, app_id: str | None, name: str) -> bool:
@@ -91,13 +93,16 @@ class Folder:
 
     def states(self, app_id: str) -> list[FileState]:
         """The files of an app as they are now."""
-        found = ((name, entry.stat(follow_symlinks=False)) for name, entry in self._entries(app_id))
-        return [FileState(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found]
+        states: list[FileState] = []
+        for name, entry in self._entries(app_id):
+            status = entry.stat(follow_symlinks=False)
+            states.append(FileState(name, status.st_ino, status.st_mtime_ns))
+        return states
 
-    def forget(self, app_id: str, wanted: Sequence[FileState]) -> None:
-        """Delete these files of an app, and none that was written since."""
+    def forget(self, app_id: str, states: Sequence[FileState]) -> None:
+        """Delete files of an app in these states, and none that was written since."""
         for state in self.states(app_id):
-            if state in wanted:
+            if state in states:
                 self.delete(app_id, state.name)
         with suppress(OSError):  # another process has put a new one there
             self._place(app_id).rmdir()

@@ -13,7 +13,7 @@ class FileState(msgspec.Struct, frozen=True):
     changed_ns: int
 
 
-class Done(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True):
     """How many secrets were sealed again or copied, and the places of those that do not open."""
 
     count: int

@@ -44,11 +44,11 @@ def sealed_by(content: bytes) -> str:
 
 def open_file(keys: Mapping[str, bytes], content: bytes, app_id: str | None, name: str) -> str:
     """Return the value of a file. Raises Unopenable."""
-    used = sealed_by(content)
-    if used not in keys:
-        raise Unopenable(f"the key {used} is not here")
-    place = _place(app_id, name, bytes.fromhex(used))
-    return open_value(keys[used], content[HEAD_BYTES:], place).decode()
+    id_of_key = sealed_by(content)
+    if id_of_key not in keys:
+        raise Unopenable(f"the key {id_of_key} is not here")
+    place = _place(app_id, name, bytes.fromhex(id_of_key))
+    return open_value(keys[id_of_key], content[HEAD_BYTES:], place).decode()
 
 
 def _place(app_id: str | None, name: str, key_id: bytes) -> list[bytes]:

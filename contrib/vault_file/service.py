@@ -36,7 +36,7 @@ from kernel.public import (
 
 from . import store
 from .files import Folder
-from .models import Done, FolderRow
+from .models import FolderRow, Outcome
 from .sealing import open_file, seal_file, sealed_by
 
 T = TypeVar("T")
@@ -65,19 +65,21 @@ class VaultFileService:
         """
         row = await store.folder(self._statements)
         try:
-            await self._disk(lambda: self._check(row))
-            self._identity = (row or await self._first_use()).id
-            await self._disk(self._folder.sweep)
+            await self._run_in_thread(lambda: self._check(row))
+            if row is None:
+                row = await self._set_up()
+            self._identity = row.id
+            await self._run_in_thread(self._folder.sweep)
         except OSError as error:
-            said = f"{self._folder.root} cannot be used: {error.strerror}"
-            raise BootError(FOLDER, said, "give it to the account of the server") from None
+            problem = f"{self._folder.root} cannot be used: {error.strerror}"
+            raise BootError(FOLDER, problem, "give it to the account of the server") from None
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
         check_secret(key, value)
         await self._change(actor, lambda tx, _: self._set(tx, app_id, key, value))
 
     async def names(self, app_id: str | None) -> list[str]:
-        return await self._guarded(self._there(lambda: self._folder.names(app_id)))
+        return await self._guard(self._use_folder(lambda: self._folder.names(app_id)))
 
     async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
         if not SECRET_NAME.fullmatch(key):
@@ -85,16 +87,16 @@ class VaultFileService:
         await self._change(actor, lambda tx, _: self._delete(tx, app_id, key))
 
     async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
-        return await self._guarded(self._there(lambda: self._opened(app_id, skip_broken)))
+        return await self._guard(self._use_folder(lambda: self._reveal(app_id, skip_broken)))
 
     async def forget(self, tx: Transaction, app_id: str) -> None:
         """Delete the files that an app has now, as soon as the transaction is committed."""
-        found = await self._guarded(self._there(lambda: self._folder.states(app_id)))
+        states = await self._guard(self._use_folder(lambda: self._folder.states(app_id)))
 
         async def delete() -> None:
-            await self._there(lambda: self._folder.forget(app_id, found))
+            await self._use_folder(lambda: self._folder.forget(app_id, states))
 
-        if found:
+        if states:
             tx.after_commit(delete)
 
     async def installed(self, tx: Transaction, app_id: str) -> None:
@@ -105,41 +107,45 @@ class VaultFileService:
     async def wipe_former(self, apps: Apps) -> None:
         """Delete the files of apps that were removed while the plugin was off, or by a server that
         died before it had deleted them; also where other apps have their names since."""
-        found = await self._there(self._folder.scopes)
+        scopes = await self._use_folder(self._folder.scopes)
         await apps.refresh()
         installed = {app.id for app in await apps.all()}
         for app_id in installed:
             adopt = partial(self.installed, app_id=app_id)
             await self._statements.run(server_actor(), adopt)
-        for app_id in found:
+        for app_id in scopes:
             if app_id is not None and app_id not in installed:
                 await self._wipe(app_id)
 
     async def _wipe(self, app_id: str) -> None:
-        await self._guarded(self._there(lambda: self._folder.wipe(app_id)))
+        await self._guard(self._use_folder(lambda: self._folder.wipe(app_id)))
 
-    async def rotate(self) -> Done:
+    async def rotate(self) -> Outcome:
         """Seal every secret by a new key; servers go on. What failed half-way is taken up again."""
-        actor, done = server_actor(), 0
+        actor = server_actor()
+        count = 0
         newest = await self._change(actor, self._begin_rotation)
-        for app_id in await self._there(self._folder.scopes):
-            found = await self._change(actor, lambda _, __, app_id=app_id: self._reseal([app_id]))
-            done += found.count
-        last = await self._change(actor, lambda tx, _: self._end_rotation(tx, newest, done))
-        return Done(done + last.count, last.unopenable)
+        for app_id in await self._use_folder(self._folder.scopes):
+            outcome = await self._change(actor, lambda _, __, app_id=app_id: self._reseal([app_id]))
+            count += outcome.count
+        final = await self._change(actor, lambda tx, _: self._end_rotation(tx, newest, count))
+        return Outcome(count + final.count, final.unopenable)
 
-    async def take_over(self, source: Vault, apps: list[App]) -> Done:
+    async def take_over(self, source: Vault, apps: list[App]) -> Outcome:
         """Copy every secret of another vault; it is only read, and no worker is notified."""
-        actor, done, lost = server_actor(), 0, list[str]()
+        actor = server_actor()
+        count = 0
+        unopenable: list[str] = []
         for app_id in [None, *(app.id for app in apps)]:
             revealed = await source.reveal(app_id or NO_APP, skip_broken=True)
             for name in await source.names(app_id):
-                if (value := revealed.get(name)) is None:
-                    lost.append(secret_path(app_id, name))
+                value = revealed.get(name)
+                if value is None:
+                    unopenable.append(secret_path(app_id, name))
                     continue
                 await self._copy(actor, app_id, name, value)
-                done += 1
-        return Done(done, tuple(lost))
+                count += 1
+        return Outcome(count, tuple(unopenable))
 
     async def _copy(self, actor: Actor, app_id: str | None, name: str, value: str) -> None:
         await self._change(actor, lambda tx, _: self._set(tx, app_id, name, value, notify=False))
@@ -149,8 +155,9 @@ class VaultFileService:
     def _check(self, row: FolderRow | None) -> None:
         identity = self._folder.identity()
         if row is None:
-            # An empty one is left by a server that died between founding and recording it.
-            if identity is not None and any(map(self._folder.names, self._folder.scopes())):
+            # An empty one is left by a server that died between setting it up and recording it.
+            has_secrets = any(self._folder.names(scope) for scope in self._folder.scopes())
+            if identity is not None and has_secrets:
                 problem = f"{self._folder.root} holds the secrets of another database"
                 raise BootError(FOLDER, problem, "name a folder that is new")
             self._keyring.read(may_create=True)
@@ -160,18 +167,19 @@ class VaultFileService:
             raise BootError(FOLDER, problem, "mount or restore the one it was set up with")
         self._keyring.check(row.key_id)
 
-    async def _first_use(self) -> FolderRow:
-        """Of servers that start at once the first founds the folder, the others find it."""
-        mine, key_id = secrets.token_hex(16), (await self._disk(self._keyring.read)).newest
+    async def _set_up(self) -> FolderRow:
+        """Of servers that start at once the first sets the folder up, the others find it."""
+        new_id = secrets.token_hex(16)
+        keys = await self._run_in_thread(self._keyring.read)
 
         async def claim(tx: Transaction) -> FolderRow:
-            row = await store.claim(tx, mine, key_id)
-            if row.id == mine:
-                await self._disk(lambda: self._folder.found(mine))
+            row = await store.claim(tx, new_id, keys.newest)
+            if row.id == new_id:
+                await self._run_in_thread(lambda: self._folder.set_up(new_id))
             return row
 
         row = await self._statements.run(server_actor(), claim)
-        await self._disk(lambda: self._check(row))
+        await self._run_in_thread(lambda: self._check(row))
         return row
 
     # Changes
@@ -184,33 +192,34 @@ class VaultFileService:
 
         async def alone(tx: Transaction) -> T:
             row = await store.lock(tx)
-            if row.key_id not in (await self._disk(self._keyring.read)).known:
+            keys = await self._run_in_thread(self._keyring.read)
+            if row.key_id not in keys.known:
                 raise BootError(
                     "key vault_file", "the secrets were sealed by another key meanwhile"
                 )
             return await work(tx, row)
 
-        return await self._guarded(self._statements.run(actor, alone))
+        return await self._guard(self._statements.run(actor, alone))
 
     async def _set(
         self, tx: Transaction, app_id: str | None, key: str, value: str, *, notify: bool = True
     ) -> None:
         await record_secret(tx, app_id, key, "SECRET_SET", notify=notify)
-        await self._there(lambda: self._write(app_id, key, value))
+        await self._use_folder(lambda: self._write(app_id, key, value))
 
     def _write(self, app_id: str | None, key: str, value: str) -> None:
         check_room_for_secret(self._folder.names(app_id), key)
         self._folder.write(app_id, key, seal_file(self._keyring.read().sealing, value, app_id, key))
 
     async def _delete(self, tx: Transaction, app_id: str | None, key: str) -> None:
-        if key not in await self._there(lambda: self._folder.names(app_id)):
+        if key not in await self._use_folder(lambda: self._folder.names(app_id)):
             raise missing_secret(app_id, key)
         await record_secret(tx, app_id, key, "SECRET_DELETED")
-        await self._there(lambda: self._folder.delete(app_id, key))
+        await self._use_folder(lambda: self._folder.delete(app_id, key))
 
     # Opening
 
-    def _opened(self, app_id: str, skip_broken: bool) -> dict[str, str]:
+    def _reveal(self, app_id: str, skip_broken: bool) -> dict[str, str]:
         keys = self._keyring.read()
         revealed = RevealedSecrets()
         for scope in (None, app_id):
@@ -226,7 +235,8 @@ class VaultFileService:
         return revealed.collect(skip_broken=skip_broken)
 
     def _open(self, keys: Keys, app_id: str | None, name: str) -> str | None:
-        if (content := self._folder.read(app_id, name)) is None:
+        content = self._folder.read(app_id, name)
+        if content is None:
             return None
         if sealed_by(content) not in keys.known:  # a rotation has begun since they were read
             keys = self._keyring.read()
@@ -236,17 +246,26 @@ class VaultFileService:
 
     async def _begin_rotation(self, _: Transaction, row: FolderRow) -> str:
         """Add a key, unless a rotation is under way; writers seal by it from now on."""
-        if (await self._disk(self._keyring.read)).newest == row.key_id:
-            await self._disk(self._keyring.add_new)
-        return (await self._disk(self._keyring.read)).newest
+        keys = await self._run_in_thread(self._keyring.read)
+        if keys.newest != row.key_id:
+            return keys.newest
+        await self._run_in_thread(self._keyring.add_new)
+        keys = await self._run_in_thread(self._keyring.read)
+        return keys.newest
 
-    async def _reseal(self, scopes: Sequence[str | None]) -> Done:
-        found = [await self._there(lambda at=app_id: self._resealed(at)) for app_id in scopes]
-        lost = [place for each in found for place in each.unopenable]
-        return Done(sum(each.count for each in found), tuple(lost))
+    async def _reseal(self, scopes: Sequence[str | None]) -> Outcome:
+        count = 0
+        unopenable: list[str] = []
+        for app_id in scopes:
+            outcome = await self._use_folder(partial(self._reseal_scope, app_id))
+            count += outcome.count
+            unopenable += outcome.unopenable
+        return Outcome(count, tuple(unopenable))
 
-    def _resealed(self, app_id: str | None) -> Done:
-        keys, done, lost = self._keyring.read(), 0, list[str]()
+    def _reseal_scope(self, app_id: str | None) -> Outcome:
+        keys = self._keyring.read()
+        count = 0
+        unopenable: list[str] = []
         for name in self._folder.names(app_id):
             try:
                 content = self._folder.read(app_id, name)
@@ -254,29 +273,31 @@ class VaultFileService:
                     continue
                 value = open_file(keys.known, content, app_id, name)
             except Unopenable:
-                lost.append(secret_path(app_id, name))
+                unopenable.append(secret_path(app_id, name))
                 continue
             self._folder.write(app_id, name, seal_file(keys.sealing, value, app_id, name))
-            done += 1
-        return Done(done, tuple(lost))
+            count += 1
+        return Outcome(count, tuple(unopenable))
 
-    async def _end_rotation(self, tx: Transaction, newest: str, before: int) -> Done:
-        """Go on without the old key. What a server that did not know the new one has written
-        meanwhile is sealed again first."""
-        last = await self._reseal(await self._there(self._folder.scopes))
+    async def _end_rotation(self, tx: Transaction, newest: str, count: int) -> Outcome:
+        """Go on without the old key; `count` secrets were sealed again before.
+
+        What a server that did not know the new key has written meanwhile is sealed again first.
+        """
+        outcome = await self._reseal(await self._use_folder(self._folder.scopes))
         await store.set_key(tx, newest)
-        detail = {"secrets": before + last.count, "key_id": newest}
+        detail = {"secrets": count + outcome.count, "key_id": newest}
         await tx.record(Event.core("keys", "KEYS_ROTATED", tx.actor, new=detail))
 
         async def drop_the_old() -> None:
-            await self._disk(lambda: self._keyring.keep_only(newest))
+            await self._run_in_thread(lambda: self._keyring.keep_only(newest))
 
         tx.after_commit(drop_the_old)
-        return last
+        return outcome
 
     # The disk
 
-    async def _there(self, work: Callable[[], T]) -> T:
+    async def _use_folder(self, work: Callable[[], T]) -> T:
         """Use the folder, after a look whether it is still the one: a share that is not mounted
         is empty, which must not count as having no secrets. Raises OSError."""
 
@@ -285,13 +306,13 @@ class VaultFileService:
                 raise OSError(f"{self._folder.root} is not the folder of this database's secrets")
             return work()
 
-        return await self._disk(checked)
+        return await self._run_in_thread(checked)
 
-    async def _disk(self, work: Callable[[], T]) -> T:
+    async def _run_in_thread(self, work: Callable[[], T]) -> T:
         async with self._threads.hold():
             return await anyio.to_thread.run_sync(work)
 
-    async def _guarded(self, work: Awaitable[T]) -> T:
+    async def _guard(self, work: Awaitable[T]) -> T:
         """A folder that is full or away, or a key that is, is no fault of the caller's."""
         try:
             return await work

@@ -26,18 +26,18 @@ _row = msgspec.json.Decoder(FolderRow).decode
 
 async def folder(reader: Reader) -> FolderRow | None:
     """The folder of this database; None before the first start."""
-    found = await reader.fetch(_FOLDER)
-    return None if found is None else _row(found)
+    row = await reader.fetch(_FOLDER)
+    return None if row is None else _row(row)
 
 
 async def claim(tx: Transaction, identity: str, key_id: str) -> FolderRow:
     """Record the folder, unless one is recorded; returns the one that is."""
-    return _there(await tx.execute(_CLAIM, identity, key_id))
+    return _decode(await tx.execute(_CLAIM, identity, key_id))
 
 
 async def lock(tx: Transaction) -> FolderRow:
     """Keep every other writer of files waiting until the transaction ends."""
-    return _there(await tx.execute(_LOCK))
+    return _decode(await tx.execute(_LOCK))
 
 
 async def add_app(tx: Transaction, app_id: str) -> bool:
@@ -50,6 +50,6 @@ async def set_key(tx: Transaction, key_id: str) -> None:
     await tx.execute(_SET_KEY, key_id)
 
 
-def _there(raw: bytes | None) -> FolderRow:
-    assert raw is not None, "the row is made at start-up"
-    return _row(raw)
+def _decode(row: bytes | None) -> FolderRow:
+    assert row is not None, "the row is made at start-up"
+    return _row(row)

@@ -19,12 +19,14 @@ ENTRY_POINTS: Final = "caudex.plugins"
 def check_name(name: str) -> None:
     """Refuse what is no name for a plugin, and what is one's already. Raises BadRequest."""
     if not NAME.fullmatch(name):
-        meant = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:30]
-        hint = f" ({meant}?)" if meant else ""
-        raise BadRequest(f"{name!r} is no name for a plugin: {RULE}{hint}")
-    for taken, whose in _taken():
-        if name == taken:
-            raise BadRequest(f"the name {name!r} is taken by {whose}: choose another")
+        message = f"{name!r} is no name for a plugin: {RULE}"
+        suggestion = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:30]
+        if suggestion:
+            message += f" ({suggestion}?)"
+        raise BadRequest(message)
+    for present_name, owner in _list_present():
+        if name == present_name:
+            raise BadRequest(f"the name {name!r} is taken by {owner}: choose another")
 
 
 def distribution(name: str) -> str:
@@ -37,11 +39,12 @@ def class_name(name: str) -> str:
     return "".join(word.title() for word in name.split("_"))
 
 
-def _taken() -> Iterator[tuple[str, str]]:
+def _list_present() -> Iterator[tuple[str, str]]:
     """Names with whose they are; those of the kernel are SQL schemas."""
     yield "kernel", "the kernel"
     for package in ("plugins", "contrib"):
         for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
             yield info.name, f"a plugin of {package}/"
     for entry in entry_points(group=ENTRY_POINTS):
-        yield entry.name, f"an installed plugin ({entry.dist.name if entry.dist else entry.value})"
+        source = entry.dist.name if entry.dist else entry.value
+        yield entry.name, f"an installed plugin ({source})"

@@ -28,27 +28,29 @@ def write_package(name: str, folder: Path) -> None:
     except FileExistsError:
         raise BadRequest(f"{folder} exists: name another folder with --dir") from None
     except OSError as error:
-        raise BadRequest(_said(folder, error)) from None
+        raise BadRequest(_explain(folder, error)) from None
     try:
-        for source in _files():
-            target = folder / _renamed(str(source.relative_to(TEMPLATE)), name)
+        for source in _list_files():
+            target = folder / _rename(str(source.relative_to(TEMPLATE)), name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_renamed(source.read_text("utf-8"), name), "utf-8")
+            target.write_text(_rename(source.read_text("utf-8"), name), "utf-8")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise BadRequest(_said(folder, error)) from None
+        raise BadRequest(_explain(folder, error)) from None
 
 
-def _files() -> Iterator[Path]:
+def _list_files() -> Iterator[Path]:
     for path in sorted(TEMPLATE.rglob("*")):
-        if path.is_file() and not set(LEFT_BEHIND) & set(path.parts):
+        if path.is_file() and set(LEFT_BEHIND).isdisjoint(path.parts):
             yield path
 
 
-def _renamed(text: str, name: str) -> str:
+def _rename(text: str, name: str) -> str:
     text = text.replace(distribution(SAMPLE), distribution(name))
-    return text.replace(class_name(SAMPLE), class_name(name)).replace(SAMPLE, name)
+    text = text.replace(class_name(SAMPLE), class_name(name))
+    return text.replace(SAMPLE, name)
 
 
-def _said(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be written ({(error.strerror or str(error)).lower()}): name another"
+def _explain(folder: Path, error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{folder} cannot be written ({reason}): name another"

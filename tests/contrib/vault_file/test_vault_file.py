@@ -158,7 +158,7 @@ def test_a_write_that_fails_leaves_the_old_value_and_no_trail(server, app, monke
 
 def test_what_a_crash_left_beside_its_place_is_swept(tmp_path):
     folder = Folder(tmp_path / "secrets")
-    folder.found("x")
+    folder.set_up("x")
     old, young = folder.root / "apps/.new-old", folder.root / "apps/.new-young"
     old.touch()
     young.touch()
@@ -207,7 +207,7 @@ def test_what_a_former_app_left_is_not_the_new_ones(server, app):
 
 def test_a_file_that_was_written_since_is_not_deleted(tmp_path):
     folder = Folder(tmp_path / "secrets")
-    folder.found("x")
+    folder.set_up("x")
     folder.write("crm", "OLD", b"1")
     folder.write("crm", "RENEWED", b"1")
     seen = folder.states("crm")

@@ -29,10 +29,10 @@ class NotesService:
         """Remove a note. Raises NoteNotFound, NotYours."""
 
         async def work(tx: Transaction) -> None:
-            found = await store.author(tx, note)
-            if found is None:
+            row = await store.lock_author(tx, note)
+            if row is None:
                 raise NoteNotFound(f"note {note} not found")
-            await self.check_owner(actor, found.author)
+            await self.check_owner(actor, row.author)
             await store.remove(tx, note)
 
         await self._statements.run(actor, work)

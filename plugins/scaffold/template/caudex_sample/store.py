@@ -36,9 +36,9 @@ where created_at < now() - make_interval(days => $1::int)"""
 _decode_author = msgspec.json.Decoder(Author).decode
 
 
-async def newest(reader: Reader, most: int) -> bytes:
+async def newest(reader: Reader, limit: int) -> bytes:
     """Return a JSON array of the newest notes."""
-    return await reader.fetch(_NEWEST, most) or b"[]"
+    return await reader.fetch(_NEWEST, limit) or b"[]"
 
 
 async def add(writer: Writer, author: str | None, text: str) -> bytes:
@@ -46,10 +46,12 @@ async def add(writer: Writer, author: str | None, text: str) -> bytes:
     return await writer.execute(_ADD, author, text) or b"{}"
 
 
-async def author(tx: Transaction, note: int) -> Author | None:
+async def lock_author(tx: Transaction, note: int) -> Author | None:
     """Return the author of a note, or None; locks the note until the transaction ends."""
-    found = await tx.execute(_AUTHOR, note)
-    return None if found is None else _decode_author(found)
+    row = await tx.execute(_AUTHOR, note)
+    if row is None:
+        return None
+    return _decode_author(row)
 
 
 async def remove(tx: Transaction, note: int) -> None:

@@ -20,10 +20,11 @@ def server_options() -> ServerOptions:
 
 def test_users_with_the_permission_write_and_all_users_read(server: Server) -> None:
     writer = server.user(permissions=WRITE)
-    made = writer.post(NOTES, json={"text": "Tea at four"})
-    assert made.status_code == 201
-    assert made.json()["author"] == writer.id
-    assert server.user().get(NOTES).json()[0] == made.json()
+    response = writer.post(NOTES, json={"text": "Tea at four"})
+    assert response.status_code == 201
+    note = response.json()
+    assert note["author"] == writer.id
+    assert server.user().get(NOTES).json()[0] == note
 
 
 def test_others_are_refused(server: Server) -> None:
@@ -38,14 +39,14 @@ def test_a_body_that_breaks_the_rules_is_refused(server: Server, body: object) -
 
 
 def test_a_note_is_removed_by_its_author_or_an_admin(server: Server) -> None:
-    writer, other = server.user(permissions=WRITE), server.user(permissions=WRITE)
-    mine, theirs = (
-        f"{NOTES}/{writer.post(NOTES, json={'text': text}).json()['id']}" for text in ("1", "2")
-    )
-    assert other.delete(mine).status_code == 403
-    assert writer.delete(mine).status_code == 200
-    assert writer.delete(mine).status_code == 404
-    assert server.admin.delete(theirs).status_code == 200
+    author = server.user(permissions=WRITE)
+    stranger = server.user(permissions=WRITE)
+    first = f"{NOTES}/{author.post(NOTES, json={'text': '1'}).json()['id']}"
+    second = f"{NOTES}/{author.post(NOTES, json={'text': '2'}).json()['id']}"
+    assert stranger.delete(first).status_code == 403
+    assert author.delete(first).status_code == 200
+    assert author.delete(first).status_code == 404
+    assert server.admin.delete(second).status_code == 200
     assert server.admin.delete(f"{NOTES}/x").status_code == 400
 
 
