@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from contrib.openapi.operations import operation, tag
-from contrib.openapi.schemas import PREFIX, Schemas, needed, unmarked
+from contrib.openapi.schemas import PREFIX, Schemas, select_needed, unmark
 from docs import story, story_contrib
 from docs.pages.code import table, with_contrib
 from kernel.contracts.server import MAX_BODY, Route
@@ -79,7 +79,7 @@ def _page(head: str, routes: Pairs, examples: Mapping[str, Examples]) -> str:
         if plugin != last:
             parts.append(f"## {plugin}\n\n{tag(plugin, route)['description']}")
             last = plugin
-        described = unmarked(operation(plugin, route, schemas))
+        described = unmark(operation(plugin, route, schemas))
         parts += _route(route, described, schemas, examples.get(plugin, {}).get(_name(route)))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -98,7 +98,7 @@ def _route(
             for p in asked
         ]
         parts.append(table(("parameter", "type", "default", "meaning"), rows))
-    if route.body is not None and (rows := _members(schemas.of(route.body), schemas)):
+    if route.body is not None and (rows := _members(schemas.schema_of(route.body), schemas)):
         parts.append(table(("member of the body", "type", "default"), rows))
     refused = [status for status in described["responses"] if status >= "400"]
     most = f" A body has at most {route.max_body:,} bytes." * (route.max_body < MAX_BODY)
@@ -157,7 +157,7 @@ def _words(schema: dict[str, Any], schemas: Schemas) -> tuple[str, str]:
 def _kind(schema: dict[str, Any], schemas: Schemas) -> str:
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(PREFIX)
-        return _kind(needed(schemas.components, schema)[name], schemas)
+        return _kind(select_needed(schemas.components, schema)[name], schemas)
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"] if value is not None)
     if "anyOf" in schema:
