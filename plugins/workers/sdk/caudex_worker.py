@@ -45,10 +45,12 @@ from functools import cached_property
 from typing import Any
 
 MAX_FRAME = 10 * 1024 * 1024
+MAX_TEXT = MAX_FRAME // 16
 SHUTDOWN_SECONDS = 9.0
 
 Handler = Callable[..., Any]
 _Work = tuple[str, Handler, tuple[Any, ...], "Context"]
+"""The type of an outcome, and what makes it: a handler, its arguments, and its context."""
 _READS = ("find", "findOne", "query", "export")
 
 if sys.version_info >= (3, 14):
@@ -153,26 +155,26 @@ class Context:
     @cached_property
     def user_id(self) -> str | None:
         """The id of the caller."""
-        return self._known("userId")
+        return self._read_caller("userId")
 
     @cached_property
     def username(self) -> str | None:
         """The name of the caller."""
-        return self._known("username")
+        return self._read_caller("username")
 
     @cached_property
     def email(self) -> str | None:
         """The address of the caller."""
-        return self._known("email")
+        return self._read_caller("email")
 
     @cached_property
     def auth_token(self) -> str | None:
         """A bearer token that is valid for as long as the call or job may run; empty in a job that
         runs over a week after the user's last action."""
-        return self._known("authToken")
+        return self._read_caller("authToken")
 
-    def _known(self, name: str) -> str | None:
-        return (self.caller or {}).get(name)
+    def _read_caller(self, name: str) -> str | None:
+        return None if self.caller is None else self.caller.get(name)
 
     def progress(self, value: object) -> None:
         """Report the progress of a job: 0.4, or any JSON."""
@@ -208,31 +210,33 @@ class Collection:
     def once(self, key: str) -> Collection:
         """The same records; a write with this key acts once within 24 hours, and returns the same
         result each time: `ctx.collection("invoices").once(payload["order"]).insert({...})`."""
-        return self._marked(key=key)
+        return self._copy_with(key=key)
 
     def if_match(self, etag: str) -> Collection:
         """The same records; an update or a delete is refused with the status 412 where the record
         has changed since it had this `_etag`."""
-        return self._marked(if_match=etag)
+        return self._copy_with(if_match=etag)
 
-    def _marked(self, **marks: str) -> Collection:
-        marks = {**self._marks, **marks}
+    def _copy_with(self, **marks: str) -> Collection:
         return Collection(
-            self._worker, self._entity, self._call_id, blocking=self._blocking, marks=marks
+            self._worker,
+            self._entity,
+            self._call_id,
+            blocking=self._blocking,
+            marks={**self._marks, **marks},
         )
 
     def insert(self, data: dict[str, Any]) -> Any:
         """Create a record and return it."""
         return self._do("insert", data)
 
-    def update(self, record: str | dict[str, Any], **more: Any) -> Any:
+    def update(self, record: str | dict[str, Any], **values: Any) -> Any:
         """Change a record by its id, or the one that `id` in the data names, and return it."""
-        data = record if isinstance(record, dict) else {"id": record}
-        return self._do("update", {**data, **more})
+        return self._do("update", {**_name_record(record), **values})
 
     def delete(self, record: str | dict[str, Any]) -> Any:
         """Delete a record, by its id."""
-        return self._do("delete", record if isinstance(record, dict) else {"id": record})
+        return self._do("delete", _name_record(record))
 
     def find(self, where: dict[str, Any] | None = None) -> Any:
         """Return the records with these values, 1000 at most; all of them without any."""
@@ -249,17 +253,17 @@ class Collection:
         `etag`, `order_by`, `order`, `limit`, `offset`, `after`, `total`, `group_by`, `aggregate`,
         `having`, `timezone`.
         """
-        return self._do("query", {"where": where, **_camel(options)})
+        return self._do("query", {"where": where, **_to_camel(options)})
 
     def export(self, where: dict[str, Any] | None = None, **options: Any) -> Any:
         """Return records as the text of a file: options as of `query`, `format` "csv" (default) or
         "ndjson", `raw`; without `limit` all of them, 10 MB at most."""
-        return self._do("export", {"where": where, **_camel(options)})
+        return self._do("export", {"where": where, **_to_camel(options)})
 
     def import_file(self, text: str, **options: Any) -> Any:
         """Import the text of a file and return a report: options `format` "csv" (default) or
         "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `preview`, `raw`."""
-        return self._do("import", {"text": text, **_camel(options)})
+        return self._do("import", {"text": text, **_to_camel(options)})
 
     def insert_many(self, rows: list[dict[str, Any]]) -> Any:
         """Create 1 to 1000 records, all or none, and return them."""
@@ -285,11 +289,17 @@ class Collection:
         return self._do("batch", {"operations": operations, "dryRun": dry_run})
 
     def _do(self, op: str, data: dict[str, Any]) -> Any:
-        marks = {} if op in _READS else self._marks
-        asked = self._worker.operate(op, self._entity, data, {"call": self._call_id, **marks})
+        marks: dict[str, str | None] = {"call": self._call_id}
+        if op not in _READS:
+            marks.update(self._marks)
+        operation = self._worker.operate(op, self._entity, data, marks)
         if not self._blocking:
-            return asked
-        return asyncio.run_coroutine_threadsafe(asked, self._worker.loop).result()
+            return operation
+        return asyncio.run_coroutine_threadsafe(operation, self._worker.loop).result()
+
+
+def _name_record(record: str | dict[str, Any]) -> dict[str, Any]:
+    return record if isinstance(record, dict) else {"id": record}
 
 
 class Worker:
@@ -304,52 +314,40 @@ class Worker:
         self.credentials: dict[str, str] = {}
         self._wire = _Wire()
         self.log = Log(self._wire)
-        self._methods: dict[str, Handler] = {}
-        self._jobs: dict[str, Handler] = {}
-        self._on_start: list[Handler] = []
-        self._on_shutdown: list[Handler] = []
-        self._contexts: dict[str | None, Context] = {}
-        self._operations: dict[str, asyncio.Future[Any]] = {}
-        self._count = 0
-        self._lock = threading.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ready: deque[_Work] = deque()
-        """Coroutines that begin in the next turn of the event loop."""
-        self._due: deque[_Work] = deque()
-        """Handlers that wait for a thread."""
-        self._called = self._waking = False
-        """Whether a thread is woken in this turn, and whether one was that has not begun."""
-        self._blocking: set[Future[None]] = set()
-        self._last: asyncio.Task[None] | None = None
-        self._known: dict[int, tuple[int, bool]] = {}
-        self._threads = ThreadPoolExecutor(64, thread_name_prefix="handler")
+        self._handlers = _Handlers()
+        self._operations = _Operations(self._wire)
+        self._runner = _Runner(self._wire, self.log, self._handlers, self._end)
+        self._shutdown: asyncio.Task[None] | None = None
+        """Set once the server has asked for the end."""
 
     # Declaring
 
     def rpc(self, handler: Any) -> Any:
         """Mark a handler of calls: `@worker.rpc`, or `@worker.rpc("name")` for another name."""
+        methods = self._handlers.methods
         if isinstance(handler, str):
-            return _registrar(self._methods, handler)
-        self._methods[handler.__name__] = handler
+            return _make_registrar(methods, handler)
+        methods[handler.__name__] = handler
         return handler
 
     def job(self, handler: Any) -> Any:
         """Mark a handler of jobs: `@worker.job("type")` takes those whose `payload.type` is that,
         `@worker.job` the rest."""
+        jobs = self._handlers.jobs
         if isinstance(handler, str):
-            return _registrar(self._jobs, handler)
-        self._jobs[""] = handler
+            return _make_registrar(jobs, handler)
+        jobs[""] = handler
         return handler
 
     def on_start(self, handler: Handler) -> Handler:
         """Mark what runs before the first call: `def` or `async def`, without arguments or with
         the context. When it raises, the worker does not come up."""
-        self._on_start.append(handler)
+        self._handlers.on_start.append(handler)
         return handler
 
     def on_shutdown(self, handler: Handler) -> Handler:
         """Mark what runs after the last call."""
-        self._on_shutdown.append(handler)
+        self._handlers.on_shutdown.append(handler)
         return handler
 
     def emit(self, name: str, data: object = None) -> None:
@@ -374,38 +372,37 @@ class Worker:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._wire.listen(self.loop, self._hear)
+        self._operations.loop = self.loop
+        self._runner.attach(self.loop)
+        self._wire.listen(self.loop, self._take_lines)
         await self.loop.create_future()  # until `_leave`
 
-    def _hear(self, lines: bytes | None) -> None:
+    def _take_lines(self, lines: bytes | None) -> None:
         """Take lines of the server, or its end."""
         if lines is None:
             self._leave(0)
-        for message in _messages(lines or b""):
+            return
+        for message in _parse_lines(lines):
             self._take(message)
 
     def _take(self, message: dict[str, Any]) -> None:
-        kind, call_id = message.get("type"), str(message.get("id", ""))
+        kind = message.get("type")
+        message_id = str(message.get("id", ""))
         if kind == "rpc":
-            self._call(call_id, message)
+            self._call(message_id, message)
         elif kind == "job":  # its context is there at once: a cancel may come right behind
-            self._work(call_id, message)
+            self._work(message_id, message)
         elif kind == "jobs":
             for job in message["jobs"]:
                 self._work(job["id"], job)
-        elif kind == "collection_op_result" and call_id in self._operations:
-            self._settle(self._operations.pop(call_id), message)
-        elif kind == "job_cancel" and call_id in self._contexts:
-            self._contexts[call_id].cancelled = True
+        elif kind == "collection_op_result":
+            self._operations.settle(message_id, message)
+        elif kind == "job_cancel":
+            self._runner.jobs.cancel(message_id)
         elif kind == "discover":
-            self._begin(self._start(message))
-        elif kind == "shutdown" and self._last is None:
-            self._last = self.loop.create_task(self._shut_down())
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._runner.coroutines.begin(self._start(message))
+        elif kind == "shutdown" and self._shutdown is None:
+            self._shutdown = self.loop.create_task(self._shut_down())
 
     async def _start(self, message: dict[str, Any]) -> None:
         self.app_id = message.get("app_id", self.app_id)
@@ -413,180 +410,48 @@ class Worker:
         self.database_url = message.get("database_url")
         self.credentials = message.get("credentials") or {}
         try:
-            self._threads.submit(int)  # the first thread, or no start: the account may have no room
-            for handler in self._on_start:
-                await self._run(handler, Context(self, None, None))
+            self._runner.threads.check()
+            for handler in self._handlers.on_start:
+                await self._runner.run_hook(handler, Context(self, None, None))
         except BaseException as error:
             self._end(error)
-        self.say({"type": "discover", "methods": sorted(self._methods), "batches": True})
+        methods = sorted(self._handlers.methods)
+        self.say({"type": "discover", "methods": methods, "batches": True})
 
     def _call(self, call_id: str, message: dict[str, Any]) -> None:
         method = message.get("method", "")
-        handler = self._methods.get(method)
+        handler = self._handlers.methods.get(method)
         if handler is None:
             error = f"unknown method: {method}"
             self.say({"type": "rpc_response", "id": call_id, "error": error})
-        else:
-            context = Context(self, call_id, message.get("caller"), message.get("request_id"))
-            self._handle("rpc_response", handler, message.get("params"), context)
+            return
+        context = Context(self, call_id, message.get("caller"), message.get("request_id"))
+        self._runner.start("rpc_response", handler, message.get("params"), context)
 
-    def _work(self, call_id: str, message: dict[str, Any]) -> None:
+    def _work(self, job_id: str, message: dict[str, Any]) -> None:
         payload: Any = message.get("payload")
         try:
             kind = str(payload["type"])
         except (TypeError, KeyError, IndexError):
             kind = ""
-        handler = self._jobs.get(kind) or self._jobs.get("")
+        jobs = self._handlers.jobs
+        handler = jobs.get(kind) or jobs.get("")
         if handler is None:
-            error = "no handler takes this job" + (f": {kind}" if kind else "")
-            self.say({"type": "job_result", "id": call_id, "error": error})
-        else:
-            context = Context(self, call_id, message.get("caller"))
-            with self._lock:
-                self._contexts[call_id] = context
-            self._handle("job_result", handler, payload, context)
-
-    def _handle(self, kind: str, handler: Handler, data: object, context: Context) -> None:
-        """Run a handler in the next turn of the event loop, because other messages of this turn may
-        cancel it: a coroutine on the loop, another on a thread."""
-        takes, is_async = self._known.get(id(handler)) or self._know(handler)
-        work = kind, handler, (data, context)[:takes], context
-        if is_async:
-            if not self._ready:
-                self._begin(self._run_ready())
-            self._ready.append(work)
+            error = "no handler takes this job"
+            if kind:
+                error += f": {kind}"
+            self.say({"type": "job_result", "id": job_id, "error": error})
             return
-        context.blocking = True
-        if not self._called:
-            self._called = True
-            self.loop.call_soon(self._call_thread)
-        self._due.append(work)
-
-    async def _run_ready(self) -> None:
-        """Run coroutines one after the other in one task, until one of them waits for something.
-        That one keeps the task, and another task runs the rest. Outcomes are written then."""
-        if len(self._tasks) == 1:  # else another task may have an outcome in this turn as well
-            self._wire.hold()
-        while self._ready:
-            await _inline(self._answer(*self._ready.popleft()), self._go_on)
-        self._wire.release()
-
-    def _go_on(self) -> None:
-        self._wire.release()
-        if self._ready:
-            self._begin(self._run_ready())
-
-    def _call_thread(self) -> None:
-        self._called = False
-        if not self._waking:  # else that one sees what was added
-            self._wake()
-
-    def _wake(self) -> None:
-        """Have a thread run what waits for one. It wakes another thread where more than one handler
-        waits, so quick handlers share a thread, and those that block have one each."""
-        self._waking = True
-        try:
-            future = self._threads.submit(self._run_due)
-        except RuntimeError:  # no further thread can start; one of those that run takes it
-            return
-        self._blocking.add(future)
-        future.add_done_callback(self._blocking.discard)
-
-    def _run_due(self) -> None:
-        self._waking = False
-        while self._due:
-            try:
-                work = self._due.popleft()
-            except IndexError:  # another thread has it
-                return
-            if self._due and not self._waking:
-                self._wake()
-            self._answer_blocking(*work)
-
-    async def _answer(
-        self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
-    ) -> None:
-        try:
-            self._send_outcome(kind, context, await handler(*arguments))
-        except (SystemExit, KeyboardInterrupt):
-            raise  # to `run`, before anything else happens
-        except BaseException as error:
-            self._fail(kind, context, error)
-
-    def _answer_blocking(
-        self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
-    ) -> None:
-        try:
-            self._send_outcome(kind, context, handler(*arguments))
-        except (SystemExit, KeyboardInterrupt) as error:
-            self._end(error)  # from here: the event loop may be held up
-        except StopIteration:
-            self._fail(kind, context, RuntimeError("handler raised StopIteration"))
-        except BaseException as error:
-            self._fail(kind, context, error)
-
-    def _fail(self, kind: str, context: Context, error: BaseException) -> None:
-        """Send an error as the outcome, and its trace to the log."""
-        self._forget(context)
-        away = _is_unavailable(error)
-        write = self.log.warn if away else self.log.error
-        write("".join(traceback.format_exception(None, error, error.__traceback__)))
-        message = {"type": kind, "id": context.call_id, "error": _message_of(error)}
-        self.say({**message, **({"unavailable": True} if away else {})})
-
-    def _forget(self, context: Context) -> None:
-        with self._lock:
-            if self._contexts.get(context.call_id) is context:  # else it runs again already
-                del self._contexts[context.call_id]
-
-    def _send_outcome(self, kind: str, context: Context, result: object) -> None:
-        """Send an outcome, where the handler ran. The outcome of a job is written before any other
-        handler runs, because that one may end the process, and lose what is held."""
-        message = {"type": kind, "id": context.call_id, "result": result}
-        self._wire.send(message, soon=kind == "rpc_response")
-        if kind == "job_result":
-            self._forget(context)
-
-    async def _run(self, handler: Handler, *arguments: Any) -> None:
-        """Run a start or shutdown handler, with as many of the arguments as it takes."""
-        takes, is_async = self._know(handler)
-        arguments = arguments[:takes]
-        if is_async:
-            await handler(*arguments)
-            return
-        for argument in arguments:
-            argument.blocking = True
-        await self._on_thread(lambda: handler(*arguments))
-
-    async def _on_thread(self, work: Callable[[], object]) -> None:
-        """Run what may block."""
-
-        def run() -> None:
-            try:
-                work()
-            except (SystemExit, KeyboardInterrupt) as error:
-                self._end(error)  # from here: the event loop may be held up
-            except StopIteration as error:  # no future carries it
-                raise RuntimeError("handler raised StopIteration") from error
-
-        await self.loop.run_in_executor(self._threads, run)
-
-    def _know(self, handler: Handler) -> tuple[int, bool]:
-        """Inspect a handler once, because that takes longer than most calls."""
-        found = _takes(handler), inspect.iscoroutinefunction(handler)
-        return self._known.setdefault(id(handler), found)
+        context = Context(self, job_id, message.get("caller"))
+        self._runner.jobs.add(context)
+        self._runner.start("job_result", handler, payload, context)
 
     async def _shut_down(self) -> None:
         """Finish what is under way, for a bounded time."""
-        self._call_thread()
-        late = self.loop.time() + SHUTDOWN_SECONDS
-        while running := {*self._tasks, *map(asyncio.wrap_future, list(self._blocking))}:
-            await asyncio.wait(running, timeout=max(0.0, late - self.loop.time()))
-            if self.loop.time() >= late:
-                break
-        for handler in self._on_shutdown:
+        await self._runner.finish(SHUTDOWN_SECONDS)
+        for handler in self._handlers.on_shutdown:
             try:
-                await asyncio.wait_for(self._run(handler), SHUTDOWN_SECONDS)
+                await asyncio.wait_for(self._runner.run_hook(handler), SHUTDOWN_SECONDS)
             except Exception:
                 sys.stderr.write(traceback.format_exc())
         self._leave(0)
@@ -594,14 +459,16 @@ class Worker:
     def _end(self, error: BaseException) -> None:
         """End the process for an exit or an uncaught exception, on any thread. Nothing is sent
         about what is under way, so that the server counts it as lost, and not as failed."""
-        status, quiet = 1, isinstance(error, KeyboardInterrupt)
-        if quiet:
+        status = 1
+        is_quiet = False
+        if isinstance(error, KeyboardInterrupt):
             status = 0
+            is_quiet = True
         elif isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
             status = (error.code or 0) & 0xFF
-            quiet = status == 0 and self._last is not None
+            is_quiet = status == 0 and self._shutdown is not None
         try:
-            if not quiet:
+            if not is_quiet:
                 trace = traceback.format_exception(None, error, error.__traceback__)
                 sys.stderr.write("".join(trace))
         finally:
@@ -618,58 +485,341 @@ class Worker:
     # Speaking
 
     async def operate(
-        self, op: str, entity: str, data: dict[str, Any], more: dict[str, str | None]
+        self, op: str, entity: str, data: dict[str, Any], marks: dict[str, str | None]
     ) -> Any:
         """Have the server carry out an operation on records. Raises CollectionError.
 
-        While the database is away, a job repeats reads, writes with a key, and writes that had no
-        effect, for as long as it may run.
+        `marks` name the call that it serves, and what goes with a write. While the database is
+        away, a job repeats reads, writes with a key, and writes that had no effect, for as long as
+        it may run.
         """
-        pause, safe = 0.1, op in _READS or bool(more.get("key"))
+        is_safe = op in _READS or bool(marks.get("key"))
+        pause = 0.1
         while True:
             try:
-                return await self._ask(op, entity, data, more)
+                return await self._operations.ask(op, entity, data, marks)
             except Unavailable as error:
-                if not (safe or error.unchanged) or not self._may_wait(more.get("call")):
+                may_repeat = is_safe or error.unchanged
+                if not may_repeat or not self._may_wait(marks.get("call")):
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, 5.0)
 
-    def _may_wait(self, call: str | None) -> bool:
-        context = self._contexts.get(call)
-        return context is not None and not context.cancelled and self._last is None
-
-    async def _ask(
-        self, op: str, entity: str, data: dict[str, Any], more: dict[str, str | None]
-    ) -> Any:
-        self._count += 1
-        op_id = f"op{self._count}"
-        future = self._operations[op_id] = self.loop.create_future()
-        message = {"type": "collection_op", "id": op_id, "op": op, "entity": entity, "data": data}
-        try:
-            given = {name: value for name, value in more.items() if value is not None}
-            self._wire.send({**message, **given}, soon=True)
-            return await future
-        finally:
-            self._operations.pop(op_id, None)
-
-    def _settle(self, future: asyncio.Future[Any], message: dict[str, Any]) -> None:
-        if future.done():
-            return
-        if message.get("error") is None:
-            future.set_result(message.get("result"))
-            return
-        effect = message.get("unavailable")
-        error = CollectionError(str(message["error"]))
-        if effect is not None:
-            error = Unavailable(str(message["error"]))
-            error.unchanged = effect == "unchanged"
-        error.status, error.current = message.get("status"), message.get("current")
-        future.set_exception(error)
+    def _may_wait(self, call_id: str | None) -> bool:
+        """Return whether a job is under way that may take longer."""
+        context = self._runner.jobs.find(call_id)
+        return context is not None and not context.cancelled and self._shutdown is None
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a message. Raises TypeError, ValueError for what is not JSON or too large."""
         self._wire.send(message)
+
+
+class _Handlers:
+    """The functions that a worker declares."""
+
+    def __init__(self) -> None:
+        self.methods: dict[str, Handler] = {}
+        self.jobs: dict[str, Handler] = {}
+        """By the type of their jobs; the one without a type takes the rest."""
+        self.on_start: list[Handler] = []
+        self.on_shutdown: list[Handler] = []
+        self._signatures: dict[int, tuple[int, bool]] = {}
+
+    def inspect(self, handler: Handler) -> tuple[int, bool]:
+        """Return how many arguments a handler takes, and whether it is an `async def`.
+
+        That is found out once, because it takes longer than most calls.
+        """
+        signature = self._signatures.get(id(handler))
+        if signature is None:
+            signature = (_count_arguments(handler), inspect.iscoroutinefunction(handler))
+            self._signatures[id(handler)] = signature
+        return signature
+
+
+class _Jobs:
+    """The contexts of jobs under way, which may be cancelled."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str | None, Context] = {}
+        self._lock = threading.Lock()
+
+    def find(self, job_id: str | None) -> Context | None:
+        return self._contexts.get(job_id)
+
+    def add(self, context: Context) -> None:
+        with self._lock:
+            self._contexts[context.call_id] = context
+
+    def cancel(self, job_id: str) -> None:
+        context = self._contexts.get(job_id)
+        if context is not None:
+            context.cancelled = True
+
+    def remove(self, context: Context) -> None:
+        with self._lock:
+            if self._contexts.get(context.call_id) is context:  # else it runs again already
+                del self._contexts[context.call_id]
+
+
+class _Runner:
+    """Runs handlers of calls and jobs, and sends their outcomes.
+
+    `end` ends the process for an exit of a handler.
+    """
+
+    def __init__(
+        self, wire: _Wire, log: Log, handlers: _Handlers, end: Callable[[BaseException], None]
+    ) -> None:
+        self._wire = wire
+        self._log = log
+        self._handlers = handlers
+        self._end = end
+        self.jobs = _Jobs()
+        self.coroutines = _Coroutines(wire, self._answer)
+        self.threads = _Threads(self._answer_on_thread)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run on this event loop, and beside it."""
+        self.coroutines.loop = loop
+        self.threads.loop = loop
+
+    def start(self, kind: str, handler: Handler, data: object, context: Context) -> None:
+        """Run a handler in the next turn of the event loop, because other messages of this turn may
+        cancel it: a coroutine on the loop, another on a thread."""
+        count, is_async = self._handlers.inspect(handler)
+        work = (kind, handler, (data, context)[:count], context)
+        if is_async:
+            self.coroutines.add(work)
+        else:
+            context.blocking = True
+            self.threads.add(work)
+
+    async def run_hook(self, handler: Handler, *arguments: Any) -> None:
+        """Run a start or shutdown handler, with as many of the arguments as it takes."""
+        count, is_async = self._handlers.inspect(handler)
+        arguments = arguments[:count]
+        if is_async:
+            await handler(*arguments)
+            return
+        for argument in arguments:
+            argument.blocking = True
+
+        def run() -> None:
+            try:
+                handler(*arguments)
+            except (SystemExit, KeyboardInterrupt) as error:
+                self._end(error)  # from here: the event loop may be held up
+            except StopIteration as error:  # no future carries it
+                raise RuntimeError("handler raised StopIteration") from error
+
+        await self.threads.run(run)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what is under way, for a bounded time."""
+        self.threads.call()
+        loop = self.coroutines.loop
+        deadline = loop.time() + seconds
+        while True:
+            running = {*self.coroutines.tasks, *self.threads.list_futures()}
+            if not running:
+                return
+            await asyncio.wait(running, timeout=max(0.0, deadline - loop.time()))
+            if loop.time() >= deadline:
+                return
+
+    async def _answer(
+        self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
+    ) -> None:
+        try:
+            self._send_result(kind, context, await handler(*arguments))
+        except (SystemExit, KeyboardInterrupt):
+            raise  # to `Worker.run`, before anything else happens
+        except BaseException as error:
+            self._send_error(kind, context, error)
+
+    def _answer_on_thread(
+        self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
+    ) -> None:
+        try:
+            self._send_result(kind, context, handler(*arguments))
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._end(error)  # from here: the event loop may be held up
+        except StopIteration:
+            self._send_error(kind, context, RuntimeError("handler raised StopIteration"))
+        except BaseException as error:
+            self._send_error(kind, context, error)
+
+    def _send_result(self, kind: str, context: Context, result: object) -> None:
+        """Send a result, where the handler ran. That of a job is written before any other handler
+        runs, because that one may end the process, and lose what is held."""
+        message = {"type": kind, "id": context.call_id, "result": result}
+        self._wire.send(message, soon=kind == "rpc_response")
+        if kind == "job_result":
+            self.jobs.remove(context)
+
+    def _send_error(self, kind: str, context: Context, error: BaseException) -> None:
+        """Send an error as the outcome, and its trace to the log."""
+        self.jobs.remove(context)
+        is_unavailable = _is_unavailable(error)
+        trace = "".join(traceback.format_exception(None, error, error.__traceback__))
+        message = {"type": kind, "id": context.call_id, "error": _find_message(error)}
+        if is_unavailable:
+            self._log.warn(trace)
+            message["unavailable"] = True
+        else:
+            self._log.error(trace)
+        self._wire.send(message)
+
+
+class _Coroutines:
+    """Runs handlers on the event loop, those of one turn in one task."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, wire: _Wire, answer: Callable[..., Coroutine[Any, Any, None]]) -> None:
+        self._wire = wire
+        self._answer = answer
+        self._ready: deque[_Work] = deque()
+        """What begins in the next turn of the event loop."""
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, work: _Work) -> None:
+        """Run a handler in the next turn."""
+        if not self._ready:
+            self.begin(self._run_ready())
+        self._ready.append(work)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in a task."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _run_ready(self) -> None:
+        """Run coroutines one after the other in one task, until one of them waits for something.
+        That one keeps the task, and another task runs the rest. Outcomes are written then."""
+        if len(self.tasks) == 1:  # else another task may have an outcome in this turn as well
+            self._wire.hold()
+        while self._ready:
+            await _inline(self._answer(*self._ready.popleft()), self._go_on)
+        self._wire.release()
+
+    def _go_on(self) -> None:
+        self._wire.release()
+        if self._ready:
+            self.begin(self._run_ready())
+
+
+class _Threads:
+    """Runs handlers on threads. Quick ones share a thread, and those that block have one each."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, answer: Callable[..., None]) -> None:
+        self._answer = answer
+        self._pool = ThreadPoolExecutor(64, thread_name_prefix="handler")
+        self._due: deque[_Work] = deque()
+        """Handlers that wait for a thread."""
+        self._is_called = False
+        """Whether a thread is woken in this turn."""
+        self._is_waking = False
+        """Whether a thread was woken that has not begun."""
+        self._futures: set[Future[None]] = set()
+
+    def check(self) -> None:
+        """Start the first thread. Raises where the account has no room for it."""
+        self._pool.submit(int)
+
+    def add(self, work: _Work) -> None:
+        """Run a handler in the next turn."""
+        if not self._is_called:
+            self._is_called = True
+            self.loop.call_soon(self.call)
+        self._due.append(work)
+
+    def call(self) -> None:
+        """Have a thread run what is due."""
+        self._is_called = False
+        if not self._is_waking:  # else that one sees what was added
+            self._wake()
+
+    async def run(self, work: Callable[[], None]) -> None:
+        """Run what may block, and wait for it."""
+        await self.loop.run_in_executor(self._pool, work)
+
+    def list_futures(self) -> list[asyncio.Future[None]]:
+        """Return what to wait for until no thread runs a handler."""
+        return [asyncio.wrap_future(future) for future in list(self._futures)]
+
+    def _wake(self) -> None:
+        """Have a thread run what waits for one. It wakes another thread where more than one handler
+        waits."""
+        self._is_waking = True
+        try:
+            future = self._pool.submit(self._run_due)
+        except RuntimeError:  # no further thread can start; one of those that run takes it
+            return
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+
+    def _run_due(self) -> None:
+        self._is_waking = False
+        while self._due:
+            try:
+                work = self._due.popleft()
+            except IndexError:  # another thread has it
+                return
+            if self._due and not self._is_waking:
+                self._wake()
+            self._answer(*work)
+
+
+class _Operations:
+    """Operations on records that the server has not answered yet."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+        self._futures: dict[str, asyncio.Future[Any]] = {}
+        self._count = 0
+
+    async def ask(
+        self, op: str, entity: str, data: dict[str, Any], marks: dict[str, str | None]
+    ) -> Any:
+        """Send an operation and wait for its result. Raises CollectionError."""
+        self._count += 1
+        op_id = f"op{self._count}"
+        message = {"type": "collection_op", "id": op_id, "op": op, "entity": entity, "data": data}
+        message.update({name: value for name, value in marks.items() if value is not None})
+        future = self.loop.create_future()
+        self._futures[op_id] = future
+        try:
+            self._wire.send(message, soon=True)
+            return await future
+        finally:
+            self._futures.pop(op_id, None)
+
+    def settle(self, op_id: str, message: dict[str, Any]) -> None:
+        """Take the answer to an operation, if a handler waits for it."""
+        future = self._futures.pop(op_id, None)
+        if future is None or future.done():
+            return
+        if message.get("error") is None:
+            future.set_result(message.get("result"))
+            return
+        text = str(message["error"])
+        effect = message.get("unavailable")
+        if effect is None:
+            error = CollectionError(text)
+        else:
+            error = Unavailable(text)
+            error.unchanged = effect == "unchanged"
+        error.status = message.get("status")
+        error.current = message.get("current")
+        future.set_exception(error)
 
 
 @types.coroutine
@@ -678,20 +828,24 @@ def _inline(
 ) -> Generator[Any, Any, None]:
     """Run a coroutine in a context of its own, and call `waits` when it waits for the first time.
     A task for each call took a seventh of its time."""
-    run, resume, given = copy_context().run, work.send, None
-    first = True
+    run = copy_context().run
+    resume: Callable[[Any], Any] = work.send
+    value: Any = None
+    is_first = True
     while True:
         try:
-            waits_for = run(resume, given)
+            awaited = run(resume, value)
         except StopIteration:
             return
-        if first:
-            first = False
+        if is_first:
+            is_first = False
             waits()
         try:
-            resume, given = work.send, (yield waits_for)
+            value = yield awaited
+            resume = work.send
         except BaseException as error:
-            resume, given = work.throw, error
+            value = error
+            resume = work.throw
 
 
 class _Wire:
@@ -704,7 +858,7 @@ class _Wire:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._home = 0
         """The thread of the event loop."""
-        self._take: Callable[[bytes | None], None] = lambda lines: None
+        self._take_lines: Callable[[bytes | None], None] = lambda lines: None
         self._parts: list[bytes] = []
         """The pieces of an unfinished line."""
         self._held: list[bytes] = []
@@ -715,16 +869,21 @@ class _Wire:
 
     def take_over(self) -> None:
         """Reserve the pipes to the server for messages; printed text goes to the log."""
-        self._in, self._out = os.dup(0), os.dup(1)
+        self._in = os.dup(0)
+        self._out = os.dup(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
         os.dup2(2, 1)
         sys.stdout = _Printed(self)
 
-    def listen(self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes | None], None]) -> None:
+    def listen(
+        self, loop: asyncio.AbstractEventLoop, take_lines: Callable[[bytes | None], None]
+    ) -> None:
         """Pass on the lines that the server sends, and None at the end."""
-        self._loop, self._home, self._take = loop, threading.get_ident(), take
+        self._loop = loop
+        self._home = threading.get_ident()
+        self._take_lines = take_lines
         try:
             loop.add_reader(self._in, self._read)
         except (NotImplementedError, OSError):  # a file, which no event loop waits for
@@ -732,26 +891,30 @@ class _Wire:
 
     def _read(self) -> None:
         data = os.read(self._in, 1 << 16)  # what a pipe holds: room for more is made for nothing
-        lines, ended, rest = data.rpartition(b"\n")
-        self._parts.append(lines if ended else rest)
-        if ended:
-            lines, self._parts = b"".join(self._parts), [rest]
-            self._take(lines)
         if not data:
-            self._take(None)
+            self._take_lines(None)
+            return
+        lines, end, rest = data.rpartition(b"\n")
+        if not end:
+            self._parts.append(rest)
+            return
+        self._parts.append(lines)
+        lines = b"".join(self._parts)
+        self._parts = [rest]
+        self._take_lines(lines)
 
     def _read_file(self) -> None:
         loop = self._loop
         assert loop is not None
         with os.fdopen(self._in, "rb", closefd=False) as file:
             for line in file:
-                loop.call_soon_threadsafe(self._take, line.rstrip())
-        loop.call_soon_threadsafe(self._take, None)
+                loop.call_soon_threadsafe(self._take_lines, line.rstrip())
+        loop.call_soon_threadsafe(self._take_lines, None)
 
     def log(self, level: str, parts: tuple[object, ...]) -> None:
         """Send a line for the log."""
-        message = " ".join(part if isinstance(part, str) else _shown(part) for part in parts)
-        self.send({"type": "log", "level": level, "message": message[: MAX_FRAME // 16]})
+        message = " ".join(map(_show, parts))
+        self.send({"type": "log", "level": level, "message": message[:MAX_TEXT]})
 
     def send(self, message: dict[str, Any], *, soon: bool = False) -> None:
         """Send a message in one piece: at once, or `soon`, with the others of this turn of the
@@ -787,7 +950,8 @@ class _Wire:
 
     def _write(self) -> None:
         left = memoryview(b"".join(self._held))
-        self._held, self._size = [], 0
+        self._held = []
+        self._size = 0
         while left:
             try:
                 left = left[os.write(self._out, left) :]
@@ -814,37 +978,43 @@ class _Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         with self._lock:
             *lines, self._text = (self._text + text).split("\n")
-            if len(self._text) > MAX_FRAME // 16:
-                lines, self._text = [*lines, self._text], ""
+            if len(self._text) > MAX_TEXT:
+                lines.append(self._text)
+                self._text = ""
         for line in lines:
             self._wire.log("stdout", (line,))
         return len(text)
 
     def flush(self) -> None:
         with self._lock:
-            text, self._text = self._text, ""
+            text = self._text
+            self._text = ""
         if text:
             self._wire.log("stdout", (text,))
 
 
-def _messages(lines: bytes, parse_int: Any = None) -> list[dict[str, Any]]:
+def _parse_lines(lines: bytes, parse_int: Any = None) -> list[dict[str, Any]]:
     """Read lines as one array, which takes less time than one after the other."""
     try:
-        found = json.loads("[" + lines.decode().replace("\n", ",") + "]", parse_int=parse_int)
-        return [message for message in found if isinstance(message, dict)]
+        messages = json.loads("[" + lines.decode().replace("\n", ",") + "]", parse_int=parse_int)
     except ValueError:
-        apart = lines.split(b"\n")
-        if apart[1:]:
-            return [message for line in apart for message in _messages(line)]
-        return [] if parse_int else _messages(lines, _whole)
+        pass  # one of them is no JSON, or has a number that `int` refuses
+    else:
+        return [message for message in messages if isinstance(message, dict)]
+    single = lines.split(b"\n")
+    if len(single) > 1:
+        return [message for line in single for message in _parse_lines(line)]
+    if parse_int is None:
+        return _parse_lines(lines, _parse_long)
+    return []
 
 
-def _whole(digits: str) -> float:
+def _parse_long(digits: str) -> float:
     """Read a number that is too long for `int` as 1e999 is read. It must not lose other jobs."""
     return int(digits) if len(digits) < 4300 else float(digits)
 
 
-def _registrar(registry: Any, name: str) -> Callable[[Handler], Handler]:
+def _make_registrar(registry: dict[str, Handler], name: str) -> Callable[[Handler], Handler]:
     def register(handler: Handler) -> Handler:
         registry[name] = handler
         return handler
@@ -852,7 +1022,7 @@ def _registrar(registry: Any, name: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def _takes(handler: Handler) -> int:
+def _count_arguments(handler: Handler) -> int:
     """Return how many positional arguments a handler takes; two where that is unknown."""
     try:
         parameters = inspect.signature(handler).parameters.values()
@@ -864,7 +1034,7 @@ def _takes(handler: Handler) -> int:
     return sum(parameter.kind in kinds for parameter in parameters)
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
     """Write the usual types of a database as JSON has them."""
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
@@ -879,7 +1049,7 @@ def _plain(value: object) -> object:
 
 # Made once: `json.dumps` makes another for each message that is not written its default way.
 _encode = json.JSONEncoder(
-    default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+    default=_to_json, allow_nan=False, ensure_ascii=False, separators=(",", ":")
 ).encode
 
 
@@ -889,7 +1059,7 @@ def _is_unavailable(error: BaseException) -> bool:
     return isinstance(error, Unavailable) or (bool(group) and all(map(_is_unavailable, group)))
 
 
-def _camel(options: dict[str, Any]) -> dict[str, Any]:
+def _to_camel(options: dict[str, Any]) -> dict[str, Any]:
     """Spell names of options as JSON has them: `order_by` is `orderBy`."""
     spelled: dict[str, Any] = {}
     for name, value in options.items():
@@ -898,16 +1068,18 @@ def _camel(options: dict[str, Any]) -> dict[str, Any]:
     return spelled
 
 
-def _message_of(error: BaseException) -> str:
+def _find_message(error: BaseException) -> str:
     """Return the message of an error, cut, because a reply that is too large is not sent."""
     try:
-        said = str(error)
+        message = str(error)
     except Exception:  # its __str__ is the app's
-        said = ""
-    return said[: MAX_FRAME // 16] or type(error).__name__
+        message = ""
+    return message[:MAX_TEXT] or type(error).__name__
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return value
     try:
         return json.dumps(value, default=str, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):

@@ -97,14 +97,14 @@
   // While the database is away, a job repeats reads, writes with a key, and writes that had no effect,
   // for as long as it may run.
   async function operate(op, entity, data, call, marks) {
-    const safe = READS.includes(op) || Boolean(marks && marks.key);
+    const isSafe = READS.includes(op) || Boolean(marks && marks.key);
     for (let pause = 100; ; pause = Math.min(2 * pause, 5000)) {
       try {
         return await ask(op, entity, data, call, marks);
       } catch (error) {
-        const ctx = contexts.get(call);
-        const repeats = error instanceof Unavailable && (safe || error.unchanged);
-        if (!repeats || !jobs.has(call) || ctx.cancelled || leaving) throw error;
+        const mayRepeat = error instanceof Unavailable && (isSafe || error.unchanged);
+        const isJob = jobs.has(call) && !contexts.get(call).cancelled;
+        if (!mayRepeat || !isJob || leaving) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
     }
@@ -112,7 +112,8 @@
 
   function ask(op, entity, data, call, marks) {
     return new Promise((resolve, reject) => {
-      const id = `op${++operationCount}`;
+      operationCount += 1;
+      const id = `op${operationCount}`;
       operations.set(id, { resolve, reject });
       try {
         say({ type: "collection_op", id, op, entity, data, call, ...marks }, true);
@@ -133,8 +134,14 @@
       once: (key) => collection(entity, call, { ...marks, key }),
       ifMatch: (etag) => collection(entity, call, { ...marks, if_match: etag }),
       insert: (data) => write("insert", data),
-      update: (data, more) => write("update", typeof data === "object" ? data : { ...more, id: data }),
-      delete: (record) => write("delete", typeof record === "object" ? record : { id: record }),
+      update: (record, values) => {
+        const data = typeof record === "object" ? record : { ...values, id: record };
+        return write("update", data);
+      },
+      delete: (record) => {
+        const data = typeof record === "object" ? record : { id: record };
+        return write("delete", data);
+      },
       find: (where) => read("find", where || {}),
       findOne: (where) => read("findOne", where || {}),
       query: (where, options) => read("query", { ...options, where }),
@@ -153,9 +160,12 @@
   class Context {
     constructor(call, caller, requestId = call) {
       this.requestId = requestId;
-      this.appId = this.app_id = app.appId;
-      this.runtimeUrl = this.runtime_url = app.runtimeUrl;
-      this.databaseUrl = this.database_url = app.databaseUrl;
+      this.appId = app.appId;
+      this.app_id = app.appId;
+      this.runtimeUrl = app.runtimeUrl;
+      this.runtime_url = app.runtimeUrl;
+      this.databaseUrl = app.databaseUrl;
+      this.database_url = app.databaseUrl;
       this.credentials = app.credentials;
       this.userId = caller ? caller.userId : undefined;
       this.username = caller ? caller.username : undefined;
@@ -169,8 +179,9 @@
 
   // Cut, because a reply that is too large is not sent.
   function messageOf(error) {
-    const said = error instanceof Error ? error.message || error.name : error;
-    return (typeof said === "string" ? said : format(said)).slice(0, MAX_TEXT);
+    const value = error instanceof Error ? error.message || error.name : error;
+    const text = typeof value === "string" ? value : format(value);
+    return text.slice(0, MAX_TEXT);
   }
 
   // Reads lines as one array, which takes less time than one after the other.
@@ -178,53 +189,72 @@
     try {
       return JSON.parse(`[${lines.replaceAll("\n", ",")}]`);
     } catch {
-      const apart = lines.split("\n");
-      return apart.length > 1 ? apart.flatMap(parse) : [];
+      const single = lines.split("\n");
+      if (single.length === 1) return [];
+      return single.flatMap(parse);
     }
   }
 
   // Takes whole lines of what arrives, without joining what is there already again and again.
-  function messages(onMessages) {
+  function splitMessages(onMessages) {
     let parts = [];
     return (text) => {
       const end = text.lastIndexOf("\n");
-      parts.push(end < 0 ? text : text.slice(0, end));
-      if (end < 0) return;
+      if (end < 0) {
+        parts.push(text);
+        return;
+      }
+      parts.push(text.slice(0, end));
       const lines = parts.join("");
       parts = [text.slice(end + 1)];
       onMessages(parse(lines));
     };
   }
 
+  // Separates methods from callbacks. Without `hooks` they are in one object, or methods are in its `rpc`.
+  function sortHandlers(handlers, hooks) {
+    if (hooks !== undefined) {
+      return { methods: selectMethods(handlers, []), callbacks: { ...hooks } };
+    }
+    const hasMethodsApart = typeof handlers.rpc === "object" && handlers.rpc !== null;
+    const methods = hasMethodsApart
+      ? selectMethods(handlers.rpc, [])
+      : selectMethods(handlers, HOOKS);
+    return { methods, callbacks: handlers };
+  }
+
+  function selectMethods(handlers, excluded) {
+    const methods = new Map();
+    for (const [name, handler] of Object.entries(handlers)) {
+      if (typeof handler === "function" && !excluded.includes(name)) methods.set(name, handler);
+    }
+    return methods;
+  }
+
   function serve(handlers, hooks) {
     if (served) throw new Error("serve was called twice");
     served = true;
-    const given = { ...handlers };
-    const flat = hooks !== undefined || typeof given.rpc !== "object" || given.rpc === null;
-    const used = hooks !== undefined ? { ...hooks } : given;
-    const methods = new Map();
-    for (const [name, handler] of Object.entries(flat ? given : given.rpc)) {
-      const isHook = flat && hooks === undefined && HOOKS.includes(name);
-      if (typeof handler === "function" && !isHook) methods.set(name, handler);
-    }
+    const { methods, callbacks } = sortHandlers({ ...handlers }, hooks);
 
-    function failed(error, ctx) {
+    function reportError(error, ctx) {
       log.error(error instanceof Error ? error.stack : format(error));
-      if (typeof used.onError !== "function") return;
+      if (typeof callbacks.onError !== "function") return;
       try {
-        const done = used.onError(error, ctx);
-        if (done && typeof done.catch === "function") done.catch((e) => log.error(messageOf(e)));
+        const result = callbacks.onError(error, ctx);
+        const isPromise = result && typeof result.catch === "function";
+        if (isPromise) result.catch((raised) => log.error(messageOf(raised)));
       } catch (raised) {
         log.error(messageOf(raised));
       }
     }
 
-    function begun() {
-      running++;
+    function begin() {
+      running += 1;
     }
 
-    function ended() {
-      if (--running === 0) allDone();
+    function end() {
+      running -= 1;
+      if (running === 0) allDone();
     }
 
     async function answer(type, message, handler, data) {
@@ -234,20 +264,20 @@
       const isJob = type === "job_result";
       contexts.set(id, ctx);
       if (isJob) jobs.add(id);
-      begun();
+      begin();
       try {
         const result = await handler(data, caller, ctx);
         // Of a job at once: the next handler may end the process.
         say({ type, id, result: result === undefined ? null : result }, !isJob);
       } catch (error) {
-        const away = error instanceof Unavailable;
-        if (away) log.warn(error.stack);
-        else failed(error, ctx);
-        say({ type, id, error: messageOf(error), unavailable: away || undefined });
+        const isUnavailable = error instanceof Unavailable;
+        if (isUnavailable) log.warn(error.stack);
+        else reportError(error, ctx);
+        say({ type, id, error: messageOf(error), unavailable: isUnavailable || undefined });
       } finally {
         contexts.delete(id);
         if (isJob) jobs.delete(id);
-        ended();
+        end();
       }
     }
 
@@ -256,57 +286,64 @@
       app.runtimeUrl = message.runtime_url;
       app.databaseUrl = message.database_url;
       app.credentials = message.credentials || {};
-      begun();
+      begin();
       try {
-        if (typeof used.onStart === "function") await used.onStart(new Context(undefined, null));
+        if (typeof callbacks.onStart === "function") await callbacks.onStart(new Context(undefined, null));
       } catch (error) {
-        failed(error);
+        reportError(error);
         leave(1);
         return;
       } finally {
-        ended();
+        end();
       }
       say({ type: "discover", methods: [...methods.keys()], batches: true });
     }
 
     function call(message) {
       const handler = methods.get(message.method);
-      if (handler !== undefined) answer("rpc_response", message, handler, message.params);
-      else {
-        const error = `unknown method: ${message.method}`;
-        say({ type: "rpc_response", id: message.id, error });
+      if (handler !== undefined) {
+        answer("rpc_response", message, handler, message.params);
+        return;
       }
+      const error = `unknown method: ${message.method}`;
+      say({ type: "rpc_response", id: message.id, error });
     }
 
     function job(message) {
-      if (typeof used.onJob === "function") {
-        answer("job_result", message, (...given) => used.onJob(...given), message.payload);
-      } else say({ type: "job_result", id: message.id, error: "no handler takes this job" });
+      if (typeof callbacks.onJob !== "function") {
+        say({ type: "job_result", id: message.id, error: "no handler takes this job" });
+        return;
+      }
+      const handler = (payload, caller, ctx) => callbacks.onJob(payload, caller, ctx);
+      answer("job_result", message, handler, message.payload);
     }
 
     function settle(message) {
       const waiting = operations.get(message.id);
       if (waiting === undefined) return;
       operations.delete(message.id);
-      if (message.error === undefined || message.error === null) waiting.resolve(message.result);
-      else {
-        const { status, current, unavailable } = message;
-        const error = unavailable
-          ? new Unavailable(message.error, unavailable === "unchanged")
-          : new Error(message.error);
-        waiting.reject(Object.assign(error, { status, current }));
+      if (message.error === undefined || message.error === null) {
+        waiting.resolve(message.result);
+        return;
       }
+      const { status, current, unavailable } = message;
+      const error = unavailable
+        ? new Unavailable(message.error, unavailable === "unchanged")
+        : new Error(message.error);
+      waiting.reject(Object.assign(error, { status, current }));
     }
 
     async function shutDown() {
       leaving = true;
-      const late = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));
-      const done = new Promise((resolve) => (allDone = resolve));
-      if (running > 0) await Promise.race([done, late]);
+      const timeout = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));
+      const done = new Promise((resolve) => {
+        allDone = resolve;
+      });
+      if (running > 0) await Promise.race([done, timeout]);
       try {
-        if (typeof used.onShutdown === "function") await used.onShutdown();
+        if (typeof callbacks.onShutdown === "function") await callbacks.onShutdown();
       } catch (error) {
-        failed(error);
+        reportError(error);
       }
       leave(0);
     }
@@ -328,9 +365,9 @@
       }
     }
 
-    if (typeof used.onError === "function") {
-      process.on("uncaughtException", (error) => failed(error));
-      process.on("unhandledRejection", (error) => failed(error));
+    if (typeof callbacks.onError === "function") {
+      process.on("uncaughtException", (error) => reportError(error));
+      process.on("unhandledRejection", (error) => reportError(error));
     }
     process.stdin.setEncoding("utf8");
     process.on("exit", flush);
@@ -340,12 +377,12 @@
     let taking = false;
     async function takeAll() {
       taking = true;
-      for (let at = 0; at < waiting.length; at++) {
+      for (let index = 0; index < waiting.length; index++) {
         if (held && performance.now() - heldAt > HELD_MS) flush();
         try {
-          take(waiting[at]);
+          take(waiting[index]);
         } catch (error) {
-          failed(error);
+          reportError(error);
         }
         await null;
         await null;
@@ -355,16 +392,17 @@
     }
     const takeInTurn = (messages) => {
       for (const message of messages) {
-        if (message === null || message.type !== "jobs") waiting.push(message);
-        else {
-          for (const { id, payload, caller } of message.jobs) {
-            waiting.push({ type: "job", id, payload, caller });
-          }
+        if (message === null || message.type !== "jobs") {
+          waiting.push(message);
+          continue;
+        }
+        for (const { id, payload, caller } of message.jobs) {
+          waiting.push({ type: "job", id, payload, caller });
         }
       }
       if (!taking) takeAll();
     };
-    process.stdin.on("data", messages(takeInTurn));
+    process.stdin.on("data", splitMessages(takeInTurn));
     process.stdin.on("end", () => process.exit(0));
   }
 
