@@ -67,7 +67,7 @@ class Schedule:
         """Return the first due times after a moment, in UTC; fewer where the schedule ends."""
         return list(islice(self._times(moment), count))
 
-    def passed(self, due: datetime, now: datetime, oldest: datetime) -> Passed:
+    def find_passed(self, due: datetime, now: datetime, oldest: datetime) -> Passed:
         """Return the due times that have passed since `due`, without those before `oldest`."""
         latest: datetime | None = None
         count = 0

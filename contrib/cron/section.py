@@ -91,10 +91,10 @@ def problems(value: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 
 def read(value: list[dict[str, Any]] | None) -> list[Declared]:
     """Read a valid section."""
-    return [_declared(cron) for cron in value or ()]
+    return [_parse(cron) for cron in value or ()]
 
 
-def _declared(cron: dict[str, Any]) -> Declared:
+def _parse(cron: dict[str, Any]) -> Declared:
     payload: dict[str, Any] = dict(cron.get("payload", {}))
     method = cron.get("method")
     if method:

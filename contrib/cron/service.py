@@ -92,7 +92,7 @@ class CronService:
 
     async def seconds_to_next(self) -> float | None:
         """Return the seconds until a cron is due, or an app no longer skipped; None for never."""
-        due = await store.seconds_to_next(self._statements, self._skipped())
+        due = await store.seconds_to_next(self._statements, self._find_skipped())
         checks = [until - time.monotonic() for until in self._blocked.values()]
         return min(checks if due is None else [due, *checks], default=None)
 
@@ -106,7 +106,7 @@ class CronService:
         async def work(tx: Transaction) -> bool:
             nonlocal app_id
             app_id = ""
-            cron = await store.claim_due(tx, self._skipped())
+            cron = await store.claim_due(tx, self._find_skipped())
             if cron is None:
                 return False
             app_id = cron.app_id
@@ -121,7 +121,7 @@ class CronService:
             self._skip(app_id, error)
             return True
 
-    def _skipped(self) -> list[str]:
+    def _find_skipped(self) -> list[str]:
         now = time.monotonic()
         self._blocked = {app: until for app, until in self._blocked.items() if until > now}
         return list(self._blocked)
@@ -181,7 +181,7 @@ class CronService:
     def _find_passed(self, cron: Cron) -> Passed:
         now = _moment(cron.now)
         oldest = now - timedelta(seconds=self._config.catch_up)
-        return Schedule(cron.schedule, cron.timezone).passed(_moment(cron.due), now, oldest)
+        return Schedule(cron.schedule, cron.timezone).find_passed(_moment(cron.due), now, oldest)
 
     async def _start(
         self, tx: Transaction, cron: Cron, due: float, *, missed: int = 0, by: str | None = None
@@ -234,7 +234,7 @@ class CronService:
         """Start runs whose previous job has ended; return whether any runs waited."""
         waiters = await store.list_waiters(self._statements)
         for waiter in waiters:
-            if waiter.app_id in self._skipped() or await self._is_busy(waiter):
+            if waiter.app_id in self._find_skipped() or await self._is_busy(waiter):
                 continue
             try:
                 await self._release(waiter.id)
@@ -311,7 +311,7 @@ class CronService:
         """Run a cron now, as if it were due, and return the log entry. Raises NotFound."""
 
         async def work(tx: Transaction) -> bytes:
-            cron = await self._locked(tx, app_id, name)
+            cron = await self._lock(tx, app_id, name)
             await tx.record(_event(actor, "CRON_TRIGGERED", app_id, name))
             return await self._start(tx, cron, cron.now, by=actor.user_id)
 
@@ -321,7 +321,7 @@ class CronService:
         """Enable or disable a cron and return it as JSON; missed due times do not fire."""
 
         async def work(tx: Transaction) -> None:
-            cron = await self._locked(tx, app_id, name)
+            cron = await self._lock(tx, app_id, name)
             try:
                 due = _next_due(cron) if enabled else cron.due  # a disabled cron is never due
             except BadSchedule as error:  # this machine lacks a time zone of the installing one
@@ -336,7 +336,7 @@ class CronService:
         [shown] = msgspec.json.decode(crons, type=list[msgspec.Raw])
         return bytes(shown)
 
-    async def _locked(self, tx: Transaction, app_id: str, name: str) -> Cron:
+    async def _lock(self, tx: Transaction, app_id: str, name: str) -> Cron:
         cron = await store.lock(tx, app_id, name)
         if cron is None:
             raise _not_found(name)

@@ -52,7 +52,7 @@ class _Handler:
             except Unavailable as error:
                 raise HandlerUnavailable(error.message) from error
             except Exception as error:
-                raise self._failed(job_id, error) from error
+                raise self._describe_failure(job_id, error) from error
             finally:
                 del self.scopes[job_id]
                 self.ended.set()
@@ -73,7 +73,7 @@ class _Handler:
             self.ended = anyio.Event()
             await self.ended.wait()
 
-    def _failed(self, job_id: str, error: Exception) -> HandlerFailed:
+    def _describe_failure(self, job_id: str, error: Exception) -> HandlerFailed:
         is_expected = isinstance(error, KernelError)
         blamed = dict[str, str]() if is_expected else self._blame(error, self.plugin)
         log.warning("a job of a plugin failed", job=job_id, **failure(error),

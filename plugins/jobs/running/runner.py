@@ -67,7 +67,7 @@ class Runner:
             start=self._start,
             notify_pending=notify_pending,
         )
-        self._results = ResultBatcher(store, self._stored)
+        self._results = ResultBatcher(store, self._drop_stored)
         self._held: dict[str, Run] = {}
         """Runs whose outcome is not in the table yet, by job id."""
         self.outcomes = Counter[Status]()
@@ -85,7 +85,7 @@ class Runner:
     @asynccontextmanager
     async def working(self, tasks: Tasks) -> AsyncGenerator[None]:
         """Run jobs until the server stops; then wait for runs to end, and release the others."""
-        self._workers.on_change(self._changed)
+        self._workers.on_change(self._on_change)
         tasks.every(0, self._claim, "claim jobs")
         tasks.every(0.25, lambda: self._when_busy(self._watch), "watch time limits")
         tasks.every(0, self._renew_when_due, "renew leases")
@@ -112,7 +112,7 @@ class Runner:
             if run.job.id == job_id or run.job.app_id == app_id:
                 self._recheck.set()
 
-    async def _changed(self, app_id: str, state: WorkerState) -> None:
+    async def _on_change(self, app_id: str, state: WorkerState) -> None:
         if state == "running":
             self.claimer.poll_in(0)
 
@@ -228,7 +228,7 @@ class Runner:
             log.error("a job cannot be run", job=job.id, app_id=job.app_id, exc_info=error)
             return run.failed("the server could not run it")
 
-    def _stored(self, outcomes: Sequence[Outcome]) -> None:
+    def _drop_stored(self, outcomes: Sequence[Outcome]) -> None:
         """Drop runs whose outcomes are stored, and their leases with them."""
         for outcome in outcomes:
             self.outcomes[outcome.status] += 1

@@ -132,25 +132,25 @@ def test_what_has_come_is_one_run_that_counts_those_before_it():
     hourly = Schedule("0 * * * *", "UTC")
     now = moment("2026-01-10T12:30")
     oldest = now - timedelta(hours=5)
-    on_time = hourly.passed(moment("2026-01-10T12:00"), now, oldest)
+    on_time = hourly.find_passed(moment("2026-01-10T12:00"), now, oldest)
     assert on_time == (moment("2026-01-10T12:00"), 0, moment("2026-01-10T13:00"))
-    late = hourly.passed(moment("2026-01-10T09:00"), now, oldest)
+    late = hourly.find_passed(moment("2026-01-10T09:00"), now, oldest)
     assert late == (moment("2026-01-10T12:00"), 3, moment("2026-01-10T13:00"))
-    long = hourly.passed(moment("2025-01-10T09:00"), now, oldest)
+    long = hourly.find_passed(moment("2025-01-10T09:00"), now, oldest)
     assert long == (moment("2026-01-10T12:00"), 4, moment("2026-01-10T13:00"))
 
 
 def test_what_is_too_old_is_not_made_up_for():
     daily = Schedule("0 6 * * *", "UTC")
     now = moment("2026-01-10T12:30")
-    passed = daily.passed(moment("2026-01-10T06:00"), now, now - timedelta(hours=1))
+    passed = daily.find_passed(moment("2026-01-10T06:00"), now, now - timedelta(hours=1))
     assert passed == (None, 0, moment("2026-01-11T06:00"))
 
 
 def test_a_year_without_a_server_costs_no_time():
     began = time.process_time()
     now = moment("2026-01-10T12:30")
-    passed = Schedule("* * * * *", "Europe/Paris").passed(
+    passed = Schedule("* * * * *", "Europe/Paris").find_passed(
         moment("2020-01-01"), now, now - timedelta(days=2)
     )
     assert (passed.latest, passed.missed) == (now, 2 * 24 * 60 - 1)
