@@ -28,12 +28,13 @@ def postgres() -> Generator[Postgres]:
 
     `CAUDEX_TEST_POSTGRES_BIN` names a folder of the programs of another version to run.
     """
-    if url := os.environ.get("CAUDEX_TEST_DATABASE_URL"):
-        with closing(Postgres(url)) as made:
-            yield made
+    url = os.environ.get("CAUDEX_TEST_DATABASE_URL")
+    if url:
+        with closing(Postgres(url)) as running:
+            yield running
         return
-    with run_postgres(os.environ.get("CAUDEX_TEST_POSTGRES_BIN", "")) as made:
-        yield made
+    with run_postgres(os.environ.get("CAUDEX_TEST_POSTGRES_BIN", "")) as running:
+        yield running
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def run_postgres(bin_dir: str = "") -> Generator[Postgres]:
     server = load(config).services.build_early(DATABASE_SERVER)
     assert server is not None, "no plugin runs a PostgreSQL: set CAUDEX_TEST_DATABASE_URL"
     try:
-        with closing(Postgres(server.start())) as made:
-            yield made
+        with closing(Postgres(server.start())) as running:
+            yield running
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +70,8 @@ def _in_memory() -> Path | None:
         free = shutil.disk_usage(MEMORY).free
     except OSError:
         return None
-    return MEMORY if free > 4e9 and os.access(MEMORY, os.W_OK | os.X_OK) else None
+    is_usable = free > 4e9 and os.access(MEMORY, os.W_OK | os.X_OK)
+    return MEMORY if is_usable else None
 
 
 @pytest.fixture

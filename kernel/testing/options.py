@@ -92,13 +92,15 @@ def _enabled(plugins: Mapping[str, Any], name: str) -> bool:
 def overrides_of(options: ServerOptions) -> Overrides:
     """Return the configuration of the options."""
     tree: dict[str, Any] = copy.deepcopy(dict(options.get("config", {})))
-    given = list(options.get("plugins", ()))
-    if services := options.get("services"):
-        given.append(_stand_in(services))
+    plugins = list(options.get("plugins", ()))
+    services = options.get("services")
+    if services:
+        plugins.append(_stand_in(services))
         tree.setdefault("services", {}).update({key.name: STAND_IN for key in services})
-    if (only := options.get("only")) is not None:
+    only = options.get("only")
+    if only is not None:
         _switch_off_all_but(only, tree)
-    for plugin in given:
+    for plugin in plugins:
         _switch_on(plugin, tree)
     return tree
 

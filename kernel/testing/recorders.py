@@ -38,13 +38,13 @@ class _Recorder(Generic[T]):
 
     def __init__(self) -> None:
         self._items: list[T] = []
-        self._more = threading.Condition()
+        self._changed = threading.Condition()
         self._undo: list[Callable[[], None]] = []
         self._stopped = False
 
     def clear(self) -> None:
         """Remove what was recorded."""
-        with self._more:
+        with self._changed:
             self._items.clear()
 
     def stop(self) -> None:
@@ -59,24 +59,25 @@ class _Recorder(Generic[T]):
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def _wait(self, wanted: Callable[[T], bool], count: int, timeout: float) -> Sequence[T]:
-        def found() -> Sequence[T]:
-            return [item for item in self._items if wanted(item)]
+    def _wait(self, matches: Callable[[T], bool], count: int, timeout: float) -> Sequence[T]:
+        def select() -> Sequence[T]:
+            return [item for item in self._items if matches(item)]
 
-        with self._more:
-            enough = self._more.wait_for(lambda: len(found()) >= count, timeout)
-            came, everything = found(), tuple(self._items)
-        assert enough, f"{len(came)} of {count} within {timeout:g} s; recorded: {everything}"
-        return came
+        with self._changed:
+            are_enough = self._changed.wait_for(lambda: len(select()) >= count, timeout)
+            selected = select()
+            recorded = tuple(self._items)
+        assert are_enough, f"{len(selected)} of {count} within {timeout:g} s; recorded: {recorded}"
+        return selected
 
     def _record(self, item: T) -> None:
-        with self._more:
+        with self._changed:
             if len(self._items) < MAX_ITEMS and not self._stopped:
                 self._items.append(item)
-            self._more.notify_all()
+            self._changed.notify_all()
 
     def _all(self) -> Sequence[T]:
-        with self._more:
+        with self._changed:
             return tuple(self._items)
 
 
@@ -112,31 +113,31 @@ class HookRecorder(_Recorder[HookCall]):
 
     def _listen(self, hook: str, implementation: HookImplementation) -> None:
         function = implementation.function
-        async_, names = inspect.iscoroutinefunction(function), implementation.arguments
+        names = implementation.arguments
 
-        def note(given: Sequence[Any], **outcome: Any) -> None:
-            arguments = dict(zip(names, given, strict=True))
+        def record_call(values: Sequence[Any], **outcome: Any) -> None:
+            arguments = dict(zip(names, values, strict=True))
             called = HookCall(
                 plugin=implementation.plugin, hook=hook, arguments=arguments, **outcome
             )
             self._record(called)
 
-        async def call(*given: Any) -> Any:
+        async def call(*values: Any) -> Any:
             try:
-                result = await function(*given)
+                result = await function(*values)
             except BaseException as error:
-                note(given, error=error)
+                record_call(values, error=error)
                 raise
-            note(given, result=result)
+            record_call(values, result=result)
             return result
 
-        def invoke(*given: Any) -> Any:
+        def invoke(*values: Any) -> Any:
             try:
-                result = function(*given)
+                result = function(*values)
             except Exception as error:
-                note(given, error=error)
+                record_call(values, error=error)
                 raise
-            note(given, result=result)
+            record_call(values, result=result)
             return result
 
         def undo() -> None:
@@ -144,7 +145,8 @@ class HookRecorder(_Recorder[HookCall]):
             if implementation.function is recording:
                 implementation.function = function
 
-        recording = implementation.function = call if async_ else invoke
+        recording = call if inspect.iscoroutinefunction(function) else invoke
+        implementation.function = recording
         self._undo.append(undo)
 
 

@@ -130,8 +130,10 @@ class Server:
         tokens = _done(self.http.post("/api/v1/auth/login", json=body)).json()
         headers = {"authorization": f"Bearer {tokens['accessToken']}"}
         client = Client(base_url=self.url, timeout=60, headers=headers)
-        client.id, client.username = tokens["user"]["id"], username
-        client.password, client.tokens = password, tokens
+        client.id = tokens["user"]["id"]
+        client.username = username
+        client.password = password
+        client.tokens = tokens
         self._clients.append(client)
         return client
 
@@ -201,8 +203,8 @@ class Server:
 
 def setup_token(notices: Sequence[str]) -> str:
     """Return the setup token of a public server from what it prints at its start, or ''."""
-    found = re.search(r"#setup=(\S+)", "\n".join(notices))
-    return found[1] if found else ""
+    match = re.search(r"#setup=(\S+)", "\n".join(notices))
+    return match[1] if match else ""
 
 
 def _done(answer: httpx.Response) -> httpx.Response:
@@ -230,7 +232,8 @@ def running_server(
 def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
     """Run a server in a thread, as the options say."""
     _log_plainly()
-    dsn, data_dir = options.get("dsn", ""), options.get("data_dir")
+    dsn = options.get("dsn", "")
+    data_dir = options.get("data_dir")
     folder = data_dir or Path(tempfile.mkdtemp(prefix="caudex-data-"))
     url = dsn
     try:

@@ -78,12 +78,12 @@ class AccessConformance(Conformance):
 
     # What roles allow
 
-    @pytest.mark.parametrize(("keys", "wanted"), HELD, ids=[" ".join(keys) for keys, _ in HELD])
+    @pytest.mark.parametrize(("keys", "expected"), HELD, ids=[" ".join(keys) for keys, _ in HELD])
     def test_a_role_allows_what_its_keys_say_and_nothing_else(
-        self, app: AppAccess, caller: Client, keys: list[str], wanted: dict[str, Grant]
+        self, app: AppAccess, caller: Client, keys: list[str], expected: dict[str, Grant]
     ) -> None:
         app.give(caller.id, *keys)
-        app.wait_for(caller.id, wanted)
+        app.wait_for(caller.id, expected)
 
     def test_without_a_role_nothing_is_allowed(self, app: AppAccess, caller: Client) -> None:
         for user_id in (caller.id, GHOST, "nonsense", None):
@@ -95,7 +95,8 @@ class AccessConformance(Conformance):
         app.give(caller.id, "notes.read")
         for disabled in (False, True, False):
             body_of(server.admin.patch(f"/api/v1/users/{caller.id}", json={"disabled": disabled}))
-            app.wait_for(caller.id, {} if disabled else {"notes.read": FULL})
+            grants = {} if disabled else {"notes.read": FULL}
+            app.wait_for(caller.id, grants)
 
     def test_a_role_on_one_app_says_nothing_about_another(
         self, server: Server, app: AppAccess, caller: Client
@@ -118,15 +119,16 @@ class AccessConformance(Conformance):
     def test_a_change_is_in_force_at_once_everywhere(
         self, second: Server, app: AppAccess, caller: Client
     ) -> None:
-        role, there = app.give(caller.id, "notes.read"), AppAccess(second, app.id)
-        for one in (app, there):
-            one.wait_for(caller.id, {"notes.read": FULL})
+        role = app.give(caller.id, "notes.read")
+        there = AppAccess(second, app.id)
+        for place_access in (app, there):
+            place_access.wait_for(caller.id, {"notes.read": FULL})
         there.update(role, permissions=["notes.delete"])
-        for one in (app, there):
-            one.wait_for(caller.id, {"notes.delete": FULL})
+        for place_access in (app, there):
+            place_access.wait_for(caller.id, {"notes.delete": FULL})
         app.revoke(caller.id, role)
-        for one in (app, there):
-            one.wait_for(caller.id, {})
+        for place_access in (app, there):
+            place_access.wait_for(caller.id, {})
 
     def test_a_deleted_role_is_neither_held_nor_inherited(
         self, app: AppAccess, caller: Client
@@ -147,21 +149,22 @@ class AccessConformance(Conformance):
     def test_each_need_is_met_by_those_it_names(
         self, server: Server, app: AppAccess, caller: Client
     ) -> None:
-        member, owner = server.user(unique("member")), server.user(unique("owner"))
+        member = server.user(unique("member"))
+        owner = server.user(unique("owner"))
         app.give(member.id, "notes.read.own")
         app.assign(owner.id, "admin")
         eventually(lambda: server.run(app.engine.is_app_admin, owner.id, app.id), SOON)
         eventually(lambda: app.holds(member.id), SOON)
         callers = {caller: "stranger", member: "member", owner: "owner", server.admin: "root"}
-        wanted = {
+        expected = {
             PUBLIC: "stranger member owner root", ANY_USER: "stranger member owner root",
             APP_USER: "member owner root", entity("read"): "member owner root",
             entity("update"): "owner root", APP_ADMIN: "owner root", LOGS_READ: "owner root",
             CORE_ADMIN: "root",
         }  # fmt: skip
-        for needs, who in wanted.items():
-            met = [name for user, name in callers.items() if app.decide(user, needs)]
-            assert met == who.split(), str(needs)
+        for needs, who in expected.items():
+            admitted = [name for user, name in callers.items() if app.decide(user, needs)]
+            assert admitted == who.split(), str(needs)
         assert app.decide(member, entity("read")) == OWN
         assert app.decide(owner, entity("read")) == FULL
 
@@ -176,7 +179,8 @@ class AccessConformance(Conformance):
     def test_who_may_not_know_does_not_learn_what_there_is(
         self, server: Server, app: AppAccess, caller: Client
     ) -> None:
-        member, nowhere = server.user(unique("member")), AppAccess(server, "nowhere")
+        member = server.user(unique("member"))
+        nowhere = AppAccess(server, "nowhere")
         app.give(member.id, "notes.read")
         eventually(lambda: app.holds(member.id), SOON)
         for user, error in ((caller, Forbidden), (member, NotFound), (server.admin, NotFound)):
@@ -187,7 +191,8 @@ class AccessConformance(Conformance):
                 nowhere.authorize(caller, needs)
 
     def test_a_permission_on_core_is_held_by_name(self, server: Server, caller: Client) -> None:
-        core, needs = AppAccess(server, "core"), core_permission("nothing.of_that_name")
+        core = AppAccess(server, "core")
+        needs = core_permission("nothing.of_that_name")
         assert core.decide(caller, needs) is None
         assert core.decide(server.admin, needs) == FULL
 
@@ -204,9 +209,9 @@ class AccessConformance(Conformance):
         assert not server.run(access.is_app_admin, caller.id, "nowhere")
 
     def test_who_installs_an_app_is_its_admin(self, server: Server, app: AppAccess) -> None:
-        found = server.run(app.engine.assignments, app.id)
-        assert [(held.user_id, held.role) for held in found] == [(server.admin.id, "admin")]
-        assert found[0].assigned_at
+        assignments = server.run(app.engine.assignments, app.id)
+        assert [(held.user_id, held.role) for held in assignments] == [(server.admin.id, "admin")]
+        assert assignments[0].assigned_at
 
     # What there is
 
@@ -222,8 +227,8 @@ class AccessConformance(Conformance):
         nothing = app.effective(caller.id)
         assert (nothing.roles, nothing.permissions) == ([], [])
         role = app.give(caller.id, "notes_private.read", "notes.*")
-        wanted = [*GENERATED[:4], "notes_private.read", "notes.publish"]
-        eventually(lambda: app.effective(caller.id).permissions == wanted, SOON)
+        expected = [*GENERATED[:4], "notes_private.read", "notes.publish"]
+        eventually(lambda: app.effective(caller.id).permissions == expected, SOON)
         assert app.effective(caller.id).roles == [role]
         assert app.effective(server.admin.id).permissions == [*GENERATED, "notes.publish"]
         core = AppAccess(server, "core").effective(server.admin.id)
@@ -303,10 +308,10 @@ class AccessConformance(Conformance):
 
     @pytest.mark.parametrize("place", ["an app", "core"])
     def test_the_last_admin_stays(self, server: Server, app: AppAccess, place: str) -> None:
-        one = app if place == "an app" else AppAccess(server, "core")
+        place_access = app if place == "an app" else AppAccess(server, "core")
         with pytest.raises(BadRequest):
-            one.revoke(server.admin.id, "admin")
-        assert server.admin.id in one.holders()
+            place_access.revoke(server.admin.id, "admin")
+        assert server.admin.id in place_access.holders()
 
     def test_of_two_admins_who_go_at_once_one_stays(
         self, server: Server, app: AppAccess, caller: Client
@@ -359,18 +364,19 @@ class AccessConformance(Conformance):
     def test_a_grant_opens_a_route_and_its_end_closes_it(
         self, server: Server, app: AppAccess, caller: Client
     ) -> None:
-        notes, roles = f"{app.path}/collections/notes", f"{app.path}/roles"
+        notes = f"{app.path}/collections/notes"
+        roles = f"{app.path}/roles"
         refused(caller.get(notes), 403)
         body = {"name": "reader", "permissions": ["notes.read"]}
         assert body_of(server.admin.post(roles, json=body)) == {"message": "role 'reader' created"}
         held = {"userId": caller.id, "role": "reader"}
-        said = body_of(server.admin.post(f"{roles}/assign", json=held))
-        assert said == {"message": "role 'reader' assigned"}
+        reply = body_of(server.admin.post(f"{roles}/assign", json=held))
+        assert reply == {"message": "role 'reader' assigned"}
         eventually(lambda: caller.get(notes).status_code == 200, SOON)
         refused(caller.post(notes, json={"text": "x"}), 403)
         refused(caller.get(f"{app.path}/collections/notes_private"), 403)
-        said = body_of(server.admin.post(f"{roles}/revoke", json=held))
-        assert said == {"message": "role 'reader' revoked"}
+        reply = body_of(server.admin.post(f"{roles}/revoke", json=held))
+        assert reply == {"message": "role 'reader' revoked"}
         eventually(lambda: caller.get(notes).status_code == 403, SOON)
 
     def test_roles_are_written_by_admins_of_the_app(self, app: AppAccess, caller: Client) -> None:
@@ -387,7 +393,7 @@ class AccessConformance(Conformance):
         held = {"userId": caller.id, "role": "admin"}
         for way in ("assign", "revoke"):
             body_of(server.admin.post(f"{app.path}/roles/{way}", json=held))
-        wanted = {"app_id": "core", "entity": "role_assignments", "record_id": caller.id}
-        rows = body_of(server.admin.get("/api/v1/audit", params=wanted))
+        criteria = {"app_id": "core", "entity": "role_assignments", "record_id": caller.id}
+        rows = body_of(server.admin.get("/api/v1/audit", params=criteria))
         assert [row["operation"] for row in rows] == ["ROLE_REVOKED", "ROLE_ASSIGNED"]
         assert {row["actor_id"] for row in rows} == {server.admin.id}

@@ -38,7 +38,8 @@ class AppAccess:
 
     def create(self, *keys: str, name: str | None = None, inherits: Sequence[str] = ()) -> str:
         """Create a role and return its name, by default a new one."""
-        name = unique("role") if name is None else name
+        if name is None:
+            name = unique("role")
         role = Role(name=name, permissions=list(keys), inherits=list(inherits))
         self._run(self.engine.create_role, ACTOR, self.id, role)
         return name
@@ -68,24 +69,27 @@ class AppAccess:
 
     def available(self) -> dict[str, str | None]:
         """Return the descriptions of the permissions by key, in the engine's order."""
-        return {each.key: each.description for each in self._run(self.engine.available, self.id)}
+        return {
+            permission.key: permission.description
+            for permission in self._run(self.engine.available, self.id)
+        }
 
     def effective(self, user_id: str) -> Effective:
         return self._run(self.engine.effective, user_id, self.id)
 
     def holds(self, user_id: str | None) -> dict[str, Grant]:
         """Return what a user may do with the entities of the kit's app."""
-        found: dict[str, Grant] = {}
+        grants: dict[str, Grant] = {}
         for name in ("notes", "notes_private"):
             for action in ACTIONS:
                 with suppress(Forbidden):
                     grant = self._run(self.engine.grant, user_id, self.id, name, action)
-                    found[f"{name}.{action}"] = grant
-        return found
+                    grants[f"{name}.{action}"] = grant
+        return grants
 
-    def wait_for(self, user_id: str, wanted: dict[str, Grant]) -> None:
+    def wait_for(self, user_id: str, expected: dict[str, Grant]) -> None:
         """Wait until a user may do this and nothing else."""
-        eventually(lambda: self.holds(user_id) == wanted, SOON)
+        eventually(lambda: self.holds(user_id) == expected, SOON)
 
     def holders(self) -> list[str]:
         """Return the users that hold roles, once for each."""

@@ -89,14 +89,17 @@ class Collection:
     """An entity of an app, accessed by one caller."""
 
     def __init__(self, server: Server, app_id: str, entity: str = "samples") -> None:
-        self.server, self.place = server, (app_id, entity)
-        self.actor, self.grant = SYSTEM, FULL
+        self.server = server
+        self.place = (app_id, entity)
+        self.actor = SYSTEM
+        self.grant = FULL
         self.engine = server.services.get(RECORDS)
 
-    def by(self, user_id: str, grant: Grant = FULL) -> Collection:
+    def act_as(self, user_id: str, grant: Grant = FULL) -> Collection:
         """The same for a caller."""
         other = Collection(self.server, *self.place)
-        other.actor, other.grant = Actor(user_id=user_id), grant
+        other.actor = Actor(user_id=user_id)
+        other.grant = grant
         return other
 
     def create(self, **values: Any) -> Row:
@@ -140,7 +143,7 @@ class Collection:
         """What the calls are about."""
         return Target(self.actor, self.grant, *self.place)
 
-    def within(self, work: Callable[[Joined], Awaitable[None]]) -> None:
+    def run_in_transaction(self, work: Callable[[Joined], Awaitable[None]]) -> None:
         """Run work in a transaction of the server."""
         statements = self.server.services.get(STATEMENTS)
 
@@ -213,9 +216,9 @@ class RecordsKit(Conformance):
     @pytest.fixture
     def guest(self, server: Server) -> GuestPlugin:
         """The plugin that takes part, fresh."""
-        [found] = [each for each in server.kernel.instances if isinstance(each, GuestPlugin)]
-        found.reset()
-        return found
+        [guest] = [one for one in server.kernel.instances if isinstance(one, GuestPlugin)]
+        guest.reset()
+        return guest
 
     @pytest.fixture(params=[PLAIN, GUARDED])
     def samples(
@@ -254,7 +257,7 @@ class TakesPart(RecordsKit):
             assert await joined.names() == "b c d"
             assert (await joined.count(), await joined.count_outside()) == (3, 1)
 
-        samples.within(work)
+        samples.run_in_transaction(work)
         assert samples.names() == "b c d"
         assert samples.page({"name": "b"})[0]["amount"] == 2
         recorded = [event.operation for event in guest.recorded]
@@ -262,16 +265,16 @@ class TakesPart(RecordsKit):
         assert recorded == (taken_part if samples.place[0] == GUARDED else [])
 
     def test_what_a_transaction_undoes_is_not_written(self, samples: Collection) -> None:
-        kept = samples.create(name="a")
+        first = samples.create(name="a")
 
         async def work(joined: Joined) -> None:
             await joined.create(name="b")
-            await joined.update(kept["id"], name="c")
+            await joined.update(first["id"], name="c")
             raise Undone
 
         with pytest.raises(Undone):
-            samples.within(work)
-        assert samples.page() == [kept]
+            samples.run_in_transaction(work)
+        assert samples.page() == [first]
 
     def test_a_call_that_fails_leaves_its_transaction_as_it_was(self, samples: Collection) -> None:
         samples.create(name="a", code="one")
@@ -287,7 +290,7 @@ class TakesPart(RecordsKit):
                 await joined.get(GHOST)
             await joined.create(name="e")
 
-        samples.within(work)
+        samples.run_in_transaction(work)
         assert samples.names() == "a b e"
 
     def test_a_write_outside_of_the_transaction_that_calls_it_is_refused(
@@ -299,5 +302,5 @@ class TakesPart(RecordsKit):
             assert caught.value.remedy.startswith("pass tx=tx")
             await joined.create(name="c")
 
-        samples.within(work)
+        samples.run_in_transaction(work)
         assert samples.names() == "c"

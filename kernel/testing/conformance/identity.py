@@ -97,33 +97,34 @@ class IdentityConformance(Conformance):
     def test_an_account_is_found_by_its_id(self, server: Server, caller: Client) -> None:
         identity = server.services.get(IDENTITY)
         for user_id in (caller.id, caller.id.upper()):
-            found = server.run(identity.user, user_id)
-            assert found is not None
-            assert (found.id, found.username) == (caller.id, caller.username)
-            assert not found.disabled
+            user = server.run(identity.user, user_id)
+            assert user is not None
+            assert (user.id, user.username) == (caller.id, caller.username)
+            assert not user.disabled
 
     @pytest.mark.parametrize("user_id", NO_IDS, ids=range(len(NO_IDS)))
     def test_an_id_without_an_account_is_unknown(self, server: Server, user_id: str) -> None:
         assert server.run(server.services.get(IDENTITY).user, user_id) is None
 
     def test_an_account_is_found_within_a_transaction(self, server: Server, caller: Client) -> None:
-        identity, statements = server.services.get(IDENTITY), server.services.get(STATEMENTS)
+        identity = server.services.get(IDENTITY)
+        statements = server.services.get(STATEMENTS)
 
         async def look() -> User | None:
             return await statements.run(server_actor(), lambda tx: identity.user(caller.id, tx))
 
-        found = server.run(look)
-        assert found is not None
-        assert found.username == caller.username
+        user = server.run(look)
+        assert user is not None
+        assert user.username == caller.username
 
     def test_an_account_is_found_by_its_name_without_regard_to_case(
         self, server: Server, caller: Client
     ) -> None:
         identity = server.services.get(IDENTITY)
         for name in (caller.username, caller.username.upper(), caller.username.lower()):
-            found = server.run(identity.find, name)
-            assert found is not None
-            assert found.id == caller.id
+            user = server.run(identity.find, name)
+            assert user is not None
+            assert user.id == caller.id
         for name in ("", "no such name", "x" * 10_000):
             assert server.run(identity.find, name) is None
 
@@ -139,24 +140,22 @@ class IdentityConformance(Conformance):
     ) -> None:
         me = body_of(caller.get(ME))
         assert (me["id"], me["username"]) == (caller.id, caller.username)
-        wanted = {"id", "username", "email", "display_name", "created_at"}
+        expected = {"id", "username", "email", "display_name", "created_at"}
         for user in (me, *body_of(admin.get(USERS))):
-            assert wanted <= user.keys()
+            assert expected <= user.keys()
             assert not any("password" in key or "hash" in key for key in user)
         assert body_of(server.http.get("/api/v1/auth/mode"))["authRequired"] is True
 
     def test_an_account_can_be_created_for_another_user(
         self, server: Server, admin: Client
     ) -> None:
-        identity, name = server.services.get(IDENTITY), unique("Invited-")
+        identity = server.services.get(IDENTITY)
+        name = unique("Invited-")
         person = Person(username=name, email=f"{name}@Example.com", display_name="Invited")
         user = server.run(identity.add, ACTOR, person)
         assert (user.username, user.email, user.display_name) == (name, person.email, "Invited")
-        for found in (
-            server.run(identity.find, name.lower()),
-            server.run(identity.find_email, f"{name}@example.COM"),
-        ):
-            assert found == user
+        assert server.run(identity.find, name.lower()) == user
+        assert server.run(identity.find_email, f"{name}@example.COM") == user
         assert server.run(identity.find_email, "unknown@example.com") is None
         assert not server.run(server.services.get(ACCESS).is_core_admin, user.id)
         for again in (person, Person(username=name.upper())):
@@ -179,8 +178,8 @@ class IdentityConformance(Conformance):
         assert server.run(server.services.get(IDENTITY).users) == []
 
     def test_a_new_account_is_in_the_trail(self, admin: Client, caller: Client) -> None:
-        wanted = {"app_id": "core", "entity": "users", "record_id": caller.id}
-        rows = body_of(admin.get("/api/v1/audit", params=wanted))
+        criteria = {"app_id": "core", "entity": "users", "record_id": caller.id}
+        rows = body_of(admin.get("/api/v1/audit", params=criteria))
         assert "REGISTER" in [row["operation"] for row in rows]
 
     # Whose request it is
@@ -225,8 +224,8 @@ class IdentityConformance(Conformance):
         assert delegation.expires < delegation.ends <= now + MAX_DELEGATION
         shorter = replace(delegation, expires=delegation.expires - 30)
         token = server.run(identity.issue_delegated_token, caller.id, shorter)
-        found = acting(server, {"authorization": f"Bearer {token}"})
-        assert (found.user_id, found.delegation) == (caller.id, shorter)
+        actor = acting(server, {"authorization": f"Bearer {token}"})
+        assert (actor.user_id, actor.delegation) == (caller.id, shorter)
         token = server.run(
             identity.issue_delegated_token, caller.id, replace(delegation, expires=now)
         )
@@ -267,9 +266,9 @@ class IdentityConformance(Conformance):
         eventually(lambda: second.http.get(ME, headers=headers).status_code == 401, SOON)
         with pytest.raises(AssertionError):
             self.sign_in(server, caller.username)
-        found = server.run(server.services.get(IDENTITY).user, caller.id)
-        assert found is not None
-        assert found.disabled
+        user = server.run(server.services.get(IDENTITY).user, caller.id)
+        assert user is not None
+        assert user.disabled
         body_of(admin.patch(f"{USERS}/{caller.id}", json={"disabled": False}))
         eventually(lambda: self._signed_in(server, caller.username) == caller.id)
 
@@ -286,7 +285,8 @@ class IdentityConformance(Conformance):
     def test_a_deleted_account_is_gone_and_its_name_is_free(
         self, server: Server, admin: Client, caller: Client
     ) -> None:
-        app, headers = install(admin), bearer(server, caller.id)
+        app = install(admin)
+        headers = bearer(server, caller.id)
         body_of(admin.post(f"/api/v1/apps/{app}/roles", json={"name": "r", "permissions": ["*"]}))
         assignment = {"userId": caller.id, "role": "r"}
         body_of(admin.post(f"/api/v1/apps/{app}/roles/assign", json=assignment))
@@ -303,8 +303,8 @@ class IdentityConformance(Conformance):
     @pytest.mark.parametrize("way", ["disable", "delete"])
     def test_the_last_admin_of_everything_stays(self, admin: Client, way: str) -> None:
         place = f"{USERS}/{admin.id}"
-        end = admin.delete(place) if way == "delete" else admin.patch(place, json=DISABLED)
-        refused(end, 400)
+        answer = admin.delete(place) if way == "delete" else admin.patch(place, json=DISABLED)
+        refused(answer, 400)
         assert body_of(admin.get(ME))["id"] == admin.id
 
     def test_accounts_are_ended_by_core_admins_only(self, admin: Client, caller: Client) -> None:

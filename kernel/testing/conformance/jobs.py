@@ -53,7 +53,7 @@ class JobsConformance(Conformance):
         return AppJobs(server)
 
     @pytest.fixture
-    def own(self, server: Server) -> PluginJobs:
+    def jobs_of_plugin(self, server: Server) -> PluginJobs:
         """Jobs of a plugin, which nothing handles."""
         return PluginJobs(server)
 
@@ -68,27 +68,27 @@ class JobsConformance(Conformance):
     @pytest.mark.parametrize("value", [None, True, 0.5, "€", [1, {"a": None}], {"sent": True}])
     def test_what_the_handler_returns_is_the_result(self, app: AppJobs, value: Any) -> None:
         job_id = app.enqueue("return", value)
-        job = app.ended(job_id)
+        job = app.wait_ended(job_id)
         assert (job["status"], job["result"], job["error"]) == ("completed", value, None)
         assert (job["id"], job["app_id"], job["attempts"]) == (job_id, app.id, 1)
         assert job["payload"] == {"do": "return", "value": value}
         assert job.keys() >= FIELDS
 
     def test_an_error_of_the_handler_fails_the_job_with_its_message(self, app: AppJobs) -> None:
-        job = app.ended(app.enqueue("fail", "no such customer"))
+        job = app.wait_ended(app.enqueue("fail", "no such customer"))
         assert (job["status"], job["error"], job["result"]) == ("failed", "no such customer", None)
         assert job["attempts"] == 1
 
     def test_a_failed_job_is_retried_up_to_max_attempts(self, app: AppJobs) -> None:
         once = app.enqueue("fail once", "busy", max_attempts=3)
         always = app.enqueue("fail", "never", max_attempts=2)
-        job = app.ended(once, 30)
+        job = app.wait_ended(once, 30)
         assert (job["status"], job["attempts"]) == ("completed", 2)
-        job = app.ended(always, 30)
+        job = app.wait_ended(always, 30)
         assert (job["status"], job["attempts"], job["error"]) == ("failed", 2, "never")
 
     def test_a_crash_of_the_worker_is_not_a_failure(self, app: AppJobs) -> None:
-        job = app.ended(app.enqueue("die once", max_attempts=1), 30)
+        job = app.wait_ended(app.enqueue("die once", max_attempts=1), 30)
         assert (job["status"], job["attempts"]) == ("completed", 2)
 
     def test_a_job_waits_for_its_worker(self, idle: AppJobs) -> None:
@@ -97,13 +97,13 @@ class JobsConformance(Conformance):
         job = idle.look(job_id)
         assert (job["status"], job["attempts"]) == ("pending", 0)
         idle.start()
-        assert idle.ended(job_id)["status"] == "completed"
+        assert idle.wait_ended(job_id)["status"] == "completed"
 
     def test_many_jobs_all_end_and_each_runs_once(self, server: Server, app: AppJobs) -> None:
         ids = at_once(lambda text: app.enqueue("return", text), [str(n) for n in range(60)])
         assert len(set(ids)) == 60
         for job_id in ids:
-            assert app.ended(job_id, 30)["status"] == "completed"
+            assert app.wait_ended(job_id, 30)["status"] == "completed"
         assert all(workers(server).started.count(job_id) == 1 for job_id in ids)
 
     def test_the_handler_receives_the_caller(self, server: Server, app: AppJobs) -> None:
@@ -111,7 +111,7 @@ class JobsConformance(Conformance):
         path = f"/api/v1/apps/{app.id}/jobs"
         eventually(lambda: user.get(path).status_code == 200)
         job_id = body_of(user.post(path, json={"payload": None}), 201)["job_id"]
-        app.ended(job_id)
+        app.wait_ended(job_id)
         caller = workers(server).callers[job_id]
         assert caller is not None
         assert (caller.user_id, caller.username) == (user.id, user.username)
@@ -121,7 +121,7 @@ class JobsConformance(Conformance):
         eventually(lambda: app.look(job_id)["progress"] == {"done": 0.4})
         assert app.look(job_id)["status"] == "running"
         app.cancel(job_id)
-        app.ended(job_id, 30)
+        app.wait_ended(job_id, 30)
 
     # When it runs
 
@@ -130,13 +130,13 @@ class JobsConformance(Conformance):
         job_id = app.enqueue("return", 1, run_at=at.isoformat())
         early = app.look(job_id)["status"]
         assert early == "pending" or datetime.now(UTC) >= at
-        job = app.ended(job_id, 30)
+        job = app.wait_ended(job_id, 30)
         assert datetime.now(UTC) >= at
         assert (job["status"], job["attempts"]) == ("completed", 1)
 
     def test_a_time_that_is_past_is_now(self, app: AppJobs) -> None:
         job_id = app.enqueue("return", 1, run_at="2001-01-01T00:00:00Z")
-        assert app.ended(job_id)["status"] == "completed"
+        assert app.wait_ended(job_id)["status"] == "completed"
 
     def test_jobs_start_in_the_order_of_priority(self, server: Server, idle: AppJobs) -> None:
         ids = {
@@ -145,16 +145,16 @@ class JobsConformance(Conformance):
         }
         idle.start()
         for job_id in ids.values():
-            idle.ended(job_id)
+            idle.wait_ended(job_id)
         order = [job_id for job_id in workers(server).started if job_id in ids.values()]
         assert order == [ids[10], ids[3], ids[0], ids[-5]]
 
     def test_a_job_that_hangs_ends_with_its_time_and_the_worker_goes_on(self, app: AppJobs) -> None:
         for kind in ("hang", "hang and ignore cancel"):
-            job = app.ended(app.enqueue(kind, timeout_s=0.5), 40)
+            job = app.wait_ended(app.enqueue(kind, timeout_s=0.5), 40)
             assert job["status"] == "failed"
             assert job["error"]
-        assert app.ended(app.enqueue("return", 1))["status"] == "completed"
+        assert app.wait_ended(app.enqueue("return", 1))["status"] == "completed"
 
     # Once
 
@@ -167,7 +167,7 @@ class JobsConformance(Conformance):
         assert idle.enqueue("return", 2, key="hourly") != first
         assert other.enqueue("return", 2, key="nightly") != first
         idle.start()
-        assert idle.ended(first)["result"] == 1
+        assert idle.wait_ended(first)["result"] == 1
         assert idle.enqueue("return", 3, key="nightly") != first
 
     def test_a_key_holds_while_the_job_runs(self, app: AppJobs) -> None:
@@ -175,7 +175,7 @@ class JobsConformance(Conformance):
         eventually(lambda: app.look(job_id)["status"] == "running")
         assert app.enqueue("hang", key="long") == job_id
         app.cancel(job_id)
-        app.ended(job_id, 30)
+        app.wait_ended(job_id, 30)
 
     def test_concurrent_jobs_with_one_key_are_one_job(self, idle: AppJobs) -> None:
         ids = at_once(lambda _: idle.enqueue("return", 1, key="same"), ["x"] * 16)
@@ -186,11 +186,12 @@ class JobsConformance(Conformance):
     def test_a_waiting_job_that_is_cancelled_never_begins(
         self, server: Server, idle: AppJobs
     ) -> None:
-        job_id, other = idle.enqueue("return", 1), idle.enqueue("return", 2)
+        job_id = idle.enqueue("return", 1)
+        other = idle.enqueue("return", 2)
         idle.cancel(job_id)
         assert idle.look(job_id)["status"] == "cancelled"
         idle.start()
-        idle.ended(other)
+        idle.wait_ended(other)
         assert job_id not in workers(server).started
 
     @pytest.mark.parametrize("kind", ["hang", "hang and ignore cancel"])
@@ -201,11 +202,11 @@ class JobsConformance(Conformance):
         eventually(lambda: app.look(job_id)["status"] == "running")
         app.cancel(job_id)
         eventually(lambda: job_id in workers(server).cancelled)
-        assert app.ended(job_id, 40)["status"] == "cancelled"
+        assert app.wait_ended(job_id, 40)["status"] == "cancelled"
 
     def test_what_has_ended_cannot_be_cancelled(self, app: AppJobs) -> None:
         job_id = app.enqueue("return", 1)
-        app.ended(job_id)
+        app.wait_ended(job_id)
         with pytest.raises(BadRequest):
             app.cancel(job_id)
         assert app.look(job_id)["status"] == "completed"
@@ -220,11 +221,12 @@ class JobsConformance(Conformance):
                 request("nonsense")
 
     def test_a_job_is_reached_through_its_own_app_only(self, server: Server, idle: AppJobs) -> None:
-        other, job_id = AppJobs(server), idle.enqueue("return", 1)
+        other = AppJobs(server)
+        job_id = idle.enqueue("return", 1)
         for request in (other.look, other.cancel):
             with pytest.raises(NotFound):
                 request(job_id)
-        assert job_id not in other.listed()
+        assert job_id not in other.list_ids()
         assert idle.look(job_id)["status"] == "pending"
 
     def test_jobs_go_with_their_app_and_do_not_come_back(
@@ -233,7 +235,7 @@ class JobsConformance(Conformance):
         job_id = idle.enqueue("return", 1)
         remove(server, idle.id)
         install(server.admin, idle.id)
-        assert idle.listed() == []
+        assert idle.list_ids() == []
         with pytest.raises(NotFound):
             idle.look(job_id)
 
@@ -242,71 +244,77 @@ class JobsConformance(Conformance):
     ) -> None:
         job_id = idle.enqueue("return", 1)
         AppJobs(second, idle.id).start()
-        assert idle.ended(job_id, 30)["status"] == "completed"
+        assert idle.wait_ended(job_id, 30)["status"] == "completed"
         assert job_id in workers(second).started
         assert job_id not in workers(server).started
 
     # Jobs of plugins
 
-    def test_a_plugin_runs_jobs_of_its_own(self, server: Server, own: PluginJobs) -> None:
-        before = own.enqueue({"n": 1})
-        assert own.look(before)["status"] == "pending"
-        with own.handled():
-            after = own.enqueue({"n": 2})
+    def test_a_plugin_runs_jobs_of_its_own(
+        self, server: Server, jobs_of_plugin: PluginJobs
+    ) -> None:
+        before = jobs_of_plugin.enqueue({"n": 1})
+        assert jobs_of_plugin.look(before)["status"] == "pending"
+        with jobs_of_plugin.handled():
+            after = jobs_of_plugin.enqueue({"n": 2})
             for job_id, number in ((before, 1), (after, 2)):
-                job = own.ended(job_id)
+                job = jobs_of_plugin.wait_ended(job_id)
                 assert (job["status"], job["result"]) == ("completed", {"n": number})
-                assert (job["app_id"], job["attempts"]) == (own.id, 1)
-        unhandled = own.enqueue({"n": 3})
+                assert (job["app_id"], job["attempts"]) == (jobs_of_plugin.id, 1)
+        unhandled = jobs_of_plugin.enqueue({"n": 3})
         # A search for jobs that is under way may still claim it, and gives it back.
-        eventually(lambda: own.look(unhandled)["status"] == "pending")
-        assert {"n": 3} not in own.seen
-        own.cancel(unhandled)
+        eventually(lambda: jobs_of_plugin.look(unhandled)["status"] == "pending")
+        assert {"n": 3} not in jobs_of_plugin.seen
+        jobs_of_plugin.cancel(unhandled)
 
-    def test_a_job_of_a_plugin_is_retried_as_others_are(self, own: PluginJobs) -> None:
-        with own.handled():
-            fails = own.enqueue({"fails": "no such address"}, max_attempts=2)
-            away = own.enqueue({"away": "no answer"})
-            job = own.ended(fails)
+    def test_a_job_of_a_plugin_is_retried_as_others_are(self, jobs_of_plugin: PluginJobs) -> None:
+        with jobs_of_plugin.handled():
+            fails = jobs_of_plugin.enqueue({"fails": "no such address"}, max_attempts=2)
+            away = jobs_of_plugin.enqueue({"away": "no answer"})
+            job = jobs_of_plugin.wait_ended(fails)
             assert (job["status"], job["attempts"]) == ("failed", 2)
             assert "no such address" in job["error"]
-            job = own.ended(away)
+            job = jobs_of_plugin.wait_ended(away)
             assert (job["status"], job["result"], job["attempts"]) == ("completed", "later", 2)
 
-    def test_a_job_of_a_plugin_is_cancelled_at_the_end_of_its_time(self, own: PluginJobs) -> None:
-        with own.handled():
-            job = own.ended(own.enqueue({"hangs": True}, timeout_s=0.5))
+    def test_a_job_of_a_plugin_is_cancelled_at_the_end_of_its_time(
+        self, jobs_of_plugin: PluginJobs
+    ) -> None:
+        with jobs_of_plugin.handled():
+            job = jobs_of_plugin.wait_ended(jobs_of_plugin.enqueue({"hangs": True}, timeout_s=0.5))
             assert (job["status"], "timed out" in job["error"]) == ("failed", True)
-            assert own.cancelled == [job["payload"]]
+            assert jobs_of_plugin.cancelled == [job["payload"]]
 
     def test_a_job_of_a_plugin_runs_where_the_plugin_handles_it(
-        self, server: Server, second: Server, own: PluginJobs
+        self, server: Server, second: Server, jobs_of_plugin: PluginJobs
     ) -> None:
-        job_id = own.enqueue({"n": 1})
-        with (elsewhere := PluginJobs(second)).handled():
-            assert own.ended(job_id)["status"] == "completed"
-        assert (len(elsewhere.seen), own.seen) == (1, [])
+        job_id = jobs_of_plugin.enqueue({"n": 1})
+        elsewhere = PluginJobs(second)
+        with elsewhere.handled():
+            assert jobs_of_plugin.wait_ended(job_id)["status"] == "completed"
+        assert (len(elsewhere.seen), jobs_of_plugin.seen) == (1, [])
 
-    def test_no_job_is_accepted_for_a_plugin_that_is_off(self, own: PluginJobs) -> None:
-        own.id = plugin_jobs("no_such_plugin")
+    def test_no_job_is_accepted_for_a_plugin_that_is_off(self, jobs_of_plugin: PluginJobs) -> None:
+        jobs_of_plugin.id = plugin_jobs("no_such_plugin")
         with pytest.raises(NotFound):
-            own.enqueue({"n": 1})
+            jobs_of_plugin.enqueue({"n": 1})
 
     # Lists
 
     def test_jobs_are_listed_newest_first_page_by_page(self, idle: AppJobs) -> None:
         ids = [idle.enqueue("return", n) for n in range(5)][::-1]
-        assert idle.listed() == ids
-        assert idle.listed(limit=2) == ids[:2]
-        assert idle.listed(limit=2, before=ids[1]) == ids[2:4]
-        assert idle.listed(before=ids[4]) == []
+        assert idle.list_ids() == ids
+        assert idle.list_ids(limit=2) == ids[:2]
+        assert idle.list_ids(limit=2, before=ids[1]) == ids[2:4]
+        assert idle.list_ids(before=ids[4]) == []
 
     def test_a_list_can_be_of_one_status(self, idle: AppJobs) -> None:
-        gone, waiting = idle.enqueue("return", 1), idle.enqueue("return", 2)
+        gone = idle.enqueue("return", 1)
+        waiting = idle.enqueue("return", 2)
         idle.cancel(gone)
-        assert idle.listed(status="pending") == [waiting]
-        assert idle.listed(status="cancelled") == [gone]
-        assert idle.listed(status="failed") == []
+        assert idle.list_ids(status="pending") == [waiting]
+        assert idle.list_ids(status="cancelled") == [gone]
+        assert idle.list_ids(status="failed") == []
 
     # Input
 
@@ -314,27 +322,29 @@ class JobsConformance(Conformance):
     def test_a_bad_job_is_refused(self, idle: AppJobs, bad: dict[str, Any]) -> None:
         with pytest.raises(BadRequest):
             idle.enqueue("return", 1, **bad)
-        assert idle.listed() == []
+        assert idle.list_ids() == []
 
     def test_jobs_over_http(self, server: Server, idle: AppJobs) -> None:
-        path, admin = f"/api/v1/apps/{idle.id}/jobs", server.admin
-        made = body_of(admin.post(path, json={"payload": {"type": "x"}, "priority": 2}), 201)
-        assert list(made) == ["job_id"]
-        one = f"{path}/{made['job_id']}"
-        job = body_of(admin.get(one))
+        path = f"/api/v1/apps/{idle.id}/jobs"
+        admin = server.admin
+        created = body_of(admin.post(path, json={"payload": {"type": "x"}, "priority": 2}), 201)
+        assert list(created) == ["job_id"]
+        job_path = f"{path}/{created['job_id']}"
+        job = body_of(admin.get(job_path))
         assert (job["status"], job["payload"]) == ("pending", {"type": "x"})
         assert all(job[field].endswith("Z") for field in ("created_at", "updated_at", "run_at"))
-        assert [job["id"] for job in body_of(admin.get(path))] == [made["job_id"]]
-        said = f"job '{made['job_id']}' cancelled"
-        assert body_of(admin.post(f"{one}/cancel")) == {"message": said}
-        refused(admin.post(f"{one}/cancel"), 400)
+        assert [job["id"] for job in body_of(admin.get(path))] == [created["job_id"]]
+        message = f"job '{created['job_id']}' cancelled"
+        assert body_of(admin.post(f"{job_path}/cancel")) == {"message": message}
+        refused(admin.post(f"{job_path}/cancel"), 400)
         for bad in BAD_BODIES:
             refused(admin.post(path, json=bad), 400)
         refused(admin.get(path, params={"status": "lost"}), 400)
         refused(admin.get(path, params={"limit": "0"}), 400)
 
     def test_a_user_without_a_role_reaches_no_jobs(self, server: Server, idle: AppJobs) -> None:
-        path, user = f"/api/v1/apps/{idle.id}/jobs", server.user(unique("user"))
+        path = f"/api/v1/apps/{idle.id}/jobs"
+        user = server.user(unique("user"))
         job_id = idle.enqueue("return", 1)
         refused(user.get(path), 403)
         refused(user.get(f"{path}/{job_id}"), 403)

@@ -17,7 +17,7 @@ from kernel.contracts.base import ServiceKey
 from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")
-SOON = 10.0
+SOON = 30.0
 """Seconds to wait for what is promised within one second: test machines are busy."""
 PATIENCE = float(os.environ.get("CAUDEX_TEST_PATIENCE", "1"))
 """The factor of all waits; larger on a slow machine."""
@@ -73,7 +73,8 @@ def merged(tree: Any, over: Any) -> Any:
     """Merge one configuration over another, table by table; neither is changed."""
     if not (isinstance(tree, Mapping) and isinstance(over, Mapping)):
         return copy.deepcopy(over)
-    below, above = cast("Mapping[str, Any]", tree), cast("Mapping[str, Any]", over)
+    below = cast("Mapping[str, Any]", tree)
+    above = cast("Mapping[str, Any]", over)
     changed = {key: merged(below.get(key), value) for key, value in above.items()}
     return copy.deepcopy(dict(below)) | changed
 
@@ -115,11 +116,14 @@ def at_once(fn: Callable[[str], T], items: Sequence[str]) -> list[T]:
         return list(pool.map(fn, items))
 
 
-def eventually(probe: Callable[[], T], seconds: float = 15) -> T:
+def eventually(probe: Callable[[], T], seconds: float = 30) -> T:
     """Wait until a probe returns a true value, and return it."""
     seconds *= PATIENCE
     deadline = time.monotonic() + seconds
-    while not (found := probe()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s; the last answer: {found!r}"
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s; the last answer: {answer!r}")
         time.sleep(0.05)
-    return found

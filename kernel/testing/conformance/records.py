@@ -41,31 +41,32 @@ class RecordsConformance(TakesPart):
     # One record
 
     def test_a_record_shows_every_field_in_its_order(self, samples: Collection) -> None:
-        made = samples.create(name="a")
-        assert list(made) == ORDER
-        assert made["state"] == "new"
-        assert [made[name] for name in ORDER[2:13] if name != "state"] == [None] * 11
-        assert made["created_at"].endswith("Z")
-        assert made["updated_at"] == made["created_at"]
-        assert samples.get(made["id"]) == made
+        record = samples.create(name="a")
+        assert list(record) == ORDER
+        assert record["state"] == "new"
+        assert [record[name] for name in ORDER[2:13] if name != "state"] == [None] * 11
+        assert record["created_at"].endswith("Z")
+        assert record["updated_at"] == record["created_at"]
+        assert samples.get(record["id"]) == record
 
     @pytest.mark.parametrize("values", SAME, ids=[json.dumps(values) for values in SAME])
     def test_what_is_written_comes_back(self, samples: Collection, values: Row) -> None:
-        made = samples.create(name="a", **values)
-        assert {name: made[name] for name in values} == values
+        record = samples.create(name="a", **values)
+        assert {name: record[name] for name in values} == values
         other = samples.create(name="b")
-        changed = samples.update(other["id"], **values) if "code" not in values else made
-        assert {name: changed[name] for name in values} == values
-        assert samples.page()[-1] == made
+        if "code" not in values:  # which is unique
+            changed = samples.update(other["id"], **values)
+            assert {name: changed[name] for name in values} == values
+        assert samples.page()[-1] == record
 
     @pytest.mark.parametrize(
-        ("given", "kept"), TAKEN, ids=[json.dumps(given) for given, _ in TAKEN]
+        ("values", "stored"), TAKEN, ids=[json.dumps(values) for values, _ in TAKEN]
     )
     def test_an_unambiguous_text_is_taken_for_its_value(
-        self, samples: Collection, given: Row, kept: Row
+        self, samples: Collection, values: Row, stored: Row
     ) -> None:
-        made = samples.create(name="a", **given)
-        assert {name: made[name] for name in kept} == kept
+        record = samples.create(name="a", **values)
+        assert {name: record[name] for name in stored} == stored
 
     @pytest.mark.parametrize(("bad", "named"), BAD, ids=range(len(BAD)))
     def test_a_bad_value_is_refused_by_its_name_and_nothing_written(
@@ -76,38 +77,40 @@ class RecordsConformance(TakesPart):
         assert samples.count() == 0
 
     def test_an_update_changes_what_it_names(self, samples: Collection) -> None:
-        made = samples.create(name="a", amount=1, tags=["x"])
-        changed = samples.update(made["id"], amount=2)
-        assert changed == {**made, "amount": 2, "updated_at": changed["updated_at"]}
+        record = samples.create(name="a", amount=1, tags=["x"])
+        changed = samples.update(record["id"], amount=2)
+        assert changed == {**record, "amount": 2, "updated_at": changed["updated_at"]}
         # Not as texts, in which last digits that are zeros may be left out.
-        was, now = (datetime.fromisoformat(one["updated_at"]) for one in (made, changed))
+        was, now = (datetime.fromisoformat(one["updated_at"]) for one in (record, changed))
         assert now > was
         for bad in ({}, {"nothing": 1}, {"name": None}, {"kind": "Gold"}, {"amount": "much"}):
             with pytest.raises(BadRequest):
-                samples.update(made["id"], **bad)
-        assert samples.get(made["id"]) == changed
+                samples.update(record["id"], **bad)
+        assert samples.get(record["id"]) == changed
 
     def test_what_is_the_servers_cannot_be_written(self, samples: Collection) -> None:
         forged = {"id": GHOST, "created_at": "2001-01-01T00:00:00Z", "updated_at": "2001-01-01"}
-        made = samples.create(name="a", **forged)
-        assert made["id"] != GHOST
-        assert not made["created_at"].startswith("2001")
-        changed = samples.update(made["id"], name="b", **forged)
-        assert (changed["id"], changed["created_at"]) == (made["id"], made["created_at"])
+        record = samples.create(name="a", **forged)
+        assert record["id"] != GHOST
+        assert not record["created_at"].startswith("2001")
+        changed = samples.update(record["id"], name="b", **forged)
+        assert (changed["id"], changed["created_at"]) == (record["id"], record["created_at"])
 
     def test_an_id_of_ones_own_is_kept_where_it_is_declared(self, server: Server) -> None:
-        teams, name = Collection(server, PLAIN, "teams"), unique("team/")
+        teams = Collection(server, PLAIN, "teams")
+        name = unique("team/")
         assert teams.create(id=name)["id"] == name
         assert teams.get(name)["id"] == name
         with pytest.raises(BadRequest):
             teams.create(id=name)
 
     def test_a_deleted_record_is_gone(self, samples: Collection) -> None:
-        made, other = samples.create(name="a"), samples.create(name="b")
-        samples.delete(made["id"])
+        record = samples.create(name="a")
+        other = samples.create(name="b")
+        samples.delete(record["id"])
         for act in (samples.get, samples.delete, samples.touch):
             with pytest.raises(NotFound):
-                act(made["id"])
+                act(record["id"])
         assert samples.page() == [other]
 
     @pytest.mark.parametrize("place", [(PLAIN, "nothing"), ("nowhere", "samples"),
@@ -131,10 +134,10 @@ class RecordsConformance(TakesPart):
     # Many
 
     def test_many_are_written_in_the_order_given(self, samples: Collection) -> None:
-        made = samples.create_many(LOT)
-        assert [row["name"] for row in made] == [row["name"] for row in LOT]
-        assert all(list(row) == ORDER for row in made)
-        assert made[3]["state"] == "new"
+        records = samples.create_many(LOT)
+        assert [row["name"] for row in records] == [row["name"] for row in LOT]
+        assert all(list(row) == ORDER for row in records)
+        assert records[3]["state"] == "new"
         assert samples.count() == len(LOT)
 
     def test_of_many_all_are_written_or_none(self, samples: Collection) -> None:
@@ -194,49 +197,51 @@ class RecordsConformance(TakesPart):
         kinds = [None, "Soil", "Blood"]
         rows = [{"name": f"n{n}", "amount": n // 4, "kind": kinds[n % 3]} for n in range(23)]
         samples.create_many(rows)
-        whole = samples.page(order_by=order_by, order=order, limit=1000)
+        all_records = samples.page(order_by=order_by, order=order, limit=1000)
         seen: list[Row] = []
-        while page := samples.page(
-            order_by=order_by, order=order, limit=5, after=seen[-1]["id"] if seen else None
-        ):
+        last_id = None
+        while page := samples.page(order_by=order_by, order=order, limit=5, after=last_id):
             seen += page
-        assert seen == whole
-        assert len(whole) == 23
+            last_id = page[-1]["id"]
+        assert seen == all_records
+        assert len(all_records) == 23
         skipped = samples.page(order_by=order_by, order=order, limit=5, offset=20)
-        assert skipped == whole[20:]
+        assert skipped == all_records[20:]
 
     def test_a_stream_holds_everything(self, samples: Collection) -> None:
         assert samples.stream() == []
         for _ in range(3):
             samples.create_many([{"name": f"n{n}"} for n in range(700)])
-        found = samples.stream()
-        assert len({row["id"] for row in found}) == len(found) == 2100
-        assert list(found[0]) == ORDER
+        records = samples.stream()
+        assert len({row["id"] for row in records}) == len(records) == 2100
+        assert list(records[0]) == ORDER
 
     # Visibility
 
     def test_own_rows_are_the_makers_only(self, server: Server, samples: Collection) -> None:
-        one, two = server.user(unique("one")).id, server.user(unique("two")).id
-        mine = samples.by(one).create(name="mine")
-        samples.by(two).create(name="theirs")
+        one = server.user(unique("one")).id
+        two = server.user(unique("two")).id
+        mine = samples.act_as(one).create(name="mine")
+        samples.act_as(two).create(name="theirs")
         samples.create(name="unowned")
-        own = samples.by(one, OWN)
-        assert own.names() == "mine"
-        assert own.count() == 1
-        assert [row["name"] for row in own.stream()] == ["mine"]
-        assert own.names({"$or": [{"name": "theirs"}, {"name": "mine"}]}) == "mine"
-        assert own.update(mine["id"], amount=1)["amount"] == 1
+        owned = samples.act_as(one, OWN)
+        assert owned.names() == "mine"
+        assert owned.count() == 1
+        assert [row["name"] for row in owned.stream()] == ["mine"]
+        assert owned.names({"$or": [{"name": "theirs"}, {"name": "mine"}]}) == "mine"
+        assert owned.update(mine["id"], amount=1)["amount"] == 1
         for row in samples.page({"name": {"$ne": "mine"}}):
-            for act in (own.get, own.delete, own.touch):
+            for act in (owned.get, owned.delete, owned.touch):
                 with pytest.raises(NotFound):
                     act(row["id"])
-        own.delete(mine["id"])
+        owned.delete(mine["id"])
         assert samples.names() == "theirs unowned"
 
     def test_a_scope_narrows_every_way_to_a_record(
         self, samples: Collection, guest: GuestPlugin
     ) -> None:
-        shown, hidden = samples.create(name="shown"), samples.create(name="hidden")
+        shown = samples.create(name="shown")
+        hidden = samples.create(name="hidden")
         guest.scopes[".".join(samples.place)] = {"name": {"$ne": "hidden"}}
         assert samples.names() == "shown"
         assert samples.count() == 1
@@ -254,10 +259,10 @@ class RecordsConformance(TakesPart):
     ) -> None:
         one = server.user(unique("one")).id
         for name in ("a", "b"):
-            samples.by(one).create(name=name)
+            samples.act_as(one).create(name=name)
             samples.create(name=name)
         guest.scopes[".".join(samples.place)] = {"name": "a"}
-        assert samples.by(one, OWN).count() == 1
+        assert samples.act_as(one, OWN).count() == 1
 
     # Plugins that take part
 
@@ -265,49 +270,49 @@ class RecordsConformance(TakesPart):
         self, guarded: Collection, guest: GuestPlugin
     ) -> None:
         guest.values = {"amount": "7"}
-        made = guarded.create(name="a", amount=1)
-        assert made["amount"] == 7
+        record = guarded.create(name="a", amount=1)
+        assert record["amount"] == 7
         guest.values = {"amount": 8}
-        assert guarded.update(made["id"], name="b")["amount"] == 8
+        assert guarded.update(record["id"], name="b")["amount"] == 8
         assert [row["amount"] for row in guarded.create_many([{"name": "c"}] * 2)] == [8, 8]
         guest.values = {"nothing": 1}
         with pytest.raises(HookFailed):  # the plugin's mistake, not the caller's
             guarded.create(name="d")
 
     def test_a_plugin_refuses_a_write(self, guarded: Collection, guest: GuestPlugin) -> None:
-        made = guarded.create(name="a")
+        record = guarded.create(name="a")
         for refusal in ("refusal", "breaks"):
             setattr(guest, refusal, "not today")
             for act in (
                 lambda: guarded.create(name="b"),
                 lambda: guarded.create_many(LOT),
-                lambda: guarded.update(made["id"], name="b"),
-                lambda: guarded.delete(made["id"]),
+                lambda: guarded.update(record["id"], name="b"),
+                lambda: guarded.delete(record["id"]),
             ):
                 with pytest.raises(BadRequest, match="not today"):
                     act()
             setattr(guest, refusal, "")
-        assert guarded.page() == [made]
+        assert guarded.page() == [record]
 
     def test_a_plugin_hears_what_was_and_what_is(
         self, guarded: Collection, guest: GuestPlugin
     ) -> None:
-        made = guarded.create(name="a")
-        changed = guarded.update(made["id"], name="b")
-        guarded.delete(made["id"])
+        record = guarded.create(name="a")
+        changed = guarded.update(record["id"], name="b")
+        guarded.delete(record["id"])
         recorded = [(e.operation, _record(e.old), _record(e.new)) for e in guest.recorded]
         assert recorded == [
-            ("INSERT", None, made), ("UPDATE", made, changed), ("DELETE", changed, None),
+            ("INSERT", None, record), ("UPDATE", record, changed), ("DELETE", changed, None),
         ]  # fmt: skip
         actions = [(change.action, change.record_id) for change in guest.changes]
-        assert actions == [("create", None), ("update", made["id"]), ("delete", made["id"])]
+        assert actions == [("create", None), ("update", record["id"]), ("delete", record["id"])]
 
     def test_every_write_is_in_the_trail(self, server: Server, samples: Collection) -> None:
-        made = samples.by(server.admin.id).create(name="a")
-        samples.by(server.admin.id).update(made["id"], amount=5)
-        samples.by(server.admin.id).delete(made["id"])
-        wanted = {"app_id": samples.place[0], "record_id": made["id"]}
-        rows = body_of(server.admin.get("/api/v1/audit", params=wanted))
+        record = samples.act_as(server.admin.id).create(name="a")
+        samples.act_as(server.admin.id).update(record["id"], amount=5)
+        samples.act_as(server.admin.id).delete(record["id"])
+        criteria = {"app_id": samples.place[0], "record_id": record["id"]}
+        rows = body_of(server.admin.get("/api/v1/audit", params=criteria))
         assert [row["operation"] for row in rows] == ["DELETE", "UPDATE", "INSERT"]
         assert {row["actor_id"] for row in rows} == {server.admin.id}
         assert rows[1]["new_record"]["amount"] == 5
@@ -315,38 +320,42 @@ class RecordsConformance(TakesPart):
     # Over HTTP
 
     def test_records_over_http(self, server: Server, samples: Collection) -> None:
-        path, admin = f"/api/v1/apps/{samples.place[0]}/collections/samples", server.admin
-        made = body_of(admin.post(path, json={"name": "a"}), 201)
-        assert body_of(admin.get(f"{path}/{made['id']}")) == made
-        changed = body_of(admin.patch(f"{path}/{made['id']}", json={"amount": "4"}))
+        path = f"/api/v1/apps/{samples.place[0]}/collections/samples"
+        admin = server.admin
+        record = body_of(admin.post(path, json={"name": "a"}), 201)
+        assert body_of(admin.get(f"{path}/{record['id']}")) == record
+        changed = body_of(admin.patch(f"{path}/{record['id']}", json={"amount": "4"}))
         assert changed["amount"] == 4
-        more = body_of(admin.post(f"{path}/bulk", json=[{"name": "b"}, {"name": "c"}]), 201)
-        assert [row["name"] for row in more] == ["b", "c"]
+        added = body_of(admin.post(f"{path}/bulk", json=[{"name": "b"}, {"name": "c"}]), 201)
+        assert [row["name"] for row in added] == ["b", "c"]
         assert {row["name"] for row in body_of(admin.get(path))} == {"a", "b", "c"}
         answer = admin.get(path, params={"limit": 2, "sort": "name", "order": "asc"})
         assert [row["name"] for row in body_of(answer)] == ["a", "b"]
         assert 'rel="next"' in answer.headers["link"]
         assert [row["name"] for row in body_of(admin.get(path, params={"name": "b"}))] == ["b"]
         query = {"where": {"name": {"$gt": "a"}}, "orderBy": "name", "order": "desc", "limit": 1}
-        found = body_of(admin.post(f"{path}/query", json=query))
-        assert ([row["name"] for row in found["data"]], found["total"]) == (["c"], 2)
-        said = body_of(admin.delete(f"{path}/{made['id']}"))
-        assert said == {"message": f"record '{made['id']}' deleted"}
-        assert refused(admin.get(f"{path}/{made['id']}"), 404) == f"record '{made['id']}' not found"
+        page = body_of(admin.post(f"{path}/query", json=query))
+        assert ([row["name"] for row in page["data"]], page["total"]) == (["c"], 2)
+        reply = body_of(admin.delete(f"{path}/{record['id']}"))
+        assert reply == {"message": f"record '{record['id']}' deleted"}
+        message = refused(admin.get(f"{path}/{record['id']}"), 404)
+        assert message == f"record '{record['id']}' not found"
 
     def test_bad_input_over_http_is_a_400(self, server: Server, samples: Collection) -> None:
-        path, admin = f"/api/v1/apps/{samples.place[0]}/collections/samples", server.admin
+        path = f"/api/v1/apps/{samples.place[0]}/collections/samples"
+        admin = server.admin
         for body in BAD_BODIES:
             refused(admin.post(path, json=body), 400)
         for body in BAD_BULKS:
             refused(admin.post(f"{path}/bulk", json=body), 400)
         for body in BAD_QUERIES:
             refused(admin.post(f"{path}/query", json=body), 400)
-        for given in ({"limit": "0"}, {"limit": "x"}, {"sort": "nothing"}, {"nothing": "1"}):
-            refused(admin.get(path, params=given), 400)
+        for query in ({"limit": "0"}, {"limit": "x"}, {"sort": "nothing"}, {"nothing": "1"}):
+            refused(admin.get(path, params=query), 400)
 
     def test_others_reach_no_records(self, server: Server, samples: Collection) -> None:
-        path, user = f"/api/v1/apps/{samples.place[0]}/collections/samples", server.user()
+        path = f"/api/v1/apps/{samples.place[0]}/collections/samples"
+        user = server.user()
         for answer in (
             user.get(path), user.post(path, json={"name": "a"}), user.get(f"{path}/{GHOST}"),
             user.patch(f"{path}/{GHOST}", json={"name": "a"}), user.delete(f"{path}/{GHOST}"),
@@ -355,15 +364,16 @@ class RecordsConformance(TakesPart):
             refused(answer, 403)
 
     def test_a_new_field_is_there_at_once_everywhere(self, server: Server, second: Server) -> None:
-        app_id, fields = unique("grows"), [{"name": "name", "type": "text"}]
+        app_id = unique("grows")
+        fields = [{"name": "name", "type": "text"}]
         path = f"/api/v1/apps/{app_id}/collections/notes"
         for _ in range(2):
             contract = [{"entityName": "notes", "fields": fields}]
             server.install({"appId": app_id, "name": app_id, "dataContract": contract})
             for one in (server, second):
                 shown = Collection(one, app_id, "notes")
-                wanted = fields[-1]["name"]
-                eventually(lambda shown=shown, name=wanted: _takes(shown, name), SOON)
+                newest = fields[-1]["name"]
+                eventually(lambda shown=shown, name=newest: _takes(shown, name), SOON)
             fields = [*fields, {"name": "more", "type": "text"}]
         assert body_of(server.admin.get(path))
 

@@ -40,7 +40,8 @@ class ScriptedWorkers(FakeWorkers):
     ) -> bytes:
         """Follow the payload; a job that hangs ends when the worker restarts."""
         self._must_run(app_id)
-        cancelled, restarted = anyio.Event(), anyio.Event()
+        cancelled = anyio.Event()
+        restarted = anyio.Event()
         self.started.append(job_id)
         self.callers[job_id] = caller
         self._running_jobs[job_id] = (app_id, cancelled, restarted)
@@ -130,7 +131,7 @@ class AppJobs:
         """Return the current state of a job."""
         return msgspec.json.decode(self._server.run(self._engine.get, self.id, job_id))
 
-    def listed(
+    def list_ids(
         self, *, status: str | None = None, limit: int = 100, before: str | None = None
     ) -> Sequence[str]:
         """Return the ids of the app's jobs."""
@@ -140,7 +141,7 @@ class AppJobs:
     def cancel(self, job_id: str) -> None:
         self._server.run(self._engine.cancel, ACTOR, self.id, job_id)
 
-    def ended(self, job_id: str, seconds: float = 30) -> dict[str, Any]:
+    def wait_ended(self, job_id: str, seconds: float = 30) -> dict[str, Any]:
         """Wait until a job has ended, and return it."""
 
         def probe() -> dict[str, Any] | None:

@@ -38,14 +38,14 @@ class SessionsConformance(IdentityConformance):
         refused(server.http.post("/api/v1/auth/register", json=body), 400)
 
     def test_a_failed_login_does_not_say_why(self, server: Server, caller: Client) -> None:
-        said: set[str] = set()
+        messages: set[str] = set()
         for name, password in (
             (caller.username, "Wr0ngPass!x"), (caller.username, PASSWORD + "x"),
             ("no such name", PASSWORD),
         ):  # fmt: skip
             body = {"username": name, "password": password}
-            said.add(refused(server.http.post("/api/v1/auth/login", json=body), 401))
-        assert len(said) == 1
+            messages.add(refused(server.http.post("/api/v1/auth/login", json=body), 401))
+        assert len(messages) == 1
 
     def test_a_refreshed_session_goes_on(self, server: Server, caller: Client) -> None:
         renewed = body_of(renew(server, caller.tokens["refreshToken"]))
@@ -62,7 +62,8 @@ class SessionsConformance(IdentityConformance):
         self, server: Server, second: Server, caller: Client
     ) -> None:
         other = server.login(caller.username)
-        access, refresh = caller.tokens["accessToken"], caller.tokens["refreshToken"]
+        access = caller.tokens["accessToken"]
+        refresh = caller.tokens["refreshToken"]
         body_of(as_bearer(second, access))
         body_of(server.http.post("/api/v1/auth/logout", json={"refreshToken": refresh}))
         refused(as_bearer(server, access), 401)

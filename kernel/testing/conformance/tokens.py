@@ -78,7 +78,8 @@ def _part(value: Mapping[str, Any]) -> str:
 def _flipped(token: str, _: str) -> str:
     """Change one character in the middle of the signature."""
     at = len(token) - 10
-    return token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+    other = "B" if token[at] == "A" else "A"
+    return token[:at] + other + token[at + 1 :]
 
 
 FORGERIES: Mapping[str, Callable[[str, str], str]] = {

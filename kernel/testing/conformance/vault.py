@@ -106,12 +106,12 @@ class VaultConformance(Conformance):
         assert app.names() == [name]
 
     def test_names_are_sorted_and_differ_by_case(self, app: Secrets) -> None:
-        wanted = ["B_2", "a", "A", "_z", "b_2", "A1", "AA"]
-        for name in wanted:
+        names = ["B_2", "a", "A", "_z", "b_2", "A1", "AA"]
+        for name in names:
             app.put(name, f"value of {name}")
-        assert app.names() == sorted(wanted)
-        found = app.reveal()
-        assert all(found[name] == f"value of {name}" for name in wanted)
+        assert app.names() == sorted(names)
+        secrets = app.reveal()
+        assert all(secrets[name] == f"value of {name}" for name in names)
 
     def test_an_app_without_secrets_has_none(self, app: Secrets) -> None:
         assert app.names() == []
@@ -191,22 +191,22 @@ class VaultConformance(Conformance):
         assert "LATE" not in app.reveal()
 
     def test_a_thousand_are_kept_and_one_more_is_refused(self, app: Secrets) -> None:
-        wanted = [f"KEY_{n:03}" for n in range(MOST)]
-        at_once(lambda name: app.put(name, "x"), wanted)
+        names = [f"KEY_{n:03}" for n in range(MOST)]
+        at_once(lambda name: app.put(name, "x"), names)
         with pytest.raises(BadRequest):
             app.put("MORE", "x")
-        app.put(wanted[0], "changed")
-        assert app.names() == wanted
-        app.drop(wanted[1])
+        app.put(names[0], "changed")
+        assert app.names() == names
+        app.drop(names[1])
         app.put("MORE", "x")
-        assert app.reveal()[wanted[0]] == "changed"
+        assert app.reveal()[names[0]] == "changed"
 
     def test_many_at_once_are_all_kept(self, app: Secrets) -> None:
-        wanted = [f"KEY_{n:02}" for n in range(20)]
-        at_once(lambda name: app.put(name, name * 2), wanted)
-        assert app.names() == wanted
-        found = app.reveal()
-        assert all(found[name] == name * 2 for name in wanted)
+        names = [f"KEY_{n:02}" for n in range(20)]
+        at_once(lambda name: app.put(name, name * 2), names)
+        assert app.names() == names
+        secrets = app.reveal()
+        assert all(secrets[name] == name * 2 for name in names)
 
     def test_of_writers_of_one_name_one_wins_whole(self, app: Secrets) -> None:
         values = [str(n) * 5000 for n in range(8)]
@@ -236,7 +236,7 @@ class VaultConformance(Conformance):
     def test_a_worker_gets_them(self, server: Server, app: Secrets) -> None:
         app.put("WORKER_TOKEN", "a-long-token-of-a-worker")
         gather = partial(server.kernel.bus.gather, hookspecs.worker_environment, app_id=app.app_id)
-        [delivered] = [each for each in server.run(gather) if "WORKER_TOKEN" in each]
+        [delivered] = [variables for variables in server.run(gather) if "WORKER_TOKEN" in variables]
         assert delivered["WORKER_TOKEN"] == "a-long-token-of-a-worker"
 
     def test_a_change_is_notified_so_that_workers_restart(
@@ -257,8 +257,8 @@ class VaultConformance(Conformance):
     def test_writes_are_in_the_trail_by_name_only(self, server: Server, app: Secrets) -> None:
         body_of(server.admin.post(app.path, json={"key": "TRAIL", "value": "hush-hush"}))
         body_of(server.admin.delete(f"{app.path}/TRAIL"))
-        wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app.app_id}/TRAIL"}
-        rows = server.admin.get("/api/v1/audit", params=wanted)
+        criteria = {"app_id": "core", "entity": "secrets", "record_id": f"{app.app_id}/TRAIL"}
+        rows = server.admin.get("/api/v1/audit", params=criteria)
         assert [row["operation"] for row in body_of(rows)] == ["SECRET_DELETED", "SECRET_SET"]
         assert {row["actor_id"] for row in rows.json()} == {server.admin.id}
         assert "hush" not in rows.text
@@ -266,8 +266,8 @@ class VaultConformance(Conformance):
     def test_a_refused_write_is_not_in_the_trail(self, server: Server, app: Secrets) -> None:
         refused(server.admin.post(app.path, json={"key": "BIG", "value": "x" * (LONGEST + 1)}), 400)
         refused(server.admin.delete(f"{app.path}/BIG"), 404)
-        wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app.app_id}/BIG"}
-        assert body_of(server.admin.get("/api/v1/audit", params=wanted)) == []
+        criteria = {"app_id": "core", "entity": "secrets", "record_id": f"{app.app_id}/BIG"}
+        assert body_of(server.admin.get("/api/v1/audit", params=criteria)) == []
 
     def test_what_one_server_does_the_others_see(self, second: Server, app: Secrets) -> None:
         app.put("KEY", "one")
@@ -296,8 +296,10 @@ class VaultConformance(Conformance):
     # Over HTTP
 
     def test_set_list_and_delete_over_http(self, server: Server, scope: Secrets) -> None:
-        path, kind = scope.path, scope.kind
-        first, other = unique("B_"), unique("A_")
+        path = scope.path
+        kind = scope.kind
+        first = unique("B_")
+        other = unique("A_")
         for name in (first, other, other):
             answer = server.admin.post(path, json={"key": name, "value": "sk-value"})
             assert body_of(answer) == {"message": f"{kind} '{name}' set"}
@@ -344,7 +346,8 @@ class Secrets:
     Methods raise what the engine raises."""
 
     def __init__(self, server: Server, app_id: Any) -> None:
-        self._run, self._engine = server.run, server.services.get(VAULT)
+        self._run = server.run
+        self._engine = server.services.get(VAULT)
         self.app_id = app_id
         self.path = f"/api/v1/apps/{app_id}/secrets" if app_id else PLATFORM
         self.kind = "secret" if app_id else "platform secret"

@@ -40,12 +40,16 @@ class FakeIdentity:
         return self.accounts.get(user_id.lower())
 
     async def find(self, username: str) -> User | None:
-        wanted = username.lower()
-        return next((u for u in self.accounts.values() if u.username.lower() == wanted), None)
+        for user in self.accounts.values():
+            if user.username.lower() == username.lower():
+                return user
+        return None
 
     async def find_email(self, email: str) -> User | None:
-        wanted = email.lower()
-        return next((u for u in self.accounts.values() if (u.email or "").lower() == wanted), None)
+        for user in self.accounts.values():
+            if (user.email or "").lower() == email.lower():
+                return user
+        return None
 
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`; names are not validated."""
@@ -114,13 +118,17 @@ class FakeAccess:
     def allow(self, user_id: str, app_id: str, *permissions: str) -> None:
         """Grant a user permissions with a new role."""
         self.keys.setdefault(app_id, [])
-        name = ADMIN if permissions == ("*",) else f"of {user_id}: {', '.join(permissions)}"
+        name = f"of {user_id}: {', '.join(permissions)}"
+        if permissions == ("*",):
+            name = ADMIN
         self._roles[app_id][name] = Role(name=name, permissions=list(permissions))
         self._held[app_id, user_id].append(name)
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
-        app_id = CORE if needs.kind.startswith(CORE) else path.get("app_id", CORE)
-        self._known(app_id)
+        app_id = path.get("app_id", CORE)
+        if needs.kind.startswith(CORE):
+            app_id = CORE
+        self._require_app(app_id)
         match needs.kind:
             case "public" | "user":
                 return Grant()
@@ -139,7 +147,7 @@ class FakeAccess:
                 return await self.grant(actor.user_id, app_id, path["entity"], needs.key)
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        self._known(app_id)
+        self._require_app(app_id)
         if user_id in self.closed:
             raise Forbidden("this account is closed")
         key = f"{entity}.{action}"
@@ -158,20 +166,20 @@ class FakeAccess:
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
         """See `Access.effective`; patterns are not expanded."""
-        self._known(app_id)
+        self._require_app(app_id)
         return Effective(self._names(user_id, app_id), sorted(self._permissions(user_id, app_id)))
 
     async def available(self, app_id: str) -> Sequence[Permission]:
         """See `Access.available`: the declared keys."""
-        self._known(app_id)
+        self._require_app(app_id)
         return tuple(self.keys[app_id])
 
     async def roles(self, app_id: str) -> Sequence[Role]:
-        self._known(app_id)
+        self._require_app(app_id)
         return sorted(self._roles[app_id].values(), key=lambda role: role.name)
 
     async def create_role(self, actor: Actor, app_id: str, role: Role) -> None:
-        self._known(app_id)
+        self._require_app(app_id)
         if role.name in self._roles[app_id]:
             raise BadRequest(f"role '{role.name}' exists")
         self._roles[app_id][role.name] = role
@@ -179,8 +187,8 @@ class FakeAccess:
     async def update_role(
         self, actor: Actor, app_id: str, name: str, changes: Mapping[str, object]
     ) -> None:
-        known: Any = dict(changes)
-        self._roles[app_id][name] = msgspec.structs.replace(self._role(app_id, name), **known)
+        values: Any = dict(changes)
+        self._roles[app_id][name] = msgspec.structs.replace(self._role(app_id, name), **values)
 
     async def delete_role(self, actor: Actor, app_id: str, name: str) -> None:
         self._role(app_id, name)
@@ -190,7 +198,7 @@ class FakeAccess:
                 names.remove(name)
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
-        self._known(app_id)
+        self._require_app(app_id)
         return [
             Assignment(user_id=user_id, role=name, assigned_at=CREATED_AT)
             for (app, user_id), names in self._held.items()
@@ -200,7 +208,8 @@ class FakeAccess:
 
     async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         self._role(app_id, role)
-        if role not in (names := self._held[app_id, user_id]):
+        names = self._held[app_id, user_id]
+        if role not in names:
             names.append(role)
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
@@ -212,26 +221,27 @@ class FakeAccess:
         if role in names:
             names.remove(role)
 
-    def _known(self, app_id: str) -> None:
+    def _require_app(self, app_id: str) -> None:
         if app_id not in self.keys:
             raise NotFound(f"app '{app_id}' not found")
 
     def _role(self, app_id: str, name: str) -> Role:
-        self._known(app_id)
+        self._require_app(app_id)
         if name not in self._roles[app_id]:
             raise NotFound(f"role '{name}' not found")
         return self._roles[app_id][name]
 
     def _names(self, user_id: str | None, app_id: str) -> list[str]:
         """Return the roles of a user, inherited ones included."""
-        found: list[str] = []
+        names: list[str] = []
         waiting = list(self._held.get((app_id, user_id or ""), ()))
         while waiting:
             name = waiting.pop(0)
-            if name not in found and (role := self._roles[app_id].get(name)):
-                found.append(name)
+            role = self._roles[app_id].get(name)
+            if role is not None and name not in names:
+                names.append(name)
                 waiting += role.inherits
-        return found
+        return names
 
     def _permissions(self, user_id: str | None, app_id: str) -> set[str]:
         roles = [self._roles[app_id][name] for name in self._names(user_id, app_id)]
@@ -242,10 +252,13 @@ class FakeAccess:
         return ADMIN in self._names(user_id, CORE) or _covers(held, key)
 
 
-def _covers(held: Iterable[str], key: str) -> bool:
-    return any(
-        each in ("*", key) or (each.endswith(".*") and key.startswith(each[:-1])) for each in held
-    )
+def _covers(patterns: Iterable[str], key: str) -> bool:
+    for pattern in patterns:
+        if pattern in ("*", key):
+            return True
+        if pattern.endswith(".*") and key.startswith(pattern[:-1]):
+            return True
+    return False
 
 
 def _granted(may: bool, what: str) -> Grant:

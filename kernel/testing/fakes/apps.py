@@ -22,19 +22,21 @@ class FakeApps:
 
     def add(self, app_id: str, **entities: Sequence[str]) -> App:
         """Install an app with text fields and return it."""
-        made: dict[str, Entity] = {}
+        by_name: dict[str, Entity] = {}
         for name, columns in entities.items():
-            fields = tuple(Field(name=each, type="text", sql_type="text") for each in columns)
-            made[name] = Entity(
+            fields = tuple(Field(name=column, type="text", sql_type="text") for column in columns)
+            by_name[name] = Entity(
                 app_id=app_id, name=name, id_type="uuid", id_declared=False, fields=fields
             )
-        app = App(id=app_id, name=app_id, version="1.0.0", version_stamp=1, entities=made)
+        app = App(id=app_id, name=app_id, version="1.0.0", version_stamp=1, entities=by_name)
         return self.put(app)
 
     def put(self, app: App) -> App:
         """Install or update an app; an update increases the version stamp."""
         before = self.apps.get(app.id)
-        stamp = before.version_stamp + 1 if before else app.version_stamp
+        stamp = app.version_stamp
+        if before is not None:
+            stamp = before.version_stamp + 1
         self.apps[app.id] = msgspec.structs.replace(app, version_stamp=stamp)
         return self.apps[app.id]
 
@@ -54,14 +56,15 @@ class FakeApps:
 
     async def sections(self, key: str) -> list[InstalledSection]:
         """See `Apps.sections`; values are not validated."""
-        found: list[InstalledSection] = []
+        sections: list[InstalledSection] = []
         for app in self.apps.values():
-            if (value := self.manifests.get(app.id, {}).get(key)) is not None:
+            value = self.manifests.get(app.id, {}).get(key)
+            if value is not None:
                 section = InstalledSection(
                     app_id=app.id, version_stamp=app.version_stamp, key=app.key, value=value
                 )
-                found.append(section)
-        return found
+                sections.append(section)
+        return sections
 
     async def refresh(self) -> None:
         """See `Apps.refresh`; does nothing."""

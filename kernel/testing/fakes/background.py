@@ -68,11 +68,14 @@ class FakeJobs:
         before: str | None,
         user_id: str | None = None,
     ) -> bytes:
-        found = [job for job in self.jobs[app_id][::-1] if user_id in (None, job["user_id"])]
+        newest_first = self.jobs[app_id][::-1]
+        jobs = [job for job in newest_first if user_id in (None, job["user_id"])]
         if before is not None:
-            found = found[found.index(self._job(app_id, before, user_id)) + 1 :]
-        wanted = [job for job in found if status is None or job["status"] == status]
-        return msgspec.json.encode(wanted[:limit])
+            cursor = self._job(app_id, before, user_id)
+            jobs = jobs[jobs.index(cursor) + 1 :]
+        if status is not None:
+            jobs = [job for job in jobs if job["status"] == status]
+        return msgspec.json.encode(jobs[:limit])
 
     async def cancel(
         self, actor: Actor, app_id: str, job_id: str, *, user_id: str | None = None
@@ -110,7 +113,7 @@ class FakeWorkers:
         methods: Mapping[str, Mapping[str, Method]] | None = None,
         jobs: Mapping[str, JobHandler] | None = None,
     ) -> None:
-        self.methods = {app_id: dict(found) for app_id, found in (methods or {}).items()}
+        self.methods = {app_id: dict(by_name) for app_id, by_name in (methods or {}).items()}
         self.jobs = dict(jobs or {})
         self.states: dict[str, WorkerState] = dict.fromkeys({*self.methods, *self.jobs}, "running")
         self.versions = dict.fromkeys(self.states, 1)
@@ -125,26 +128,27 @@ class FakeWorkers:
         return self.versions[app_id]
 
     async def start(self, actor: Actor, app_id: str) -> None:
-        self._known(app_id)
+        self._require_worker(app_id)
         await self._become(app_id, "running")
 
     async def stop(self, actor: Actor, app_id: str) -> None:
-        self._known(app_id)
+        self._require_worker(app_id)
         await self._become(app_id, "stopped")
 
     async def status(self, app_id: str) -> WorkerStatus:
-        self._known(app_id)
-        state, version = self.states[app_id], self.versions[app_id]
+        self._require_worker(app_id)
+        state = self.states[app_id]
+        version = self.versions[app_id]
         replicas = int(state == "running")
         return WorkerStatus(app_id=app_id, status=state, replicas=replicas, version=version)
 
     async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
         """See `Workers.rpc`: calls the method of the test."""
         self._must_run(app_id)
-        found = self.methods.get(app_id, {}).get(method)
-        if found is None:
+        handler = self.methods.get(app_id, {}).get(method)
+        if handler is None:
             raise NotFound(f"method '{method}' not found")
-        return msgspec.json.encode(await found(msgspec.json.decode(params), caller))
+        return msgspec.json.encode(await handler(msgspec.json.decode(params), caller))
 
     async def run_job(
         self,
@@ -185,7 +189,7 @@ class FakeWorkers:
         for callback in self._callbacks:
             await callback(app_id, state)
 
-    def _known(self, app_id: str) -> None:
+    def _require_worker(self, app_id: str) -> None:
         if app_id not in self.states:
             raise NotFound(f"app '{app_id}' has no worker")
 

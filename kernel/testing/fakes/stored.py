@@ -76,7 +76,8 @@ class FakeLogs:
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
         """See `Logs.write`; no line is dropped."""
-        lines, now = self.lines[app_id], datetime.now(UTC)
+        lines = self.lines[app_id]
+        now = datetime.now(UTC)
         ts = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         lines.append(LogLine(id=len(lines) + 1, level=level, message=message, ts=ts))
         self._more.set()
