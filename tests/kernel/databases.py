@@ -50,8 +50,9 @@ async def opened(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[
 async def listening(
     dsn: str, *plugins: object, **settings: Any
 ) -> AsyncGenerator[tuple[Database, Notifier]]:
-    """Open a pool and its listener."""
-    config, services = DatabaseConfig(url=dsn, **settings), ServiceContainer()
+    """Open a pool and its listener; who waits for a connection is patient, as machines are busy."""
+    config = DatabaseConfig(url=dsn, **{"pool_timeout": 60.0, **settings})
+    services = ServiceContainer()
     await migrate(config, [])
     with unwrapped():
         async with (

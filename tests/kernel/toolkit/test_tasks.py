@@ -12,6 +12,7 @@ from kernel.contracts.server import TaskInfo
 from kernel.errors import Unavailable
 from kernel.toolkit import tasks as module
 from kernel.toolkit.tasks import MAX_FAULTS, Tasks
+from tests.waiting import until
 
 Slept = list[float]
 
@@ -192,8 +193,8 @@ async def test_one_process_leads(monkeypatch: pytest.MonkeyPatch):
     async with anyio.create_task_group() as group:
         async with running(one, leases):
             group.start_soon(two.run, leases)
-            await anyio.sleep(0.1)
-            assert [task.info()[0].state for task in (one, two)] == ["running", "standby"]
+            states = ["running", "standby"]
+            await until(lambda: [task.info()[0].state for task in (one, two)] == states)
             assert ran == ["one"]
         with anyio.fail_after(60):
             while "two" not in ran:

@@ -18,7 +18,7 @@ from kernel.testing import Postgres
 from plugins.pipeline import groups, reconnect
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.connections.prepared import MAX_BYTES
-from tests.kernel.databases import ACTOR, kill, sql, table
+from tests.kernel.databases import ACTOR, SLEEPS, kill, sql, table
 from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
@@ -63,7 +63,7 @@ async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated
     async with pipelined(dsn, PipelineConfig(writes=3)) as (driver, _):
         before = set(pids(driver, "writes"))
         writes = [started(caught(driver.execute(slow.encode(), n))) for n in range(3)]
-        await asyncio.sleep(0.1)
+        await until(lambda: len(sql(dsn, SLEEPS, name)) == 3)
         assert kill(dsn) > 0
         answers = await asyncio.gather(*writes)
         assert [type(answer) for answer in answers] == [OutcomeUnknown] * 3

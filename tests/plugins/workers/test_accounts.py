@@ -14,6 +14,7 @@ import pytest
 
 from plugins.workers.isolation.accounts import end_account_leftovers, hold_accounts, remove_shared
 from plugins.workers.isolation.orphans import read_uid
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 FIRST = 40_000_000 + os.getpid() % 40_000 * 1000
@@ -58,8 +59,7 @@ def test_a_process_that_has_another_id_each_time_is_ended(tmp_path: Path):
     account = FIRST + 2
     subprocess.run([sys.executable, "-I", "-S", "-c", HOPS.format(account)], check=True, timeout=9)
     before = _ids(account)
-    time.sleep(0.2)
-    assert _ids(account) != before, "else this tests nothing"
+    eventually(lambda: _ids(account) != before, why="else this tests nothing")
     end_account_leftovers(RANGE, {account}, tmp_path)
     after = _ids(account)
     time.sleep(0.2)
