@@ -68,9 +68,13 @@ def is_closed_by(server: Server) -> bool:
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
         connection.settimeout(60)
         try:
-            return connection.recv(1) == b""
+            while connection.recv(65536):
+                pass
         except TimeoutError:
             return False
+        except ConnectionError:
+            pass
+        return True
 
 
 def head(*lines: str) -> bytes:
