@@ -94,6 +94,8 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SETTLED = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]{8,}(Z|\+00:00)"), r"2031-01-15T10:30:00\1"),
+    (re.compile(r"\bcdx_[0-9A-Za-z]{49}\b"), "cdx_7Tq2hVbE..."),
+    (re.compile(r"\bcdx_[0-9A-Za-z]{8}\b"), "cdx_7Tq2hVbE"),
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]+)*"), "eyJ..."),
     (re.compile(r"\b[0-9a-f]{32}\b"), "4b3403665fea6a1f0c5e7f0f2b8f9f01"),
     (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
@@ -198,6 +200,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _system(story, token)
         _console(story, token)
         _second_factors(story, token, ids["bob"])
+        _keys(story, token)
         _grants(story, token)
         _end(story, token, ids["bob"])
     return story.examples
@@ -521,6 +524,19 @@ def _second_factors(story: Story, token: str, bob: str) -> None:
     of_bob = story.ask(f"POST {auth}/login", login)["accessToken"]
     story.ask(f"POST {auth}/totp", token=of_bob)
     story.ask(f"DELETE {API}/users/{{id}}/totp", token=token, id=bob)
+
+
+def _keys(story: Story, token: str) -> None:
+    keys = f"{API}/auth/keys"
+    form = {"name": "spreadsheet", "apps": ["crm"], "permissions": ["crm:contacts.read"]}
+    made = story.ask(f"POST {keys}", form, token=token, status=201)
+    story.ask(f"GET {keys}", token=token)
+    story.ask(
+        f"POST {keys}/{{id}}/rotate", {"overlap": 3600}, token=token, status=201, id=made["id"]
+    )
+    story.ask(f"DELETE {keys}/{{id}}", token=token, id=made["id"])
+    robot = {"username": "importer", "display_name": "Nightly import"}
+    story.ask(f"POST {API}/users/service", robot, token=token, status=201)
 
 
 def _grants(story: Story, token: str) -> None:

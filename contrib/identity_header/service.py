@@ -20,6 +20,7 @@ from kernel.public import (
     Forbidden,
     HookBus,
     InvalidatedCache,
+    Limits,
     NotFound,
     Notifications,
     Person,
@@ -50,6 +51,7 @@ class _CachedUser(NamedTuple):
     expires: float
     """By `time.time`."""
     delegation: Delegation | None = None
+    limits: Limits | None = None
 
 
 class Rights(NamedTuple):
@@ -135,13 +137,15 @@ class HeaderIdentity:
 
         return await self._statements.run(actor, insert)
 
-    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+    async def issue_delegated_token(
+        self, user_id: str, delegation: Delegation, limits: Limits | None = None
+    ) -> str:
         """See `Identity.issue_delegated_token`; only closing the account revokes delegations."""
         user = await self.user(user_id)
         if user is None or user.disabled:
             raise _unknown(user_id)
         epoch = await store.read_installation(self._statements, delegation.app_id)
-        return self._tokens.issue(user.id, replace(delegation, epoch=epoch))
+        return self._tokens.issue(user.id, replace(delegation, epoch=epoch), limits)
 
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`."""
@@ -177,11 +181,15 @@ class HeaderIdentity:
             epoch = await store.read_installation(self._statements, delegation.app_id)
             if claims.epoch != epoch:
                 raise Unauthenticated("the app of the token was removed")
-            return _CachedUser(user.id, user.username, claims.exp, delegation)
+            return _CachedUser(user.id, user.username, claims.exp, delegation, claims.limits)
 
         user = await self._cache.get_or_load(token, load)
         return replace(
-            caller, user_id=user.user_id, username=user.username, delegation=user.delegation
+            caller,
+            user_id=user.user_id,
+            username=user.username,
+            delegation=user.delegation,
+            limits=user.limits,
         )
 
     async def setup_required(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kernel.public import Delegation, TokenSigner, Unauthenticated
+from kernel.public import Delegation, Limits, TokenSigner, Unauthenticated
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     aud: Annotated[str, msgspec.Meta(pattern="^app:")]
     ends: int = 0
     epoch: str = ""
+    limits: Limits | None = None
 
     @property
     def delegation(self) -> Delegation:
@@ -42,7 +43,7 @@ class Tokens:
     def __init__(self, key: bytes) -> None:
         self._signer = TokenSigner(key)
 
-    def issue(self, user_id: str, delegation: Delegation) -> str:
+    def issue(self, user_id: str, delegation: Delegation, limits: Limits | None = None) -> str:
         """Make a token for a user."""
         claims = Claims(
             sub=user_id,
@@ -52,6 +53,7 @@ class Tokens:
             aud=f"app:{delegation.app_id}",
             ends=int(delegation.ends),
             epoch=delegation.epoch,
+            limits=limits,
         )
         return self._signer.sign(claims)
 

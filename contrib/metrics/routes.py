@@ -15,6 +15,7 @@ from kernel.public import (
     Services,
     Unauthenticated,
     hookspecs,
+    limits_of,
     preferred_type,
 )
 
@@ -61,5 +62,7 @@ class MetricsRoutes:
         actor = await self._services.get(HOOKS).first(hookspecs.authenticate, request=request)
         if actor is None or access is None:
             raise Unauthenticated
-        if actor.delegation is not None or not await access.is_core_admin(actor.user_id):
+        if actor.delegation is not None or not await access.is_core_admin(
+            actor.user_id, **limits_of(actor)
+        ):
             raise Forbidden("metrics are for the scraper and for core admins")

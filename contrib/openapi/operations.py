@@ -35,8 +35,21 @@ _REQUEST_ID: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/X-R
 _SECONDS: Final[Schema] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
 _LATER: Final[Schema] = {"Retry-After": {"required": True, **_SECONDS}}
 _PERHAPS: Final[Schema] = {"Retry-After": {"required": False, **_SECONDS}}
+SCHEMES: Final[Schema] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token of a login, or an API key.",
+    },
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "Any name, and an API key as the password; not from a page of a browser.",
+    },
+}
+"""Each opens every route that is not public."""
 _CHALLENGE: Final[Schema] = {
-    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer"}}
 }
 _HEADERS: Final[Mapping[int, Schema]] = {401: _CHALLENGE, 429: _LATER, 503: _PERHAPS}
 
@@ -52,7 +65,7 @@ def skeleton(title: str, edition: str, description: str) -> Schema:
         "components": {
             "schemas": {"Error": _envelope(), "Conflict": _envelope(current={"type": "object"})},
             "headers": {"X-Request-Id": {"required": True, "schema": {"type": "string"}}},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": SCHEMES,
             "responses": {str(status): _error(status) for status in _ERRORS},
         },
     }
@@ -68,7 +81,7 @@ def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
         description = f"{details}\n\n{description}"
     security: list[Schema] = []
     if route.needs.kind != "public":
-        security.append({"bearer": []})
+        security = [{name: []} for name in SCHEMES]
     described: Schema = {
         "operationId": operation_id(route.method, route.path),
         "tags": [plugin],

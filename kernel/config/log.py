@@ -28,6 +28,7 @@ HIDDEN = re.compile(
 MASKED = re.compile(
     # JSON web tokens, with the word that one begins in: each word is looked at once.
     r"(?<![\w-])(?=[\w-]*?eyJ[\w-]{8})[\w-]+\.[\w-]+\.[\w-]+"
+    r"|\bcdx_[0-9A-Za-z]{20,200}"  # API keys
     r"|(?<=://)[^/@\s:]*:[^@\s]{1,500}(?=@)"  # the password part of a connection string
     r"|(?<=password=)('[^']*'|[^\s&]+)"
 )

@@ -5,18 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypedDict, runtime_checkable
 
 import msgspec
 
-from kernel.contracts.base import Actor, ServiceKey
+from kernel.contracts.base import Actor, Limits, ServiceKey
 
 __all__ = [
-    "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "JOBS_MANAGE", "JOBS_READ",
-    "LOGS_READ", "PERMISSION_KEY", "PUBLIC",
-    "Access", "Action", "AppGrant", "AppGrants", "Assignment", "Effective", "FactorDemands",
-    "Grant", "Kind", "Needs", "Peers", "Permission", "Role", "app_permission", "core_permission",
+    "ACCESS",
+    "ANY_USER",
+    "APP_ADMIN",
+    "APP_USER",
+    "CORE_ADMIN",
+    "JOBS_MANAGE",
+    "JOBS_READ",
+    "JOBS_USER",
+    "LOGS_READ",
+    "PERMISSION_KEY",
+    "PUBLIC",
+    "RPC_USER",
+    "Access",
+    "Action",
+    "AppGrant",
+    "AppGrants",
+    "Assignment",
+    "Effective",
+    "FactorDemands",
+    "Grant",
+    "Kind",
+    "Narrowing",
+    "Needs",
+    "Peers",
+    "Permission",
+    "Role",
+    "WithLimits",
+    "app_permission",
+    "core_permission",
     "entity",
+    "limits_of",
 ]  # fmt: skip
 
 Action = Literal["create", "read", "update", "delete"]
@@ -35,7 +61,9 @@ class Needs(msgspec.Struct, frozen=True):
     """What a caller must hold to call a route. Every route declares it.
 
     `app_user`, `app_admin`, `app_permission` and `entity` take the app from the path parameter
-    `app_id`, `entity` the entity from `entity`; `key` is the action, or the permission key.
+    `app_id`, `entity` the entity from `entity`; `key` is the action, or the permission key. For
+    `app_user` it is a word of `Limits.permissions`. For `user` it is `*` where limits must leave
+    every right on the app, or on `core`.
     """
 
     kind: Kind
@@ -58,6 +86,12 @@ APP_USER = Needs("app_user")
 """The route needs any role on the app of the path's `app_id`."""
 APP_ADMIN = Needs("app_admin")
 """The route needs the role `admin` on the app of the path's `app_id`, or on `core`."""
+
+
+RPC_USER = Needs("app_user", "rpc")
+"""As APP_USER; permissions that narrow the caller must have `<app>:rpc`."""
+JOBS_USER = Needs("app_user", "jobs")
+"""As APP_USER; permissions that narrow the caller must have `<app>:jobs`."""
 
 
 @cache
@@ -146,11 +180,19 @@ class Access(Protocol):
         """Return what `needs` grants, or raise NotFound or Forbidden in that order.
 
         A worker (`actor.delegation`) has the user's rights on its own app only, unless the provider
-        has grants (see `AppGrants`).
+        has grants (see `AppGrants`). An actor with limits has a part of the user's rights (see
+        `Narrowing`).
         """
         ...
 
-    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+    async def grant(
+        self,
+        user_id: str | None,
+        app_id: str,
+        entity: str,
+        action: str,
+        limits: Limits | None = None,
+    ) -> Grant:
         """Return the grant for an action, for callers without a request (workers, jobs).
 
         No sign-in precedes them, so the account is checked as well: a disabled or deleted account
@@ -158,16 +200,21 @@ class Access(Protocol):
         """
         ...
 
-    async def is_core_admin(self, user_id: str | None) -> bool:
+    async def is_core_admin(self, user_id: str | None, limits: Limits | None = None) -> bool:
         """Whether the user is admin of `core`, and so of every app."""
         ...
 
-    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
+    async def is_app_admin(
+        self, user_id: str | None, app_id: str, limits: Limits | None = None
+    ) -> bool:
         """Whether the user is admin of the app or of `core`; False for an unknown app."""
         ...
 
-    async def effective(self, user_id: str, app_id: str) -> Effective:
-        """A user's roles and expanded permissions on an app; empty lists without a role."""
+    async def effective(self, user_id: str, app_id: str, limits: Limits | None = None) -> Effective:
+        """A user's roles and expanded permissions on an app; empty lists without a role.
+
+        Limits with permissions leave no role.
+        """
         ...
 
     async def available(self, app_id: str) -> Sequence[Permission]:
@@ -225,6 +272,18 @@ class AppGrants(Protocol):
 
 
 @runtime_checkable
+class Narrowing(Protocol):
+    """A provider of ACCESS that narrows rights by limits. Others get no request with such limits.
+
+    Without limits its decisions are those about the user.
+    """
+
+    async def covers(self, user_id: str, limits: Limits) -> bool:
+        """Whether the user holds now something under each name of the limits, and none is empty."""
+        ...
+
+
+@runtime_checkable
 class FactorDemands(Protocol):
     """A provider of ACCESS whose roles can demand a second factor."""
 
@@ -243,6 +302,22 @@ class Peers(Protocol):
         Core admins share every app. None for an admin of any app, who assigns roles to every user.
         """
         ...
+
+
+class WithLimits(TypedDict, total=False):
+    """The argument `limits` of methods of ACCESS."""
+
+    limits: Limits
+
+
+def limits_of(actor: Actor) -> WithLimits:
+    """Return the argument by which ACCESS narrows its answer about the user of an actor.
+
+    As in `await access.is_core_admin(actor.user_id, **limits_of(actor))`. It is empty where nothing
+    is narrowed, so that providers without `Narrowing` need not have it.
+    """
+    limits = actor.limits
+    return {} if limits is None or not limits.narrow else {"limits": limits}
 
 
 ACCESS = ServiceKey[Access]("access")

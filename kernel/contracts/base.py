@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 __all__ = [
-    "MAX_DELEGATION", "REVOKED", "Actor", "Change", "Command", "Context", "DatabaseQuery",
-    "Delegation", "Event", "Finding", "Health", "ManifestSection", "Middleware", "OpenServices",
-    "Provider", "ServiceKey", "Services", "new_delegation", "provide", "server_actor", "supports",
+    "MAX_DELEGATION", "NOTHING", "REVOKED", "Actor", "Change", "Command", "Context",
+    "DatabaseQuery", "Delegation", "Event", "Finding", "Health", "Limits", "ManifestSection",
+    "Middleware", "OpenServices", "Provider", "ServiceKey", "Services", "new_delegation", "provide",
+    "server_actor", "supports",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -71,11 +72,35 @@ def new_delegation(app_id: str, seconds: float) -> Delegation:
     return Delegation(app_id=app_id, expires=expires, ends=ends)
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cache_hash=True):
+    """Narrows what an actor may do to a part of its user's rights. Authenticators set it.
+
+    `key` is the id of the API key that the request came with, empty for other credentials. `apps`
+    are the ids of the apps that may be used; `core` is for routes without an app. `permissions` are
+    `<app>:<key>`, where `*` is any entity or action, and `<app>:rpc`, `<app>:jobs` and
+    `<app>:*`. None narrows nothing. Where both are given, both must allow.
+    """
+
+    key: str = ""
+    apps: tuple[str, ...] | None = None
+    permissions: tuple[str, ...] | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether some right of the user may be missing."""
+        return self.apps is not None or self.permissions is not None
+
+
+NOTHING: Final = Limits(apps=())
+"""The limits of an actor that may do nothing on behalf of its user."""
+
+
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """The party that performs an operation; `user_id` is None for the server itself.
 
     `delegation` is set for a worker that sends a token of `issue_delegated_token`. It is None for a
-    user that sends a token of a session.
+    user that sends a token of a session. `limits` are those of what the request came with; a
+    plugin passes them to ACCESS with `user_id`.
     """
 
     user_id: str | None
@@ -84,6 +109,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     address: str = ""
     delegation: Delegation | None = None
+    limits: Limits | None = None
 
 
 def server_actor(request_id: str = "") -> Actor:

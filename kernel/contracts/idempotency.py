@@ -44,9 +44,10 @@ class Idempotency(Protocol):
         """Run `work` in a transaction with the key, or return the answer of the first run.
 
         `subject` is that of `Statements.run`. The route of the request names the installation of
-        the app, the method, path and parameters; a key belongs to the user of the actor, without
-        one to the server. `rights` describes in any form what the caller may see of the reply: if
-        that has changed, the reply is not repeated. Check the permission first.
+        the app, the method, path and parameters. A key belongs to the user of the actor, without
+        one to the server, and to the API key of its limits. `rights` describes in any form what
+        the caller may see of the reply: if that has changed, the reply is not repeated. Check the
+        permission first.
 
         Raises BadRequest for another body under the key, and if the answer was not kept;
         Unavailable if the first run takes too long.

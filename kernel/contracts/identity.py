@@ -9,19 +9,26 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from kernel.contracts.base import Actor, Delegation, ServiceKey
+from kernel.contracts.base import Actor, Delegation, Limits, ServiceKey
 from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest
 
 __all__ = [
-    "HIDDEN", "IDENTITY", "SESSIONS", "AuthMode", "Directory", "DirectoryPolicy", "Identity",
-    "Person", "Sessions", "SignInProvider", "User", "UserView", "clean_display_name", "clean_email",
-    "clean_username", "fold_name",
+    "HIDDEN", "IDENTITY", "SESSIONS", "AccountKind", "AuthMode", "Directory", "DirectoryPolicy",
+    "Identity", "Person", "Sessions", "SignInProvider", "User", "UserView", "clean_display_name",
+    "clean_email", "clean_username", "fold_name",
 ]  # fmt: skip
 
 
+AccountKind = Literal["person", "service"]
+"""Whether a user signs in, or a program with API keys."""
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as others see it. `created_at` is RFC 3339 text that ends in `+00:00`."""
+    """An account as others see it. `created_at` is RFC 3339 text that ends in `+00:00`.
+
+    A service account signs in by API keys only.
+    """
 
     id: str
     username: str
@@ -29,6 +36,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str | None
     created_at: str
     disabled: bool = False
+    kind: AccountKind = "person"
 
     @property
     def view(self) -> UserView:
@@ -50,6 +58,7 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: str
     display_name_camel: str | None = msgspec.field(name="displayName")
     created_at_camel: str = msgspec.field(name="createdAt")
+    kind: AccountKind
     disabled: bool = False
 
 
@@ -122,10 +131,13 @@ class Identity(Protocol):
         """
         ...
 
-    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+    async def issue_delegated_token(
+        self, user_id: str, delegation: Delegation, limits: Limits | None = None
+    ) -> str:
         """Issue an access token for a worker that acts on behalf of a user.
 
-        It expires with the delegation, and with the account. Raises NotFound for an unknown user,
+        Requests with it have the `limits`. It expires with the delegation, with the account, and
+        with the key that the limits name. Raises NotFound for an unknown user,
         and for a delegation that was revoked.
         """
         ...

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from kernel.contracts.apps import App
-from kernel.contracts.base import Actor, ServiceKey
+from kernel.contracts.base import Actor, Limits, ServiceKey
 from kernel.contracts.statements import Transaction
 from kernel.errors import KernelError, Unavailable
 
@@ -49,12 +49,14 @@ class HandlerUnavailable(Unavailable):
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The user for whom a worker is called. The token is valid as long as the call may run, and
-    empty if the delegation has ended (see `kernel.contracts.base.Delegation`)."""
+    empty if the delegation has ended (see `kernel.contracts.base.Delegation`). Workers do not get
+    to know the `limits` of what the user's request came with; their operations have them."""
 
     user_id: str
     username: str
     email: str | None = None
     auth_token: str = ""
+    limits: Limits | msgspec.UnsetType = msgspec.UNSET
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ class SessionSettings:
     def choose(self, actor: Actor) -> Mapping[str, str]:
         """Return the settings of a transaction of an actor. Raises HookFailed for a wrong one."""
         settings = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
+        if actor.limits is not None and actor.limits.key:
+            settings["caudex.key_id"] = actor.limits.key
         for implementation in self._bus.implementations(hookspecs.session_settings):
             chosen: Mapping[str, Any] = implementation.invoke({"actor": actor}) or {}
             for name, value in chosen.items():

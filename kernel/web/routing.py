@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from kernel import errors
 from kernel.contracts import hookspecs
-from kernel.contracts.access import ACCESS, Access, AppGrants, Grant
+from kernel.contracts.access import ACCESS, Access, AppGrants, Grant, Narrowing, Needs
 from kernel.contracts.base import Actor, Delegation, Services, supports
 from kernel.contracts.server import Handler, HookBus, Route
 from kernel.hooks.mistakes import place
@@ -24,6 +24,8 @@ from kernel.web.scope import CALL, RouteCall, headers_of
 
 MAX_PATH: Final = 2048
 """Characters of a path that a route can have."""
+EVERY_RIGHT: Final = Needs("user", "*")
+"""What a caller with limits needs for a route that does not know of them."""
 
 
 class _Node(msgspec.Struct):
@@ -176,12 +178,26 @@ class RouteTable:
             path: Mapping[str, str] = request.scope["path_params"]
             if actor.delegation is not None:
                 self._check_worker(route, actor.delegation, path)
-            if needs.kind == "user":
+            if actor.limits is not None and actor.limits.narrow:
+                call.grant = await self._narrow(route, actor, path)
+            elif needs.kind == "user":
                 call.grant = Grant()
             else:
                 call.grant = await self._access.authorize(actor, needs, path)
         if route.admit is not None:
             await route.admit(request)
+
+    async def _narrow(self, route: Route, actor: Actor, path: Mapping[str, str]) -> Grant:
+        """Return what a caller with limits may do. Raises Forbidden."""
+        if not supports(self._access, Narrowing):
+            raise errors.Forbidden("the permissions of this server cannot be narrowed")
+        needs = route.needs
+        if needs.kind == "user":
+            if not route.narrowed:
+                needs = EVERY_RIGHT
+            elif "app_id" not in path:
+                return Grant()
+        return await self._access.authorize(actor, needs, path)
 
     def _check_worker(self, route: Route, delegation: Delegation, path: Mapping[str, str]) -> None:
         """Refuse a worker's token, except for its own app, and for others if ACCESS has grants."""

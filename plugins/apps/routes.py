@@ -60,7 +60,9 @@ class AppsRoutes:
         verify = f"{apps}/schema/verify"
         prune = f"{app}/schema/prune"
         return [
-            Route("GET", apps, self.list_apps, ANY_USER, returns=list[Summary]),
+            Route(
+                "GET", apps, self.list_apps, ANY_USER, returns=list[Summary], narrowed=True
+            ),
             Route(
                 "GET", "/api/v1/manifest.schema.json", self.schema, ANY_USER,
                 returns=dict[str, Any],
@@ -84,9 +86,13 @@ class AppsRoutes:
             Route("POST", prune, self.prune, APP_ADMIN, Pruning, returns=Pruned),
         ]  # fmt: skip
 
+    @property
+    def _visible(self) -> VisibleApps:
+        return VisibleApps(self._services.get(APPS), self._services.get(ACCESS))
+
     async def list_apps(self, request: Request) -> Response:
-        """List every installed app by name."""
-        apps = await self._services.get(APPS).all()
+        """List every installed app by name; with an API key for some apps, these."""
+        apps = await self._visible.all(request.actor)
         return reply(
             [
                 Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
@@ -99,8 +105,7 @@ class AppsRoutes:
 
         Entities on which the caller has no right are left out, and fields that it may not read.
         """
-        visible = VisibleApps(self._services.get(APPS), self._services.get(ACCESS))
-        app = await visible.app(request.actor, request.path("app_id"))
+        app = await self._visible.app(request.actor, request.path("app_id"))
         return reply(describe(app))
 
     async def manifest(self, request: Request) -> Response:

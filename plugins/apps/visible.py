@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, get_args
 
-from kernel.public import Access, Action, Actor, App, Apps, Forbidden, Grant, entity
+from kernel.public import ANY_USER, Access, Action, Actor, App, Apps, Forbidden, Grant, entity
 
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
@@ -26,6 +27,20 @@ class VisibleApps:
                 hidden_fields = [grant.hidden for grant in grants]
                 hidden[name] = frozenset[str]().union(*hidden_fields)
         return app.narrow(hidden)
+
+    async def all(self, actor: Actor) -> Sequence[App]:
+        """Return every app by name, without those that the limits of the caller take away."""
+        apps = await self._apps.all()
+        if actor.limits is None or not actor.limits.narrow:
+            return apps
+        return [app for app in apps if await self._is_within(actor, app.id)]
+
+    async def _is_within(self, actor: Actor, app_id: str) -> bool:
+        try:
+            await self._access.authorize(actor, ANY_USER, {"app_id": app_id})
+        except Forbidden:
+            return False
+        return True
 
     async def _grants(self, actor: Actor, app_id: str, name: str) -> list[Grant]:
         """Return what the caller may do with the records of an entity."""

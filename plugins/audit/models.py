@@ -16,6 +16,7 @@ SYSTEM_OPERATIONS = (
     "LOGIN", "LOGIN_FAILED", "LOGOUT", "SESSION_REVOKED",
     "REGISTER", "PASSWORD_CHANGED", "USER_UPDATED", "USER_DISABLED", "USER_ENABLED", "USER_DELETED",
     "SECOND_FACTOR_ADDED", "SECOND_FACTOR_REMOVED", "RECOVERY_CODE_USED",
+    "KEY_CREATED", "KEY_ROTATED", "KEY_REVOKED",
     "ROLE_CREATED", "ROLE_UPDATED", "ROLE_DELETED", "ROLE_ASSIGNED", "ROLE_REVOKED",
     "APP_INSTALLED", "APP_UPDATED", "APP_PRUNED", "APP_REMOVED",
     "SECRET_SET", "SECRET_DELETED", "KEYS_ROTATED",
@@ -88,6 +89,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the trail as REST shows it; `changed_at` ends in `Z`.
 
+    `key` is the id of the API key that the request came with.
     An INSERT has no old record, a DELETE no new one. Rows of `core` are what the system reports of
     itself.
     """
@@ -102,3 +104,4 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: str
     actor_id: str | None
     request_id: str | None
+    key: str | None

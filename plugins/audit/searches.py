@@ -19,7 +19,7 @@ with page as materialized (
         select
             id, table_schema, table_name, record_id, operation, old_record, new_record,
             to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as changed_at,
-            actor_id, request_id
+            actor_id, request_id, key_id as key
         from ("""
 
 _END: Final = """

@@ -22,6 +22,7 @@ from kernel.public import (
     Statements,
     Transaction,
     failure,
+    limits_of,
     nearest,
     server_actor,
 )
@@ -59,13 +60,15 @@ class AuditService:
 async def reads_own_app_only(access: Access, actor: Actor, app_id: str | None) -> bool:
     """Whether the caller reads only the trail of the installed app, as its admins do.
 
-    Core admins read everything. Raises Forbidden for other callers.
+    Core admins read everything, unless limits narrow them. Raises Forbidden for other callers.
     """
-    if await access.is_core_admin(actor.user_id):
+    limits = actor.limits
+    is_narrow = limits is not None and limits.narrow
+    if not is_narrow and await access.is_core_admin(actor.user_id):
         return False
     if app_id is None:
         raise Forbidden("only a core admin may read the whole audit log; an app admin gives app_id")
-    if not await access.is_app_admin(actor.user_id, app_id):
+    if not await access.is_app_admin(actor.user_id, app_id, **limits_of(actor)):
         raise Forbidden("only an admin of the app may read its audit log")
     return True
 

@@ -83,9 +83,9 @@ with kind as (
 )
 insert into caudex_audit.log
     (table_schema, table_name, operation, record_id, old_record, new_record, actor_id, request_id,
-    app_key)
+    key_id, app_key)
 values ($1::text, $2::text, $3::text, $4::text, caudex_audit.shrunk($5::jsonb),
-    caudex_audit.shrunk($6::jsonb), $7::uuid, nullif($8::text, ''),
+    caudex_audit.shrunk($6::jsonb), $7::uuid, nullif($8::text, ''), $9::uuid,
     (select key from caudex_kernel.apps where app_id = $1::text))"""
 
 REGISTER: Final = """
@@ -179,7 +179,9 @@ async def record(tx: Transaction, event: Event) -> None:
     """Write what the system did."""
     subject = (event.app_id, event.entity, event.operation, event.record_id)
     records = (event.old, event.new)
-    caller = (event.actor.user_id, event.actor.request_id)
+    limits = event.actor.limits
+    key = limits.key if limits is not None and limits.key else None
+    caller = (event.actor.user_id, event.actor.request_id, key)
     await tx.execute(RECORD, *subject, *records, *caller)
 
 

@@ -20,6 +20,7 @@ from kernel.public import (
     Command,
     DatabaseQuery,
     Finding,
+    Middleware,
     Plugin,
     Provider,
     Route,
@@ -36,6 +37,10 @@ from .accounts import Accounts
 from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
+from .keys.address import AddressGuard
+from .keys.commands import keys_command
+from .keys.service import Keys
+from .keys.usage import KeyUses
 from .routes import AuthRoutes
 from .rules.passwords import PasswordHasher, PasswordRules, Passwords, read_common
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
@@ -81,9 +86,14 @@ class AuthPlugin(BearerAuthentication, Plugin):
         return AuthRoutes(services).routes()
 
     @hookimpl
+    def register_middleware(self, services: Services) -> Sequence[Middleware]:
+        """Refuse API keys in query strings, before anything else reads the request."""
+        return [lambda app: AddressGuard(app, services)]
+
+    @hookimpl
     def register_commands(self) -> Sequence[Command]:
-        """Add `caudex users`."""
-        return [users_command()]
+        """Add `caudex users` and `caudex keys`."""
+        return [users_command(), keys_command()]
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
@@ -120,7 +130,8 @@ class AuthPlugin(BearerAuthentication, Plugin):
             await self._announce_setup(services.get(AUTH))
         store = AuthStore(services.get(STATEMENTS))
         self.tasks.every(600, store.remove_expired, "remove expired sessions")
-        yield
+        async with self._uses.running():
+            yield
 
     async def _announce_setup(self, auth: Auth) -> None:
         """Show the operator how the first account is created, if there is no account."""
@@ -148,7 +159,10 @@ class AuthPlugin(BearerAuthentication, Plugin):
         )
         demands = Demands(config.second_factor, lambda: services.find(ACCESS))
         notifications = services.get(NOTIFICATIONS)
-        self._authenticator = TokenAuthenticator(tokens, store, notifications, demands)
+        self._uses = KeyUses(statements)
+        self._authenticator = TokenAuthenticator(
+            tokens, store, notifications, demands, uses=self._uses
+        )
         limiter = LoginLimiter(statements, enabled=config.rate_limit_logins)
         setup = None
         if self.context.public:
@@ -161,4 +175,5 @@ class AuthPlugin(BearerAuthentication, Plugin):
         factors = SecondFactors(statements, key, TOPIC)
         guard = LoginGuard(hasher, limiter, factors)
         logins = Logins(statements, store, accounts, sessions, guard)
-        yield Auth(accounts, registrations, logins, sessions, setup, factors)
+        keys = Keys(statements, accounts, logins, lambda: services.find(ACCESS))
+        yield Auth(accounts, registrations, logins, sessions, setup, factors, keys)

@@ -19,6 +19,7 @@ from kernel.public import (
     Event,
     Forbidden,
     HookBus,
+    Limits,
     NotFound,
     Person,
     Reader,
@@ -35,6 +36,7 @@ from kernel.public import (
 )
 
 from .authenticator import REVOKED_SESSION, TOPIC
+from .keys import store as key_store
 from .models import Account, ImportedAccount, NewAccount, Registration, UserChanges
 from .rules.names import NAMES, check_names, explain_breach, refuse_taken_email, refuse_taken_names
 from .rules.passwords import Passwords, check_hash
@@ -136,7 +138,9 @@ class Accounts:
         """See `Identity.relation`."""
         return "caudex_auth", "users"
 
-    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+    async def issue_delegated_token(
+        self, user_id: str, delegation: Delegation, limits: Limits | None = None
+    ) -> str:
         """See `Identity.issue_delegated_token`; a disabled user is unknown, too."""
         if not is_uuid(user_id):
             raise _unknown(user_id)
@@ -146,7 +150,11 @@ class Accounts:
         if user is None or withdrawals not in ("", user.withdrawals):
             raise _unknown(user_id)
         delegation = replace(delegation, epoch=user.epoch)
-        return self._tokens.delegated(user.id, user.username, delegation)
+        if limits is not None and limits.key:
+            if await key_store.find_id(self._store.reader, limits.key, user.id) is None:
+                raise _unknown(user_id)
+            limits = Limits(key=limits.key)
+        return self._tokens.delegated(user.id, user.username, delegation, limits)
 
     def check(self, form: Registration) -> None:
         """Raise BadRequest for a registration that breaks a rule.
@@ -194,6 +202,30 @@ class Accounts:
 
         return await self._run(actor, new, insert)
 
+    async def create_service(
+        self, actor: Actor, username: str, display_name: str | None = None
+    ) -> User:
+        """Create a service account, never the first account. Raises BadRequest, Forbidden."""
+        form = Registration(username=username, display_name=display_name, password="")
+        new = replace(check_names(form), kind="service")
+        password_hash = await self._passwords.hasher.hash(secrets.token_urlsafe(32))
+
+        async def insert(tx: Transaction) -> User:
+            await tx.lock(NAMES)
+            if not await self._store.has_users(tx):
+                raise Forbidden(FIRST)
+            user = await self._insert(tx, new, password_hash, is_first=False)
+            await _record(tx, "REGISTER", actor, new=user)
+            return user
+
+        return await self._run(actor, new, insert)
+
+    async def lock(self, tx: Transaction, user_id: str) -> None:
+        """Lock an account that may be used. Raises NotFound."""
+        account = await self._store.lock_account(tx, user_id, with_keys=False)
+        if account is None or account.disabled:
+            raise _unknown(user_id)
+
     async def take_over(self, actor: Actor, account: ImportedAccount) -> User:
         """Create an account of another system with its password hash; never the first account.
 
@@ -239,6 +271,11 @@ class Accounts:
         before = await self._store.account(user_id)
         if before is None:
             raise _unknown(user_id)
+        if changes.password is not UNSET:
+            if actor.limits is not None:
+                raise Forbidden("an API key changes no password")
+            if before.kind == "service":
+                raise BadRequest("a service account has no password")
         columns = await self._check_changes(before, changes)
         if "password_hash" in columns:
             columns["password_temporary"] = not permanent and actor.user_id != before.id
@@ -258,6 +295,8 @@ class Accounts:
                     hookspecs.account_closing, tx=tx, user=old.user, delete=False
                 )
             await self._store.update_account(tx, new)
+            if new.disabled:
+                await key_store.delete_all(tx, old.id)
             if new.disabled or new.password_hash != old.password_hash:
                 await self.end_sessions(tx, old.id, except_id=None)
             for operation in _list_operations(old, new):

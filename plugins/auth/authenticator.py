@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Final, NamedTuple
+
+from structlog.contextvars import bind_contextvars
 
 from kernel.public import (
     MAX_TOKEN,
@@ -16,6 +19,7 @@ from kernel.public import (
     FactorDemands,
     Forbidden,
     InvalidatedCache,
+    Limits,
     Notifications,
     Request,
     Unauthenticated,
@@ -25,13 +29,18 @@ from kernel.public import (
 )
 
 from .config import Policy
+from .keys import store as key_store
+from .keys.secrets import hash_key, is_basic, read_key
+from .keys.usage import KeyUses
 from .store import AuthStore
 from .tokens import Tokens
 
 TOPIC: Final = "auth"
-"""Notifications of what ended: `session:<id>` or `user:<id>`."""
+"""Notifications of what ended: `session:<id>`, `user:<id>` or `key:<id>`."""
 HEADER: Final = re.compile(rb"Bearer ([A-Za-z0-9_.-]+)")
 MAX_HEADER: Final = len("Bearer ") + MAX_TOKEN
+BEARER_KEY: Final = b"Bearer cdx_"
+BAD_KEY: Final = "the API key is not valid"
 REVOKED_SESSION: Final = "session revoked: log in again"
 SET_UP_FACTOR: Final = "second factor must be set up"
 CHANGE_PASSWORD: Final = "password change required"
@@ -42,16 +51,18 @@ _BELOW: Final = tuple(f"{route}/" for route in ALLOWED)
 
 
 class CachedToken(NamedTuple):
-    """What a valid token says; `expires` in seconds since 1970.
+    """What a valid token or API key says; `expires` in seconds since 1970.
 
-    `factor` is true where no second factor is missing, or none can be demanded.
+    `limits` are those of the key, also in the token of a worker. `factor` is true where no second
+    factor is missing, or none can be demanded.
     """
 
     user_id: str
     username: str
     session_id: str
-    expires: int
+    expires: float
     delegation: Delegation | None
+    limits: Limits | None
     password_temporary: bool
     factor: bool
 
@@ -80,7 +91,7 @@ class Demands:
 
 
 class TokenAuthenticator:
-    """Checks access tokens, and caches the valid ones until they expire or are revoked.
+    """Checks access tokens and API keys, and caches valid ones until they expire or are revoked.
 
     The first use of a token on a server process reads its session from the database. An entry takes
     about 1 kB.
@@ -93,7 +104,9 @@ class TokenAuthenticator:
         notifications: Notifications,
         demands: Demands,
         size: int = 20_000,
+        uses: KeyUses | None = None,
     ) -> None:
+        self._uses = uses
         self._tokens = tokens
         self._store = store
         self._demands = demands
@@ -104,7 +117,7 @@ class TokenAuthenticator:
     async def actor(
         self, header: bytes, request_id: str = "", address: str = "", path: str = ""
     ) -> Actor:
-        """Return the actor of the header `Bearer <access token>`.
+        """Return the actor of the header `Bearer <access token or key>`, or `Basic` with a key.
 
         Raises Unauthenticated; Forbidden where the account must change its password or set up a
         second factor first, unless `path` is that of a route for it.
@@ -112,6 +125,11 @@ class TokenAuthenticator:
         token = self._cache.get(header)
         if token is None:
             token = await self._cache.get_or_load(header, lambda: self._check(header))
+        limits = token.limits
+        if limits is not None and limits.key:
+            bind_contextvars(key=limits.key)
+            if token.delegation is None and self._uses is not None:
+                self._uses.note(limits.key, address)
         if token.password_temporary and not _allowed(path):
             raise Forbidden(CHANGE_PASSWORD).of(token.user_id, token.session_id)
         if not token.factor:
@@ -125,9 +143,34 @@ class TokenAuthenticator:
             request_id=request_id,
             address=address,
             delegation=token.delegation,
+            limits=limits,
         )
 
     async def _check(self, header: bytes) -> CachedToken:
+        if is_basic(header) or header.startswith(BEARER_KEY):
+            return await self._check_key(header)
+        return await self._check_token(header)
+
+    async def _check_key(self, header: bytes) -> CachedToken:
+        key = read_key(header)
+        if key is None:
+            raise Unauthenticated(BAD_KEY)
+        key_hash = hash_key(key)
+        user = await key_store.find(self._store.reader, key_hash)
+        if user is None or not hmac.compare_digest(user.hash, key_hash):
+            raise Unauthenticated(BAD_KEY)
+        return CachedToken(
+            user_id=user.user_id,
+            username=user.username,
+            session_id="",
+            expires=time.time() + user.remaining,
+            delegation=None,
+            limits=user.limits,
+            password_temporary=False,
+            factor=user.factor,
+        )
+
+    async def _check_token(self, header: bytes) -> CachedToken:
         if len(header) > MAX_HEADER:
             raise Unauthenticated
         match = HEADER.fullmatch(header)
@@ -143,12 +186,21 @@ class TokenAuthenticator:
         user = await self._store.identify(claims.sub, claims.sid, claims.epoch, app_id)
         if user is None:
             raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+        expires: float = claims.exp
+        limits = claims.limits
+        if limits is not None and limits.key:
+            key = await key_store.find_id(self._store.reader, limits.key, claims.sub)
+            if key is None:
+                raise Unauthenticated(BAD_KEY).of(claims.sub)
+            limits = key.limits
+            expires = min(expires, time.time() + key.remaining)
         return CachedToken(
             user_id=claims.sub,
             username=user.username,
             session_id=claims.sid,
-            expires=claims.exp,
+            expires=expires,
             delegation=delegation,
+            limits=limits,
             password_temporary=user.password_temporary,
             factor=user.factor,
         )
@@ -170,6 +222,16 @@ class BearerAuthentication:
         )
 
 
+def _refuse_page(request: Request) -> None:
+    """Refuse Basic of a browser's page, which would repeat it for any site. Raises Unauthenticated.
+
+    An address that a user has typed has `none`.
+    """
+    site = headers_of(request.scope).get(b"sec-fetch-site", b"none")
+    if site != b"none":
+        raise Unauthenticated("Basic is for programs: send the API key as a bearer token")
+
+
 def _remaining(token: CachedToken) -> float:
     return token.expires - time.time()
 
@@ -179,6 +241,8 @@ def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
     kind, _separator, name = payload.partition(":")
     if kind == "session":
         return token.session_id == name
+    if kind == "key":
+        return token.limits is not None and token.limits.key == name
     if kind == "user":
         return token.user_id == name
     if kind == "app":
@@ -192,10 +256,14 @@ def _allowed(path: str) -> bool:
 
 
 def authorization(request: Request) -> bytes | None:
-    """Return the Authorization header. Raises Unauthenticated when there are several."""
+    """Return the Authorization header. Raises Unauthenticated when there are several,
+    and for Basic of a page."""
     pairs = request.scope["headers"]
     headers = headers_of(request.scope)
     has_repeated = len(headers) < len(pairs)
     if has_repeated and sum(name == b"authorization" for name, _ in pairs) > 1:
         raise Unauthenticated
-    return headers.get(b"authorization")
+    header = headers.get(b"authorization")
+    if header is not None and is_basic(header):
+        _refuse_page(request)
+    return header

@@ -40,13 +40,19 @@ def users_command() -> Command:
         help="the user need not change the password, as for the first account",
     )
 
+    service = click.Option(
+        ["--service"],
+        is_flag=True,
+        help="a service account: it has no password, and API keys that `caudex keys` makes",
+    )
+
     def action(name: str, text: str, run: Action, *parameters: click.Parameter) -> Command:
         return Command(name=name, help=text, run=partial(_run, run), parameters=parameters)
 
     actions = [
         action("list", "list every account", _list),
         action("create", "create an account; the password is asked for, or read from stdin",
-               _create, username, *details, permanent),
+               _create, username, *details, permanent, service),
         action("import", "create accounts with Argon2id hashes of another system, from stdin",
                _import),
         action("passwd", "give an account a new password and end its sessions", _passwd, username,
@@ -61,7 +67,8 @@ def users_command() -> Command:
 
 
 async def _run(action: Action, open_services: OpenServices, **arguments: Any) -> int:
-    if action in (_create, _passwd):
+    needs_password = action is _create and not arguments["service"]
+    if needs_password or action is _passwd:
         arguments["password"] = _ask_password()
     async with open_services() as services:
         await action(services, **arguments)
@@ -83,9 +90,17 @@ async def _list(services: Services) -> None:
     _table(rows)
 
 
-async def _create(services: Services, *, permanent: bool, **members: str) -> None:
-    form = Registration(**members)
+async def _create(services: Services, *, permanent: bool, service: bool, **members: str) -> None:
     accounts = services.get(AUTH).accounts
+    if service:
+        if members["email"] is not None:
+            raise BadRequest("a service account has no email")
+        user = await accounts.create_service(
+            server_actor(), members["username"], members["display_name"]
+        )
+        print(f"created service account '{user.username}' ({user.id})")
+        return
+    form = Registration(**members)
     user = await accounts.create(server_actor(), form, by_itself=False, temporary=not permanent)
     print(f"created user '{user.username}' ({user.id})")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from kernel.public import User, UserView
+from kernel.public import AccountKind, User, UserView
 
 
 class Registration(Struct, frozen=True, kw_only=True):
@@ -165,6 +165,7 @@ class Account(Struct, frozen=True, kw_only=True):
     password_temporary: bool = False
     factor: bool = False
     known_network: bool = False
+    kind: AccountKind = "person"
 
     @property
     def user(self) -> User:
@@ -176,6 +177,7 @@ class Account(Struct, frozen=True, kw_only=True):
             display_name=self.display_name,
             created_at=self.created_at,
             disabled=self.disabled,
+            kind=self.kind,
         )
 
 
@@ -199,6 +201,7 @@ class NewAccount(Struct, frozen=True, kw_only=True):
     password: str
     email_only: bool
     temporary: bool = False
+    kind: AccountKind = "person"
 
 
 class Taken(Struct, frozen=True):

@@ -26,6 +26,8 @@ from kernel.public import (
 
 from . import hookspecs
 from .authenticator import authorization
+from .keys.routes import KeyRoutes
+from .keys.service import refuse_key
 from .models import (
     Credentials,
     LoggedIn,
@@ -51,6 +53,7 @@ class AuthRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._second_factor = SecondFactorRoutes(services)
+        self._keys = KeyRoutes(services)
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes."""
@@ -77,7 +80,7 @@ class AuthRoutes:
             ),
             Route(
                 "GET", f"{auth}/me", self.me, ANY_USER, max_body=MAX_BODY, returns=UserView,
-                workers=True,
+                workers=True, narrowed=True,
             ),
             Route(
                 "POST", f"{auth}/password", self.password, ANY_USER, PasswordChange, MAX_BODY,
@@ -95,6 +98,7 @@ class AuthRoutes:
             Route("PATCH", user, self.update, CORE_ADMIN, UserChanges, MAX_BODY, UserView),
             Route("DELETE", user, self.delete, CORE_ADMIN, None, MAX_BODY, Message, errors=(400,)),
             *self._second_factor.routes(),
+            *self._keys.routes(),
         ]  # fmt: skip
 
     @property
@@ -143,6 +147,7 @@ class AuthRoutes:
 
     async def password(self, request: Request, body: PasswordChange) -> Response:
         """Change the caller's password and end the other sessions."""
+        refuse_key(request.actor)
         await self._auth.logins.change_password(request.actor, body)
         return reply({"message": "password changed"})
 
@@ -152,6 +157,7 @@ class AuthRoutes:
 
     async def end(self, request: Request) -> Response:
         """End one of the caller's sessions."""
+        refuse_key(request.actor)
         session_id = request.path("id")
         await self._auth.sessions.end(request.actor, session_id)
         return reply({"message": f"session '{session_id}' ended"})

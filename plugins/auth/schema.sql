@@ -20,9 +20,12 @@ create table caudex_auth.users (
     withdrawals integer not null default 0,
     -- An admin has set the password: it must be changed before anything else.
     password_temporary boolean not null default false,
+    -- A service account has a random password that was never shown, and signs in by API keys only.
+    kind text not null default 'person',
     primary key (id),
     unique (email_key),
-    unique (username_key)
+    unique (username_key),
+    check ((kind = any (array['person', 'service'])))
 );
 
 -- One row is one login with its chain of refresh tokens, of which only hashes are stored.
@@ -99,3 +102,30 @@ create table caudex_auth.recovery_codes (
     primary key (user_id, code_hash),
     foreign key (user_id) references caudex_auth.totp(user_id) on delete cascade
 );
+
+-- API keys: what programs authenticate with. A row is deleted when its key is revoked, or its account is disabled or
+-- deleted.
+create table caudex_auth.keys (
+    id uuid not null default gen_random_uuid(),  -- Stays when the key is rotated; the audit trail and the log name it.
+    user_id uuid not null,  -- Whose rights the key has.
+    name text not null,  -- What the owner calls it.
+    prefix text not null,  -- The first characters of the key, by which its owner recognises it.
+    -- SHA-256 of the key, in hex. It has 256 random bits, so a slow hash would protect nothing.
+    --    hash ------ rotated ------> former_hash, valid until former_until ------> forgotten
+    hash text not null,
+    former_hash text,  -- The hash before the last rotation.
+    former_until timestamptz,  -- The end of the overlap, in which the former key is valid, too.
+    apps text[],  -- The apps that it may be used for; null for each of its owner.
+    permissions text[],  -- What it may be used for, `<app>:<key>`; null for everything that its owner may do.
+    -- Made in a session without a password, whose provider is responsible for a second factor.
+    external boolean not null default false,
+    created_at timestamptz not null default now(),  -- The creation; a rotation does not change it.
+    expires_at timestamptz,  -- The end of the key; null for none.
+    last_used_at timestamptz,  -- The last request with it, exact to a minute.
+    last_address text,  -- The address of that client.
+    primary key (id),
+    unique (former_hash),
+    unique (hash),
+    foreign key (user_id) references caudex_auth.users(id) on delete cascade
+);
+create index keys_user on caudex_auth.keys (user_id);

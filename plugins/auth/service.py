@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import msgspec
 
@@ -21,6 +21,7 @@ from kernel.public import (
     User,
     Work,
     fold_name,
+    limits_of,
 )
 
 from .accounts import Accounts
@@ -40,6 +41,9 @@ from .sign_in.limits import LoginLimiter, network_of, throttled
 from .sign_in.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
 from .sign_in.setup_token import SetupToken
 from .store import AuthStore
+
+if TYPE_CHECKING:
+    from .keys.service import Keys
 
 
 class Registrations:
@@ -111,7 +115,7 @@ class Registrations:
                 return None
             raise
         is_worker = actor.delegation is not None
-        if is_worker or not await access.is_core_admin(actor.user_id):
+        if is_worker or not await access.is_core_admin(actor.user_id, **limits_of(actor)):
             return None
         return actor
 
@@ -161,7 +165,8 @@ class Logins:
         account = sign_in.account
         # The password is checked even without an account: the time must not reveal which it was.
         is_right = await self._matches(account, form.password)
-        if not is_right or account is None or account.disabled:
+        can_sign_in = account is not None and not account.disabled and account.kind == "person"
+        if not is_right or account is None or not can_sign_in:
             await self._refuse_login(caller, account, sign_in.keys)
 
         use_code = None
@@ -196,6 +201,8 @@ class Logins:
             account = await self._store.account(user_id)
             if account is None or account.disabled:
                 raise Unauthenticated("this account is closed")
+            if account.kind == "service":
+                raise Unauthenticated("a service account cannot sign in")
             client = describe_client(caller.address, user_agent)
             return await self._sessions.begin(account, Login([], external=True), caller, client)
 
@@ -220,6 +227,29 @@ class Logins:
             keep_session=actor.session_id,
             check=lambda tx: self._limiter.check(keys, tx),
         )
+
+    async def check_code(self, actor: Actor, code: str | None) -> Work[None] | None:
+        """Return what uses up the caller's code; None where no second factor is set up.
+
+        Wrong codes are counted as wrong passwords are. Raises SecondFactorRequired, Throttled,
+        Unauthenticated.
+        """
+        user_id = actor.user_id or ""
+        if not await self._factors.is_set_up(user_id):
+            return None
+        keys = [f"password:{user_id}"]
+        await self._limiter.check(keys)
+        if not code:
+            raise SecondFactorRequired().of(user_id)
+        accepted = await self._factors.check(user_id, code)
+        if accepted is None:
+            blocked_for = await self._statements.run(
+                actor, lambda tx: self._limiter.count_failure(tx, keys)
+            )
+            if blocked_for:
+                raise throttled(blocked_for)
+            raise Unauthenticated("the code is wrong").of(user_id)
+        return partial(self._factors.use, user_id=user_id, accepted=accepted)
 
     async def check_password(self, actor: Actor, password: str) -> None:
         """Raise BadRequest for another password than the caller's; Throttled."""
@@ -283,6 +313,7 @@ class Auth(NamedTuple):
     sessions: Sessions
     setup: SetupToken | None
     factors: SecondFactors
+    keys: Keys
 
 
 AUTH = ServiceKey[Auth]("auth")

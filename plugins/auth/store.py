@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.public import Reader, Statements, Transaction, User
 
+from .keys import store as key_store
 from .models import (
     Account,
     Begun,
@@ -35,12 +36,12 @@ MAX_NETWORKS: Final = 50
 
 _USER: Final = """
 select row_to_json(r) from (
-    select id, username, email, display_name, created_at, disabled
+    select id, username, email, display_name, created_at, disabled, kind
     from caudex_auth.users where id = $1::uuid
 ) r"""
 _USERS: Final = """
 select row_to_json(r) from (
-    select id, username, email, display_name, created_at, disabled
+    select id, username, email, display_name, created_at, disabled, kind
     from caudex_auth.users where ($1::uuid is null or username_key collate "C" > (
         select username_key from caudex_auth.users where id = $1::uuid
     )) and ($3::uuid[] is null or id = any ($3::uuid[]))
@@ -48,8 +49,8 @@ select row_to_json(r) from (
 ) r"""
 _NAMED: Final = """
 select row_to_json(r) from (
-    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
-        password_temporary, exists (
+    select id, username, email, email_key, display_name, created_at, disabled, kind,
+        password_hash, password_temporary, exists (
             select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
         ) as factor,
         exists (
@@ -69,7 +70,7 @@ select row_to_json(r) from (
     ), 0) as blocked
     from (values (true)) as one left join (
         select row_to_json(r) as found, r.* from (
-            select id, username, email, email_key, display_name, created_at, disabled,
+            select id, username, email, email_key, display_name, created_at, disabled, kind,
                 password_hash, password_temporary, exists (
                     select from caudex_auth.totp t
                     where t.user_id = u.id and t.confirmed_at is not null
@@ -90,20 +91,20 @@ select row_to_json(r) from (
 ) r"""
 _ACCOUNT: Final = """
 select row_to_json(r) from (
-    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
-        password_temporary
+    select id, username, email, email_key, display_name, created_at, disabled, kind,
+        password_hash, password_temporary
     from caudex_auth.users where id = $1::uuid
 ) r"""
 _LOCK_ACCOUNT: Final = """
 select row_to_json(r) from (
-    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
-        password_temporary
+    select id, username, email, email_key, display_name, created_at, disabled, kind,
+        password_hash, password_temporary
     from caudex_auth.users where id = $1::uuid for no key update
 ) r"""
 _LOCK_ACCOUNT_WITH_KEYS: Final = """
 select row_to_json(r) from (
-    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
-        password_temporary
+    select id, username, email, email_key, display_name, created_at, disabled, kind,
+        password_hash, password_temporary
     from caudex_auth.users where id = $1::uuid for update
 ) r"""
 _TAKEN: Final = """
@@ -118,9 +119,9 @@ _INSERT_USER: Final = """
 with r as (
     insert into caudex_auth.users
         (username, username_key, email, email_key, display_name, password_hash,
-        password_temporary)
-    values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean)
-    returning id, username, email, display_name, created_at, disabled
+        password_temporary, kind)
+    values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::text)
+    returning id, username, email, display_name, created_at, disabled, kind
 ) select row_to_json(r) from r"""
 _UPDATE_ACCOUNT: Final = """
 update caudex_auth.users set email = $2::text, email_key = $3::text, display_name = $4::text,
@@ -269,6 +270,11 @@ class AuthStore:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
+    @property
+    def reader(self) -> Statements:
+        """What reads outside of a transaction."""
+        return self._statements
+
     # Accounts
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
@@ -328,6 +334,7 @@ class AuthStore:
             new.display_name,
             password_hash,
             new.temporary,
+            new.kind,
         )
         return _user(row or b"")
 
@@ -468,3 +475,4 @@ class AuthStore:
         await self._statements.execute(_REMOVE_SESSIONS, limit)
         await self._statements.execute(_REMOVE_NETWORKS, limit, NETWORK_SECONDS)
         await self._statements.execute(_REMOVE_FAILURES, limit)
+        await key_store.remove_expired(self._statements, limit)

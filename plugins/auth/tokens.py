@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from kernel.public import Delegation, TokenSigner, Unauthenticated
+from kernel.public import Delegation, Limits, TokenSigner, Unauthenticated
 
 T = TypeVar("T", bound="Claims")
 ACCESS_SECONDS = 900
@@ -31,7 +31,8 @@ class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
     """The claims of an access token.
 
     `sid` is empty in the token of a worker; `aud` (`app:<app id>`), `ends` and `epoch` are those of
-    its delegation (see `kernel.contracts.base.Delegation`).
+    its delegation (see `kernel.contracts.base.Delegation`). Of `limits` with a key only its id is
+    there: the row of the key has them.
     """
 
     username: str
@@ -39,6 +40,7 @@ class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
     aud: Annotated[str, msgspec.Meta(pattern="^app:")] | msgspec.UnsetType = msgspec.UNSET
     ends: int = 0
     epoch: str = "0"
+    limits: Limits | None = None
 
     @property
     def delegation(self) -> Delegation | None:
@@ -89,7 +91,9 @@ class Tokens:
         )
         return self._signer.sign(claims)
 
-    def delegated(self, user_id: str, username: str, delegation: Delegation) -> str:
+    def delegated(
+        self, user_id: str, username: str, delegation: Delegation, limits: Limits | None = None
+    ) -> str:
         """Issue an access token for a worker; it belongs to no session."""
         claims = AccessClaims(
             sub=user_id,
@@ -102,6 +106,7 @@ class Tokens:
             aud=f"app:{delegation.app_id}",
             ends=int(delegation.ends),
             epoch=delegation.epoch,
+            limits=limits,
         )
         return self._signer.sign(claims)
 

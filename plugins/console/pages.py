@@ -25,6 +25,7 @@ from kernel.public import (
     PageTable,
     Route,
     Services,
+    limits_of,
     nearest,
 )
 
@@ -66,7 +67,8 @@ class Pages:
         if apps is None or access is None:
             return visible
         for installed in await apps.sections(section.KEY):
-            rights = await access.effective(actor.user_id or "", installed.app_id)
+            user_id = actor.user_id or ""
+            rights = await access.effective(user_id, installed.app_id, **limits_of(actor))
             if rights.roles:
                 visible += section.describe_pages(installed.app_id, installed.value)
         return visible

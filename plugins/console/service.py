@@ -17,6 +17,7 @@ from kernel.public import (
     Statements,
     Transaction,
     is_uuid,
+    limits_of,
 )
 
 from . import store
@@ -59,7 +60,7 @@ class Preferences:
         user_id = actor.user_id or ""
         roles: list[str] = []
         if self._access is not None:
-            rights = await self._access.effective(user_id, app_id)
+            rights = await self._access.effective(user_id, app_id, **limits_of(actor))
             roles = rights.roles
         return await store.read_views(self._statements, app_id, entity, user_id, roles)
 
@@ -70,7 +71,7 @@ class Preferences:
         user_id = actor.user_id or ""
         if self._access is not None:
             await self._access.effective(user_id, view.app)  # NotFound for an unknown app
-            is_admin = await self._access.is_app_admin(user_id, view.app)
+            is_admin = await self._access.is_app_admin(user_id, view.app, **limits_of(actor))
             if view.role is not None and not is_admin:
                 raise Forbidden("only admins of the app may save a view for a role")
 

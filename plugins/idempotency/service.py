@@ -51,7 +51,10 @@ class IdempotencyService:
         """See `Idempotency.once`."""
         if not _KEY.fullmatch(request.key):
             raise BadRequest("Idempotency-Key must be 1 to 255 visible characters of ASCII")
-        place = Place(actor.user_id or SERVER, request.route, request.key)
+        route = request.route
+        if actor.limits is not None and actor.limits.key:
+            route = f"key {actor.limits.key} {route}"
+        place = Place(actor.user_id or SERVER, route, request.key)
         digest = hashlib.sha256(request.body).hexdigest()
 
         async def attempt(tx: Transaction) -> Answer:

@@ -52,6 +52,7 @@ def validate(actor: Actor, app_id: str, job: NewJob) -> NewRow:
         key=job.key,
         delegation_ends=None if actor.delegation is None else actor.delegation.ends,
         delegation_epoch="" if actor.delegation is None else actor.delegation.epoch,
+        limits=actor.limits,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from kernel.public import Limits
+
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -108,6 +110,7 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     delegation_ends: float | None = None
     delegation_epoch: str = ""
+    limits: Limits | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +133,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     run_at: float
     delegation_ends: float
     delegation_epoch: str
+    limits: Limits | None = None
 
 
 class ClaimRequest(msgspec.Struct, frozen=True):

@@ -59,6 +59,8 @@ create table caudex_jobs.jobs (
     started_at timestamptz,  -- When the job was started last.
     -- The attempts before that which ended without a result: [{"started_at", "ended_at", "error"}], the last twenty.
     earlier jsonb not null default '[]'::jsonb,
+    -- What narrows the rights of the user who enqueued the job: the limits of an API key. Null where nothing does.
+    limits json,
     primary key (id),
     check ((status = any (array['pending', 'running', 'completed', 'failed', 'cancelled']))),
     foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
@@ -155,7 +157,8 @@ begin
             'priority', j.priority,
             'run_at', extract(epoch from j.run_at),
             'delegation_ends', extract(epoch from j.delegation_ends),
-            'delegation_epoch', coalesce(j.delegation_epoch, ''));
+            'delegation_epoch', coalesce(j.delegation_epoch, ''),
+            'limits', j.limits);
 end
 $$;
 

@@ -39,13 +39,14 @@ BATCH_BYTES: Final = 64_000_000
 
 _INSERT: Final = """
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
-    delegation_ends, delegation_epoch, run_at, payload)
+    delegation_ends, delegation_epoch, limits, run_at, payload)
 select n.id, n.app_id, coalesce(n.run_at <= now(), true), n.priority, n.max_attempts, n.timeout_s,
-    n.user_id, n.key, to_timestamp(n.delegation_ends), n.delegation_epoch,
+    n.user_id, n.key, to_timestamp(n.delegation_ends), n.delegation_epoch, n.limits,
     coalesce(n.run_at, now()), n.payload::json
 from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
     max_attempts integer, timeout_s double precision, user_id uuid, key text,
-    delegation_ends double precision, delegation_epoch text, run_at timestamptz, payload text)"""
+    delegation_ends double precision, delegation_epoch text, limits json, run_at timestamptz,
+    payload text)"""
 
 _ADD_OWNER: Final = """
 insert into caudex_kernel.apps (app_id)
@@ -171,9 +172,9 @@ portion as materialized (
 ),
 made as (
     insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id,
-        delegation_ends, delegation_epoch, run_at, payload)
+        delegation_ends, delegation_epoch, limits, run_at, payload)
     select ($8::uuid[])[n], $1::text, true, priority, max_attempts, timeout_s, $9::uuid,
-        to_timestamp($10::double precision), $11::text, now(), payload from portion
+        to_timestamp($10::double precision), $11::text, $12::json, now(), payload from portion
 )
 select json_build_object('done', count(*), 'next',
     case when count(*) = $6::integer or count(*) < (select count(*) from page)
@@ -403,13 +404,16 @@ async def retry_many(
 ) -> PortionDone:
     """Enqueue a portion of the jobs after `cursor` once more, newest first; of one user or of all.
 
-    The new jobs have the ids, and the app, the user and the delegation, of `templates`.
+    The new jobs have the ids, and the app, the user, the delegation and the limits, of `templates`.
     """
     after = cursor or _NEWEST
     template = templates[0]
     bounds = (user_id, after.created_at, after.id, len(templates), MAX_PAGE_BYTES)
     ids = [row.id for row in templates]
-    owner = (template.user_id, template.delegation_ends, template.delegation_epoch)
+    limits = None
+    if template.limits is not None:
+        limits = msgspec.json.encode(template.limits).decode()
+    owner = (template.user_id, template.delegation_ends, template.delegation_epoch, limits)
     done = await tx.execute(_RETRY_MANY, template.app_id, portion.status, *bounds, ids, *owner)
     return _portion_done(done or b"")
 

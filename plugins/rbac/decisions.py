@@ -16,6 +16,7 @@ from kernel.public import (
     Grant,
     Identity,
     InvalidatedCache,
+    Limits,
     Needs,
     NotFound,
     Notifications,
@@ -25,6 +26,7 @@ from kernel.public import (
 
 from .grammar import APP_ID
 from .models import ADMIN, CORE
+from .narrowing.limits import LIMITED, limited_rights
 from .rights import FULL, AppPermissions
 from .store import RbacStore
 
@@ -32,8 +34,8 @@ TOPIC: Final = "rbac"
 
 HeldRoles = Mapping[str, tuple[str, ...]]
 """The roles that a user was assigned, by app."""
-Decision = tuple[str | None, str, str, str]
-"""User, app, entity, action."""
+Decision = tuple[str | None, str, str, str, Limits | None]
+"""User, app, entity, action, and the limits of the caller where they narrow."""
 
 
 class RoleCache:
@@ -144,9 +146,15 @@ class Decisions:
                 return grant
             return await self._narrow(grant, delegation, needs, path)
         user_id = actor.user_id
+        limits = actor.limits
+        if limits is not None:
+            if not limits.narrow:
+                limits = None
+            elif needs.kind != "entity":
+                await self._check_limits(limits, needs, path)
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
-                decision = (user_id, path["app_id"], path["entity"], needs.key)
+                decision = (user_id, path["app_id"], path["entity"], needs.key, limits)
                 grant = self._cache.grants.get(decision)
                 if grant is not None:
                     return grant
@@ -175,24 +183,37 @@ class Decisions:
                 allowed = ADMIN in roles.get(path["app_id"], ()) or ADMIN in roles.get(CORE, ())
                 return _require(allowed, "only admins of the app may do this")
 
-    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+    async def grant(
+        self,
+        user_id: str | None,
+        app_id: str,
+        entity: str,
+        action: str,
+        limits: Limits | None = None,
+    ) -> Grant:
         """See `Access.grant`. No token has authenticated the user here, so the account is checked.
 
         A disabled one keeps its roles.
         """
-        grant = await self._decide_on_entity(user_id, app_id, entity, action)
+        grant = await self._decide_on_entity(user_id, app_id, entity, action, limits)
         user = await self._identity.user(user_id or "")
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
         return grant
 
-    async def is_core_admin(self, user_id: str | None) -> bool:
+    async def is_core_admin(self, user_id: str | None, limits: Limits | None = None) -> bool:
         """See `Access.is_core_admin`."""
+        if limits is not None and not limited_rights(limits, CORE).reaches_core_whole:
+            return False
         roles = await self._cache.held_roles(user_id)
         return ADMIN in roles.get(CORE, ())
 
-    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
+    async def is_app_admin(
+        self, user_id: str | None, app_id: str, limits: Limits | None = None
+    ) -> bool:
         """See `Access.is_app_admin`."""
+        if limits is not None and not limited_rights(limits, app_id).everything:
+            return False
         roles = await self._cache.held_roles(user_id)
         if ADMIN in roles.get(app_id, ()):
             return True
@@ -209,7 +230,38 @@ class Decisions:
             return False
         return True
 
+    async def _check_limits(self, limits: Limits, needs: Needs, path: Mapping[str, str]) -> None:
+        """Refuse what limits take away, whatever the user holds. Raises Forbidden."""
+        app_id = path.get("app_id")
+        if needs.kind in ("core_admin", "core_permission") or app_id is None:
+            core = limited_rights(limits, CORE)
+            if not core.allows_on_core(needs):
+                raise Forbidden(LIMITED)
+        if app_id is not None and not limited_rights(limits, app_id).allows(needs):
+            raise Forbidden(LIMITED)
+
     async def _decide_on_entity(
+        self,
+        user_id: str | None,
+        app_id: str,
+        entity: str,
+        action: str,
+        limits: Limits | None = None,
+    ) -> Grant:
+        """Decide about an entity, for a user or for a part of the user's rights."""
+        if limits is None or not limits.narrow:
+            return await self._decide_for_user(user_id, app_id, entity, action)
+        rights = limited_rights(limits, app_id)
+        if not rights.any:
+            raise Forbidden(LIMITED)
+        grant = await self._decide_for_user(user_id, app_id, entity, action)
+        app = await self._cache.app(app_id)
+        limited = rights.grant_on(entity, action, app.rules_of(entity))
+        if limited is None:
+            raise Forbidden(LIMITED)
+        return _combine(grant, limited)
+
+    async def _decide_for_user(
         self, user_id: str | None, app_id: str, entity: str, action: str
     ) -> Grant:
         """Decide about an entity. Only admins and callers with a role learn that it is unknown."""
@@ -246,11 +298,16 @@ class Decisions:
             worker_grant = grant
         if worker_grant is None:
             raise Forbidden("a worker of another app has no grant for this")
-        return Grant(
-            own_only=grant.own_only or worker_grant.own_only,
-            hidden=grant.hidden | worker_grant.hidden,
-            locked=grant.locked | worker_grant.locked,
-        )
+        return _combine(grant, worker_grant)
+
+
+def _combine(grant: Grant, limited: Grant) -> Grant:
+    """Return what both grants allow."""
+    return Grant(
+        own_only=grant.own_only or limited.own_only,
+        hidden=grant.hidden | limited.hidden,
+        locked=grant.locked | limited.locked,
+    )
 
 
 def _require(allowed: bool, refusal: str) -> Grant:

@@ -31,6 +31,7 @@ from kernel.public import entity as on_entity
 
 from .grammar import ACTIONS, OWN, canonical_user_id, check_keys, prefix
 from .models import ADMIN, CORE, Assumed, ExplainBody, Explained, Reason
+from .narrowing.limits import LIMITED, limited_rights
 from .rights import FULL, OWN_ROWS, AppPermissions
 from .service import RbacService
 
@@ -68,7 +69,7 @@ class Explainer:
         BadRequest.
         """
         await self._service.authorize(caller, APP_USER, {"app_id": body.app})
-        is_admin = await self._service.is_app_admin(caller.user_id, body.app)
+        is_admin = await self._service.is_app_admin(caller.user_id, body.app, caller.limits)
         if not is_admin and body.user.lower() != caller.user_id:
             raise Forbidden("only the user itself and admins of the app may ask this")
 
@@ -89,6 +90,11 @@ class Explainer:
         own_only = all(reason.permission.endswith(OWN) for reason in reasons)
         if body.action.endswith(".create"):
             own_only = False
+        if user.id == caller.user_id and caller.limits is not None and caller.limits.narrow:
+            left = limited_rights(caller.limits, body.app).list_keys([body.action])
+            if not left:
+                return Explained(allowed=False, by=reasons, reason=LIMITED)
+            own_only = own_only or left[0].endswith(OWN)
         text = f"{user.username} may do this"
         if own_only:
             text += ", on records that the user created"

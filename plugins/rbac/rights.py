@@ -103,6 +103,10 @@ class AppPermissions:
         """What workers of other apps may do here for users, by app."""
         self._rights: dict[tuple[str, ...], Rights] = {}
 
+    def rules_of(self, entity: str) -> list[FieldRule]:
+        """Return the rules of an entity's fields."""
+        return [rule for rule in self._rules if rule.entity == entity]
+
     def rights(self, roles: tuple[str, ...]) -> Rights:
         """Return the expanded permissions of some roles, computed once for each set of roles."""
         rights = self._rights.get(roles)

@@ -28,6 +28,7 @@ from kernel.public import (
     Role,
     Route,
     Services,
+    limits_of,
     reply,
 )
 
@@ -73,7 +74,7 @@ class RbacRoutes:
             Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, returns=Message),
             Route(
                 "GET", permissions, self.own_permissions, ANY_USER, returns=Effective,
-                workers=True,
+                workers=True, narrowed=True,
             ),
             Route(
                 "GET", f"{permissions}/available", self.available, APP_USER,
@@ -81,7 +82,7 @@ class RbacRoutes:
             ),
             Route(
                 "GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER,
-                returns=Effective, errors=(400, 403),
+                returns=Effective, errors=(400, 403), narrowed=True,
             ),
             Route(
                 "GET", why, self.explain, ANY_USER, returns=Explained, query=ExplainQuery,
@@ -146,7 +147,8 @@ class RbacRoutes:
     async def own_permissions(self, request: Request) -> Response:
         """Show the caller's own roles and permissions on an app."""
         user_id = request.actor.user_id or ""
-        return reply(await self._access.effective(user_id, request.path("app_id")))
+        app_id = request.path("app_id")
+        return reply(await self._access.effective(user_id, app_id, **limits_of(request.actor)))
 
     async def available(self, request: Request) -> Response:
         """List every permission key of an app in declaration order."""

@@ -18,11 +18,13 @@ from kernel.public import (
     Event,
     Forbidden,
     Identity,
+    Limits,
     NotFound,
     Permission,
     Role,
     Statements,
     Transaction,
+    limits_of,
 )
 
 from . import store
@@ -31,7 +33,8 @@ from .grammar import canonical_user_id, check_keys, check_role_name
 from .grants import CrossAppGrants
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
-from .rights import AppPermissions
+from .narrowing.limits import WORDS, holds_under, limited_rights
+from .rights import AppPermissions, Rights
 from .store import RbacStore
 
 MAX_SIZE: Final = 1_000_000
@@ -57,8 +60,54 @@ class RbacService(Decisions):
 
     # --- roles and permissions of an app
 
-    async def effective(self, user_id: str, app_id: str) -> Effective:
+    async def effective(self, user_id: str, app_id: str, limits: Limits | None = None) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
+        effective = await self._effective_by_roles(user_id, app_id)
+        if limits is None or not limits.narrow:
+            return effective
+        rights = limited_rights(limits, app_id)
+        if rights.everything:
+            return effective
+        if not rights.any:
+            return Effective([], [])
+        keys = effective.permissions
+        if keys == ["*"]:
+            keys = [permission.key for permission in await self.available(app_id)]
+        return Effective([], rights.list_keys(keys))
+
+    async def covers(self, user_id: str, limits: Limits) -> bool:
+        """See `Narrowing.covers`."""
+        if limits.apps == () or limits.permissions == ():
+            return False
+        for app_id in limits.apps or ():
+            if not await self._covers(user_id, app_id, None):
+                return False
+        for permission in limits.permissions or ():
+            app_id, _, name = permission.partition(":")
+            if not await self._covers(user_id, app_id, name):
+                return False
+        return True
+
+    async def _covers(self, user_id: str, app_id: str, name: str | None) -> bool:
+        """Whether a user holds something under a name, None for any role on the app."""
+        try:
+            app, held_roles = await self._cache.app_and_roles(app_id, user_id)
+        except NotFound:
+            return False
+        is_core_admin = ADMIN in held_roles.get(CORE, ())
+        if app_id not in held_roles and not is_core_admin:
+            return False
+        if name is None:
+            return True
+        if app_id == CORE and name in WORDS:
+            return False
+        rights = app.rights(held_roles.get(app_id, ()))
+        if is_core_admin:
+            rights = Rights(frozenset("*"))
+        return holds_under(name, rights, app.permissions, app.entities)
+
+    async def _effective_by_roles(self, user_id: str, app_id: str) -> Effective:
+        """Return what a user holds by roles."""
         app, held_roles = await self._cache.app_and_roles(app_id, user_id)
         roles = held_roles.get(app_id, ())
         rights = app.rights(roles)
@@ -202,12 +251,18 @@ class RbacService(Decisions):
     async def _require_admin(
         self, tx: Transaction, app_id: str, refusal: str, except_id: str = ""
     ) -> None:
-        """Raise BadRequest unless a user other than `except_id` holds `admin` and can sign in."""
+        """Raise BadRequest unless a user other than `except_id` holds `admin` and can sign in.
+
+        Of `core` it must be a person.
+        """
         for holder in await store.holders(tx, app_id, ADMIN):
             if holder != except_id:
                 user = await self._identity.user(holder, tx)
-                if user is not None and not user.disabled:
-                    return
+                if user is None or user.disabled:
+                    continue
+                if app_id == CORE and user.kind == "service":
+                    continue
+                return
         raise BadRequest(refusal)
 
 
@@ -225,13 +280,16 @@ async def permissions_for(
     Raises NotFound for an unknown app, Forbidden, then BadRequest or NotFound for the user.
     """
     await access.available(app_id)
-    is_admin = await access.is_app_admin(actor.user_id, app_id)
-    if not is_admin and user_id.lower() != actor.user_id:
+    is_self = user_id.lower() == actor.user_id
+    is_admin = await access.is_app_admin(actor.user_id, app_id, **limits_of(actor))
+    if not is_admin and not is_self:
         raise Forbidden("only admins of the app may see what others hold")
     user_id = canonical_user_id(user_id)
     if await identity.user(user_id) is None:
         raise NotFound(f"user '{user_id}' not found")
-    return await access.effective(user_id, app_id)
+    if not is_self:
+        return await access.effective(user_id, app_id)
+    return await access.effective(user_id, app_id, **limits_of(actor))
 
 
 def _existing(roles: Mapping[str, Role], name: str) -> Role:

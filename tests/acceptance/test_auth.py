@@ -10,7 +10,9 @@ import pytest
 from tests.waiting import eventually
 
 PASSWORD = "Str0ngPass!x"
-USER_KEYS = {"id", "username", "email", "display_name", "created_at", "displayName", "createdAt"}
+USER_KEYS = {
+    "id", "username", "email", "display_name", "created_at", "displayName", "createdAt", "kind"
+}  # fmt: skip
 AUTH = "/api/v1/auth"
 
 

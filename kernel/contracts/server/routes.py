@@ -28,7 +28,9 @@ class Route(msgspec.Struct, frozen=True):
     `async def (request)`. A body has at most `max_body` bytes. `needs` is checked before the body
     is read. So is `admit`, an `async def (request)` that raises Forbidden, for rules that `needs`
     cannot express. Without `workers`, a worker that calls the route on behalf of a user gets a 403
-    (see `Delegation`).
+    (see `Delegation`). A route with `narrowed` asks for rights with `Actor.limits` itself: without
+    it, a caller whose limits take away any right of the app, or of `core`, gets a 403 where `needs`
+    is ANY_USER.
 
     The rest documents the API and costs a request nothing: `returns` is the type of the reply's
     JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
@@ -49,6 +51,7 @@ class Route(msgspec.Struct, frozen=True):
     openapi: Mapping[str, Any] = {}
     admit: Callable[..., Awaitable[None]] | None = None
     workers: bool = False
+    narrowed: bool = False
 
 
 class Request(Protocol):

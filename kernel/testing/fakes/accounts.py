@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kernel.contracts.access import Assignment, Effective, Grant, Needs, Permission, Role
-from kernel.contracts.base import Actor, Delegation
+from kernel.contracts.base import Actor, Delegation, Limits
 from kernel.contracts.identity import Person, User
 from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest, Forbidden, NotFound, Unauthenticated
@@ -64,7 +64,9 @@ class FakeIdentity:
     async def users(self) -> list[User]:
         return sorted(self.accounts.values(), key=lambda user: user.username.lower())
 
-    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+    async def issue_delegated_token(
+        self, user_id: str, delegation: Delegation, limits: Limits | None = None
+    ) -> str:
         """See `Identity.issue_delegated_token`; the token contains the user id and is not valid."""
         if user_id not in self.accounts:
             raise NotFound(f"user '{user_id}' not found")
@@ -146,7 +148,14 @@ class FakeAccess:
             case "entity":
                 return await self.grant(actor.user_id, app_id, path["entity"], needs.key)
 
-    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+    async def grant(
+        self,
+        user_id: str | None,
+        app_id: str,
+        entity: str,
+        action: str,
+        limits: Limits | None = None,
+    ) -> Grant:
         self._require_app(app_id)
         if user_id in self.closed:
             raise Forbidden("this account is closed")
@@ -156,15 +165,21 @@ class FakeAccess:
         _granted(self._holds(user_id, app_id, f"{key}.own"), key)
         return Grant(own_only=True)
 
-    async def is_core_admin(self, user_id: str | None) -> bool:
+    async def is_core_admin(self, user_id: str | None, limits: Limits | None = None) -> bool:
+        if limits is not None and limits.narrow:
+            return False
         return ADMIN in self._names(user_id, CORE)
 
-    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
+    async def is_app_admin(
+        self, user_id: str | None, app_id: str, limits: Limits | None = None
+    ) -> bool:
+        if limits is not None and limits.narrow:
+            return False
         return app_id in self.keys and (
             ADMIN in self._names(user_id, app_id) or await self.is_core_admin(user_id)
         )
 
-    async def effective(self, user_id: str, app_id: str) -> Effective:
+    async def effective(self, user_id: str, app_id: str, limits: Limits | None = None) -> Effective:
         """See `Access.effective`; patterns are not expanded."""
         self._require_app(app_id)
         return Effective(self._names(user_id, app_id), sorted(self._permissions(user_id, app_id)))

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kernel.public import ANY_USER, CORE_ADMIN, Message, Request, Response, Route, Services, reply
+from kernel.public import (
+    ANY_USER,
+    CORE_ADMIN,
+    BadRequest,
+    Message,
+    Request,
+    Response,
+    Route,
+    Services,
+    reply,
+)
+from plugins.auth.keys.service import refuse_key
 from plugins.auth.service import AUTH, Auth
 
 from .models import Code, Password, RecoveryCodes, TotpSecret
@@ -47,21 +58,27 @@ class SecondFactorRoutes:
 
     async def begin(self, request: Request) -> Response:
         """Begin to set up a second factor: get a secret for an authenticator app."""
+        refuse_key(request.actor)
         return reply(await self._auth.factors.begin(request.actor))
 
     async def confirm(self, request: Request, body: Code) -> Response:
         """Confirm the second factor by a code; get the recovery codes, which are shown once."""
+        refuse_key(request.actor)
         return reply(await self._auth.factors.confirm(request.actor, body.code))
 
     async def remove(self, request: Request, body: Password) -> Response:
         """Remove the caller's second factor."""
+        refuse_key(request.actor)
         await self._auth.logins.check_password(request.actor, body.password)
         await self._auth.factors.remove(request.actor, request.actor.user_id or "")
         return reply({"message": "second factor removed"})
 
     async def reset(self, request: Request) -> Response:
         """Remove the second factor of an account whose authenticator was lost."""
+        refuse_key(request.actor)
         user_id = request.path("id")
-        await self._auth.accounts.require(user_id)
+        user = await self._auth.accounts.require(user_id)
+        if user.kind == "service":
+            raise BadRequest("a service account has no second factor")
         await self._auth.factors.remove(request.actor, user_id.lower())
         return reply({"message": f"second factor of user '{user_id}' removed"})

@@ -90,6 +90,11 @@ class SecondFactors:
 
         await self._statements.run(actor, write)
 
+    async def is_set_up(self, user_id: str) -> bool:
+        """Whether an account has a second factor."""
+        factor = await store.read_factor(self._statements, user_id)
+        return factor is not None and factor.confirmed
+
     async def check(self, user_id: str, code: str) -> Accepted | None:
         """Return what `use` needs to use a code up; None for one that is wrong or was used."""
         code = code.strip()

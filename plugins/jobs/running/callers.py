@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from kernel.public import (
+    NOTHING,
     REVOKED,
     Caller,
     Delegation,
     Identity,
     InvalidatedCache,
+    Limits,
     NotFound,
     Notifications,
 )
@@ -25,6 +29,7 @@ class _Key(NamedTuple):
     seconds: float
     ends: float
     epoch: str
+    limits: Limits | None
 
 
 class Callers:
@@ -51,7 +56,12 @@ class Callers:
         if job.user_id is None:
             return None
         key = _Key(
-            job.user_id, job.app_id, job.timeout_s, job.delegation_ends, job.delegation_epoch
+            job.user_id,
+            job.app_id,
+            job.timeout_s,
+            job.delegation_ends,
+            job.delegation_epoch,
+            job.limits,
         )
         caller = self._cache.get(key)
         if caller is not None:
@@ -60,11 +70,16 @@ class Callers:
 
     async def _load(self, key: _Key) -> Caller:
         user = await self._identity.user(key.user_id)
+        token = await self._issue_token(key)
+        limits = key.limits
+        if limits is not None and not token:
+            limits = NOTHING  # what an API key began ends with it
         return Caller(
             user_id=key.user_id,
             username=user.username if user else "",
             email=user.email if user else None,
-            auth_token=await self._issue_token(key),
+            auth_token=token,
+            limits=UNSET if limits is None else limits,
         )
 
     async def _issue_token(self, key: _Key) -> str:
@@ -74,6 +89,8 @@ class Callers:
             return ""
         delegation = Delegation(app_id=key.app_id, expires=expires, ends=key.ends, epoch=key.epoch)
         try:
-            return await self._identity.issue_delegated_token(key.user_id, delegation)
+            if key.limits is None:
+                return await self._identity.issue_delegated_token(key.user_id, delegation)
+            return await self._identity.issue_delegated_token(key.user_id, delegation, key.limits)
         except NotFound:
             return ""

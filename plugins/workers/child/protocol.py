@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from kernel.public import Caller
 
@@ -93,6 +94,13 @@ class OpResult(ToWorker, frozen=True, tag="collection_op_result"):
 
 class Shutdown(ToWorker, frozen=True, tag="shutdown"):
     """Finish what is under way and exit."""
+
+
+def describe_caller(caller: Caller) -> Caller:
+    """Return a caller as a worker gets to know it."""
+    if caller.limits is msgspec.UNSET:
+        return caller
+    return replace(caller, limits=msgspec.UNSET)
 
 
 class FromWorker(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

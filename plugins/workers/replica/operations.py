@@ -26,6 +26,7 @@ from kernel.public import (
     Unavailable,
     WorkerOperation,
     forget_frames,
+    limits_of,
     on_behalf_of,
 )
 from plugins.workers.child.process import Child
@@ -157,7 +158,9 @@ class RecordOperations:
             grant = Grant()
             if actor.user_id is not None:
                 access = self._services.get(ACCESS)
-                grant = await access.grant(actor.user_id, app_id, op.entity, action)
+                user_id = actor.user_id
+                limits = limits_of(actor)
+                grant = await access.grant(user_id, app_id, op.entity, action, **limits)
             return await _operate(records, Target(actor, grant, app_id, op.entity), op)
 
     def _find_actor(self, op: CollectionOp) -> Actor:
@@ -174,7 +177,12 @@ class RecordOperations:
         caller = call.caller
         if caller is None:
             return Actor(user_id=None, username=app, request_id=call.request_id)
-        return Actor(user_id=caller.user_id, username=caller.username, request_id=call.request_id)
+        return Actor(
+            user_id=caller.user_id,
+            username=caller.username,
+            request_id=call.request_id,
+            limits=caller.limits or None,
+        )
 
 
 async def _operate(records: Records, target: Target, op: CollectionOp) -> bytes:

@@ -20,6 +20,7 @@ from plugins.workers.child.protocol import (
     JobCancel,
     Rpc,
     Shutdown,
+    describe_caller,
     encode_message,
     join_lines,
 )
@@ -199,8 +200,8 @@ class Replica:
             if child is None or not child.input.is_ready:
                 child = await self._wait_ready()
             request = Rpc(
-                id=call_id, method=method, params=join_lines(params), caller=caller,
-                request_id=request_id,
+                id=call_id, method=method, params=join_lines(params),
+                caller=describe_caller(caller), request_id=request_id,
             )  # fmt: skip
             child.input.write(encode_message(request))
             calls.limit_time(call, seconds)
@@ -214,6 +215,7 @@ class Replica:
     ) -> bytes:
         """Run a job, however long it takes. Raises HandlerFailed, WorkerLost, Unavailable."""
         call = Call(self._calls.make_future(), caller, job_id, progress)
+        shown = None if caller is None else describe_caller(caller)
         self._calls.add(job_id, call)
         try:
             data = join_lines(payload)
@@ -221,9 +223,9 @@ class Replica:
             if child is None or not child.input.is_ready:
                 child = await self._wait_ready()
             if self._inbox.reads_batches:
-                child.input.write_job(BatchedJob(id=job_id, payload=data, caller=caller))
+                child.input.write_job(BatchedJob(id=job_id, payload=data, caller=shown))
             else:
-                child.input.write(encode_message(Job(id=job_id, payload=data, caller=caller)))
+                child.input.write(encode_message(Job(id=job_id, payload=data, caller=shown)))
             if call.is_cancelled:  # before the worker had it
                 self.cancel_job(job_id)
             try:

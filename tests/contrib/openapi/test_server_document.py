@@ -55,7 +55,7 @@ def test_each_operation_says_who_may_and_how_it_refuses(server, document):
         assert reported["x-permission"] == str(route.needs)
         assert reported["tags"] == [plugin]
         public = route.needs.kind == "public"
-        assert reported["security"] == ([] if public else [{"bearer": []}])
+        assert reported["security"] == ([] if public else [{"bearer": []}, {"basic": []}])
         assert ("401" in reported["responses"]) >= (not public)
         if route.needs.kind not in ("public", "user"):
             assert {"401", "403"} <= reported["responses"].keys()

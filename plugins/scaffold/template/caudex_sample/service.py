@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from caudex import Access, Actor, ServiceKey, Statements, Transaction, server_actor
+from caudex import (
+    Access,
+    Actor,
+    ServiceKey,
+    Statements,
+    Transaction,
+    limits_of,
+    server_actor,
+)
 
 from . import store
 from .config import NotesConfig
@@ -41,7 +49,7 @@ class NotesService:
         """See that a note is the actor's to remove. Raises NotYours."""
         if author is not None and author == actor.user_id:
             return
-        if not await self._access.is_core_admin(actor.user_id):
+        if not await self._access.is_core_admin(actor.user_id, **limits_of(actor)):
             raise NotYours("only its author, or an admin of core, removes a note")
 
     async def sweep(self) -> None:
