@@ -69,7 +69,6 @@ def build_records(services: Dependencies) -> RecordsService:
     # Writes
     execution = WriteExecution(statements, bus, reader)
     transactions = execution.transactions
-    participants = execution.participants
     replies = Replies(permissions, tables, scopes, reader)
     refusals = Refusals(scopes.linked)
     descriptions = ErrorDescriptions(statements, replies, refusals)
@@ -77,7 +76,7 @@ def build_records(services: Dependencies) -> RecordsService:
 
     # Batches and imports
     creates = CreateBatches(statements, tables, permissions, links, execution, replies)
-    checks = OperationChecks(apps, permissions, scopes, links, participants, upserts)
+    checks = OperationChecks(apps, permissions, scopes, links, execution, upserts)
     preparation = BatchPreparation(checks, replies)
     groups = GroupWriter(execution, upserts, replies)
     imported_rows = ImportedRows(upserts, execution, replies, descriptions, refusals)
@@ -95,7 +94,7 @@ def build_records(services: Dependencies) -> RecordsService:
         ),
         batches=Batches(creates, preparation, groups, transactions, replies, descriptions),
         imports=Imports(tables, links, upserts, transactions, imported_rows),
-        keyed=KeyedWrites(apps, permissions, participants, services.idempotency),
+        keyed=KeyedWrites(apps, permissions, execution.participants, services.idempotency),
         permissions=permissions,
     )
     return RecordsService(parts)

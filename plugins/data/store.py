@@ -24,20 +24,25 @@ NO_SETTINGS: Final = b"{}"
 """The parameter for settings in a transaction, which has them since it began."""
 
 
-Values = Callable[[Column, bytes], bytes]
+ValueWriter = Callable[[Column, bytes], bytes]
 """How a statement writes a value, which is given as SQL, in a column."""
 
 
 class Table(ListStatements):
-    """The statements of one entity, for callers for whom the fields in `hidden` do not exist."""
+    """Writes the statements of an entity; the fields in `hidden` do not exist for the caller."""
 
-    def insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
-        """Create a record: settings, the values of `names`, owner; those of `written` follow."""
-        if written is not None:
-            return self._make_insert(names, written)
+    def insert_statement(
+        self, names: tuple[str, ...], write_value: ValueWriter | None = None
+    ) -> bytes:
+        """Return the SQL that creates a record.
+
+        Parameters: settings, the values of `names`, owner; those of `write_value` follow.
+        """
+        if write_value is not None:
+            return self._make_insert(names, write_value)
         return self._find_or_make(("insert", names), lambda: self._make_insert(names))
 
-    def insert_many(
+    def insert_many_statement(
         self,
         names: tuple[str, ...],
         size: int,
@@ -45,95 +50,106 @@ class Table(ListStatements):
         *,
         versioned: bool = False,
         unless: tuple[str, ...] = (),
-        written: Values | None = None,
+        write_value: ValueWriter | None = None,
     ) -> bytes:
-        """Create so many `rows` from arrays of `size` bytes, in their order.
+        """Return the SQL that creates so many `rows` from arrays of `size` bytes, in their order.
 
         Parameters: settings, owner, array of ids, an array of the values of each of `names`. With
         `unless`, the fields of a unique index, a row is left out if a record has its values.
         """
         # What is sent grows 62 times at most: 1e308 has five bytes, and is printed with 309.
         few = size + rows * self._added_bytes <= MAX_RECORD_BYTES // 100
-        if written is not None:
-            return self._make_insert_many(names, versioned, few, unless, written)
+        if write_value is not None:
+            return self._make_insert_many(names, versioned, few, unless, write_value)
         shape = ("insert many", names, versioned, few, unless)
         return self._find_or_make(
             shape, lambda: self._make_insert_many(names, versioned, few, unless)
         )
 
-    def insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
-        """Create records like `insert_many`, and return their number."""
-        if written is not None:
-            return self._make_insert_quietly(names, written)
+    def insert_quietly_statement(
+        self, names: tuple[str, ...], write_value: ValueWriter | None = None
+    ) -> bytes:
+        """Return the SQL that creates records like `insert_many_statement`, and counts them."""
+        if write_value is not None:
+            return self._make_insert_quietly(names, write_value)
         return self._find_or_make(
             ("insert quietly", names), lambda: self._make_insert_quietly(names)
         )
 
-    def update(
-        self, names: tuple[str, ...], rows: Conditions, written: Values | None = None
+    def update_statement(
+        self, names: tuple[str, ...], conditions: Conditions, write_value: ValueWriter | None = None
     ) -> bytes:
-        """Change one record: settings, the values of `names`, conditions."""
-        if written is not None:
-            head = self._make_update(names, written)
+        """Return the SQL that changes one record.
+
+        Adds the settings to `conditions`. Parameters: settings, the values of `names`, conditions.
+        """
+        if write_value is not None:
+            head = self._make_update(names, write_value)
         else:
             head = self._find_or_make(("update", names), lambda: self._make_update(names))
-        rows.parts.append(SETTINGS_AS_CONDITION)
-        return b"%b%b returning %b) %b" % (head, rows.where_clause(), self._versioned, _MADE)
+        conditions.parts.append(SETTINGS_AS_CONDITION)
+        return b"%b%b returning %b) %b" % (head, conditions.where_clause(), self._versioned, _MADE)
 
-    def update_many(
+    def update_many_statement(
         self,
         names: tuple[str, ...],
-        rows: Conditions,
+        conditions: Conditions,
         *,
         tagged: bool,
-        written: Values | None = None,
+        write_value: ValueWriter | None = None,
     ) -> bytes:
-        """Change records by a JSON array of objects that have `_id` and `names`, in any order.
+        """Return the SQL that changes records by a JSON array of objects with `_id` and `names`.
 
-        With `tagged` they have `_tags`: null, or entity tags of which the record must have one.
-        Parameters: settings, array, conditions.
+        The objects are in any order. With `tagged` they have `_tags`: null, or entity tags of which
+        the record must have one. Parameters: settings, array, conditions.
         """
         columns = self._find_columns(names)
-        changes = _write_changes(columns, written or _write_plainly)
-        source = self._join_sent_records(rows, columns, tagged)
+        changes = _write_changes(columns, write_value or _write_plainly)
+        source = self._join_sent_records(conditions, columns, tagged)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
             % (
                 self.name,
                 changes,
                 source,
-                rows.where_clause(),
+                conditions.where_clause(),
                 self._stamped,
                 self._write_tagged(_ALL_MADE),
             )
         )
 
-    def delete_many(self, rows: Conditions, *, tagged: bool) -> bytes:
-        """Delete records by a JSON array, and return their number; see `update_many`."""
-        source = self._join_sent_records(rows, [], tagged)
+    def delete_many_statement(self, conditions: Conditions, *, tagged: bool) -> bytes:
+        """Return the SQL that deletes records by a JSON array; it yields their number.
+
+        See `update_many_statement`.
+        """
+        source = self._join_sent_records(conditions, [], tagged)
         return SETTINGS + (
             b", _made as (delete from %b as t using settings, %b%b returning 1)"
-            b" select count(*) from _made" % (self.name, source, rows.where_clause())
+            b" select count(*) from _made" % (self.name, source, conditions.where_clause())
         )
 
     def _join_sent_records(
-        self, rows: Conditions, columns: Sequence[Column], tagged: bool
+        self, conditions: Conditions, columns: Sequence[Column], tagged: bool
     ) -> bytes:
         """Return the records of an array, and require that these are the ones that are met."""
         key = self.columns.id
         definitions = [b"_id " + key.cast]
-        rows.parts.append(b"%b = x._id" % key.sql)
+        conditions.parts.append(b"%b = x._id" % key.sql)
         if tagged:
             definitions.append(b"_tags text[]")
-            rows.parts.append(b"(x._tags is null or %b = any(x._tags))" % ETAG.sql)
+            conditions.parts.append(b"(x._tags is null or %b = any(x._tags))" % ETAG.sql)
         definitions += [b"%b %b" % (column.bare, column.cast) for column in columns]
         return b"json_to_recordset($2::json) as x(%b)" % b", ".join(definitions)
 
-    def find_by_keys(self, on: Sequence[str], limits: Sequence[bytes], lock: bytes = b"") -> bytes:
-        """Find the records that have the keys of rows: a JSON array of objects with `_place`.
+    def find_by_keys_statement(
+        self, on: Sequence[str], limits: Sequence[bytes], lock: bytes = b""
+    ) -> bytes:
+        """Return the SQL that finds the records with the keys of rows.
 
-        Each row is the place, the record's id, and whether the record is within `limits`. With a
-        `lock` they are locked, in the order of their ids.
+        Parameter: a JSON array of objects with `_place`. Each row is the place, the record's id,
+        and whether the record is within `limits`. With a `lock` they are locked, in the order of
+        their ids.
         """
         is_within = b" and ".join(limits) or b"true"
         source = self._join_keys(on, b"$1::json")
@@ -159,8 +175,8 @@ class Table(ListStatements):
         """Select the ids of records within conditions."""
         return b"select t.id from %b as t where %b" % (self.name, b" and ".join(conditions))
 
-    def lock_all(self, selections: Sequence[bytes], lock: bytes) -> bytes:
-        """Lock the records whose ids any of the selections has, in the order of the ids."""
+    def lock_all_statement(self, selections: Sequence[bytes], lock: bytes) -> bytes:
+        """Return the SQL that locks the records of selections, in the order of their ids."""
         ids = b" union all ".join(selections)
         return b"select from %b as t where t.id in (%b) order by t.id %b" % (self.name, ids, lock)
 
@@ -171,74 +187,86 @@ class Table(ListStatements):
         """
         return NO_KEY_LOCK if self.unique_fields.isdisjoint(names) else FULL_LOCK
 
-    def change_where(
+    def change_where_statement(
         self,
         names: tuple[str, ...],
-        rows: Conditions,
+        conditions: Conditions,
         at_least: int,
         at_most: int,
-        written: Values | None = None,
+        write_value: ValueWriter | None = None,
     ) -> bytes:
-        """Change the records of `rows` if there are from `at_least` to `at_most`.
+        """Return the SQL that changes the records that match, from `at_least` to `at_most`.
 
-        Parameters: settings, object, conditions. Returns how many there are, at most one more than
-        `at_most`, and how many were changed.
+        With another number of records it changes none. Parameters: settings, object, conditions.
+        It yields how many there are, at most one more than `at_most`, and how many were changed.
         """
         columns = self._find_columns(names)
-        changes = _write_changes(columns, written or _write_plainly)
-        return self._write_hits(rows, at_least, at_most, self.lock_to_change(names)) + (
+        changes = _write_changes(columns, write_value or _write_plainly)
+        return self._write_hits(conditions, at_least, at_most, self.lock_to_change(names)) + (
             b", _made as (update %b as t set %b"
             b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
             b" where t.id = _hit.id returning 1) %b"
             % (self.name, changes, _write_definitions(columns), _HOW_MANY)
         )
 
-    def delete_where(self, rows: Conditions, at_least: int, at_most: int) -> bytes:
-        """Delete the records of `rows` if there are from `at_least` to `at_most`.
+    def delete_where_statement(self, conditions: Conditions, at_least: int, at_most: int) -> bytes:
+        """Return the SQL that deletes the records that match, from `at_least` to `at_most`.
 
-        See `change_where`. Parameters: settings, conditions.
+        See `change_where_statement`. Parameters: settings, conditions.
         """
-        return self._write_hits(rows, at_least, at_most, FULL_LOCK) + (
+        return self._write_hits(conditions, at_least, at_most, FULL_LOCK) + (
             b", _made as (delete from %b as t using settings, _hit, _fits"
             b" where t.id = _hit.id returning 1) %b" % (self.name, _HOW_MANY)
         )
 
-    def lock_where(self, rows: Conditions, at_most: int, lock: bytes) -> bytes:
-        """Lock the records of `rows`, at most one more than `at_most`, and return their ids."""
-        return self._select_locked(b"t.id::text", rows, rows.bind(at_most, b"bigint"), lock)
+    def lock_where_statement(self, conditions: Conditions, at_most: int, lock: bytes) -> bytes:
+        """Return the SQL that locks the records that match, at most one more than `at_most`.
 
-    def _select_locked(self, items: bytes, rows: Conditions, limit: bytes, lock: bytes) -> bytes:
+        It yields their ids.
+        """
+        return self._select_locked(
+            b"t.id::text", conditions, conditions.bind(at_most, b"bigint"), lock
+        )
+
+    def _select_locked(
+        self, items: bytes, conditions: Conditions, limit: bytes, lock: bytes
+    ) -> bytes:
         # An order by id of every record that matches could take long where few are wanted. So they
         # are found first. Those that change meanwhile are compared again when they are locked.
-        where = rows.where_clause() or b" where true"
+        where = conditions.where_clause() or b" where true"
         return (
             b"select %b from %b as t%b"
             b" and t.id = any(array(select t.id from %b as t%b limit %b + 1))"
             b" order by t.id %b" % (items, self.name, where, self.name, where, limit, lock)
         )
 
-    def _write_hits(self, rows: Conditions, at_least: int, at_most: int, lock: bytes) -> bytes:
-        low = rows.bind(at_least, b"bigint")
-        high = rows.bind(at_most, b"bigint")
+    def _write_hits(
+        self, conditions: Conditions, at_least: int, at_most: int, lock: bytes
+    ) -> bytes:
+        low = conditions.bind(at_least, b"bigint")
+        high = conditions.bind(at_most, b"bigint")
         return SETTINGS + (
             b", _hit as materialized (%b),"
             b" _n as materialized (select count(*) as n from _hit),"
             b" _fits as (select from _n where n between %b and %b)"
-            % (self._select_locked(b"t.id", rows, high, lock), low, high)
+            % (self._select_locked(b"t.id", conditions, high, lock), low, high)
         )
 
-    def delete(self, rows: Conditions) -> bytes:
-        """Delete one record and return its id: settings, conditions."""
-        rows.parts.append(SETTINGS_AS_CONDITION)
-        parts = (self.name, rows.where_clause(), self.columns.id.sql)
+    def delete_statement(self, conditions: Conditions) -> bytes:
+        """Return the SQL that deletes one record and yields its id.
+
+        Adds the settings to `conditions`. Parameters: settings, conditions.
+        """
+        conditions.parts.append(SETTINGS_AS_CONDITION)
+        parts = (self.name, conditions.where_clause(), self.columns.id.sql)
         return b"delete from %b as t%b returning %b::text" % parts
 
-    def _make_insert(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
-        # Values of their own, not members of one JSON parameter: PostgreSQL takes 7 % less.
+    def _make_insert(self, names: tuple[str, ...], write_value: ValueWriter | None = None) -> bytes:
+        # ValueWriter of their own, not members of one JSON parameter: PostgreSQL takes 7 % less.
         columns = self._find_columns(names)
         names_in_sql = b", ".join([*_bare_names(columns), OWNER])
         owner = b"$%d::uuid" % (len(columns) + 2)
-        values = b", ".join([*_write_params(columns, written or _write_plainly), owner])
+        values = b", ".join([*_write_params(columns, write_value or _write_plainly), owner])
         return b"with _made as (insert into %b as t (%b) select %b where %b returning %b) %b" % (
             self.name,
             names_in_sql,
@@ -248,8 +276,10 @@ class Table(ListStatements):
             _MADE,
         )
 
-    def _make_insert_quietly(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
-        inserting = self._write_insert(names, b"1", (), written)
+    def _make_insert_quietly(
+        self, names: tuple[str, ...], write_value: ValueWriter | None = None
+    ) -> bytes:
+        inserting = self._write_insert(names, b"1", (), write_value)
         return b"%b select count(*) from _made" % inserting
 
     def _make_insert_many(
@@ -258,10 +288,10 @@ class Table(ListStatements):
         versioned: bool,
         few: bool,
         unless: tuple[str, ...],
-        written: Values | None = None,
+        write_value: ValueWriter | None = None,
     ) -> bytes:
         items = self._stamped if versioned else self.everything.items
-        inserting = self._write_insert(names, items, unless, written)
+        inserting = self._write_insert(names, items, unless, write_value)
         array = _FEW_MADE if few else _ALL_MADE
         records = self._write_tagged(array) if versioned else b"select " + array % b"_made"
         return b"%b %b" % (inserting, records)
@@ -300,10 +330,14 @@ class Table(ListStatements):
         return b"settings, %b as x(%b)" % (_unnest(columns, 3), b", ".join(_bare_names(columns)))
 
     def _write_insert(
-        self, names: tuple[str, ...], items: bytes, unless: tuple[str, ...], written: Values | None
+        self,
+        names: tuple[str, ...],
+        items: bytes,
+        unless: tuple[str, ...],
+        write_value: ValueWriter | None,
     ) -> bytes:
         columns = [self.columns.id, *self._find_columns(names)]
-        write = written or _write_plainly
+        write = write_value or _write_plainly
         values = [write(column, b"x.%b::%b" % (column.bare, column.cast)) for column in columns]
         conflict = b""
         if unless:
@@ -323,9 +357,9 @@ class Table(ListStatements):
             )
         )
 
-    def _make_update(self, names: tuple[str, ...], written: Values | None = None) -> bytes:
+    def _make_update(self, names: tuple[str, ...], write_value: ValueWriter | None = None) -> bytes:
         columns = self._find_columns(names)
-        values = _write_params(columns, written or _write_plainly)
+        values = _write_params(columns, write_value or _write_plainly)
         changes = b", ".join(
             b"%b = %b" % (column.bare, value) for column, value in zip(columns, values, strict=True)
         )
@@ -356,18 +390,18 @@ def _write_plainly(_: Column, value: bytes) -> bytes:
     return value
 
 
-def _write_params(columns: Iterable[Column], written: Values) -> list[bytes]:
+def _write_params(columns: Iterable[Column], write_value: ValueWriter) -> list[bytes]:
     """Return the values of columns that are parameters, from the second one on."""
     return [
-        written(column, b"$%d::%b" % (place, column.cast))
+        write_value(column, b"$%d::%b" % (place, column.cast))
         for place, column in enumerate(columns, 2)
     ]
 
 
-def _write_changes(columns: Iterable[Column], written: Values) -> bytes:
+def _write_changes(columns: Iterable[Column], write_value: ValueWriter) -> bytes:
     """Return the changes of columns to the values of a row `x`."""
     return b", ".join(
-        b"%b = %b" % (column.bare, written(column, b"x." + column.bare)) for column in columns
+        b"%b = %b" % (column.bare, write_value(column, b"x." + column.bare)) for column in columns
     )
 
 

@@ -62,7 +62,7 @@ class Batches:
         may_be_one_statement = not dry_run and tx is None
         if may_be_one_statement:
             results = await self._creates.try_to_create(actor, app_id, operations)
-            if results:
+            if results is not None:
                 return reply_of(results)
         prepared = await self._preparation.prepare(actor, app_id, operations)
         try:

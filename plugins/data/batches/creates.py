@@ -41,29 +41,29 @@ class CreateBatches:
 
     async def try_to_create(
         self, actor: Actor, app_id: str, operations: Sequence[Operation]
-    ) -> list[bytes]:
+    ) -> list[bytes] | None:
         """Return the results of the operations.
 
-        Returns nothing where the operations are others, or one fails: one by one they say which.
-        A reference fails here, as no field but one of JSON takes an object, and that keeps it.
+        Return None for other operations, or if one fails: the general way then says which. A `$ref`
+        fails here, except in a json field, which stores it.
         """
         bodies = _bodies_of_creates(operations)
         if not bodies:
-            return []
+            return None
         entity = operations[0].entity
         try:
             grant = await self._permissions.require(actor, app_id, entity, "create")
             table = await self._tables.find(app_id, entity, grant.hidden)
             needs_transaction = self._execution.begins_transaction(table)
-            if needs_transaction or self._execution.participants.are_notified(table):
-                return []
+            if needs_transaction or not self._execution.can_group(table):
+                return None
             rows = await coerce_bodies(table, grant, bodies)
             inserted = await self._insert(actor, table, rows)
         except KernelError as error:
             if error.status >= 500:
                 raise
             forget_frames(error)
-            return []
+            return None
         return await self._show(actor, table, rows, inserted)
 
     async def _insert(self, actor: Actor, table: Table, rows: Sequence[Row]) -> Inserted:
@@ -84,7 +84,7 @@ class CreateBatches:
             return results_of_creates(table, etag, inserted.sort(records))
         tagged_records = inserted.sort(rendering.split_tagged(inserted.raw))
         written = [
-            WrittenRecord(record, row, True)
+            WrittenRecord(record, row, is_own=True)
             for record, row in zip(tagged_records, rows, strict=True)
         ]
         shown = await self._replies.show_all(actor, table, written, None)

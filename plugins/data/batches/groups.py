@@ -48,9 +48,10 @@ class GroupWriter:
         self, tx: Transaction, scope: RowScope, rows: Sequence[Row]
     ) -> Sequence[ShownWrite]:
         insert = Insert(scope.table.full, rows, links=scope.links)
-        records = await self._execution.hooked.create(tx, insert)
+        records = await self._execution.create_within(tx, insert)
         written = [
-            WrittenRecord(record, row, True) for record, row in zip(records, rows, strict=True)
+            WrittenRecord(record, row, is_own=True)
+            for record, row in zip(records, rows, strict=True)
         ]
         shown = await self._replies.show_all(tx.actor, scope.table, written, tx)
         return [(record, "") for record in shown]
@@ -72,6 +73,6 @@ class GroupWriter:
                 record = await self._replies.read_unchanged(
                     tx.actor, scope.table, change.record_id, tx
                 )
-            written.append(WrittenRecord(record, change.row, scope.own_only))
+            written.append(WrittenRecord(record, change.row, is_own=scope.own_only))
         shown = await self._replies.show_all(tx.actor, scope.table, written, tx)
         return [(record, "") for record in shown]

@@ -50,7 +50,7 @@ async def _lock_records(tx: Transaction, kinds: Sequence[Kind]) -> None:
     related: dict[str, RowScope] = {}
     for kind in kinds:
         related |= kind[0].rights.scope.related
-    rows = Conditions(table.columns, related=related)
+    conditions = Conditions(table.columns, related=related)
     selections: list[bytes] = []
     changed_fields: set[str] = set()
     has_deletes = False
@@ -58,16 +58,16 @@ async def _lock_records(tx: Transaction, kinds: Sequence[Kind]) -> None:
         rights = kind[0].rights
         operations = [prepared.operation for prepared in kind]
         if rights.upsert is None:
-            selections += _select_by_ids(rows, rights, operations)
+            selections += _select_by_ids(conditions, rights, operations)
         else:
-            selections += _select_by_keys(rows, rights.upsert, operations)
+            selections += _select_by_keys(conditions, rights.upsert, operations)
         has_deletes = has_deletes or operations[0].op == "delete"
         for operation in operations:
             changed_fields.update(_changed_fields(rights, operation))
     if not selections:
         return
     lock = FULL_LOCK if has_deletes else table.lock_to_change(changed_fields)
-    await tx.execute(table.lock_all(selections, lock), *rows.params)
+    await tx.execute(table.lock_all_statement(selections, lock), *conditions.params)
 
 
 def _changed_fields(rights: OperationRights, operation: Operation) -> set[str]:
@@ -78,7 +78,7 @@ def _changed_fields(rights: OperationRights, operation: Operation) -> set[str]:
 
 
 def _select_by_ids(
-    rows: Conditions, rights: OperationRights, operations: Sequence[Operation]
+    conditions: Conditions, rights: OperationRights, operations: Sequence[Operation]
 ) -> list[bytes]:
     """Select the records that updates or deletes name, as far as the caller may write them."""
     scope = rights.scope
@@ -91,9 +91,9 @@ def _select_by_ids(
     if not ids:
         return []
     key = table.columns.id
-    conditions = [b"%b = any(%b)" % (key.sql, rows.bind(ids, key.cast + b"[]"))]
-    conditions += scope.limits(rows, b"t")
-    return [table.select_ids(conditions)]
+    limits = [b"%b = any(%b)" % (key.sql, conditions.bind(ids, key.cast + b"[]"))]
+    limits += scope.limits(conditions, b"t")
+    return [table.select_ids(limits)]
 
 
 def _is_id(table: Table, record_id: str) -> bool:
@@ -105,7 +105,7 @@ def _is_id(table: Table, record_id: str) -> bool:
 
 
 def _select_by_keys(
-    rows: Conditions, upsert: UpsertPlan, operations: Sequence[Operation]
+    conditions: Conditions, upsert: UpsertPlan, operations: Sequence[Operation]
 ) -> list[bytes]:
     """Select the records that have the keys of upserts."""
     keys = [_find_key(upsert, operation) for operation in operations]
@@ -113,7 +113,7 @@ def _select_by_keys(
     if not complete_keys:
         return []
     table = upsert.scope.table.full
-    return [table.select_ids_by_keys(upsert.on, rows.bind(encode(complete_keys), b"json"))]
+    return [table.select_ids_by_keys(upsert.on, conditions.bind(encode(complete_keys), b"json"))]
 
 
 def _find_key(upsert: UpsertPlan, operation: Operation) -> Mapping[str, Any] | None:

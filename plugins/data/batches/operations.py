@@ -8,7 +8,7 @@ from typing import Any, Final, TypeGuard, cast
 import msgspec
 
 from kernel.public import Action, App, BadRequest, Grant, Operation
-from plugins.data.execution.tags import Condition
+from plugins.data.execution.tags import IfMatch
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.values.rows import Row
 from plugins.data.writes.upsert import UpsertPlan
@@ -42,7 +42,7 @@ class PreparedOperation(msgspec.Struct, frozen=True):
     place: int
     operation: Operation
     rights: OperationRights
-    condition: Condition
+    condition: IfMatch
     refers_to: frozenset[str]
     """Names of operations before it whose values it has."""
 

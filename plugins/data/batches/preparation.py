@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from kernel.public import Actor, Apps, KernelError, Operation, Target
-from plugins.data.execution.participants import Participants
-from plugins.data.execution.tags import NO_CONDITION
+from plugins.data.execution.execution import WriteExecution
+from plugins.data.execution.tags import NO_IF_MATCH
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.scopes import RowScopes
@@ -33,14 +33,14 @@ class OperationChecks:
         permissions: Permissions,
         scopes: RowScopes,
         links: LinkRights,
-        participants: Participants,
+        execution: WriteExecution,
         upserts: Upserts,
     ) -> None:
         self._apps = apps
         self._permissions = permissions
         self._scopes = scopes
         self._links = links
-        self._participants = participants
+        self._execution = execution
         self._upserts = upserts
 
     async def find_rights(self, actor: Actor, app_id: str, operation: Operation) -> OperationRights:
@@ -60,7 +60,7 @@ class OperationChecks:
         grouped = can_be_grouped(operation.op, app, scope, upsert)
         # In one statement, upserts keep one order of their new keys; an update has its hooks alone.
         changes_records = operation.op in ("update", "delete")
-        if changes_records and self._participants.need_each_record(scope.table):
+        if changes_records and not self._execution.can_group(scope.table):
             grouped = False
         return OperationRights(grant, scope, upsert, grouped)
 
@@ -85,7 +85,7 @@ class BatchPreparation:
                 if rights is None:
                     rights = await self._checks.find_rights(actor, app_id, operation)
                     rights_by_kind[kind] = rights
-                condition = NO_CONDITION
+                condition = NO_IF_MATCH
                 if operation.if_match is not None:
                     condition = await self._replies.read_condition(
                         actor, app_id, operation.entity, operation.if_match

@@ -149,10 +149,10 @@ class ImportedRows:
                 created = sum(outcome.result == "created" for outcome in outcomes)
                 return WrittenCount(created=created, updated=len(rows) - created)
             insert = Insert(file_import.table.full, rows, links=file_import.links)
-            if self._execution.participants.need_each_record(file_import.table):
-                await self._execution.hooked.create(tx, insert)
-            else:
+            if self._execution.can_group(file_import.table):
                 await insert_quietly(tx, insert)
+            else:
+                await self._execution.create_within(tx, insert)
             return WrittenCount(created=len(rows))
 
     async def _try_with_preview(
@@ -167,8 +167,8 @@ class ImportedRows:
                 result, shown = await self._upserts.write_one(tx, file_import.upsert, row)
             else:
                 insert = Insert(table.full, [row], links=file_import.links)
-                [record] = await self._execution.hooked.create(tx, insert)
-                written = WrittenRecord(record, row, True)
+                [record] = await self._execution.create_within(tx, insert)
+                written = WrittenRecord(record, row, is_own=True)
                 shown = await self._replies.show(tx.actor, table, written, tx)
         report.add_preview(number, shown.record)
         if result == "created":

@@ -6,7 +6,7 @@ import msgspec
 
 from plugins.data.values.rows import Row
 
-from .tags import NO_CONDITION, Condition
+from .tags import NO_IF_MATCH, IfMatch
 
 
 class RecordChange(msgspec.Struct, frozen=True):
@@ -14,4 +14,4 @@ class RecordChange(msgspec.Struct, frozen=True):
 
     record_id: str
     row: Row = {}
-    condition: Condition = NO_CONDITION
+    condition: IfMatch = NO_IF_MATCH

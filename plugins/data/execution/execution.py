@@ -1,12 +1,13 @@
-"""The decision between a statement and a transaction, for each kind of write.
+"""The decision between a statement and a transaction, and whether hooks take part.
 
-A write is one statement where it can be. It is part of a transaction where a call has passed one,
-and where plugins take part in the write.
+Other modules ask `begins_transaction` and `can_group`, or call a write. A write is one statement
+where it can be. It is part of a transaction where a call has passed one, and where plugins take
+part in the write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hookspecs
 from plugins.data.reads.single import RecordReader
@@ -18,7 +19,7 @@ from plugins.data.values.rows import encode
 
 from .changes import RecordChange
 from .hooked import HookedWrites, event_of
-from .inserts import Insert, insert_rows
+from .inserts import Insert, insert_rows, insert_tagged
 from .participants import Participants
 from .single import SingleWrites
 from .transactions import WriteTransactions, check_reentry
@@ -33,7 +34,7 @@ class WriteExecution:
         self._reader = reader
         self._single = SingleWrites(statements, bus, reader)
         self.participants = Participants(bus)
-        self.hooked = HookedWrites(bus, self.participants)
+        self._hooked = HookedWrites(bus)
         self.transactions = WriteTransactions(statements, self.participants)
 
     def begins_transaction(self, table: Table) -> bool:
@@ -41,16 +42,20 @@ class WriteExecution:
         check_reentry()
         return self.participants.need_transaction(table)
 
+    def can_group(self, table: Table) -> bool:
+        """Whether one statement may write several records, as no plugin takes part in each."""
+        return not self.participants.need_each_record(table)
+
     # Writes that may be a statement of their own
 
     async def create(self, actor: Actor, insert: Insert, tx: Transaction | None) -> Tagged:
         """Create the only record of an insert."""
         table = insert.table
         if tx is not None:
-            [record] = await self.hooked.create(tx, insert)
+            [record] = await self.create_within(tx, insert)
         elif self.begins_transaction(table):
             [record] = await self.transactions.run(
-                actor, lambda own_tx: self.hooked.create(own_tx, insert), [table], None
+                actor, lambda own_tx: self.create_within(own_tx, insert), [table], None
             )
         else:
             record = await self._single.insert(actor, insert)
@@ -63,7 +68,7 @@ class WriteExecution:
         table = insert.table
         if tx is not None or self.begins_transaction(table):
             records = await self.transactions.run(
-                actor, lambda own_tx: self.hooked.create(own_tx, insert), [table], tx
+                actor, lambda own_tx: self.create_within(own_tx, insert), [table], tx
             )
             return join_records([record.record for record in records])
         settings = self._statements.settings(actor)
@@ -84,7 +89,7 @@ class WriteExecution:
             return await self.update_within(tx, scope, change)
         if self.begins_transaction(table):
             return await self.transactions.run(
-                actor, lambda own_tx: self.hooked.update(own_tx, scope, change), [table], None
+                actor, lambda own_tx: self._hooked.update(own_tx, scope, change), [table], None
             )
         if not change.row:  # the body names only what the server sets
             current = await self._reader.read(scope, change.record_id)
@@ -104,7 +109,7 @@ class WriteExecution:
             await self.delete_within(tx, scope, change)
         elif self.begins_transaction(table):
             await self.transactions.run(
-                actor, lambda own_tx: self.hooked.delete(own_tx, scope, change), [table], None
+                actor, lambda own_tx: self._hooked.delete(own_tx, scope, change), [table], None
             )
         else:
             record_id = await self._single.delete(actor, scope, change)
@@ -114,12 +119,25 @@ class WriteExecution:
 
     # Writes within a transaction of several
 
+    async def create_within(self, tx: Transaction, insert: Insert) -> Sequence[Tagged]:
+        """Create records in a transaction, and return them in order."""
+        records = await self.create_missing_within(tx, insert)
+        return [records[place] for place in range(len(insert.rows))]
+
+    def create_missing_within(
+        self, tx: Transaction, insert: Insert
+    ) -> Awaitable[Mapping[int, Tagged]]:
+        """Create the records whose key is not taken, and return them by the places of the rows."""
+        if self.participants.need_each_record(insert.table):
+            return self._hooked.create(tx, insert)
+        return insert_tagged(tx, insert)
+
     async def update_within(
         self, tx: Transaction, scope: RowScope, change: RecordChange
     ) -> Tagged | None:
         """Change a record in a transaction; see `update`."""
         if self.participants.need_each_record(scope.table):
-            return await self.hooked.update(tx, scope, change)
+            return await self._hooked.update(tx, scope, change)
         if not change.row:
             record = await self._reader.read(scope, change.record_id, tx)
             change.condition.check(change.record_id, record)
@@ -129,7 +147,7 @@ class WriteExecution:
     async def delete_within(self, tx: Transaction, scope: RowScope, change: RecordChange) -> None:
         """Delete a record in a transaction."""
         if self.participants.need_each_record(scope.table):
-            await self.hooked.delete(tx, scope, change)
+            await self._hooked.delete(tx, scope, change)
         else:
             await self._single.delete(tx.actor, scope, change, tx)
 
@@ -145,11 +163,11 @@ class WriteExecution:
         table = scope.table.full
         field_names = tuple(changes[0].row)
         has_tags = _have_tags(changes)
-        rows = _select_changed(scope, changes, has_tags=has_tags)
-        statement = table.update_many(
-            field_names, rows, tagged=has_tags, written=scope.link_values(rows)
+        conditions = _select_changed(scope, changes, has_tags=has_tags)
+        statement = table.update_many_statement(
+            field_names, conditions, tagged=has_tags, write_value=scope.link_values(conditions)
         )
-        raw = await tx.execute(statement, *rows.params)
+        raw = await tx.execute(statement, *conditions.params)
         records = table.rendering.split_tagged(raw or b"")
         records_by_id = {id_of(record.record): record for record in records}
         for change in changes:
@@ -165,8 +183,10 @@ class WriteExecution:
             await self.delete_within(tx, scope, changes[0])
             return
         has_tags = _have_tags(changes)
-        rows = _select_changed(scope, changes, has_tags=has_tags)
-        raw = await tx.execute(scope.table.delete_many(rows, tagged=has_tags), *rows.params)
+        conditions = _select_changed(scope, changes, has_tags=has_tags)
+        raw = await tx.execute(
+            scope.table.delete_many_statement(conditions, tagged=has_tags), *conditions.params
+        )
         if int(raw or 0) < len(changes):
             raise record_not_found(changes[0].record_id)
 
@@ -195,4 +215,4 @@ def _select_changed(
             row["_tags"] = change.condition.tags
         row |= change.row
         rows.append(row)
-    return scope.select(NO_SETTINGS, encode(rows))
+    return scope.begin_conditions(NO_SETTINGS, encode(rows))

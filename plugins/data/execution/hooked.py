@@ -28,27 +28,18 @@ from plugins.data.values.rows import Row, row_of
 
 from .changes import RecordChange
 from .inserts import Insert, insert_tagged
-from .participants import Participants
 from .violations import already_taken
 
 
 class HookedWrites:
-    """Writes of records, with every field of them, in which plugins take part."""
+    """Writes records, with every field of them, where plugins take part."""
 
-    def __init__(self, bus: HookBus, participants: Participants) -> None:
+    def __init__(self, bus: HookBus) -> None:
         self._bus = bus
-        self._participants = participants
 
-    async def create(self, tx: Transaction, insert: Insert) -> list[Tagged]:
-        """Create records and return them in order."""
-        records = await self.create_missing(tx, insert)
-        return [records[place] for place in range(len(insert.rows))]
-
-    async def create_missing(self, tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:
+    async def create(self, tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:
         """Create the records whose key is not taken, and return them by the places of the rows."""
         table = insert.table
-        if not self._participants.need_each_record(table):
-            return await insert_tagged(tx, insert)
         drafts = [_Draft(table, "create", row) for row in insert.rows]
         for draft in drafts:
             await self._ask_hooks(tx, draft)
@@ -80,11 +71,11 @@ class HookedWrites:
             return None
 
         values = await params_of(table.columns, draft.row)
-        rows = scope.select_record(record_id, NO_SETTINGS, *values)
+        conditions = scope.begin_conditions_of_record(record_id, NO_SETTINGS, *values)
         links = _limit_others(scope.links, _links_set_by_hooks(scope.links, change.row, draft.row))
-        link_values = None if links is None else links.values(rows)
-        statement = table.update(tuple(draft.row), rows, link_values)
-        raw = await tx.execute(statement, *rows.params)
+        link_values = None if links is None else links.values(conditions)
+        statement = table.update_statement(tuple(draft.row), conditions, link_values)
+        raw = await tx.execute(statement, *conditions.params)
         if raw is None:
             raise record_not_found(record_id)
         record, etag = split_version(raw)
@@ -101,17 +92,17 @@ class HookedWrites:
         change.condition.check(record_id, old)
         draft = _Draft(table, "delete", {}, record_id, old.record)
         await self._ask_hooks(tx, draft)
-        rows = scope.select_record(record_id, NO_SETTINGS)
-        if await tx.execute(table.delete(rows), *rows.params) is None:
+        conditions = scope.begin_conditions_of_record(record_id, NO_SETTINGS)
+        if await tx.execute(table.delete_statement(conditions), *conditions.params) is None:
             raise record_not_found(record_id)
         event = event_of(table, "DELETE", tx.actor, record_id, old=old.record)
         await tx.record(draft.identify(event))
 
     async def _lock(self, tx: Transaction, scope: RowScope, record_id: str, lock: bytes) -> Tagged:
         """Lock a record and return it. Raises NotFound."""
-        rows = scope.select_record(record_id)
+        conditions = scope.begin_conditions_of_record(record_id)
         table = scope.table.full
-        raw = await tx.execute(table.select_one(rows, lock=lock), *rows.params)
+        raw = await tx.execute(table.select_one(conditions, lock=lock), *conditions.params)
         if raw is None:
             raise record_not_found(record_id)
         record, etag = split_version(check_readable(raw, record_id))

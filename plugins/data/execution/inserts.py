@@ -11,7 +11,7 @@ from kernel.public import Actor, ConstraintViolation, Param, Tagged, Transaction
 from plugins.data.rendering import id_of
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import NO_SETTINGS, Table, Values
+from plugins.data.store import NO_SETTINGS, Table, ValueWriter
 from plugins.data.values.arrays import new_ids, rows_to_arrays
 from plugins.data.values.rows import Row, encode, run_in_thread_if_large
 
@@ -68,22 +68,22 @@ class Inserted(msgspec.Struct, frozen=True):
 async def insert_rows(
     writer: Writer, settings: bytes, insert: Insert, actor: Actor, *, versioned: bool = False
 ) -> Inserted:
-    """Create records by one statement; see `Table.insert_many`. Raises NotInserted."""
+    """Create records by one statement; see `Table.insert_many_statement`. Raises NotInserted."""
     table = insert.table
     columns = table.columns
     prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     places, names, values = await prepare
-    params = table.conditions(settings, actor.user_id, *values)
-    statement = table.insert_many(
+    conditions = table.conditions(settings, actor.user_id, *values)
+    statement = table.insert_many_statement(
         names,
         sum(map(len, values)),
         len(insert.rows),
         versioned=versioned,
         unless=insert.unless,
-        written=_link_values(insert, params, b"$3"),
+        write_value=_link_values(insert, conditions, b"$3"),
     )
     try:
-        raw = await writer.execute(statement, *params.params)
+        raw = await writer.execute(statement, *conditions.params)
     except ConstraintViolation as violation:
         raise NotInserted(violation, insert) from violation
     return Inserted(raw or b"[]", places)
@@ -95,19 +95,19 @@ async def insert_quietly(tx: Transaction, insert: Insert) -> None:
     columns = table.columns
     prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     _, names, values = await prepare
-    params = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
-    statement = table.insert_quietly(names, _link_values(insert, params, b"$3"))
+    conditions = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
+    statement = table.insert_quietly_statement(names, _link_values(insert, conditions, b"$3"))
     try:
-        await tx.execute(statement, *params.params)
+        await tx.execute(statement, *conditions.params)
     except ConstraintViolation as violation:
         raise NotInserted(violation, insert) from violation
 
 
-def _link_values(insert: Insert, params: Conditions, ids: bytes) -> Values | None:
+def _link_values(insert: Insert, conditions: Conditions, ids: bytes) -> ValueWriter | None:
     """Return how values are written, if links are limited; `ids` is the array of new ids."""
     if insert.links is None:
         return None
-    return insert.links.values(params, b"%b::%b[]" % (ids, insert.table.columns.id.cast))
+    return insert.links.values(conditions, b"%b::%b[]" % (ids, insert.table.columns.id.cast))
 
 
 def insert_one(
@@ -120,14 +120,14 @@ def insert_one(
     """
     table = insert.table
     if insert.links is None:
-        return table.insert(names), params
-    rows = table.conditions(*params)
+        return table.insert_statement(names), params
+    conditions = table.conditions(*params)
     cast = table.columns.id.cast
     ids = b"array[$2::%b]" % cast
     if insert.links.leads_back:
         chosen_ids = [row["id"] for row in insert.rows if "id" in row]
-        ids += b" || " + rows.bind(chosen_ids, cast + b"[]")
-    return table.insert(names, insert.links.values(rows, ids)), rows.params
+        ids += b" || " + conditions.bind(chosen_ids, cast + b"[]")
+    return table.insert_statement(names, insert.links.values(conditions, ids)), conditions.params
 
 
 async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:

@@ -50,10 +50,14 @@ class SingleWrites:
         """Change a record. Raises NotFound, PreconditionFailed."""
         table = scope.table.full
         values = await params_of(table.columns, change.row)
-        rows = scope.select_record(change.record_id, self._settings(actor, tx), *values)
-        change.condition.narrow(rows)
-        statement = table.update(tuple(change.row), rows, scope.link_values(rows))
-        raw = await self._execute(change.record_id, tx, statement, rows.params)
+        conditions = scope.begin_conditions_of_record(
+            change.record_id, self._settings(actor, tx), *values
+        )
+        change.condition.narrow(conditions)
+        statement = table.update_statement(
+            tuple(change.row), conditions, scope.link_values(conditions)
+        )
+        raw = await self._execute(change.record_id, tx, statement, conditions.params)
         if raw is None:
             raise await self._explain_miss(scope, change, tx or self._statements)
         record, etag = split_version(raw)
@@ -63,10 +67,10 @@ class SingleWrites:
         self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None = None
     ) -> str:
         """Delete a record and return its id. Raises NotFound, PreconditionFailed."""
-        rows = scope.select_record(change.record_id, self._settings(actor, tx))
-        change.condition.narrow(rows)
+        conditions = scope.begin_conditions_of_record(change.record_id, self._settings(actor, tx))
+        change.condition.narrow(conditions)
         writer = tx or self._statements
-        raw_id = await writer.execute(scope.table.delete(rows), *rows.params)
+        raw_id = await writer.execute(scope.table.delete_statement(conditions), *conditions.params)
         if raw_id is None:
             raise await self._explain_miss(scope, change, writer)
         return raw_id.decode()

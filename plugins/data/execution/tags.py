@@ -15,7 +15,7 @@ from plugins.data.statements.filters import Conditions
 _TAG: Final = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 
 
-class Condition(msgspec.Struct, frozen=True):
+class IfMatch(msgspec.Struct, frozen=True):
     """The tags of which a record must have one; None accepts every record."""
 
     tags: tuple[str, ...] | None = None
@@ -25,20 +25,20 @@ class Condition(msgspec.Struct, frozen=True):
         if self.tags is not None and record.etag not in self.tags:
             raise PreconditionFailed(record_id, None)
 
-    def narrow(self, rows: Conditions) -> None:
+    def narrow(self, conditions: Conditions) -> None:
         """Require records that have one of the tags."""
         if self.tags is not None:
-            tags = rows.bind(list(self.tags), b"text[]")
-            rows.parts.append(b"%b = any(%b)" % (ETAG.sql, tags))
+            tags = conditions.bind(list(self.tags), b"text[]")
+            conditions.parts.append(b"%b = any(%b)" % (ETAG.sql, tags))
 
 
-NO_CONDITION: Final = Condition()
+NO_IF_MATCH: Final = IfMatch()
 
 
-def read_if_match(header: str | None) -> Condition:
+def read_if_match(header: str | None) -> IfMatch:
     """Read `If-Match`; a weak tag never matches. Raises BadRequest."""
     if header is None or header.strip() == "*":
-        return NO_CONDITION
+        return NO_IF_MATCH
     tags = list[str]()
     position = 0
     while position < len(header):
@@ -49,7 +49,7 @@ def read_if_match(header: str | None) -> Condition:
         is_weak = match[1] is not None
         if not is_weak:
             tags.append(match[2])
-    return Condition(tuple(tags))
+    return IfMatch(tuple(tags))
 
 
 def is_none_match(header: bytes, etag: str) -> bool:

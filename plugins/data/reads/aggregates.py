@@ -82,22 +82,22 @@ class AggregateReader:
         if aggregation.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
         check_offset(aggregation.offset)
-        rows = scope.select()
+        conditions = scope.begin_conditions()
         if where:
-            rows.require_tree(where)
-        await self._searches.require_search(target, scope, rows, where, aggregation.search)
-        query = compile_aggregation(scope.table, rows, aggregation)
+            conditions.require_tree(where)
+        await self._searches.require_search(target, scope, conditions, where, aggregation.search)
+        query = compile_aggregation(scope.table, conditions, aggregation)
         with _name_time_zone(aggregation.timezone):
-            reply = await self._sources.large.fetch(query, *rows.params, custom_plan=True)
+            reply = await self._sources.large.fetch(query, *conditions.params, custom_plan=True)
         if reply is None or reply == TOO_LARGE:
             raise BadRequest("these groups are too large together: ask for fewer by limit")
         return reply
 
 
-def compile_aggregation(table: Table, rows: Conditions, aggregation: Aggregation) -> bytes:
+def compile_aggregation(table: Table, conditions: Conditions, aggregation: Aggregation) -> bytes:
     """Return the statement of an aggregation; its row is the whole reply. Raises BadRequest.
 
-    Parameters are added to `rows`, which has the conditions.
+    Parameters are added to `conditions`.
     """
     count = len(aggregation.group_by) + len(aggregation.aggregate)
     if count == 0:
@@ -105,7 +105,9 @@ def compile_aggregation(table: Table, rows: Conditions, aggregation: Aggregation
     if count > MAX_NAMES:
         raise BadRequest(f"aggregate holds more than {MAX_NAMES} groups and aggregates")
     timezone = aggregation.timezone
-    groups = [_read_group(table.columns, rows, item, timezone) for item in aggregation.group_by]
+    groups = [
+        _read_group(table.columns, conditions, item, timezone) for item in aggregation.group_by
+    ]
     names = [group.name for group in groups]
     for name in names:
         if names.count(name) > 1:
@@ -114,7 +116,7 @@ def compile_aggregation(table: Table, rows: Conditions, aggregation: Aggregation
         _read_aggregate(table.columns, names, alias, item)
         for alias, item in aggregation.aggregate.items()
     ]
-    return _write_statement(table, rows, aggregation, groups, aggregates)
+    return _write_statement(table, conditions, aggregation, groups, aggregates)
 
 
 @contextmanager
@@ -134,7 +136,7 @@ def _name_time_zone(timezone: str | None) -> Generator[None]:
 
 def _write_statement(
     table: Table,
-    rows: Conditions,
+    conditions: Conditions,
     aggregation: Aggregation,
     groups: Sequence[_Member],
     aggregates: Sequence[_Member],
@@ -145,20 +147,20 @@ def _write_statement(
     if groups:
         places = b", ".join(b"%d" % place for place in range(1, len(groups) + 1))
         group_by = b" group by " + places
-    parts = (items, table.name, rows.where_clause(), group_by)
+    parts = (items, table.name, conditions.where_clause(), group_by)
     grouped = b"select %b from %b as t%b%b" % parts
 
     results = Results(table.entity.name, members)
     having = b""
     if aggregation.having:
-        having = b" where " + rows.compile_trees(results, [aggregation.having])[0]
+        having = b" where " + conditions.compile_trees(results, [aggregation.having])[0]
     shown_items = b", ".join(
         b"%b as %b" % (_write_value(member, place), results.find(member.name).bare)
         for place, member in enumerate(members)
     )
     limit = min(aggregation.limit, MAX_PAGE)
     order = _write_order(results, aggregation, groups)
-    offset = rows.bind(aggregation.offset, b"bigint")
+    offset = conditions.bind(aggregation.offset, b"bigint")
     parts = (shown_items, order, limit, offset)
     page = b"select %b from _h as g%b limit %d offset %b" % parts
     texts = b"select row_to_json(_r)::text as json from (%b) _r offset 0" % page
@@ -169,7 +171,7 @@ def _write_statement(
         ending = b"', \"total\": ' || (select count(*) from _h) || '}'"
     is_known = b""
     if aggregation.timezone:  # PostgreSQL looks at its name also where no row has a time
-        timezone = rows.bind(aggregation.timezone, b"text")
+        timezone = conditions.bind(aggregation.timezone, b"text")
         is_known = b" where now() at time zone %b is not null" % timezone
     parts = (grouped, having, TOO_LARGE, ending, array, is_known)
     return (
@@ -214,7 +216,9 @@ class Results(Columns):
         raise BadRequest(f"the aggregates of {self._label} have no link {name[:80]!r}")
 
 
-def _read_group(columns: Columns, rows: Conditions, item: object, timezone: str | None) -> _Member:
+def _read_group(
+    columns: Columns, conditions: Conditions, item: object, timezone: str | None
+) -> _Member:
     if isinstance(item, str):
         column = columns.find(item)
         return _Member(column.name, column.sql, column.kind, column.cast)
@@ -228,11 +232,11 @@ def _read_group(columns: Columns, rows: Conditions, item: object, timezone: str 
         raise BadRequest(f"{column.label}: {unit} does not work on {column.type}")
     zone = timezone or "UTC"
     if unit == HOUR:
-        sql = b"date_trunc('hour', %b, %b)" % (column.sql, rows.bind(zone, b"text"))
+        sql = b"date_trunc('hour', %b, %b)" % (column.sql, conditions.bind(zone, b"text"))
         return _Member(name, sql, "timestamp", b"timestamptz")
     local_time = column.sql
     if column.kind == "timestamp":
-        local_time = b"%b at time zone %b" % (column.sql, rows.bind(zone, b"text"))
+        local_time = b"%b at time zone %b" % (column.sql, conditions.bind(zone, b"text"))
     return _Member(name, UNITS[unit] % local_time, "text", b"text")
 
 

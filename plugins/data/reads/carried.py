@@ -27,7 +27,7 @@ MAX_CARRIED: Final = 20_000
 class PageRows(msgspec.Struct, frozen=True):
     """The records of a page: conditions, order, number, and the cursor that it continues from."""
 
-    rows: Conditions
+    conditions: Conditions
     sort: Column
     order: bytes = b""
     limit: int = 1
@@ -70,7 +70,7 @@ async def check_linked(
 ) -> None:
     """Raise BadRequest for records with more linked ones than a page may carry."""
     query = counting_statement(scope, page, expansions)
-    count = await reader.fetch(query, *page.rows.params, custom_plan=True)
+    count = await reader.fetch(query, *page.conditions.params, custom_plan=True)
     if int(count or 0) > MAX_CARRIED:
         raise BadRequest(
             f"expand: these records have more than {MAX_CARRIED} linked records together: "
@@ -84,11 +84,11 @@ def counting_statement(scope: RowScope, page: PageRows, expansions: Expansions) 
     Parameters are added to those of the page.
     """
     table = scope.table
-    rows = page.rows
+    conditions = page.conditions
     offset = b""
     if page.offset:
-        offset = b" offset " + rows.bind(page.offset, b"bigint")
-    parts = (table.name, rows.where_clause(), page.order, page.limit, offset)
+        offset = b" offset " + conditions.bind(page.offset, b"bigint")
+    parts = (table.name, conditions.where_clause(), page.order, page.limit, offset)
     page_query = b"select t.* from %b as t%b%b limit %d%b" % parts
 
     cursor = b""
@@ -97,7 +97,7 @@ def counting_statement(scope: RowScope, page: PageRows, expansions: Expansions) 
         cursor = b"cursor as materialized (%b), " % cursor_query
     linked_queries = [
         b"select from _page as t cross join lateral (%b) _c" % query
-        for query in _LinkedQueries(rows, scope.related).write(table.columns, expansions)
+        for query in _LinkedQueries(conditions, scope.related).write(table.columns, expansions)
     ]
     all_linked = b" union all ".join(linked_queries)
     parts = (cursor, page_query, all_linked, MAX_CARRIED + 1)
@@ -107,8 +107,8 @@ def counting_statement(scope: RowScope, page: PageRows, expansions: Expansions) 
 class _LinkedQueries:
     """Queries of the records that one outer record has by a link, at any depth."""
 
-    def __init__(self, rows: Conditions, related: Mapping[str, RowScope]) -> None:
-        self._rows = rows
+    def __init__(self, conditions: Conditions, related: Mapping[str, RowScope]) -> None:
+        self._conditions = conditions
         self._related = related
 
     def write(self, outer: Columns, expansions: Expansions) -> Iterator[bytes]:
@@ -118,11 +118,11 @@ class _LinkedQueries:
             linked = self._related.get(link.entity)
             if linked is None:
                 continue
-            alias = self._rows.next_alias()
+            alias = self._conditions.next_alias()
             inner = linked.columns.alias_as(alias)
             conditions = [
                 join(outer, link, inner),
-                *linked.limits(self._rows, alias),
+                *linked.limits(self._conditions, alias),
                 *self._compile_where(inner, link, expansion),
             ]
             parts = (alias, linked.source, alias, b" and ".join(conditions))
@@ -139,4 +139,4 @@ class _LinkedQueries:
         where = expansion.options.get("where")
         if not link.reverse or where is None:
             return []
-        return self._rows.compile_trees(inner, [where])
+        return self._conditions.compile_trees(inner, [where])

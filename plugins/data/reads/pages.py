@@ -75,15 +75,17 @@ class PageReader:
         *,
         similar: bool = False,
     ) -> int:
-        rows = scope.select()
+        conditions = scope.begin_conditions()
         if where:
-            rows.require_tree(where)
+            conditions.require_tree(where)
         if terms is not None:
-            rank = await self._searches.require_terms(scope.table, rows, terms, similar=similar)
+            rank = await self._searches.require_terms(
+                scope.table, conditions, terms, similar=similar
+            )
             if rank is None:
                 return 0
-        query = scope.table.count(rows)
-        raw = await reader.fetch(query, *rows.params, custom_plan=True)
+        query = scope.table.count_statement(conditions)
+        raw = await reader.fetch(query, *conditions.params, custom_plan=True)
         return int(raw or 0)
 
     async def _read(
@@ -114,7 +116,7 @@ class PageReader:
         # The same statement looks up the last record seen, where an index can serve that.
         cursor = None
         if page.after is not None and not sort.nullable:
-            cursor = scope.select_record(page.after)
+            cursor = scope.begin_conditions_of_record(page.after)
         rows = await page_conditions(reader, scope, page, cursor)
         order = table.order_by(sort, page.order)
         if terms is not None:
@@ -162,10 +164,10 @@ async def _read_plain(
     fetch = partial(reader.fetch, custom_plan=own_only, quick=_is_quick(page, sort, selection))
     raw = await fetch(query, *params)
     if raw == TOO_LARGE:
-        rows = scope.select()
+        conditions = scope.begin_conditions()
         order = table.order_by(sort, page.order)
-        texts = table.select_texts(rows, order, limit, page.offset, selection)
-        raw = await fetch(table.select_page_carefully(texts, sort, None), *rows.params)
+        texts = table.select_texts(conditions, order, limit, page.offset, selection)
+        raw = await fetch(table.select_page_carefully(texts, sort, None), *conditions.params)
     return _check_page(raw, page)
 
 

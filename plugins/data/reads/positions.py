@@ -35,12 +35,12 @@ def expansions_of(page: Page) -> Expansions:
 
 
 def select_shown(
-    scope: RowScope, rows: Conditions, page: Page, expansions: Expansions
+    scope: RowScope, conditions: Conditions, page: Page, expansions: Expansions
 ) -> Selection:
-    """Return what a page shows. What `expand` adds has parameters in `rows`."""
+    """Return what a page shows. What `expand` adds has parameters in `conditions`."""
     if page.view is None:
         return scope.table.everything
-    return select_view(scope, rows, page.view, expansions)
+    return select_view(scope, conditions, page.view, expansions)
 
 
 def check_offset(offset: int) -> None:
@@ -63,20 +63,22 @@ async def page_conditions(
     last = None
     if page.after is not None and cursor is None:
         last = await _look_up(reader, scope, page.after, sort)
-    rows = scope.select() if cursor is None else scope.select(*cursor.params)
+    conditions = (
+        scope.begin_conditions() if cursor is None else scope.begin_conditions(*cursor.params)
+    )
     if page.where:
-        rows.require_tree(page.where)
+        conditions.require_tree(page.where)
     if cursor is not None:
-        scope.table.require_after_cursor(rows, sort, page.order)
+        scope.table.require_after_cursor(conditions, sort, page.order)
     elif last is not None:
-        scope.table.require_after(rows, sort, page.order, last)
-    return rows
+        scope.table.require_after(conditions, sort, page.order, last)
+    return conditions
 
 
 async def _look_up(reader: Reader, scope: RowScope, record_id: str, sort: Column) -> LastSeen:
-    rows = scope.select_record(record_id)
-    query = scope.table.select_position(rows, sort)
-    raw = await reader.fetch(query, *rows.params)
+    conditions = scope.begin_conditions_of_record(record_id)
+    query = scope.table.select_position(conditions, sort)
+    raw = await reader.fetch(query, *conditions.params)
     if raw is None:
         raise last_record_not_found(record_id)
     return _decode_position(check_readable(raw, record_id))

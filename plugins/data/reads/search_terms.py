@@ -122,33 +122,33 @@ class Matching:
         """Whether a search may find similar words."""
         return bool(self._short and terms.words)
 
-    def require_exact(self, rows: Conditions, terms: Terms) -> bytes:
+    def require_exact(self, conditions: Conditions, terms: Terms) -> bytes:
         """Require the words, and return the rank of a record."""
-        queries = [self._write_word(rows, terms, word) for word in terms.alone]
+        queries = [self._write_word(conditions, terms, word) for word in terms.alone]
         if terms.rest:
-            queries.append(self._write_rest(rows, terms))
+            queries.append(self._write_rest(conditions, terms))
         query = b"(%b)" % b" && ".join(queries)
-        rows.parts.append(b"%b @@ %b" % (self._vector, query))
+        conditions.parts.append(b"%b @@ %b" % (self._vector, query))
         if len(self._vectors) > 1:
-            self._require_each(rows, terms)
+            self._require_each(conditions, terms)
         return b"ts_rank(%b, %b)" % (self._vector, query)
 
-    def _write_rest(self, rows: Conditions, terms: Terms) -> bytes:
-        query = self._write_websearch(rows, terms.rest)
+    def _write_rest(self, conditions: Conditions, terms: Terms) -> bytes:
+        query = self._write_websearch(conditions, terms.rest)
         if not terms.last or terms.last in terms.alone:
             return query
         # Of a word that the language ignores nothing is left that could be a beginning.
-        word = self._write_websearch(rows, as_phrase(terms.last))
+        word = self._write_websearch(conditions, as_phrase(terms.last))
         beginning = _BEGINNING % query
         return b"(case when numnode(%b) > 0 then %b else %b end)" % (word, beginning, query)
 
-    def _write_word(self, rows: Conditions, terms: Terms, word: str) -> bytes:
+    def _write_word(self, conditions: Conditions, terms: Terms, word: str) -> bytes:
         """Return the query of a word: as it is, or as its parts beside each other.
 
         So `foo-bar` is found in `foo-bar-baz` and in `foo bar`. Where the language ignores a part,
         as of `to-do`, the word counts as it is only.
         """
-        query = self._write_websearch(rows, as_phrase(word))
+        query = self._write_websearch(conditions, as_phrase(word))
         is_beginning = word == terms.last
         if is_beginning:
             # The first lexeme of an address is the whole of it; its host and its path follow.
@@ -156,39 +156,39 @@ class Matching:
         parts = parts_of(word)
         if not parts:
             return query
-        phrase = self._write_websearch(rows, f'"{" ".join(parts)}"')
+        phrase = self._write_websearch(conditions, f'"{" ".join(parts)}"')
         is_whole = b"numnode(%b) = %d" % (phrase, 2 * len(parts) - 1)
         if is_beginning:
             phrase = _BEGINNING % phrase
         return b"(case when %b then %b || %b else %b end)" % (is_whole, query, phrase, query)
 
-    def _write_websearch(self, rows: Conditions, text: str) -> bytes:
-        return b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(text, b"text"))
+    def _write_websearch(self, conditions: Conditions, text: str) -> bytes:
+        return b"websearch_to_tsquery(%b, %b)" % (self._config, conditions.bind(text, b"text"))
 
-    def _require_each(self, rows: Conditions, terms: Terms) -> None:
+    def _require_each(self, conditions: Conditions, terms: Terms) -> None:
         """Require each plain word in one of several vectors: an index serves a single one only."""
         for word in terms.plain:
-            query = self._write_word(rows, terms, word)
+            query = self._write_word(conditions, terms, word)
             tests = [b"%b @@ %b" % (vector, query) for vector in self._vectors]
             # A word that the language ignores is in no vector.
-            rows.parts.append(b"(numnode(%b) = 0 or %b)" % (query, b" or ".join(tests)))
+            conditions.parts.append(b"(numnode(%b) = 0 or %b)" % (query, b" or ".join(tests)))
 
-    def require_similar(self, rows: Conditions, terms: Terms) -> bytes:
+    def require_similar(self, conditions: Conditions, terms: Terms) -> bytes:
         """Require similar words and the strict parts, and return the rank of a record."""
         assert self._trigrams is not None
         schema = quoted(self._trigrams)
         ranks: list[bytes] = []
         for word in terms.words:
-            bound = rows.bind(word, b"text")
+            bound = conditions.bind(word, b"text")
             # A key of the scan is computed before its first comparison, which uses the threshold.
             near = b"(select %b where set_config(%b) is not null)" % (bound, _THRESHOLD)
             tests = [b"%b operator(%b.%%>>) %b" % (column, schema, near) for column in self._short]
-            rows.parts.append(b"(%b)" % b" or ".join(tests))
+            conditions.parts.append(b"(%b)" % b" or ".join(tests))
             ranks += [
                 b"coalesce(%b.strict_word_similarity(%b, %b), 0)" % (schema, bound, column)
                 for column in self._short
             ]
         if terms.strict:
-            query = self._write_websearch(rows, terms.strict)
-            rows.parts.append(b"%b @@ %b" % (self._vector, query))
+            query = self._write_websearch(conditions, terms.strict)
+            conditions.parts.append(b"%b @@ %b" % (self._vector, query))
         return b"(%b)" % b" + ".join(ranks)

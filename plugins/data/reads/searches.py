@@ -26,7 +26,7 @@ class Searches:
         """The schema of pg_trgm, None without the extension."""
 
     async def require_terms(
-        self, table: Table, rows: Conditions, terms: Terms, *, similar: bool
+        self, table: Table, conditions: Conditions, terms: Terms, *, similar: bool
     ) -> bytes | None:
         """Require the terms of a search and return the rank, or None where nothing can match."""
         if self._trigrams is UNKNOWN:
@@ -34,16 +34,16 @@ class Searches:
             self._trigrams = None if raw is None else raw.decode()
         matching = Matching(table, self._trigrams)
         if not similar:
-            return matching.require_exact(rows, terms)
+            return matching.require_exact(conditions, terms)
         if not matching.can_compare_similar(terms):
             return None
-        return matching.require_similar(rows, terms)
+        return matching.require_similar(conditions, terms)
 
     async def require_search(
         self,
         target: Target,
         scope: RowScope,
-        rows: Conditions,
+        conditions: Conditions,
         where: Tree | None,
         search: str | None,
     ) -> bytes | None:
@@ -55,9 +55,9 @@ class Searches:
             return None
         terms = read_terms(search)
         has_exact = await self.has_exact(target, where, terms)
-        rank = await self.require_terms(scope.table, rows, terms, similar=not has_exact)
+        rank = await self.require_terms(scope.table, conditions, terms, similar=not has_exact)
         if rank is None:
-            rows.parts.append(b"false")
+            conditions.parts.append(b"false")
             return b"0"
         return rank
 
@@ -66,11 +66,11 @@ class Searches:
     ) -> bool:
         """Whether a record has the words of a search; only else similar ones count."""
         scope = await self._scopes.resolve(target, "read", where)
-        rows = scope.select()
+        conditions = scope.begin_conditions()
         if where:
-            rows.require_tree(where)
-        await self.require_terms(scope.table, rows, terms, similar=False)
-        query = scope.table.exists(rows)
+            conditions.require_tree(where)
+        await self.require_terms(scope.table, conditions, terms, similar=False)
+        query = scope.table.exists_statement(conditions)
         reader = self._statements if tx is None else tx
-        raw = await reader.fetch(query, *rows.params, custom_plan=True)
+        raw = await reader.fetch(query, *conditions.params, custom_plan=True)
         return raw == b"t"

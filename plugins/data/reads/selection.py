@@ -24,8 +24,10 @@ MAX_LINKED: Final = 100
 _OPTIONS: Final = ("where", "orderBy", "order", "limit", "fields")
 
 
-def select_view(scope: RowScope, rows: Conditions, view: View, expansions: Expansions) -> Selection:
-    """Compile what a view shows; parameters are added to `rows`. Raises BadRequest."""
+def select_view(
+    scope: RowScope, conditions: Conditions, view: View, expansions: Expansions
+) -> Selection:
+    """Compile what a view shows; parameters are added to `conditions`. Raises BadRequest."""
     table = scope.table
     if not expansions:
         return table.select_fields(view.fields, etag=view.etag)
@@ -34,9 +36,9 @@ def select_view(scope: RowScope, rows: Conditions, view: View, expansions: Expan
         return compiled
 
     shape = _shape(scope, view)
-    params_before = len(rows.params)
-    selection = _Expander(rows, scope.related).select(table, view, expansions)
-    has_params = len(rows.params) > params_before
+    params_before = len(conditions.params)
+    selection = _Expander(conditions, scope.related).select(table, view, expansions)
+    has_params = len(conditions.params) > params_before
     if shape is None or has_params:
         return selection
     return keep(table.cache.expanded, shape, selection, 100)
@@ -66,8 +68,8 @@ def _shape(scope: RowScope, view: View) -> Hashable | None:
 class _Expander:
     """Writes select lists with linked records, which have subqueries of their own."""
 
-    def __init__(self, rows: Conditions, related: Mapping[str, RowScope]) -> None:
-        self._rows = rows
+    def __init__(self, conditions: Conditions, related: Mapping[str, RowScope]) -> None:
+        self._conditions = conditions
         self._related = related
         self._rendering = NestedRendering()
 
@@ -115,11 +117,11 @@ class _Expander:
         linked = self._related.get(link.entity)
         if linked is None:
             return b"null::json"
-        alias = self._rows.next_alias()
+        alias = self._conditions.next_alias()
         inner = linked.columns.alias_as(alias)
         fields = _fields_of(name, expansion)
         items, links = self._write_items(inner, fields, expansion.inner)
-        conditions = [join(outer, link, inner), *linked.limits(self._rows, alias)]
+        conditions = [join(outer, link, inner), *linked.limits(self._conditions, alias)]
         parts = (items, linked.source, alias, links, b" and ".join(conditions))
         return b"(select _e from (select %b from %b as %b%b where %b) _e)" % parts
 
@@ -130,14 +132,14 @@ class _Expander:
         if linked is None:
             return b"'[]'::json"
         self._rendering.allow_arrays()
-        alias = self._rows.next_alias()
+        alias = self._conditions.next_alias()
         inner = linked.columns.alias_as(alias)
         fields = _fields_of(name, expansion)
         items, links = self._write_items(inner, fields, expansion.inner)
-        conditions = [join(outer, link, inner), *linked.limits(self._rows, alias)]
+        conditions = [join(outer, link, inner), *linked.limits(self._conditions, alias)]
         where = options.get("where")
         if where is not None:
-            conditions += self._rows.compile_trees(inner, [where])
+            conditions += self._conditions.compile_trees(inner, [where])
         parts = (
             items,
             linked.source,

@@ -43,12 +43,12 @@ class RecordReader:
         scope = await self._scopes.resolve(target, "read", None, expansions)
         if shows_everything:
             return await self.read(scope, record_id, reader)
-        rows = scope.select_record(record_id)
-        counted_rows = PageRows(rows.copy(), scope.columns.id)
-        selection = select_view(scope, rows, view, expansions)
+        conditions = scope.begin_conditions_of_record(record_id)
+        counted_rows = PageRows(conditions.copy(), scope.columns.id)
+        selection = select_view(scope, conditions, view, expansions)
         if may_carry_too_many(scope, expansions, 1):
             await check_linked(reader, scope, counted_rows, expansions)
-        return await _read_selection(reader, scope, rows, selection, record_id)
+        return await _read_selection(reader, scope, conditions, selection, record_id)
 
     async def read(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
         """Return a record with every field, as far as it is within a scope. Raises NotFound."""
@@ -56,8 +56,8 @@ class RecordReader:
             reader = self._sources.prompt
         table = scope.table
         if scope.trees:
-            rows = scope.select_record(record_id)
-            return await _read_selection(reader, scope, rows, table.everything, record_id)
+            conditions = scope.begin_conditions_of_record(record_id)
+            return await _read_selection(reader, scope, conditions, table.everything, record_id)
         table.check_id(record_id)
         query = table.select_by_id(own_only=scope.own_only)
         if scope.own_only:
@@ -68,10 +68,10 @@ class RecordReader:
 
 
 async def _read_selection(
-    reader: Reader, scope: RowScope, rows: Conditions, selection: Selection, record_id: str
+    reader: Reader, scope: RowScope, conditions: Conditions, selection: Selection, record_id: str
 ) -> Tagged:
-    query = scope.table.select_one(rows, selection=selection)
-    raw = await reader.fetch(query, *rows.params, quick=not selection.links)
+    query = scope.table.select_one(conditions, selection=selection)
+    raw = await reader.fetch(query, *conditions.params, quick=not selection.links)
     return _finish(raw, selection.rendering, record_id)
 
 

@@ -13,7 +13,7 @@ from plugins.data.columns import Column, Columns
 from plugins.data.statements.entity import OWNER
 from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.operators import RELATION_OPERATORS
-from plugins.data.store import Table, Values
+from plugins.data.store import Table, ValueWriter
 
 
 class RowScope(msgspec.Struct, frozen=True):
@@ -53,39 +53,41 @@ class RowScope(msgspec.Struct, frozen=True):
         """What conditions of hooks may name."""
         return self.table.every_column
 
-    def select(self, *params: Param) -> Conditions:
+    def begin_conditions(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
         rows = Conditions(self.table.columns, params, self.related)
         rows.parts += self.limits(rows, b"t")
         return rows
 
-    def limits(self, rows: Conditions, alias: bytes) -> list[bytes]:
+    def limits(self, conditions: Conditions, alias: bytes) -> list[bytes]:
         """Return the conditions of these rows under an alias."""
         limits: list[bytes] = []
         if self.own_only:
             owner = b"%b.%b" % (alias, OWNER)
-            limits.append(b"%b = %b" % (owner, rows.bind(self.user_id, b"uuid")))
+            limits.append(b"%b = %b" % (owner, conditions.bind(self.user_id, b"uuid")))
         if self.ids is not None:
-            limits.append(b"%b.id = any (%b)" % (alias, rows.bind_shared(self.ids, b"uuid[]")))
+            limits.append(
+                b"%b.id = any (%b)" % (alias, conditions.bind_shared(self.ids, b"uuid[]"))
+            )
         for guard, tree in zip(self.guards, self.trees, strict=True):
             try:
-                limits += rows.compile_trees(
+                limits += conditions.compile_trees(
                     self.every_column.alias_as(alias), [tree], of_hook=True
                 )
             except BadRequest as error:  # the plugin's mistake, not the caller's
                 raise guard.note_failure(HookFailed(f"its where-tree is wrong: {error}")) from error
         return limits
 
-    def link_values(self, rows: Conditions) -> Values | None:
+    def link_values(self, conditions: Conditions) -> ValueWriter | None:
         """Return how a statement writes values, if links are limited; see `LinkLimits.values`."""
-        return None if self.links is None else self.links.values(rows)
+        return None if self.links is None else self.links.values(conditions)
 
-    def select_record(self, record_id: str, *params: Param) -> Conditions:
+    def begin_conditions_of_record(self, record_id: str, *params: Param) -> Conditions:
         """Begin the conditions of a statement about one record. Raises BadRequest for a bad id."""
         self.table.check_id(record_id)
-        rows = self.select(*params)
-        self.table.require_record(rows, record_id)
-        return rows
+        conditions = self.begin_conditions(*params)
+        self.table.require_record(conditions, record_id)
+        return conditions
 
 
 class LinkLimits(msgspec.Struct, frozen=True):
@@ -117,36 +119,40 @@ class LinkLimits(msgspec.Struct, frozen=True):
         }
         return msgspec.structs.replace(self, rows_by_field=remaining) if remaining else None
 
-    def values(self, rows: Conditions, ids: bytes = b"") -> Values:
-        """Return how a statement writes values; parameters are added to `rows`.
+    def values(self, conditions: Conditions, ids: bytes = b"") -> ValueWriter:
+        """Return how a statement writes values; parameters are added to `conditions`.
 
         `ids` are the records that the statement creates, as an array in SQL: they are the writer's.
         Without them it changes records.
         """
-        rows.related = {**rows.related, **self.related}
-        return partial(self._write_value, rows, ids)
+        conditions.related = {**conditions.related, **self.related}
+        return partial(self._write_value, conditions, ids)
 
-    def _write_value(self, rows: Conditions, ids: bytes, column: Column, value: bytes) -> bytes:
+    def _write_value(
+        self, conditions: Conditions, ids: bytes, column: Column, value: bytes
+    ) -> bytes:
         if column.name not in self.rows_by_field:
             return value
-        allowed = [b"%b is null" % value, *self.tests(rows, ids, column, value)]
+        allowed = [b"%b is null" % value, *self.tests(conditions, ids, column, value)]
         if self.readable is not None and not ids:
             is_unchanged = b"%b = %b" % (column.sql, value)
-            conditions = [is_unchanged, *self.readable.limits(rows, b"t")]
-            allowed.append(b"(%b)" % b" and ".join(conditions))
+            tests = [is_unchanged, *self.readable.limits(conditions, b"t")]
+            allowed.append(b"(%b)" % b" and ".join(tests))
         parts = (b" or ".join(allowed), value, column.cast)
         return b"case when %b then %b else gen_random_uuid()::%b end" % parts
 
-    def tests(self, rows: Conditions, ids: bytes, column: Column, value: bytes) -> list[bytes]:
+    def tests(
+        self, conditions: Conditions, ids: bytes, column: Column, value: bytes
+    ) -> list[bytes]:
         """Return conditions of which a new value has to meet one."""
         linked = self.rows_by_field[column.name]
-        alias = rows.next_alias()
+        alias = conditions.next_alias()
         columns = linked.columns.alias_as(alias)
-        conditions = [b"%b = %b" % (columns.id.sql, value), *linked.limits(rows, alias)]
-        parts = (linked.source, alias, b" and ".join(conditions))
+        is_linked = [b"%b = %b" % (columns.id.sql, value), *linked.limits(conditions, alias)]
+        parts = (linked.source, alias, b" and ".join(is_linked))
         tests = [b"exists (select from %b as %b where %b)" % parts]
         if column.field is not None and column.field.default is not None:  # the manifest's choice
-            tests.append(b"%b = %b" % (value, rows.bind(column.field.default, column.cast)))
+            tests.append(b"%b = %b" % (value, conditions.bind(column.field.default, column.cast)))
         if ids and linked.table.entity.name == self.entity:
             tests.append(b"%b = any (%b)" % (value, ids))
         return tests

@@ -131,79 +131,81 @@ class EntityStatements:
         """Begin the conditions of a statement whose first parameters are `params`."""
         return Conditions(self.columns, params)
 
-    def require_record(self, rows: Conditions, record_id: str) -> None:
+    def require_record(self, conditions: Conditions, record_id: str) -> None:
         """Require one record."""
-        rows.require_equal(self.columns.id.sql, record_id, self.columns.id.cast)
+        conditions.require_equal(self.columns.id.sql, record_id, self.columns.id.cast)
 
-    def require_owner(self, rows: Conditions, user_id: str | None) -> None:
+    def require_owner(self, conditions: Conditions, user_id: str | None) -> None:
         """Require records that a user created."""
-        rows.require_equal(b"t." + OWNER, user_id, b"uuid")
+        conditions.require_equal(b"t." + OWNER, user_id, b"uuid")
 
-    def require_after(self, rows: Conditions, sort: Column, order: Order, last: LastSeen) -> None:
+    def require_after(
+        self, conditions: Conditions, sort: Column, order: Order, last: LastSeen
+    ) -> None:
         """Require records after the last one seen; a null is greater than every value."""
         key = self.columns.id
         operator = _operator_after(order)
-        record_id = rows.bind(last.record_id, key.cast)
+        record_id = conditions.bind(last.record_id, key.cast)
         has_later_id = b"%b %b %b" % (key.sql, operator, record_id)
         if sort is key:
-            rows.parts.append(has_later_id)
+            conditions.parts.append(has_later_id)
         elif last.value is None and order == "asc":
-            rows.parts.append(b"(%b is null and %b)" % (sort.sql, has_later_id))
+            conditions.parts.append(b"(%b is null and %b)" % (sort.sql, has_later_id))
         elif last.value is None:
-            rows.parts.append(b"(%b is not null or %b)" % (sort.sql, has_later_id))
+            conditions.parts.append(b"(%b is not null or %b)" % (sort.sql, has_later_id))
         else:
-            value = rows.bind(last.value, sort.cast)
+            value = conditions.bind(last.value, sort.cast)
             parts = (sort.sql, key.sql, operator, value, record_id)
             is_later = b"(%b, %b) %b (%b, %b)" % parts
             if order == "asc" and sort.nullable:
                 is_later = b"(%b or %b is null)" % (is_later, sort.sql)
-            rows.parts.append(is_later)
+            conditions.parts.append(is_later)
 
-    def require_after_cursor(self, rows: Conditions, sort: Column, order: Order) -> None:
+    def require_after_cursor(self, conditions: Conditions, sort: Column, order: Order) -> None:
         """Require records after the `cursor` of the same statement, which looks it up.
 
         Not for a field that can be null: no index serves a condition that fits both cases.
         """
         operator = _operator_after(order)
         if sort is self.columns.id:
-            rows.parts.append(b"%b %b (select id from cursor)" % (sort.sql, operator))
+            conditions.parts.append(b"%b %b (select id from cursor)" % (sort.sql, operator))
         else:
             parts = (sort.sql, self.columns.id.sql, operator)
-            rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % parts)
+            conditions.parts.append(b"(%b, %b) %b (select value, id from cursor)" % parts)
 
     def select_one(
-        self, rows: Conditions, *, selection: Selection | None = None, lock: bytes = b""
+        self, conditions: Conditions, *, selection: Selection | None = None, lock: bytes = b""
     ) -> bytes:
-        """Return records with their versions, mostly one, or `TOO_LARGE` in place of one."""
+        """Return the SQL of records, mostly one, with versions; `TOO_LARGE` in place of one."""
         if selection is None:
             selection = self.everything
         versioned = b"%b, %b as _v" % (selection.items, VERSION)
-        source = self._select(rows, versioned, selection.links)
+        source = self._select(conditions, versioned, selection.links)
         if lock:
             source += b" " + lock
         return limit_size(b"(%b)" % source)
 
     def select_by_id(self, *, own_only: bool) -> bytes:
-        """Return one record without scopes of hooks, and its version.
+        """Return the SQL of one record without scopes of hooks, and its version.
 
         Parameters: the owner where `own_only`, the id.
         """
         return self._find_or_make(("one", own_only), lambda: self._make_select_by_id(own_only))
 
     def _make_select_by_id(self, own_only: bool) -> bytes:
-        rows = self._conditions_without_values(own_only)
-        self.require_record(rows, "")
-        return self.select_one(rows)
+        conditions = self._conditions_without_values(own_only)
+        self.require_record(conditions, "")
+        return self.select_one(conditions)
 
     def _conditions_without_values(self, own_only: bool) -> Conditions:
         """Begin conditions for the text of a statement; their values are not used."""
-        rows = self.conditions()
+        conditions = self.conditions()
         if own_only:
-            self.require_owner(rows, None)
-        return rows
+            self.require_owner(conditions, None)
+        return conditions
 
-    def _select(self, rows: Conditions, items: bytes, links: bytes = b"") -> bytes:
-        return b"select %b from %b as t%b%b" % (items, self.name, links, rows.where_clause())
+    def _select(self, conditions: Conditions, items: bytes, links: bytes = b"") -> bytes:
+        return b"select %b from %b as t%b%b" % (items, self.name, links, conditions.where_clause())
 
     def order_by_rank(self, rank: bytes) -> bytes:
         """Order by a rank, the newest of equal ones first."""

@@ -52,7 +52,7 @@ class Related(Protocol):
         """What conditions of hooks may name."""
         ...
 
-    def limits(self, rows: Conditions, alias: bytes) -> list[bytes]:
+    def limits(self, conditions: Conditions, alias: bytes) -> list[bytes]:
         """Return the conditions of these rows under an alias."""
         ...
 

@@ -31,7 +31,7 @@ class ListStatements(EntityStatements):
         own_only: bool,
         skips: bool,
     ) -> bytes:
-        """Return a page without conditions of its own.
+        """Return the SQL of a page without conditions of its own.
 
         Parameters: the owner where `own_only`, the offset where `skips`.
         """
@@ -40,28 +40,30 @@ class ListStatements(EntityStatements):
         shape = ("listed", sort.name, order, limit, items, links, own_only, skips)
 
         def make() -> bytes:
-            rows = self._conditions_without_values(own_only)
+            conditions = self._conditions_without_values(own_only)
             offset = 1 if skips else 0
-            texts = self.select_texts(rows, self.order_by(sort, order), limit, offset, selection)
+            texts = self.select_texts(
+                conditions, self.order_by(sort, order), limit, offset, selection
+            )
             return self.select_page(texts, sort, limit, None)
 
         return self._find_or_make(shape, make)
 
     def select_texts(
-        self, rows: Conditions, order: bytes, limit: int, offset: int, selection: Selection
+        self, conditions: Conditions, order: bytes, limit: int, offset: int, selection: Selection
     ) -> bytes:
-        """Return the records of a page one by one, as text: its source."""
-        records = self._select(rows, selection.items, selection.links)
-        parts = (records, order, limit, _write_offset(rows, offset))
+        """Return the SQL that yields the records of a page one by one, as text: its source."""
+        records = self._select(conditions, selection.items, selection.links)
+        parts = (records, order, limit, _write_offset(conditions, offset))
         return b"select row_to_json(_r)::text as json from (%b%b limit %d%b) _r offset 0" % parts
 
     def select_page(
         self, texts: bytes, sort: Column, limit: int, cursor: Conditions | None
     ) -> bytes:
-        """Return a JSON array of records; no row where `cursor` is given and finds no record.
+        """Return the SQL of a JSON array of records.
 
-        Return `TOO_LARGE` where it is too large, or where one record is so large that only
-        `select_page_carefully` can decide.
+        It yields no row where `cursor` is given and finds no record. It yields `TOO_LARGE` where it
+        is too large, or where one record is so large that only `select_page_carefully` can decide.
         """
         # PostgreSQL adds up no more than the bytes of a record before it knows the sum.
         is_small = b"octet_length(json) <= %d" % (MAX_RECORD_BYTES // limit)
@@ -69,7 +71,7 @@ class ListStatements(EntityStatements):
         return self._write_array(texts, fits, is_small, sort, cursor)
 
     def select_page_carefully(self, texts: bytes, sort: Column, cursor: Conditions | None) -> bytes:
-        """Return the same, slower, in bounded memory however large the records are.
+        """Return the SQL of the same, slower, in bounded memory however large the records are.
 
         A page of a single record may have `MAX_RECORD_BYTES`.
         """
@@ -84,36 +86,36 @@ class ListStatements(EntityStatements):
 
     def select_every(
         self,
-        rows: Conditions,
+        conditions: Conditions,
         order: bytes,
         offset: int,
         selection: Selection,
         limit: int | None = None,
     ) -> bytes:
-        """Return the records one by one, or `TOO_LARGE` in place of one."""
-        source = self._select(rows, selection.items, selection.links) + order
+        """Return the SQL that yields the records one by one, or `TOO_LARGE` in place of one."""
+        source = self._select(conditions, selection.items, selection.links) + order
         if limit is not None:
             source += b" limit %d" % limit
-        source += _write_offset(rows, offset)
+        source += _write_offset(conditions, offset)
         return limit_size(b"(%b)" % source)
 
-    def count(self, rows: Conditions) -> bytes:
-        """Count the records."""
-        return b"select count(*) from %b as t%b" % (self.name, rows.where_clause())
+    def count_statement(self, conditions: Conditions) -> bytes:
+        """Return the SQL that counts the records."""
+        return b"select count(*) from %b as t%b" % (self.name, conditions.where_clause())
 
-    def select_position(self, rows: Conditions, sort: Column) -> bytes:
-        """Return the position of a record in an order, as a `LastSeen`, or `TOO_LARGE`."""
+    def select_position(self, conditions: Conditions, sort: Column) -> bytes:
+        """Return the SQL of the position of a record, as a `LastSeen`, or `TOO_LARGE`."""
         return limit_size(
             b"(select %b::text as record_id, %b::text as value from %b as t%b)"
-            % (self.columns.id.sql, sort.sql, self.name, rows.where_clause())
+            % (self.columns.id.sql, sort.sql, self.name, conditions.where_clause())
         )
 
-    def exists(self, rows: Conditions) -> bytes:
-        """Return `t` where there is a record."""
-        return b"select exists (select from %b as t%b)" % (self.name, rows.where_clause())
+    def exists_statement(self, conditions: Conditions) -> bytes:
+        """Return the SQL that yields `t` where there is a record."""
+        return b"select exists (select from %b as t%b)" % (self.name, conditions.where_clause())
 
     def cursor_query(self, cursor: Conditions | None, sort: Column) -> bytes | None:
-        """Look up the record that a page continues from, if it continues from any."""
+        """Return the SQL that looks up the record that a page continues from, if from any."""
         if cursor is None:
             return None
         parts = (sort.sql, self.columns.id.sql, self.name, cursor.where_clause())
@@ -140,5 +142,5 @@ class ListStatements(EntityStatements):
         )
 
 
-def _write_offset(rows: Conditions, offset: int) -> bytes:
-    return b" offset " + rows.bind(offset, b"bigint") if offset else b""
+def _write_offset(conditions: Conditions, offset: int) -> bytes:
+    return b" offset " + conditions.bind(offset, b"bigint") if offset else b""

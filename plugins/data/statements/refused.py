@@ -58,10 +58,11 @@ def is_no_link(table: Table, name: str, allowed: Sequence[bytes]) -> RowTest:
 
 
 def refused_rows(table: Table, names: tuple[str, ...], tests: Sequence[RowTest]) -> bytes:
-    """Return the rows that a test refuses, in order: place from 0, number of the test, first place.
+    """Return the SQL of the rows that a test refuses, in order.
 
-    The first place is that of the earlier row with the same values. Parameters: arrays of ids and
-    of the values of each of `names`, then those of the tests.
+    Each has its place from 0, the number of the test, and the first place. The first place is that
+    of the earlier row with the same values. Parameters: arrays of ids and of the values of each of
+    `names`, then those of the tests.
     """
     first_places: list[bytes] = []
     shown_places: list[bytes] = []

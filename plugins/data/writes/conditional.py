@@ -77,12 +77,12 @@ class MatchedRows(msgspec.Struct, frozen=True):
     reading: RowScope
     where: Tree
 
-    def select(self, *params: Param) -> Conditions:
+    def begin_conditions(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
-        rows = self.scope.select(*params)
-        rows.parts += self.reading.limits(rows, b"t")
-        rows.require_tree(self.where)
-        return rows
+        conditions = self.scope.begin_conditions(*params)
+        conditions.parts += self.reading.limits(conditions, b"t")
+        conditions.require_tree(self.where)
+        return conditions
 
 
 class ConditionalWrites:
@@ -152,10 +152,10 @@ class ConditionalWrites:
             raise BadRequest(f"{matching} records match: name the number by expect or max")
 
     async def _count(self, matched: MatchedRows, tx: Transaction | None) -> int:
-        rows = matched.select()
+        conditions = matched.begin_conditions()
         reader = self._statements if tx is None else tx
-        query = matched.scope.table.count(rows)
-        raw = await reader.fetch(query, *rows.params, custom_plan=True)
+        query = matched.scope.table.count_statement(conditions)
+        raw = await reader.fetch(query, *conditions.params, custom_plan=True)
         return int(raw or 0)
 
     async def _write(
@@ -168,12 +168,12 @@ class ConditionalWrites:
     ) -> int:
         """Change the records by a row, or delete them without one; return how many there were."""
         table = matched.scope.table
-        one_by_one = self._execution.participants.need_each_record(table)
+        can_group = self._execution.can_group(table)
 
         async def work(own_tx: Transaction) -> int:
-            if one_by_one:
-                return await self._write_each(own_tx, matched, expected, row)
-            return await _write_at_once(own_tx, matched, expected, row)
+            if can_group:
+                return await _write_at_once(own_tx, matched, expected, row)
+            return await self._write_each(own_tx, matched, expected, row)
 
         transactions = self._execution.transactions
         try:
@@ -191,18 +191,17 @@ class ConditionalWrites:
         self, tx: Transaction, matched: MatchedRows, expected: Expected, row: Row | None
     ) -> int:
         """Change the records one by one, as plugins take part in it."""
-        hooked = self._execution.hooked
-        rows = matched.select()
+        conditions = matched.begin_conditions()
         table = matched.scope.table.full
         lock = FULL_LOCK if row is None else table.lock_to_change(row)
-        query = table.lock_where(rows, expected.maximum, lock)
-        ids = [raw.decode() for raw in await tx.execute_all(query, *rows.params)]
+        query = table.lock_where_statement(conditions, expected.maximum, lock)
+        ids = [raw.decode() for raw in await tx.execute_all(query, *conditions.params)]
         expected.check(len(ids))
         for record_id in ids:
             if row is None:
-                await hooked.delete(tx, matched.scope, RecordChange(record_id))
+                await self._execution.delete_within(tx, matched.scope, RecordChange(record_id))
             else:
-                await hooked.update(tx, matched.scope, RecordChange(record_id, row))
+                await self._execution.update_within(tx, matched.scope, RecordChange(record_id, row))
         return len(ids)
 
 
@@ -211,14 +210,14 @@ async def _write_at_once(
 ) -> int:
     table = matched.scope.table.full
     if row is None:
-        rows = matched.select(NO_SETTINGS)
-        query = table.delete_where(rows, expected.minimum, expected.maximum)
+        conditions = matched.begin_conditions(NO_SETTINGS)
+        query = table.delete_where_statement(conditions, expected.minimum, expected.maximum)
     else:
-        rows = matched.select(NO_SETTINGS, encode(row))
-        link_values = matched.scope.link_values(rows)
+        conditions = matched.begin_conditions(NO_SETTINGS, encode(row))
+        link_values = matched.scope.link_values(conditions)
         bounds = (expected.minimum, expected.maximum)
-        query = table.change_where(tuple(row), rows, *bounds, link_values)
-    raw = await tx.execute(query, *rows.params)
+        query = table.change_where_statement(tuple(row), conditions, *bounds, link_values)
+    raw = await tx.execute(query, *conditions.params)
     matching, written = _decode_counts(raw or b"[0, 0]")
     expected.check(matching)
     return written

@@ -57,7 +57,7 @@ class RecordWriter:
             record = await self._execution.create(actor, insert, tx)
         except BadRequest as error:
             raise await self._descriptions.describe(error, table) from None
-        return await self._replies.show(actor, table, WrittenRecord(record, row, True), tx)
+        return await self._replies.show(actor, table, WrittenRecord(record, row, is_own=True), tx)
 
     async def create_many(
         self, target: Target, bodies: Sequence[Mapping[str, Any]], tx: Transaction | None
@@ -82,7 +82,7 @@ class RecordWriter:
         if await self._replies.shows_everything(actor, table):
             return array
         written = [
-            WrittenRecord(Tagged(record, ""), row, True)
+            WrittenRecord(Tagged(record, ""), row, is_own=True)
             for record, row in zip(records_in(array), rows, strict=True)
         ]
         shown = [await self._replies.show(actor, table, record, tx) for record in written]
@@ -115,7 +115,7 @@ class RecordWriter:
             raise await self._descriptions.describe(error, table) from None
         if record is None:
             return await self._replies.read_unchanged(actor, table, record_id, tx)
-        written = WrittenRecord(record, row, grant.own_only)
+        written = WrittenRecord(record, row, is_own=grant.own_only)
         return await self._replies.show(actor, table, written, tx)
 
     async def delete(

@@ -8,7 +8,7 @@ import msgspec
 
 from kernel.public import Actor, Entity, Forbidden, NotFound, Reader, Tagged, Target
 from plugins.data.errors import PreconditionFailed
-from plugins.data.execution.tags import Condition, read_if_match
+from plugins.data.execution.tags import IfMatch, read_if_match
 from plugins.data.reads.single import RecordReader
 from plugins.data.rendering import drop_members, id_of, keep_members
 from plugins.data.rights.permissions import Permissions
@@ -95,7 +95,7 @@ class Replies:
 
     async def read_condition(
         self, actor: Actor, app_id: str, entity: str, if_match: str | None
-    ) -> Condition:
+    ) -> IfMatch:
         """Read `If-Match`. Its result reveals something about the record, so it needs `read`."""
         if if_match is not None:
             await self._permissions.require(actor, app_id, entity, "read")

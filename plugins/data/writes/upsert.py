@@ -196,7 +196,7 @@ class Upserts:
         if plan.then == "update":
             changed_fields = {name for row in rows for name in row} - {*plan.on}
             lock = table.lock_to_change(changed_fields)
-        query = table.find_by_keys(plan.on, limits, lock)
+        query = table.find_by_keys_statement(plan.on, limits, lock)
         raw_records = await tx.execute_all(query, *conditions.params)
         met_records = [MetRecord(*_decode_met(raw)) for raw in raw_records]
         return {met.place: met for met in met_records}
@@ -216,7 +216,7 @@ class Upserts:
         table = plan.scope.table
         new_rows = [rows[place] for place in places]
         insert = Insert(table.full, new_rows, plan.on, places, plan.scope.links)
-        records = await self._execution.hooked.create_missing(tx, insert)
+        records = await self._execution.create_missing_within(tx, insert)
         outcomes: dict[int, Outcome] = {}
         for index, place in enumerate(places):
             record = records.get(index)
@@ -268,12 +268,12 @@ class Upserts:
         if not met_records:
             return {}
         table = plan.scope.table.full
-        rows = table.conditions()
+        conditions = table.conditions()
         ids = [met.record_id for met in met_records.values()]
         key = table.columns.id
-        rows.parts.append(b"%b = any(%b)" % (key.sql, rows.bind(ids, key.cast + b"[]")))
+        conditions.parts.append(b"%b = any(%b)" % (key.sql, conditions.bind(ids, key.cast + b"[]")))
         records: dict[str | None, Tagged] = {}
-        for raw in await tx.fetch_all(table.select_one(rows), *rows.params):
+        for raw in await tx.fetch_all(table.select_one(conditions), *conditions.params):
             record, etag = split_version(check_readable(raw, None))
             records[id_of(record)] = Tagged(table.rendering.finish_record(record), etag)
         if len(records) < len({*ids}):  # one was deleted meanwhile

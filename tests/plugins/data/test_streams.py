@@ -333,7 +333,7 @@ def test_the_records_of_an_owner_are_read_from_the_index(
 def test_the_records_of_an_owner_are_counted_by_the_index(crowd: Server, table: Table, owner: str):
     rows = Conditions(table.columns)
     table.require_owner(rows, owner)
-    found = plan(crowd, table.count(rows), rows.params)
+    found = plan(crowd, table.count_statement(rows), rows.params)
     kinds = [node["Node Type"] for node in found]
     assert "Seq Scan" not in kinds
     assert all(node["Actual Rows"] <= 100 for node in found)
