@@ -1,4 +1,4 @@
-/** The caller's own account: password, sessions, rights. */
+/** The caller's own account: password, sessions, API keys, rights. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, signOut, url, user } from '../../core/api.js';
 import {
@@ -15,6 +15,7 @@ import {
   useLoad,
 } from '../../core/ui.js';
 import { apps } from '../../core/store.js';
+import { Keys } from './keys.js';
 
 export default function Account() {
   return html`<${Head}
@@ -25,7 +26,10 @@ export default function Account() {
       <button onClick=${signOut}>${icon('out')}Sign out</button>
     <//>
     <div class="split">
-      <${Sessions} />
+      <div class="stack">
+        <${Sessions} />
+        <${Keys} />
+      </div>
       <aside class="stack">
         <${Password} />
         <section class="card">

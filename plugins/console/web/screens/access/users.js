@@ -19,6 +19,7 @@ import {
   useForm,
   useLoad,
 } from '../../core/ui.js';
+import { Keys } from './keys.js';
 
 const nameOf = (u) => u.display_name || u.username;
 
@@ -64,6 +65,7 @@ export default function Users({ parts: [id], query: { q: find = '' } }) {
                   <td>${u.email ?? html`<span class="dim">–</span>`}</td>
                   <td class="nowrap"><${Ago} at=${u.created_at} /></td>
                   <td class="right">
+                    ${u.kind === 'service' && html`<span class="tag">service</span>`}
                     ${u.disabled && html`<span class="tag bad">disabled</span>`}
                     ${u.id === me.value.id && html`<span class="tag info">you</span>`}
                   </td>
@@ -78,15 +80,19 @@ export default function Users({ parts: [id], query: { q: find = '' } }) {
 
 function NewUser({ close }) {
   const [form, bind] = useForm({ username: '', password: '', email: '', display_name: '' });
+  const [service, setService] = useState(false);
   const [error, setError] = useState(null);
   const submit = async (e) => {
     e.preventDefault();
     try {
-      await post(
-        '/api/v1/auth/register',
-        Object.fromEntries(Object.entries(form).filter(([, v]) => v)),
-      );
-      toast(`${form.username} can sign in now.`);
+      const { username, display_name } = form;
+      if (service) await post('/api/v1/users/service', { username, display_name });
+      else
+        await post(
+          '/api/v1/auth/register',
+          Object.fromEntries(Object.entries(form).filter(([, v]) => v)),
+        );
+      toast(service ? `${username} is a service account.` : `${username} can sign in now.`);
       close(true);
     } catch (problem) {
       setError(problem);
@@ -96,8 +102,19 @@ function NewUser({ close }) {
     <h2>New user</h2>
     <${Input} title="Username" required autofocus ...${bind('username')} />
     <${Input} title="Display name" ...${bind('display_name')} />
-    <${Input} title="Email" type="email" ...${bind('email')} />
-    <${NewPassword} required ...${bind('password')} />
+    <label class="check">
+      <input
+        type="checkbox"
+        checked=${service}
+        onChange=${(e) => setService(e.target.checked)}
+      />
+      A service account: no password, API keys only
+    </label>
+    ${
+      !service &&
+      html`<${Input} title="Email" type="email" ...${bind('email')} />
+        <${NewPassword} required ...${bind('password')} />`
+    }
     <${ErrorBox} error=${error} />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
@@ -171,7 +188,8 @@ function User({ user, reload }) {
       }
     <//>
     ${user.disabled && html`<div class="notice bad">This account is disabled.</div>`}
-    <${Roles} user=${user} />`;
+    <${Roles} user=${user} />
+    ${user.kind === 'service' && admin.value && html`<${Keys} owner=${user} />`}`;
 }
 
 function EditUser({ user, close, save }) {
@@ -196,7 +214,10 @@ function EditUser({ user, close, save }) {
     <h2>${user.username}</h2>
     <${Input} title="Display name" autofocus ...${bind('display_name')} />
     <${Input} title="Email" type="email" ...${bind('email')} />
-    <${NewPassword} title="New password" ...${bind('password')} />
+    ${
+      user.kind !== 'service' &&
+      html`<${NewPassword} title="New password" ...${bind('password')} />`
+    }
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
       <button class="primary">Save</button>
