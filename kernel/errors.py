@@ -1,4 +1,4 @@
-"""Every error that the kernel raises on purpose.
+"""Errors that several parts raise; an error of one part is in the module of that part.
 
 KernelError            what a caller did or met, with an HTTP status
 ├── BadRequest         400

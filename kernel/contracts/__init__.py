@@ -1,4 +1,4 @@
-"""Protocols, service keys and Structs that plugins share; no behaviour."""
+"""Protocols, service keys and Structs that plugins share, and the rules of their values."""
 
 from kernel.contracts import (
     access,

@@ -1,9 +1,13 @@
-"""Every hook of the kernel. A plugin marks its implementation with `@hookimpl` and names the
-arguments it wants; sync or async is fixed here.
+"""Every hook of the kernel.
 
-How each is called: *collect* (sync, every result), *first* (the first answer that is not None),
-*gather* (async, every result), *emit* (async, in order, an exception stops and is raised), *notify*
-(async, isolated: a failure is counted and logged with the plugin's name, the others go on).
+A plugin marks its implementation with `@hookimpl` and names the arguments that it needs. Sync or
+async is fixed here. Each hook has a kind, which says how implementations are called:
+
+- *collect*: sync; every result counts.
+- *first*: the first answer that is not None counts.
+- *gather*: async; every result counts.
+- *emit*: async, in order; an exception stops the rest and is raised.
+- *notify*: async, isolated; a failure is counted and logged with the plugin's name.
 """
 
 from __future__ import annotations

@@ -160,19 +160,23 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerOperation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks for: the same as a route, with its body as `data`.
-
-    `op` is `query`, `updateWhere`, `deleteWhere` or `batch`, which return what the routes do;
-    `insert`, `update` or `delete` with an `id` in the data; `insertMany` or `upsert` with `rows`;
-    `export` (`format`), which returns a text; or `import` (`text`, `format`). `key` is an
-    idempotency key, see `Records.once`; `if_match` is as in `Records.update`.
-    """
+    """What a worker asks for: the same as a route, with its body as `data`."""
 
     entity: str
     op: str
+    """One of these, with what `data` has beside the body of the route:
+
+    - `query`, `updateWhere`, `deleteWhere`, `batch`: nothing
+    - `insert`, `update`, `delete`: the `id` of the record
+    - `insertMany`, `upsert`: `rows`
+    - `export`: `format`; it returns a text
+    - `import`: `text` and `format`
+    """
     data: Mapping[str, Any]
     key: str | None = None
+    """An idempotency key, see `Records.once`."""
     if_match: str | None = None
+    """As in `Records.update`."""
 
 
 class Records(Protocol):

@@ -258,11 +258,11 @@ class Statements(StreamReader, Writer, Protocol):
 
 
 class Shares(Protocol):
-    """Counts the connections that work which may take long holds, for each user and app.
+    """Counts the connections that slow work holds, for each user and app.
 
-    The pool asks it by itself. A provider that has connections of its own counts what is slow there
-    as well. An owner is whom the work of a request counts for. Requests of one user to one app have
-    equal owners, which can be keys of a mapping.
+    The pool asks it by itself. A provider with connections of its own counts its slow work here
+    too. An owner is the user and the app that the work of a request counts for. Requests of one
+    user to one app have equal owners. An owner can be the key of a mapping.
     """
 
     def owner(self) -> Any:

@@ -17,7 +17,7 @@ from kernel.database import dialect
 from kernel.database.connect import connect_options
 from kernel.database.dialect import Connection, ConnectionLost, Crowded
 from kernel.database.holdings import Holdings
-from kernel.database.shares import Shares, Work
+from kernel.database.shares import ConnectionUse, Shares
 from kernel.errors import PluginFailed, Unavailable
 
 
@@ -64,13 +64,13 @@ class Connections:
                 await self.pool.close(timeout=5.0)
 
     @asynccontextmanager
-    async def lend(self, work: Work) -> AsyncGenerator[Connection]:
-        """Lend a connection for some work. Raises Unavailable, and Crowded where none is free."""
+    async def lend(self, use: ConnectionUse) -> AsyncGenerator[Connection]:
+        """Lend a connection for a use. Raises Unavailable, and Crowded where none is free."""
         self._check_online()
         began = anyio.current_time()
         try:
             with dialect.translated():
-                async with self.shares.hold(work):
+                async with self.shares.hold(use):
                     self._check_online()  # it may have gone away meanwhile
                     async with self.pool.connection() as connection:
                         self._in_use.add(connection)

@@ -16,15 +16,14 @@ from psycopg.pq.abc import PGresult
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.base import Actor, Services
 from kernel.contracts.server import HookBus
-from kernel.contracts.statements import Begin, Held, Param, Query
-from kernel.contracts.statements import Work as TransactionWork
+from kernel.contracts.statements import Begin, Held, Param, Query, Work
 from kernel.database import dialect
 from kernel.database.connect import connect_options, connected
 from kernel.database.connections import Connections
 from kernel.database.dialect import Connection, ConnectionLost
 from kernel.database.holdings import Holdings
 from kernel.database.session_settings import SessionSettings
-from kernel.database.shares import Shares, Work
+from kernel.database.shares import ConnectionUse, Shares
 from kernel.database.streams import Cursor, OpenCursor, Stream
 from kernel.database.transactions import TransactionRunner, run_repeatedly
 
@@ -100,7 +99,10 @@ class Database(dialect.FirstColumns):
         """Keep the connections open, and those of the replica."""
         async with self.connections.opened():
             await self._settings.load_names(self)
-            async with self.replica.opened() if self.replica else contextlib.nullcontext():
+            if self.replica is None:
+                yield self
+                return
+            async with self.replica.opened():
                 yield self
 
     # Transactions
@@ -108,19 +110,22 @@ class Database(dialect.FirstColumns):
     async def run(
         self,
         actor: Actor,
-        fn: TransactionWork[T],
+        fn: Work[T],
         begin: Begin | None = None,
         *,
         subject: str = "",
         quick: bool = True,
     ) -> T:
-        """See `Pool.run`."""
+        """See `Pool.run`; all transactions are in shares here, those that are `quick` too.
+
+        `quick` is for providers with connections of their own, such as the plugin `pipeline`.
+        """
         return await self._transactions.run(actor, fn, begin, subject=subject)
 
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
         """See `Pool.begin`; one round trip, where psycopg's own transaction takes two."""
-        async with self.connections.lend(Work.SLOW) as connection:
+        async with self.connections.lend(ConnectionUse.SHARED) as connection:
             escape = Escaping(connection.pgconn).escape_literal
             calls = list[bytes]()
             for name, value in settings.items():
@@ -138,7 +143,10 @@ class Database(dialect.FirstColumns):
     async def _open_cursor(
         self, query: Query, params: Sequence[Param]
     ) -> AsyncGenerator[OpenCursor]:
-        async with self.connections.lend(Work.STREAM) as connection, connection.transaction():
+        async with (
+            self.connections.lend(ConnectionUse.STREAM) as connection,
+            connection.transaction(),
+        ):
             cursor = Cursor(connection, self.answer_timeout)
             await cursor.open(query, params)
             async with contextlib.aclosing(cursor.batches()) as batches:
@@ -150,10 +158,11 @@ class Database(dialect.FirstColumns):
         self, query: Query, params: Sequence[Param], custom_plan: bool = False, quick: bool = True
     ) -> PGresult | None:
         """See `Pool.read`."""
-        work = Work.QUICK if quick and not custom_plan else Work.SLOW
+        is_quick = quick and not custom_plan
+        use = ConnectionUse.QUICK_READ if is_quick else ConnectionUse.SHARED
         with contextlib.suppress(ConnectionLost):
-            return await self._run_statement(query, params, work, prepare=not custom_plan)
-        return await self._run_statement(query, params, work, prepare=not custom_plan)
+            return await self._run_statement(query, params, use, prepare=not custom_plan)
+        return await self._run_statement(query, params, use, prepare=not custom_plan)
 
     async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """See `Pool.write`; what a deadlock undid is sent again."""
@@ -161,17 +170,20 @@ class Database(dialect.FirstColumns):
         return await run_repeatedly(write_once, self._config.pool_size)
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
-        """See `Statements.execute_grouped`; each has a connection of its own."""
+        """See `Statements.execute_grouped`; here each has a connection of its own, and no group.
+
+        `key` is for providers with connections of their own, such as the plugin `pipeline`.
+        """
         return await self.execute(query, *params)
 
     async def _write_once(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         with dialect.unsure():
-            return await self._run_statement(query, params, Work.SLOW)
+            return await self._run_statement(query, params, ConnectionUse.SHARED)
 
     async def _run_statement(
-        self, query: Query, params: Sequence[Param], work: Work, *, prepare: bool = True
+        self, query: Query, params: Sequence[Param], use: ConnectionUse, *, prepare: bool = True
     ) -> PGresult | None:
-        async with self.connections.lend(work) as connection:
+        async with self.connections.lend(use) as connection:
             with self._holdings.statement(), anyio.move_on_after(self.answer_timeout):
                 result = await connection.run(query, params, prepare=prepare)
                 if connection.status != TransactionStatus.IDLE:

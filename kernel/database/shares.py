@@ -19,13 +19,13 @@ ANONYMOUS: Final = "anonymous"
 BUSY: Final = "too many requests that take long are under way"
 
 
-class Work(Enum):
+class ConnectionUse(Enum):
     """What a connection is used for."""
 
-    QUICK = auto()
-    """A read of few rows."""
-    SLOW = auto()
-    """What may take long: other reads, writes, transactions."""
+    QUICK_READ = auto()
+    """A read of few rows; it counts for its user alone."""
+    SHARED = auto()
+    """What may take long, and so is in every share: other reads, writes, transactions."""
     STREAM = auto()
     """A result that is read for as long as its reader likes."""
 
@@ -62,12 +62,12 @@ class Shares:
         return sum(limiter.waiting for limiter in (self._users, self._apps, self._all))
 
     @asynccontextmanager
-    async def hold(self, work: Work) -> AsyncGenerator[None]:
-        """Hold a place of the current request's user; unless it is quick, of its app and of all.
+    async def hold(self, use: ConnectionUse) -> AsyncGenerator[None]:
+        """Hold a place of the request's user, and of its app and of all unless it is a quick read.
 
         Raises Crowded.
         """
-        places = self._places(self.owner(), work)
+        places = self._places(self.owner(), use)
         taken = await self._acquire(places)
         try:
             yield
@@ -84,7 +84,7 @@ class Shares:
         return request.user_id, request.app_id
 
     def are_used_up(self, owner: Owner | None) -> bool:
-        """See `kernel.contracts.statements.Shares`; an app in its own name is no user."""
+        """See `kernel.contracts.statements.Shares`; work in an app's own name has no user."""
         return owner is not None and owner[0] is not None and not self._users.has_room(owner[0])
 
     def count(self, owner: Owner | None) -> None:
@@ -96,14 +96,15 @@ class Shares:
         """See `kernel.contracts.statements.Shares`."""
         _give_back(self._owned_places(owner))
 
-    def _places(self, owner: Owner | None, work: Work) -> list[Place]:
-        """Return what to take, in an order in which who has used up a share keeps out no other.
+    def _places(self, owner: Owner | None, use: ConnectionUse) -> list[Place]:
+        """Return what to take, in the order in which it is taken.
 
-        A quick read is not kept out by what others of its app have under way.
+        User first, then app, then all: who waits for an own share holds none of the others'. A
+        quick read is not kept out by what others of its app have under way.
         """
         if owner is None:
-            return [(self._all, None)] if work is Work.STREAM else []
-        if work is Work.QUICK:
+            return [(self._all, None)] if use is ConnectionUse.STREAM else []
+        if use is ConnectionUse.QUICK_READ:
             return self._places_of_user(owner)
         return [*self._owned_places(owner), (self._all, None)]
 

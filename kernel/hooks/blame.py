@@ -40,8 +40,10 @@ class HookBlame:
             error.waited_in = self, self.locate(error)  # type: ignore[attr-defined]
 
     def find_responsible(self, error: Exception) -> tuple[HookBlame, str]:
-        """Return the implementation that failed, and the place: of one that took too long, that
-        in which it waited, which may be one that this one led to."""
+        """Return the implementation at fault and its line.
+
+        After a timeout that is the innermost hook that waited.
+        """
         waited_in = getattr(error.__context__, "waited_in", None)
         if isinstance(error, errors.HookTimeout) and waited_in is not None:
             return waited_in

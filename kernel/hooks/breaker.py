@@ -44,7 +44,7 @@ class Breaker:
         return not self.is_open or monotonic() >= self._retry_at
 
     def begin_call(self) -> None:
-        """Skip others while an open breaker is tried."""
+        """Note that a call began; an open breaker lets no other through until it ends."""
         self._retry_at = inf
 
     def end_call(self) -> None:

@@ -53,8 +53,8 @@ class FaultFinder:
     def blame(self, error: BaseException, called: str | None = None) -> dict[str, str]:
         """Return the log fields `plugin`, `where` and `remedy`, or {}.
 
-        Of what ran, the last code of a plugin that does not come with Caudex is named, and without
-        any the last of the plugin that was `called`, such as that of a route.
+        It names the last line of a foreign plugin; without one, the last line of the plugin
+        `called`, such as that of a route.
         """
         for part in parts(error):
             fields = self._blame_part(part, called)

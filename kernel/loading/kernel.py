@@ -38,7 +38,7 @@ T = TypeVar("T")
 class Kernel:
     """A loaded server, which is what `contracts.server.Registry` and `LoadedPlugins` describe.
 
-    It holds the parts, and each part has a page of its own.
+    It holds the parts. Each part is in a module of its own.
     """
 
     edge: Edge

@@ -133,10 +133,10 @@ class Edge:
         arrival = begin_request(scope, request_id, address, headers)
         bind_contextvars(request_id=request_id)
         sender = Sender(send, self._reply_headers(headers, request_id))
-        place: str | None = None
+        origin: str | None = None
         try:
             if scope["path"] not in PROBES:
-                place = self._admission.take(address)
+                origin = self._admission.take(address)
             self._check_headers(scope, headers)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await sender.send_preflight()
@@ -161,8 +161,8 @@ class Edge:
                 await self._fail(silent, scope, receive, sender)
         finally:
             arrival.has_ended = True
-            if place is not None:
-                self._admission.leave(place)
+            if origin is not None:
+                self._admission.leave(origin)
 
     def _check_headers(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse repeated headers and foreign hosts. Raises BadRequest."""

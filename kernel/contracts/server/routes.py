@@ -24,34 +24,39 @@ Handler = Callable[..., Awaitable["Response"]]
 class Route(msgspec.Struct, frozen=True):
     """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
 
-    With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
-    `async def (request)`. A body has at most `max_body` bytes. `needs` is checked before the body
-    is read. So is `admit`, an `async def (request)` that raises Forbidden, for rules that `needs`
-    cannot express. Without `workers`, a worker that calls the route on behalf of a user gets a 403
-    (see `Delegation`). A route with `narrowed` asks for rights with `Actor.limits` itself: without
-    it, a caller whose limits take away any right of the app, or of `core`, gets a 403 where `needs`
-    is ANY_USER.
-
-    The rest documents the API and costs a request nothing: `returns` is the type of the reply's
-    JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
-    the statuses of errors that do not follow from the rest, `openapi` members that replace those
-    of the operation in an OpenAPI document.
+    `returns`, `status`, `query`, `errors` and `openapi` document the API and cost a request
+    nothing.
     """
 
     method: str
     path: str
     handler: Handler
     needs: Needs
+    """What the caller must hold. It is checked before the body is read."""
     body: Any = None
+    """The type of the body. With it the handler is `async def (request, body)` and gets the decoded
+    JSON, without it `async def (request)`."""
     max_body: int = MAX_BODY
+    """Bytes of the body."""
     returns: Any = None
+    """The type of the reply's JSON."""
     status: int = 200
+    """The code of the reply."""
     query: type[msgspec.Struct] | None = None
+    """A Struct with a field for each query parameter."""
     errors: tuple[int, ...] = ()
+    """The statuses of errors that do not follow from the rest."""
     openapi: Mapping[str, Any] = {}
+    """Members that replace those of the operation in an OpenAPI document."""
     admit: Callable[..., Awaitable[None]] | None = None
+    """Rules that `needs` cannot express: an `async def (request)` that raises Forbidden. It is
+    called before the body is read."""
     workers: bool = False
+    """Whether a worker may call the route on behalf of a user (see `Delegation`); else it gets a
+    403."""
     narrowed: bool = False
+    """Whether the route asks for rights with `Actor.limits` itself. Where it does not and `needs`
+    is ANY_USER, a caller gets a 403 whose limits take away any right of the app, or of `core`."""
 
 
 class Request(Protocol):

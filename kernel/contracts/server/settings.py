@@ -56,7 +56,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     max_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """Concurrent requests per process (one client address: at most half). Beyond that: 503."""
     hook_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
-    """_Seconds that one call of an async hook may take. Then a guard answers 503."""
+    """Seconds that one call of an async hook may take; after that the caller gets a 503."""
     server_timing: bool | None = None
     """Send the header `Server-Timing`; by default only with `--reload` and `--plugin`."""
     plugins_dir: str = ""
