@@ -89,7 +89,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the trail as REST shows it; `changed_at` ends in `Z`.
 
-    `key` is the id of the API key that the request came with.
+    `key` is the id of the API key that the request came with; absent without one.
     An INSERT has no old record, a DELETE no new one. Rows of `core` are what the system reports of
     itself.
     """
@@ -104,4 +104,4 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: str
     actor_id: str | None
     request_id: str | None
-    key: str | None
+    key: str | msgspec.UnsetType = msgspec.UNSET

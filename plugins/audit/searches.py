@@ -13,9 +13,12 @@ from kernel.public import AuditFilter, Param
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+# The last member, `key`, is shown where there is one: other rows have the members of the contract.
 _BEGIN: Final = """
 with page as materialized (
-    select id, row_to_json(l)::text as json from (
+    select id, case when key is null then left(row_to_json(l)::text, -12) || '}'
+        else row_to_json(l)::text end as json
+    from (
         select
             id, table_schema, table_name, record_id, operation, old_record, new_record,
             to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as changed_at,
