@@ -13,14 +13,14 @@ from .batches.creates import CreateBatches
 from .batches.groups import GroupWriter
 from .batches.preparation import BatchPreparation, OperationChecks
 from .calls import Calls
+from .exchange.imported_rows import ImportedRows
 from .exchange.imports import Imports
-from .exchange.rows import ImportedRows
 from .execution.execution import WriteExecution
 from .reads.aggregates import AggregateReader
 from .reads.complete import CompleteLists
 from .reads.pages import PageReader
+from .reads.record_reader import RecordReader
 from .reads.searches import Searches
-from .reads.single import RecordReader
 from .reads.sources import ReadSources
 from .rights.links import LinkRights
 from .rights.permissions import Permissions

@@ -106,7 +106,7 @@ class Link(msgspec.Struct, frozen=True):
 class Columns:
     """The columns of an entity in the order of a record: id, fields, created_at, updated_at.
 
-    Without `stamped` the last two are left out: not every table has them.
+    Without `has_times` the last two are left out: not every table has them.
     """
 
     def __init__(
@@ -115,24 +115,24 @@ class Columns:
         *,
         alias: bytes = b"t",
         links: Mapping[str, Link] | None = None,
-        stamped: bool = True,
+        has_times: bool = True,
     ) -> None:
         self.entity = entity
         self.alias = alias
         self.links: Mapping[str, Link] = links or {}
-        self._stamped = stamped
+        self._has_times = has_times
         self._aliased: dict[bytes, Columns] = {}
         self.id = self._server_column("id", entity.id_type)
         fields = [self._declared_column(field) for field in entity.fields]
         columns = [self.id, *fields]
-        if stamped:
+        if has_times:
             columns.append(self._server_column("created_at", "timestamp"))
             columns.append(self._server_column("updated_at", "timestamp"))
         self._by_name = {column.name: column for column in columns}
         self.fields = tuple(fields)
         self.needed = tuple(column for column in fields if _needed(column))
         self._body_fields: dict[tuple[str, ...], BodyFields] = {}
-        self.composed: Mapping[str, ValueKind] = {
+        self.kinds_of_json_and_arrays: Mapping[str, ValueKind] = {
             column.name: column.kind
             for column in fields
             if column.kind in ("json", "texts", "numbers")
@@ -150,7 +150,7 @@ class Columns:
         """Return the same columns under another alias."""
         columns = self._aliased.get(alias)
         if columns is None:
-            columns = Columns(self.entity, alias=alias, links=self.links, stamped=self._stamped)
+            columns = Columns(self.entity, alias=alias, links=self.links, has_times=self._has_times)
             self._aliased[alias] = columns
         return columns
 
@@ -196,7 +196,7 @@ class Columns:
         return body_fields
 
     @cached_property
-    def stored(self) -> type[Any]:
+    def body_struct(self) -> type[Any]:
         """A Struct that accepts bodies whose values are stored as they were sent."""
         fields: list[tuple[str, Any, Any]] = []
         for number, column in enumerate(self.fields):

@@ -28,7 +28,7 @@ from kernel.public import (
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 
-Handler = Callable[[Transaction | None], Awaitable[Response]]
+WriteHandler = Callable[[Transaction | None], Awaitable[Response]]
 """Answers a request by writes, which are part of a transaction if there is one."""
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
@@ -45,7 +45,7 @@ class CollectionRoutes:
         return self._services.get(RECORDS)
 
     def _answer(
-        self, request: Request, body: Any, handler: Handler, *actions: Action
+        self, request: Request, body: Any, handler: WriteHandler, *actions: Action
     ) -> Awaitable[Response]:
         """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
         if b"idempotency-key" not in headers_of(request.scope):
@@ -55,7 +55,11 @@ class CollectionRoutes:
         return self._answer_once(request, body, handler, needed)
 
     async def _answer_once(
-        self, request: Request, body: Any, handler: Handler, needed: Sequence[tuple[str, Action]]
+        self,
+        request: Request,
+        body: Any,
+        handler: WriteHandler,
+        needed: Sequence[tuple[str, Action]],
     ) -> Response:
         """Run a handler, or give its first reply again; `needed` are the permissions it needs."""
         key = headers_of(request.scope)[b"idempotency-key"]

@@ -32,8 +32,7 @@ from kernel.public import (
     whole_number,
 )
 
-from .described import ACTED, IMPORTED, MET
-from .exchange.operations import permissions_of_batch
+from .exchange.worker_operations import permissions_of_batch
 from .handlers import (
     COLLECTION,
     CollectionRoutes,
@@ -55,6 +54,7 @@ from .models import (
     Updated,
     UpdateWhere,
 )
+from .openapi import BULK_DOCS, IMPORT_DOCS, WRITE_DOCS
 from .reads.export import MEDIA, Format
 from .writes.upsert import Then
 
@@ -83,23 +83,23 @@ class ManyRoutes(CollectionRoutes):
         return [
             Route(
                 "POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk,
-                returns=list[Record], status=201, query=BulkQuery, workers=True, openapi=MET,
+                returns=list[Record], status=201, query=BulkQuery, workers=True, openapi=BULK_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/update-where", self._update_where, update, UpdateWhere,
-                returns=Updated, workers=True, openapi=ACTED,
+                returns=Updated, workers=True, openapi=WRITE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/delete-where", self._delete_where, delete, DeleteWhere,
-                returns=Deleted, workers=True, openapi=ACTED,
+                returns=Deleted, workers=True, openapi=WRITE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
-                query=ImportQuery, errors=(400,), workers=True, openapi=IMPORTED,
+                query=ImportQuery, errors=(400,), workers=True, openapi=IMPORT_DOCS,
             ),
             Route(
                 "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412),
-                workers=True, openapi=ACTED,
+                workers=True, openapi=WRITE_DOCS,
             ),
         ]  # fmt: skip
 

@@ -318,10 +318,3 @@ class Results(msgspec.Struct, frozen=True):
     """The reply of a batch, in the order of its operations."""
 
     results: list[Result]
-
-
-class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """The position of the last record seen: its id and its value of the sorted field, as text."""
-
-    record_id: str
-    value: str | None

@@ -134,15 +134,15 @@ class NestedRendering(Rendering):
     ) -> bytes:
         """Write the select list of a record; extra items are expressions with their names."""
         items: list[bytes] = []
-        stamp: Column | None = None
+        timestamp: Column | None = None
         for column in columns:
-            items.append(self._write_item(column.sql, column.name, stamp))
-            stamp = column if column.kind == "timestamp" else None
+            items.append(self._write_item(column.sql, column.name, timestamp))
+            timestamp = column if column.kind == "timestamp" else None
         for expression, name in extra_items:
-            items.append(self._write_item(expression, name, stamp))
-            stamp = None
-        if stamp is not None:
-            self._replace_end(stamp, b',"\\u0001":null}', b"}")
+            items.append(self._write_item(expression, name, timestamp))
+            timestamp = None
+        if timestamp is not None:
+            self._replace_end(timestamp, b',"\\u0001":null}', b"}")
             items.append(b"null::text as %b" % quoted(_MARK))
         return b", ".join(items)
 
@@ -154,18 +154,18 @@ class NestedRendering(Rendering):
 
     finish_array = finish_record
 
-    def _write_item(self, expression: bytes, name: str, stamp: Column | None) -> bytes:
-        """Write a member of a record; `stamp` is the timestamp before it."""
-        if stamp is None:
+    def _write_item(self, expression: bytes, name: str, timestamp: Column | None) -> bytes:
+        """Write a member of a record; `timestamp` is the timestamp before it."""
+        if timestamp is None:
             return b"%b as %b" % (expression, quoted(name))
         number = self._marks.setdefault(name, len(self._marks))
-        self._replace_end(stamp, b',"\\u0001%d":' % number, b',"%b":' % name.encode())
+        self._replace_end(timestamp, b',"\\u0001%d":' % number, b',"%b":' % name.encode())
         return b"%b as %b" % (expression, quoted(f"{_MARK}{number}"))
 
-    def _replace_end(self, stamp: Column, marked: bytes, plain: bytes) -> None:
+    def _replace_end(self, timestamp: Column, marked: bytes, plain: bytes) -> None:
         """Finish a timestamp, whose end is before a mark, and one that is null."""
         self._replaced[b'+00:00"' + marked] = b'Z"' + plain
-        if stamp.field is not None:  # those of the server are never null
+        if timestamp.field is not None:  # those of the server are never null
             self._replaced[marked] = plain
 
 

@@ -1,4 +1,4 @@
-"""Collections over HTTP."""
+"""Single records, lists and queries over HTTP."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ from kernel.public import (
     whole_number,
 )
 
-from .described import CHANGED, CREATED, LISTED, REMOVED, SHOWN
-from .exchange.groups import grouped_file
+from .exchange.group_files import grouped_file
 from .execution.tags import is_none_match
 from .handlers import (
     COLLECTION,
@@ -58,8 +57,9 @@ from .models import (
     QueryBody,
     RecordQuery,
 )
+from .openapi import CREATE_DOCS, DELETE_DOCS, LIST_DOCS, RECORD_DOCS, UPDATE_DOCS
 from .reads.export import Format, choose_format
-from .reads.single import EVERYTHING
+from .reads.record_reader import EVERYTHING
 from .reads.totals import answer_page
 from .rendering import count_in, last_id
 from .statements.entity import keep
@@ -75,8 +75,10 @@ _field_name = attrgetter("name")
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Parameters of a list: `complete` without a limit, `query` for the next page but its
-    `after`."""
+    """Parameters of a list, which is `complete` without a limit.
+
+    `query` are the parameters that a link to the next page repeats.
+    """
 
     page: Page
     complete: bool
@@ -85,14 +87,14 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class RecordRoutes(CollectionRoutes):
-    """The routes of the plugin."""
+    """Routes of single records, lists and queries."""
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._listings: dict[bytes | tuple[bytes, frozenset[str]], Listing] = {}
 
     def routes(self) -> Sequence[Route]:
-        """Declare every route; a query needs `read`, a bulk `create`."""
+        """Declare the routes, and the permission that each needs."""
         read = entity("read")
         create = entity("create")
         update = entity("update")
@@ -100,27 +102,27 @@ class RecordRoutes(CollectionRoutes):
         return [
             Route(
                 "GET", COLLECTION, self._list, read, returns=list[Record], query=ListQuery,
-                workers=True, openapi=LISTED,
+                workers=True, openapi=LIST_DOCS,
             ),
             Route(
                 "POST", COLLECTION, self._create, create, NewRecord, returns=Record, status=201,
-                workers=True, openapi=CREATED,
+                workers=True, openapi=CREATE_DOCS,
             ),
             Route(
                 "GET", RECORD, self._get, read, returns=Record, query=RecordQuery,
-                errors=(400,), workers=True, openapi=SHOWN,
+                errors=(400,), workers=True, openapi=RECORD_DOCS,
             ),
             Route(
                 "PATCH", RECORD, self._update, update, RecordChanges, returns=Record,
-                errors=(412,), workers=True, openapi=CHANGED,
+                errors=(412,), workers=True, openapi=UPDATE_DOCS,
             ),
             Route(
                 "DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412),
-                workers=True, openapi=REMOVED,
+                workers=True, openapi=DELETE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found,
-                query=ExportQuery, workers=True, openapi=LISTED,
+                query=ExportQuery, workers=True, openapi=LIST_DOCS,
             ),
         ]  # fmt: skip
 

@@ -29,11 +29,11 @@ from kernel.public import (
 from .batches.batch import Batches, check_number
 from .calls import Calls
 from .exchange.imports import Imports
-from .exchange.operations import WorkerOperations
+from .exchange.worker_operations import WorkerOperations
 from .reads.aggregates import AggregateReader
 from .reads.complete import CompleteLists, ExportOptions
 from .reads.pages import PageReader
-from .reads.single import RecordReader
+from .reads.record_reader import RecordReader
 from .rights.permissions import Permissions
 from .writes.conditional import ConditionalWrites, Expected
 from .writes.once import KeyedWrites
@@ -62,7 +62,7 @@ class Parts(msgspec.Struct, frozen=True):
 class RecordsService:
     """Answers calls of RECORDS; see `kernel.contracts.records.Records`.
 
-    Most methods only start a call and return it. So a call passes no coroutine more than it needs.
+    Most methods return the coroutine of `Calls.run`: one frame less for each call.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -223,6 +223,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> bytes:
         """See `Records.batch`."""
+        # Async, so that the error of a wrong number is raised where the call is awaited.
         check_number(operations)
         batches = self.parts.batches
         return await self._run(

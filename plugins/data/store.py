@@ -113,7 +113,7 @@ class Table(ListStatements):
                 changes,
                 source,
                 conditions.where_clause(),
-                self._stamped,
+                self._items_with_xmin,
                 self._write_tagged(_ALL_MADE),
             )
         )
@@ -290,7 +290,7 @@ class Table(ListStatements):
         unless: tuple[str, ...],
         write_value: ValueWriter | None = None,
     ) -> bytes:
-        items = self._stamped if versioned else self.everything.items
+        items = self._items_with_xmin if versioned else self.everything.items
         inserting = self._write_insert(names, items, unless, write_value)
         array = _FEW_MADE if few else _ALL_MADE
         records = self._write_tagged(array) if versioned else b"select " + array % b"_made"
@@ -308,7 +308,7 @@ class Table(ListStatements):
         return b"%b, %b as _v" % (self.everything.items, VERSION)
 
     @cached_property
-    def _stamped(self) -> bytes:
+    def _items_with_xmin(self) -> bytes:
         return b"%b, t.xmin as _xmin" % self.everything.items
 
     def _write_tagged(self, array: bytes) -> bytes:

@@ -92,7 +92,7 @@ def _select_by_ids(
         return []
     key = table.columns.id
     limits = [b"%b = any(%b)" % (key.sql, conditions.bind(ids, key.cast + b"[]"))]
-    limits += scope.limits(conditions, b"t")
+    limits += scope.write_conditions(conditions, b"t")
     return [table.select_ids(limits)]
 
 

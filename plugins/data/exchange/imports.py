@@ -22,8 +22,8 @@ from plugins.data.statements.tables import Tables
 from plugins.data.store import Table
 from plugins.data.writes.upsert import Upserts
 
+from .imported_rows import FileImport, ImportedRows
 from .reports import Report
-from .rows import FileImport, ImportedRows
 
 IMPORT_SECONDS: Final = 120.0
 """How long the work of an import may take, and how long another one waits for its place."""

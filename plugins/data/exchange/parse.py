@@ -29,7 +29,7 @@ MAX_CELL: Final = 50_000_000
 MAX_COMMAS: Final = 1_000_000
 """Commas of a row: a body has no more values."""
 
-SHOWN: Final = 200
+MAX_SHOWN: Final = 200
 """Characters of a wrong value in a report."""
 
 IGNORED: Final = ("id", "created_at", "updated_at", "_etag")
@@ -38,7 +38,10 @@ _json_decoder = msgspec.json.Decoder()
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a row, which is counted from 1 without the header."""
+    """What is wrong with a row, which is counted from 1 without the header.
+
+    `models.ImportProblem` is its schema in the OpenAPI document.
+    """
 
     row: int
     field: str | None
@@ -228,7 +231,7 @@ class RowReader:
             yield self._read_object(raw), len(raw)
 
     def _read_object(self, line: bytes) -> Row | Problem:
-        shown = line[:SHOWN].decode(errors="replace")
+        shown = line[:MAX_SHOWN].decode(errors="replace")
         try:
             body = decode(line, _json_decoder, "the line")
         except BadRequest as error:
@@ -289,7 +292,7 @@ def _is_utf8(text: str) -> bool:
 
 def _shorten(text: str) -> str:
     """Return the beginning of a text, with a mark for each byte that is not UTF-8."""
-    return text[:SHOWN].encode("utf-8", "replace").decode()
+    return text[:MAX_SHOWN].encode("utf-8", "replace").decode()
 
 
 def problem_of(number: int, table: Table, error: BadRequest, values: Mapping[str, Any]) -> Problem:
@@ -298,7 +301,7 @@ def problem_of(number: int, table: Table, error: BadRequest, values: Mapping[str
     field = None if match is None else match[1]
     value = None if field is None else values.get(field)
     if isinstance(value, str):
-        value = value[:SHOWN]
-    elif value is not None and len(msgspec.json.encode(value)) > SHOWN:
+        value = value[:MAX_SHOWN]
+    elif value is not None and len(msgspec.json.encode(value)) > MAX_SHOWN:
         value = None
     return Problem(number, field, value, error.message)

@@ -15,7 +15,10 @@ MAX_PROBLEMS: Final = 1000
 
 
 class ShownRow(msgspec.Struct, frozen=True):
-    """What a row becomes, as far as its sender may read that."""
+    """What a row becomes, as far as its sender may read that.
+
+    `models.ImportRow` is its schema in the OpenAPI document.
+    """
 
     row: int
     record: msgspec.Raw
@@ -29,7 +32,10 @@ class WrittenCount(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """What an import did; of the rows that are not valid the first are in `errors`."""
+    """What an import did; of the rows that are not valid the first are in `errors`.
+
+    `models.Imported` is its schema in the OpenAPI document.
+    """
 
     rows: int = 0
     valid: int = 0

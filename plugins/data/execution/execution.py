@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 
 from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hookspecs
-from plugins.data.reads.single import RecordReader
+from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import id_of, join_records, records_in
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.statements.filters import Conditions
@@ -21,7 +21,7 @@ from .changes import RecordChange
 from .hooked import HookedWrites, event_of
 from .inserts import Insert, insert_rows, insert_tagged
 from .participants import Participants
-from .single import SingleWrites
+from .single_writes import SingleWrites
 from .transactions import WriteTransactions, check_reentry
 
 

@@ -73,7 +73,7 @@ class HookedWrites:
         values = await params_of(table.columns, draft.row)
         conditions = scope.begin_conditions_of_record(record_id, NO_SETTINGS, *values)
         links = _limit_others(scope.links, _links_set_by_hooks(scope.links, change.row, draft.row))
-        link_values = None if links is None else links.values(conditions)
+        link_values = None if links is None else links.writer(conditions)
         statement = table.update_statement(tuple(draft.row), conditions, link_values)
         raw = await tx.execute(statement, *conditions.params)
         if raw is None:

@@ -107,7 +107,7 @@ def _link_values(insert: Insert, conditions: Conditions, ids: bytes) -> ValueWri
     """Return how values are written, if links are limited; `ids` is the array of new ids."""
     if insert.links is None:
         return None
-    return insert.links.values(conditions, b"%b::%b[]" % (ids, insert.table.columns.id.cast))
+    return insert.links.writer(conditions, b"%b::%b[]" % (ids, insert.table.columns.id.cast))
 
 
 def insert_one(
@@ -127,7 +127,7 @@ def insert_one(
     if insert.links.leads_back:
         chosen_ids = [row["id"] for row in insert.rows if "id" in row]
         ids += b" || " + conditions.bind(chosen_ids, cast + b"[]")
-    return table.insert_statement(names, insert.links.values(conditions, ids)), conditions.params
+    return table.insert_statement(names, insert.links.writer(conditions, ids)), conditions.params
 
 
 async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:

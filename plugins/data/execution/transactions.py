@@ -41,7 +41,10 @@ class WriteTransactions:
         *,
         quick: bool = True,
     ) -> T:
-        """Run work that writes to tables; with `tx` as a part of it that is undone if it fails."""
+        """Run work that writes to tables.
+
+        With `tx` it is a savepoint, which is rolled back if the work fails.
+        """
         if tx is not None:
             return await repeat_on_taken_keys(partial(_run_part, tx, work))
         check_reentry()

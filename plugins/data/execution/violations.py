@@ -75,7 +75,7 @@ def _missing_target(field: Field | None) -> str:
     return ": no such user" if entity == "core:users" else f": no such {entity} record"
 
 
-def is_reference(violation: ConstraintViolation) -> bool:
+def is_broken_link(violation: ConstraintViolation) -> bool:
     """Whether a link has no target, or a delete would take it away."""
     return violation.sqlstate in _FOREIGN_KEY
 

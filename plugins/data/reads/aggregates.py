@@ -150,16 +150,16 @@ def _write_statement(
     parts = (items, table.name, conditions.where_clause(), group_by)
     grouped = b"select %b from %b as t%b%b" % parts
 
-    results = Results(table.entity.name, members)
+    group_columns = GroupColumns(table.entity.name, members)
     having = b""
     if aggregation.having:
-        having = b" where " + conditions.compile_trees(results, [aggregation.having])[0]
+        having = b" where " + conditions.compile_trees(group_columns, [aggregation.having])[0]
     shown_items = b", ".join(
-        b"%b as %b" % (_write_value(member, place), results.find(member.name).bare)
+        b"%b as %b" % (_write_value(member, place), group_columns.find(member.name).bare)
         for place, member in enumerate(members)
     )
     limit = min(aggregation.limit, MAX_PAGE)
-    order = _write_order(results, aggregation, groups)
+    order = _write_order(group_columns, aggregation, groups)
     offset = conditions.bind(aggregation.offset, b"bigint")
     parts = (shown_items, order, limit, offset)
     page = b"select %b from _h as g%b limit %d offset %b" % parts
@@ -180,8 +180,11 @@ def _write_statement(
     )
 
 
-class Results(Columns):
-    """The members of an aggregate's rows, as columns that `having` and `orderBy` name."""
+class GroupColumns:
+    """The members of an aggregate's rows, as columns that `having` and `orderBy` name.
+
+    They are `NamedColumns`.
+    """
 
     def __init__(self, entity: str, members: Iterable[_Member]) -> None:
         self._label = entity
@@ -198,7 +201,7 @@ class Results(Columns):
             )
             for place, member in enumerate(members)
         }
-        self.links = {}
+        self.links: Mapping[str, Link] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -280,7 +283,9 @@ def _write_value(member: _Member, place: int) -> bytes:
     return timestamp_text(value) if member.kind == "timestamp" else value
 
 
-def _write_order(results: Results, aggregation: Aggregation, groups: Sequence[_Member]) -> bytes:
+def _write_order(
+    group_columns: GroupColumns, aggregation: Aggregation, groups: Sequence[_Member]
+) -> bytes:
     """Order by one member, ties by the groups; without `orderBy` by the groups alone."""
     places = [b"g.k%d" % place for place in range(len(groups))]
     if aggregation.order_by is None:
@@ -288,7 +293,7 @@ def _write_order(results: Results, aggregation: Aggregation, groups: Sequence[_M
         terms = [b"%b %b" % (place, direction.encode()) for place in places]
     else:
         direction = aggregation.order or "desc"
-        first = results.find(aggregation.order_by).sql
+        first = group_columns.find(aggregation.order_by).sql
         terms = [b"%b %b" % (first, direction.encode())]
         terms += [place for place in places if place != first]
     return b" order by " + b", ".join(terms) if terms else b""

@@ -15,7 +15,7 @@ from plugins.data.statements.expansions import Expansions
 from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 
-from .carried import PageRows, check_linked, may_carry_too_many
+from .linked_bound import PageRows, check_linked, may_carry_too_many
 from .positions import (
     check_offset,
     expansions_of,

@@ -8,10 +8,9 @@ import msgspec
 
 from kernel.public import BadRequest, Page, Reader
 from plugins.data.columns import Column
-from plugins.data.models import LastSeen
 from plugins.data.rendering import check_readable
 from plugins.data.rights.row_scope import RowScope
-from plugins.data.statements.entity import Selection
+from plugins.data.statements.entity import LastSeen, Selection
 from plugins.data.statements.expansions import Expansions, read_expand
 from plugins.data.statements.filters import Conditions
 

@@ -121,7 +121,7 @@ class _Expander:
         inner = linked.columns.alias_as(alias)
         fields = _fields_of(name, expansion)
         items, links = self._write_items(inner, fields, expansion.inner)
-        conditions = [join(outer, link, inner), *linked.limits(self._conditions, alias)]
+        conditions = [join(outer, link, inner), *linked.write_conditions(self._conditions, alias)]
         parts = (items, linked.source, alias, links, b" and ".join(conditions))
         return b"(select _e from (select %b from %b as %b%b where %b) _e)" % parts
 
@@ -136,7 +136,7 @@ class _Expander:
         inner = linked.columns.alias_as(alias)
         fields = _fields_of(name, expansion)
         items, links = self._write_items(inner, fields, expansion.inner)
-        conditions = [join(outer, link, inner), *linked.limits(self._conditions, alias)]
+        conditions = [join(outer, link, inner), *linked.write_conditions(self._conditions, alias)]
         where = options.get("where")
         if where is not None:
             conditions += self._conditions.compile_trees(inner, [where])
@@ -147,7 +147,7 @@ class _Expander:
             links,
             b" and ".join(conditions),
             order_of(name, inner, options),
-            limit_of(name, options),
+            linked_limit(name, options),
         )
         return (
             b"(select coalesce(json_agg(_e), '[]'::json)"
@@ -198,7 +198,7 @@ def order_of(name: str, columns: Columns, options: Mapping[str, Any]) -> bytes:
     return b" order by " + b", ".join(terms)
 
 
-def limit_of(name: str, options: Mapping[str, Any]) -> int:
+def linked_limit(name: str, options: Mapping[str, Any]) -> int:
     """Return how many records of a reverse link are shown. Raises BadRequest."""
     limit = options.get("limit", MAX_LINKED)
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:

@@ -8,12 +8,12 @@ from itertools import chain, starmap
 from kernel.public import Actor, Directory, Entity, Field, Identity, Target, supports
 from plugins.data.columns import Columns
 from plugins.data.statements.entity import USERS
-from plugins.data.statements.expansions import Expansions, entities_of
+from plugins.data.statements.expansions import Expansions, find_entities_expanded
 from plugins.data.statements.filters import Tree
 from plugins.data.store import Table
 
 from .permissions import Permissions
-from .row_scope import RowScope, entities_in
+from .row_scope import RowScope, find_entities_filtered
 
 Narrow = Callable[[Target], Awaitable[RowScope]]
 """Combines a grant on an entity with the scopes of hooks, for reads."""
@@ -96,7 +96,7 @@ class LinkedRows:
             accounts = Entity(
                 app_id=schema, name=table, id_type="uuid", id_declared=False, fields=fields
             )
-            self._users = Table(accounts, stamped=False)
+            self._users = Table(accounts, has_times=False)
         return self._users
 
 
@@ -111,9 +111,11 @@ async def _visible_ids(identity: object, actor: Actor) -> tuple[str, ...] | None
 def _steps_of(columns: Columns, tree: Tree, expansions: Expansions) -> list[Step]:
     steps: list[Step] = []
     if tree:
-        steps += [(name, inner_tree, {}) for name, inner_tree in entities_in(columns, tree)]
+        steps += [
+            (name, inner_tree, {}) for name, inner_tree in find_entities_filtered(columns, tree)
+        ]
     if expansions:
-        steps += entities_of(columns, expansions)
+        steps += find_entities_expanded(columns, expansions)
     return steps
 
 

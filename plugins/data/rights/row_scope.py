@@ -19,7 +19,7 @@ from plugins.data.store import Table, ValueWriter
 class RowScope(msgspec.Struct, frozen=True):
     """The rows of a table that a caller may access; `trees` are those of hooks.
 
-    `guards` are the implementations that returned the trees. `related` are the rows of other
+    `scope_hooks` are the implementations that returned the trees. `related` are the rows of other
     entities that conditions may reach, by entity. With `ids` only these records, as of accounts.
     `links` are the limits of what the caller may link to.
     """
@@ -28,7 +28,7 @@ class RowScope(msgspec.Struct, frozen=True):
     user_id: str | None
     own_only: bool
     trees: Sequence[Tree] = ()
-    guards: Sequence[Implementation] = ()
+    scope_hooks: Sequence[Implementation] = ()
     related: Mapping[str, RowScope] = {}
     ids: Sequence[str] | None = None
     links: LinkLimits | None = None
@@ -50,16 +50,16 @@ class RowScope(msgspec.Struct, frozen=True):
 
     @property
     def every_column(self) -> Columns:
-        """What conditions of hooks may name."""
-        return self.table.every_column
+        """What conditions of hooks may name, also where the caller may not."""
+        return self.table.full.columns
 
     def begin_conditions(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
         rows = Conditions(self.table.columns, params, self.related)
-        rows.parts += self.limits(rows, b"t")
+        rows.parts += self.write_conditions(rows, b"t")
         return rows
 
-    def limits(self, conditions: Conditions, alias: bytes) -> list[bytes]:
+    def write_conditions(self, conditions: Conditions, alias: bytes) -> list[bytes]:
         """Return the conditions of these rows under an alias."""
         limits: list[bytes] = []
         if self.own_only:
@@ -69,18 +69,18 @@ class RowScope(msgspec.Struct, frozen=True):
             limits.append(
                 b"%b.id = any (%b)" % (alias, conditions.bind_shared(self.ids, b"uuid[]"))
             )
-        for guard, tree in zip(self.guards, self.trees, strict=True):
+        for hook, tree in zip(self.scope_hooks, self.trees, strict=True):
             try:
                 limits += conditions.compile_trees(
                     self.every_column.alias_as(alias), [tree], of_hook=True
                 )
             except BadRequest as error:  # the plugin's mistake, not the caller's
-                raise guard.note_failure(HookFailed(f"its where-tree is wrong: {error}")) from error
+                raise hook.note_failure(HookFailed(f"its where-tree is wrong: {error}")) from error
         return limits
 
     def link_values(self, conditions: Conditions) -> ValueWriter | None:
-        """Return how a statement writes values, if links are limited; see `LinkLimits.values`."""
-        return None if self.links is None else self.links.values(conditions)
+        """Return how a statement writes values, if links are limited; see `LinkLimits.writer`."""
+        return None if self.links is None else self.links.writer(conditions)
 
     def begin_conditions_of_record(self, record_id: str, *params: Param) -> Conditions:
         """Begin the conditions of a statement about one record. Raises BadRequest for a bad id."""
@@ -119,7 +119,7 @@ class LinkLimits(msgspec.Struct, frozen=True):
         }
         return msgspec.structs.replace(self, rows_by_field=remaining) if remaining else None
 
-    def values(self, conditions: Conditions, ids: bytes = b"") -> ValueWriter:
+    def writer(self, conditions: Conditions, ids: bytes = b"") -> ValueWriter:
         """Return how a statement writes values; parameters are added to `conditions`.
 
         `ids` are the records that the statement creates, as an array in SQL: they are the writer's.
@@ -133,22 +133,25 @@ class LinkLimits(msgspec.Struct, frozen=True):
     ) -> bytes:
         if column.name not in self.rows_by_field:
             return value
-        allowed = [b"%b is null" % value, *self.tests(conditions, ids, column, value)]
+        allowed = [b"%b is null" % value, *self.write_link_tests(conditions, ids, column, value)]
         if self.readable is not None and not ids:
             is_unchanged = b"%b = %b" % (column.sql, value)
-            tests = [is_unchanged, *self.readable.limits(conditions, b"t")]
+            tests = [is_unchanged, *self.readable.write_conditions(conditions, b"t")]
             allowed.append(b"(%b)" % b" and ".join(tests))
         parts = (b" or ".join(allowed), value, column.cast)
         return b"case when %b then %b else gen_random_uuid()::%b end" % parts
 
-    def tests(
+    def write_link_tests(
         self, conditions: Conditions, ids: bytes, column: Column, value: bytes
     ) -> list[bytes]:
         """Return conditions of which a new value has to meet one."""
         linked = self.rows_by_field[column.name]
         alias = conditions.next_alias()
         columns = linked.columns.alias_as(alias)
-        is_linked = [b"%b = %b" % (columns.id.sql, value), *linked.limits(conditions, alias)]
+        is_linked = [
+            b"%b = %b" % (columns.id.sql, value),
+            *linked.write_conditions(conditions, alias),
+        ]
         parts = (linked.source, alias, b" and ".join(is_linked))
         tests = [b"exists (select from %b as %b where %b)" % parts]
         if column.field is not None and column.field.default is not None:  # the manifest's choice
@@ -158,7 +161,7 @@ class LinkLimits(msgspec.Struct, frozen=True):
         return tests
 
 
-def entities_in(columns: Columns, tree: object) -> Iterator[tuple[str, Tree]]:
+def find_entities_filtered(columns: Columns, tree: object) -> Iterator[tuple[str, Tree]]:
     """Yield the entities that the relation filters of a where-tree reach directly, with the trees
     over them. What is wrong in a tree is found when it becomes SQL."""
     if not isinstance(tree, Mapping):
@@ -166,9 +169,9 @@ def entities_in(columns: Columns, tree: object) -> Iterator[tuple[str, Tree]]:
     for name, condition in cast("Tree", tree).items():
         if name in ("$and", "$or") and isinstance(condition, Sequence):
             for branch in cast("Sequence[object]", condition):
-                yield from entities_in(columns, branch)
+                yield from find_entities_filtered(columns, branch)
         elif name == "$not":
-            yield from entities_in(columns, condition)
+            yield from find_entities_filtered(columns, condition)
         elif isinstance(condition, Mapping):
             link = columns.links.get(name)
             if link is None:

@@ -43,15 +43,15 @@ class RowScopes:
         implementations = self._bus.implementations(hookspecs.record_scope)
         if not implementations:
             return RowScope(table, actor.user_id, grant.own_only)
-        guards = list[Implementation]()
+        scope_hooks = list[Implementation]()
         trees = list[Tree]()
-        for guard in implementations:
+        for hook in implementations:
             arguments = {"actor": actor, "entity": table.entity, "action": action}
-            tree = await guard.call(arguments)
+            tree = await hook.call(arguments)
             if tree is not None:
-                guards.append(guard)
+                scope_hooks.append(hook)
                 trees.append(tree)
-        return RowScope(table, actor.user_id, grant.own_only, trees, guards)
+        return RowScope(table, actor.user_id, grant.own_only, trees, scope_hooks)
 
     async def resolve(
         self,

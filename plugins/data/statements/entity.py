@@ -15,7 +15,6 @@ import msgspec
 
 from kernel.public import OWNER_COLUMN, BadRequest, Entity, Param, is_uuid, show_value
 from plugins.data.columns import Column, Columns, Link, quoted
-from plugins.data.models import LastSeen
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
 from plugins.data.statements.filters import Conditions
 
@@ -41,6 +40,13 @@ ETAG: Final = Column(
 Order = Literal["asc", "desc"]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The position of the last record seen: its id and its value of the sorted field, as text."""
+
+    record_id: str
+    value: str | None
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -77,14 +83,14 @@ class EntityStatements:
         hidden: frozenset[str] = frozenset(),
         *,
         full: Self | None = None,
-        stamped: bool = True,
+        has_times: bool = True,
     ) -> None:
         self.entity = entity
         self.hidden = hidden
         self.full: Self = full or self
         """The same table with every field: writes return whole records, for events."""
         self.shown = entity.hide(hidden)
-        self.columns = Columns(self.shown, links=links, stamped=stamped)
+        self.columns = Columns(self.shown, links=links, has_times=has_times)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
         self.unique_fields = _unique_fields(entity)
@@ -100,11 +106,6 @@ class EntityStatements:
         items = b", ".join(column.sql for column in self.columns)
         self.everything = Selection(items, self.rendering, tuple(self.columns))
         self.cache = StatementCache({}, {}, {})
-
-    @property
-    def every_column(self) -> Columns:
-        """The columns that conditions of hooks may name, also where the caller may not."""
-        return self.full.columns
 
     def select_fields(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
         """Select `id` and some fields, or all of them. Raises BadRequest for an unknown one."""

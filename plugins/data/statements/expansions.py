@@ -82,7 +82,9 @@ def _paths_with_options(entries: Iterable[object]) -> Iterator[tuple[str, Mappin
             raise BadRequest(f"expand: a text or an object is wanted, not {show_value(entry)}")
 
 
-def entities_of(columns: Columns, expansions: Expansions) -> list[tuple[str, Tree, Expansions]]:
+def find_entities_expanded(
+    columns: Columns, expansions: Expansions
+) -> list[tuple[str, Tree, Expansions]]:
     """Return the entities that expansions reach directly, with the tree and what is inside."""
     entities: list[tuple[str, Tree, Expansions]] = []
     for name, expansion in expansions.items():

@@ -52,8 +52,29 @@ class Related(Protocol):
         """What conditions of hooks may name."""
         ...
 
-    def limits(self, conditions: Conditions, alias: bytes) -> list[bytes]:
+    def write_conditions(self, conditions: Conditions, alias: bytes) -> list[bytes]:
         """Return the conditions of these rows under an alias."""
+        ...
+
+
+class NamedColumns(Protocol):
+    """The columns that a where-tree may name: those of an entity, or of groups."""
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """The links by their names."""
+        ...
+
+    def __contains__(self, name: str, /) -> bool:
+        """Whether there is a column of this name."""
+        ...
+
+    def find(self, name: str, also: Iterable[str] = ()) -> Column:
+        """Return a column. Raises BadRequest that names it."""
+        ...
+
+    def find_link(self, name: str) -> Link:
+        """Return a link. Raises BadRequest that names it."""
         ...
 
 
@@ -66,7 +87,7 @@ class Conditions:
 
     def __init__(
         self,
-        columns: Columns,
+        columns: NamedColumns,
         params: Iterable[Param] = (),
         related: Mapping[str, Related] | None = None,
     ) -> None:
@@ -118,7 +139,7 @@ class Conditions:
         return b"t%d" % self._aliases
 
     def compile_trees(
-        self, columns: Columns, trees: Iterable[Mapping[str, Any]], *, of_hook: bool = False
+        self, columns: NamedColumns, trees: Iterable[Mapping[str, Any]], *, of_hook: bool = False
     ) -> list[bytes]:
         """Return trees over other columns as conditions of their own.
 
@@ -175,21 +196,25 @@ class Conditions:
         if not _is_relation(condition):
             self._columns.find(name, PARAMETERS)
         link = self._columns.find_link(name)
+        outer = self._columns
+        assert isinstance(outer, Columns)  # groups have no link
         operators = cast("Mapping[str, Any]", condition if isinstance(condition, Mapping) else {})
         allowed = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
-        label = f"{self._columns.entity.name}.{name}"
+        label = f"{outer.entity.name}.{name}"
         if not operators:
             raise BadRequest(f"{label}: {describe_missing(allowed)}")
         for operator in operators:
             if operator not in allowed:
                 raise BadRequest(f"{label}: {describe_unknown(operator, allowed)}")
         tests = [
-            self._compile_linked(link, operator, tree, depth)
+            self._compile_linked(outer, link, operator, tree, depth)
             for operator, tree in operators.items()
         ]
         return _join_tests(tests, b" and ", b"true")
 
-    def _compile_linked(self, link: Link, operator: str, tree: Any, depth: int) -> bytes:
+    def _compile_linked(
+        self, outer: Columns, link: Link, operator: str, tree: Any, depth: int
+    ) -> bytes:
         self._count_term()
         self._relations += 1
         if self._relations > MAX_RELATIONS:
@@ -197,11 +222,10 @@ class Conditions:
         linked = self.related.get(link.entity)
         if linked is None:
             return b"true" if operator == "$none" else b"false"
-        outer = self._columns
         alias = self.next_alias()
         columns = linked.every_column if self._of_hook else linked.columns
         inner = columns.alias_as(alias)
-        conditions = [join(outer, link, inner), *linked.limits(self, alias)]
+        conditions = [join(outer, link, inner), *linked.write_conditions(self, alias)]
         self._columns = inner
         try:
             conditions.append(self._compile_tree(tree, depth + 1))

@@ -25,8 +25,8 @@ def new_ids(count: int) -> list[str]:
     The rows of a statement are then neighbours in each index on their id, where random ones are
     spread over all its pages. PostgreSQL would make a system call for each.
     """
-    stamp = f"{time.time_ns() // 1_000_000:012x}"
-    head = f"{stamp[:8]}-{stamp[8:]}-"
+    milliseconds = f"{time.time_ns() // 1_000_000:012x}"
+    head = f"{milliseconds[:8]}-{milliseconds[8:]}-"
     random_parts = os.urandom(8 * count).hex(" ", 8).split()
     return [
         f"{head}{counter}{random[:3]}-{random[3:15]}"
@@ -41,7 +41,7 @@ def with_id(row: Row) -> Row:
 
 async def params_of(columns: Columns, row: Row) -> list[Param]:
     """Return the values of a row as parameters of their columns' types."""
-    if columns.composed.keys().isdisjoint(row):
+    if columns.kinds_of_json_and_arrays.keys().isdisjoint(row):
         return list(row.values())
     return await run_in_thread_if_large(columns, (row,), _encode_row, columns, row)
 
@@ -49,7 +49,7 @@ async def params_of(columns: Columns, row: Row) -> list[Param]:
 def _encode_row(columns: Columns, row: Row) -> list[Param]:
     params: list[Param] = []
     for name, value in row.items():
-        kind = columns.composed.get(name)
+        kind = columns.kinds_of_json_and_arrays.get(name)
         if value is None or kind is None:
             params.append(value)
         else:
@@ -77,8 +77,8 @@ def rows_to_arrays(
 
     names = tuple(rows[0])
     values = {name: [*map(itemgetter(name), rows)] for name in names}
-    for name in columns.composed.keys() & names:
-        kind = columns.composed[name]
+    for name in columns.kinds_of_json_and_arrays.keys() & names:
+        kind = columns.kinds_of_json_and_arrays[name]
         values[name] = [
             None if value is None else _encode_composed(kind, value).decode()
             for value in values[name]

@@ -46,7 +46,7 @@ async def run_in_thread_if_large(
     # To count is work too. A row has no more values than there are fields, or its first unknown
     # one refuses it; a list is refused where no field takes one.
     has_few_cells = len(rows) * len(columns.fields) <= MAX_INLINE_VALUES
-    is_small = not columns.composed and has_few_cells
+    is_small = not columns.kinds_of_json_and_arrays and has_few_cells
     if is_small or _count_values(rows) <= MAX_INLINE_VALUES:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs))
@@ -157,7 +157,7 @@ def _row_as_sent(columns: Columns, values: Mapping[str, Any], *, complete: bool)
         return None
     row = {name: values[name] for name in body_fields.names}
     try:
-        msgspec.convert(row, columns.stored)
+        msgspec.convert(row, columns.body_struct)
     except msgspec.ValidationError:
         return None
     for name in body_fields.texts:
@@ -178,7 +178,7 @@ def _rows_as_sent(columns: Columns, bodies: Sequence[Mapping[str, Any]]) -> list
     if body_fields is None or not body_fields.complete or body_fields.converted:
         return None
     try:
-        msgspec.convert(bodies, list[columns.stored])
+        msgspec.convert(bodies, list[columns.body_struct])
     except msgspec.ValidationError:
         return None
     for name in body_fields.texts:

@@ -48,7 +48,7 @@ class Expected(msgspec.Struct, frozen=True):
         if not self.minimum <= matching <= self.maximum:
             raise Unexpected(matching)
 
-    def refusal(self, matching: int) -> BadRequest:
+    def describe_mismatch(self, matching: int) -> BadRequest:
         """Say how many records match, and how many are expected."""
         if matching > MAX_MATCHED:
             limit = f"one request changes at most {MAX_MATCHED}"
@@ -60,9 +60,10 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class Unexpected(Exception):
-    """Another number of records matches than is expected: so many, or more if it is too many.
+    """Another number of records matches than is expected.
 
-    Raised to roll back: all of them are counted when no record is locked any more.
+    `matching` is a lower bound above the maximum. It is raised to roll back: all of them are
+    counted when no record is locked any more.
     """
 
     def __init__(self, matching: int) -> None:
@@ -80,7 +81,7 @@ class MatchedRows(msgspec.Struct, frozen=True):
     def begin_conditions(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
         conditions = self.scope.begin_conditions(*params)
-        conditions.parts += self.reading.limits(conditions, b"t")
+        conditions.parts += self.reading.write_conditions(conditions, b"t")
         conditions.require_tree(self.where)
         return conditions
 
@@ -185,7 +186,7 @@ class ConditionalWrites:
         if matching > expected.maximum:
             # Others may have changed some meanwhile: as many as were found did match.
             matching = max(matching, await self._count(matched, tx))
-        raise expected.refusal(matching)
+        raise expected.describe_mismatch(matching)
 
     async def _write_each(
         self, tx: Transaction, matched: MatchedRows, expected: Expected, row: Row | None

@@ -8,7 +8,7 @@ import msgspec
 
 from kernel.public import Actor, BadRequest, ConstraintViolation, Statements, Transaction, Work
 from plugins.data.execution.inserts import NotInserted
-from plugins.data.execution.violations import describe_reference, describe_violation, is_reference
+from plugins.data.execution.violations import describe_reference, describe_violation, is_broken_link
 from plugins.data.rendering import describe_size_error
 from plugins.data.store import Table
 
@@ -37,7 +37,7 @@ class ErrorDescriptions:
         """Say which field of a record is wrong, or what the record is too large for."""
         if not isinstance(error, ConstraintViolation):
             return describe_size_error(error)
-        if deletion is None or not is_reference(error):
+        if deletion is None or not is_broken_link(error):
             return describe_violation(error, table.shown)
         app_id = table.entity.app_id
         referrer = await self._replies.find_as_read(deletion.actor, app_id, error.table)
@@ -61,7 +61,7 @@ class ErrorDescriptions:
         return BadRequest(f"[{insert.number(failed_row.index)}] {error.message}")
 
     async def _try(self, actor: Actor, tx: Transaction | None, work: Work[None]) -> None:
-        """Run what raises, which undoes it: within the transaction, or in one of its own."""
+        """Run work that always raises: its savepoint, or its own transaction, is rolled back."""
         if tx is None:
             await self._statements.run(actor, work)
             return

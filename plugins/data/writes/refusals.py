@@ -14,7 +14,7 @@ from plugins.data.execution.violations import already_taken, no_such_record
 from plugins.data.rights.linked import LinkedRows
 from plugins.data.statements.entity import USERS
 from plugins.data.statements.filters import Conditions
-from plugins.data.statements.refused import (
+from plugins.data.statements.row_tests import (
     RowTest,
     has_target,
     is_no_link,
@@ -98,7 +98,7 @@ class Refusals:
             if links is not None and field.name in links.rows_by_field:
                 column = table.columns.find(field.name)
                 ids = b"$1::%b[]" % table.columns.id.cast
-                allowed = links.tests(conditions, ids, column, sent_value(column))
+                allowed = links.write_link_tests(conditions, ids, column, sent_value(column))
             else:
                 allowed = self._write_target_tests(table, field)
             if allowed:

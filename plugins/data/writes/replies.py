@@ -9,7 +9,7 @@ import msgspec
 from kernel.public import Actor, Entity, Forbidden, NotFound, Reader, Tagged, Target
 from plugins.data.errors import PreconditionFailed
 from plugins.data.execution.tags import IfMatch, read_if_match
-from plugins.data.reads.single import RecordReader
+from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import drop_members, id_of, keep_members
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope

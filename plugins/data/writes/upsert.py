@@ -191,7 +191,7 @@ class Upserts:
         table = plan.scope.table.full
         conditions = plan.scope.table.conditions(encode(keys))
         conditions.related = plan.scope.related
-        limits = plan.scope.limits(conditions, b"t")
+        limits = plan.scope.write_conditions(conditions, b"t")
         lock = b""
         if plan.then == "update":
             changed_fields = {name for row in rows for name in row} - {*plan.on}

@@ -32,7 +32,7 @@ def few(server: Server) -> Client:
 
 def bound(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Let a page carry so many."""
-    monkeypatch.setattr("plugins.data.reads.carried.MAX_CARRIED", most)
+    monkeypatch.setattr("plugins.data.reads.linked_bound.MAX_CARRIED", most)
 
 
 def count_linked(records: list[dict[str, Any]]) -> int:

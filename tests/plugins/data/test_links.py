@@ -314,7 +314,7 @@ def test_who_reads_every_record_pays_nothing(
     def fail(*_: Any) -> Any:
         raise AssertionError("no limits are needed")
 
-    monkeypatch.setattr(LinkLimits, "values", fail)
+    monkeypatch.setattr(LinkLimits, "writer", fail)
     for door in (create, bulk, upsert, batch_create, load):
         assert door(shop.admin, mine, door.__name__).is_success
 

@@ -13,7 +13,7 @@ import pytest
 
 from kernel.database.transactions import Transaction
 from kernel.testing import Client, Server
-from plugins.data.exchange import rows as imported_rows
+from plugins.data.exchange import imported_rows
 from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, query
 
 MISSING = "00000000-0000-4000-8000-000000000000"

@@ -31,10 +31,9 @@ from kernel.public import (
 from kernel.testing import Client, Server
 from plugins.data.assembly import Dependencies, build_records
 from plugins.data.columns import Columns
-from plugins.data.models import LastSeen
 from plugins.data.rendering import id_of
 from plugins.data.routes import StreamedArray
-from plugins.data.statements.entity import Order
+from plugins.data.statements.entity import LastSeen, Order
 from plugins.data.statements.filters import Conditions
 from plugins.data.store import Table
 from tests.plugins.data.support import SAMPLES, clear, installed, refused

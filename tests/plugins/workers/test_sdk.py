@@ -11,7 +11,7 @@ from queue import Empty, Queue
 
 import pytest
 
-from plugins.data.exchange.operations import KINDS
+from plugins.data.exchange.worker_operations import KINDS
 from plugins.workers.releases.folders import SDK
 from tests.plugins.workers.support import bun
 

@@ -18,7 +18,7 @@ from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.expansions import Expansion, Expansions
 from plugins.data.statements.filters import Conditions, join
 
-from .selection import limit_of, order_of
+from .selection import linked_limit, order_of
 
 MAX_CARRIED: Final = 20_000
 """Linked records of a page together, at all depths."""
@@ -58,7 +58,7 @@ def _possible_records(
             continue
         linked_records = records
         if link.reverse:
-            linked_records *= limit_of(name, expansion.options)
+            linked_records *= linked_limit(name, expansion.options)
         total += linked_records
         if expansion.inner:
             total += _possible_records(linked.columns, related, expansion.inner, linked_records)
@@ -122,14 +122,14 @@ class _LinkedQueries:
             inner = linked.columns.alias_as(alias)
             conditions = [
                 join(outer, link, inner),
-                *linked.limits(self._conditions, alias),
+                *linked.write_conditions(self._conditions, alias),
                 *self._compile_where(inner, link, expansion),
             ]
             parts = (alias, linked.source, alias, b" and ".join(conditions))
             records = b"select %b.* from %b as %b where %b" % parts
             if link.reverse:
                 records += order_of(name, inner, expansion.options)
-                records += b" limit %d" % limit_of(name, expansion.options)
+                records += b" limit %d" % linked_limit(name, expansion.options)
             yield b"select from (%b) %b" % (records, alias)
             for query in self.write(inner, expansion.inner):
                 parts = (records, alias, query)

@@ -36,7 +36,7 @@ _ETAG: Final[Members] = {
         }
     }
 }
-_MET: Final[Members] = {
+_BULK_REPLY: Final[Members] = {
     "type": "object",
     "required": ["data"],
     "properties": {
@@ -54,25 +54,25 @@ _MET: Final[Members] = {
     },
 }
 
-LISTED: Final[Members] = {"responses": {"200": {"content": _FILES}}}
-CREATED: Final[Members] = {"parameters": [_KEY], "responses": {"201": _ETAG}}
-SHOWN: Final[Members] = {
+LIST_DOCS: Final[Members] = {"responses": {"200": {"content": _FILES}}}
+CREATE_DOCS: Final[Members] = {"parameters": [_KEY], "responses": {"201": _ETAG}}
+RECORD_DOCS: Final[Members] = {
     "parameters": [_IF_NONE_MATCH],
     "responses": {"200": _ETAG, "304": {"description": "Not Modified", **_ETAG}},
 }
-CHANGED: Final[Members] = {"parameters": [_IF_MATCH], "responses": {"200": _ETAG}}
-REMOVED: Final[Members] = {"parameters": [_IF_MATCH]}
-ACTED: Final[Members] = {"parameters": [_KEY]}
-MET: Final[Members] = {
+UPDATE_DOCS: Final[Members] = {"parameters": [_IF_MATCH], "responses": {"200": _ETAG}}
+DELETE_DOCS: Final[Members] = {"parameters": [_IF_MATCH]}
+WRITE_DOCS: Final[Members] = {"parameters": [_KEY]}
+BULK_DOCS: Final[Members] = {
     "parameters": [_KEY],
     "responses": {
         "200": {
             "description": "With `on`: what became of each row.",
-            "content": {"application/json": {"schema": _MET}},
+            "content": {"application/json": {"schema": _BULK_REPLY}},
         }
     },
 }
-IMPORTED: Final[Members] = {
+IMPORT_DOCS: Final[Members] = {
     "parameters": [_KEY],
     "requestBody": {"required": True, "content": _FILES},
 }

@@ -12,7 +12,7 @@ from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import read_expand
 from plugins.data.statements.filters import Conditions
 
-from .carried import PageRows, check_linked, may_carry_too_many
+from .linked_bound import PageRows, check_linked, may_carry_too_many
 from .selection import select_view
 from .sources import ReadSources
 

@@ -40,7 +40,7 @@ from plugins.data.reads.totals import answer_page
 from plugins.data.rights.permissions import Permissions
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 
-from .groups import grouped_file
+from .group_files import grouped_file
 
 NeededPermissions = list[tuple[str, Action]]
 

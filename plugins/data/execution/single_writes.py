@@ -14,7 +14,7 @@ from kernel.public import (
     hookspecs,
 )
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.single import RecordReader
+from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import split_version
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS
