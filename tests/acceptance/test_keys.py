@@ -12,6 +12,7 @@ import httpx
 import pyotp
 import pytest
 
+from kernel.config.log import masked
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.waiting import eventually
 
@@ -303,6 +304,20 @@ def test_a_key_in_a_query_is_400_before_authentication(
     made = make(server.user())
     answer = server.http.get(f"{path}?a=1&api_key={spell(made['key'])}")
     assert (answer.status_code, "must not be part of an address" in answer.text) == (400, True)
+    printed = capsys.readouterr().out
+    assert f"key={made['id']}" in printed
+    assert made["key"] not in printed
+
+
+def test_a_key_in_a_path_is_masked_in_the_log(server: Server):
+    key = make(server.user())["key"]
+    assert masked(f"/api/v1/apps/{key}/x") == "/api/v1/apps/[hidden]/x"
+
+
+def test_a_refusal_is_logged_with_the_key(server: Server, capsys: Any):
+    made = make(server.user())
+    assert using(server, made).get(records()).status_code == 403
+    assert f"key={made['id']}" in capsys.readouterr().out
 
 
 def test_a_text_like_a_key_is_served(server: Server):

@@ -16,9 +16,11 @@ from kernel.contracts.access import (
     LOGS_READ,
     PUBLIC,
     Grant,
+    Narrowing,
     core_permission,
     entity,
 )
+from kernel.contracts.base import NOTHING, Limits, supports
 from kernel.errors import BadRequest, Forbidden, KernelError, NotFound
 from kernel.testing import Client, Server
 from kernel.testing.conformance.app_access import ACTIONS, MANIFEST, AppAccess
@@ -195,6 +197,34 @@ class AccessConformance(Conformance):
         needs = core_permission("nothing.of_that_name")
         assert core.decide(caller, needs) is None
         assert core.decide(server.admin, needs) == FULL
+
+    def test_limits_narrow_what_the_user_holds(
+        self, server: Server, app: AppAccess, caller: Client
+    ) -> None:
+        """A provider without `Narrowing` gets no actor whose limits narrow."""
+        access = app.engine
+        if not supports(access, Narrowing):
+            pytest.skip("this engine narrows nothing")
+        app.give(caller.id, "notes.read")
+        eventually(lambda: bool(app.holds(caller.id)), SOON)
+        held = Limits(permissions=(f"{app.id}:notes.read",))
+        wider = Limits(permissions=(f"{app.id}:notes.delete",))
+        assert server.run(access.covers, caller.id, held)
+        for limits in (wider, NOTHING, Limits(permissions=()), Limits(apps=("nowhere",))):
+            assert not server.run(access.covers, caller.id, limits)
+
+        grant = (caller.id, app.id, "notes", "read")
+        assert server.run(access.grant, *grant, held) == FULL
+        own = Limits(permissions=(f"{app.id}:notes.read.own",))
+        assert server.run(access.grant, *grant, own).own_only
+        for limits in (wider, NOTHING):
+            with pytest.raises(Forbidden):
+                server.run(access.grant, *grant, limits)
+        admin = (server.admin.id, app.id)
+        assert server.run(access.is_app_admin, *admin, Limits(apps=(app.id,)))
+        assert not server.run(access.is_app_admin, *admin, held)
+        assert not server.run(access.is_core_admin, server.admin.id, Limits(apps=(app.id,)))
+        assert server.run(access.effective, *admin, held).permissions == ["notes.read"]
 
     def test_the_admin_of_everything_is_admin_of_every_app(
         self, server: Server, app: AppAccess, caller: Client

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from kernel.contracts.access import ACCESS
-from kernel.contracts.base import MAX_DELEGATION, server_actor
+from kernel.contracts.base import MAX_DELEGATION, Limits, server_actor
 from kernel.contracts.identity import IDENTITY, Person, User
 from kernel.contracts.statements import STATEMENTS
 from kernel.errors import BadRequest, Forbidden, NotFound
@@ -233,6 +233,16 @@ class IdentityConformance(Conformance):
         for user_id in NO_IDS:
             with pytest.raises(NotFound):
                 server.run(identity.issue_delegated_token, user_id, delegation)
+
+    def test_a_token_has_the_limits_that_it_was_issued_with(
+        self, server: Server, caller: Client
+    ) -> None:
+        identity = server.services.get(IDENTITY)
+        delegation = acting(server, bearer(server, caller.id, 60)).delegation
+        assert delegation is not None
+        limits = Limits(apps=(APP,), permissions=(f"{APP}:*",))
+        token = server.run(identity.issue_delegated_token, caller.id, delegation, limits)
+        assert acting(server, {"authorization": f"Bearer {token}"}).limits == limits
 
     @pytest.mark.parametrize("user_id", NO_IDS, ids=range(len(NO_IDS)))
     def test_an_unknown_user_gets_no_token(self, server: Server, user_id: str) -> None:
