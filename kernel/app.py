@@ -18,13 +18,13 @@ from kernel.database.connect import wait_for_database
 from kernel.database.migrations import MigrationReport, migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
-from kernel.hooks.hosts import Hosts, Observer
+from kernel.hooks.hosts import ContextReporter, Hosts
 from kernel.hooks.implementation import HookImplementation
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 from kernel.hooks.services import KERNEL
-from kernel.loading.degrading import PluginObserver, starting_plugin
+from kernel.loading.degrading import PluginReporter, starting_plugin
 from kernel.loading.kernel import Kernel
-from kernel.web.middleware import passing
+from kernel.web.middleware import note_passing
 
 log = structlog.get_logger("caudex.boot")
 
@@ -37,7 +37,7 @@ def build_app(kernel: Kernel) -> ASGIApp:
     """
     app: ASGIApp = kernel.table.handle
     for plugin, wrap in reversed(kernel.middleware):
-        app = wrap(app if plugin == KERNEL else passing(app, plugin))
+        app = wrap(app if plugin == KERNEL else note_passing(app, plugin))
     return app
 
 
@@ -54,7 +54,7 @@ async def running(kernel: Kernel) -> AsyncGenerator[Services]:
             yield kernel.services
 
 
-async def migrated(kernel: Kernel) -> MigrationReport:
+async def migrate_database(kernel: Kernel) -> MigrationReport:
     """Wait for the database and bring it up to date. Raises BootError."""
     config = kernel.config.database
     if not config.url:
@@ -64,7 +64,7 @@ async def migrated(kernel: Kernel) -> MigrationReport:
 
 
 async def _start(kernel: Kernel, hosts: Hosts, stack: AsyncExitStack) -> None:
-    report = await migrated(kernel)
+    report = await migrate_database(kernel)
     if report.applied:
         log.info("migrated", files=len(report.applied), last=report.applied[-1])
     if report.unknown:
@@ -77,19 +77,19 @@ async def _start(kernel: Kernel, hosts: Hosts, stack: AsyncExitStack) -> None:
     kernel.services.put(POOL, pool)
     for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
         at = kernel.services.place_of(name)
-        enter = partial(_enter_service, hosts, PluginObserver(kernel, name, at))
+        enter = partial(_enter_service, hosts, PluginReporter(kernel, name, at))
         with starting_plugin(kernel, name, at):
             await kernel.services.start(stack, name, enter)
 
 
 async def _enter_service(
     hosts: Hosts,
-    observer: Observer,
+    reporter: ContextReporter,
     stack: AsyncExitStack,
     manager: AbstractAsyncContextManager[Any],
 ) -> Any:
     """Enter the context of a service once: others hold what it gave."""
-    return await hosts.enter(stack, lambda: manager, observer)
+    return await hosts.enter(stack, lambda: manager, reporter)
 
 
 @asynccontextmanager
@@ -100,11 +100,11 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
             hosts = Hosts(tasks)
             for impl in list(kernel.bus.implementations(hookspecs.lifespan)):
                 where = f"plugin {impl.plugin}"
-                at = place(impl.function)
-                observer = PluginObserver(kernel, impl.plugin, at)
+                at = source_line(impl.function)
+                reporter = PluginReporter(kernel, impl.plugin, at)
                 with starting_plugin(kernel, impl.plugin, at), starting(where, at):
                     begin = partial(_lifespan, impl, kernel.services)
-                    await hosts.enter(stack, begin, observer, reopen=True)
+                    await hosts.enter(stack, begin, reporter, reopen=True)
             log.info("the plugins have started", seconds=_longest_first(kernel.boot_seconds))
             background = await stack.enter_async_context(anyio.create_task_group())
             for plugin in kernel.plugin_set.working:

@@ -89,7 +89,7 @@ class KernelError(Exception):
         self.headers = dict(headers or {})
         self.caller: tuple[str | None, str | None] = None, None
 
-    def of(self, user: str | None, session: str | None = None) -> Self:
+    def with_caller(self, user: str | None, session: str | None = None) -> Self:
         """Name the caller by the ids of user and session, for the log.
 
         Needed where the caller is known, but the request has no actor.

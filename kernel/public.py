@@ -9,7 +9,7 @@ from kernel.database import dialect
 from kernel.database.transactions import open_transaction
 from kernel.errors import *  # noqa: F403
 from kernel.hooks import plugin
-from kernel.hooks.mistakes import code_of, declared_at, place
+from kernel.hooks.mistakes import code_of, declared_at, source_line
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
@@ -41,8 +41,8 @@ __all__ = [
     "RevealedSecrets", "Tasks", "TokenSigner", "Unopenable", "check_room_for_secret", "code_of",
     "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl", "hookspec",
     "hookspecs", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
-    "open_value", "place", "read_small_file", "record_secret", "register_app", "seal_value",
-    "secret_path", "server_key", "subjects_from", "sync_folder", "unregister_app", "write_file",
+    "open_value", "read_small_file", "record_secret", "register_app", "seal_value", "secret_path",
+    "server_key", "source_line", "subjects_from", "sync_folder", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

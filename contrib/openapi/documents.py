@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import SHAPE, VERSION, App, Entity, Grant, Needs, Route
+from kernel.public import SCHEMA_SHAPE, VERSION, App, Entity, Grant, Needs, Route
 from kernel.public import entity as on_entity
 
 from .fields import Link, filters, links_of, operators, shapes, sort_field
@@ -137,11 +137,11 @@ class AppSchemas:
         """Return a schema with the entity's own schemas in place of the markers."""
 
         def replace(part: Schema) -> Schema | None:
-            shape = part.get(SHAPE)
+            shape = part.get(SCHEMA_SHAPE)
             if shape == "FieldFilters":
                 return part
             if shape == "SortField":
-                rest = {name: value for name, value in part.items() if name != SHAPE}
+                rest = {name: value for name, value in part.items() if name != SCHEMA_SHAPE}
                 return rest | sort_field(entity)
             if shape is not None:
                 return _reference(f"{entity.name}.{shape}")
@@ -161,7 +161,7 @@ def _fit_parameters(parameters: Sequence[Schema], entity: Entity) -> list[Schema
     fitted: list[Schema] = []
     for parameter in parameters:
         is_id = parameter["in"] == "path" and parameter["name"] == "id"
-        if parameter["schema"].get(SHAPE) == "FieldFilters":
+        if parameter["schema"].get(SCHEMA_SHAPE) == "FieldFilters":
             for name, schema in filters(entity, reserved).items():
                 fitted.append(query_parameter(name, schema))
         elif is_id and entity.id_type == "uuid":

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import msgspec
 import structlog
 
-from kernel.public import SHAPE, Route
+from kernel.public import SCHEMA_SHAPE, Route
 
 from .models import Schema
 
@@ -97,9 +97,9 @@ def unmark(schema: Any) -> Any:
     """Copy a schema without the markers of the entity."""
 
     def drop_marker(part: Schema) -> Schema | None:
-        if SHAPE not in part:
+        if SCHEMA_SHAPE not in part:
             return None
-        return {name: value for name, value in part.items() if name != SHAPE}
+        return {name: value for name, value in part.items() if name != SCHEMA_SHAPE}
 
     return replace_parts(schema, drop_marker)
 
@@ -140,7 +140,7 @@ def _find_shaped(components: dict[str, Schema]) -> frozenset[str]:
     shaped = {
         name
         for name, component in components.items()
-        if any(SHAPE in part for part in _objects(component))
+        if any(SCHEMA_SHAPE in part for part in _objects(component))
     }
     while True:
         dependent = {

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from kernel import VERSION
-from kernel.app import migrated, running
+from kernel.app import migrate_database, running
 from kernel.cli.deadline import end_process
 from kernel.cli.serve import database_for, serve
 from kernel.cli.signals import handle
@@ -243,7 +243,7 @@ def _serving_config(
 def _migrate() -> int:
     kernel = load(_config())
     with database_for(kernel):
-        report = asyncio.run(migrated(kernel))
+        report = asyncio.run(migrate_database(kernel))
     for name in report.applied:
         print(f"applied {name}")
     for name in report.unknown:

@@ -27,7 +27,7 @@ from kernel.cli import signals
 from kernel.cli.deadline import END_SECONDS, FORCED_SECONDS, ProcessDeadline, end_process
 from kernel.cli.loop import ServerLoop
 from kernel.config import log as logging
-from kernel.config.log import masked
+from kernel.config.log import mask
 from kernel.config.settings import Config
 from kernel.contracts import hookspecs
 from kernel.contracts import server as contract
@@ -37,7 +37,7 @@ from kernel.hooks.limits import LET_PASS
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 
-Again = Callable[[], Config]
+ReadConfig = Callable[[], Config]
 
 log = structlog.get_logger("caudex.serve")
 
@@ -74,7 +74,7 @@ def _report_crashes() -> None:
         faulthandler.enable()
 
 
-def serve(config: Config, read: Again, *, reload: bool = False) -> int:
+def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
     """Serve until a signal. `read` reads the configuration again: for SIGHUP, and with `reload` to
     restart when a file changes. Returns the exit status; raises BootError."""
     began = time.time()
@@ -100,18 +100,19 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
             manager = kernel.build_needed(contract.PROCESS_MANAGER, "processes")
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener)
-            look = partial(checked, server.ensure_running) if server else None
+            keep_database_running = partial(run_check, server.ensure_running) if server else None
             if manager is None:
-                return Serving(kernel, listener, look=look).run_until_signal(announce)
-            target = partial(child, kernel.config, read, reload, listener)
+                serving = Serving(kernel, listener, keep_database_running=keep_database_running)
+                return serving.run_until_signal(announce)
+            target = partial(run_child, kernel.config, read, reload, listener)
             processes = contract.ServerProcesses(
                 target=target, count=count, listener=listener, announce=announce, reload=reload,
-                look=look or _nothing, ending=signals.ending(),
+                keep_database_running=keep_database_running or _nothing, ending=signals.ending(),
             )  # fmt: skip
             return manager.run(processes, _ready(kernel, began))
 
 
-def _at_hangup(read: Again) -> Again | None:
+def _at_hangup(read: ReadConfig) -> ReadConfig | None:
     return None if signal.SIGHUP in signals.ending() else read
 
 
@@ -131,8 +132,8 @@ def _nothing(*_: object) -> None:
     pass
 
 
-def child(
-    config: Config, read: Again, reload: bool, listener: socket.socket, parent: Connection
+def run_child(
+    config: Config, read: ReadConfig, reload: bool, listener: socket.socket, parent: Connection
 ) -> None:
     """Run one server process of several; the parent owns the embedded database."""
     _report_crashes()
@@ -149,7 +150,7 @@ def child(
                 )
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
-        parent.send(masked(str(error)))
+        parent.send(mask(str(error)))
         status = EX_CONFIG
     end_process(status)
 
@@ -173,15 +174,15 @@ class Serving:
         listener: socket.socket,
         *,
         drain: int = 20,
-        look: Callable[[], object] | None = None,
+        keep_database_running: Callable[[], object] | None = None,
     ) -> None:
         """`drain` is the time in seconds that requests have to finish after the first signal;
-        `look` is called twice a second on the event loop's thread."""
+        `keep_database_running` is called twice a second on the event loop's thread."""
         self._kernel = kernel
         self.fault_finder = kernel.fault_finder
         self._listener = listener
         self._drain = drain
-        self._look = look
+        self._keep_database_running = keep_database_running
         self._http = http_server(kernel)
         self._stopping = asyncio.Event()
         self._stop: Callable[[], object] = _nothing
@@ -203,9 +204,9 @@ class Serving:
             self._stop = self.stop
             started()
             while not self._stopping.is_set():
-                if self._look is not None:
-                    self._look()
-                with anyio.move_on_after(None if self._look is None else 0.5):
+                if self._keep_database_running is not None:
+                    self._keep_database_running()
+                with anyio.move_on_after(None if self._keep_database_running is None else 0.5):
                     await self._stopping.wait()
             self._http.stop()
 
@@ -285,7 +286,8 @@ class Serving:
     def _report_tasks(self) -> None:
         """Name the plugins whose tasks go on although they are cancelled."""
         coroutines = [task.get_coro() for task in asyncio.all_tasks()]
-        for step in {self.fault_finder.last(steps_waiting(work)) for work in coroutines}:
+        find_step = self.fault_finder.find_last_plugin_step
+        for step in {find_step(steps_waiting(coroutine)) for coroutine in coroutines}:
             if step is not None and step.is_foreign:
                 log.error("a task does not end", plugin=step.plugin, at=step.at, remedy=LET_PASS)
 
@@ -308,10 +310,10 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(20_000)
 
 
-def checked(look: Callable[[], object]) -> None:
+def run_check(check: Callable[[], object]) -> None:
     """Check a subsystem; a failure is logged."""
     try:
-        look()
+        check()
     except Exception as error:
         log.error("a check of a subsystem failed", exc_info=error)
 

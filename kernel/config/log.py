@@ -41,15 +41,15 @@ LINE = 20_000
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Any:
     """Hide values under names such as `token`; mask tokens and passwords within texts."""
     for key, value in event.items():
-        event[key] = masked(value) if key == "event" else _hidden(key, value)
+        event[key] = mask(value) if key == "event" else _hidden(key, value)
     return event
 
 
 def _hidden(key: str, value: Any) -> Any:
-    return "[hidden]" if HIDDEN.search(key) else masked(value)
+    return "[hidden]" if HIDDEN.search(key) else mask(value)
 
 
-def masked(value: Any) -> Any:
+def mask(value: Any) -> Any:
     """Hide what looks like a token or a password in a value, however deep."""
     match value:
         case None | int() | float():
@@ -59,7 +59,7 @@ def masked(value: Any) -> Any:
         case {**members}:
             return {str(key): _hidden(str(key), member) for key, member in members.items()}
         case [*items]:
-            return [masked(item) for item in items]
+            return [mask(item) for item in items]
         case _:
             return MASKED.sub("[hidden]", str(value)[:LINE])
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 __all__ = [
-    "MAX_DELEGATION", "NOTHING", "REVOKED", "Actor", "Change", "Command", "Context",
+    "MAX_DELEGATION", "NOTHING", "REVOKED_DELEGATIONS", "Actor", "Change", "Command", "Context",
     "DatabaseQuery", "Delegation", "Event", "Finding", "Health", "Limits", "ManifestSection",
     "Middleware", "OpenServices", "Provider", "ServiceKey", "Services", "new_delegation", "provide",
     "server_actor", "supports",
@@ -40,7 +40,7 @@ MAX_DELEGATION: Final = 8 * 86_400.0
 """Seconds for which workers may act on behalf of a user after the user's own call or job: the
 longest job (7 days), and one day in which it starts."""
 
-REVOKED: Final = "delegations"
+REVOKED_DELEGATIONS: Final = "delegations"
 """Topic of NOTIFICATIONS: the id of a user whose delegations were revoked. A plugin that caches
 tokens of `issue_delegated_token` drops those of this user."""
 

@@ -14,9 +14,9 @@ from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest
 
 __all__ = [
-    "HIDDEN", "IDENTITY", "SESSIONS", "AccountKind", "AuthMode", "Directory", "DirectoryPolicy",
-    "Identity", "Person", "Sessions", "SignInProvider", "User", "UserView", "clean_display_name",
-    "clean_email", "clean_username", "fold_name",
+    "IDENTITY", "SESSIONS", "UNPRINTABLE", "AccountKind", "AuthMode", "Directory",
+    "DirectoryPolicy", "Identity", "Person", "Sessions", "SignInProvider", "User", "UserView",
+    "clean_display_name", "clean_email", "clean_username", "fold_name",
 ]  # fmt: skip
 
 
@@ -95,7 +95,7 @@ class Identity(Protocol):
     """What other subsystems need to know about accounts.
 
     A provider sets `Actor.delegation` for requests with a token of `issue_delegated_token`. It
-    publishes the ids of users whose tokens it revoked under REVOKED.
+    publishes the ids of users whose tokens it revoked under REVOKED_DELEGATIONS.
     """
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
@@ -193,7 +193,7 @@ SESSIONS = ServiceKey[Sessions]("sessions")
 
 
 _EMAIL = re.compile(r'[^\s@<>()\[\],;:\\"]+@[^\s@.<>()\[\],;:\\"]+(\.[^\s@.<>()\[\],;:\\"]+)+')
-HIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of text direction. Joiners and the spaces of many
 scripts are allowed."""
 
@@ -239,6 +239,6 @@ def clean_display_name(text: str | None) -> str | None:
     Raises BadRequest.
     """
     name = (text or "").strip()
-    if len(name) > 200 or HIDDEN.search(name):
+    if len(name) > 200 or UNPRINTABLE.search(name):
         raise BadRequest("display_name must be at most 200 printable characters")
     return name or None

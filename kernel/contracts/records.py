@@ -14,21 +14,21 @@ from kernel.contracts.idempotency import Answer, KeyedRequest
 from kernel.contracts.statements import Transaction, Work
 
 __all__ = [
-    "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "FieldFilters", "ImportOptions", "NewRecord",
-    "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged", "Target",
-    "View", "Where", "WorkerOperation",
+    "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "ImportOptions",
+    "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged",
+    "Target", "View", "Where", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
 """Records of a page at most."""
-SHAPE: Final = "x-caudex-shape"
+SCHEMA_SHAPE: Final = "x-caudex-shape"
 """Marks, in the schema of a type, what depends on the entity: a document of an app puts the fields
 there. It does not affect decoding."""
 
 
 def shape(name: str, description: str) -> msgspec.Meta:
     """Describe a type in a schema; nothing is validated by it."""
-    return msgspec.Meta(title=name, description=description, extra_json_schema={SHAPE: name})
+    return msgspec.Meta(title=name, description=description, extra_json_schema={SCHEMA_SHAPE: name})
 
 
 Record = Annotated[

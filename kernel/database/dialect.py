@@ -130,7 +130,7 @@ class DiskWatch:
         """Whether writes are refused at the moment, as far as this process knows."""
         return monotonic() - self._full_at < 30
 
-    def refused(self) -> errors.Unavailable:
+    def note_refusal(self) -> errors.Unavailable:
         """Note that a write was refused, and return the error for its caller."""
         if not self.full:
             log.error("the disk of the database is full: writes are refused")
@@ -168,7 +168,7 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
             constraint=error.diag.constraint_name or "",
         )
     if state == "53100":
-        return disk.refused()
+        return disk.note_refusal()
     # The queue of NOTIFY is full where a listener reads nothing.
     if state in _REPEATABLE or (state == "54000" and "NOTIFY" in message):
         return errors.Unavailable("too many changes at the same moment")
@@ -214,7 +214,7 @@ def reason(error: Exception) -> str:
     return next((line for line in lines if "failed:" in line), lines[0]).strip("- ")
 
 
-def repeatable(error: BaseException | None) -> bool:
+def is_repeatable(error: BaseException | None) -> bool:
     """Whether the same transaction can succeed when it runs again."""
     return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _is_stale(error))
 
@@ -232,7 +232,7 @@ def _is_stale(error: psycopg.Error) -> bool:
     return error.sqlstate == "0A000" and "cached plan" in (error.diag.message_primary or "")
 
 
-def begun() -> errors.TransactionFailed:
+def describe_begun_transaction() -> errors.TransactionFailed:
     """Return the error of a single statement that began a transaction."""
     problem = "a single statement begins a transaction"
     return errors.TransactionFailed(problem, "use statements.run", steps_here())
@@ -254,7 +254,7 @@ def translated(query: Query = b"") -> Generator[None]:
 
 
 @contextmanager
-def unsure() -> Generator[None]:
+def raise_unknown_outcome() -> Generator[None]:
     """Raise OutcomeUnknown in place of ConnectionLost, around a statement that writes."""
     try:
         yield
@@ -289,7 +289,7 @@ class Connection(AsyncConnection[Any]):
                 await self.execute("deallocate all")
                 cursor = await self.execute(query, values or None, prepare=False)
         result = cursor.pgresult
-        if any(text and len(text) > LARGE for text in (*values, first(result))):
+        if any(text and len(text) > LARGE for text in (*values, first_value(result))):
             self.oversized = True
         return result
 
@@ -303,14 +303,14 @@ class Connection(AsyncConnection[Any]):
             await self.cancel_safe(timeout=5.0)
 
 
-def first(result: PGresult | None) -> bytes | None:
+def first_value(result: PGresult | None) -> bytes | None:
     """Return the first column of the first row; None without a row, and for NULL."""
     if result is None or not result.ntuples:
         return None
     return result.get_value(0, 0)
 
 
-def every(result: PGresult | None) -> list[bytes]:
+def first_column(result: PGresult | None) -> list[bytes]:
     """Return the first column of every row, NULL as `null`."""
     if result is None:
         return []
@@ -335,18 +335,18 @@ class FirstColumns:
         self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> bytes | None:
         """See `Reader.fetch`."""
-        return first(await self.read(query, params, custom_plan, quick))
+        return first_value(await self.read(query, params, custom_plan, quick))
 
     async def fetch_all(
         self, query: Query, *params: Param, custom_plan: bool = False, quick: bool = True
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
-        return every(await self.read(query, params, custom_plan, quick))
+        return first_column(await self.read(query, params, custom_plan, quick))
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
         """See `Writer.execute`."""
-        return first(await self.write(query, params))
+        return first_value(await self.write(query, params))
 
     async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
         """See `Writer.execute_all`."""
-        return every(await self.write(query, params))
+        return first_column(await self.write(query, params))

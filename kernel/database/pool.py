@@ -85,7 +85,7 @@ class Database(dialect.FirstColumns):
 
     def settings(self, actor: Actor) -> bytes:
         """See `Statements.settings`."""
-        return msgspec.json.encode(self._settings.choose(actor))
+        return msgspec.json.encode(self._settings.collect(actor))
 
     def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[Connection]:
         """See `Pool.connect`."""
@@ -177,7 +177,7 @@ class Database(dialect.FirstColumns):
         return await self.execute(query, *params)
 
     async def _write_once(self, query: Query, params: Sequence[Param]) -> PGresult | None:
-        with dialect.unsure():
+        with dialect.raise_unknown_outcome():
             return await self._run_statement(query, params, ConnectionUse.SHARED)
 
     async def _run_statement(
@@ -187,6 +187,6 @@ class Database(dialect.FirstColumns):
             with self._holdings.statement(), anyio.move_on_after(self.answer_timeout):
                 result = await connection.run(query, params, prepare=prepare)
                 if connection.status != TransactionStatus.IDLE:
-                    raise dialect.begun()
+                    raise dialect.describe_begun_transaction()
                 return result
             raise ConnectionLost("the database is not available")

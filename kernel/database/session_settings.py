@@ -31,7 +31,7 @@ class SessionSettings:
             names = await reader.fetch_all("select name from pg_settings")
             self._names = frozenset(name.decode() for name in names)
 
-    def choose(self, actor: Actor) -> Mapping[str, str]:
+    def collect(self, actor: Actor) -> Mapping[str, str]:
         """Return the settings of a transaction of an actor. Raises HookFailed for a wrong one."""
         settings = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
         if actor.limits is not None and actor.limits.key:

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from kernel.contracts.statements import Param, Query
-from kernel.database.dialect import Connection, ConnectionLost, every
+from kernel.database.dialect import Connection, ConnectionLost, first_column
 from kernel.database.holdings import Holding, Holdings, running_code
 
 BATCH: Final = 500
@@ -52,7 +52,7 @@ class Cursor:
         begun = list[bytes]()  # pieces of a row whose end is not fetched yet
         # Not prepared: only the simple protocol respects that the cursor is binary.
         while True:
-            pieces = every(await self._run(b"fetch %d from stream" % BATCH))
+            pieces = first_column(await self._run(b"fetch %d from stream" % BATCH))
             if not pieces:
                 return
             *batch, rest = b"".join(pieces).split(b"\0")

@@ -24,7 +24,13 @@ from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, Event, Services
 from kernel.contracts.server import REGISTRY, HookBus
 from kernel.contracts.statements import NOTIFICATIONS, Begin, HeldConnection, Param, Query, Work
-from kernel.database.dialect import ConnectionLost, FirstColumns, OutcomeUnknown, repeatable, unsure
+from kernel.database.dialect import (
+    ConnectionLost,
+    FirstColumns,
+    OutcomeUnknown,
+    is_repeatable,
+    raise_unknown_outcome,
+)
 from kernel.database.holdings import Frame, Holding, Holdings
 from kernel.database.session_settings import SessionSettings
 from kernel.errors import (
@@ -36,7 +42,7 @@ from kernel.errors import (
     failure,
 )
 from kernel.hooks.faults import Step, steps_here
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 from kernel.toolkit.limiter import ConcurrencyLimiter
 
 P = ParamSpec("P")
@@ -206,7 +212,7 @@ class Transaction(FirstColumns):
         if status == TransactionStatus.UNKNOWN:  # so nothing was committed
             raise ConnectionLost("the database is not available")
         self._check_failure()
-        with unsure():
+        with raise_unknown_outcome():
             result = await self._connection.run(b"commit", prepare=True)
         if result is None or result.command_status != b"COMMIT":
             raise RuntimeError(SWALLOWED)
@@ -274,7 +280,7 @@ async def run_repeatedly(run_once: Callable[[], Awaitable[T]], connections: int)
                 stale_statements += 1
             else:
                 tries += 1
-            if tries == TRIES or not repeatable(error.__cause__):
+            if tries == TRIES or not is_repeatable(error.__cause__):
                 raise
         await anyio.sleep(random.uniform(0, 0.02 * 2**tries))
 
@@ -322,7 +328,7 @@ class TransactionRunner:
 
     async def _run_once(self, actor: Actor, fn: Work[T], begin: Begin) -> T:
         with anyio.CancelScope() as scope:
-            async with begin(self._settings.choose(actor)) as connection:
+            async with begin(self._settings.collect(actor)) as connection:
                 tx = Transaction(connection, actor, self._bus)
                 holding = self._describe(tx, fn, scope)
                 self._holdings.add(holding)
@@ -383,4 +389,4 @@ class TransactionRunner:
 
 
 def _code_of(fn: Work[Any]) -> Sequence[Frame]:
-    return [(getattr(fn, "__module__", None) or "", place(fn))]
+    return [(getattr(fn, "__module__", None) or "", source_line(fn))]

@@ -11,7 +11,7 @@ import structlog
 from kernel import errors
 from kernel.errors import FIX_PLUGIN
 from kernel.hooks.faults import is_within, steps_of
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 
 log = structlog.get_logger("caudex.hooks")
 
@@ -32,7 +32,7 @@ class HookBlame:
             error = error.__context__ or error  # where it waited
         home = self._find_home()
         places = [step.at for step in steps_of(error) if is_within(step.module, home)]
-        return places[-1] if places else place(self._function)
+        return places[-1] if places else source_line(self._function)
 
     def note_wait(self, error: BaseException) -> None:
         """Note where a call waited that is cancelled, unless a hook that it led to has done so."""

@@ -56,18 +56,20 @@ class FaultFinder:
         It names the last line of a foreign plugin; without one, the last line of the plugin
         `called`, such as that of a route.
         """
-        for part in parts(error):
+        for part in errors_in_group(error):
             fields = self._blame_part(part, called)
             if fields:
                 return {**fields, "remedy": remedy_of(part)}
         return {}
 
-    def last(self, steps: Sequence[Step]) -> PluginStep | None:
+    def find_last_plugin_step(self, steps: Sequence[Step]) -> PluginStep | None:
         """Return the last step that is a plugin's."""
         steps_of_plugins = self._of_plugins(steps)
         return steps_of_plugins[-1] if steps_of_plugins else None
 
-    def caller(self, error: BaseException, called: str | None = None) -> PluginStep | None:
+    def find_blamed_step(
+        self, error: BaseException, called: str | None = None
+    ) -> PluginStep | None:
         """Return the step of `blame` where a single error was raised, or None."""
         steps = self._of_plugins(_since_route(steps_of(error)))
         if isinstance(error, StatementFailed | TransactionFailed | KernelError):
@@ -82,7 +84,7 @@ class FaultFinder:
         place = getattr(error, "where", "")
         if place:  # its frame has returned
             return {"plugin": called or "", "where": place}
-        step = self.caller(error, called)
+        step = self.find_blamed_step(error, called)
         return {} if step is None else {"plugin": step.plugin, "where": step.at}
 
     def _of_plugins(self, steps: Sequence[Step]) -> list[PluginStep]:
@@ -108,11 +110,11 @@ def _choose(steps: Sequence[PluginStep], called: str | None) -> PluginStep | Non
     return candidates[-1] if candidates else None
 
 
-def parts(error: BaseException) -> Iterator[BaseException]:
+def errors_in_group(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors in a group, and the group after them: its frames began the tasks."""
     if isinstance(error, BaseExceptionGroup):
         for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from parts(part)
+            yield from errors_in_group(part)
     yield error
 
 

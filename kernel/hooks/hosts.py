@@ -22,18 +22,18 @@ LASTS = 60.0
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 
 
-class Observer(Protocol):
+class ContextReporter(Protocol):
     """Hears of a context that failed while it was open."""
 
-    def lost(self, error: BaseException, pause: float | None) -> None:
+    def report_failure(self, error: BaseException, pause: float | None) -> None:
         """Report a failure; it is opened again after the pause, with None never."""
         ...
 
-    def back(self) -> None:
+    def report_recovery(self) -> None:
         """Report that it is open again."""
         ...
 
-    def unclosed(self, error: BaseException) -> None:
+    def report_failed_close(self, error: BaseException) -> None:
         """Report what it raises while it is closed."""
         ...
 
@@ -45,13 +45,13 @@ class Hosts:
         self._tasks = tasks
 
     async def enter(
-        self, stack: AsyncExitStack, open_: Open, observer: Observer, *, reopen: bool = False
+        self, stack: AsyncExitStack, open_: Open, reporter: ContextReporter, *, reopen: bool = False
     ) -> Any:
         """Open a context until the stack ends, and return its value; raises what opening raises.
 
         With `reopen` it is opened once more, after growing pauses, when it fails while it is open.
         """
-        host = _Host(open_, observer, reopen)
+        host = _Host(open_, reporter, reopen)
         value = await self._tasks.start(host.run)
         stack.push_async_callback(host.close)
         return value
@@ -60,9 +60,9 @@ class Hosts:
 class _Host:
     """One context manager: opening, then open; failed, and open again; at last closed."""
 
-    def __init__(self, open_: Open, observer: Observer, reopen: bool) -> None:
+    def __init__(self, open_: Open, reporter: ContextReporter, reopen: bool) -> None:
         self._open = open_
-        self._observer = observer
+        self._reporter = reporter
         self._reopens = reopen
         self._ended = anyio.Event()
         self._closed = anyio.Event()
@@ -74,7 +74,7 @@ class _Host:
         """Open it, and keep it open until `close`."""
         try:
             with self._scope:
-                error = await self._hold(task_status.started)
+                error = await self._keep_open(task_status.started)
                 if error is not None:
                     await self._open_again(error)
         finally:
@@ -93,7 +93,7 @@ class _Host:
         if self._error is not None:
             raise self._error
 
-    async def _hold(self, opened: Callable[[Any], object]) -> BaseException | None:
+    async def _keep_open(self, opened: Callable[[Any], object]) -> BaseException | None:
         """Keep it open until the end; return what it failed with while it was open."""
         is_open = False
         try:
@@ -108,7 +108,7 @@ class _Host:
                 raise
             if not self._ended.is_set():
                 return error
-            self._observer.unclosed(error)
+            self._reporter.report_failed_close(error)
             self._error = error
             return None
         return None if self._ended.is_set() else RuntimeError("it ended by itself")
@@ -119,14 +119,14 @@ class _Host:
         while not self._ended.is_set():
             failures += 1
             pause = RETRY.pause(failures) if self._reopens else None
-            self._observer.lost(error, pause)
+            self._reporter.report_failure(error, pause)
             forget_frames(error)
             with anyio.move_on_after(pause):
                 await self._ended.wait()
                 return
             began = anyio.current_time()
             try:
-                failure = await self._hold(lambda _: self._observer.back())
+                failure = await self._keep_open(lambda _: self._reporter.report_recovery())
             except Exception as refusal:  # it could not be opened
                 failure = refusal
             if failure is None:

@@ -13,7 +13,7 @@ import structlog
 from kernel import errors
 from kernel.hooks.blame import HookBlame, translate
 from kernel.hooks.breaker import Breaker
-from kernel.hooks.limits import limited
+from kernel.hooks.limits import run_limited
 from kernel.hooks.statistics import CallStatistics
 from kernel.hooks.subjects import matches_any, read_subjects
 
@@ -93,7 +93,7 @@ class HookImplementation:
         began = perf_counter()
         try:
             work = self.function(*map(arguments.__getitem__, self.arguments))
-            result = self._check(await limited(work, self.limit))
+            result = self._check(await run_limited(work, self.limit))
         except RAISED as error:
             if errors.ends_process(error):
                 raise

@@ -57,7 +57,7 @@ class TimeLimit:
 
 
 @coroutine
-def limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
+def run_limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
     """Run a coroutine, and cancel it after so many seconds. Raises HookTimeout.
 
     The timer starts when the coroutine first waits, so one that never waits needs no timer. One

@@ -25,7 +25,7 @@ def mistakes(
         marks = getattr(method, f"{NAMESPACE}_impl", None)
         if spec is None and not marks:
             continue
-        where = f"plugin {name}, {place(method)}"
+        where = f"plugin {name}, {source_line(method)}"
         if spec and marks:
             yield from _misfits(method, marks, spec, where)
         elif spec and isroutine(method):
@@ -57,7 +57,7 @@ def _misfits(
             yield BootError(where, problem, remedy)
 
 
-def place(function: Callable[..., Any]) -> str:
+def source_line(function: Callable[..., Any]) -> str:
     """Return where a function, or what is called in its place, is defined: `file:line`."""
     code = code_of(function)
     if code is None:

@@ -11,7 +11,7 @@ import structlog
 
 from kernel.contracts.base import ServiceKey, Services
 from kernel.errors import BootError, nearest, starting
-from kernel.hooks.mistakes import no_service, place
+from kernel.hooks.mistakes import no_service, source_line
 
 T = TypeVar("T")
 Enter = Callable[[AsyncExitStack, AbstractAsyncContextManager[Any]], Awaitable[Any]]
@@ -58,7 +58,7 @@ class ServiceContainer:
         """Return where the first factory of a plugin is defined, or ''."""
         for by_plugin in (*self._offers.values(), *self._wrappers.values()):
             if plugin in by_plugin:
-                return place(by_plugin[plugin])
+                return source_line(by_plugin[plugin])
         return ""
 
     def wrapped_by(self, plugin: str) -> list[str]:
@@ -69,7 +69,7 @@ class ServiceContainer:
         """Add `factory` as plugin `by`'s implementation of `key`. Raises BootError for two."""
         offers = self._offers.setdefault(key.name, {})
         if by in offers:
-            where = f"plugin {by}, {place(factory)}"
+            where = f"plugin {by}, {source_line(factory)}"
             raise BootError(where, f"provides the service {key.name!r} twice", "remove one")
         offers[by] = factory
         self._keys[key.name, by] = key
@@ -160,13 +160,13 @@ class ServiceContainer:
         fault = no_service(service)
         if fault is not None:
             problem, remedy = fault
-            where = f"plugin {plugin}, {place(factory)}"
+            where = f"plugin {plugin}, {source_line(factory)}"
             raise BootError(where, f"service {name!r}: {problem}", remedy)
         key = self._keys[name, plugin]
         missing = [member for member in key.members if not hasattr(service, member)]
         if missing:
             log.warning("a service lacks what its key declares", plugin=plugin, service=name,
-                        at=place(factory), missing=missing,
+                        at=source_line(factory), missing=missing,
                         remedy=f"write what {key.kind.__name__} declares")  # fmt: skip
 
     def forget(self, plugin: str) -> None:
@@ -192,7 +192,7 @@ class ServiceContainer:
 def _several(name: str, offers: Mapping[str, Factory]) -> BootError:
     """Return the error where the operator has to choose."""
     plugins = sorted(offers)
-    places = [f"{plugin} ({place(offers[plugin])})" for plugin in plugins]
+    places = [f"{plugin} ({source_line(offers[plugin])})" for plugin in plugins]
     problem = f"{len(offers)} plugins provide it: {', '.join(places)}"
     choices = " or ".join(f"{name} = {plugin!r}" for plugin in plugins)
     return BootError(f"[services] {name}", problem, f"set {choices}")

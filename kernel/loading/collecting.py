@@ -14,7 +14,7 @@ from kernel.contracts.server import Migration, Route
 from kernel.database.migrations import find_migrations
 from kernel.errors import BootError
 from kernel.hooks.implementation import HookImplementation
-from kernel.hooks.mistakes import declared_at, place
+from kernel.hooks.mistakes import declared_at, source_line
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 from kernel.loading.sources import blamed
@@ -95,7 +95,7 @@ class _Collector:
 
     def _add_route(self, plugin: str, route: Route) -> None:
         """Add a route to the table, or report why it cannot be added."""
-        where = f"plugin {plugin}, {place(route.handler)}"
+        where = f"plugin {plugin}, {source_line(route.handler)}"
         what = f"the route {route.method} {route.path}"
         try:
             with blamed(where, f"{what} cannot be declared"):
@@ -110,7 +110,7 @@ class _Collector:
 
 
 def _where(implementation: HookImplementation) -> str:
-    return f"plugin {implementation.plugin}, {place(implementation.function)}"
+    return f"plugin {implementation.plugin}, {source_line(implementation.function)}"
 
 
 def _call(implementation: HookImplementation, kind: Any, arguments: dict[str, object]) -> list[Any]:
@@ -118,7 +118,7 @@ def _call(implementation: HookImplementation, kind: Any, arguments: dict[str, ob
     hook = implementation.hook
     is_single = kind is ManifestSection
     items: list[Any] | None = None
-    at = place(implementation.function)
+    at = source_line(implementation.function)
     with blamed(f"plugin {implementation.plugin}", f"{hook} failed", at):
         result: Any = implementation.invoke(arguments)
         if is_single:

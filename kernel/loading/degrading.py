@@ -11,12 +11,17 @@ import structlog
 from kernel.config.settings import Config
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.errors import BootError, BootErrors, remedy_of
-from kernel.hooks.faults import parts
+from kernel.hooks.faults import errors_in_group
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 
-GUARDS: Final = ("register_middleware", "session_settings", "record_scope", "record_writing",
-                 "event_recorded")  # fmt: skip
+PROTECTING_HOOKS: Final = (
+    "register_middleware",
+    "session_settings",
+    "record_scope",
+    "record_writing",
+    "event_recorded",
+)
 """Hooks without which a request could be allowed that should not be: such a plugin is never
 left out."""
 
@@ -29,10 +34,10 @@ def may_fail(config: Config, plugin: str) -> bool:
     return table.get("on_failure", "stop") == "degrade"
 
 
-def guard_hooks(cls: type[Plugin] | None) -> str:
-    """Name the guard hooks that a class implements; none for a class that was not imported."""
+def protecting_hooks(cls: type[Plugin] | None) -> str:
+    """Name the protecting hooks that a class implements; none for a class that was not imported."""
     marked = f"{NAMESPACE}_impl"
-    return ", ".join(name for name in GUARDS if hasattr(getattr(cls, name, None), marked))
+    return ", ".join(name for name in PROTECTING_HOOKS if hasattr(getattr(cls, name, None), marked))
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def _reasons_to_keep(kernel: Kernel, plugin: str) -> Iterator[str]:
     for service in kernel.services.wrapped_by(plugin):
         yield f"it wraps {service!r}"
     instance = kernel.plugin_set.find(plugin)
-    guards = guard_hooks(None if instance is None else type(instance))
+    guards = protecting_hooks(None if instance is None else type(instance))
     if guards:
         yield f"its hooks protect requests ({guards})"
 
@@ -101,8 +106,11 @@ def _needs_of_others(kernel: Kernel, plugin: str) -> Iterator[tuple[str, str]]:
         yield f"routes of {owner} need", "access"
 
 
-class PluginObserver:
-    """Reports a lifespan or a service that fails while the server runs; see `hosts.Observer`."""
+class PluginReporter:
+    """Reports a lifespan or a service that fails while the server runs.
+
+    See `hosts.ContextReporter`.
+    """
 
     def __init__(self, kernel: Kernel, plugin: str, place: str) -> None:
         """`place` is where the contexts of the plugin are defined."""
@@ -110,10 +118,10 @@ class PluginObserver:
         self._plugin = plugin
         self._place = place
 
-    def lost(self, error: BaseException, pause: float | None) -> None:
+    def report_failure(self, error: BaseException, pause: float | None) -> None:
         """Name the plugin, and end its background tasks, which its next lifespan starts again."""
         fields = self._blame(error)
-        first = next(parts(error))
+        first = next(errors_in_group(error))
         plugins = self._kernel.plugin_set
         plugins.failing[self._plugin] = f"{type(first).__name__} at {fields['where']}"
         if pause is None:
@@ -124,12 +132,12 @@ class PluginObserver:
         if instance is not None:
             instance.tasks.end()
 
-    def back(self) -> None:
+    def report_recovery(self) -> None:
         """Report that the plugin works again."""
         self._kernel.plugin_set.failing.pop(self._plugin, None)
         log.warning("a plugin works again", plugin=self._plugin)
 
-    def unclosed(self, error: BaseException) -> None:
+    def report_failed_close(self, error: BaseException) -> None:
         """Name the plugin that failed at its end; the error ends the server, which ends anyhow."""
         log.error("a plugin failed to end", **self._blame(error), exc_info=error)
 

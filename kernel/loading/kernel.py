@@ -21,7 +21,7 @@ from kernel.database.migrations import preview
 from kernel.errors import BootError
 from kernel.hooks.bus import PluggyBus
 from kernel.hooks.faults import FaultFinder
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 from kernel.hooks.plugin import Plugin
 from kernel.hooks.services import KERNEL, ServiceContainer
 from kernel.loading.bundles import preferred_providers
@@ -214,7 +214,7 @@ class Kernel:
     def _wrap_in_edge(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the edge, which knows the middleware within it."""
         implementations = self.bus.implementations(hookspecs.register_middleware)
-        places = {each.plugin: place(each.function) for each in implementations}
+        places = {each.plugin: source_line(each.function) for each in implementations}
         wrappers = {plugin: places[plugin] for plugin, _ in self.middleware if plugin in places}
         self.edge = Edge(app, self.config, self.fault_finder, wrappers)
         return self.edge

@@ -11,16 +11,16 @@ import msgspec
 import structlog
 
 from kernel.config.convert import convert, current_name
-from kernel.config.log import masked
+from kernel.config.log import mask
 from kernel.config.settings import Config
 from kernel.contracts.base import Provider
 from kernel.contracts.server import PluginInfo
 from kernel.errors import BootError, nearest, raise_all
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 from kernel.hooks.plugin import Plugin
 from kernel.loading.bundles import plugins_by_default, safe_settings
 from kernel.loading.collecting import collect
-from kernel.loading.degrading import guard_hooks, may_fail
+from kernel.loading.degrading import may_fail, protecting_hooks
 from kernel.loading.kernel import Kernel
 from kernel.loading.ordering import arrange, find_unmet
 from kernel.loading.sources import Source, blamed, check_class, find_sources, plugin_class
@@ -153,7 +153,7 @@ class _Loading:
         except BootError as error:
             cls = self._classes.pop(name, None)
             kernel.plugin_set.remove(name)
-            guards = guard_hooks(cls)
+            guards = protecting_hooks(cls)
             if not may_fail(kernel.config, name):
                 self.errors += error.errors
                 self._note_state(name, "failed")
@@ -163,7 +163,7 @@ class _Loading:
                 self.errors += [error, BootError(f"plugin {name}", problem, remedy)]
             else:
                 log.error("a plugin is left out", plugin=name, error=str(error))
-                self._note_state(name, "degraded", masked(str(error)))
+                self._note_state(name, "degraded", mask(str(error)))
 
 
 def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
@@ -210,7 +210,7 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
     hook: Any = getattr(plugin, "provide_services", None)
     if hook is None:
         return
-    where = f"plugin {plugin.name}, {place(hook)}"
+    where = f"plugin {plugin.name}, {source_line(hook)}"
     with blamed(f"plugin {plugin.name}", "provide_services failed"):
         providers = list[Any](hook() or ())
     if not all(isinstance(provider, Provider) for provider in providers):

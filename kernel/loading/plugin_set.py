@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from kernel.config.log import masked
+from kernel.config.log import mask
 from kernel.contracts.server import PluginInfo, TaskInfo
 from kernel.errors import BootError
 from kernel.hooks.plugin import Plugin
@@ -64,7 +64,7 @@ class PluginSet:
         """Note that a loaded plugin is left out, and why."""
         [position] = [at for at, info in enumerate(self.infos) if info.name == name]
         info = self.infos[position]
-        note = masked(str(error))
+        note = mask(str(error))
         self.infos[position] = msgspec.structs.replace(info, state="degraded", note=note)
 
     def arrange(self, instances: Iterable[Plugin]) -> list[str]:

@@ -19,7 +19,7 @@ from kernel.errors import BadRequest, TooLarge, nearest
 from kernel.toolkit.limiter import ConcurrencyLimiter
 from kernel.web.http import JSON
 
-BODIES = "too many unfinished or large bodies at once"
+TOO_MANY_BODIES = "too many unfinished or large bodies at once"
 MAX_DEPTH = 64
 """Nesting of a JSON body; code that walks it stays far from Python's limit of recursion."""
 MAX_VALUES = 1_000_000
@@ -36,14 +36,14 @@ _STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
 class Bodies:
     """Bounds the bodies that are in memory at the same time."""
 
-    def __init__(self, limit: int = 3 * MAX_BODY, uncounted: int = 64_000) -> None:
-        """`limit` is in bytes of all bodies, `uncounted` in the first bytes of each."""
+    def __init__(self, limit: int = 3 * MAX_BODY, free_bytes: int = 64_000) -> None:
+        """`limit` is in bytes of all bodies; `free_bytes` of each are not counted."""
         half = (limit + 1) // 2
-        self._uncounted = uncounted
-        self._of_users = ConcurrencyLimiter(limit, per_key=half, message=BODIES)
-        self._anonymous = ConcurrencyLimiter(limit // 3, message=BODIES)
+        self._free_bytes = free_bytes
+        self._of_users = ConcurrencyLimiter(limit, per_key=half, message=TOO_MANY_BODIES)
+        self._anonymous = ConcurrencyLimiter(limit // 3, message=TOO_MANY_BODIES)
 
-    async def handled(
+    async def read_and_handle(
         self,
         sender: str | None,
         receive: Receive,
@@ -63,17 +63,17 @@ class Bodies:
         smallest_share = 0
         if sender is None:
             limiter = self._anonymous
-            smallest_share = 4 * self._uncounted
+            smallest_share = 4 * self._free_bytes
         pieces: list[bytes] = []
         size = 0
         counted = 0
         more_body = True
         try:
             while True:
-                uncounted = max(smallest_share, size - self._uncounted) - counted
-                if uncounted:
-                    limiter.take(sender, uncounted)
-                    counted += uncounted
+                missing = max(smallest_share, size - self._free_bytes) - counted
+                if missing:
+                    limiter.take(sender, missing)
+                    counted += missing
                 if not more_body:
                     break
                 message = await receive()
@@ -88,10 +88,10 @@ class Bodies:
             is_slow = len(pieces) > 1 or time.monotonic() - began > SLOW_SECONDS
             body = b"".join(pieces)
             pieces.clear()
-            if counted and size <= self._uncounted:
+            if counted and size <= self._free_bytes:
                 limiter.give_back(sender, counted)
                 counted = 0
-            if is_slow or size > self._uncounted:  # permissions can have changed
+            if is_slow or size > self._free_bytes:  # permissions can have changed
                 await repeat_guard()
             return await handle(body)
         finally:

@@ -27,8 +27,8 @@ from kernel.errors import BadRequest, TooLarge, unwrapped
 from kernel.web.scope import ARRIVAL, CALL, Arrival, call_of
 
 __all__ = [
-    "Request", "Response", "limit_of", "limited", "next_page", "one_of", "preferred_type",
-    "read_body", "reply", "stream_reply", "while_connected", "whole_number",
+    "Request", "Response", "limit_of", "next_page", "one_of", "preferred_type", "read_body",
+    "read_pieces", "reply", "stream_reply", "while_connected", "whole_number",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ def _media_ranges(accept: str) -> Iterator[MediaRange]:
             yield MediaRange(name, float(weights[0]))
 
 
-async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
+async def read_pieces(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
     """Yield the pieces of a body within the limit. Raises TooLarge.
 
     At the end the guard of the route is repeated, as permissions may have changed meanwhile.
@@ -200,7 +200,7 @@ async def while_connected(
 
 async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
     """Read a whole body within its limit. Raises TooLarge."""
-    return b"".join([piece async for piece in limited(request, limit)])
+    return b"".join([piece async for piece in read_pieces(request, limit)])
 
 
 class JSONReply(Response):

@@ -33,7 +33,7 @@ from kernel.errors import (
     remedy_of,
 )
 from kernel.hooks.faults import FaultFinder, PluginStep
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 from kernel.web.admission import AdmissionControl, client_address
 from kernel.web.http import JSONReply
 from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of
@@ -87,7 +87,7 @@ class NoAnswer(PluginFailed):
         self.place = wrappers.get(self.plugin, "")
 
 
-def passing(app: ASGIApp, plugin: str) -> ASGIApp:
+def note_passing(app: ASGIApp, plugin: str) -> ASGIApp:
     """Note that the middleware of a plugin has passed a request on."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,7 +199,7 @@ class Edge:
         """Return the step of another author's plugin whose statement was refused, or None."""
         if not is_of_statement(error):
             return None
-        step = self._fault_finder.caller(error, _plugin_of(scope))
+        step = self._fault_finder.find_blamed_step(error, _plugin_of(scope))
         return step if step is not None and step.is_foreign else None
 
     def _log(self, error: BaseException, scope: Scope, step: PluginStep | None) -> None:
@@ -235,7 +235,7 @@ class Edge:
         if fields:
             return fields
         if call is not None:
-            where = place(call.route.handler)
+            where = source_line(call.route.handler)
             return {"plugin": call.plugin, "where": where, "remedy": remedy_of(error)}
         if isinstance(error, NoAnswer):
             return {"plugin": error.plugin, "where": error.place, "remedy": error.remedy}

@@ -16,7 +16,7 @@ from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant, Narrowing, Needs
 from kernel.contracts.base import Actor, Delegation, Services, supports
 from kernel.contracts.server import Handler, HookBus, Route
-from kernel.hooks.mistakes import place
+from kernel.hooks.mistakes import source_line
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.http import Request
@@ -125,7 +125,7 @@ class RouteTable:
             response: Any = await self._serve(target, call, scope, receive)
             if not isinstance(response, Response):
                 route = f"{target.route.method} {target.route.path}"
-                raise errors.NoReply(route, response, place(target.route.handler))
+                raise errors.NoReply(route, response, source_line(target.route.handler))
             await response(scope, receive, send)
         finally:
             context.ended = True
@@ -151,7 +151,7 @@ class RouteTable:
                 call.repeat_guard = partial(self._guard, call, request)
             return await handler(request)
         check_content(headers)
-        return await self._bodies.handled(
+        return await self._bodies.read_and_handle(
             request.actor.user_id,
             receive,
             route.max_body,

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kernel.public import (
-    REVOKED,
+    REVOKED_DELEGATIONS,
     AccountDirectory,
     Actor,
     BadRequest,
@@ -367,7 +367,7 @@ class Accounts:
         await self._store.revoke_delegations(tx, user_id)
         await self._store.revoke_sessions(tx, user_id, except_id)
         await tx.publish(TOPIC, f"user:{user_id}")
-        await tx.publish(REVOKED, user_id)
+        await tx.publish(REVOKED_DELEGATIONS, user_id)
 
     async def _check_changes(
         self, account: Account, changes: UserChanges

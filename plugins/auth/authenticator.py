@@ -131,11 +131,11 @@ class TokenAuthenticator:
             if token.delegation is None and self._uses is not None:
                 self._uses.note(limits.key, address)
         if token.password_temporary and not _allowed(path):
-            raise Forbidden(CHANGE_PASSWORD).of(token.user_id, token.session_id)
+            raise Forbidden(CHANGE_PASSWORD).with_caller(token.user_id, token.session_id)
         if not token.factor:
             is_demanded = await self._demands.demands_factor(token.user_id)
             if is_demanded and not _allowed(path):
-                raise Forbidden(SET_UP_FACTOR).of(token.user_id, token.session_id)
+                raise Forbidden(SET_UP_FACTOR).with_caller(token.user_id, token.session_id)
         return Actor(
             user_id=token.user_id,
             username=token.username,
@@ -185,13 +185,13 @@ class TokenAuthenticator:
 
         user = await self._store.identify(claims.sub, claims.sid, claims.epoch, app_id)
         if user is None:
-            raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+            raise Unauthenticated(REVOKED_SESSION).with_caller(claims.sub, claims.sid)
         expires: float = claims.exp
         limits = claims.limits
         if limits is not None and limits.key:
             key = await key_store.find_id(self._store.reader, limits.key, claims.sub)
             if key is None:
-                raise Unauthenticated(BAD_KEY).of(claims.sub)
+                raise Unauthenticated(BAD_KEY).with_caller(claims.sub)
             limits = key.limits
             expires = min(expires, time.time() + key.remaining)
         return CachedToken(

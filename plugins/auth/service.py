@@ -188,7 +188,7 @@ class Logins:
         """Return what uses up a code that fits."""
         if not code:
             await self._limiter.check(keys)  # against guesses that ran at the same time
-            raise SecondFactorRequired().of(account.id)
+            raise SecondFactorRequired().with_caller(account.id)
         accepted = await self._factors.check(account.id, code)
         if accepted is None:
             await self._refuse_login(caller, account, keys)
@@ -240,7 +240,7 @@ class Logins:
         keys = [f"password:{user_id}"]
         await self._limiter.check(keys)
         if not code:
-            raise SecondFactorRequired().of(user_id)
+            raise SecondFactorRequired().with_caller(user_id)
         accepted = await self._factors.check(user_id, code)
         if accepted is None:
             blocked_for = await self._statements.run(
@@ -248,7 +248,7 @@ class Logins:
             )
             if blocked_for:
                 raise throttled(blocked_for)
-            raise Unauthenticated("the code is wrong").of(user_id)
+            raise Unauthenticated("the code is wrong").with_caller(user_id)
         return partial(self._factors.use, user_id=user_id, accepted=accepted)
 
     async def check_password(self, actor: Actor, password: str) -> None:
@@ -293,7 +293,7 @@ class Logins:
         blocked_for = await self._statements.run(caller, count)
         if blocked_for:
             raise throttled(blocked_for)
-        raise Unauthenticated("invalid credentials").of(user_id)
+        raise Unauthenticated("invalid credentials").with_caller(user_id)
 
 
 async def _try_twice(attempt: Callable[[], Awaitable[LoggedIn]]) -> LoggedIn:

@@ -126,14 +126,14 @@ class Sessions:
         async def use(tx: Transaction) -> tuple[str, int] | Unauthenticated:
             family = await self._store.lock_family(tx, claims.sid, claims.sub, self._limits)
             if family is None or family.revoked:
-                return Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+                return Unauthenticated(REVOKED_SESSION).with_caller(claims.sub, claims.sid)
             if family.expired:
                 expired = Unauthenticated("the session has expired: log in again")
-                return expired.of(claims.sub, claims.sid)
+                return expired.with_caller(claims.sub, claims.sid)
             link = find_link(family, digest(claims.jti))
             if link == "stale":
                 await self._end(tx, actor, claims.sid, "a refresh token was used again")
-                return Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+                return Unauthenticated(REVOKED_SESSION).with_caller(claims.sub, claims.sid)
             seconds = await self._advance(tx, claims, family, link, caller.address)
             return family.username, seconds
 
@@ -159,7 +159,7 @@ class Sessions:
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
         has_ended = await self._statements.run(actor, lambda tx: self._end(tx, actor, claims.sid))
         if not has_ended:
-            raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+            raise Unauthenticated(REVOKED_SESSION).with_caller(claims.sub, claims.sid)
 
     async def list(self, actor: Actor) -> list[SessionView]:
         """Return the caller's active sessions, the newest first."""

@@ -156,7 +156,7 @@ class Tokens:
             raise Unauthenticated(f"the {kind} is not valid") from None
         now = time.time()
         if claims.exp <= now:
-            raise Unauthenticated(f"the {kind} has expired").of(claims.sub, claims.sid)
+            raise Unauthenticated(f"the {kind} has expired").with_caller(claims.sub, claims.sid)
         if claims.iat > now + 10:  # the clock of another server may be ahead
             raise Unauthenticated(f"the {kind} is not valid yet")
         return claims

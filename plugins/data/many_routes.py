@@ -25,8 +25,8 @@ from kernel.public import (
     Services,
     Transaction,
     entity,
-    limited,
     one_of,
+    read_pieces,
     reply,
     while_connected,
     whole_number,
@@ -196,7 +196,7 @@ class ManyRoutes(CollectionRoutes):
         digest = hashlib.sha256()
         with tempfile.SpooledTemporaryFile(1_000_000) as file:
             try:
-                async for piece in limited(request, MAX_BODY):
+                async for piece in read_pieces(request, MAX_BODY):
                     self._files.take(user, len(piece))
                     size += len(piece)
                     digest.update(piece)

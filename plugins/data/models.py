@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from kernel.public import (
-    SHAPE,
+    SCHEMA_SHAPE,
     Aggregation,
     BadRequest,
     FieldFilters,
@@ -32,7 +32,7 @@ OrderBy = Annotated[
     str,
     Meta(
         description="A field; of groups a member of theirs, such as the name of an aggregate.",
-        extra_json_schema={"anyOf": [{SHAPE: "SortField"}, {"type": "string"}]},
+        extra_json_schema={"anyOf": [{SCHEMA_SHAPE: "SortField"}, {"type": "string"}]},
     ),
 ]
 
@@ -92,7 +92,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         list[Any],
         Meta(
             description="Records; or groups, each with its fields, units and aggregates.",
-            extra_json_schema={"items": {"anyOf": [{SHAPE: "Record"}, {"type": "object"}]}},
+            extra_json_schema={"items": {"anyOf": [{SCHEMA_SHAPE: "Record"}, {"type": "object"}]}},
         ),
     ]
     total: int | msgspec.UnsetType = msgspec.UNSET

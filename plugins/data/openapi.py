@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kernel.public import SHAPE
+from kernel.public import SCHEMA_SHAPE
 
 Members = Mapping[str, Any]
 
@@ -47,7 +47,7 @@ _BULK_REPLY: Final[Members] = {
                 "required": ["result", "record"],
                 "properties": {
                     "result": {"type": "string", "enum": ["created", "updated", "ignored"]},
-                    "record": {SHAPE: "Record"},
+                    "record": {SCHEMA_SHAPE: "Record"},
                 },
             },
         }

@@ -152,7 +152,7 @@ class PipelinedStatements(dialect.FirstColumns):
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """See `Statements.execute_grouped`."""
-        return dialect.first(await self.write(query, params, key))
+        return dialect.first_value(await self.write(query, params, key))
 
     async def write(
         self, query: Query, params: Sequence[Param], key: str | None = None
@@ -173,7 +173,7 @@ class PipelinedStatements(dialect.FirstColumns):
         try:
             result = check_answer(answer, query)
         except Unavailable as error:
-            if not dialect.repeatable(error.__cause__):
+            if not dialect.is_repeatable(error.__cause__):
                 raise
             result = None  # it was undone, and the pool repeats it
         if result is None:

@@ -99,7 +99,7 @@ class HeldByTransaction:
 def check_answer(answer: PGresult | SendOutcome, query: Query) -> PGresult | None:
     """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
     if answer is SendOutcome.BEGUN:
-        raise dialect.begun()
+        raise dialect.describe_begun_transaction()
     if isinstance(answer, SendOutcome):
         return None
     if answer.status == FAILED:

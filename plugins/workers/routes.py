@@ -28,7 +28,7 @@ from kernel.public import (
     Services,
     Workers,
     WorkerStatus,
-    limited,
+    read_pieces,
     reply,
 )
 
@@ -124,7 +124,7 @@ class WorkersRoutes:
         """
         app_id = request.path("app_id")
         async with self._service.receive_upload(request.actor) as archive:
-            await _receive(request.headers, limited(request, MAX_BODY), archive)
+            await _receive(request.headers, read_pieces(request, MAX_BODY), archive)
             await self._workers.deploy(request.actor, app_id, archive)
         return reply({"message": f"app '{app_id}' deployed and started"})
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kernel.app import lifespans, running
-from kernel.cli.serve import Serving, bound_socket, checked
+from kernel.cli.serve import Serving, bound_socket, run_check
 from kernel.contracts.base import ServiceKey
 from kernel.contracts.server import HTTP_SERVER
 from kernel.contracts.statements import POOL, STATEMENTS
@@ -340,7 +340,7 @@ async def test_a_server_looks_after_its_database_whatever_the_look_raises(
     kernel = kernel_of(alpha=part("alpha"))
     kernel.services.provide(HTTP_SERVER, lambda _: UvicornServer(), by="http_server")
     with bound_socket(kernel.config) as listener:
-        serving = Serving(kernel, listener, drain=1, look=partial(checked, look))
+        serving = Serving(kernel, listener, drain=1, keep_database_running=partial(run_check, look))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(serving.run, lambda: None)
             await until(lambda: len(calls) > 2, 30)

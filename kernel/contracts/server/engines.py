@@ -43,7 +43,7 @@ class ServerProcesses(msgspec.Struct, frozen=True, kw_only=True):
     listener: socket
     announce: Callable[[Sequence[str]], None]
     """Called once with the notices of the first process."""
-    look: Callable[[], object]
+    keep_database_running: Callable[[], object]
     """To be called a few times a second on the main thread."""
     ending: Sequence[int]
     """Signals that end the server; the processes get other ones passed on."""

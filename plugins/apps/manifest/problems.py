@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
-from kernel.public import HIDDEN, BadRequest
+from kernel.public import UNPRINTABLE, BadRequest
 
 MAX_PROBLEMS: Final = 100
 """Problems that one message lists."""
@@ -82,7 +82,7 @@ class Part:
         value = self.text(name, default, longest)
         if value == default:
             return default
-        if not value.strip() or HIDDEN.search(value):
+        if not value.strip() or UNPRINTABLE.search(value):
             self.problem(name, "must be printable text that is not empty")
             return default
         return value

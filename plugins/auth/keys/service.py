@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from kernel.public import (
-    HIDDEN,
-    REVOKED,
+    REVOKED_DELEGATIONS,
+    UNPRINTABLE,
     Access,
     Actor,
     BadRequest,
@@ -160,7 +160,7 @@ class Keys:
 
     async def _end(self, tx: Transaction, key: OwnedKey) -> None:
         await tx.publish(TOPIC, f"key:{key.id}")
-        await tx.publish(REVOKED, key.user_id)
+        await tx.publish(REVOKED_DELEGATIONS, key.user_id)
 
     async def _find_owner(self, actor: Actor, user_id: str | None) -> User:
         if user_id is None or user_id.lower() == actor.user_id:
@@ -202,7 +202,7 @@ def refuse_key(actor: Actor) -> None:
 def clean_name(text: str) -> str:
     """Trim the name of a key. Raises BadRequest."""
     name = text.strip()
-    if not 1 <= len(name) <= 100 or HIDDEN.search(name):
+    if not 1 <= len(name) <= 100 or UNPRINTABLE.search(name):
         raise BadRequest("name must have 1 to 100 printable characters")
     return name
 

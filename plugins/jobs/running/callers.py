@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from kernel.public import (
     NOTHING,
-    REVOKED,
+    REVOKED_DELEGATIONS,
     Caller,
     Delegation,
     Identity,
@@ -40,7 +40,7 @@ class Callers:
         self._identity = identity
         self._cache = InvalidatedCache[_Key, Caller](
             notifications,
-            REVOKED,
+            REVOKED_DELEGATIONS,
             size=1000,
             ttl=60,
             affects=lambda user_id, key, _: key.user_id == user_id,

@@ -197,7 +197,7 @@ class ReadAnswers:
         if was_undone or status in UNSUCCESSFUL:
             self._settle_failed(request, results, was_undone)
             return
-        if status == FOUND and len(dialect.first(result) or b"") > dialect.LARGE:
+        if status == FOUND and len(dialect.first_value(result) or b"") > dialect.LARGE:
             self._wire.has_large_buffer = True
         if status == DONE and not self.is_held and result.command_status in LASTING:
             request.settle(SendOutcome.BEGUN)

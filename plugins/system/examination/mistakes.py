@@ -23,7 +23,7 @@ from kernel.public import (
     declared_at,
     hookspecs,
     nearest,
-    place,
+    source_line,
 )
 
 from .asked import undeclared
@@ -54,7 +54,7 @@ def find_mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
 
     for implementation in loaded.bus.all_implementations():
         for problem, remedy in _check_subjects(implementation):
-            line = f"plugin {implementation.plugin}, {place(implementation.function)}"
+            line = f"plugin {implementation.plugin}, {source_line(implementation.function)}"
             yield BootError(line, problem, remedy)
 
     for permission in loaded.permissions:
@@ -115,7 +115,7 @@ def _is_declaration(value: object) -> bool:
 def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
     """Return where the plugin `owner` registers its permissions."""
     places = {
-        f"plugin {impl.plugin}": place(impl.function)
+        f"plugin {impl.plugin}": source_line(impl.function)
         for impl in loaded.bus.implementations(hookspecs.register_permissions)
     }
     return f"{owner}, {places[owner]}"
@@ -177,9 +177,9 @@ def _check_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
 def _place_of(loaded: LoadedPlugins, plugin: str, route: Route) -> str:
     """Return where the handler of a route is defined; of another value, where it is declared."""
     if code_of(route.handler) is not None:
-        return place(route.handler)
+        return source_line(route.handler)
     declaring = loaded.bus.implementations(hookspecs.register_routes)
-    return next(place(impl.function) for impl in declaring if impl.plugin == plugin)
+    return next(source_line(impl.function) for impl in declaring if impl.plugin == plugin)
 
 
 def _check_handler(route: Route) -> Fault | None:

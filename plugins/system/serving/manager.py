@@ -154,7 +154,7 @@ class ProcessManager:
             child.signal(signal.SIGHUP)
 
     def _tick(self) -> None:
-        self._server.look()
+        self._server.keep_database_running()
         if self._fault and not self._children:
             refuse(self._server.listener, self._fault)
         else:

@@ -6,7 +6,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kernel.public import (
-    REVOKED,
+    REVOKED_DELEGATIONS,
     Actor,
     Caller,
     Delegation,
@@ -31,7 +31,7 @@ class Callers:
         self._identity = identity
         self._seconds = seconds
         self._cache = InvalidatedCache[tuple[str, str, Delegation | None, Limits | None], Caller](
-            notifications, REVOKED, size=2000, ttl=seconds,
+            notifications, REVOKED_DELEGATIONS, size=2000, ttl=seconds,
             affects=lambda user_id, key, _: user_id == key[0],
         )  # fmt: skip
 

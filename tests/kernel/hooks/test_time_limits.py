@@ -6,7 +6,7 @@ import time
 import pytest
 
 from kernel.errors import HookTimeout
-from kernel.hooks.limits import LET_PASS, limited
+from kernel.hooks.limits import LET_PASS, run_limited
 
 
 async def test_code_that_blocks_the_loop_takes_no_time_of_a_hook_that_waits() -> None:
@@ -25,7 +25,7 @@ async def test_code_that_blocks_the_loop_takes_no_time_of_a_hook_that_waits() ->
 
 
 async def limited_hook(hook: object, seconds: float) -> object:
-    return await limited(hook(), seconds)  # type: ignore[operator]
+    return await run_limited(hook(), seconds)  # type: ignore[operator]
 
 
 async def test_a_hook_that_goes_on_after_its_cancellation_is_abandoned() -> None:

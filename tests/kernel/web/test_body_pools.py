@@ -34,11 +34,11 @@ async def handled(bodies: Bodies, request: Sent) -> Response:
     async def again() -> None:
         pass
 
-    return await bodies.handled(request.user_id, request.receive, 1000, handle, again)
+    return await bodies.read_and_handle(request.user_id, request.receive, 1000, handle, again)
 
 
 async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None:
-    bodies, finish = Bodies(limit=300, uncounted=0), anyio.Event()
+    bodies, finish = Bodies(limit=300, free_bytes=0), anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(handled, bodies, Sent(None, 100, finish))
         await anyio.sleep(0.01)
@@ -53,7 +53,7 @@ async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None
 
 
 async def test_unfinished_bodies_of_anonymous_callers_are_few_however_small() -> None:
-    bodies, finish = Bodies(limit=3000, uncounted=50), anyio.Event()  # 1000 for them, 200 for each
+    bodies, finish = Bodies(limit=3000, free_bytes=50), anyio.Event()  # 1000 for them, 200 for each
     async with anyio.create_task_group() as tasks:
         for size in (0, 1, 1, 40, 150):
             tasks.start_soon(handled, bodies, Sent(None, size, finish))
@@ -69,7 +69,7 @@ async def test_unfinished_bodies_of_anonymous_callers_are_few_however_small() ->
 
 
 async def test_a_body_that_is_complete_keeps_no_anonymous_caller_out() -> None:
-    bodies, finish, go = Bodies(limit=300, uncounted=25), anyio.Event(), anyio.Event()
+    bodies, finish, go = Bodies(limit=300, free_bytes=25), anyio.Event(), anyio.Event()
     finish.set()
 
     async def handle(body: bytes) -> Response:
@@ -82,6 +82,8 @@ async def test_a_body_that_is_complete_keeps_no_anonymous_caller_out() -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(5):  # one at a time may be unfinished
             sent = Sent(None, 10, finish)
-            tasks.start_soon(bodies.handled, sent.user_id, sent.receive, 1000, handle, again)
+            tasks.start_soon(
+                bodies.read_and_handle, sent.user_id, sent.receive, 1000, handle, again
+            )
             await anyio.sleep(0.01)
         go.set()

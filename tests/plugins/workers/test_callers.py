@@ -8,7 +8,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from kernel.public import IDENTITY, REVOKED, Actor, Delegation, new_delegation
+from kernel.public import IDENTITY, REVOKED_DELEGATIONS, Actor, Delegation, new_delegation
 from kernel.testing import FakeIdentity, FakeNotifications, Server
 from plugins.workers.replica.callers import Callers
 from tests.plugins.workers.support import PYTHON, deployed
@@ -108,7 +108,7 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
             async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
                 made = await super().issue_delegated_token(user_id, delegation)
                 if len(self.asked) == 1:
-                    await notifications.notify(REVOKED, user_id if own else None)
+                    await notifications.notify(REVOKED_DELEGATIONS, user_id if own else None)
                 return made
 
         identity, notifications = Withdrawn(), FakeNotifications()
@@ -116,7 +116,7 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
         callers = Callers(identity, notifications, 30)
         for wanted in ("token 1", "token 2", "token 2"):
             assert (await callers.get_caller(Actor(user_id=user.id), "crm")).auth_token == wanted
-        await notifications.notify(REVOKED, "another user")
+        await notifications.notify(REVOKED_DELEGATIONS, "another user")
         assert (await callers.get_caller(Actor(user_id=user.id), "crm")).auth_token == "token 2"
 
     anyio.run(main)
