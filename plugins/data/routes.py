@@ -62,7 +62,7 @@ from .reads.export import Format, choose_format
 from .reads.record_reader import EVERYTHING
 from .reads.totals import answer_page
 from .rendering import count_in, last_id
-from .statements.entity import keep
+from .statements.caching import keep
 
 RECORD: Final = f"{COLLECTION}/{{id}}"
 

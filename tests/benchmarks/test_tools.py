@@ -24,7 +24,7 @@ import pytest
 import tests.benchmarks.__main__ as command
 from kernel.contracts.apps import Entity, Field
 from kernel.toolkit.limiter import ConcurrencyLimiter
-from plugins.data.store import Table as EntityTable
+from plugins.data.statements.entity_table import Table as EntityTable
 from plugins.jobs import store
 from tests.benchmarks import check, processes, requests
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups

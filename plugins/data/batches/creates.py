@@ -12,8 +12,8 @@ from plugins.data.execution.execution import WriteExecution
 from plugins.data.execution.inserts import Insert, Inserted, insert_rows
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
-from plugins.data.store import Table
 from plugins.data.values.rows import Row, coerce_bodies
 from plugins.data.writes.replies import Replies, WrittenRecord
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from kernel.public import KernelError, Operation, Transaction
 from plugins.data.rights.row_scope import RowScope
+from plugins.data.statements.entity_table import FULL_LOCK, Table
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import FULL_LOCK, Table
-from plugins.data.values.rows import coerce_field, encode
+from plugins.data.values.encoding import encode
+from plugins.data.values.rows import coerce_field
 from plugins.data.writes.upsert import UpsertPlan
 
 from .operations import OperationRights, PreparedOperation

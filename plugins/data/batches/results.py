@@ -7,8 +7,8 @@ from typing import Final
 
 from kernel.public import Tagged
 from plugins.data.rendering import id_text
-from plugins.data.store import Table
-from plugins.data.values.rows import encode
+from plugins.data.statements.entity_table import Table
+from plugins.data.values.encoding import encode
 
 _UUID: Final = slice(len(b'{"id":'), len(b'{"id":"01234567-89ab-7def-8123-456789abcdef"'))
 

@@ -14,7 +14,7 @@ from plugins.data.execution.execution import WriteExecution
 from plugins.data.execution.inserts import Insert, NotInserted, insert_quietly
 from plugins.data.execution.transactions import repeat_on_taken_keys
 from plugins.data.rights.row_scope import LinkLimits
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import Row
 from plugins.data.writes.descriptions import ErrorDescriptions
 from plugins.data.writes.refusals import Refusals, RowsRefused

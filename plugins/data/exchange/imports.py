@@ -18,8 +18,8 @@ from kernel.public import (
 )
 from plugins.data.execution.transactions import WriteTransactions
 from plugins.data.rights.links import LinkRights
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
-from plugins.data.store import Table
 from plugins.data.writes.upsert import Upserts
 
 from .imported_rows import FileImport, ImportedRows

@@ -16,7 +16,7 @@ import msgspec
 from kernel.public import BadRequest, Grant, ImportOptions, decode
 from plugins.data.columns import MAX_COLUMNS, Column
 from plugins.data.reads.export import FORMULA
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import Row, check_locked, check_needed, coerce_field, row_of
 
 from .faults import fault_column

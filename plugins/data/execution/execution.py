@@ -13,9 +13,9 @@ from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hooks
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import id_of, join_records, records_in
 from plugins.data.rights.row_scope import RowScope, record_not_found
+from plugins.data.statements.entity_table import NO_SETTINGS, Table
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import NO_SETTINGS, Table
-from plugins.data.values.rows import encode
+from plugins.data.values.encoding import encode
 
 from .changes import RecordChange
 from .hooked import HookedWrites, event_of

@@ -22,7 +22,7 @@ from kernel.public import (
 )
 from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.rights.row_scope import LinkLimits, RowScope, record_not_found
-from plugins.data.store import FULL_LOCK, NO_SETTINGS, Table
+from plugins.data.statements.entity_table import FULL_LOCK, NO_SETTINGS, Table
 from plugins.data.values.arrays import params_of
 from plugins.data.values.rows import Row, row_of
 

@@ -10,10 +10,13 @@ import msgspec
 from kernel.public import Actor, ConstraintViolation, Param, Tagged, Transaction, Writer
 from plugins.data.rendering import id_of
 from plugins.data.rights.row_scope import LinkLimits
+from plugins.data.statements.column_lists import ValueWriter
+from plugins.data.statements.entity_table import NO_SETTINGS, Table
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import NO_SETTINGS, Table, ValueWriter
 from plugins.data.values.arrays import new_ids, rows_to_arrays
-from plugins.data.values.rows import Row, encode, run_in_thread_if_large
+from plugins.data.values.encoding import encode
+from plugins.data.values.rows import Row
+from plugins.data.values.threads import run_in_thread_if_large
 
 T = TypeVar("T")
 

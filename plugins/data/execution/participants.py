@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kernel.public import HookBus, hookspecs
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 
 
 class Participants:

@@ -17,7 +17,7 @@ from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import split_version
 from plugins.data.rights.row_scope import RowScope, record_not_found
-from plugins.data.store import NO_SETTINGS
+from plugins.data.statements.entity_table import NO_SETTINGS
 from plugins.data.values.arrays import params_of, with_id
 
 from .changes import RecordChange

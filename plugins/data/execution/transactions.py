@@ -16,7 +16,7 @@ from kernel.public import (
     open_transaction,
 )
 from plugins.data.errors import KeysTaken
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 
 from .participants import Participants
 

@@ -13,8 +13,8 @@ from kernel.public import MAX_PAGE, Aggregation, BadRequest, Target, ValueKind, 
 from plugins.data.columns import CASTS, Column, Columns, Link
 from plugins.data.rendering import TOO_LARGE, timestamp_text
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import Table
 
 from .positions import check_offset
 from .searches import Searches

@@ -14,8 +14,8 @@ import msgspec
 
 from kernel.public import BadRequest
 from plugins.data.columns import quoted
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import Table
 
 MAX_LENGTH: Final = 500
 """Characters of a search."""

@@ -7,9 +7,9 @@ from typing import Final
 from kernel.public import Statements, Target, Transaction
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.lists import TRIGRAMS
-from plugins.data.store import Table
 
 from .search_terms import Matching, Terms, read_terms
 

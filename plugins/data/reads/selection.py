@@ -13,10 +13,11 @@ from kernel.public import BadRequest, View, nearest, show_value
 from plugins.data.columns import Columns, Link
 from plugins.data.rendering import NestedRendering
 from plugins.data.rights.row_scope import RowScope
-from plugins.data.statements.entity import ETAG, Selection, keep
+from plugins.data.statements.caching import keep
+from plugins.data.statements.entity import ETAG, Selection
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.expansions import Expansion, Expansions
 from plugins.data.statements.filters import Conditions, join
-from plugins.data.store import Table
 
 MAX_LINKED: Final = 100
 """Records of one reverse link."""

@@ -8,9 +8,9 @@ from itertools import chain, starmap
 from kernel.public import Actor, Directory, Entity, Field, Identity, Target, supports
 from plugins.data.columns import Columns
 from plugins.data.statements.entity import USERS
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.expansions import Expansions, find_entities_expanded
 from plugins.data.statements.filters import Tree
-from plugins.data.store import Table
 
 from .permissions import Permissions
 from .row_scope import RowScope, find_entities_filtered

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from kernel.public import Actor
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 
 from .permissions import Permissions
 from .row_scope import LinkLimits, RowScope

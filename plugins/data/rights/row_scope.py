@@ -10,10 +10,11 @@ import msgspec
 
 from kernel.public import BadRequest, HookFailed, Implementation, NotFound, Param
 from plugins.data.columns import Column, Columns
+from plugins.data.statements.column_lists import ValueWriter
 from plugins.data.statements.entity import OWNER
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.operators import RELATION_OPERATORS
-from plugins.data.store import Table, ValueWriter
 
 
 class RowScope(msgspec.Struct, frozen=True):

@@ -9,13 +9,14 @@ name that no field can have (`_r`): a column of that name would take precedence.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self
 
 import msgspec
 
 from kernel.public import OWNER_COLUMN, BadRequest, Entity, Param, is_uuid, show_value
 from plugins.data.columns import Column, Columns, Link, quoted
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
+from plugins.data.statements.caching import keep
 from plugins.data.statements.filters import Conditions
 
 OWNER: Final = quoted(OWNER_COLUMN)
@@ -38,8 +39,6 @@ ETAG: Final = Column(
 )
 
 Order = Literal["asc", "desc"]
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,12 +260,3 @@ def limit_size(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
         b" from (select row_to_json(_r) as json from %b _r offset 0) _w"
         % (MAX_RECORD_BYTES, otherwise, source)
     )
-
-
-def keep(cache: dict[K, V], key: K, value: V, size: int) -> V:
-    """Add a value to a cache; when it has `size` values, the oldest one makes room."""
-    cache.pop(key, None)
-    if len(cache) >= size:
-        del cache[next(iter(cache))]
-    cache[key] = value
-    return value

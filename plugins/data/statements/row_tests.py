@@ -10,7 +10,7 @@ import msgspec
 from plugins.data.columns import Column
 
 if TYPE_CHECKING:
-    from plugins.data.store import Table
+    from plugins.data.statements.entity_table import Table
 
 
 class RowTest(msgspec.Struct, frozen=True):

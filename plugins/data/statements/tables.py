@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kernel.public import Apps
 from plugins.data.columns import links_of
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 
-from .entity import keep
+from .caching import keep
 
 MAX_TABLES = 2000
 

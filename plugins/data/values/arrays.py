@@ -13,7 +13,9 @@ from kernel.public import Param, ValueKind
 from plugins.data.columns import Column, Columns
 from plugins.data.rendering import MAX_RECORD_BYTES, too_large
 
-from .rows import Row, encode, run_in_thread_if_large
+from .encoding import encode
+from .rows import Row
+from .threads import run_in_thread_if_large
 
 _NO_NAMES: Final = frozenset[str]()
 _COUNTERS: Final = [f"7{number:03x}-8" for number in range(4096)]

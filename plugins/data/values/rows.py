@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from operator import itemgetter, methodcaller
+from operator import itemgetter
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import msgspec
-from anyio import to_thread
 
 from kernel.public import BadRequest, Entity, Field, Forbidden, Grant, KernelError
 from plugins.data.columns import Column, Columns
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 
-encode = msgspec.json.Encoder().encode
+from .threads import run_in_thread_if_large
 
 P = ParamSpec("P")
 T = TypeVar("T")
-MAX_INLINE_VALUES: Final = 10_000
-"""Coercing so many values takes up to 50 ms; more would delay other requests."""
-
 MAX_ID_LENGTH: Final = 1000
 """Characters; the path of a record stays shorter than what a server reads."""
 
@@ -33,35 +28,6 @@ _NO_NAMES: Final = frozenset[str]()
 
 Row = dict[str, Any]
 """Field name to coerced value, in the order of the columns."""
-
-
-async def run_in_thread_if_large(
-    columns: Columns,
-    rows: Sequence[Mapping[str, Any]],
-    work: Callable[P, T],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Run work that takes a step for each value of `rows`; in a thread where they are many."""
-    # To count is work too. A row has no more values than there are fields, or its first unknown
-    # one refuses it; a list is refused where no field takes one.
-    has_few_cells = len(rows) * len(columns.fields) <= MAX_INLINE_VALUES
-    is_small = not columns.kinds_of_json_and_arrays and has_few_cells
-    if is_small or _count_values(rows) <= MAX_INLINE_VALUES:
-        return work(*args, **kwargs)
-    return await to_thread.run_sync(lambda: work(*args, **kwargs))
-
-
-def _count_values(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Count as if each row had every field that any row names, as its arrays have it."""
-    count = len(_NO_NAMES.union(*rows)) * len(rows)
-    values = chain.from_iterable(map(methodcaller("values"), rows))
-    if list in map(type, values):
-        for row in rows:
-            for value in row.values():
-                if type(value) is list:
-                    count += len(cast("list[Any]", value))
-    return count
 
 
 async def coerce_body(

@@ -14,9 +14,10 @@ from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.entity_table import FULL_LOCK, NO_SETTINGS
 from plugins.data.statements.filters import Conditions, Tree
-from plugins.data.store import FULL_LOCK, NO_SETTINGS
-from plugins.data.values.rows import Row, coerce_row, encode
+from plugins.data.values.encoding import encode
+from plugins.data.values.rows import Row, coerce_row
 
 from .descriptions import ErrorDescriptions
 

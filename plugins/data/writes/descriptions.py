@@ -10,7 +10,7 @@ from kernel.public import Actor, BadRequest, ConstraintViolation, Statements, Tr
 from plugins.data.execution.inserts import NotInserted
 from plugins.data.execution.violations import describe_reference, describe_violation, is_broken_link
 from plugins.data.rendering import describe_size_error
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 
 from .refusals import Refusals, RowsRefused, find_failed_row
 from .replies import Replies

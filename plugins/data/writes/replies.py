@@ -14,8 +14,8 @@ from plugins.data.rendering import drop_members, id_of, keep_members
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
-from plugins.data.store import Table
 
 
 class WrittenRecord(msgspec.Struct, frozen=True):

@@ -26,7 +26,8 @@ from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
-from plugins.data.values.rows import Row, check_locked, check_needed, encode, name_place, row_of
+from plugins.data.values.encoding import encode
+from plugins.data.values.rows import Row, check_locked, check_needed, name_place, row_of
 
 from .descriptions import ErrorDescriptions
 from .records import MAX_BULK

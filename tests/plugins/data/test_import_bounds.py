@@ -19,7 +19,7 @@ from kernel.testing import Client, Postgres, Server, running_server
 from plugins.data.columns import MAX_COLUMNS
 from plugins.data.exchange import imports
 from plugins.data.exchange.parse import CHUNK_ROWS, MAX_COMMAS, Problem, RowReader
-from plugins.data.store import Table
+from plugins.data.statements.entity_table import Table
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import CONTACTS, DEALS, empty, holding, install, query
 from tests.plugins.data.support import refused

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import plugins.apps.schema.checks
+import plugins.data.statements.column_lists
 import plugins.data.statements.entity
+import plugins.data.statements.entity_table
 import plugins.data.statements.lists
-import plugins.data.store
 from kernel.testing import Server
 from plugins.apps.manifest.fields import SERVER_COLUMNS
 from plugins.data.routes import PARAMETERS
@@ -21,9 +22,10 @@ STATEMENTS = "".join(
     Path(str(module.__file__)).read_text("utf-8")
     for module in (
         plugins.apps.schema.checks,
+        plugins.data.statements.column_lists,
         plugins.data.statements.entity,
         plugins.data.statements.lists,
-        plugins.data.store,
+        plugins.data.statements.entity_table,
     )
 )
 FIELDS = sorted(

@@ -34,8 +34,8 @@ from plugins.data.columns import Columns
 from plugins.data.rendering import id_of
 from plugins.data.routes import StreamedArray
 from plugins.data.statements.entity import LastSeen, Order
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
-from plugins.data.store import Table
 from tests.plugins.data.support import SAMPLES, clear, installed, refused
 
 SAMPLES_OF_LAB = Target(server_actor(), Grant(), "lab", "samples")

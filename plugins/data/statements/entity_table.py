@@ -1,20 +1,29 @@
-"""Every statement of the plugin, for one entity: those that write here, others in `statements/`."""
+"""The statements of one entity: those that write here, those that read by inheritance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
 import msgspec
 
-from kernel.public import SETTINGS, SETTINGS_AS_CONDITION, ValueKind
+from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
+from plugins.data.columns import Column
+from plugins.data.rendering import MAX_RECORD_BYTES, SIZE_ERROR
 
-from .columns import Column
-from .rendering import MAX_RECORD_BYTES, SIZE_ERROR
-from .statements.entity import ETAG, OWNER, VERSION, limit_size
-from .statements.filters import Conditions
-from .statements.lists import ListStatements
+from .column_lists import (
+    ValueWriter,
+    bare_names,
+    unnest_arrays,
+    write_changes,
+    write_definitions,
+    write_params,
+    write_plainly,
+)
+from .entity import ETAG, OWNER, VERSION, limit_size
+from .filters import Conditions
+from .lists import ListStatements
 
 FULL_LOCK: Final = b"for update of t"
 """Locks a record that is deleted, or changed in a field of a unique index."""
@@ -22,10 +31,6 @@ NO_KEY_LOCK: Final = b"for no key update of t"
 """Locks a record that is changed in other fields."""
 NO_SETTINGS: Final = b"{}"
 """The parameter for settings in a transaction, which has them since it began."""
-
-
-ValueWriter = Callable[[Column, bytes], bytes]
-"""How a statement writes a value, which is given as SQL, in a column."""
 
 
 class Table(ListStatements):
@@ -104,7 +109,7 @@ class Table(ListStatements):
         the record must have one. Parameters: settings, array, conditions.
         """
         columns = self._find_columns(names)
-        changes = _write_changes(columns, write_value or _write_plainly)
+        changes = write_changes(columns, write_value or write_plainly)
         source = self._join_sent_records(conditions, columns, tagged)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, %b%b returning %b) %b"
@@ -162,7 +167,7 @@ class Table(ListStatements):
         columns = self._find_columns(on)
         return b" from json_to_recordset(%b) as x(_place int, %b) join %b as t on %b" % (
             rows,
-            _write_definitions(columns),
+            write_definitions(columns),
             self.name,
             b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in columns),
         )
@@ -201,12 +206,12 @@ class Table(ListStatements):
         It yields how many there are, at most one more than `at_most`, and how many were changed.
         """
         columns = self._find_columns(names)
-        changes = _write_changes(columns, write_value or _write_plainly)
+        changes = write_changes(columns, write_value or write_plainly)
         return self._write_hits(conditions, at_least, at_most, self.lock_to_change(names)) + (
             b", _made as (update %b as t set %b"
             b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
             b" where t.id = _hit.id returning 1) %b"
-            % (self.name, changes, _write_definitions(columns), _HOW_MANY)
+            % (self.name, changes, write_definitions(columns), _HOW_MANY)
         )
 
     def delete_where_statement(self, conditions: Conditions, at_least: int, at_most: int) -> bytes:
@@ -264,9 +269,9 @@ class Table(ListStatements):
     def _make_insert(self, names: tuple[str, ...], write_value: ValueWriter | None = None) -> bytes:
         # ValueWriter of their own, not members of one JSON parameter: PostgreSQL takes 7 % less.
         columns = self._find_columns(names)
-        names_in_sql = b", ".join([*_bare_names(columns), OWNER])
+        names_in_sql = b", ".join([*bare_names(columns), OWNER])
         owner = b"$%d::uuid" % (len(columns) + 2)
-        values = b", ".join([*_write_params(columns, write_value or _write_plainly), owner])
+        values = b", ".join([*write_params(columns, write_value or write_plainly), owner])
         return b"with _made as (insert into %b as t (%b) select %b where %b returning %b) %b" % (
             self.name,
             names_in_sql,
@@ -314,20 +319,23 @@ class Table(ListStatements):
     def _write_tagged(self, array: bytes) -> bytes:
         # A statement gives the rows that it writes one version, so it is made once.
         version = b"(select %b from _made t limit 1)" % VERSION.replace(b".xmin", b"._xmin")
-        written_rows = b"(select %b from _made)" % b", ".join(_bare_names(self.columns))
+        written_rows = b"(select %b from _made)" % b", ".join(bare_names(self.columns))
         return b"select %b || E'\\n' || %b" % (version, array % written_rows)
 
     def numbered_rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of arrays, the first parameters, as `x` with `_place`, counted from 1."""
         columns = [self.columns.id, *self._find_columns(names)]
-        parts = (_unnest(columns, 1), b", ".join(_bare_names(columns)))
+        parts = (unnest_arrays(columns, 1), b", ".join(bare_names(columns)))
         return b"%b with ordinality as x(%b, _place)" % parts
 
     def _write_rows(self, names: tuple[str, ...]) -> bytes:
         """Return the rows of arrays, in their order. PostgreSQL takes longer to read JSON."""
         columns = [self.columns.id, *self._find_columns(names)]
         # PostgreSQL returns the rows of functions in order, as it does those that are written.
-        return b"settings, %b as x(%b)" % (_unnest(columns, 3), b", ".join(_bare_names(columns)))
+        return b"settings, %b as x(%b)" % (
+            unnest_arrays(columns, 3),
+            b", ".join(bare_names(columns)),
+        )
 
     def _write_insert(
         self,
@@ -337,11 +345,11 @@ class Table(ListStatements):
         write_value: ValueWriter | None,
     ) -> bytes:
         columns = [self.columns.id, *self._find_columns(names)]
-        write = write_value or _write_plainly
+        write = write_value or write_plainly
         values = [write(column, b"x.%b::%b" % (column.bare, column.cast)) for column in columns]
         conflict = b""
         if unless:
-            key = b", ".join(_bare_names(self._find_columns(unless)))
+            key = b", ".join(bare_names(self._find_columns(unless)))
             conflict = b" on conflict (%b) do nothing" % key
         # Rows are selected from `settings`, so that these are set before the first trigger runs.
         return (
@@ -349,7 +357,7 @@ class Table(ListStatements):
             + b", _made as (insert into %b as t (%b) select %b from %b%b returning %b)"
             % (
                 self.name,
-                b", ".join([*_bare_names(columns), OWNER]),
+                b", ".join([*bare_names(columns), OWNER]),
                 b", ".join([*values, b"$2::uuid"]),
                 self._write_rows(names),
                 conflict,
@@ -359,7 +367,7 @@ class Table(ListStatements):
 
     def _make_update(self, names: tuple[str, ...], write_value: ValueWriter | None = None) -> bytes:
         columns = self._find_columns(names)
-        values = _write_params(columns, write_value or _write_plainly)
+        values = write_params(columns, write_value or write_plainly)
         changes = b", ".join(
             b"%b = %b" % (column.bare, value) for column, value in zip(columns, values, strict=True)
         )
@@ -378,45 +386,4 @@ _ALL_MADE: Final = (
 )
 """The records of a source as an array with one per line."""
 _FEW_MADE: Final = b"'[' || string_agg(row_to_json(_r)::text, E',\\n') || ']' from %b _r"
-
-
-_ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text"}
-"""What arrays of values hold where a value is an array: its text."""
 _HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"
-
-
-def _write_plainly(_: Column, value: bytes) -> bytes:
-    """Write a value as it is."""
-    return value
-
-
-def _write_params(columns: Iterable[Column], write_value: ValueWriter) -> list[bytes]:
-    """Return the values of columns that are parameters, from the second one on."""
-    return [
-        write_value(column, b"$%d::%b" % (place, column.cast))
-        for place, column in enumerate(columns, 2)
-    ]
-
-
-def _write_changes(columns: Iterable[Column], write_value: ValueWriter) -> bytes:
-    """Return the changes of columns to the values of a row `x`."""
-    return b", ".join(
-        b"%b = %b" % (column.bare, write_value(column, b"x." + column.bare)) for column in columns
-    )
-
-
-def _unnest(columns: Sequence[Column], first: int) -> bytes:
-    """Return the rows of arrays, the parameters from the `first` one on."""
-    arrays = (
-        b"$%d::%b[]" % (place, _ITEMS.get(column.kind, column.cast))
-        for place, column in enumerate(columns, first)
-    )
-    return b"unnest(%b)" % b", ".join(arrays)
-
-
-def _write_definitions(columns: Iterable[Column]) -> bytes:
-    return b", ".join(b"%b %b" % (column.bare, column.cast) for column in columns)
-
-
-def _bare_names(columns: Iterable[Column]) -> list[bytes]:
-    return [column.bare for column in columns]
