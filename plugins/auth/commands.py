@@ -90,7 +90,7 @@ async def _list(services: Services) -> None:
     _table(rows)
 
 
-async def _create(services: Services, *, permanent: bool, service: bool, **members: str) -> None:
+async def _create(services: Services, *, permanent: bool, service: bool, **members: Any) -> None:
     accounts = services.get(AUTH).accounts
     if service:
         if members["email"] is not None:

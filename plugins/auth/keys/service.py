@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -246,5 +246,7 @@ def _describe(limits: Limits) -> dict[str, object]:
     return {"apps": limits.apps, "permissions": limits.permissions}
 
 
-async def _record(tx: Transaction, operation: str, key_id: str, values: dict[str, object]) -> None:
+async def _record(
+    tx: Transaction, operation: str, key_id: str, values: Mapping[str, object]
+) -> None:
     await tx.record(Event.core("keys", operation, tx.actor, key_id, new=values))
