@@ -12,7 +12,7 @@ import httpx
 import pyotp
 import pytest
 
-from kernel.config.log import masked
+from kernel.config.log import mask
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.waiting import eventually
 
@@ -311,7 +311,7 @@ def test_a_key_in_a_query_is_400_before_authentication(
 
 def test_a_key_in_a_path_is_masked_in_the_log(server: Server):
     key = make(server.user())["key"]
-    assert masked(f"/api/v1/apps/{key}/x") == "/api/v1/apps/[hidden]/x"
+    assert mask(f"/api/v1/apps/{key}/x") == "/api/v1/apps/[hidden]/x"
 
 
 def test_a_refusal_is_logged_with_the_key(server: Server, capsys: Any):
