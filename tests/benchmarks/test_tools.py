@@ -168,7 +168,7 @@ def test_a_pgbench_script_binds_what_the_server_binds(tmp_path):
 def test_a_pgbench_script_makes_the_ids_that_the_server_makes(tmp_path):
     title = Field(name="title", type="text", sql_type="text")
     deals = Entity(app_id="crm", name="deals", id_type="uuid", id_declared=False, fields=(title,))
-    text = EntityTable(deals).insert_many_statement(("title",), 40, 1).decode()
+    text = EntityTable(deals).writes.insert_many_statement(("title",), 40, 1).decode()
     ids = "{01a223b3-8255-7000-86b9-54a1f1f5effd}"
     made = Statement(text, ("{}", "owner", ids, "{A}"), prepared=True)
     pgbench = Pgbench(tmp_path, "case", [made])
@@ -186,7 +186,7 @@ def test_a_pgbench_script_makes_the_id_of_a_job(tmp_path):
 def test_a_pgbench_script_makes_the_id_of_a_single_record(tmp_path):
     title = Field(name="title", type="text", sql_type="text")
     deals = Entity(app_id="crm", name="deals", id_type="uuid", id_declared=False, fields=(title,))
-    text = EntityTable(deals).insert_statement(("id", "title")).decode()
+    text = EntityTable(deals).writes.insert_statement(("id", "title")).decode()
     made = Statement(text, ("{}", "01a223b3-8255-7000-86b9-54a1f1f5effd", "A", "b"), prepared=True)
     pgbench = Pgbench(tmp_path, "case", [made])
     script = (tmp_path / "case-0.sql").read_text()

@@ -11,8 +11,9 @@ from typing import Any
 
 from kernel.public import KernelError, Operation, Transaction
 from plugins.data.rights.row_scope import RowScope
-from plugins.data.statements.entity_table import FULL_LOCK, Table
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
+from plugins.data.statements.write_statements import FULL_LOCK
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import coerce_field
 from plugins.data.writes.upsert import UpsertPlan
@@ -67,8 +68,8 @@ async def _lock_records(tx: Transaction, kinds: Sequence[Kind]) -> None:
             changed_fields.update(_changed_fields(rights, operation))
     if not selections:
         return
-    lock = FULL_LOCK if has_deletes else table.lock_to_change(changed_fields)
-    await tx.execute(table.lock_all_statement(selections, lock), *conditions.params)
+    lock = FULL_LOCK if has_deletes else table.writes.lock_to_change(changed_fields)
+    await tx.execute(table.writes.lock_all_statement(selections, lock), *conditions.params)
 
 
 def _changed_fields(rights: OperationRights, operation: Operation) -> set[str]:
@@ -94,7 +95,7 @@ def _select_by_ids(
     key = table.columns.id
     limits = [b"%b = any(%b)" % (key.sql, conditions.bind(ids, key.cast + b"[]"))]
     limits += scope.write_conditions(conditions, b"t")
-    return [table.select_ids(limits)]
+    return [table.writes.select_ids(limits)]
 
 
 def _is_id(table: Table, record_id: str) -> bool:
@@ -114,7 +115,9 @@ def _select_by_keys(
     if not complete_keys:
         return []
     table = upsert.scope.table.full
-    return [table.select_ids_by_keys(upsert.on, conditions.bind(encode(complete_keys), b"json"))]
+    return [
+        table.writes.select_ids_by_keys(upsert.on, conditions.bind(encode(complete_keys), b"json"))
+    ]
 
 
 def _find_key(upsert: UpsertPlan, operation: Operation) -> Mapping[str, Any] | None:

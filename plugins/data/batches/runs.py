@@ -72,7 +72,7 @@ class BatchRun:
         if write.prepared.operation.op != "update":
             return True
         field_names = write.row.keys()
-        unique_fields = write.prepared.rights.scope.table.unique_fields
+        unique_fields = write.prepared.rights.scope.table.writes.unique_fields
         has_same_fields = field_names == self._group[0].row.keys()
         return has_same_fields and bool(field_names) and unique_fields.isdisjoint(field_names)
 

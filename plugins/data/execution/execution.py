@@ -13,8 +13,9 @@ from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hooks
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import id_of, join_records, records_in
 from plugins.data.rights.row_scope import RowScope, record_not_found
-from plugins.data.statements.entity_table import NO_SETTINGS, Table
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
+from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.encoding import encode
 
 from .changes import RecordChange
@@ -164,7 +165,7 @@ class WriteExecution:
         field_names = tuple(changes[0].row)
         has_tags = _have_tags(changes)
         conditions = _select_changed(scope, changes, has_tags=has_tags)
-        statement = table.update_many_statement(
+        statement = table.writes.update_many_statement(
             field_names, conditions, tagged=has_tags, write_value=scope.link_values(conditions)
         )
         raw = await tx.execute(statement, *conditions.params)
@@ -185,7 +186,8 @@ class WriteExecution:
         has_tags = _have_tags(changes)
         conditions = _select_changed(scope, changes, has_tags=has_tags)
         raw = await tx.execute(
-            scope.table.delete_many_statement(conditions, tagged=has_tags), *conditions.params
+            scope.table.writes.delete_many_statement(conditions, tagged=has_tags),
+            *conditions.params,
         )
         if int(raw or 0) < len(changes):
             raise record_not_found(changes[0].record_id)

@@ -22,7 +22,8 @@ from kernel.public import (
 )
 from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.rights.row_scope import LinkLimits, RowScope, record_not_found
-from plugins.data.statements.entity_table import FULL_LOCK, NO_SETTINGS, Table
+from plugins.data.statements.entity_table import Table
+from plugins.data.statements.write_statements import FULL_LOCK, NO_SETTINGS
 from plugins.data.values.arrays import params_of
 from plugins.data.values.rows import Row, row_of
 
@@ -63,7 +64,7 @@ class HookedWrites:
         """Change a record and return it, or None where the hooks left nothing to change."""
         record_id = change.record_id
         table = scope.table.full
-        old = await self._lock(tx, scope, record_id, table.lock_to_change(change.row))
+        old = await self._lock(tx, scope, record_id, table.writes.lock_to_change(change.row))
         change.condition.check(record_id, old)
         draft = _Draft(table, "update", change.row, record_id, old.record)
         await self._ask_hooks(tx, draft)
@@ -74,7 +75,7 @@ class HookedWrites:
         conditions = scope.begin_conditions_of_record(record_id, NO_SETTINGS, *values)
         links = _limit_others(scope.links, _links_set_by_hooks(scope.links, change.row, draft.row))
         link_values = None if links is None else links.writer(conditions)
-        statement = table.update_statement(tuple(draft.row), conditions, link_values)
+        statement = table.writes.update_statement(tuple(draft.row), conditions, link_values)
         raw = await tx.execute(statement, *conditions.params)
         if raw is None:
             raise record_not_found(record_id)
@@ -93,7 +94,7 @@ class HookedWrites:
         draft = _Draft(table, "delete", {}, record_id, old.record)
         await self._ask_hooks(tx, draft)
         conditions = scope.begin_conditions_of_record(record_id, NO_SETTINGS)
-        if await tx.execute(table.delete_statement(conditions), *conditions.params) is None:
+        if await tx.execute(table.writes.delete_statement(conditions), *conditions.params) is None:
             raise record_not_found(record_id)
         event = event_of(table, "DELETE", tx.actor, record_id, old=old.record)
         await tx.record(draft.identify(event))

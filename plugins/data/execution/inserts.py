@@ -11,8 +11,9 @@ from kernel.public import Actor, ConstraintViolation, Param, Tagged, Transaction
 from plugins.data.rendering import id_of
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.column_lists import ValueWriter
-from plugins.data.statements.entity_table import NO_SETTINGS, Table
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
+from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.arrays import new_ids, rows_to_arrays
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row
@@ -71,13 +72,13 @@ class Inserted(msgspec.Struct, frozen=True):
 async def insert_rows(
     writer: Writer, settings: bytes, insert: Insert, actor: Actor, *, versioned: bool = False
 ) -> Inserted:
-    """Create records by one statement; see `Table.insert_many_statement`. Raises NotInserted."""
+    """Create records by `WriteStatements.insert_many_statement`. Raises NotInserted."""
     table = insert.table
     columns = table.columns
     prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     places, names, values = await prepare
     conditions = table.conditions(settings, actor.user_id, *values)
-    statement = table.insert_many_statement(
+    statement = table.writes.insert_many_statement(
         names,
         sum(map(len, values)),
         len(insert.rows),
@@ -99,7 +100,9 @@ async def insert_quietly(tx: Transaction, insert: Insert) -> None:
     prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     _, names, values = await prepare
     conditions = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
-    statement = table.insert_quietly_statement(names, _link_values(insert, conditions, b"$3"))
+    statement = table.writes.insert_quietly_statement(
+        names, _link_values(insert, conditions, b"$3")
+    )
     try:
         await tx.execute(statement, *conditions.params)
     except ConstraintViolation as violation:
@@ -123,14 +126,16 @@ def insert_one(
     """
     table = insert.table
     if insert.links is None:
-        return table.insert_statement(names), params
+        return table.writes.insert_statement(names), params
     conditions = table.conditions(*params)
     cast = table.columns.id.cast
     ids = b"array[$2::%b]" % cast
     if insert.links.leads_back:
         chosen_ids = [row["id"] for row in insert.rows if "id" in row]
         ids += b" || " + conditions.bind(chosen_ids, cast + b"[]")
-    return table.insert_statement(names, insert.links.writer(conditions, ids)), conditions.params
+    return table.writes.insert_statement(
+        names, insert.links.writer(conditions, ids)
+    ), conditions.params
 
 
 async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:
@@ -158,7 +163,7 @@ def lock_order(table: Table, rows: Sequence[Row]) -> Sequence[int] | None:
     A statement that creates a record waits for another one that is creating one with the same
     value. In one order everywhere, two statements never wait for each other.
     """
-    names = table.ordering_fields
+    names = table.writes.ordering_fields
     if not names or len(rows) == 1:
         return None
     keys = [encode([row.get(name) for name in names]) for row in rows]

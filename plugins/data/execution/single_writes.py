@@ -17,7 +17,7 @@ from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import split_version
 from plugins.data.rights.row_scope import RowScope, record_not_found
-from plugins.data.statements.entity_table import NO_SETTINGS
+from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.arrays import params_of, with_id
 
 from .changes import RecordChange
@@ -54,7 +54,7 @@ class SingleWrites:
             change.record_id, self._settings(actor, tx), *values
         )
         change.condition.narrow(conditions)
-        statement = table.update_statement(
+        statement = table.writes.update_statement(
             tuple(change.row), conditions, scope.link_values(conditions)
         )
         raw = await self._execute(change.record_id, tx, statement, conditions.params)
@@ -70,7 +70,9 @@ class SingleWrites:
         conditions = scope.begin_conditions_of_record(change.record_id, self._settings(actor, tx))
         change.condition.narrow(conditions)
         writer = tx or self._statements
-        raw_id = await writer.execute(scope.table.delete_statement(conditions), *conditions.params)
+        raw_id = await writer.execute(
+            scope.table.writes.delete_statement(conditions), *conditions.params
+        )
         if raw_id is None:
             raise await self._explain_miss(scope, change, writer)
         return raw_id.decode()

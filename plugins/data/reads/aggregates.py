@@ -164,7 +164,7 @@ def _write_statement(
     parts = (shown_items, order, limit, offset)
     page = b"select %b from _h as g%b limit %d offset %b" % parts
     texts = b"select row_to_json(_r)::text as json from (%b) _r offset 0" % page
-    array = table.select_page(texts, table.columns.id, limit, None)
+    array = table.reads.select_page(texts, table.columns.id, limit, None)
 
     ending = b"'}'"
     if aggregation.total:

@@ -100,7 +100,7 @@ class CompleteLists:
         order = scope.table.order_by(sort_column(scope, page), page.order)
         if rank is not None and page.order_by is None:
             order = scope.table.order_by_rank(rank)
-        query = scope.table.select_every(rows, order, page.offset, selection, limit)
+        query = scope.table.reads.select_every(rows, order, page.offset, selection, limit)
         stream = self._sources.large.stream(query, *rows.params)
         batches = await stack.enter_async_context(stream)
         return OpenList(selection.rendering, selection.columns, batches)

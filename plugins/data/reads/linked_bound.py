@@ -92,7 +92,7 @@ def counting_statement(scope: RowScope, page: PageRows, expansions: Expansions) 
     page_query = b"select t.* from %b as t%b%b limit %d%b" % parts
 
     cursor = b""
-    cursor_query = table.cursor_query(page.cursor, page.sort)
+    cursor_query = table.reads.cursor_query(page.cursor, page.sort)
     if cursor_query is not None:
         cursor = b"cursor as materialized (%b), " % cursor_query
     linked_queries = [

@@ -84,7 +84,7 @@ class PageReader:
             )
             if rank is None:
                 return 0
-        query = scope.table.count_statement(conditions)
+        query = scope.table.reads.count_statement(conditions)
         raw = await reader.fetch(query, *conditions.params, custom_plan=True)
         return int(raw or 0)
 
@@ -130,16 +130,16 @@ class PageReader:
         if counts_linked:
             await check_linked(reader, scope, shown_rows, expansions)
 
-        texts = table.select_texts(rows, order, limit, page.offset, selection)
+        texts = table.reads.select_texts(rows, order, limit, page.offset, selection)
         # A generic plan could scan the whole table where these conditions match few rows.
         conditions_of_cursor = 0 if cursor is None else 1
         needs_own_plan = len(rows.parts) > conditions_of_cursor
         fetch = partial(
             reader.fetch, custom_plan=needs_own_plan, quick=_is_quick(page, sort, selection)
         )
-        raw = await fetch(table.select_page(texts, sort, limit, cursor), *rows.params)
+        raw = await fetch(table.reads.select_page(texts, sort, limit, cursor), *rows.params)
         if raw == TOO_LARGE:
-            raw = await fetch(table.select_page_carefully(texts, sort, cursor), *rows.params)
+            raw = await fetch(table.reads.select_page_carefully(texts, sort, cursor), *rows.params)
         return selection.rendering.finish_array(_check_page(raw, page))
 
 
@@ -152,7 +152,7 @@ async def _read_plain(
     limit = min(page.limit, MAX_PAGE)
     own_only = scope.own_only
     skips = page.offset > 0
-    query = table.select_plain_page(
+    query = table.reads.select_plain_page(
         sort, page.order, limit, selection, own_only=own_only, skips=skips
     )
     params: list[str | int | None] = []
@@ -166,8 +166,8 @@ async def _read_plain(
     if raw == TOO_LARGE:
         conditions = scope.begin_conditions()
         order = table.order_by(sort, page.order)
-        texts = table.select_texts(conditions, order, limit, page.offset, selection)
-        raw = await fetch(table.select_page_carefully(texts, sort, None), *conditions.params)
+        texts = table.reads.select_texts(conditions, order, limit, page.offset, selection)
+        raw = await fetch(table.reads.select_page_carefully(texts, sort, None), *conditions.params)
     return _check_page(raw, page)
 
 

@@ -76,7 +76,7 @@ async def page_conditions(
 
 async def _look_up(reader: Reader, scope: RowScope, record_id: str, sort: Column) -> LastSeen:
     conditions = scope.begin_conditions_of_record(record_id)
-    query = scope.table.select_position(conditions, sort)
+    query = scope.table.reads.select_position(conditions, sort)
     raw = await reader.fetch(query, *conditions.params)
     if raw is None:
         raise last_record_not_found(record_id)

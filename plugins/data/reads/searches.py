@@ -70,7 +70,7 @@ class Searches:
         if where:
             conditions.require_tree(where)
         await self.require_terms(scope.table, conditions, terms, similar=False)
-        query = scope.table.exists_statement(conditions)
+        query = scope.table.reads.exists_statement(conditions)
         reader = self._statements if tx is None else tx
         raw = await reader.fetch(query, *conditions.params, custom_plan=True)
         return raw == b"t"

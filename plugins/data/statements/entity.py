@@ -92,8 +92,6 @@ class EntityStatements:
         self.columns = Columns(self.shown, links=links, has_times=has_times)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
-        self.unique_fields = _unique_fields(entity)
-        self.ordering_fields = _ordering_fields(entity)
         self.checked_links: Mapping[str, str] = {
             field.name: field.references.entity
             for field in entity.fields
@@ -180,7 +178,7 @@ class EntityStatements:
         if selection is None:
             selection = self.everything
         versioned = b"%b, %b as _v" % (selection.items, VERSION)
-        source = self._select(conditions, versioned, selection.links)
+        source = self.select_from(conditions, versioned, selection.links)
         if lock:
             source += b" " + lock
         return limit_size(b"(%b)" % source)
@@ -190,21 +188,22 @@ class EntityStatements:
 
         Parameters: the owner where `own_only`, the id.
         """
-        return self._find_or_make(("one", own_only), lambda: self._make_select_by_id(own_only))
+        return self.find_or_make(("one", own_only), lambda: self._make_select_by_id(own_only))
 
     def _make_select_by_id(self, own_only: bool) -> bytes:
-        conditions = self._conditions_without_values(own_only)
+        conditions = self.begin_conditions_without_values(own_only)
         self.require_record(conditions, "")
         return self.select_one(conditions)
 
-    def _conditions_without_values(self, own_only: bool) -> Conditions:
+    def begin_conditions_without_values(self, own_only: bool) -> Conditions:
         """Begin conditions for the text of a statement; their values are not used."""
         conditions = self.conditions()
         if own_only:
             self.require_owner(conditions, None)
         return conditions
 
-    def _select(self, conditions: Conditions, items: bytes, links: bytes = b"") -> bytes:
+    def select_from(self, conditions: Conditions, items: bytes, links: bytes = b"") -> bytes:
+        """Return the SQL of some items of the records that meet conditions."""
         return b"select %b from %b as t%b%b" % (items, self.name, links, conditions.where_clause())
 
     def order_by_rank(self, rank: bytes) -> bytes:
@@ -220,14 +219,15 @@ class EntityStatements:
             return b" order by %b %b" % (key.sql, direction)
         return b" order by %b %b, %b %b" % (sort.sql, direction, key.sql, direction)
 
-    def _find_or_make(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
+    def find_or_make(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
         """Return the statement of a shape, which is made once."""
         statement = self.cache.statements.get(shape)
         if statement is None:
             statement = keep(self.cache.statements, shape, make(), 256)
         return statement
 
-    def _find_columns(self, names: Iterable[str]) -> list[Column]:
+    def find_columns(self, names: Iterable[str]) -> list[Column]:
+        """Return the columns of fields. Raises BadRequest for an unknown one."""
         return [self.columns.find(name) for name in names]
 
 
@@ -235,14 +235,14 @@ def _operator_after(order: Order) -> bytes:
     return b">" if order == "asc" else b"<"
 
 
-def _unique_fields(entity: Entity) -> frozenset[str]:
+def find_unique_fields(entity: Entity) -> frozenset[str]:
     """Return the fields that a unique index is on, and those that generate one of them."""
     names = {name for key in entity.unique for name in key}
     sources = (field.sources for field in entity.fields if field.name in names)
     return frozenset(names.union(*sources))
 
 
-def _ordering_fields(entity: Entity) -> tuple[str, ...]:
+def find_ordering_fields(entity: Entity) -> tuple[str, ...]:
     """Return the fields of unique indexes whose values clients send, in one order."""
     keys = [key for key in entity.unique if key != ("id",) or entity.id_declared]
     generated = {field.name for field in entity.fields if field.generated is not None}

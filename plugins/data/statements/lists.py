@@ -18,8 +18,11 @@ where extname = 'pg_trgm'"""
 """The schema of the extension pg_trgm."""
 
 
-class ListStatements(EntityStatements):
-    """Adds the statements that read many records."""
+class ListStatements:
+    """The statements that read many records of a table."""
+
+    def __init__(self, table: EntityStatements) -> None:
+        self._table = table
 
     def select_plain_page(
         self,
@@ -40,20 +43,20 @@ class ListStatements(EntityStatements):
         shape = ("listed", sort.name, order, limit, items, links, own_only, skips)
 
         def make() -> bytes:
-            conditions = self._conditions_without_values(own_only)
+            conditions = self._table.begin_conditions_without_values(own_only)
             offset = 1 if skips else 0
             texts = self.select_texts(
-                conditions, self.order_by(sort, order), limit, offset, selection
+                conditions, self._table.order_by(sort, order), limit, offset, selection
             )
             return self.select_page(texts, sort, limit, None)
 
-        return self._find_or_make(shape, make)
+        return self._table.find_or_make(shape, make)
 
     def select_texts(
         self, conditions: Conditions, order: bytes, limit: int, offset: int, selection: Selection
     ) -> bytes:
         """Return the SQL that yields the records of a page one by one, as text: its source."""
-        records = self._select(conditions, selection.items, selection.links)
+        records = self._table.select_from(conditions, selection.items, selection.links)
         parts = (records, order, limit, _write_offset(conditions, offset))
         return b"select row_to_json(_r)::text as json from (%b%b limit %d%b) _r offset 0" % parts
 
@@ -93,7 +96,7 @@ class ListStatements(EntityStatements):
         limit: int | None = None,
     ) -> bytes:
         """Return the SQL that yields the records one by one, or `TOO_LARGE` in place of one."""
-        source = self._select(conditions, selection.items, selection.links) + order
+        source = self._table.select_from(conditions, selection.items, selection.links) + order
         if limit is not None:
             source += b" limit %d" % limit
         source += _write_offset(conditions, offset)
@@ -101,24 +104,27 @@ class ListStatements(EntityStatements):
 
     def count_statement(self, conditions: Conditions) -> bytes:
         """Return the SQL that counts the records."""
-        return b"select count(*) from %b as t%b" % (self.name, conditions.where_clause())
+        return b"select count(*) from %b as t%b" % (self._table.name, conditions.where_clause())
 
     def select_position(self, conditions: Conditions, sort: Column) -> bytes:
         """Return the SQL of the position of a record, as a `LastSeen`, or `TOO_LARGE`."""
         return limit_size(
             b"(select %b::text as record_id, %b::text as value from %b as t%b)"
-            % (self.columns.id.sql, sort.sql, self.name, conditions.where_clause())
+            % (self._table.columns.id.sql, sort.sql, self._table.name, conditions.where_clause())
         )
 
     def exists_statement(self, conditions: Conditions) -> bytes:
         """Return the SQL that yields `t` where there is a record."""
-        return b"select exists (select from %b as t%b)" % (self.name, conditions.where_clause())
+        return b"select exists (select from %b as t%b)" % (
+            self._table.name,
+            conditions.where_clause(),
+        )
 
     def cursor_query(self, cursor: Conditions | None, sort: Column) -> bytes | None:
         """Return the SQL that looks up the record that a page continues from, if from any."""
         if cursor is None:
             return None
-        parts = (sort.sql, self.columns.id.sql, self.name, cursor.where_clause())
+        parts = (sort.sql, self._table.columns.id.sql, self._table.name, cursor.where_clause())
         return b"select %b as value, %b as id from %b as t%b" % parts
 
     def _write_array(

@@ -80,7 +80,7 @@ def refused_rows(table: Table, names: tuple[str, ...], tests: Sequence[RowTest])
     first_place = b"null"
     if shown_places:
         first_place = b"case _test%b end" % b"".join(shown_places)
-    rows = table.numbered_rows(names)
+    rows = table.writes.numbered_rows(names)
     parts = (first_place, b"".join(cases), b"".join(first_places), rows)
     return (
         b"select json_build_array(_place - 1, _test, %b) from"

@@ -14,8 +14,8 @@ from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
-from plugins.data.statements.entity_table import FULL_LOCK, NO_SETTINGS
 from plugins.data.statements.filters import Conditions, Tree
+from plugins.data.statements.write_statements import FULL_LOCK, NO_SETTINGS
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row, coerce_row
 
@@ -156,7 +156,7 @@ class ConditionalWrites:
     async def _count(self, matched: MatchedRows, tx: Transaction | None) -> int:
         conditions = matched.begin_conditions()
         reader = self._statements if tx is None else tx
-        query = matched.scope.table.count_statement(conditions)
+        query = matched.scope.table.reads.count_statement(conditions)
         raw = await reader.fetch(query, *conditions.params, custom_plan=True)
         return int(raw or 0)
 
@@ -195,8 +195,8 @@ class ConditionalWrites:
         """Change the records one by one, as plugins take part in it."""
         conditions = matched.begin_conditions()
         table = matched.scope.table.full
-        lock = FULL_LOCK if row is None else table.lock_to_change(row)
-        query = table.lock_where_statement(conditions, expected.maximum, lock)
+        lock = FULL_LOCK if row is None else table.writes.lock_to_change(row)
+        query = table.writes.lock_where_statement(conditions, expected.maximum, lock)
         ids = [raw.decode() for raw in await tx.execute_all(query, *conditions.params)]
         expected.check(len(ids))
         for record_id in ids:
@@ -213,12 +213,12 @@ async def _write_at_once(
     table = matched.scope.table.full
     if row is None:
         conditions = matched.begin_conditions(NO_SETTINGS)
-        query = table.delete_where_statement(conditions, expected.minimum, expected.maximum)
+        query = table.writes.delete_where_statement(conditions, expected.minimum, expected.maximum)
     else:
         conditions = matched.begin_conditions(NO_SETTINGS, encode(row))
         link_values = matched.scope.link_values(conditions)
         bounds = (expected.minimum, expected.maximum)
-        query = table.change_where_statement(tuple(row), conditions, *bounds, link_values)
+        query = table.writes.change_where_statement(tuple(row), conditions, *bounds, link_values)
     raw = await tx.execute(query, *conditions.params)
     matching, written = _decode_counts(raw or b"[0, 0]")
     expected.check(matching)

@@ -13,7 +13,7 @@ from plugins.data.execution.inserts import Insert, insert_one
 from plugins.data.execution.violations import already_taken, no_such_record
 from plugins.data.rights.linked import LinkedRows
 from plugins.data.statements.entity import USERS
-from plugins.data.statements.entity_table import NO_SETTINGS, Table
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
 from plugins.data.statements.row_tests import (
     RowTest,
@@ -24,6 +24,7 @@ from plugins.data.statements.row_tests import (
     refused_rows,
     sent_value,
 )
+from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.arrays import params_of, rows_to_arrays, with_id
 from plugins.data.values.threads import run_in_thread_if_large
 

@@ -196,8 +196,8 @@ class Upserts:
         lock = b""
         if plan.then == "update":
             changed_fields = {name for row in rows for name in row} - {*plan.on}
-            lock = table.lock_to_change(changed_fields)
-        query = table.find_by_keys_statement(plan.on, limits, lock)
+            lock = table.writes.lock_to_change(changed_fields)
+        query = table.writes.find_by_keys_statement(plan.on, limits, lock)
         raw_records = await tx.execute_all(query, *conditions.params)
         met_records = [MetRecord(*_decode_met(raw)) for raw in raw_records]
         return {met.place: met for met in met_records}
@@ -249,7 +249,7 @@ class Upserts:
                 group = groups.setdefault(tuple(row), {})
                 group[place] = RecordChange(met.record_id, row)
         for field_names, group in groups.items():
-            changes_unique = not plan.scope.table.unique_fields.isdisjoint(field_names)
+            changes_unique = not plan.scope.table.writes.unique_fields.isdisjoint(field_names)
             one_by_one = bool(plan.scope.trees) or changes_unique
             ids = {change.record_id for change in group.values()}
             if one_by_one or len(ids) < len(group):

@@ -11,8 +11,8 @@ import pytest
 import plugins.apps.schema.checks
 import plugins.data.statements.column_lists
 import plugins.data.statements.entity
-import plugins.data.statements.entity_table
 import plugins.data.statements.lists
+import plugins.data.statements.write_statements
 from kernel.testing import Server
 from plugins.apps.manifest.fields import SERVER_COLUMNS
 from plugins.data.routes import PARAMETERS
@@ -25,7 +25,7 @@ STATEMENTS = "".join(
         plugins.data.statements.column_lists,
         plugins.data.statements.entity,
         plugins.data.statements.lists,
-        plugins.data.statements.entity_table,
+        plugins.data.statements.write_statements,
     )
 )
 FIELDS = sorted(

@@ -259,10 +259,10 @@ def indexed(found: list[dict[str, Any]], rows: int) -> None:
 def test_a_page_is_read_from_the_index(crowd: Server, table: Table, order: Order):
     rows = Conditions(table.columns)
     created = table.columns.find("created_at")
-    texts = table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything)
+    texts = table.reads.select_texts(rows, table.order_by(created, order), 20, 0, table.everything)
     for query in (
-        table.select_page(texts, created, 20, None),
-        table.select_page_carefully(texts, created, None),
+        table.reads.select_page(texts, created, 20, None),
+        table.reads.select_page_carefully(texts, created, None),
     ):
         indexed(plan(crowd, query, rows.params), 20)
 
@@ -275,8 +275,8 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
     created = table.columns.find("created_at")
     rows = Conditions(table.columns)
     table.require_after(rows, created, order, LastSeen(record_id=record_id, value=value))
-    query = table.select_page(
-        table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
+    query = table.reads.select_page(
+        table.reads.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
         created,
         20,
         None,
@@ -286,8 +286,8 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
     table.require_record(place, record_id)
     rows = Conditions(table.columns, place.params)
     table.require_after_cursor(rows, created, order)
-    query = table.select_page(
-        table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
+    query = table.reads.select_page(
+        table.reads.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
         created,
         20,
         place,
@@ -312,8 +312,8 @@ def test_the_records_of_an_owner_are_read_from_the_index(
     created = table.columns.find("created_at")
     rows = Conditions(table.columns)
     table.require_owner(rows, owner)
-    query = table.select_page(
-        table.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
+    query = table.reads.select_page(
+        table.reads.select_texts(rows, table.order_by(created, order), 20, 0, table.everything),
         created,
         20,
         None,
@@ -322,7 +322,7 @@ def test_the_records_of_an_owner_are_read_from_the_index(
     indexed(
         plan(
             crowd,
-            table.select_every(rows, table.order_by(created, order), 0, table.everything),
+            table.reads.select_every(rows, table.order_by(created, order), 0, table.everything),
             rows.params,
         ),
         100,
@@ -332,7 +332,7 @@ def test_the_records_of_an_owner_are_read_from_the_index(
 def test_the_records_of_an_owner_are_counted_by_the_index(crowd: Server, table: Table, owner: str):
     rows = Conditions(table.columns)
     table.require_owner(rows, owner)
-    found = plan(crowd, table.count_statement(rows), rows.params)
+    found = plan(crowd, table.reads.count_statement(rows), rows.params)
     kinds = [node["Node Type"] for node in found]
     assert "Seq Scan" not in kinds
     assert all(node["Actual Rows"] <= 100 for node in found)
