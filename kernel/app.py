@@ -14,17 +14,17 @@ from starlette.types import ASGIApp
 from kernel.contracts import hookspecs
 from kernel.contracts.base import Services
 from kernel.contracts.statements import POOL, STATEMENTS
-from kernel.database.connect import wait_for_database
+from kernel.database.connection_options import wait_for_database
 from kernel.database.migrations import MigrationReport, migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
 from kernel.hooks.hosts import ContextReporter, Hosts
 from kernel.hooks.implementation import HookImplementation
-from kernel.hooks.mistakes import source_line
 from kernel.hooks.services import KERNEL
 from kernel.loading.degrading import PluginReporter, starting_plugin
 from kernel.loading.kernel import Kernel
-from kernel.web.middleware import note_passing
+from kernel.source_lines import source_line
+from kernel.web.edge import note_passing
 
 log = structlog.get_logger("caudex.boot")
 

@@ -30,13 +30,13 @@ import heapq
 import inspect
 import signal
 import threading
-import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import structlog
+
+from kernel.source_lines import raised_at
 
 __all__ = [
     "FIX_PLUGIN", "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden",
@@ -48,15 +48,6 @@ __all__ = [
 
 EX_CONFIG = 78
 """Exit status after a mistake in the configuration (sysexits.h)."""
-NOT_OWN = (
-    str(Path(__file__).parent),
-    "importlib",
-    "contextlib.py",
-    "functools.py",
-    "/anyio/",
-    "uvloop/",
-)
-"""Files between the kernel and the code of a plugin in a traceback."""
 FIX_PLUGIN = "fix the plugin, or disable it (enabled = false)"
 """The remedy where a plugin fails while the server runs."""
 NOT_TO_END = "raise an error: a plugin cannot end the server"
@@ -256,23 +247,6 @@ def raise_all(errors: Sequence[BootError]) -> None:
     """Raise BootErrors if there are any."""
     if errors:
         raise BootErrors(errors)
-
-
-def raised_at(error: BaseException) -> str:
-    """Return where a plugin's own code raised, as `file:line`, or ''.
-
-    This is the last frame in the folder of the first frame outside of the kernel: neither the
-    kernel's call nor the inside of a library that the plugin uses.
-    """
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    steps = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
-    steps = [step for step in steps if not any(part in step[0] for part in NOT_OWN)]
-    if not steps:
-        return ""
-    home = steps[0][0].rpartition("/")[0]  # empty for a relative path
-    places = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
-    return places[-1]
 
 
 class NoReply(PluginFailed):

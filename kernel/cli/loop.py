@@ -10,7 +10,7 @@ import structlog
 import uvloop
 
 from kernel.errors import PluginFailed, ends_process
-from kernel.hooks.faults import FaultFinder
+from kernel.hooks.fault_finder import FaultFinder
 
 T = TypeVar("T")
 log = structlog.get_logger("caudex.serve")

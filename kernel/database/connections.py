@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
 from kernel.database import dialect
-from kernel.database.connect import connect_options
+from kernel.database.connection_options import connect_options
 from kernel.database.dialect import Connection, ConnectionLost, Crowded
 from kernel.database.holdings import Holdings
 from kernel.database.shares import ConnectionUse, Shares

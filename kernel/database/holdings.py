@@ -7,7 +7,6 @@ plugin leaves open, in a request or in a task, would keep its connection for eve
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
@@ -19,7 +18,7 @@ import structlog
 from kernel.contracts.base import Services
 from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import Held
-from kernel.errors import NOT_OWN
+from kernel.source_lines import Step
 from kernel.toolkit.limiter import RateLimiter
 from kernel.toolkit.requests import CURRENT_REQUEST
 
@@ -28,7 +27,6 @@ IDLE_SECONDS: Final = 60.0
 """How long something may be open without a statement. PostgreSQL ends such a transaction then
 (`idle_in_transaction_session_timeout`)."""
 LOOK_SECONDS: Final = 5.0
-MAX_FRAMES: Final = 40
 MAX_LOGGED: Final = 20
 REMEDY: Final[dict[Kind, str]] = {
     "stream": "open it by `async with`, and read it to its end within that",
@@ -36,9 +34,6 @@ REMEDY: Final[dict[Kind, str]] = {
 }
 LOGGED_SECONDS: Final = 10.0
 """Between two lines that say who holds what another one waited for."""
-
-Frame = tuple[str, str]
-"""The name of a module, and a place in it: `file:line`."""
 
 log = structlog.get_logger("caudex.db")
 
@@ -96,25 +91,25 @@ class Holdings:
             holders = [holding.describe() for holding in oldest]
             log.warning("a request got no connection", error=str(error), holders=holders)
 
-    def place_of(self, frames: Sequence[Frame]) -> dict[str, str]:
-        """Return the plugin that frames lead to, and the place in its code, as log fields.
+    def find_place(self, steps: Sequence[Step]) -> dict[str, str]:
+        """Return the plugin of steps, the innermost first, and its line, as log fields.
 
         A plugin of another author comes first: it may have used one that comes with Caudex.
         """
-        if not frames:
+        if not steps:
             return {}
-        innermost = {"at": frames[0][1]}
+        innermost = {"at": steps[0].at}
         registry = self._services.find(REGISTRY)
         if registry is None:
             return innermost
         foreign = {info.name for info in registry.plugins if info.is_foreign}
-        steps = [(registry.plugin_of(module), place) for module, place in frames]
-        of_plugins = [step for step in steps if step[0]]
-        of_others = [step for step in of_plugins if step[0] in foreign]
-        if not of_plugins:
+        lines = [(registry.plugin_of(step.module), step.at) for step in steps]
+        lines_of_plugins = [line for line in lines if line[0]]
+        foreign_lines = [line for line in lines_of_plugins if line[0] in foreign]
+        if not lines_of_plugins:
             return innermost
-        plugin, place = (of_others or of_plugins)[0]
-        return {"plugin": plugin, "at": place}
+        plugin, at = (foreign_lines or lines_of_plugins)[0]
+        return {"plugin": plugin, "at": at}
 
     def _start_timer(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._close_idle)
@@ -140,12 +135,12 @@ class Holding:
     def __init__(
         self,
         kind: Kind,
-        code: Callable[[], Sequence[Frame]],
+        code: Callable[[], Sequence[Step]],
         holdings: Holdings,
         idle_since: Callable[[], float | None],
         close: Callable[[], Awaitable[object]],
     ) -> None:
-        """`code` returns what opened it, the innermost frame first. `idle_since` returns None while
+        """`code` returns what opened it, the innermost step first. `idle_since` returns None while
         a statement runs."""
         self.kind: Kind = kind
         self.since = monotonic()
@@ -160,7 +155,7 @@ class Holding:
         fields: dict[str, object] = {
             "kind": self.kind,
             "seconds": round(monotonic() - self.since, 1),
-            **self._holdings.place_of(self._code()),
+            **self._holdings.find_place(self._code()),
         }
         if self.request is not None:
             fields |= {"user": self.request.user_id, "app_id": self.request.app_id}
@@ -185,16 +180,3 @@ def _never() -> None:
 
 async def _nothing() -> None:
     """Need no closing."""
-
-
-def running_code() -> list[Frame]:
-    """Return the code that runs now and called the kernel, the innermost first."""
-    frames = list[Frame]()
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and len(frames) < MAX_FRAMES:
-        file = frame.f_code.co_filename
-        if not any(part in file for part in NOT_OWN):
-            module = str(frame.f_globals.get("__name__", ""))
-            frames.append((module, f"{file}:{frame.f_lineno}"))
-        frame = frame.f_back
-    return frames

@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.server import Migration
 from kernel.contracts.statements import SET_ASIDE_PREFIX
-from kernel.database.connect import connect_options, connected
+from kernel.database.connection_options import connect_options, connected
 from kernel.database.dialect import Connection, reason
 from kernel.errors import BootError
 

@@ -18,7 +18,7 @@ from kernel.contracts.base import Actor, Services
 from kernel.contracts.server import HookBus
 from kernel.contracts.statements import Begin, Held, Param, Query, Work
 from kernel.database import dialect
-from kernel.database.connect import connect_options, connected
+from kernel.database.connection_options import connect_options, connected
 from kernel.database.connections import Connections
 from kernel.database.dialect import Connection, ConnectionLost
 from kernel.database.holdings import Holdings

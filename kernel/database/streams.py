@@ -12,7 +12,8 @@ from psycopg.pq.abc import PGresult
 
 from kernel.contracts.statements import Param, Query
 from kernel.database.dialect import Connection, ConnectionLost, first_column
-from kernel.database.holdings import Holding, Holdings, running_code
+from kernel.database.holdings import Holding, Holdings
+from kernel.source_lines import own_steps_here
 
 BATCH: Final = 500
 PIECE: Final = 8000
@@ -86,7 +87,7 @@ class Stream:
         self._holding: Holding | None = None
 
     async def __aenter__(self) -> AsyncIterator[list[bytes]]:
-        code = running_code()
+        code = own_steps_here()
         cursor, batches = await anext(self._opening)
         self._holding = Holding(
             "stream", lambda: code, self._holdings, cursor.idle_since, self._opening.aclose

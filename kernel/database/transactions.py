@@ -31,7 +31,7 @@ from kernel.database.dialect import (
     is_repeatable,
     raise_unknown_outcome,
 )
-from kernel.database.holdings import Frame, Holding, Holdings
+from kernel.database.holdings import Holding, Holdings
 from kernel.database.session_settings import SessionSettings
 from kernel.errors import (
     KernelError,
@@ -41,8 +41,7 @@ from kernel.errors import (
     ends_process,
     failure,
 )
-from kernel.hooks.faults import Step, steps_here
-from kernel.hooks.mistakes import source_line
+from kernel.source_lines import Step, source_line, steps_here
 from kernel.toolkit.limiter import ConcurrencyLimiter
 
 P = ParamSpec("P")
@@ -388,5 +387,5 @@ class TransactionRunner:
             log.error("a callback after a commit failed", **fields)
 
 
-def _code_of(fn: Work[Any]) -> Sequence[Frame]:
-    return [(getattr(fn, "__module__", None) or "", source_line(fn))]
+def _code_of(fn: Work[Any]) -> Sequence[Step]:
+    return [Step(getattr(fn, "__module__", None) or "", source_line(fn))]

@@ -15,7 +15,7 @@ from kernel import errors
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.contracts.server.hooks import Spec
 from kernel.hooks.implementation import HookImplementation
-from kernel.hooks.mistakes import mistakes
+from kernel.hooks.implementation_checks import mistakes
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 
 from kernel import errors
-from kernel.hooks.blame import HookBlame, translate
 from kernel.hooks.breaker import Breaker
+from kernel.hooks.call_errors import HookBlame, translate
 from kernel.hooks.limits import run_limited
 from kernel.hooks.statistics import CallStatistics
 from kernel.hooks.subjects import matches_any, read_subjects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -11,7 +12,7 @@ import structlog
 
 from kernel.contracts.base import ServiceKey, Services
 from kernel.errors import BootError, nearest, starting
-from kernel.hooks.mistakes import no_service, source_line
+from kernel.source_lines import source_line
 
 T = TypeVar("T")
 Enter = Callable[[AsyncExitStack, AbstractAsyncContextManager[Any]], Awaitable[Any]]
@@ -157,7 +158,7 @@ class ServiceContainer:
     def _check(self, name: str, plugin: str, factory: Callable[..., Any], service: object) -> None:
         """Raise BootError for what is no service; name what it lacks, by which others would fail,
         far from here."""
-        fault = no_service(service)
+        fault = find_fault_of_service(service)
         if fault is not None:
             problem, remedy = fault
             where = f"plugin {plugin}, {source_line(factory)}"
@@ -205,3 +206,15 @@ async def _build(
     if isinstance(service, AbstractAsyncContextManager):
         return await enter(service)
     return service
+
+
+def find_fault_of_service(service: object) -> tuple[str, str] | None:
+    """Return why what a factory returned is no service, and the remedy, or None."""
+    if inspect.iscoroutine(service):
+        service.close()
+        return "its factory returned a coroutine", "write a plain def, or a context manager"
+    if inspect.isasyncgen(service):
+        return "its factory returned a generator", "mark it with @asynccontextmanager"
+    if service is None:
+        return "its factory returned nothing", "return the service"
+    return None

@@ -14,10 +14,10 @@ from kernel.contracts.server import Migration, Route
 from kernel.database.migrations import find_migrations
 from kernel.errors import BootError
 from kernel.hooks.implementation import HookImplementation
-from kernel.hooks.mistakes import declared_at, source_line
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 from kernel.loading.sources import blamed
+from kernel.source_lines import declared_at, source_line
 
 BUILT_IN = "built-in"
 

@@ -11,7 +11,7 @@ import structlog
 from kernel.config.settings import Config
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.errors import BootError, BootErrors, remedy_of
-from kernel.hooks.faults import errors_in_group
+from kernel.hooks.fault_finder import errors_in_group
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 

@@ -16,12 +16,11 @@ from kernel.contracts.access import Permission
 from kernel.contracts.base import Command, Context, ManifestSection, Middleware, ServiceKey
 from kernel.contracts.server import HOOKS
 from kernel.contracts.statements import POOL, STATEMENTS
-from kernel.database.connect import wait_for_database
+from kernel.database.connection_options import wait_for_database
 from kernel.database.migrations import preview
 from kernel.errors import BootError
 from kernel.hooks.bus import PluggyBus
-from kernel.hooks.faults import FaultFinder
-from kernel.hooks.mistakes import source_line
+from kernel.hooks.fault_finder import FaultFinder
 from kernel.hooks.plugin import Plugin
 from kernel.hooks.services import KERNEL, ServiceContainer
 from kernel.loading.bundles import preferred_providers
@@ -29,7 +28,8 @@ from kernel.loading.contributions import Contributions
 from kernel.loading.plugin_set import PluginSet
 from kernel.loading.reloader import Load, Reloader
 from kernel.loading.slow_starts import StartWatch
-from kernel.web.middleware import Edge
+from kernel.source_lines import source_line
+from kernel.web.edge import Edge
 from kernel.web.routing import RouteTable
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from kernel.hooks.faults import Step, steps_to
+from kernel.source_lines import Step, steps_to
 from kernel.toolkit.batcher import Retry
 
 BEAT: Final = 1.0

@@ -183,10 +183,12 @@ class Batcher(Generic[T, R]):
 
     def _stop(self) -> None:
         """Refuse the items whose callers wait, and keep the others to be counted."""
-        for batch, retry_after in ((self._queue, 1), (self._sending, None)):  # maybe stored
-            for waiting in batch:
-                if waiting.future is not None:
-                    waiting.settle(Unavailable("the server stops", retry_after=retry_after))
+        for waiting in self._queue:
+            if waiting.future is not None:
+                waiting.settle(Unavailable("the server stops"))
+        for waiting in self._sending:
+            if waiting.future is not None:  # it may be stored: the caller must look first
+                waiting.settle(Unavailable("the server stops", retry_after=None))
         remaining = [*self._sending, *self._queue]
         self._queue = deque(waiting for waiting in remaining if waiting.future is None)
 

@@ -21,10 +21,10 @@ from kernel.errors import (
     ends_process,
     failure,
     is_cancelled,
-    raised_at,
     remedy_of,
     unwrapped,
 )
+from kernel.source_lines import raised_at
 from kernel.toolkit.batcher import Retry
 from kernel.toolkit.requests import CURRENT_REQUEST
 

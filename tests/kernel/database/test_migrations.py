@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.server import Migration
 from kernel.database import migrations
-from kernel.database.connect import connect_options
+from kernel.database.connection_options import connect_options
 from kernel.database.migrations import MigrationReport, find_migrations, migrate, preview
 from kernel.errors import BootError
 from tests.kernel.databases import sql
@@ -438,7 +438,7 @@ def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -
         "import anyio, sys\n"
         "from psycopg import AsyncConnection\n"
         "from kernel.config.settings import DatabaseConfig\n"
-        "from kernel.database.connect import connect_options\n"
+        "from kernel.database.connection_options import connect_options\n"
         "async def main():\n"
         "    options = connect_options(DatabaseConfig(url=sys.argv[1]), lock_timeout=600_000)\n"
         "    async with await AsyncConnection.connect(sys.argv[1], **options) as c:\n"

@@ -1,30 +1,18 @@
-"""Whose code failed: the plugin, the place, and what to do about it.
-
-Frames are looked at once and never kept: they hold what they worked with, such as a body.
-"""
+"""Whose code failed: the plugin, the place, and what to do about it."""
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import FrameType
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from kernel import BUNDLES
 from kernel.errors import KernelError, StatementFailed, TransactionFailed, remedy_of
+from kernel.source_lines import Step, steps_of
 
 OF_CAUDEX = tuple(f"{package}." for package in BUNDLES)
 """Modules of plugins that come with Caudex."""
 ROUTING = "kernel.web.routing"
 """The module that calls the handlers of routes."""
-
-
-class Step(NamedTuple):
-    """A line of code that ran: its module, and `file:line`."""
-
-    module: str
-    at: str
 
 
 class PluginStep(NamedTuple):
@@ -121,51 +109,3 @@ def errors_in_group(error: BaseException) -> Iterator[BaseException]:
 def is_within(module: str, package: str) -> bool:
     """Whether a module is this one, or one of this package."""
     return module == package or module.startswith(f"{package}.")
-
-
-def steps_of(error: BaseException) -> Sequence[Step]:
-    """Return the steps that led to an error, the outermost first."""
-    steps: Sequence[Step] | None = getattr(error, "steps", None)
-    if steps is not None:
-        return steps
-    return [_step(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-
-
-def steps_here() -> list[Step]:
-    """Return the steps that led to the caller, the outermost first."""
-    return steps_to(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
-
-
-def steps_to(frame: FrameType | None) -> list[Step]:
-    """Return the steps that led to a frame that runs, the outermost first."""
-    steps = list[Step]()
-    while frame is not None:
-        steps.append(_step(frame, frame.f_lineno))
-        frame = frame.f_back
-    return steps[::-1]
-
-
-def steps_waiting(work: object) -> list[Step]:
-    """Return the steps that led to where a coroutine waits, the outermost first."""
-    steps = list[Step]()
-    awaited: Any = work
-    frame = _first_of(awaited, "cr_frame", "gi_frame", "ag_frame")
-    while frame is not None:
-        steps.append(_step(frame, frame.f_lineno))
-        awaited = _first_of(awaited, "cr_await", "gi_yieldfrom", "ag_await")
-        frame = _first_of(awaited, "cr_frame", "gi_frame", "ag_frame")
-    return steps
-
-
-def _first_of(value: Any, *attributes: str) -> Any:
-    """Return the first of these attributes that a value has and that is not None."""
-    for attribute in attributes:
-        content = getattr(value, attribute, None)
-        if content is not None:
-            return content
-    return None
-
-
-def _step(frame: FrameType, line: int | None) -> Step:
-    module = str(frame.f_globals.get("__name__", ""))
-    return Step(module, f"{frame.f_code.co_filename}:{line}")

@@ -32,8 +32,8 @@ from kernel.errors import (
     is_of_statement,
     remedy_of,
 )
-from kernel.hooks.faults import FaultFinder, PluginStep
-from kernel.hooks.mistakes import source_line
+from kernel.hooks.fault_finder import FaultFinder, PluginStep
+from kernel.source_lines import source_line
 from kernel.web.admission import AdmissionControl, client_address
 from kernel.web.http import JSONReply
 from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of
