@@ -189,7 +189,8 @@ class RouteTable:
 
     async def _narrow(self, route: Route, actor: Actor, path: Mapping[str, str]) -> Grant:
         """Return what a caller with limits may do. Raises Forbidden."""
-        if not supports(self._access, Narrowing):
+        can_narrow = supports(self._access, Narrowing)
+        if not can_narrow:
             raise errors.Forbidden("the permissions of this server cannot be narrowed")
         needs = route.needs
         if needs.kind == "user":

@@ -664,7 +664,11 @@ class _Runner:
         self.jobs.remove(context)
         is_unavailable = _is_unavailable(error)
         trace = "".join(traceback.format_exception(None, error, error.__traceback__))
-        message = {"type": kind, "id": context.call_id, "error": _find_message(error)}
+        message: dict[str, Any] = {
+            "type": kind,
+            "id": context.call_id,
+            "error": _find_message(error),
+        }
         if is_unavailable:
             self._log.warn(trace)
             message["unavailable"] = True
