@@ -61,7 +61,7 @@ export function Keys({ owner = null }) {
                   ${all.map(
                     (key) => html`<tr key=${key.id}>
                       <td><b>${key.name}</b></td>
-                      <td><code>${key.prefix}…</code></td>
+                      <td class="nowrap"><code>${key.prefix}…</code></td>
                       <td>
                         ${
                           limits(key).length
@@ -75,7 +75,7 @@ export function Keys({ owner = null }) {
                       </td>
                       <td class="right nowrap">
                         <button class="small" onClick=${() => rotate(key)}>Replace</button>
-                        <button class="small danger" onClick=${() => revoke(key)}>Revoke</button>
+                        <button class="small quiet" onClick=${() => revoke(key)}>Revoke</button>
                       </td>
                     </tr>`,
                   )}
