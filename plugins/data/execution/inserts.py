@@ -133,9 +133,8 @@ def insert_one(
     if insert.links.leads_back:
         chosen_ids = [row["id"] for row in insert.rows if "id" in row]
         ids += b" || " + conditions.bind(chosen_ids, cast + b"[]")
-    return table.writes.insert_statement(
-        names, insert.links.writer(conditions, ids)
-    ), conditions.params
+    write_value = insert.links.writer(conditions, ids)
+    return table.writes.insert_statement(names, write_value), conditions.params
 
 
 async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:

@@ -16,7 +16,7 @@ from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
 
-from .positions import check_offset
+from .page_parts import check_offset
 from .searches import Searches
 from .sources import ReadSources
 

@@ -14,7 +14,7 @@ from plugins.data.rendering import TOO_LARGE, Rendering, check_readable
 from plugins.data.rights.scopes import RowScopes
 
 from .export import Format, csv_pieces, ndjson_pieces
-from .positions import expansions_of, page_conditions, select_shown, sort_column
+from .page_parts import expansions_of, page_conditions, select_shown, sort_column
 from .searches import Searches
 from .sources import ReadSources
 
@@ -94,13 +94,15 @@ class CompleteLists:
         """Begin to read; the `stack` ends it."""
         expansions = expansions_of(page)
         scope = await self._scopes.resolve(target, "read", page.where, expansions)
-        rows = await page_conditions(self._sources.prompt, scope, page)
-        rank = await self._searches.require_search(target, scope, rows, page.where, page.search)
-        selection = select_shown(scope, rows, page, expansions)
+        conditions = await page_conditions(self._sources.prompt, scope, page)
+        rank = await self._searches.require_search(
+            target, scope, conditions, page.where, page.search
+        )
+        selection = select_shown(scope, conditions, page, expansions)
         order = scope.table.order_by(sort_column(scope, page), page.order)
         if rank is not None and page.order_by is None:
             order = scope.table.order_by_rank(rank)
-        query = scope.table.reads.select_every(rows, order, page.offset, selection, limit)
-        stream = self._sources.large.stream(query, *rows.params)
+        query = scope.table.reads.select_every(conditions, order, page.offset, selection, limit)
+        stream = self._sources.large.stream(query, *conditions.params)
         batches = await stack.enter_async_context(stream)
         return OpenList(selection.rendering, selection.columns, batches)

@@ -16,7 +16,7 @@ from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 from .linked_bound import PageRows, check_linked, may_carry_too_many
-from .positions import (
+from .page_parts import (
     check_offset,
     expansions_of,
     last_record_not_found,
@@ -117,29 +117,31 @@ class PageReader:
         cursor = None
         if page.after is not None and not sort.nullable:
             cursor = scope.begin_conditions_of_record(page.after)
-        rows = await page_conditions(reader, scope, page, cursor)
+        conditions = await page_conditions(reader, scope, page, cursor)
         order = table.order_by(sort, page.order)
         if terms is not None:
-            rank = await self._searches.require_terms(table, rows, terms, similar=similar)
+            rank = await self._searches.require_terms(table, conditions, terms, similar=similar)
             if rank is None:
                 return b"[]"
             if page.order_by is None:
                 order = table.order_by_rank(rank)
-        shown_rows = PageRows(rows.copy(), sort, order, limit, page.offset, cursor)
-        selection = select_shown(scope, rows, page, expansions)
+        shown_rows = PageRows(conditions.copy(), sort, order, limit, page.offset, cursor)
+        selection = select_shown(scope, conditions, page, expansions)
         if counts_linked:
             await check_linked(reader, scope, shown_rows, expansions)
 
-        texts = table.reads.select_texts(rows, order, limit, page.offset, selection)
+        texts = table.reads.select_texts(conditions, order, limit, page.offset, selection)
         # A generic plan could scan the whole table where these conditions match few rows.
         conditions_of_cursor = 0 if cursor is None else 1
-        needs_own_plan = len(rows.parts) > conditions_of_cursor
+        needs_own_plan = len(conditions.parts) > conditions_of_cursor
         fetch = partial(
             reader.fetch, custom_plan=needs_own_plan, quick=_is_quick(page, sort, selection)
         )
-        raw = await fetch(table.reads.select_page(texts, sort, limit, cursor), *rows.params)
+        raw = await fetch(table.reads.select_page(texts, sort, limit, cursor), *conditions.params)
         if raw == TOO_LARGE:
-            raw = await fetch(table.reads.select_page_carefully(texts, sort, cursor), *rows.params)
+            raw = await fetch(
+                table.reads.select_page_carefully(texts, sort, cursor), *conditions.params
+            )
         return selection.rendering.finish_array(_check_page(raw, page))
 
 
@@ -181,9 +183,9 @@ def _selection_without_parameters(
         compiled = find_compiled(scope, page.view)
         if compiled is not None:
             return compiled
-    rows = Conditions(scope.columns, (), scope.related)
-    selection = select_shown(scope, rows, page, expansions)
-    return None if rows.params else selection
+    conditions = Conditions(scope.columns, (), scope.related)
+    selection = select_shown(scope, conditions, page, expansions)
+    return None if conditions.params else selection
 
 
 def _is_quick(page: Page, sort: Column, selection: Selection) -> bool:

@@ -56,9 +56,9 @@ class RowScope(msgspec.Struct, frozen=True):
 
     def begin_conditions(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
-        rows = Conditions(self.table.columns, params, self.related)
-        rows.parts += self.write_conditions(rows, b"t")
-        return rows
+        conditions = Conditions(self.table.columns, params, self.related)
+        conditions.parts += self.write_conditions(conditions, b"t")
+        return conditions
 
     def write_conditions(self, conditions: Conditions, alias: bytes) -> list[bytes]:
         """Return the conditions of these rows under an alias."""

@@ -1,4 +1,4 @@
-"""What a page of records begins with: its conditions, its order and the record before it."""
+"""What a page of records is made of: its conditions, its order and the record before it."""
 
 from __future__ import annotations
 
