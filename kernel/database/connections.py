@@ -16,7 +16,7 @@ from kernel.config.settings import DatabaseConfig
 from kernel.database import dialect
 from kernel.database.connection_options import connect_options
 from kernel.database.dialect import Connection, ConnectionLost, Crowded
-from kernel.database.holdings import Holdings
+from kernel.database.open_work import OpenWorkRegistry
 from kernel.database.shares import ConnectionUse, Shares
 from kernel.errors import PluginFailed, Unavailable
 
@@ -28,7 +28,7 @@ class Connections:
     a connection breaks, the idle ones are replaced.
     """
 
-    def __init__(self, config: DatabaseConfig, holdings: Holdings) -> None:
+    def __init__(self, config: DatabaseConfig, open_work: OpenWorkRegistry) -> None:
         self.online = True
         self.shares = Shares(config.pool_size, config.pool_timeout)
         self.pool = _ServerPool(
@@ -47,7 +47,7 @@ class Connections:
             open=False,
             name="caudex",
         )
-        self._holdings = holdings
+        self._open_work = open_work
         self._in_use = set[Connection]()
         self._on_away = list[Callable[[], None]]()
         self._renewed_at = 0.0
@@ -79,7 +79,7 @@ class Connections:
                         finally:
                             self._in_use.discard(connection)
         except Crowded as error:
-            self._holdings.log_refusal(error)
+            self._open_work.log_refusal(error)
             raise
         except ConnectionLost:
             if began >= self._renewed_at:  # else another statement has done this already

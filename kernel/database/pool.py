@@ -21,7 +21,7 @@ from kernel.database import dialect
 from kernel.database.connection_options import connect_options, connected
 from kernel.database.connections import Connections
 from kernel.database.dialect import Connection, ConnectionLost
-from kernel.database.holdings import Holdings
+from kernel.database.open_work import OpenWorkRegistry
 from kernel.database.session_settings import SessionSettings
 from kernel.database.shares import ConnectionUse, Shares
 from kernel.database.streams import Cursor, OpenCursor, Stream
@@ -38,12 +38,12 @@ class Database(dialect.FirstColumns):
 
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config
-        self._holdings = Holdings(services)
+        self._open_work = OpenWorkRegistry(services)
         self._settings = SessionSettings(bus)
         self._transactions = TransactionRunner(
-            config, bus, services, self._holdings, self._settings, self.begin
+            config, bus, services, self._open_work, self._settings, self.begin
         )
-        self.connections = Connections(config, self._holdings)
+        self.connections = Connections(config, self._open_work)
         self.prepares = config.prepare
         self.answer_timeout: float | None = None
         if config.statement_timeout:
@@ -81,7 +81,7 @@ class Database(dialect.FirstColumns):
 
     def held(self) -> Sequence[Held]:
         """See `Pool.held`."""
-        return self._holdings.held()
+        return self._open_work.held()
 
     def settings(self, actor: Actor) -> bytes:
         """See `Statements.settings`."""
@@ -138,7 +138,7 @@ class Database(dialect.FirstColumns):
 
     def stream(self, query: Query, *params: Param) -> Stream:
         """See `Statements.stream`."""
-        return Stream(self._open_cursor(query, params), self._holdings)
+        return Stream(self._open_cursor(query, params), self._open_work)
 
     async def _open_cursor(
         self, query: Query, params: Sequence[Param]
@@ -184,7 +184,7 @@ class Database(dialect.FirstColumns):
         self, query: Query, params: Sequence[Param], use: ConnectionUse, *, prepare: bool = True
     ) -> PGresult | None:
         async with self.connections.lend(use) as connection:
-            with self._holdings.statement(), anyio.move_on_after(self.answer_timeout):
+            with self._open_work.statement(), anyio.move_on_after(self.answer_timeout):
                 result = await connection.run(query, params, prepare=prepare)
                 if connection.status != TransactionStatus.IDLE:
                     raise dialect.describe_begun_transaction()

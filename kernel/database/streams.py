@@ -12,7 +12,7 @@ from psycopg.pq.abc import PGresult
 
 from kernel.contracts.statements import Param, Query
 from kernel.database.dialect import Connection, ConnectionLost, first_column
-from kernel.database.holdings import Holding, Holdings
+from kernel.database.open_work import OpenWork, OpenWorkRegistry
 from kernel.source_lines import own_steps_here
 
 BATCH: Final = 500
@@ -80,26 +80,26 @@ OpenCursor = tuple[Cursor, AsyncIterator[list[bytes]]]
 class Stream:
     """Opens a cursor for a context; also closed with the request that opened it, if not before."""
 
-    def __init__(self, opening: AsyncGenerator[OpenCursor], holdings: Holdings) -> None:
+    def __init__(self, opening: AsyncGenerator[OpenCursor], open_work: OpenWorkRegistry) -> None:
         """`opening` yields once, and closes the cursor when it goes on."""
         self._opening = opening
-        self._holdings = holdings
-        self._holding: Holding | None = None
+        self._open_work = open_work
+        self._work: OpenWork | None = None
 
     async def __aenter__(self) -> AsyncIterator[list[bytes]]:
         code = own_steps_here()
         cursor, batches = await anext(self._opening)
-        self._holding = Holding(
-            "stream", lambda: code, self._holdings, cursor.idle_since, self._opening.aclose
+        self._work = OpenWork(
+            "stream", lambda: code, self._open_work, cursor.idle_since, self._opening.aclose
         )
-        self._holdings.add(self._holding)
+        self._open_work.add(self._work)
         return batches
 
     async def __aexit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: object
     ) -> None:
-        if self._holding is not None:
-            self._holdings.remove(self._holding)
+        if self._work is not None:
+            self._open_work.remove(self._work)
         if error is None:
             await self._opening.aclose()
             return

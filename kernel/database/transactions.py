@@ -31,7 +31,7 @@ from kernel.database.dialect import (
     is_repeatable,
     raise_unknown_outcome,
 )
-from kernel.database.holdings import Holding, Holdings
+from kernel.database.open_work import OpenWork, OpenWorkRegistry
 from kernel.database.session_settings import SessionSettings
 from kernel.errors import (
     KernelError,
@@ -292,14 +292,14 @@ class TransactionRunner:
         config: DatabaseConfig,
         bus: HookBus,
         services: Services,
-        holdings: Holdings,
+        open_work: OpenWorkRegistry,
         settings: SessionSettings,
         begin: Begin,
     ) -> None:
         self._config = config
         self._bus = bus
         self._services = services
-        self._holdings = holdings
+        self._open_work = open_work
         self._settings = settings
         self._begin = begin
         # Kept from the first publication on. A plugin that publishes during the start requires
@@ -329,8 +329,8 @@ class TransactionRunner:
         with anyio.CancelScope() as scope:
             async with begin(self._settings.collect(actor)) as connection:
                 tx = Transaction(connection, actor, self._bus)
-                holding = self._describe(tx, fn, scope)
-                self._holdings.add(holding)
+                work = self._describe(tx, fn, scope)
+                self._open_work.add(work)
                 token = _open.set((tx, asyncio.current_task()))
                 try:
                     result = await fn(tx)
@@ -339,14 +339,14 @@ class TransactionRunner:
                     # follows it are done, or nothing. A commit without an answer is abandoned.
                     scope.shield = True
                     scope.deadline = anyio.current_time() + COMMIT_TIMEOUT
-                    self._holdings.remove(holding)
+                    self._open_work.remove(work)
                     await tx.commit()
                 except BaseException:
                     await tx.rollback()
                     raise
                 finally:
                     _open.reset(token)
-                    self._holdings.remove(holding)
+                    self._open_work.remove(work)
             with anyio.CancelScope(shield=True):  # also after the deadline
                 for callback in tx.callbacks:
                     await self._run_callback(callback)
@@ -355,14 +355,14 @@ class TransactionRunner:
             raise OutcomeUnknown
         raise Unavailable("the transaction was open for too long, or longer than its request")
 
-    def _describe(self, tx: Transaction, fn: Work[Any], scope: anyio.CancelScope) -> Holding:
+    def _describe(self, tx: Transaction, fn: Work[Any], scope: anyio.CancelScope) -> OpenWork:
         """Describe a transaction that is closed where it is left open."""
 
         async def cancel() -> None:
             scope.cancel()
 
         code = partial(_code_of, fn)
-        return Holding("transaction", code, self._holdings, tx.idle_since, cancel)
+        return OpenWork("transaction", code, self._open_work, tx.idle_since, cancel)
 
     async def _publish(self, tx: Transaction) -> None:
         """Send what is published as the last statements, in an order without deadlocks."""

@@ -87,9 +87,13 @@ def _number(value: int | float | str) -> int | float:
 
 
 def _number_in(text: str) -> int | float:
-    exact = Decimal(_matched(_NUMBER, text if len(text) <= 400 else "")[0])  # of up to 309 digits
-    number = int(text) if text.lstrip("+-").isdigit() else float(exact)
-    return number if number or not exact else math.inf  # too small
+    bounded_text = text if len(text) <= 400 else ""  # a double has up to 309 digits
+    exact = Decimal(_matched(_NUMBER, bounded_text)[0])
+    if text.lstrip("+-").isdigit():
+        return int(text)
+    number = float(exact)
+    is_too_small = number == 0 and exact != 0
+    return math.inf if is_too_small else number
 
 
 def _is_exact(number: int) -> bool:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from caudex import on_behalf_of
 from kernel.contracts.statements import Transaction
-from kernel.database import holdings
+from kernel.database import open_work
 from kernel.database.pool import Database
 from kernel.errors import Unavailable
 from kernel.testing import Postgres
@@ -246,8 +246,8 @@ async def test_what_a_request_leaves_open_is_closed_with_it(dsn: str, leak: Leak
 async def test_what_a_task_leaves_open_is_closed_after_a_while(
     dsn: str, leak: Leak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holdings, "IDLE_SECONDS", 0.3)
-    monkeypatch.setattr(holdings, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(open_work, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(open_work, "LOOK_SECONDS", 0.05)
     async with opened(dsn, pool_size=2, pool_timeout=10) as db:
         with capture_logs() as logged:
             kept: list[Any] = [await leak(db)]
@@ -263,8 +263,8 @@ async def test_what_a_task_leaves_open_is_closed_after_a_while(
 async def test_a_statement_that_runs_for_long_leaves_nothing_open(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holdings, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(holdings, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(open_work, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(open_work, "LOOK_SECONDS", 0.02)
     async with opened(dsn) as db:
 
         async def work(tx: Transaction) -> bytes | None:

@@ -38,12 +38,12 @@ LOGGED_SECONDS: Final = 10.0
 log = structlog.get_logger("caudex.db")
 
 
-class Holdings:
+class OpenWorkRegistry:
     """All that is open in this process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._open = set[Holding]()
+        self._open = set[OpenWork]()
         self._closing = set[asyncio.Task[None]]()
         self._timer: asyncio.TimerHandle | None = None
         self._lines = RateLimiter(1 / LOGGED_SECONDS, burst=LOGGED_SECONDS)
@@ -51,35 +51,35 @@ class Holdings:
     @contextmanager
     def statement(self) -> Generator[None]:
         """Count a single statement, which ends by itself."""
-        holding = Holding("statement", list, self, _never, _nothing)
-        self._open.add(holding)
+        work = OpenWork("statement", list, self, _never, _nothing)
+        self._open.add(work)
         try:
             yield
         finally:
-            self._open.discard(holding)
+            self._open.discard(work)
 
-    def add(self, holding: Holding) -> None:
+    def add(self, work: OpenWork) -> None:
         """Count what was opened; its request closes it at the end."""
-        self._open.add(holding)
-        request = holding.request
+        self._open.add(work)
+        request = work.request
         if request is not None and not request.ended:
-            request.opened.add(holding)
+            request.opened.add(work)
         if self._timer is None:
             self._start_timer()
 
-    def remove(self, holding: Holding) -> None:
+    def remove(self, work: OpenWork) -> None:
         """Forget what is closed."""
-        self._open.discard(holding)
-        if holding.request is not None:
-            holding.request.opened.discard(holding)
+        self._open.discard(work)
+        if work.request is not None:
+            work.request.opened.discard(work)
 
     def held(self) -> list[Held]:
         """Return how many of each kind are open, and for how long the oldest is."""
         now = monotonic()
-        kinds = sorted({holding.kind for holding in self._open})
+        kinds = sorted({work.kind for work in self._open})
         result = list[Held]()
         for kind in kinds:
-            beginnings = [holding.since for holding in self._open if holding.kind == kind]
+            beginnings = [work.since for work in self._open if work.kind == kind]
             seconds = round(now - min(beginnings), 1)
             result.append(Held(kind=kind, count=len(beginnings), seconds=seconds))
         return result
@@ -88,7 +88,7 @@ class Holdings:
         """Log who holds what a request has waited for in vain."""
         if self._lines.take("refusal"):
             oldest = sorted(self._open, key=attrgetter("since"))[:MAX_LOGGED]
-            holders = [holding.describe() for holding in oldest]
+            holders = [work.describe() for work in oldest]
             log.warning("a request got no connection", error=str(error), holders=holders)
 
     def find_place(self, steps: Sequence[Step]) -> dict[str, str]:
@@ -118,25 +118,25 @@ class Holdings:
         """Close what has been open for long without a statement; look again while some is open."""
         self._timer = None
         latest = monotonic() - IDLE_SECONDS
-        for holding in list(self._open):
-            idle_since = holding.idle_since()
+        for work in list(self._open):
+            idle_since = work.idle_since()
             if idle_since is not None and idle_since < latest:
                 reason = f"nothing was done with it for {IDLE_SECONDS:g} seconds"
-                task = asyncio.get_running_loop().create_task(holding.end(reason))
+                task = asyncio.get_running_loop().create_task(work.end(reason))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
         if self._open:
             self._start_timer()
 
 
-class Holding:
+class OpenWork:
     """A stream or a transaction that is open; see `kernel.toolkit.requests.Opened`."""
 
     def __init__(
         self,
         kind: Kind,
         code: Callable[[], Sequence[Step]],
-        holdings: Holdings,
+        open_work: OpenWorkRegistry,
         idle_since: Callable[[], float | None],
         close: Callable[[], Awaitable[object]],
     ) -> None:
@@ -147,7 +147,7 @@ class Holding:
         self.request = CURRENT_REQUEST.get()
         self.idle_since = idle_since
         self._code = code
-        self._holdings = holdings
+        self._open_work = open_work
         self._close = close
 
     def describe(self) -> dict[str, object]:
@@ -155,7 +155,7 @@ class Holding:
         fields: dict[str, object] = {
             "kind": self.kind,
             "seconds": round(monotonic() - self.since, 1),
-            **self._holdings.find_place(self._code()),
+            **self._open_work.find_place(self._code()),
         }
         if self.request is not None:
             fields |= {"user": self.request.user_id, "app_id": self.request.app_id}
@@ -163,7 +163,7 @@ class Holding:
 
     async def end(self, reason: str) -> None:
         """Close what was left open, and log where that was."""
-        self._holdings.remove(self)
+        self._open_work.remove(self)
         remedy = REMEDY[self.kind]
         log.error(
             "a connection was not given back", reason=reason, remedy=remedy, **self.describe()
