@@ -22,8 +22,8 @@ PROTECTING_HOOKS: Final = (
     "record_writing",
     "event_recorded",
 )
-"""Hooks without which a request could be allowed that should not be: such a plugin is never
-left out."""
+"""Hooks without which a request could be allowed that should not be: a plugin that implements one
+is never left out."""
 
 log = structlog.get_logger("caudex.loader")
 
