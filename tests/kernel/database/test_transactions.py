@@ -384,7 +384,7 @@ async def test_a_deadlock_runs_the_function_again(opened: Opening, dsn: str) -> 
     async with opened(dsn, lock_timeout=10) as db:
         await together(lambda: db.run(ACTOR, both(1, 2)), lambda: db.run(ACTOR, both(2, 1)))
     assert sql(dsn, f"select n from {name}") == [(2,), (2,)]
-    assert tries == 3
+    assert tries in (3, 4)  # 4: on shared connections both may lose patience at once
 
 
 async def test_after_some_tries_a_transaction_gives_up_as_unavailable(
