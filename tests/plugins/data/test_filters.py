@@ -193,7 +193,7 @@ def test_postgresql_answers_as_plain_python_does(
         places = [values.bind(str(index), b"text")]
         for name, value in ((name, row[name]) for name in TYPES):
             column = COLUMNS.find(name)
-            places.append(values._bound(column, value))  # pyright: ignore[reportPrivateUsage]
+            places.append(values._bind_stored(column, value))  # pyright: ignore[reportPrivateUsage]
         connection.execute(
             b"insert into things values (%b)" % b", ".join(places),  # type: ignore[arg-type]
             [to_text(p) for p in values.params],
