@@ -254,7 +254,7 @@ def test_the_end_of_the_input_is_one_line(
     def asked(_: object) -> None:
         raise EOFError
 
-    monkeypatch.setattr("kernel.cli.main._kernel_for", asked)
+    monkeypatch.setattr("kernel.cli.main._load_for", asked)
     assert main(["users", "create", "ann"]) == 1
     assert capsys.readouterr().err == "caudex: the input has ended\n"
 

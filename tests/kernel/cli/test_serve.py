@@ -291,13 +291,13 @@ def test_a_signal_while_the_database_is_waited_for_ends_it_too(
 
 def test_a_signal_before_the_event_loop_runs_is_not_forgotten(folder: Path) -> None:
     reported_early = (
-        "import asyncio, os, signal\n"
-        "_run = asyncio.Runner.run\n"
-        "def run(self, coroutine):\n"
-        "    self.get_loop()\n"
+        "import os, signal\n"
+        "from kernel.cli.loop import ServerLoop\n"
+        "_run = ServerLoop.run_main\n"
+        "def run(self, work, fault_finder):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    return _run(self, coroutine)\n"
-        "asyncio.Runner.run = run\n"
+        "    return _run(self, work, fault_finder)\n"
+        "ServerLoop.run_main = run\n"
     )
     (folder / "probe.py").write_text(f"{PROBE}\n\n{reported_early}")
     server = Served(cwd=folder)
@@ -308,7 +308,7 @@ def test_a_signal_before_the_event_loop_runs_is_not_forgotten(folder: Path) -> N
     assert "Traceback" not in server.err
 
 
-def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> None:
+def test_a_plugin_that_crashes_later_is_named_and_the_server_goes_on(folder: Path) -> None:
     crashing = PROBE.replace(
         "        yield\n",
         "        async with anyio.create_task_group() as tasks:\n"
@@ -324,13 +324,11 @@ def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> 
     (folder / "probe.py").write_text(crashing)
     with Served(cwd=folder) as server:
         (folder / "crash").touch()
-        assert server.process.wait(15) == 1
-        assert "the server ends with an unexpected error" in server.err
-        assert "LookupError" in server.err
+        eventually(lambda: "LookupError" in server.err, 15)
+        assert server.process.poll() is None
         line = crashing[: crashing.index("raise LookupError")].count("\n") + 1
         assert f"probe.py:{line}" in server.err
         assert '"plugin": "probe"' in server.err
-        assert "fix the plugin, or disable it" in server.err
 
 
 # --- several processes ----------------------------------------------------------------------
