@@ -61,9 +61,9 @@ class DocumentService:
             cached = self._cache.get(key)
             if cached is not None:
                 return cached
-            made = await anyio.to_thread.run_sync(self._describe_app, app, allowed)
-            self._cache.put(key, made)
-            return made
+            document = await anyio.to_thread.run_sync(self._describe_app, app, allowed)
+            self._cache.put(key, document)
+            return document
 
     def _describe_server(self) -> Document:
         return self._encode(of_server(self._pairs, self._schemas))

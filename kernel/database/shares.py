@@ -68,11 +68,11 @@ class Shares:
         Raises Crowded.
         """
         places = self._places(self.owner(), use)
-        taken = await self._acquire(places)
+        held_places = await self._acquire(places)
         try:
             yield
         finally:
-            _give_back(taken)
+            _give_back(held_places)
 
     def owner(self) -> Owner | None:
         """See `kernel.contracts.statements.Shares`; None for the server itself."""
@@ -123,19 +123,19 @@ class Shares:
         return [] if user_id is None else [(self._users, user_id)]
 
     async def _acquire(self, places: Sequence[Place]) -> list[Place]:
-        taken = list[Place]()
+        held_places = list[Place]()
         message = BUSY
         try:
             with anyio.move_on_after(self._seconds):
                 for limiter, key in places:
                     message = limiter.message
                     await limiter.acquire(key)
-                    taken.append((limiter, key))
-                return taken
+                    held_places.append((limiter, key))
+                return held_places
         except BaseException:
-            _give_back(taken)
+            _give_back(held_places)
             raise
-        _give_back(taken)
+        _give_back(held_places)
         raise Crowded(message, retry_after=5)
 
 

@@ -216,8 +216,8 @@ class AccessConformance(Conformance):
 
         grant = (caller.id, app.id, "notes", "read")
         assert server.run(access.grant, *grant, held) == FULL
-        own = Limits(permissions=(f"{app.id}:notes.read.own",))
-        assert server.run(access.grant, *grant, own).own_only
+        own_rows = Limits(permissions=(f"{app.id}:notes.read.own",))
+        assert server.run(access.grant, *grant, own_rows).own_only
         for limits in (wider, NOTHING):
             with pytest.raises(Forbidden):
                 server.run(access.grant, *grant, limits)

@@ -81,8 +81,9 @@ class RecordsConformance(TakesPart):
         changed = samples.update(record["id"], amount=2)
         assert changed == {**record, "amount": 2, "updated_at": changed["updated_at"]}
         # Not as texts, in which last digits that are zeros may be left out.
-        was, now = (datetime.fromisoformat(one["updated_at"]) for one in (record, changed))
-        assert now > was
+        created_at = datetime.fromisoformat(record["updated_at"])
+        changed_at = datetime.fromisoformat(changed["updated_at"])
+        assert changed_at > created_at
         for bad in ({}, {"nothing": 1}, {"name": None}, {"kind": "Gold"}, {"amount": "much"}):
             with pytest.raises(BadRequest):
                 samples.update(record["id"], **bad)

@@ -79,13 +79,14 @@ async def _create(
     owner = await _find_user(services, username)
     limits = Limits(apps=tuple(apps) or None, permissions=tuple(permissions) or None)
     await keys.check(owner, limits)
-    title, end = clean_name(name), read_end(expires)
+    title = clean_name(name)
+    end = read_end(expires)
 
     async def work(tx: Transaction) -> MadeKey:
         return await keys.add(tx, owner.id, title, limits, end)
 
-    made = await services.get(STATEMENTS).run(server_actor(), work)
-    print(made.key)
+    new_key = await services.get(STATEMENTS).run(server_actor(), work)
+    print(new_key.key)
 
 
 async def _list(services: Services, *, username: str) -> None:
@@ -114,8 +115,8 @@ async def _rotate(services: Services, *, key_id: str, overlap: int) -> None:
     async def work(tx: Transaction) -> MadeKey:
         return await keys.replace(tx, await keys.lock(tx, key_id), overlap)
 
-    made = await services.get(STATEMENTS).run(server_actor(), work)
-    print(made.key)
+    new_key = await services.get(STATEMENTS).run(server_actor(), work)
+    print(new_key.key)
 
 
 async def _find_user(services: Services, username: str) -> User:

@@ -77,8 +77,8 @@ class KeyRoutes:
         refuse_key(request.actor)
         raw = await read_body(request, MAX_BODY)
         form = decode(raw, _rotation) if raw else Rotation()
-        made = await self._auth.keys.rotate(request.actor, request.path("id"), form)
-        return reply(made, 201)
+        key = await self._auth.keys.rotate(request.actor, request.path("id"), form)
+        return reply(key, 201)
 
     async def revoke(self, request: Request) -> Response:
         """Revoke an API key at once on every server process."""

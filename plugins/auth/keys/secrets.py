@@ -82,6 +82,6 @@ def _checksum(random: str) -> str:
 def _in_letters(number: int, count: int) -> str:
     letters: list[str] = []
     for _ in range(count):
-        number, place = divmod(number, len(_LETTERS))
-        letters.append(_LETTERS[place])
+        letters.append(_LETTERS[number % len(_LETTERS)])
+        number //= len(_LETTERS)
     return "".join(reversed(letters))

@@ -69,10 +69,10 @@ class Keys:
         use_code = await self._logins.check_code(actor, form.code)
 
         async def insert(tx: Transaction) -> MadeKey:
-            made = await self.add(tx, owner.id, name, form.limits, expires)
+            key = await self.add(tx, owner.id, name, form.limits, expires)
             if use_code is not None:  # the account first: a login locks both in this order
                 await use_code(tx)
-            return made
+            return key
 
         return await self._statements.run(actor, insert)
 
@@ -83,10 +83,10 @@ class Keys:
         await self._accounts.lock(tx, user_id)
         if await store.count(tx, user_id) >= MAX_KEYS:
             raise BadRequest(f"a user has at most {MAX_KEYS} API keys: revoke one first")
-        made = await store.insert(tx, user_id, name, limits, expires, _new_secret())
-        values = {"user_id": user_id, "name": name, "prefix": made.prefix, "expires": expires}
-        await _record(tx, "KEY_CREATED", made.id, {**values, **_describe(limits)})
-        return made
+        key = await store.insert(tx, user_id, name, limits, expires, _new_secret())
+        values = {"user_id": user_id, "name": name, "prefix": key.prefix, "expires": expires}
+        await _record(tx, "KEY_CREATED", key.id, {**values, **_describe(limits)})
+        return key
 
     async def list(self, actor: Actor, user_id: str | None) -> list[KeyRow]:
         """Return the caller's keys; for core admins those of any user. Raises Forbidden."""
@@ -120,11 +120,11 @@ class Keys:
         """Replace a locked key. Raises BadRequest where it has expired."""
         if key.expired:
             raise BadRequest("the key has expired: make a new one")
-        made = await store.rotate(tx, key.id, _new_secret(), overlap)
+        new_key = await store.rotate(tx, key.id, _new_secret(), overlap)
         await self._end(tx, key)
-        values = {"user_id": key.user_id, "prefix": made.prefix, "overlap": overlap}
+        values = {"user_id": key.user_id, "prefix": new_key.prefix, "overlap": overlap}
         await _record(tx, "KEY_ROTATED", key.id, values)
-        return made
+        return new_key
 
     async def revoke(self, actor: Actor, key_id: str) -> None:
         """End a key on every server process. Raises BadRequest, NotFound."""

@@ -61,18 +61,18 @@ def check_names(form: Registration) -> NewAccount:
 
 async def refuse_taken_names(store: AuthStore, tx: Transaction, new: NewAccount) -> None:
     """Raise NameTaken where another account has a name of a new account."""
-    taken = await store.find_taken(tx, new.username_key, new.email_key, None)
-    if taken.username and not new.email_only:
+    conflict = await store.find_taken(tx, new.username_key, new.email_key, None)
+    if conflict.username and not new.email_only:
         raise NameTaken(f"username '{new.username}' is already taken")
-    if taken.username or taken.email:
+    if conflict.username or conflict.email:
         raise NameTaken(f"email '{new.email}' is already taken")
 
 
 async def refuse_taken_email(store: AuthStore, tx: Transaction, changed: Account) -> None:
     """Raise NameTaken where another account has the email of a changed one."""
     username_key = fold_name(changed.username)
-    taken = await store.find_taken(tx, username_key, changed.email_key, changed.id)
-    if taken.email:
+    conflict = await store.find_taken(tx, username_key, changed.email_key, changed.id)
+    if conflict.email:
         raise NameTaken(f"email '{changed.email}' is already taken")
 
 

@@ -228,7 +228,7 @@ def _measure_files(pid: int) -> int:
 
     A child that has only just started still sees that of the machine, where others have files.
     """
-    folder = f"/proc/{pid}/root/dev/shm"
+    folder = Path("/proc", str(pid), "root", "dev", "shm")
     try:
         if os.stat(folder).st_dev == os.stat("/dev/shm").st_dev:
             return 0
