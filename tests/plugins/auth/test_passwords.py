@@ -238,7 +238,7 @@ def test_no_password_takes_long_to_estimate(password):
     passwords._is_guessable("Password123")  # reads the lists
     before = time.thread_time()
     passwords._is_guessable(password)
-    assert time.thread_time() - before < 0.3
+    assert time.thread_time() - before < 3  # 0.1 here; without a bound it takes minutes
 
 
 @pytest.mark.parametrize("password", ["P@$$w0rd!1", "Aa1234567890", "1q2w3e4r5T", "Abc123" * 5])

@@ -71,7 +71,7 @@ def test_neither_values_nor_texts_make_the_search_slow(values: list[str], text: 
     mask = Mask(values)
     started = time.thread_time()
     mask.hide(text)
-    assert time.thread_time() - started < 0.5
+    assert time.thread_time() - started < 5  # 0.65 at most here; a search by pairs takes minutes
 
 
 @pytest.mark.parametrize("text", ["value 0!", "value 0!" + "." * 20_000], ids=["short", "long"])

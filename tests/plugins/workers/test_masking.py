@@ -250,7 +250,7 @@ def test_neither_many_secrets_nor_many_texts_make_it_slow(texts: list[object]):
     raw = json.dumps(texts).encode()
     began = time.thread_time()
     assert within(mask, raw) == raw
-    assert time.thread_time() - began < 1
+    assert time.thread_time() - began < 10  # 0.4 at most here; a search by pairs takes minutes
 
 
 def test_the_texts_of_a_message_are_searched_in_the_time_of_one():
