@@ -185,6 +185,11 @@ class Claimer:
         if self._slots.notify_pending(app_ids):
             self._woken.set()
 
+    def notify_pending_everywhere(self, app_id: str) -> None:
+        """Claim soon, here and in the other processes: an app has pending jobs."""
+        self.notify_pending([app_id])
+        self._notify_others(app_id)
+
     def wake(self) -> None:
         """Claim soon: a slot has become free."""
         self._woken.set()

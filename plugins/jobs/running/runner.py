@@ -1,5 +1,4 @@
-"""Run jobs in this process, in workers and by plugins: start, time out, cancel, renew leases,
-release."""
+"""Run jobs in this process, in workers and by plugins: start, time out, cancel, release."""
 
 from __future__ import annotations
 
@@ -7,8 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Final
+from contextlib import asynccontextmanager
 
 import anyio
 import structlog
@@ -27,17 +25,17 @@ from kernel.public import (
     failure,
 )
 from plugins.jobs.config import JobsConfig
-from plugins.jobs.models import Claimed, Outcome, Progress, Renewed, Status
+from plugins.jobs.models import Claimed, Outcome, Progress, Status
 from plugins.jobs.store import JobsStore
 
 from .callers import Callers
 from .claimer import Claimer, Slots
 from .handlers import Handlers
+from .held import HeldRuns
+from .leases import RETRY_PAUSE, LeaseRenewal
 from .outcome import Ending, Run
+from .replacement import WorkerReplacement
 from .results import ResultBatcher
-
-RETRY_PAUSE: Final = 0.5
-"""Seconds after the database, or a worker, was unavailable."""
 
 log = structlog.get_logger("caudex.jobs")
 
@@ -54,10 +52,8 @@ class Runner:
         notify_pending: Callable[[str], None],
     ) -> None:
         self._config = config
-        self._store = store
         self._workers = workers
         self._callers = callers
-        self._notify_pending = notify_pending
         self._slots = Slots(config.concurrency)
         self.claimer = Claimer(
             config,
@@ -67,20 +63,21 @@ class Runner:
             start=self._start,
             notify_pending=notify_pending,
         )
+        self._held = HeldRuns()
         self._results = ResultBatcher(store, self._drop_stored)
-        self._held: dict[str, Run] = {}
-        """Runs whose outcome is not in the table yet, by job id."""
-        self.outcomes = Counter[Status]()
-        """Runs that ended since the start, by the status of the job."""
+        self._leases = LeaseRenewal(store, config.lease, self._held, self._results, self._end)
+        self._replacements = WorkerReplacement(
+            workers, self._slots, config.cancel_grace, self.claimer.notify_pending
+        )
         self._idle: list[asyncio.Future[Run]] = []
         """Tasks that wait for a run: as many as there were runs at once, less those that run."""
-        self._replacing: set[str] = set()
-        self._busy = anyio.Event()
-        """Set while this process has runs."""
-        self._recheck = anyio.Event()
-        self._next_renewal = 0.0
         self._closing = False
         self._group: TaskGroup | None = None
+
+    @property
+    def outcomes(self) -> Counter[Status]:
+        """Runs that ended since the start, by the status of the job."""
+        return self._held.outcomes
 
     @asynccontextmanager
     async def working(self, tasks: Tasks) -> AsyncGenerator[None]:
@@ -88,7 +85,7 @@ class Runner:
         self._workers.on_change(self._on_change)
         tasks.every(0, self._claim, "claim jobs")
         tasks.every(0.25, lambda: self._when_busy(self._watch), "watch time limits")
-        tasks.every(0, self._renew_when_due, "renew leases")
+        tasks.every(0, self._leases.renew_when_due, "renew leases")
         store_progress = self._results.store_progress
         tasks.every(0.5, lambda: self._when_busy(store_progress), "store progress")
         async with self._results.running(drain=3), anyio.create_task_group() as self._group:
@@ -104,13 +101,8 @@ class Runner:
     # Notifications
 
     def recheck(self, job_id: str | None = None, app_id: str | None = None) -> None:
-        """A notification says that a job, those of an app, or any, were cancelled. Any database
-        login can send one, so the rows are read again."""
-        if job_id is None and app_id is None:
-            self._recheck.set()
-        for run in self._held.values():
-            if run.job.id == job_id or run.job.app_id == app_id:
-                self._recheck.set()
+        """A notification says that a job, those of an app, or any, were cancelled."""
+        self._leases.recheck(job_id, app_id)
 
     async def _on_change(self, app_id: str, state: WorkerState) -> None:
         if state == "running":
@@ -129,18 +121,17 @@ class Runner:
         """Apps whose workers take jobs, and plugins that handle their own."""
         if self._closing:
             return ()
-        return [app for app in self._workers.running() if app not in self._replacing]
+        return [app for app in self._workers.running() if not self._replacements.includes(app)]
 
     def _start(self, job: Claimed, token: str, *, busy_delay: float = 5.0) -> None:
         """Run a job, after `busy_delay` seconds if its earlier run has not ended here yet."""
         run = Run(job, token)
-        earlier = self._held.get(job.id)
+        earlier = self._held.find(job.id)
         is_busy = earlier is not None and not earlier.ended
         if is_busy or self._closing or self._group is None:
             self._results.put(run.released(unstarted=True, delay=busy_delay if is_busy else 0))
             return
-        self._held[job.id] = run
-        self._busy.set()
+        self._held.add(run)
         if self._slots.take(run):
             if self._idle:
                 self._idle.pop().set_result(run)
@@ -170,7 +161,8 @@ class Runner:
 
     def _take_next(self, app_id: str) -> Run | None:
         while (run := self._slots.take_ready(app_id)) is not None:
-            if run.ending is None and not self._closing and app_id not in self._replacing:
+            can_start = not self._closing and not self._replacements.includes(app_id)
+            if can_start and run.ending is None:
                 self._slots.take(run)
                 return run
             self._requeue(run)
@@ -193,8 +185,8 @@ class Runner:
         run.ended = True
         if not run.settled:
             self._results.put(outcome)
-        elif self._held.get(run.job.id) is run:
-            del self._held[run.job.id]
+        else:
+            self._held.drop(run)
 
     async def _outcome(self, run: Run) -> Outcome:
         job = run.job
@@ -231,24 +223,19 @@ class Runner:
     def _drop_stored(self, outcomes: Sequence[Outcome]) -> None:
         """Drop runs whose outcomes are stored, and their leases with them."""
         for outcome in outcomes:
-            self.outcomes[outcome.status] += 1
-            run = self._held.get(outcome.id)
-            if run is not None and run.token == outcome.token and (run.ended or not run.settled):
-                del self._held[outcome.id]
-            if outcome.status == "pending" and outcome.delay:
+            self._held.note_stored(outcome)
+            if outcome.status != "pending":
+                continue
+            if outcome.delay:
                 self.claimer.poll_in(outcome.delay)
-            elif outcome.status == "pending":
-                self.claimer.notify_pending([outcome.app_id])
-                self._notify_pending(outcome.app_id)
+            else:
+                self.claimer.notify_pending_everywhere(outcome.app_id)
 
     # Watching
 
     async def _when_busy(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait until this process has runs, then work: an idle server does nothing."""
-        if not self._held:
-            if self._busy.is_set():
-                self._busy = anyio.Event()
-            await self._busy.wait()
+        await self._held.wait_for_any()
         await work()
 
     async def _watch(self) -> None:
@@ -282,77 +269,8 @@ class Runner:
             log.warning("a worker cannot be asked to end a job", job=run.job.id, error=str(error))
 
     def _replace(self, app_id: str) -> None:
-        """Restart a worker in which a run does not end: otherwise its slot is lost."""
-        if app_id in self._replacing or self._group is None or self._closing:
-            return
-        self._replacing.add(app_id)
-        grace = self._config.cancel_grace
-        stuck = [run for run in self._slots.runs(app_id) if run.is_overdue(grace)]
-        log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
-        self._group.start_soon(self._restart, app_id, stuck)
-
-    async def _restart(self, app_id: str, stuck: Sequence[Run], seconds: float = 90.0) -> None:
-        try:
-            with anyio.move_on_after(seconds):  # its last calls included
-                await self._workers.restart(app_id)
-                while any(run in stuck for run in self._slots.runs(app_id)):  # noqa: ASYNC110
-                    await anyio.sleep(0.02)
-        except Exception as error:
-            log.error("a worker cannot be replaced", app_id=app_id, exc_info=error)
-        for run in stuck:
-            if run.scope is not None and not run.ended:  # else another run has its slot
-                run.scope.cancel()
-        self._replacing.discard(app_id)
-        self.claimer.notify_pending([app_id])
-
-    # Leases
-
-    async def _renew_when_due(self) -> float | None:
-        """Renew leases when a third of their time is over, or when a recheck is requested."""
-        with anyio.move_on_after(self._next_renewal - time.monotonic()):
-            await self._recheck.wait()
-        self._recheck = anyio.Event()
-        self._next_renewal = 0.0  # at once if this one fails
-        try:
-            await self._renew()
-        except Unavailable:
-            return RETRY_PAUSE
-        self._next_renewal = time.monotonic() + self._config.lease / 3
-        return None
-
-    async def _renew(self) -> None:
-        async with self._results.writing:
-            held = [run for run in self._held.values() if not run.settled]
-            renewed = await self._renew_leases(held) if held else []
-        for run, lease in renewed:
-            if self._held.get(run.job.id) is not run:
-                continue
-            if lease is None:
-                log.warning("the lease of a job is lost", job=run.job.id, app_id=run.job.app_id)
-                await self._end(run, Ending.LEASE_LOST)
-            elif lease.cancelled and run.ending is None:
-                await self._end(run, Ending.CANCELLED)
-
-    async def _renew_leases(self, runs: Sequence[Run]) -> list[tuple[Run, Renewed | None]]:
-        """Return the runs that the database answered for, each with its lease if that holds."""
-        tokens = {run.job.id: run.token for run in runs}
-        try:
-            leases = await self._store.renew(tokens, self._config.lease)
-            lease_by_job = {lease.id: lease for lease in leases}
-            return [(run, lease_by_job.get(run.job.id)) for run in runs]
-        except Unavailable:
-            app_ids = {run.job.app_id for run in runs}
-            if len(app_ids) < 2:
-                raise
-        # The rows of one app may be locked, as by its removal: renew those of the others.
-        renewed = list[tuple[Run, Renewed | None]]()
-        for app_id in app_ids:
-            runs_of_app = [run for run in runs if run.job.app_id == app_id]
-            with suppress(Unavailable):
-                renewed += await self._renew_leases(runs_of_app)
-        if not renewed:
-            raise Unavailable("the database is not available")
-        return renewed
+        if self._group is not None and not self._closing:
+            self._replacements.begin(app_id, self._group)
 
     # Stopping
 
@@ -361,17 +279,17 @@ class Runner:
         self._closing = True
         self._requeue_ready()
         with anyio.move_on_after(self._config.drain):
-            while not all(run.settled for run in self._held.values()):
+            while not all(run.settled for run in self._held):
                 try:
                     await self._watch()
-                    if self._recheck.is_set() or time.monotonic() >= self._next_renewal:
-                        await self._renew_when_due()
+                    if self._leases.is_due:
+                        await self._leases.renew_when_due()
                 except Exception as error:
                     log.warning("running jobs cannot be checked", **failure(error))
                 await anyio.sleep(0.02)
 
     def _requeue_ready(self) -> None:
-        for app_id in {run.job.app_id for run in self._held.values()}:
+        for app_id in {run.job.app_id for run in self._held}:
             self._take_next(app_id)  # none of them starts while the server stops
 
     async def _release_all(self) -> None:

@@ -23,9 +23,9 @@ from kernel.public import (
     server_actor,
 )
 from kernel.testing import running_server
-from plugins.jobs.running import claimer, outcome, runner
+from plugins.jobs.running import claimer, outcome, replacement
 from plugins.jobs.running.callers import Callers
-from plugins.jobs.running.outcome import backoff
+from plugins.jobs.running.outcome import Run, backoff
 from tests.plugins.jobs.support import (
     all_ended,
     become,
@@ -391,7 +391,7 @@ def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
         pass
 
     monkeypatch.setattr(fake(server), "restart", restart)
-    monkeypatch.setattr(runner.Runner._restart, "__defaults__", (0.2,))
+    monkeypatch.setattr(replacement, "RESTART_SECONDS", 0.2)
     handle(server, handler)
     # So many that places are handed on from job to job, before the ones that hang and after them.
     jobs = [enqueue(server, app, "quick") for _ in range(60)]
@@ -622,7 +622,7 @@ def test_a_job_whose_end_is_wanted_before_its_worker_has_it_is_not_run(
 ):
     asked, wanted = threading.Event(), threading.Event()
     look_up = Callers.find
-    end = runner.Runner._end
+    request_end = Run.request_end
 
     async def slowly(self, job):
         asked.set()
@@ -630,12 +630,12 @@ def test_a_job_whose_end_is_wanted_before_its_worker_has_it_is_not_run(
             await anyio.sleep(0.01)
         return await look_up(self, job)
 
-    async def noted(self, *args):
-        await end(self, *args)
+    def noted(self, ending):
+        request_end(self, ending)
         wanted.set()
 
     monkeypatch.setattr(Callers, "find", slowly)
-    monkeypatch.setattr(runner.Runner, "_end", noted)
+    monkeypatch.setattr(Run, "request_end", noted)
     handle(server, forever)
     job_id = enqueue(server, app, timeout_s=60 if status == "cancelled" else 0.2, max_attempts=1)
     assert asked.wait(10)
