@@ -39,6 +39,8 @@ FACTS: Mapping[str, tuple[str, str, str, str]] = {
                         "once for each start", ""),
     "lifespan": (*START, ""),
     "register_runtimes": (*START, ""),
+    "app_of_host": ("before each request whose `Host` is new", "the process of the request",
+                    "once for each value of `Host` that is remembered", ""),
     "authenticate": ("before a route that is not public", "the process of the request",
                      "at most once for each request; again after a slow body", ""),
     "session_settings": ("before each write", "the process of the request",

@@ -99,8 +99,9 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """The party that performs an operation; `user_id` is None for the server itself.
 
     `delegation` is set for a worker that sends a token of `issue_delegated_token`. It is None for a
-    user that sends a token of a session. `limits` are those of what the request came with; a
-    plugin passes them to ACCESS with `user_id`.
+    user that sends a token of a session. `door` is the app through whose host the credentials may
+    be used, and only there; None for the server's own host. `limits` are those of what the request
+    came with; a plugin passes them to ACCESS with `user_id`.
     """
 
     user_id: str | None
@@ -110,6 +111,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     delegation: Delegation | None = None
     limits: Limits | None = None
+    door: str | None = None
 
 
 def server_actor(request_id: str = "") -> Actor:

@@ -16,6 +16,7 @@ from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 
 PROTECTING_HOOKS: Final = (
+    "app_of_host",
     "register_middleware",
     "session_settings",
     "record_scope",

@@ -29,6 +29,7 @@ from kernel.loading.plugin_set import PluginSet
 from kernel.loading.reloader import Load, Reloader
 from kernel.loading.slow_starts import StartWatch
 from kernel.source_lines import source_line
+from kernel.web.doors import Doors
 from kernel.web.edge import Edge
 from kernel.web.routing import RouteTable
 
@@ -216,7 +217,7 @@ class Kernel:
         implementations = self.bus.implementations(hookspecs.register_middleware)
         places = {each.plugin: source_line(each.function) for each in implementations}
         wrappers = {plugin: places[plugin] for plugin, _ in self.middleware if plugin in places}
-        self.edge = Edge(app, self.config, self.fault_finder, wrappers)
+        self.edge = Edge(app, self.config, self.fault_finder, wrappers, Doors(self.bus))
         return self.edge
 
 

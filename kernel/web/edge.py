@@ -35,6 +35,7 @@ from kernel.errors import (
 from kernel.hooks.fault_finder import FaultFinder, PluginStep
 from kernel.source_lines import source_line
 from kernel.web.admission import AdmissionControl, client_address
+from kernel.web.doors import NAME, PORT, Doors
 from kernel.web.http import JSONReply
 from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of
 from kernel.web.sender import SAFE, Sender
@@ -44,8 +45,6 @@ LOCAL_ORIGIN: Final = re.compile(
     r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost|http://tauri\.localhost"
 )
 LOOPBACK: Final = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
-PORT: Final = re.compile(rb":[0-9]*$")
-NAME: Final = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 EXPOSED: Final = b"X-Request-Id, Retry-After, Link, ETag, Caudex-Position"
 MAX_HOSTS: Final = 100
 """Values of `Host` that were checked and are remembered."""
@@ -101,10 +100,16 @@ class Edge:
     """The outermost middleware: every reply has a request id, every error is the JSON envelope."""
 
     def __init__(
-        self, app: ASGIApp, config: Config, fault_finder: FaultFinder, wrappers: Mapping[str, str]
+        self,
+        app: ASGIApp,
+        config: Config,
+        fault_finder: FaultFinder,
+        wrappers: Mapping[str, str],
+        doors: Doors,
     ) -> None:
         """`wrappers` maps the plugins that add middleware, outermost first, to where they do."""
         self.app = app
+        self._doors = doors
         self._fault_finder = fault_finder
         self._wrappers = wrappers
         self._admission = AdmissionControl(0, ())
@@ -116,6 +121,7 @@ class Edge:
         self._origins = config.server.cors_origins
         self._allows_local = config.loopback and config.server.cors_origins is None
         self._hosts = _hosts_of(config)
+        self._doors.forget()
         self._checked_hosts = set[bytes]()
         self._proxies = [ip_network(network) for network in config.server.trusted_proxies]
         self._admission.set_limit(config.server.max_requests, self._proxies)
@@ -137,7 +143,7 @@ class Edge:
         try:
             if scope["path"] not in PROBES:
                 origin = self._admission.take(address)
-            self._check_headers(scope, headers)
+            self._check_headers(scope, arrival)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await sender.send_preflight()
                 return
@@ -164,13 +170,18 @@ class Edge:
             if origin is not None:
                 self._admission.leave(origin)
 
-    def _check_headers(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Refuse repeated headers and foreign hosts. Raises BadRequest."""
+    def _check_headers(self, scope: Scope, arrival: Arrival) -> None:
+        """Refuse repeated headers and foreign hosts, and note the app's host. Raises BadRequest."""
+        headers = arrival.headers
         if len(headers) < len(scope["headers"]):
             _check_single(scope["headers"])
+        host = headers.get(b"host", b"")
+        if self._doors.are_open:
+            arrival.door = self._doors.find(host)
+            if arrival.door is not None:
+                return
         if self._hosts is None:
             return
-        host = headers.get(b"host", b"")
         if host in self._checked_hosts:
             return
         _check_host(host, self._hosts)

@@ -20,8 +20,9 @@ from kernel.source_lines import source_line
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.http import Request
-from kernel.web.scope import CALL, RouteCall, headers_of
+from kernel.web.scope import CALL, RouteCall, door_of, headers_of
 
+OTHER_DOOR: Final = "the access token is for another host: log in here"
 MAX_PATH: Final = 2048
 """Characters of a path that a route can have."""
 EVERY_RIGHT: Final = Needs("user", "*")
@@ -167,7 +168,10 @@ class RouteTable:
         """Let pass who may call the route, and note the actor and the grant."""
         route = call.route
         needs = route.needs
+        door = door_of(request.scope)
         if needs.kind == "public":
+            if door is not None:
+                _check_public(route, door, request.scope["path_params"])
             call.actor = Actor(user_id=None, request_id=request.request_id, address=request.address)
         else:
             actor = await self._bus.first(hookspecs.authenticate, request=request)
@@ -176,6 +180,8 @@ class RouteTable:
             call.actor = actor
             call.context.user_id = actor.user_id
             path: Mapping[str, str] = request.scope["path_params"]
+            if door is not None or actor.door is not None:
+                _check_door(route, actor, door, path)
             if actor.delegation is not None:
                 self._check_worker(route, actor.delegation, path)
             if actor.limits is not None and actor.limits.narrow:
@@ -206,6 +212,23 @@ class RouteTable:
         has_grants = route.needs.kind != "user" and supports(self._access, AppGrants)
         if not route.workers or (app_id != delegation.app_id and not has_grants):
             raise errors.Forbidden("a worker may not do this on behalf of a user")
+
+
+def _check_public(route: Route, door: str, path: Mapping[str, str]) -> None:
+    """Let a public route be there on an app's host if it says so. Raises NotFound."""
+    if not route.app_hosts or path.get("app_id", door) != door:
+        raise errors.NotFound("there is no such route")
+
+
+def _check_door(route: Route, actor: Actor, door: str | None, path: Mapping[str, str]) -> None:
+    """Refuse credentials of another door, and on an app's host what is not for its tokens.
+
+    Raises Unauthenticated, Forbidden.
+    """
+    if actor.door != door:
+        raise errors.Unauthenticated(OTHER_DOOR).with_caller(actor.user_id, actor.session_id)
+    if not route.app_hosts or path.get("app_id", door) != door:
+        raise errors.Forbidden("this cannot be done on the host of an app")
 
 
 async def _answer_options(node: _Node, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from kernel.contracts.base import Actor
 from kernel.contracts.server import Route
 from kernel.toolkit.requests import RequestContext
 
-__all__ = ["headers_of", "request_id_of", "route_of"]
+__all__ = ["door_of", "headers_of", "request_id_of", "route_of"]
 
 ARRIVAL: Final = "caudex.arrival"
 CALL: Final = "caudex.call"
@@ -27,6 +27,8 @@ class Arrival(msgspec.Struct):
     request_id: str
     address: str
     """The client's address, behind trusted proxies."""
+    door: str | None = None
+    """The app whose host it came through; None for the server's own host."""
     has_ended: bool = False
 
 
@@ -66,6 +68,14 @@ def arrival_of(scope: Scope) -> Arrival:
 def call_of(scope: Scope) -> RouteCall | None:
     """Return the call of a route, or None before one is found."""
     return scope.get(CALL)
+
+
+def door_of(scope: Scope) -> str | None:
+    """Return the app whose host a request came through (see the hook `app_of_host`).
+
+    None for the server's own host. Only tokens of this door are good there: see `Actor.door`.
+    """
+    return scope[ARRIVAL].door
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:

@@ -41,7 +41,8 @@ SHOP: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def server_options() -> ServerOptions:
     key = {"key": "k3y", "username": "machine_till"}
-    return {"plugins": FILES, "config": {"plugins": {"authenticate": key}}}
+    hosts = {"hosts": {"shop.example.test": "shop"}}
+    return {"plugins": FILES, "config": {"plugins": {"authenticate": key, "app_of_host": hosts}}}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,14 @@ def test_register_routes(shop: Server) -> None:
     refused = shop.user().post("/api/v1/sum", json={"numbers": ["x"]})
     assert (refused.status_code, "numbers" in refused.json()["error"]) == (400, True)
     assert shop.http.post("/api/v1/sum", json={"numbers": [1]}).status_code == 401
+
+
+def test_app_of_host(shop: Server) -> None:
+    door = shop.http.get("/api/v1/door", headers={"host": "Shop.Example.Test.:8000"})
+    assert door.json() == {"app": "shop"}
+    assert shop.http.get("/api/v1/door").json() == {"app": None}
+    foreign = shop.http.get("/api/v1/door", headers={"host": "other.example.test"})
+    assert foreign.status_code == 400
 
 
 def test_register_middleware(shop: Server) -> None:

@@ -54,6 +54,10 @@ class Route(msgspec.Struct, frozen=True):
     workers: bool = False
     """Whether a worker may call the route on behalf of a user (see `Delegation`); else it gets a
     403."""
+    app_hosts: bool = False
+    """Whether the route is there on the hosts of apps (see the hook `app_of_host`), for tokens that
+    were issued through them; else a caller gets a 403 there, and a 404 if the route is public. The
+    path's `app_id` must be that app."""
     narrowed: bool = False
     """Whether the route asks for rights with `Actor.limits` itself. Where it does not and `needs`
     is ANY_USER, a caller gets a 403 whose limits take away any right of the app, or of `core`."""
