@@ -4,6 +4,7 @@ from kernel.contracts import (
     access,
     apps,
     base,
+    files,
     idempotency,
     identity,
     jobs,
@@ -17,6 +18,7 @@ from kernel.contracts import (
 from kernel.contracts.access import *
 from kernel.contracts.apps import *
 from kernel.contracts.base import *
+from kernel.contracts.files import *
 from kernel.contracts.idempotency import *
 from kernel.contracts.identity import *
 from kernel.contracts.jobs import *
@@ -31,6 +33,7 @@ __all__: list[str] = []
 __all__ += access.__all__
 __all__ += apps.__all__
 __all__ += base.__all__
+__all__ += files.__all__
 __all__ += idempotency.__all__
 __all__ += identity.__all__
 __all__ += jobs.__all__
