@@ -12,6 +12,7 @@ from kernel.hooks import plugin
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.source_lines import code_of, declared_at, source_line
 from kernel.toolkit import values
+from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.directory import AccountDirectory
@@ -36,8 +37,8 @@ from kernel.web.http import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "AccountDirectory", "BatchLimits", "Batcher",
-    "ConcurrencyLimiter", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
+    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "AccountDirectory", "Backoff", "BatchLimits",
+    "Batcher", "ConcurrencyLimiter", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
     "RevealedSecrets", "Tasks", "TokenSigner", "Unopenable", "check_room_for_secret", "code_of",
     "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl", "hookspec",
     "hookspecs", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",

@@ -12,7 +12,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
-    limit_of,
+    read_limit,
     reply,
     whole_number,
 )
@@ -68,7 +68,7 @@ class CronRoutes:
         unknown = query.keys() - PARAMETERS
         if unknown:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
-        limit = limit_of(query.get("limit"), 100)
+        limit = read_limit(query.get("limit"), 100)
         before = whole_number("before", query["before"]) if "before" in query else None
         app_id = request.path("app_id")
         name = request.path("cron")

@@ -6,11 +6,11 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from kernel.toolkit.batcher import Retry
+from kernel.toolkit.backoff import Backoff
 
 TOLERATED: Final = 5
 """Failures in a row after which an observer is skipped for a while."""
-PAUSES: Final = Retry(first=10.0, longest=300.0)
+PAUSES: Final = Backoff(first=10.0, longest=300.0)
 """How long it is skipped."""
 
 

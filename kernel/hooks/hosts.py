@@ -14,9 +14,9 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from kernel.errors import forget_frames
-from kernel.toolkit.batcher import Retry
+from kernel.toolkit.backoff import Backoff
 
-RETRY = Retry(first=1.0, longest=60.0)
+RETRY = Backoff(first=1.0, longest=60.0)
 LASTS = 60.0
 """Seconds after which a context that was opened again counts as working."""
 Open = Callable[[], AbstractAsyncContextManager[Any]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any, Final
 
 import msgspec
@@ -73,9 +72,6 @@ class _Loading:
 
     def __init__(self, config: Config, failed: Mapping[str, BootError]) -> None:
         """`failed` names plugins that load but are left out."""
-        config = msgspec.structs.replace(
-            config, plugins=deepcopy(config.plugins), variables=deepcopy(config.variables)
-        )
         self.kernel = Kernel(config, load)
         self.errors = list[BootError]()
         self._sources = find_sources(config, self.errors)

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 import structlog
 
 from kernel.source_lines import Step, steps_to
-from kernel.toolkit.batcher import Retry
+from kernel.toolkit.backoff import Backoff
 
 BEAT: Final = 1.0
 """Seconds between two looks."""
-PAUSES: Final = Retry(first=10.0, longest=300.0)
+PAUSES: Final = Backoff(first=10.0, longest=300.0)
 """Seconds until a plugin is named, and between two lines about it."""
 LIBRARIES: Final = ("anyio", "uvloop", "click")
 REMEDY: Final = "start long work by self.tasks: the server waits for a start"

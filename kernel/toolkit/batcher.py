@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from kernel.errors import BadRequest, Unavailable, failure
+from kernel.toolkit.backoff import Backoff
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,19 +35,10 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     full: str = "too many requests at once"
 
 
-class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """Which errors are worth another try, and the seconds before it, which double each time.
-
-    The pauses grow from `first` to `longest`, in seconds.
-    """
+class Retry(Backoff, frozen=True, kw_only=True):
+    """Which errors are worth another try, and the pauses before it."""
 
     on: tuple[type[Exception], ...] = (Unavailable,)
-    first: float = 0.5
-    longest: float = 30.0
-
-    def pause(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures in a row, at least one."""
-        return min(self.first * 2.0 ** min(failures - 1, 30), self.longest)
 
 
 _LIMITS = BatchLimits()

@@ -25,7 +25,7 @@ from kernel.errors import (
     unwrapped,
 )
 from kernel.source_lines import raised_at
-from kernel.toolkit.batcher import Retry
+from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.requests import CURRENT_REQUEST
 
 MAX_FAULTS = 20
@@ -38,7 +38,7 @@ LEASE_SECONDS = 22.0
 RAISED = (Exception, SystemExit, KeyboardInterrupt, CancelledError)
 """What fails a task; a CancelledError does where the task is not cancelled."""
 
-_RETRY = Retry(first=0.5, longest=60.0)
+_RETRY = Backoff(first=0.5, longest=60.0)
 _LEASE = """
 insert into caudex_kernel.leases as l (name, holder, expires)
 values ($1::text, $2::text, clock_timestamp() + make_interval(secs => $3::float8))

@@ -27,8 +27,18 @@ from kernel.errors import BadRequest, TooLarge, unwrapped
 from kernel.web.scope import ARRIVAL, CALL, Arrival, call_of
 
 __all__ = [
-    "Request", "Response", "limit_of", "next_page", "one_of", "preferred_type", "read_body",
-    "read_pieces", "reply", "stream_reply", "while_connected", "whole_number",
+    "Request",
+    "Response",
+    "next_page",
+    "one_of",
+    "preferred_type",
+    "read_body",
+    "read_limit",
+    "read_pieces",
+    "reply",
+    "stream_reply",
+    "while_connected",
+    "whole_number",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -93,7 +103,7 @@ class Request(starlette.requests.Request):
         return parameters
 
 
-def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
+def read_limit(text: str | None, default: int, maximum: int = 1000) -> int:
     """Read a `limit` parameter, capped at the maximum. Raises BadRequest."""
     if text is None:
         return default

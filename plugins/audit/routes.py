@@ -20,9 +20,9 @@ from kernel.public import (
     Services,
     Target,
     entity,
-    limit_of,
     nearest,
     one_of,
+    read_limit,
     reply,
     whole_number,
 )
@@ -76,7 +76,7 @@ class AuditRoutes:
         if unknown_names:
             raise BadRequest(f"unknown parameter {min(unknown_names)!r}")
         before = _read_before(query)
-        limit = limit_of(query.get("limit"), default=100)
+        limit = read_limit(query.get("limit"), default=100)
         page = HistoryPage(before=before, limit=limit)
         services = self._services
         history = RecordHistory(
@@ -104,7 +104,7 @@ def _read_criteria(query: Mapping[str, str], *, is_bound_to_app: bool) -> AuditF
         request_id=query.get("request_id"),
         current=current == "true" or is_bound_to_app,
         before=_read_before(query),
-        limit=limit_of(query.get("limit"), default=100),
+        limit=read_limit(query.get("limit"), default=100),
     )
 
 

@@ -19,8 +19,8 @@ from kernel.public import (
     Route,
     Services,
     UserView,
-    limit_of,
     next_page,
+    read_limit,
     reply,
 )
 
@@ -171,7 +171,7 @@ class AuthRoutes:
         query = request.query()
         limit = None
         if "limit" in query:
-            limit = limit_of(query["limit"], 0)
+            limit = read_limit(query["limit"], 0)
         users = await self._auth.accounts.page(request.actor, limit, query.get("after"))
         headers = next_page(request, limit, [user.id for user in users])
         return reply([user.view for user in users], headers=headers)

@@ -32,8 +32,8 @@ from kernel.public import (
     View,
     entity,
     headers_of,
-    limit_of,
     one_of,
+    read_limit,
     reply,
     whole_number,
 )
@@ -311,7 +311,7 @@ def _read_parameters(parameters: Mapping[str, str], view_parameters: Collection[
         where=filters or None,
         order_by=parameters.get("sort"),
         order=cast("Order", order),
-        limit=limit_of(parameters.get("limit"), MAX_PAGE),
+        limit=read_limit(parameters.get("limit"), MAX_PAGE),
         offset=offset,
         after=parameters.get("after"),
         view=None if view == EVERYTHING else view,

@@ -34,9 +34,9 @@ from kernel.public import (
     Services,
     Transaction,
     headers_of,
-    limit_of,
     one_of,
     plugin_jobs,
+    read_limit,
     reply,
     supports,
 )
@@ -215,7 +215,7 @@ class JobsRoutes:
         jobs = await self._jobs.list(
             app_id,
             status=None if status is None else one_of("status", status, STATUSES),
-            limit=limit_of(query.get("limit"), 100),
+            limit=read_limit(query.get("limit"), 100),
             before=query.get("before"),
             user_id=user_id,
         )

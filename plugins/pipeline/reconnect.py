@@ -9,7 +9,7 @@ import anyio
 import psycopg
 import structlog
 
-from kernel.public import Pool, Retry, dialect
+from kernel.public import Backoff, Pool, dialect
 
 from .connections.connection import PipelinedConnection
 from .groups import ConnectionGroup
@@ -21,7 +21,7 @@ CHECK_INTERVAL: Final = 15.0
 SETTLED_SECONDS: Final = 5.0
 """Seconds after which a connection counts as one that worked: the next attempt is made soon."""
 
-_RETRY: Final = Retry(first=0.1, longest=3.0)
+_RETRY: Final = Backoff(first=0.1, longest=3.0)
 
 log = structlog.get_logger("caudex.pipeline")
 

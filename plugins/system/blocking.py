@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from kernel.public import FIX_PLUGIN, RateLimiter, Registry, Retry
+from kernel.public import FIX_PLUGIN, Backoff, RateLimiter, Registry
 
 BLOCKED: Final = 0.2
 """Seconds without a turn of the event loop that are reported."""
@@ -30,7 +30,7 @@ WAITING: Final = ("selectors", "asyncio.runners", "kernel.cli.loop")
 REMEDY: Final = "await it, or run it in a thread: anyio.to_thread.run_sync"
 KEEP_TASKS: Final = "use self.tasks, or a task group that waits for it"
 IN_A_THREAD: Final = "use anyio.to_thread.run_sync, which raises here what the thread raises"
-PAUSES: Final = Retry(first=1.0, longest=SHOWN)
+PAUSES: Final = Backoff(first=1.0, longest=SHOWN)
 """Between the lines about code that goes on to block."""
 LAST_WORDS: Final = 0.5
 """Seconds for the last lines of a process that ends itself."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from caudex import Request, Response, Route, Services, core_permission, limit_of, reply
+from caudex import Request, Response, Route, Services, core_permission, read_limit, reply
 
 from .service import GREETINGS
 
@@ -34,7 +34,7 @@ class HelloRoutes:
 
     async def recent(self, request: Request) -> Response:
         """List the newest greetings."""
-        limit = limit_of(request.query().get("limit"), default=20, maximum=100)
+        limit = read_limit(request.query().get("limit"), default=20, maximum=100)
         return reply(await self._services.get(GREETINGS).recent(limit))
 
     async def greet(self, request: Request, body: Greeting) -> Response:

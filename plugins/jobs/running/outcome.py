@@ -10,12 +10,12 @@ from typing import Any, Final
 import anyio
 from msgspec.structs import replace
 
-from kernel.public import Retry
+from kernel.public import Backoff
 from plugins.jobs.models import Claimed, Outcome
 
 INVALID_RESULT: Final = "its result cannot be stored"
 
-_RETRY: Final = Retry(first=2.0, longest=900.0)
+_RETRY: Final = Backoff(first=2.0, longest=900.0)
 
 
 class Ending(Enum):

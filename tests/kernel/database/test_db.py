@@ -332,7 +332,7 @@ async def test_a_stream_can_be_left_in_the_middle_many_times(dsn: str) -> None:
 
 
 async def test_streams_leave_a_connection_to_other_statements(dsn: str) -> None:
-    async with opened(dsn, pool_size=4, pool_timeout=0.2) as db, AsyncExitStack() as stack:
+    async with opened(dsn, pool_size=4, pool_timeout=2) as db, AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(db.stream("select 1"))
         with pytest.raises(Unavailable, match="too many requests") as caught:
@@ -343,7 +343,7 @@ async def test_streams_leave_a_connection_to_other_statements(dsn: str) -> None:
 
 
 async def test_streams_leave_a_small_pool_a_connection(dsn: str) -> None:
-    async with opened(dsn, pool_size=2, pool_timeout=0.2) as db, db.stream("select 1"):
+    async with opened(dsn, pool_size=2, pool_timeout=2) as db, db.stream("select 1"):
         with pytest.raises(Unavailable):
             async with db.stream("select 1"):
                 pass

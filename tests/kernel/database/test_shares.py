@@ -144,7 +144,7 @@ async def test_who_waited_is_refused_at_once_where_the_database_went_away(dsn: s
 
 
 async def test_who_waits_in_vain_hears_why_and_the_log_names_the_holders(dsn: str) -> None:
-    async with opened(dsn, pool_size=5, pool_timeout=0.2) as db:
+    async with opened(dsn, pool_size=5, pool_timeout=2) as db:
         crowd = Crowd(db)
         for user, app in (("ada", "crm"), ("ada", "crm"), ("bob", "crm"), ("carl", "shop")):
             crowd.start(user, user, app)
@@ -217,7 +217,7 @@ LEAKS = pytest.mark.parametrize("leak", [leak_stream, leak_transaction])
 
 @LEAKS
 async def test_what_a_request_leaves_open_is_closed_with_it(dsn: str, leak: Leak) -> None:
-    async with opened(dsn, pool_size=2, pool_timeout=0.5) as db:
+    async with opened(dsn, pool_size=2, pool_timeout=2) as db:
         kept = list[Any]()
         with capture_logs() as logged:
             for _ in range(4):  # more than there are connections

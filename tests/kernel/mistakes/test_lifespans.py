@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from kernel.errors import BootError
 from kernel.loading import slow_starts
 from kernel.testing import MakeServer, Server
-from kernel.toolkit.batcher import Retry
+from kernel.toolkit.backoff import Backoff
 from tests.kernel.mistakes.mistake import Mistake
 from tests.waiting import eventually
 
@@ -233,7 +233,7 @@ def test_what_takes_long_to_begin_is_named(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     monkeypatch.setattr(slow_starts, "BEAT", 0.05)
-    monkeypatch.setattr(slow_starts, "PAUSES", Retry(first=0.5, longest=60.0))
+    monkeypatch.setattr(slow_starts, "PAUSES", Backoff(first=0.5, longest=60.0))
     blocks = code.startswith("time")
     body = f"""
         @hookimpl{"" if blocks else "  # here"}
