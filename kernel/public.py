@@ -16,13 +16,24 @@ from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.directory import AccountDirectory
-from kernel.toolkit.files import open_plain_file, read_small_file, sync_folder, write_file
+from kernel.toolkit.files import (
+    full_disk,
+    open_plain_file,
+    read_small_file,
+    sync_folder,
+    write_file,
+)
 from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.requests import on_behalf_of
 from kernel.toolkit.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.tokens import MAX_TOKEN, TokenSigner
+from kernel.toolkit.uploads.archives import ArchiveRules, is_junk
+from kernel.toolkit.uploads.multipart import FormLimits, FormPart, FormReader
+from kernel.toolkit.uploads.tar import unpack_tar
+from kernel.toolkit.uploads.target import Unpacked
+from kernel.toolkit.uploads.zips import unpack_zip
 from kernel.toolkit.values import *  # noqa: F403
 from kernel.toolkit.vaults import (
     RevealedSecrets,
@@ -37,13 +48,15 @@ from kernel.web.http import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "AccountDirectory", "Backoff", "BatchLimits",
-    "Batcher", "ConcurrencyLimiter", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
-    "RevealedSecrets", "Tasks", "TokenSigner", "Unopenable", "check_room_for_secret", "code_of",
-    "compare_key", "declared_at", "decode", "dialect", "for_subjects", "hookimpl", "hookspec",
-    "hookspecs", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
+    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "AccountDirectory", "ArchiveRules", "Backoff",
+    "BatchLimits", "Batcher", "ConcurrencyLimiter", "FormLimits", "FormPart", "FormReader",
+    "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry", "RevealedSecrets", "Tasks",
+    "TokenSigner", "Unopenable", "Unpacked", "check_room_for_secret", "code_of", "compare_key",
+    "declared_at", "decode", "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec",
+    "hookspecs", "is_junk", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
     "open_value", "read_small_file", "record_secret", "register_app", "seal_value", "secret_path",
-    "server_key", "source_line", "subjects_from", "sync_folder", "unregister_app", "write_file",
+    "server_key", "source_line", "subjects_from", "sync_folder", "unpack_tar", "unpack_zip",
+    "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

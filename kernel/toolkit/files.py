@@ -7,11 +7,12 @@ import io
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kernel.errors import BadRequest
+from kernel.errors import BadRequest, Unavailable
 
 SMALL_FILE: Final = 1_000_000
 """Bytes of a file that is read as a whole. What people write by hand is a hundredth of it."""
@@ -38,6 +39,17 @@ def write_file(file: Path, content: bytes, *, replace: bool = True) -> None:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(file.parent)
+
+
+@contextmanager
+def full_disk() -> Generator[None]:
+    """Turn the error of a full disk into Unavailable."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable("the server's disk is full", retry_after=60) from None
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final
-
-from anyio import to_thread
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from typing import Any, Final
 
 from kernel.public import (
     APP_ADMIN,
@@ -21,6 +15,8 @@ from kernel.public import (
     RPC_USER,
     WORKERS,
     BadRequest,
+    FormLimits,
+    FormReader,
     Message,
     Request,
     Response,
@@ -34,7 +30,6 @@ from kernel.public import (
 
 from .models import PutBack, RpcBody, ShownReplica, ShownVersion
 from .ports import AllowedPorts, Ports
-from .releases.folders import full_disk
 from .replica.callers import CALLERS, Callers
 from .service import SERVICE, WorkersService
 
@@ -124,7 +119,9 @@ class WorkersRoutes:
         """
         app_id = request.path("app_id")
         async with self._service.receive_upload(request.actor) as archive:
-            await _receive(request.headers, read_pieces(request, MAX_BODY), archive)
+            await _receive(
+                request.headers.get("content-type"), read_pieces(request, MAX_BODY), archive
+            )
             await self._workers.deploy(request.actor, app_id, archive)
         return reply({"message": f"app '{app_id}' deployed and started"})
 
@@ -182,46 +179,17 @@ class WorkersRoutes:
         return reply(await self._workers.rpc(app_id, body.method, bytes(body.params), caller))
 
 
-async def _receive(headers: Headers, body: AsyncIterator[bytes], target: Path) -> None:
-    """Write the archive of a form (RFC 7578) into a new file. Raises BadRequest, Unavailable.
+async def _receive(content_type: str | None, body: AsyncIterator[bytes], target: Path) -> None:
+    """Write the archive of a form into a new file. Raises BadRequest, Unavailable.
 
-    The archive is the file in the field `archive`, else the first file. `body` limits the size of
-    the whole. Parts over 1 MB are spooled to `TMPDIR`.
+    The archive is the file in the field `archive`, else the first file.
     """
-    kind, options = parse_options_header(headers.get("content-type"))
-    if kind != b"multipart/form-data" or b"boundary" not in options:
-        raise BadRequest("send the archive as multipart/form-data, in the field 'archive'")
-    end = b"--%b--" % options[b"boundary"]
-    parser = MultiPartParser(
-        headers, _require_end(body, end), max_files=4, max_fields=4, max_part_size=64 * 1024
-    )
-    with full_disk():
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            raise BadRequest(f"the multipart body is broken: {error.message}") from None
-        try:
-            items = reversed(form.multi_items())
-            files = {name: part.file for name, part in items if isinstance(part, UploadFile)}
-            if not files:
-                raise BadRequest("the field 'archive' is missing")
-            first = [*files.values()][-1]
-            archive = files.get("archive", first)
-            await to_thread.run_sync(_copy, archive, target)
-        finally:
-            await form.close()
-
-
-async def _require_end(body: AsyncIterator[bytes], end: bytes) -> AsyncGenerator[bytes]:
-    """Pass a body on. Raises BadRequest if its end is missing, which the parser accepts."""
-    tail = b""
-    async for piece in body:
-        tail = (tail + piece[-4096:])[-4096:]
-        yield piece
-    if end not in tail:
-        raise BadRequest("the multipart body is broken or cut off")
-
-
-def _copy(file: IO[bytes], target: Path) -> None:
-    with target.open("xb") as copy:
-        shutil.copyfileobj(file, copy, 1024 * 1024)
+    saved = ""
+    async for part in FormReader(content_type, body, FormLimits(parts=8)):
+        is_file = part.file_name is not None
+        is_better = not saved or (part.name == "archive" and saved != "archive")
+        if is_file and is_better:
+            await part.save(target, replace=True)
+            saved = part.name
+    if not saved:
+        raise BadRequest("the field 'archive' is missing")

@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 from msgspec.structs import replace
 
-from kernel.public import APPS, HOOKS, Transaction, Unavailable, hookspecs
+from kernel.public import APPS, HOOKS, Transaction, Unavailable, full_disk, hookspecs
 from plugins.workers import store
 from plugins.workers.child.process import Program
 from plugins.workers.child.protocol import Hello
@@ -19,7 +19,7 @@ from plugins.workers.models import Installation, Release
 from plugins.workers.replica.replica import ReplicaSpec
 
 from .environment import make_bounds, make_environment
-from .folders import discard, full_disk
+from .folders import discard
 from .installs import Install, Room
 from .unpack import unpack
 

@@ -13,14 +13,14 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Collection, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from kernel.public import Unavailable
+from kernel.public import full_disk
 from plugins.workers.isolation.wrapping import Place
 from plugins.workers.models import Installation, Release
 
@@ -220,17 +220,6 @@ def _run(command: list[str], uid: int | None, deadline: float) -> None:
             timeout=max(0.0, deadline - time.monotonic()),
             user=uid, group=uid, extra_groups=groups,
         )  # fmt: skip
-
-
-@contextmanager
-def full_disk() -> Generator[None]:
-    """Turn the error of a full disk into Unavailable."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable("the server's disk is full", retry_after=60) from None
-        raise
 
 
 def _make_folder(

@@ -6,6 +6,7 @@ import os
 import random
 import tarfile
 import time
+import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.public import BadRequest
-from plugins.workers.releases import unpack as archive
-from plugins.workers.releases.unpack import unpack
+from kernel.public import ArchiveRules, BadRequest, is_junk, unpack_tar, unpack_zip
+from kernel.toolkit.uploads import zips
 from tests.plugins.workers.support import tar, targz
+
+RULES = ArchiveRules(reserved=frozenset({".caudex"}))
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **more) -> bytes:
@@ -55,21 +57,23 @@ def pax(records: dict[str, str], kind: bytes = tarfile.XHDTYPE) -> bytes:
 END = bytes(1024)
 
 
-def refused(tmp_path: Path, data: bytes, word: str) -> None:
-    file, folder = tmp_path / "a.tar.gz", tmp_path / "out"
+def refused(
+    tmp_path: Path, data: bytes, word: str, rules: ArchiveRules = RULES, unpack=unpack_tar
+) -> None:
+    file, folder = tmp_path / "archive", tmp_path / "out"
     file.write_bytes(data)
     folder.mkdir()
     with pytest.raises(BadRequest, match=word):
-        unpack(file, folder)
+        unpack(file, folder, rules)
     outside = {path.name for path in tmp_path.iterdir()}
-    assert outside == {"a.tar.gz", "out"}, "something was written outside"
+    assert outside == {"archive", "out"}, "something was written outside"
 
 
-def unpacked(tmp_path: Path, data: bytes) -> dict[str, bytes]:
-    file, folder = tmp_path / "a.tar.gz", tmp_path / "out"
+def unpacked(tmp_path: Path, data: bytes, unpack=unpack_tar) -> dict[str, bytes]:
+    file, folder = tmp_path / "archive", tmp_path / "out"
     file.write_bytes(data)
     folder.mkdir()
-    unpack(file, folder)
+    unpack(file, folder, RULES)
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -174,39 +178,47 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path):
     refused(tmp_path, data + packer.flush(), "more than 512 MB")
 
 
-def test_many_small_files_are_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "MAX_BYTES", 1000)
-    refused(tmp_path, targz({f"f{n}": "x" * 300 for n in range(4)}), "more than")
+SMALL = ArchiveRules(max_bytes=1000)
+FEW = ArchiveRules(max_entries=10)
 
 
-def test_skipped_files_count_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "MAX_BYTES", 1000)
-    refused(tmp_path, targz({f"d{n}/._f": "x" * 300 for n in range(4)}), "more than")
+@pytest.mark.parametrize("name", ["f{}", "d{}/._f", "__MACOSX/{}"])
+def test_many_small_files_are_counted_together_and_skipped_ones_as_well(name: str, tmp_path: Path):
+    refused(tmp_path, targz({name.format(n): "x" * 300 for n in range(4)}), "more than", SMALL)
 
 
-def test_the_stream_itself_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "MAX_STREAM", 20_000)
-    refused(tmp_path, gzip.compress(pax({"comment": "x"}) * 100 + END), "more than")
+def test_the_stream_itself_has_a_limit(tmp_path: Path):
+    rules = ArchiveRules(max_bytes=1000, max_entries=1)
+    refused(tmp_path, gzip.compress(pax({"comment": "x"}) * 1000 + END), "more than", rules)
 
 
-def test_entries_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "MAX_ENTRIES", 10)
-    refused(tmp_path, targz({f"f{n}": "" for n in range(11)}), "more than 10")
+def test_entries_are_counted(tmp_path: Path):
+    refused(tmp_path, targz({f"f{n}": "" for n in range(11)}), "more than 10", FEW)
 
 
-def test_folders_that_are_only_implied_are_counted_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(archive, "MAX_ENTRIES", 10)
-    refused(tmp_path, targz({"a/b/c/d/e/f": "", "g/h/i/j/k": ""}), "more than 10")
+def test_folders_that_are_only_implied_are_counted_too(tmp_path: Path):
+    refused(tmp_path, targz({"a/b/c/d/e/f": "", "g/h/i/j/k": ""}), "more than 10", FEW)
 
 
 def test_unpacking_has_a_deadline(tmp_path: Path):
-    file, folder = tmp_path / "a.tar.gz", tmp_path / "out"
-    file.write_bytes(targz({"a": "x"}))
-    folder.mkdir()
-    with pytest.raises(BadRequest, match="too long"):
-        unpack(file, folder, seconds=-1)
+    refused(tmp_path, targz({"a": "x"}), "too long", ArchiveRules(seconds=-1))
+
+
+def test_what_was_unpacked_and_what_was_left_out_is_reported(tmp_path: Path):
+    files = {
+        "a/b.txt": "12",
+        "c": "345",
+        "a/.DS_Store": "x",
+        "__MACOSX/a/._b.txt": "y",
+        ".env": "z",
+    }
+    (tmp_path / "archive").write_bytes(targz(files))
+    (tmp_path / "out").mkdir()
+    rules = ArchiveRules(leave_out=lambda parts: is_junk(parts) or parts[-1].startswith("."))
+    outcome = unpack_tar(tmp_path / "archive", tmp_path / "out", rules)
+    assert (outcome.files, outcome.size) == (2, 5)
+    assert outcome.ignored == ("a/.DS_Store", "__MACOSX/a/._b.txt", ".env")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["a", "b.txt", "c"]
 
 
 def test_plain_files_arrive_as_they_were(tmp_path: Path):
@@ -250,13 +262,13 @@ def test_modes_are_plain_whatever_the_archive_says(tmp_path: Path):
 
 
 def test_a_link_that_is_there_already_is_not_followed(tmp_path: Path):
-    file, folder, outside = tmp_path / "a.tar.gz", tmp_path / "out", tmp_path / "outside"
+    file, folder, outside = tmp_path / "archive", tmp_path / "out", tmp_path / "outside"
     file.write_bytes(targz({"lib/x": "1"}))
     folder.mkdir()
     outside.mkdir()
     (folder / "lib").symlink_to(outside)
     with pytest.raises(OSError, match="lib"):
-        unpack(file, folder)
+        unpack_tar(file, folder, RULES)
     assert not list(outside.iterdir())
 
 
@@ -268,12 +280,12 @@ def test_broken_headers_never_do_anything_but_unpack_or_refuse(tmp_path_factory,
     for _ in range(flips):
         data[chance.randrange(len(data))] = chance.randrange(256)
     folder = tmp_path_factory.mktemp("fuzz")
-    file, out = folder / "a.tar.gz", folder / "out"
+    file, out = folder / "archive", folder / "out"
     file.write_bytes(gzip.compress(bytes(data)))
     out.mkdir()
     with suppress(BadRequest):
-        unpack(file, out)
-    assert {path.name for path in folder.iterdir()} == {"a.tar.gz", "out"}
+        unpack_tar(file, out, RULES)
+    assert {path.name for path in folder.iterdir()} == {"archive", "out"}
 
 
 def test_a_header_that_is_slow_to_search_does_not_stop_the_server(tmp_path: Path):
@@ -282,3 +294,123 @@ def test_a_header_that_is_slow_to_search_does_not_stop_the_server(tmp_path: Path
     began = time.process_time()
     refused(tmp_path, data, "cannot be read")
     assert time.process_time() - began < 2
+
+
+# Zip files
+
+
+def zipped(files: dict[str, bytes], **more) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in more.items():
+                setattr(info, key, value)
+            packed.writestr(info, data)
+    return made.getvalue()
+
+
+def link(target: bytes) -> bytes:
+    return zipped({"a": target}, external_attr=0o120777 << 16)
+
+
+ZIP_ATTACKS = {
+    "leaving by dots": (zipped({"../evil": b"x"}), "lead out"),
+    "an absolute path": (zipped({"/etc/evil": b"x"}), "relative"),
+    "backslashes": (zipped({"..\\evil": b"x"}), "plain slashes"),
+    "a control character": (zipped({"a\nb": b"x"}), "control"),
+    "a zero byte": (zipped({"ab": b"x"}).replace(b"ab", b"a\0"), "control"),
+    "a symbolic link": (link(b"/etc/passwd"), "only files"),
+    "a device": (zipped({"a": b""}, external_attr=0o020666 << 16), "only files"),
+    "another case": (zipped({"a": b"1", "A": b"2"}), "twice"),
+    "another form": (zipped({"\u00e9": b"1", "e\u0301": b"2"}), "twice"),
+    "a file as a folder": (zipped({"a": b"1", "a/b": b"2"}), "twice"),
+    "our own folder": (zipped({".Caudex/x": b"1"}), "server's own"),
+    "nothing": (b"", "not a whole zip"),
+    "garbage": (b"garbage" * 100, "not a whole zip"),
+    "cut at the end": (zipped({"a": b"x" * 500})[:-30], "not a whole zip"),
+    "cut at the start": (zipped({"a": b"x" * 500})[20:], "not a whole zip"),
+    "a tar": (targz({"a": "x"}), "not a whole zip"),
+    "a wrong checksum": (
+        zipped({"a": b"x"}).replace(zlib.crc32(b"x").to_bytes(4, "little"), b"evil"),
+        "not a whole zip",
+    ),
+    "a method of its own": (
+        zipped({"a": b"x"}).replace(b"\x14\0\0\0\x08\0", b"\x14\0\0\0\x0c\0"),
+        "method deflate",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ZIP_ATTACKS)
+def test_a_zip_that_means_no_good_is_refused(attack: str, tmp_path: Path):
+    data, word = ZIP_ATTACKS[attack]
+    refused(tmp_path, data, word, unpack=unpack_zip)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path):
+    data = bytearray(zipped({"a": b"x"}))
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    refused(tmp_path, bytes(data), "encrypted", unpack=unpack_zip)
+
+
+def test_a_zip_that_says_less_than_it_holds_is_refused(tmp_path: Path):
+    data = zipped({"a": b"x" * 100_000}).replace((100_000).to_bytes(4, "little"), b"\x05\0\0\0")
+    refused(tmp_path, data, "not a whole zip", unpack=unpack_zip)
+
+
+def test_a_bomb_of_a_zip_is_counted_by_what_it_unpacks_to(tmp_path: Path):
+    data = zipped({f"f{n}": bytes(1_000_000) for n in range(3)})
+    refused(tmp_path, data, "more than 2 MB", ArchiveRules(max_bytes=2 * 2**20), unpack_zip)
+
+
+def test_the_entries_of_a_zip_are_counted(tmp_path: Path):
+    data = zipped({f"f{n}": b"" for n in range(11)})
+    refused(tmp_path, data, "more than 10 files", FEW, unpack_zip)
+
+
+def test_the_directory_of_a_zip_is_looked_at_before_it_is_read(tmp_path: Path, monkeypatch):
+    data = zipped({f"f{n}": b"" for n in range(21)})
+    monkeypatch.setattr(zips.zipfile, "ZipFile", None)
+    refused(tmp_path, data, "more than 10 files", FEW, unpack_zip)
+    (tmp_path / "out").rmdir()
+    monkeypatch.setattr(zips, "MAX_DIRECTORY", 100)
+    refused(tmp_path, data, "directory", RULES, unpack_zip)
+
+
+def test_zip64_is_refused(tmp_path: Path):
+    end = zipped({})
+    refused(tmp_path, b"PK\x06\x07" + bytes(16) + end, "zip64", unpack=unpack_zip)
+
+
+def test_a_zip_of_macos_arrives_as_it_was(tmp_path: Path):
+    files = {"site/": b"", "site/\u00e9.html": b"<p>" * 9000, "__MACOSX/site/._x": b"junk"}
+    data = zipped(files)
+    plain = data.replace("\u00e9".encode(), b"\xc3\xa9")
+    raw_names = bytearray(plain)  # macOS writes UTF-8 and does not say so
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        position = raw_names.find(mark)
+        while position >= 0:
+            raw_names[position + offset + 1] &= ~0x08
+            position = raw_names.find(mark, position + 4)
+    for number, content in enumerate((data, bytes(raw_names))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert unpacked(folder, content, unpack_zip) == {"site/\u00e9.html": b"<p>" * 9000}
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), flips=st.integers(1, 30))
+def test_broken_zips_never_do_anything_but_unpack_or_refuse(tmp_path_factory, seed, flips):
+    chance = random.Random(seed)
+    data = bytearray(zipped({"a/b": b"x" * 600, "c": b"y"}))
+    for _ in range(flips):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    folder = tmp_path_factory.mktemp("fuzz")
+    file, out = folder / "archive", folder / "out"
+    file.write_bytes(bytes(data))
+    out.mkdir()
+    with suppress(BadRequest):
+        unpack_zip(file, out, RULES)
+    assert {path.name for path in folder.iterdir()} == {"archive", "out"}
