@@ -15,7 +15,7 @@ from kernel.toolkit import values
 from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
-from kernel.toolkit.directory import AccountDirectory
+from kernel.toolkit.directory import AccountDirectory, show_users
 from kernel.toolkit.files import (
     full_disk,
     open_plain_file,
@@ -55,8 +55,8 @@ __all__ = [
     "declared_at", "decode", "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec",
     "hookspecs", "is_junk", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
     "open_value", "read_small_file", "record_secret", "register_app", "seal_value", "secret_path",
-    "server_key", "source_line", "subjects_from", "sync_folder", "unpack_tar", "unpack_zip",
-    "unregister_app", "write_file",
+    "server_key", "show_users", "source_line", "subjects_from", "sync_folder", "unpack_tar",
+    "unpack_zip", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
+from msgspec.structs import replace
 
-from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated
+from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated, door_of
 
 from .config import IdentityHeaderConfig
 from .models import Claim, clean_claim
@@ -64,7 +65,8 @@ class Headers:
             self._check_trust(request)
             self._refuse_strange_page(request)
             claim = self._read_claim(request, users)
-            actor = await self._identity.identify_by_claim(claim, caller)
+            at_door = replace(caller, door=door_of(request.scope))
+            actor = await self._identity.identify_by_claim(claim, at_door)
             request.scope[ADMITTED] = actor
             return actor
 

@@ -22,6 +22,7 @@ from kernel.public import (
     next_page,
     read_limit,
     reply,
+    show_users,
 )
 
 from .models import NewUser, UserChanges, UsersQuery
@@ -43,12 +44,17 @@ class IdentityHeaderRoutes:
         auth = "/api/v1/auth"
         users = "/api/v1/users"
         return [
-            Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=AuthMode),
+            Route(
+                "GET", f"{auth}/mode", self.mode, PUBLIC, returns=AuthMode, app_hosts=True
+            ),
             Route(
                 "GET", f"{auth}/me", self.me, ANY_USER, returns=UserView, errors=(404,),
-                workers=True,
+                workers=True, app_hosts=True,
             ),
-            Route("GET", users, self.users, ANY_USER, returns=list[UserView], query=UsersQuery),
+            Route(
+                "GET", users, self.users, ANY_USER, returns=list[UserView], query=UsersQuery,
+                workers=True, app_hosts=True,
+            ),
             Route(
                 "POST", users, self.add, CORE_ADMIN, NewUser, MAX_BODY, returns=UserView, status=201
             ),
@@ -90,7 +96,7 @@ class IdentityHeaderRoutes:
             limit = read_limit(query["limit"], 0)
         users = await self._identity.page(request.actor, limit, query.get("after"))
         headers = next_page(request, limit, [user.id for user in users])
-        return reply([user.view for user in users], headers=headers)
+        return reply(show_users(request.actor, users), headers=headers)
 
     async def add(self, request: Request, body: NewUser) -> Response:
         """Create an account before the first sign-in of its user."""

@@ -15,8 +15,8 @@ from kernel.errors import BadRequest
 
 __all__ = [
     "IDENTITY", "SESSIONS", "UNPRINTABLE", "AccountKind", "AuthMode", "Directory",
-    "DirectoryPolicy", "Identity", "Person", "Sessions", "SignInProvider", "User", "UserView",
-    "clean_display_name", "clean_email", "clean_username", "fold_name",
+    "DirectoryPolicy", "Identity", "MemberView", "Person", "Sessions", "SignInProvider", "User",
+    "UserView", "clean_display_name", "clean_email", "clean_username", "fold_name",
 ]  # fmt: skip
 
 
@@ -60,6 +60,14 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at_camel: str = msgspec.field(name="createdAt")
     kind: AccountKind
     disabled: bool = False
+
+
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """A user of an app in replies to the app's frontend and worker."""
+
+    id: str
+    username: str
+    display_name: str | None
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.http import Request
 from kernel.web.scope import CALL, RouteCall, door_of, headers_of
 
-OTHER_DOOR: Final = "the access token is for another host: log in here"
+OTHER_DOOR: Final = "the token is for another host: log in here"
 MAX_PATH: Final = 2048
 """Characters of a path that a route can have."""
 EVERY_RIGHT: Final = Needs("user", "*")
@@ -172,7 +172,9 @@ class RouteTable:
         if needs.kind == "public":
             if door is not None:
                 _check_public(route, door, request.scope["path_params"])
-            call.actor = Actor(user_id=None, request_id=request.request_id, address=request.address)
+            call.actor = Actor(
+                user_id=None, request_id=request.request_id, address=request.address, door=door
+            )
         else:
             actor = await self._bus.first(hookspecs.authenticate, request=request)
             if actor is None:

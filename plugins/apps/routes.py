@@ -61,7 +61,8 @@ class AppsRoutes:
         prune = f"{app}/schema/prune"
         return [
             Route(
-                "GET", apps, self.list_apps, ANY_USER, returns=list[Summary], narrowed=True
+                "GET", apps, self.list_apps, ANY_USER, returns=list[Summary], app_hosts=True,
+                narrowed=True,
             ),
             Route(
                 "GET", "/api/v1/manifest.schema.json", self.schema, ANY_USER,
@@ -75,7 +76,7 @@ class AppsRoutes:
                 "POST", verify, self.verify, ANY_USER, ManifestBody, MAX_BYTES, Verdict,
                 errors=(403,), admit=self.admit,
             ),
-            Route("GET", app, self.show, APP_USER, returns=Described),
+            Route("GET", app, self.show, APP_USER, returns=Described, app_hosts=True),
             Route("GET", f"{app}/manifest", self.manifest, APP_ADMIN, returns=dict[str, Any]),
             Route("GET", f"{app}/manifests", self.manifests, APP_ADMIN, returns=list[Install]),
             Route(
@@ -91,7 +92,10 @@ class AppsRoutes:
         return VisibleApps(self._services.get(APPS), self._services.get(ACCESS))
 
     async def list_apps(self, request: Request) -> Response:
-        """List every installed app by name; with an API key for some apps, these."""
+        """List every installed app by name; with an API key for some apps, these.
+
+        On the host of an app it is this app only.
+        """
         apps = await self._visible.all(request.actor)
         return reply(
             [

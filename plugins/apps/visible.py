@@ -29,8 +29,13 @@ class VisibleApps:
         return app.narrow(hidden)
 
     async def all(self, actor: Actor) -> Sequence[App]:
-        """Return every app by name, without those that the limits of the caller take away."""
+        """Return every app by name, without those that the limits of the caller take away.
+
+        On the host of an app there is no other one.
+        """
         apps = await self._apps.all()
+        if actor.door is not None:
+            apps = [app for app in apps if app.id == actor.door]
         if actor.limits is None or not actor.limits.narrow:
             return apps
         return [app for app in apps if await self._is_within(actor, app.id)]

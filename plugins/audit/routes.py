@@ -49,7 +49,7 @@ class AuditRoutes:
             ),
             Route(
                 "GET", "/api/v1/apps/{app_id}/collections/{entity}/{id}/history", self.history,
-                entity("read"), returns=list[HistoryEntry], query=HistoryQuery,
+                entity("read"), returns=list[HistoryEntry], query=HistoryQuery, app_hosts=True,
             ),
         ]  # fmt: skip
 

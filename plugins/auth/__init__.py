@@ -117,7 +117,7 @@ class AuthPlugin(BearerAuthentication, Plugin):
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Forget the tokens of its workers: a later app of the name is another one."""
+        """Forget the tokens of its workers and its host: a later app of the name is another one."""
         await tx.publish(TOPIC, f"app:{app.id}")
 
     @hookimpl

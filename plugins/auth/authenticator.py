@@ -23,6 +23,7 @@ from kernel.public import (
     Notifications,
     Request,
     Unauthenticated,
+    door_of,
     headers_of,
     hookimpl,
     supports,
@@ -41,6 +42,7 @@ HEADER: Final = re.compile(rb"Bearer ([A-Za-z0-9_.-]+)")
 MAX_HEADER: Final = len("Bearer ") + MAX_TOKEN
 BEARER_KEY: Final = b"Bearer cdx_"
 BAD_KEY: Final = "the API key is not valid"
+OTHER_DOOR: Final = "the token is for another host: log in here"
 REVOKED_SESSION: Final = "session revoked: log in again"
 SET_UP_FACTOR: Final = "second factor must be set up"
 CHANGE_PASSWORD: Final = "password change required"
@@ -60,6 +62,7 @@ class CachedToken(NamedTuple):
     user_id: str
     username: str
     session_id: str
+    door: str | None
     expires: float
     delegation: Delegation | None
     limits: Limits | None
@@ -115,16 +118,27 @@ class TokenAuthenticator:
         )
 
     async def actor(
-        self, header: bytes, request_id: str = "", address: str = "", path: str = ""
+        self,
+        header: bytes,
+        request_id: str = "",
+        address: str = "",
+        path: str = "",
+        *,
+        door: str | None = None,
     ) -> Actor:
         """Return the actor of the header `Bearer <access token or key>`, or `Basic` with a key.
 
-        Raises Unauthenticated; Forbidden where the account must change its password or set up a
-        second factor first, unless `path` is that of a route for it.
+        A token is good at the door of its session only. A key is good at every `door`, for what
+        there is behind it. Raises Unauthenticated; Forbidden where the account must change its
+        password or set up a second factor first, unless `path` is that of a route for it.
         """
         token = self._cache.get(header)
         if token is None:
             token = await self._cache.get_or_load(header, lambda: self._check(header))
+        # Here, and not before it is cached: the same bytes may come through any door.
+        is_key = not token.session_id and token.delegation is None
+        if token.door != door and not is_key:
+            raise Unauthenticated(OTHER_DOOR).with_caller(token.user_id, token.session_id)
         limits = token.limits
         if limits is not None and limits.key:
             bind_contextvars(key=limits.key)
@@ -144,6 +158,7 @@ class TokenAuthenticator:
             address=address,
             delegation=token.delegation,
             limits=limits,
+            door=door,
         )
 
     async def _check(self, header: bytes) -> CachedToken:
@@ -163,6 +178,7 @@ class TokenAuthenticator:
             user_id=user.user_id,
             username=user.username,
             session_id="",
+            door=None,
             expires=time.time() + user.remaining,
             delegation=None,
             limits=user.limits,
@@ -179,7 +195,7 @@ class TokenAuthenticator:
 
         claims = self._tokens.read_access(match[1].decode("ascii"))
         delegation = claims.delegation
-        app_id = ""
+        app_id = claims.app
         if delegation is not None:
             app_id = delegation.app_id
 
@@ -198,6 +214,7 @@ class TokenAuthenticator:
             user_id=claims.sub,
             username=user.username,
             session_id=claims.sid,
+            door=claims.door,
             expires=expires,
             delegation=delegation,
             limits=limits,
@@ -218,7 +235,11 @@ class BearerAuthentication:
         if header is None:
             return None
         return await self._authenticator.actor(
-            header, request.request_id, request.address, request.scope["path"]
+            header,
+            request.request_id,
+            request.address,
+            request.scope["path"],
+            door=door_of(request.scope),
         )
 
 
@@ -246,7 +267,8 @@ def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
     if kind == "user":
         return token.user_id == name
     if kind == "app":
-        return token.delegation is not None and token.delegation.app_id == name
+        is_of_worker = token.delegation is not None and token.delegation.app_id == name
+        return is_of_worker or token.door == name
     return True
 
 

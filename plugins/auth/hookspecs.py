@@ -1,5 +1,5 @@
-"""The hook of this plugin. An implementation is marked `@hookimpl(optionalhook=True)`, so that this
-plugin can be off."""
+"""The hooks of this plugin. An implementation is marked `@hookimpl(optionalhook=True)`, so that
+this plugin can be off."""
 
 from __future__ import annotations
 
@@ -12,4 +12,11 @@ from kernel.public import SignInProvider, hookspec
 def sign_in_providers() -> Sequence[SignInProvider]:
     """Name outside systems that sign users in, for `GET /auth/mode`. Collect, at each request, so
     it must not read anything but memory."""
+    raise NotImplementedError
+
+
+@hookspec
+def app_host_allows_passwords(app_id: str) -> bool:
+    """Say whether pages on the host of an app may log users in with passwords. Collect, at each
+    login there; one False forbids it."""
     raise NotImplementedError

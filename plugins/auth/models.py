@@ -97,6 +97,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
     last_used_at: str
     address: str
     user_agent: str
+    app: str | None = None
+    """The app through whose host the user signed in; None for the host of the server."""
     current: bool = False
 
 
@@ -124,7 +126,7 @@ class NewSession(Struct, frozen=True):
     """A session to begin, with the hash of its first refresh token; it ends in `seconds`.
 
     `external`: another plugin has authenticated the user, without a password. It begins unless one
-    of the limiter's `keys` is blocked.
+    of the limiter's `keys` is blocked. `door` is the app through whose host it begins.
     """
 
     id: str
@@ -132,6 +134,7 @@ class NewSession(Struct, frozen=True):
     seconds: int
     external: bool
     keys: list[str]
+    door: str | None
 
 
 class Begun(Struct, frozen=True):

@@ -13,15 +13,18 @@ from kernel.public import (
     HOOKS,
     PUBLIC,
     AuthMode,
+    Forbidden,
     Message,
     Request,
     Response,
     Route,
     Services,
+    SignInProvider,
     UserView,
     next_page,
     read_limit,
     reply,
+    show_users,
 )
 
 from . import hookspecs
@@ -61,26 +64,29 @@ class AuthRoutes:
         users = "/api/v1/users"
         user = "/api/v1/users/{id}"
         return [
-            Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=AuthMode),
+            Route(
+                "GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=AuthMode,
+                app_hosts=True,
+            ),
             Route(
                 "POST", f"{auth}/register", self.register, PUBLIC, Registration, MAX_BODY,
-                Registered, 201, errors=(401, 403, 429),
+                Registered, 201, errors=(401, 403, 429), app_hosts=True,
             ),
             Route(
                 "POST", f"{auth}/login", self.login, PUBLIC, Credentials, MAX_BODY, LoggedIn,
-                errors=(401, 429),
+                errors=(401, 429), app_hosts=True,
             ),
             Route(
                 "POST", f"{auth}/refresh", self.refresh, PUBLIC, RefreshToken, MAX_BODY, Refreshed,
-                errors=(401,),
+                errors=(401,), app_hosts=True,
             ),
             Route(
                 "POST", f"{auth}/logout", self.logout, PUBLIC, RefreshToken, MAX_BODY, Message,
-                errors=(401,),
+                errors=(401,), app_hosts=True,
             ),
             Route(
                 "GET", f"{auth}/me", self.me, ANY_USER, max_body=MAX_BODY, returns=UserView,
-                workers=True, narrowed=True,
+                workers=True, app_hosts=True, narrowed=True,
             ),
             Route(
                 "POST", f"{auth}/password", self.password, ANY_USER, PasswordChange, MAX_BODY,
@@ -94,7 +100,10 @@ class AuthRoutes:
                 "DELETE", f"{auth}/sessions/{{id}}", self.end, ANY_USER, max_body=MAX_BODY,
                 returns=Message, errors=(400,),
             ),
-            Route("GET", users, self.users, ANY_USER, returns=list[UserView], query=UsersQuery),
+            Route(
+                "GET", users, self.users, ANY_USER, returns=list[UserView], query=UsersQuery,
+                workers=True, app_hosts=True,
+            ),
             Route("PATCH", user, self.update, CORE_ADMIN, UserChanges, MAX_BODY, UserView),
             Route("DELETE", user, self.delete, CORE_ADMIN, None, MAX_BODY, Message, errors=(400,)),
             *self._second_factor.routes(),
@@ -110,9 +119,24 @@ class AuthRoutes:
         too. `setupRequired`: the server waits for its first account; a public server never shows
         that."""
         required = await self._auth.registrations.setup_required()
-        answers = self._services.get(HOOKS).collect(hookspecs.sign_in_providers)
-        providers = [provider for _, answer in answers for provider in answer]
-        return reply(AuthMode(setup_required=required, providers=providers))
+        providers = list[SignInProvider]()
+        if request.actor.door is None:  # there is no other page to sign in on an app's host
+            answers = self._services.get(HOOKS).collect(hookspecs.sign_in_providers)
+            providers = [provider for _, answer in answers for provider in answer]
+        allows_passwords = self._allows_passwords(request)
+        mode = AuthMode(
+            setup_required=required, password_login_enabled=allows_passwords, providers=providers
+        )
+        return reply(mode)
+
+    def _allows_passwords(self, request: Request) -> bool:
+        """Whether an app's page may ask for passwords, where the request came through its host."""
+        door = request.actor.door
+        if door is None:
+            return True
+        hooks = self._services.get(HOOKS)
+        answers = hooks.collect(hookspecs.app_host_allows_passwords, app_id=door)
+        return all(is_allowed for _, is_allowed in answers)
 
     async def register(self, request: Request, body: Registration) -> Response:
         """Register an account; log in for tokens. The first account is admin of `core`.
@@ -126,7 +150,12 @@ class AuthRoutes:
         return reply({"user": user.view}, 201)
 
     async def login(self, request: Request, body: Credentials) -> Response:
-        """Log in with a username or an email: begin a session."""
+        """Log in with a username or an email: begin a session.
+
+        On the host of an app its tokens are good there only.
+        """
+        if not self._allows_passwords(request):
+            raise Forbidden("passwords are for the server's own page: sign in there")
         user_agent = request.headers.get("user-agent", "")
         client = describe_client(request.address, user_agent)
         return reply(await self._auth.logins.login(body, request.actor, client))
@@ -165,7 +194,8 @@ class AuthRoutes:
     async def users(self, request: Request) -> Response:
         """List the accounts that the caller may see, by username: all, or a page of `limit`.
 
-        A full page has the header `Link` with the address of the next one, where `after` is the id
+        A worker, and a caller on the host of an app, see the names of who has a role on the app. A
+        full page has the header `Link` with the address of the next one, where `after` is the id
         of the last user.
         """
         query = request.query()
@@ -174,7 +204,7 @@ class AuthRoutes:
             limit = read_limit(query["limit"], 0)
         users = await self._auth.accounts.page(request.actor, limit, query.get("after"))
         headers = next_page(request, limit, [user.id for user in users])
-        return reply([user.view for user in users], headers=headers)
+        return reply(show_users(request.actor, users), headers=headers)
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Change an account: display name, email, password, or whether it is disabled."""

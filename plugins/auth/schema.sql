@@ -49,6 +49,9 @@ create table caudex_auth.sessions (
     advanced_at timestamptz,  -- When the current one became it: the grace begins.
     -- A session without a password, which another plugin began: that one is responsible for a second factor.
     external boolean not null default false,
+    -- The installation key of the app through whose host the user signed in; null for the host of the server. Tokens of
+    -- the session are good at this door only, for life, and end with the installation.
+    installation bigint,
     primary key (id),
     foreign key (user_id) references caudex_auth.users(id) on delete cascade
 );

@@ -101,7 +101,7 @@ class Registrations:
         )
 
     async def _find_admin(self, caller: Actor, header: bytes | None) -> Actor | None:
-        """Return the core admin that registers another user; no worker does.
+        """Return the core admin that registers another user; no worker does, and no app's host.
 
         Where registration is open, an invalid token is the same as none.
         """
@@ -109,13 +109,15 @@ class Registrations:
         if header is None or access is None:
             return None
         try:
-            actor = await self._authenticator.actor(header, caller.request_id, caller.address)
+            actor = await self._authenticator.actor(
+                header, caller.request_id, caller.address, door=caller.door
+            )
         except Unauthenticated:
             if self._mode == "open":
                 return None
             raise
-        is_worker = actor.delegation is not None
-        if is_worker or not await access.is_core_admin(actor.user_id, **limits_of(actor)):
+        is_narrowed = actor.delegation is not None or actor.door is not None
+        if is_narrowed or not await access.is_core_admin(actor.user_id, **limits_of(actor)):
             return None
         return actor
 

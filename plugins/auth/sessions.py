@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated, Work
 
 from .accounts import check_id
-from .authenticator import REVOKED_SESSION, TOPIC
+from .authenticator import OTHER_DOOR, REVOKED_SESSION, TOPIC
 from .config import AuthConfig
 from .models import (
     Account,
@@ -78,6 +78,7 @@ class Sessions:
             seconds=seconds,
             external=login.external,
             keys=self._limiter.select_counted(login.keys),
+            door=caller.door,
         )
         network = network_of(client.address)
         actor = replace(
@@ -108,9 +109,15 @@ class Sessions:
 
         await self._statements.run(actor, insert)
         expires_in = min(ACCESS_SECONDS, seconds)
+        access_token = self._tokens.access(
+            account.id, account.username, session_id, expires_in, door=caller.door
+        )
+        refresh_token = self._tokens.refresh(
+            account.id, session_id, token_id, seconds, door=caller.door
+        )
         return LoggedIn(
-            access_token=self._tokens.access(account.id, account.username, session_id, expires_in),
-            refresh_token=self._tokens.refresh(account.id, session_id, token_id, seconds),
+            access_token=access_token,
+            refresh_token=refresh_token,
             expires_in=expires_in,
             user=account.user.view,
         )
@@ -120,11 +127,13 @@ class Sessions:
 
         Raises Unauthenticated. A token whose successor was used ends the session.
         """
-        claims = self._tokens.read_refresh(token)
+        claims = self._read_token(token, caller)
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
 
         async def use(tx: Transaction) -> tuple[str, int] | Unauthenticated:
-            family = await self._store.lock_family(tx, claims.sid, claims.sub, self._limits)
+            family = await self._store.lock_family(
+                tx, claims.sid, claims.sub, claims.door, self._limits
+            )
             if family is None or family.revoked:
                 return Unauthenticated(REVOKED_SESSION).with_caller(claims.sub, claims.sid)
             if family.expired:
@@ -147,15 +156,18 @@ class Sessions:
 
         username, seconds = outcome
         expires_in = min(ACCESS_SECONDS, seconds)
+        access_token = self._tokens.access(
+            claims.sub, username, claims.sid, expires_in, door=claims.door
+        )
         return Refreshed(
-            access_token=self._tokens.access(claims.sub, username, claims.sid, expires_in),
+            access_token=access_token,
             expires_in=expires_in,
             refresh_token=self._issue_successor(claims, seconds),
         )
 
     async def logout(self, token: str, caller: Actor) -> None:
         """End the session of a refresh token on every server process. Raises Unauthenticated."""
-        claims = self._tokens.read_refresh(token)
+        claims = self._read_token(token, caller)
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
         has_ended = await self._statements.run(actor, lambda tx: self._end(tx, actor, claims.sid))
         if not has_ended:
@@ -174,6 +186,16 @@ class Sessions:
         )
         if not has_ended:
             raise NotFound(f"session '{session_id}' not found")
+
+    def _read_token(self, token: str, caller: Actor) -> RefreshClaims:
+        """Check a refresh token, which is good at the door of its session only.
+
+        Raises Unauthenticated.
+        """
+        claims = self._tokens.read_refresh(token)
+        if claims.door != caller.door:
+            raise Unauthenticated(OTHER_DOOR).with_caller(claims.sub, claims.sid)
+        return claims
 
     async def _end(self, tx: Transaction, actor: Actor, session_id: str, reason: str = "") -> bool:
         if not await self._store.revoke_session(tx, session_id, actor.user_id or ""):
@@ -209,7 +231,7 @@ class Sessions:
         if not self._rotate:
             return None
         token_id = self._tokens.derive_successor_id(claims.jti)
-        return self._tokens.refresh(claims.sub, claims.sid, token_id, seconds)
+        return self._tokens.refresh(claims.sub, claims.sid, token_id, seconds, door=claims.door)
 
 
 def find_link(family: Family, jti_hash: str) -> Link:

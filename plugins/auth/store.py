@@ -140,11 +140,13 @@ with throttled as materialized (
 ),
 begun as (
     insert into caudex_auth.sessions
-        (id, user_id, expires_at, address, user_agent, current_hash, external)
+        (id, user_id, expires_at, address, user_agent, current_hash, external, installation)
     select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text, $7::text,
-        $8::boolean
-    from caudex_auth.users u, throttled
+        $8::boolean, door.key
+    from caudex_auth.users u cross join throttled
+    left join caudex_kernel.apps door on door.app_id = $13::text
     where throttled.seconds is null and id = $2::uuid and password_hash = $3::text and not disabled
+    and ($13::text is null or door.key is not null)
     and ($8::boolean or $9::boolean = exists (
         select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
     ))
@@ -177,6 +179,9 @@ select row_to_json(r) from (
         ) as factor
     from caudex_auth.users u left join caudex_auth.sessions s
         on s.id = nullif($2::text, '')::uuid and s.user_id = u.id and s.revoked_at is null
+        and case when $4::text = '' then s.installation is null else s.installation = (
+            select key from caudex_kernel.apps where app_id = $4::text
+        ) end
     where u.id = $1::uuid and not u.disabled
     and (s.id is not null or ($2::text = '' and $3::text in (u.withdrawals::text,
         concat(u.withdrawals, '.', (select key from caudex_kernel.apps where app_id = $4::text)))))
@@ -192,14 +197,21 @@ _REVOKE_DELEGATIONS: Final = """
 update caudex_auth.users set withdrawals = withdrawals + 1 where id = $1::uuid"""
 _SESSIONS: Final = """
 select row_to_json(r) from (
-    select id, created_at, last_used_at, address, user_agent from caudex_auth.sessions
+    select id, created_at, last_used_at, address, user_agent, door.app_id as app
+    from caudex_auth.sessions s left join caudex_kernel.apps door on door.key = s.installation
     where user_id = $1::uuid and revoked_at is null and expires_at > now()
+    and (s.installation is null or door.app_id is not null)
     order by created_at desc, id limit 1000
 ) r"""
 # The predecessor of the current token is valid for 30 s after the first use of its successor.
 _LOCK_FAMILY: Final = """
 select row_to_json(r) from (
-    select u.username, s.revoked_at is not null or u.disabled as revoked,
+    select u.username, s.revoked_at is not null or u.disabled
+        or case when $5::text is null then s.installation is not null else
+            s.installation is distinct from (
+                select key from caudex_kernel.apps where app_id = $5::text
+            ) or s.installation is null
+        end as revoked,
         least(s.expires_at, s.last_used_at + make_interval(secs => $3::int),
             s.created_at + make_interval(secs => $4::int)) <= now() as expired,
         coalesce(s.advanced_at > now() - interval '30 seconds', false) as in_grace,
@@ -398,6 +410,7 @@ class AuthStore:
             session.keys,
             MAX_SESSIONS - 1,
             network,
+            session.door,
         )
         return _begun(row or b"")
 
@@ -410,7 +423,8 @@ class AuthStore:
     ) -> Identified | None:
         """Return the user whose session or, where that is `''`, delegation to an app is valid.
 
-        An external session, and a delegation, need neither a second factor nor a password.
+        For a session `app_id` is its door, `''` for the host of the server. An external session,
+        and a delegation, need neither a second factor nor a password.
         """
         row = await self._statements.fetch(_IDENTIFY, user_id, session_id, epoch, app_id)
         return None if row is None else _identified(row)
@@ -430,10 +444,13 @@ class AuthStore:
         return [_session(row) for row in await self._statements.fetch_all(_SESSIONS, user_id)]
 
     async def lock_family(
-        self, tx: Transaction, session_id: str, user_id: str, limits: Limits
+        self, tx: Transaction, session_id: str, user_id: str, door: str | None, limits: Limits
     ) -> Family | None:
-        """Read and lock a session whose refresh token is used."""
-        row = await tx.execute(_LOCK_FAMILY, session_id, user_id, *limits)
+        """Read and lock a session whose refresh token is used.
+
+        The session of an app's host has ended where the app was removed, or installed again.
+        """
+        row = await tx.execute(_LOCK_FAMILY, session_id, user_id, *limits, door)
         return None if row is None else _family(row)
 
     async def touch_session(

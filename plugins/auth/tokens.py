@@ -17,17 +17,27 @@ T = TypeVar("T", bound="Claims")
 ACCESS_SECONDS = 900
 
 
-class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What both kinds of token say. Types and literals are checked when a token is read."""
+class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What both kinds of token say. Types and literals are checked when a token is read.
+
+    `app` is the app through whose host the session began: its tokens are good there only. It is
+    empty for the host of the server.
+    """
 
     sub: str
     sid: str
     iat: int
     exp: int
     iss: Literal["caudex"]
+    app: str = ""
+
+    @property
+    def door(self) -> str | None:
+        """The app through whose host the token is good; None for the host of the server."""
+        return self.app or None
 
 
-class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
+class AccessClaims(Claims, frozen=True, kw_only=True):
     """The claims of an access token.
 
     `sid` is empty in the token of a worker; `aud` (`app:<app id>`), `ends` and `epoch` are those of
@@ -76,9 +86,15 @@ class Tokens:
         self._refresh = msgspec.json.Decoder(RefreshClaims)
 
     def access(
-        self, user_id: str, username: str, session_id: str, seconds: int = ACCESS_SECONDS
+        self,
+        user_id: str,
+        username: str,
+        session_id: str,
+        seconds: int = ACCESS_SECONDS,
+        *,
+        door: str | None = None,
     ) -> str:
-        """Issue an access token for a session."""
+        """Issue an access token for a session, which is good at this door."""
         now = int(time.time())
         claims = AccessClaims(
             sub=user_id,
@@ -87,6 +103,7 @@ class Tokens:
             iat=now,
             exp=now + seconds,
             iss="caudex",
+            app=door or "",
             typ="access",
         )
         return self._signer.sign(claims)
@@ -110,7 +127,9 @@ class Tokens:
         )
         return self._signer.sign(claims)
 
-    def refresh(self, user_id: str, session_id: str, jti: str, seconds: int) -> str:
+    def refresh(
+        self, user_id: str, session_id: str, jti: str, seconds: int, *, door: str | None = None
+    ) -> str:
         """Issue a refresh token for a session that ends in `seconds` unless it is used."""
         now = int(time.time())
         claims = RefreshClaims(
@@ -120,6 +139,7 @@ class Tokens:
             iat=now,
             exp=now + seconds,
             iss="caudex",
+            app=door or "",
             typ="refresh",
         )
         return self._signer.sign(claims)
@@ -136,12 +156,12 @@ class Tokens:
     def read_access(self, token: str) -> AccessClaims:
         """Check an access token. Raises Unauthenticated.
 
-        It belongs either to a session or to the worker of an app.
+        It belongs either to a session or to the worker of an app, which uses the server's own host.
         """
         claims = self._read(token, self._access, "access token")
         is_of_session = claims.sid != ""
         is_of_worker = claims.aud is not msgspec.UNSET
-        if is_of_session == is_of_worker:
+        if is_of_session == is_of_worker or (is_of_worker and claims.app):
             raise Unauthenticated("the access token is not valid")
         return claims
 

@@ -83,23 +83,24 @@ class ManyRoutes(CollectionRoutes):
         return [
             Route(
                 "POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk,
-                returns=list[Record], status=201, query=BulkQuery, workers=True, openapi=BULK_DOCS,
+                returns=list[Record], status=201, query=BulkQuery, workers=True, app_hosts=True,
+                openapi=BULK_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/update-where", self._update_where, update, UpdateWhere,
-                returns=Updated, workers=True, openapi=WRITE_DOCS,
+                returns=Updated, workers=True, app_hosts=True, openapi=WRITE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/delete-where", self._delete_where, delete, DeleteWhere,
-                returns=Deleted, workers=True, openapi=WRITE_DOCS,
+                returns=Deleted, workers=True, app_hosts=True, openapi=WRITE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
-                query=ImportQuery, errors=(400,), workers=True, openapi=IMPORT_DOCS,
+                query=ImportQuery, errors=(400,), workers=True, app_hosts=True, openapi=IMPORT_DOCS,
             ),
             Route(
                 "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412),
-                workers=True, openapi=WRITE_DOCS,
+                workers=True, app_hosts=True, openapi=WRITE_DOCS,
             ),
         ]  # fmt: skip
 

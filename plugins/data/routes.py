@@ -102,27 +102,27 @@ class RecordRoutes(CollectionRoutes):
         return [
             Route(
                 "GET", COLLECTION, self._list, read, returns=list[Record], query=ListQuery,
-                workers=True, openapi=LIST_DOCS,
+                workers=True, app_hosts=True, openapi=LIST_DOCS,
             ),
             Route(
                 "POST", COLLECTION, self._create, create, NewRecord, returns=Record, status=201,
-                workers=True, openapi=CREATE_DOCS,
+                workers=True, app_hosts=True, openapi=CREATE_DOCS,
             ),
             Route(
                 "GET", RECORD, self._get, read, returns=Record, query=RecordQuery,
-                errors=(400,), workers=True, openapi=RECORD_DOCS,
+                errors=(400,), workers=True, app_hosts=True, openapi=RECORD_DOCS,
             ),
             Route(
                 "PATCH", RECORD, self._update, update, RecordChanges, returns=Record,
-                errors=(412,), workers=True, openapi=UPDATE_DOCS,
+                errors=(412,), workers=True, app_hosts=True, openapi=UPDATE_DOCS,
             ),
             Route(
                 "DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412),
-                workers=True, openapi=DELETE_DOCS,
+                workers=True, app_hosts=True, openapi=DELETE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found,
-                query=ExportQuery, workers=True, openapi=LIST_DOCS,
+                query=ExportQuery, workers=True, app_hosts=True, openapi=LIST_DOCS,
             ),
         ]  # fmt: skip
 

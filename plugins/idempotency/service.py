@@ -54,6 +54,8 @@ class IdempotencyService:
         route = request.route
         if actor.limits is not None and actor.limits.key:
             route = f"key {actor.limits.key} {route}"
+        if actor.door is not None:  # a reply is repeated at the door that it was made for
+            route = f"host {actor.door} {route}"
         place = Place(actor.user_id or SERVER, route, request.key)
         digest = hashlib.sha256(request.body).hexdigest()
 

@@ -111,6 +111,7 @@ class JobsRoutes:
                 returns=Accepted,
                 status=201,
                 workers=True,
+                app_hosts=True,
             ),
             Route(
                 "GET",
@@ -120,8 +121,18 @@ class JobsRoutes:
                 returns=list[Job],
                 query=JobsQuery,
                 workers=True,
+                app_hosts=True,
             ),
-            Route("GET", ONE, self.get, JOBS_USER, returns=Job, errors=(400,), workers=True),
+            Route(
+                "GET",
+                ONE,
+                self.get,
+                JOBS_USER,
+                returns=Job,
+                errors=(400,),
+                workers=True,
+                app_hosts=True,
+            ),
             Route(
                 "POST",
                 f"{ONE}/cancel",
@@ -130,6 +141,7 @@ class JobsRoutes:
                 returns=Message,
                 errors=(400,),
                 workers=True,
+                app_hosts=True,
             ),
             Route("GET", f"{OF_APP}/counts", self.counts, JOBS_USER, returns=dict[Status, int]),
             Route(

@@ -53,7 +53,12 @@ class LogsRoutes:
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
-        return [Route("GET", PATH, self.stream, LOGS_READ, query=LogsQuery, openapi=STREAM)]
+        return [
+            Route(
+                "GET", PATH, self.stream, LOGS_READ, query=LogsQuery, openapi=STREAM,
+                app_hosts=True,
+            )
+        ]  # fmt: skip
 
     async def stream(self, request: Request) -> Response:
         """Follow the log of an app: its last lines, then each new one as an event.

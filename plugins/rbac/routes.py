@@ -62,7 +62,9 @@ class RbacRoutes:
         grants = f"{APP}/grants"
         why = "/api/v1/permissions/explain"
         return [
-            Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
+            Route(
+                "GET", roles, self.list_roles, APP_USER, returns=list[Role], app_hosts=True
+            ),
             Route("POST", roles, self.create, APP_ADMIN, NewRole, returns=Message),
             Route("PATCH", role, self.update, APP_ADMIN, RoleChanges, returns=Message),
             Route("DELETE", role, self.delete, APP_ADMIN, returns=Message, errors=(400,)),
@@ -74,11 +76,11 @@ class RbacRoutes:
             Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, returns=Message),
             Route(
                 "GET", permissions, self.own_permissions, ANY_USER, returns=Effective,
-                workers=True, narrowed=True,
+                workers=True, app_hosts=True, narrowed=True,
             ),
             Route(
                 "GET", f"{permissions}/available", self.available, APP_USER,
-                returns=list[Permission],
+                returns=list[Permission], app_hosts=True,
             ),
             Route(
                 "GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER,

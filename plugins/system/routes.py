@@ -40,8 +40,8 @@ class SystemRoutes:
 
     def routes(self) -> list[Route]:
         routes = [
-            Route("GET", "/health", self.health, PUBLIC, returns=Sign),
-            Route("GET", "/health/ready", self.ready, PUBLIC, returns=Sign),
+            Route("GET", "/health", self.health, PUBLIC, returns=Sign, app_hosts=True),
+            Route("GET", "/health/ready", self.ready, PUBLIC, returns=Sign, app_hosts=True),
             Route("GET", "/api/v1/status", self.status, ANY_USER, returns=Status),
         ]
         if self._services.provider(ACCESS.name):  # else no user is known to be an admin

@@ -109,6 +109,7 @@ class WorkersRoutes:
                 Any,
                 errors=(500,),
                 workers=True,
+                app_hosts=True,
             ),
         ]  # fmt: skip
 
