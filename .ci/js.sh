@@ -1,15 +1,21 @@
 #!/bin/sh
-# js.sh format | check: the JavaScript and styles of the console, with tools of npm where Node.js is.
+# js.sh format | check: the JavaScript of the console and of the client, with tools of npm where Node.js is.
 set -eu
-cd "$(dirname "$0")/../plugins/console"
+cd "$(dirname "$0")/.."
 if ! command -v npx >/dev/null; then
-  echo "Node.js is not installed: the console's JavaScript is not checked"
+  echo "Node.js is not installed: the JavaScript is not checked"
   exit 0
 fi
+prettier() { (cd "$1" && npx --yes prettier@3.10.1 --log-level warn "$2" "$3"); }
 case $1 in
-  format) npx --yes prettier@3.10.1 --log-level warn --write web ;;
+  format)
+    prettier plugins/console --write web
+    prettier contrib/clients/js --write .
+    ;;
   check)
-    npx --yes prettier@3.10.1 --log-level warn --check web
-    npx --yes --package typescript@7.0.2 tsc --project jsconfig.json
+    prettier plugins/console --check web
+    prettier contrib/clients/js --check .
+    npx --yes --package typescript@7.0.2 tsc --project plugins/console/jsconfig.json
+    npx --yes --package typescript@7.0.2 tsc --project contrib/clients/js/jsconfig.json
     ;;
 esac

@@ -1,0 +1,91 @@
+/** Streams of events (server-sent events): decoded, and resumed after a break. */
+import { CaudexError } from './errors.js';
+import { sleep } from './transport.js';
+
+/** Milliseconds before a broken stream is opened again; they double up to the second one. */
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 15_000;
+
+/**
+ * @typedef {object} StreamEvent
+ * @property {string} type
+ * @property {string} id
+ * @property {any} data decoded
+ */
+
+/**
+ * Iterate over the events of a stream, without an end: a broken stream goes on behind the last event.
+ * @param {import('./transport.js').Transport} transport @param {string} address
+ * @param {{query?: Record<string, any>, signal?: AbortSignal}} options
+ * @returns {AsyncGenerator<StreamEvent>}
+ */
+export async function* followEvents(transport, address, { query, signal }) {
+  let lastId = '';
+  let pause = FIRST_PAUSE;
+  for (;;) {
+    /** @type {Record<string, string>} */
+    const headers = { accept: 'text/event-stream' };
+    if (lastId !== '') headers['last-event-id'] = lastId;
+    try {
+      const response = await transport.open('GET', address, {
+        query,
+        headers,
+        signal,
+      });
+      for await (const event of decodeEvents(response.body)) {
+        if (event.id !== '') lastId = event.id;
+        pause = FIRST_PAUSE;
+        yield event;
+      }
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      // A refusal stays one; a connection that broke does not.
+      if (error instanceof CaudexError && error.status !== 0) throw error;
+    }
+    await sleep(pause, signal);
+    pause = Math.min(pause * 2, LONGEST_PAUSE);
+  }
+}
+
+/**
+ * Decode the events of a body.
+ * @param {ReadableStream<Uint8Array> | null} body @returns {AsyncGenerator<StreamEvent>}
+ */
+async function* decodeEvents(body) {
+  if (body === null) return;
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = '';
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const text = rest + decoder.decode(value, { stream: true });
+      const blocks = text.split(/\r?\n\r?\n/);
+      rest = blocks.pop() ?? '';
+      for (const block of blocks) {
+        const event = decodeBlock(block);
+        if (event !== null) yield event;
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/** Decode an event; null for a comment. @param {string} block @returns {StreamEvent | null} */
+function decodeBlock(block) {
+  const event = { type: 'message', id: '', data: /** @type {any} */ (null) };
+  const lines = [];
+  for (const line of block.split(/\r?\n/)) {
+    const colon = line.indexOf(':');
+    const name = colon === -1 ? line : line.slice(0, colon);
+    const value = colon === -1 ? '' : line.slice(colon + 1).replace(/^ /, '');
+    if (name === 'event') event.type = value;
+    if (name === 'id') event.id = value;
+    if (name === 'data') lines.push(value);
+  }
+  if (lines.length === 0) return null;
+  event.data = JSON.parse(lines.join('\n'));
+  return event;
+}

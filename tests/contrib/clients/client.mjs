@@ -1,0 +1,210 @@
+/** Uses the client against a server, as `test_js.py` says; prints what it got as JSON. */
+import { Caudex, CaudexError, tagOf } from '../../../contrib/clients/js/index.js';
+
+const { url, username, password, key } = JSON.parse(process.argv[3]);
+const ada = () => new Caudex({ url, signIn: 'password' });
+
+async function signedIn() {
+  const caudex = ada();
+  await caudex.signIn({ username, password });
+  return caudex;
+}
+
+async function failure(promise) {
+  try {
+    return { value: await promise };
+  } catch (error) {
+    if (!(error instanceof CaudexError)) throw error;
+    return {
+      status: error.status,
+      message: error.message,
+      requestId: error.requestId,
+    };
+  }
+}
+
+/** A `fetch` that fails as `plan` says, call by call, and notes what was sent. */
+function brokenFetch(plan) {
+  const sent = [];
+  async function fetchBroken(address, init) {
+    sent.push({
+      method: init.method,
+      key: init.headers.get('idempotency-key'),
+    });
+    const fault = plan.shift() ?? 'none';
+    if (fault === 'lost before') throw new TypeError('fetch failed');
+    if (fault === 'busy') {
+      const headers = {
+        'retry-after': '0',
+        'content-type': 'application/json',
+      };
+      return new Response('{"error": "too many requests"}', {
+        status: 503,
+        headers,
+      });
+    }
+    const response = await fetch(address, init);
+    if (fault === 'lost after') throw new TypeError('fetch failed');
+    return response;
+  }
+  return { fetchBroken, sent };
+}
+
+const cases = {
+  async records() {
+    const deals = (await signedIn()).app('shop').collection('deals');
+    const deal = await deals.create({ title: 'a', value: 1 });
+    const changed = await deals.update(deal.id, { value: 2 }, { ifMatch: tagOf(deal) });
+    const stale = await failure(deals.update(deal.id, { value: 3 }, { ifMatch: tagOf(deal) }));
+    await deals.bulk([{ title: 'b' }, { title: 'c' }]);
+    const upserted = await deals.upsert([{ title: 'c', value: 9 }, { title: 'd' }], {
+      on: 'title',
+    });
+    const pages = [];
+    for await (const page of deals.pages({
+      limit: 3,
+      sort: 'title',
+      order: 'asc',
+    })) {
+      pages.push(page.map((record) => record.title));
+    }
+    const found = await deals.query({
+      where: { value: { $gt: 1 } },
+      orderBy: 'title',
+      order: 'asc',
+    });
+    await deals.delete(deal.id);
+    const gone = await failure(deals.get(deal.id));
+    const listed = await deals.list({
+      filter: { title: 'b' },
+      fields: ['title'],
+    });
+    return {
+      changed: changed.value,
+      stale: stale.status,
+      upserted: upserted.map((row) => row.result),
+      pages,
+      found: found.data.map((record) => record.title),
+      total: found.total,
+      gone,
+      listed: listed.map((record) => Object.keys(record).sort()),
+    };
+  },
+
+  async exchange() {
+    const app = (await signedIn()).app('shop');
+    const deals = app.collection('deals');
+    const report = await deals.import('title,value\nx,1\ny,two\n', {
+      mode: 'valid',
+    });
+    const exported = await (await deals.export({ query: { fields: ['title'] } })).text();
+    const results = await app.batch([
+      { op: 'create', entity: 'deals', data: { title: 'z' }, as: 'z' },
+      {
+        op: 'update',
+        entity: 'deals',
+        id: { $ref: 'z.id' },
+        data: { value: 7 },
+      },
+    ]);
+    return {
+      created: report.created,
+      errors: report.errors.map((error) => error.field),
+      exported: exported.includes('x'),
+      value: results[1].record.value,
+    };
+  },
+
+  async refusals() {
+    const caudex = ada();
+    const nobody = await caudex.me();
+    const wrong = await failure(caudex.signIn({ username, password: 'Wr0ngPassword' }));
+    const refused = await failure(caudex.app('shop').collection('deals').list());
+    const unreachable = new Caudex({
+      url: 'http://127.0.0.1:9',
+      key,
+      fetch: failingFetch,
+    });
+    return {
+      nobody,
+      wrong,
+      refused: refused.status,
+      away: await failure(unreachable.apps()),
+    };
+  },
+
+  async keys() {
+    const caudex = new Caudex({ url, key });
+    const me = await caudex.me();
+    return {
+      username: me.username,
+      apps: (await caudex.apps()).map((app) => app.id),
+    };
+  },
+
+  async session() {
+    let refreshToken = '';
+    const storage = {
+      get: () => refreshToken,
+      set: (text) => (refreshToken = text),
+    };
+    const first = new Caudex({ url, signIn: 'password', storage });
+    await first.signIn({ username, password });
+    const second = new Caudex({ url, signIn: 'password', storage });
+    // Requests of one moment renew the token once.
+    const names = await Promise.all([second.me(), second.me(), second.apps()]);
+    await second.signOut();
+    return {
+      resumed: names[0].username,
+      left: refreshToken,
+      after: await ada().me(),
+    };
+  },
+
+  async repeats() {
+    const outcome = {};
+    for (const [name, plan, call] of [
+      ['read', ['lost before', 'busy'], (deals) => deals.list({ limit: 1 })],
+      ['create', ['lost after'], (deals) => deals.create({ title: 'once' })],
+      ['update', ['lost after'], (deals, id) => deals.update(id, { value: 5 })],
+      ['refused update', ['busy'], (deals, id) => deals.update(id, { value: 6 })],
+    ]) {
+      const { fetchBroken, sent } = brokenFetch(plan);
+      const deals = new Caudex({ url, key, fetch: fetchBroken }).app('shop').collection('deals');
+      const [{ id }] = await new Caudex({ url, key }).app('shop').collection('deals').list();
+      const { value, ...error } = await failure(call(deals, id));
+      const keys = new Set(sent.map((request) => request.key));
+      outcome[name] = {
+        requests: sent.length,
+        keys: keys.size,
+        hasKey: !keys.has(null),
+        error,
+      };
+    }
+    const deals = new Caudex({ url, key }).app('shop').collection('deals');
+    outcome.made = (await deals.list({ filter: { title: 'once' } })).length;
+    return outcome;
+  },
+
+  async worker() {
+    const app = (await signedIn()).app('shop');
+    const greeting = await app.rpc('greet', { name: 'Ada' });
+    const unknown = await failure(app.rpc('nothing'));
+    const progress = [];
+    const id = await app.jobs.enqueue({ count: 3 });
+    const result = await app.jobs.wait(id, { onProgress: (value) => progress.push(value) });
+    const failed = await failure(app.jobs.wait(await app.jobs.enqueue({ count: -1 })));
+    const lines = [];
+    for await (const line of app.logs({ tail: 100 })) {
+      lines.push(line.message);
+      if (lines.includes('counted 3')) break;
+    }
+    return { greeting, unknown: unknown.status, result, progress, failed: failed.message, lines };
+  },
+};
+
+async function failingFetch() {
+  throw new TypeError('fetch failed');
+}
+
+console.log(JSON.stringify(await cases[process.argv[2]]()));
