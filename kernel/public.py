@@ -23,25 +23,25 @@ from kernel.toolkit.files import (
     sync_folder,
     write_file,
 )
-from kernel.toolkit.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.requests import on_behalf_of
-from kernel.toolkit.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
-from kernel.toolkit.tasks import Tasks
-from kernel.toolkit.tokens import MAX_TOKEN, TokenSigner
-from kernel.toolkit.uploads.archives import ArchiveRules, is_junk
-from kernel.toolkit.uploads.multipart import FormLimits, FormPart, FormReader
-from kernel.toolkit.uploads.tar import unpack_tar
-from kernel.toolkit.uploads.target import Unpacked
-from kernel.toolkit.uploads.zips import unpack_zip
-from kernel.toolkit.values import *  # noqa: F403
-from kernel.toolkit.vaults import (
+from kernel.toolkit.secrets.keys import Keyring, Keys, compare_key, server_key
+from kernel.toolkit.secrets.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
+from kernel.toolkit.secrets.tokens import MAX_TOKEN, TokenSigner
+from kernel.toolkit.secrets.vaults import (
     RevealedSecrets,
     check_room_for_secret,
     missing_secret,
     record_secret,
     secret_path,
 )
+from kernel.toolkit.tasks import Tasks
+from kernel.toolkit.uploads.archives import ArchiveRules, is_junk
+from kernel.toolkit.uploads.multipart import FormLimits, FormPart, FormReader
+from kernel.toolkit.uploads.tar import unpack_tar
+from kernel.toolkit.uploads.target import Unpacked
+from kernel.toolkit.uploads.zips import unpack_zip
+from kernel.toolkit.values import *  # noqa: F403
 from kernel.web import http, scope
 from kernel.web.bodies import decode
 from kernel.web.http import *  # noqa: F403

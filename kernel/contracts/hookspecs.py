@@ -187,7 +187,7 @@ def app_of_host(host: str) -> str | None:
     """Name the app that a host belongs to. Collect; the first answer counts.
 
     `host` is the name in the header `Host`, in lower case, without port and trailing dot. Return
-    None for a host of the server itself; raise BadRequest for one that nobody serves. The answer
+    None for a host of the server itself; raise BadRequest for one that is not served. The answer
     depends on the configuration only: it is remembered. An app's host is a door to this app: see
     `Route.app_hosts` and `Actor.door`. Must not block.
     """

@@ -23,8 +23,9 @@ FOLDERS = [
     folder
     for package in (plugins, contrib)
     for folder in sorted(Path(package.__path__[0]).iterdir())
-    if folder.is_dir() and not folder.name.startswith("__")
+    if folder.is_dir() and not folder.name.startswith("__") and folder.name != "clients"
 ]
+"""Every plugin; contrib/clients/ holds libraries of clients."""
 ROOMS = {"config", "models", "errors", "routes", "service", "store", "hookspecs"}
 RENAMED = {
     "settings": "config", "schemas": "models", "types": "models", "exceptions": "errors",

@@ -176,7 +176,7 @@ class Files {
 }
 
 /**
- * Send a file by XMLHttpRequest: `fetch` tells nothing of what it has sent.
+ * Send a file by XMLHttpRequest: `fetch` does not report what it has sent.
  * @param {string} address @param {string} token @param {Blob} content
  * @param {{signal?: AbortSignal, onProgress: (sent: number, size: number) => void}} options
  * @returns {Promise<any>}

@@ -7,7 +7,7 @@ export class CaudexError extends Error {
   constructor(message, { status = 0, requestId = '', body = null, retryAfter = null } = {}) {
     super(message);
     this.name = 'CaudexError';
-    /** The status of the reply; 0 where there is none. */
+    /** The status of the reply; 0 without a reply. */
     this.status = status;
     /** The id by which the server's log and audit trail name the request. */
     this.requestId = requestId;
@@ -19,7 +19,7 @@ export class CaudexError extends Error {
 }
 
 /**
- * Return the error that a reply tells.
+ * Return the error of a reply that refuses a request.
  * @param {Response} response @param {string} text its body
  */
 export function errorOfReply(response, text) {
@@ -34,7 +34,7 @@ export function errorOfReply(response, text) {
   });
 }
 
-/** Decode JSON; null for a text that is none. @param {string} text */
+/** Decode JSON; null for another text. @param {string} text */
 function decodeJson(text) {
   try {
     return JSON.parse(text);

@@ -34,7 +34,7 @@ export class Caudex {
     return new App(this._transport, id);
   }
 
-  /** Return the user who is signed in; null for nobody. */
+  /** Return the user who is signed in; null where no user is. */
   async me() {
     const token = await this._transport.session?.readToken();
     return token === '' ? null : this._transport.request('GET', '/api/v1/auth/me');

@@ -72,7 +72,7 @@ export class Collection {
   }
 
   /**
-   * Change fields of a record. With `ifMatch` (a tag of `tagOf`) only where nobody has changed it
+   * Change fields of a record. With `ifMatch` (a tag of `tagOf`) only where no user has changed it
    * since: else a CaudexError with status 412, whose `body.current` is the present record.
    * @param {string} id @param {Record<string, any>} values @param {{ifMatch?: string}} [options]
    */

@@ -6,7 +6,7 @@ const MARGIN = 20_000;
 
 /**
  * @typedef {object} Session
- * @property {() => Promise<string>} readToken returns the token; empty where nobody is signed in
+ * @property {() => Promise<string>} readToken returns the token; empty where no user is signed in
  * @property {(refused: string) => Promise<boolean>} renew replaces a token that was refused; false
  *   where that is not possible
  */

@@ -117,7 +117,7 @@ const cases = {
 
   async refusals() {
     const caudex = ada();
-    const nobody = await caudex.me();
+    const unknown = await caudex.me();
     const wrong = await failure(caudex.signIn({ username, password: 'Wr0ngPassword' }));
     const refused = await failure(caudex.app('shop').collection('deals').list());
     const unreachable = new Caudex({
@@ -126,7 +126,7 @@ const cases = {
       fetch: failingFetch,
     });
     return {
-      nobody,
+      unknown,
       wrong,
       refused: refused.status,
       away: await failure(unreachable.apps()),

@@ -114,7 +114,7 @@ def test_records_come_and_go_as_files_and_batches(run: Any) -> None:
 
 def test_a_failure_is_told_in_the_server_s_words(run: Any) -> None:
     got = run("refusals")
-    assert got["nobody"] is None
+    assert got["unknown"] is None
     assert got["wrong"]["message"] == "invalid credentials"
     assert got["wrong"]["status"] == got["refused"] == 401
     assert got["away"] == {"status": 0, "message": "the server does not answer", "requestId": ""}

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from kernel.errors import BadRequest
-from kernel.toolkit.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
-from kernel.toolkit.tokens import MAX_TOKEN, TokenSigner
-from kernel.toolkit.vaults import (
+from kernel.toolkit.secrets.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
+from kernel.toolkit.secrets.tokens import MAX_TOKEN, TokenSigner
+from kernel.toolkit.secrets.vaults import (
     RevealedSecrets,
     check_room_for_secret,
     missing_secret,

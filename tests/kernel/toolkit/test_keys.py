@@ -12,7 +12,7 @@ import pytest
 from kernel.config.settings import load_config
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
-from kernel.toolkit.keys import Keyring, server_key
+from kernel.toolkit.secrets.keys import Keyring, server_key
 from tests.kernel.databases import opened, sql
 from tests.kernel.processes import open_folder
 from tests.kernel.support import shut
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_is_reported_with_the_remedy(tmp_path: P
 MAKE = """
 import sys
 from pathlib import Path
-from kernel.toolkit.keys import Keyring
+from kernel.toolkit.secrets.keys import Keyring
 sys.stdin.readline()
 print(Keyring("signing", Path(sys.argv[1])).read(may_create=True).sealing.hex())
 """
