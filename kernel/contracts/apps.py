@@ -13,18 +13,19 @@ from kernel.contracts.statements import Transaction
 
 __all__ = [
     "APPS", "FIELD_KINDS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field",
-    "FieldAccess", "FieldType", "InstallPlan", "InstalledSection", "OnDelete", "Reference",
-    "Search", "SearchField", "ValueKind",
+    "FieldAccess", "FieldType", "FileRule", "InstallPlan", "InstalledSection", "OnDelete",
+    "Reference", "Search", "SearchField", "ValueKind",
 ]  # fmt: skip
 
 FieldType = Literal[
     "text", "file", "number", "boolean", "date", "timestamp", "json", "uuid", "entity_link",
-    "[text]", "[number]",
+    "[text]", "[number]", "[file]",
 ]  # fmt: skip
 """Types that a manifest may give to a field, aliases resolved."""
 ValueKind = Literal[
-    "text", "number", "boolean", "date", "timestamp", "json", "uuid", "texts", "numbers"
-]
+    "text", "number", "boolean", "date", "timestamp", "json", "uuid", "texts", "numbers", "file",
+    "files",
+]  # fmt: skip
 """How values of a column behave; several field types share one."""
 
 FIELD_KINDS: Final[Mapping[FieldType, ValueKind]] = {
@@ -38,8 +39,12 @@ FIELD_KINDS: Final[Mapping[FieldType, ValueKind]] = {
     "uuid": "uuid",
     "[text]": "texts",
     "[number]": "numbers",
+    "[file]": "files",
 }
-"""The kind of each field type but `entity_link`, whose kind is that of the id it names."""
+"""The kind of each field type but `entity_link`, whose kind is that of the id it names.
+
+A `file` field with a `FileRule` has the kind `file`.
+"""
 
 OnDelete = Literal["cascade", "restrict", "set_null"]
 """What becomes of a record whose link points at a record that is deleted."""
@@ -70,6 +75,16 @@ class FieldAccess(msgspec.Struct, frozen=True):
     write: tuple[str, ...] | None = None
 
 
+class FileRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a managed file field takes: at most so many bytes, and media types as `image/*`.
+
+    None and no types mean that there is no such limit.
+    """
+
+    max_size: int | None = None
+    types: tuple[str, ...] = ()
+
+
 class SearchField(msgspec.Struct, frozen=True):
     """A field that is searched: its weight from A to D, and the hidden column that holds its words.
 
@@ -92,7 +107,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """A declared column, aliases resolved. `sql_type` is the column's type in PostgreSQL.
 
     `generated` is the expression that computes it, of the fields in `sources`; it is read-only.
-    An `unchecked` link may lead to records that its writer may not read.
+    An `unchecked` link may lead to records that its writer may not read. A field with a `file` rule
+    holds the ids of managed files.
     """
 
     name: str
@@ -107,6 +123,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     access: FieldAccess | None = None
     generated: Any = None
     sources: tuple[str, ...] = ()
+    file: FileRule | None = None
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):

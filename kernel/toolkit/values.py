@@ -16,6 +16,9 @@ from kernel.errors import BadRequest
 
 __all__ = ["coerce_value", "is_uuid", "show_value"]
 
+MAX_FILES: Final = 1000
+"""Files in a field of one record."""
+
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _TIMESTAMP: Final = re.compile(
@@ -33,8 +36,8 @@ def coerce_value(kind: ValueKind, value: Any, where: str) -> Any:
     """Return a value as a column of `kind` stores it, None for null. `where` names the field.
 
     Null and, except for a text, `""` are null. Numbers come back as int or float, dates, timestamps
-    (UTC) and UUIDs in their normal text form. A number must have a double of its own (IEEE 754,
-    binary64), a timestamp at most six digits of a second. Raises BadRequest.
+    (UTC) and UUIDs in their normal text form, a file as its id. A number must have a double of its
+    own (IEEE 754, binary64), a timestamp at most six digits of a second. Raises BadRequest.
     """
     if value is None or (value == "" and kind != "text"):
         return None
@@ -134,6 +137,22 @@ def _each(kind: ValueKind, items: Sequence[Any]) -> list[Any]:
     return [_parsed(kind, item) for item in items]
 
 
+def _file(value: str | dict[str, Any]) -> str:
+    """Return the id of a file, which is given alone or as records show it."""
+    file_id: object = value
+    if isinstance(value, dict):
+        file_id = value.get("id")
+    if not isinstance(file_id, str):
+        raise ValueError
+    return _matched(_UUID, file_id)[0].lower()
+
+
+def _files(items: Sequence[Any]) -> list[str]:
+    if len(items) > MAX_FILES:
+        raise _InvalidValue(f"a list of at most {MAX_FILES} files")
+    return [_parsed("file", item) for item in items]
+
+
 _KINDS: Final[Mapping[ValueKind, tuple[str, tuple[type, ...], Callable[[Any], Any]]]] = {
     "text": ("text", (str,), _text),
     "number": ("a number", (int, float, str), _number),
@@ -144,6 +163,8 @@ _KINDS: Final[Mapping[ValueKind, tuple[str, tuple[type, ...], Callable[[Any], An
     "uuid": ("a UUID", (str,), lambda text: _matched(_UUID, text)[0].lower()),
     "texts": ("an array of text", (list, tuple), lambda items: _each("text", items)),
     "numbers": ("an array of numbers", (list, tuple), lambda items: _each("number", items)),
+    "file": ("a file, or its id,", (str, dict), _file),
+    "files": ("an array of files, or of their ids,", (list, tuple), _files),
 }
 """What each kind wants, the types that it takes, and how it parses them.
 

@@ -136,7 +136,8 @@ class Install(msgspec.Struct, frozen=True, kw_only=True):
 class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
     """A field of an entity; `references` is the entity that a link points at.
 
-    A `generated` field is read-only. Without `access` a field needs no permission of its own.
+    A `generated` field is read-only. Without `access` a field needs no permission of its own. A
+    field of managed files has `maxSize` and `types`, as far as it declares them.
     """
 
     name: str
@@ -148,6 +149,8 @@ class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
     on_delete: str | None
     generated: bool
     access: FieldAccess | None
+    max_size: int | msgspec.UnsetType | None = msgspec.field(default=msgspec.UNSET, name="maxSize")
+    types: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +203,11 @@ def _describe_field(field: Field) -> DescribedField:
     if field.references is not None:
         target = field.references.entity
         on_delete = field.on_delete
+    max_size = msgspec.UNSET
+    types = msgspec.UNSET
+    if field.file is not None:
+        max_size = field.file.max_size
+        types = field.file.types
     return DescribedField(
         name=field.name,
         type=field.type,
@@ -210,4 +218,6 @@ def _describe_field(field: Field) -> DescribedField:
         on_delete=on_delete,
         generated=field.generated is not None,
         access=field.access,
+        max_size=max_size,
+        types=types,
     )

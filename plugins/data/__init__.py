@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kernel.public import (
     ACCESS,
     APPS,
+    FILES,
     HOOKS,
     IDEMPOTENCY,
     IDENTITY,
@@ -33,7 +34,7 @@ class DataPlugin(Plugin):
     name = "data"
     requires = (STATEMENTS, APPS, HOOKS)
     uses = (READS,)
-    finds = (ACCESS, IDENTITY, IDEMPOTENCY)
+    finds = (ACCESS, IDENTITY, IDEMPOTENCY, FILES)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -56,5 +57,6 @@ def _build(services: Services) -> RecordsService:
             identity=lambda: services.find(IDENTITY),
             idempotency=lambda: services.find(IDEMPOTENCY),
             reads=services.find(READS),
+            files=lambda: services.find(FILES),
         )
     )

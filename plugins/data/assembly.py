@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from kernel.public import Access, Apps, HookBus, Idempotency, Identity, Reads, Statements
+from kernel.public import (
+    Access,
+    Apps,
+    HookBus,
+    Idempotency,
+    Identity,
+    ManagedFiles,
+    Reads,
+    Statements,
+)
 
 from .batches.batch import Batches
 from .batches.creates import CreateBatches
@@ -46,6 +55,7 @@ class Dependencies(msgspec.Struct, frozen=True):
     identity: Callable[[], Identity | None] = lambda: None
     idempotency: Callable[[], Idempotency | None] = lambda: None
     reads: Reads | None = None
+    files: Callable[[], ManagedFiles | None] = lambda: None
 
 
 def build_records(services: Dependencies) -> RecordsService:
@@ -56,9 +66,9 @@ def build_records(services: Dependencies) -> RecordsService:
 
     # Who may reach what
     permissions = Permissions(services.access)
-    tables = Tables(apps)
+    tables = Tables(apps, services.files)
     scopes = RowScopes(tables, bus, permissions, services.identity)
-    links = LinkRights(permissions, scopes)
+    links = LinkRights(permissions, scopes, tables)
 
     # Reads
     calls = Calls(apps)

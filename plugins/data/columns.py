@@ -33,6 +33,8 @@ CASTS: Final[Mapping[ValueKind, bytes]] = {
     "uuid": b"uuid",
     "texts": b"text[]",
     "numbers": b"double precision[]",
+    "file": b"uuid",
+    "files": b"uuid[]",
 }
 
 
@@ -72,7 +74,10 @@ class BodyFields(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One column: `sql` is its name under the alias `t`, `bare` without it, `cast` its type."""
+    """One column: `sql` is its name under the alias `t`, `bare` without it, `cast` its type.
+
+    `shown` is what replies have in its place, where that is not the value itself.
+    """
 
     name: str
     label: str
@@ -83,6 +88,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     cast: bytes
     nullable: bool
     field: Field | None = None
+    shown: bytes | None = None
+
+    @property
+    def item(self) -> bytes:
+        """What replies show of the column, as an item of a select list."""
+        return self.sql if self.shown is None else b"%b as %b" % (self.shown, self.bare)
 
     def coerce(self, value: Any, where: str = "") -> Any:
         """Return a value as the column stores it. Raises BadRequest."""
@@ -106,7 +117,8 @@ class Link(msgspec.Struct, frozen=True):
 class Columns:
     """The columns of an entity in the order of a record: id, fields, created_at, updated_at.
 
-    Without `has_times` the last two are left out: not every table has them.
+    Without `has_times` the last two are left out: not every table has them. `files` is the name in
+    SQL of the table of managed files; without it their ids are shown.
     """
 
     def __init__(
@@ -116,9 +128,11 @@ class Columns:
         alias: bytes = b"t",
         links: Mapping[str, Link] | None = None,
         has_times: bool = True,
+        files: bytes | None = None,
     ) -> None:
         self.entity = entity
         self.alias = alias
+        self._files = files
         self.links: Mapping[str, Link] = links or {}
         self._has_times = has_times
         self._aliased: dict[bytes, Columns] = {}
@@ -135,7 +149,7 @@ class Columns:
         self.kinds_of_json_and_arrays: Mapping[str, ValueKind] = {
             column.name: column.kind
             for column in fields
-            if column.kind in ("json", "texts", "numbers")
+            if column.kind in ("json", "texts", "numbers", "files")
         }
         """The columns whose values travel as JSON or as arrays, and their kinds."""
         self.positions = {name: position for position, name in enumerate(self._by_name)}
@@ -150,7 +164,13 @@ class Columns:
         """Return the same columns under another alias."""
         columns = self._aliased.get(alias)
         if columns is None:
-            columns = Columns(self.entity, alias=alias, links=self.links, has_times=self._has_times)
+            columns = Columns(
+                self.entity,
+                alias=alias,
+                links=self.links,
+                has_times=self._has_times,
+                files=self._files,
+            )
             self._aliased[alias] = columns
         return columns
 
@@ -256,7 +276,7 @@ class Columns:
         return BadRequest(message)
 
     def _declared_column(self, field: Field) -> Column:
-        kind = _link_kind(field) if field.type == "entity_link" else FIELD_KINDS[field.type]
+        kind = _kind_of(field)
         nullable = not field.required
         return self._make_column(field.name, field.type, kind, nullable=nullable, field=field)
 
@@ -266,17 +286,44 @@ class Columns:
     def _make_column(
         self, name: str, type_name: str, kind: ValueKind, *, nullable: bool, field: Field | None
     ) -> Column:
+        value = self.alias + b"." + quoted(name)
+        shown = None
+        if field is not None and field.file is not None and self._files is not None:
+            shown = show_files(kind, value, self._files)
         return Column(
             name=name,
             label=f"{self.entity.name}.{name}",
             type=type_name,
             kind=kind,
             bare=quoted(name),
-            sql=self.alias + b"." + quoted(name),
+            sql=value,
             cast=CASTS[kind],
             nullable=nullable,
             field=field,
+            shown=shown,
         )
+
+
+def show_files(kind: ValueKind, value: bytes, files: bytes) -> bytes:
+    """Return the SQL of what replies show of managed files: a subquery of the same statement.
+
+    `json_build_object` puts spaces around its members, so `Rendering` finds no end of a timestamp
+    in the name of a file.
+    """
+    if kind == "file":
+        parts = (_SHOWN_FILE, files, value)
+        return b"(select %b from %b as _f where _f.id = %b)" % parts
+    parts = (value, _SHOWN_FILE, value, files)
+    return (
+        b"(case when %b is not null then (select coalesce(json_agg(%b order by _i.place), '[]')"
+        b" from unnest(%b) with ordinality as _i(id, place) join %b as _f on _f.id = _i.id) end)"
+        % parts
+    )
+
+
+_SHOWN_FILE: Final = (
+    b"json_build_object('id', _f.id, 'name', _f.name, 'type', _f.type, 'size', _f.size)"
+)
 
 
 def links_of(app: App, entity: Entity, hidden: Collection[str] = ()) -> dict[str, Link]:
@@ -304,8 +351,12 @@ def quoted(*names: str) -> bytes:
     return sql.Identifier(*names).as_bytes(None)
 
 
-def _link_kind(field: Field) -> ValueKind:
-    return "uuid" if field.sql_type.lower() == "uuid" else "text"
+def _kind_of(field: Field) -> ValueKind:
+    if field.type == "entity_link":
+        return "uuid" if field.sql_type.lower() == "uuid" else "text"
+    if field.type == "file" and field.file is not None:
+        return "file"
+    return FIELD_KINDS[field.type]
 
 
 def _needed(column: Column) -> bool:

@@ -136,7 +136,8 @@ class NestedRendering(Rendering):
         items: list[bytes] = []
         timestamp: Column | None = None
         for column in columns:
-            items.append(self._write_item(column.sql, column.name, timestamp))
+            expression = column.shown or column.sql
+            items.append(self._write_item(expression, column.name, timestamp))
             timestamp = column if column.kind == "timestamp" else None
         for expression, name in extra_items:
             items.append(self._write_item(expression, name, timestamp))

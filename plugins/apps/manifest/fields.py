@@ -9,6 +9,7 @@ import msgspec
 from kernel.public import BadRequest, Field, FieldType, OnDelete, Reference
 
 from .access import read_access
+from .files import MANAGED, read_file_rule
 from .problems import Part
 from .types import ALIASES, COLUMN_TYPES, read_default
 
@@ -50,20 +51,28 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
     reference = _reference(part, kind, targets)
     on_delete = _on_delete(part, kind, required)
     enum_values = _enum_values(part, kind)
+    file_rule = read_file_rule(part, kind)
     sql_type: str = COLUMN_TYPES[kind]
     if reference is not None:
         sql_type = targets[reference.entity]
+    default = None
+    if file_rule is not None:
+        sql_type = MANAGED[kind]
+        _refuse_default(part)
+    else:
+        default = _default(part, kind, sql_type, enum_values)
     return Field(
         name=name,
         type=kind,
         sql_type=sql_type,
         required=required,
-        default=_default(part, kind, sql_type, enum_values),
+        default=default,
         enum_values=enum_values,
         references=reference,
         on_delete=on_delete,
         unchecked=_unchecked(part, kind),
         access=read_access(part),
+        file=file_rule,
     )
 
 
@@ -134,6 +143,12 @@ def _enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:
         part.problem("enum_values", "is for fields of type text and [text] only")
         return ()
     return values
+
+
+def _refuse_default(part: Part) -> None:
+    """Report a default of a managed file: every record would hold that one file."""
+    if part.get("default_value") is not None:
+        part.problem("default_value", "is not for a managed file")
 
 
 def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str, ...]) -> Any:

@@ -24,6 +24,8 @@ def read_generated(part: Part, field: Field, fields: Mapping[str, Field]) -> Fie
     expression = part.get("generated")
     if expression is None:
         return field
+    if field.file is not None:
+        part.problem("generated", "is not for a managed file")
     for name in _NOT_WITH:
         if part.get(name) not in (None, False, []):
             part.problem(name, "is not for a generated field")
@@ -85,6 +87,8 @@ class _Reader:
         field = self._fields.get(item)
         if field is None:
             raise BadRequest(f"there is no field {item!r} that is not generated itself")
+        if field.file is not None:
+            raise BadRequest(f"{function}: the managed file {item!r} has no value to compute with")
         self.sources.append(item)
         return field.sql_type
 

@@ -176,17 +176,21 @@ def _read_entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _D
         search=read_search(part, fields),
     )
     columns = {"id", "created_at", "updated_at", *fields}
-    return _Draft(entity, _read_indexes(part, columns))
+    files = frozenset(field.name for field in fields.values() if field.file is not None)
+    return _Draft(entity, _read_indexes(part, columns, files))
 
 
 def _read_quietly(item: Part) -> None:
     """Mark the members of a field that the server owns as read; it is ignored."""
     for name in ("type", "required", "default_value", "enum_values", "references", "on_delete",
-                 "unchecked", "is_primary_key", "access", "generated"):  # fmt: skip
+                 "unchecked", "is_primary_key", "access", "generated", "max_size",
+                 "types"):  # fmt: skip
         item.get(name)
 
 
-def _read_indexes(part: Part, known_columns: Collection[str]) -> tuple[Index, ...]:
+def _read_indexes(
+    part: Part, known_columns: Collection[str], files: frozenset[str]
+) -> tuple[Index, ...]:
     indexes: dict[tuple[object, ...], Index] = {}
     names: set[str] = set()
     for item in part.parts("indexes"):
@@ -199,13 +203,14 @@ def _read_indexes(part: Part, known_columns: Collection[str]) -> tuple[Index, ..
             elif columns.count(column) > 1:
                 item.problem("columns", f"{column!r} is named twice")
                 break
+        is_unique = item.flag("unique")
+        if is_unique and not files.isdisjoint(map(str, columns)):
+            item.problem("unique", "is not for a managed file")
         name = item.text("name", longest=63)
         if name and name in names:
             item.problem("name", f"the index {name!r} is declared twice")
         names.add(name)
-        index = Index(
-            columns=tuple(str(column) for column in columns), unique=item.flag("unique"), name=name
-        )
+        index = Index(columns=tuple(str(column) for column in columns), unique=is_unique, name=name)
         indexes.setdefault((index.columns, index.unique), index)
     return tuple(indexes.values())
 

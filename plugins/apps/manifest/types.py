@@ -12,7 +12,7 @@ from kernel.public import FIELD_KINDS, BadRequest, FieldType, ValueKind, coerce_
 
 SqlType = Literal[
     "text", "double precision", "boolean", "date", "timestamptz", "jsonb", "uuid", "text[]",
-    "double precision[]",
+    "double precision[]", "uuid[]",
 ]  # fmt: skip
 
 COLUMN_TYPES: Final[Mapping[FieldType, SqlType]] = {
@@ -27,6 +27,7 @@ COLUMN_TYPES: Final[Mapping[FieldType, SqlType]] = {
     "entity_link": "uuid",
     "[text]": "text[]",
     "[number]": "double precision[]",
+    "[file]": "uuid[]",
 }
 ALIASES: Final[Mapping[str, FieldType]] = {
     "string": "text",
@@ -46,6 +47,7 @@ AS_SQL: Final[Mapping[str, sql.SQL]] = {
     "uuid": sql.SQL("uuid"),
     "text[]": sql.SQL("text[]"),
     "double precision[]": sql.SQL("double precision[]"),
+    "uuid[]": sql.SQL("uuid[]"),
 }
 
 _NAMES: Final[Mapping[str, str]] = {

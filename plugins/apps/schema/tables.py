@@ -175,7 +175,7 @@ def _column(field: Field) -> Column:
 
 
 def _indexes(entity: Entity, declared: Sequence[Index]) -> Iterable[IndexDef]:
-    """Yield declared indexes, those of the default order, and one for each unserved link.
+    """Yield declared indexes, those of the default order, and one for each unserved link or file.
 
     The default order has an index of all records and one by creator: a list for
     `<entity>.read.own` would scan the whole table otherwise.
@@ -195,7 +195,10 @@ def _indexes(entity: Entity, declared: Sequence[Index]) -> Iterable[IndexDef]:
 
     first_columns = {index.columns[0] for index in declared}
     for field in entity.fields:
-        if field.references and field.name not in first_columns:
+        if field.type == "[file]":
+            name = derive(entity.name, field.name, "gin", field.name)
+            yield IndexDef(name=name, columns=(field.name,), unique=False, method="gin")
+        elif (field.references or field.file) and field.name not in first_columns:
             name = derive(entity.name, field.name, "idx", (field.name,))
             yield IndexDef(name=name, columns=(field.name,), unique=False)
 

@@ -68,7 +68,7 @@ class CreateBatches:
 
     async def _insert(self, actor: Actor, table: Table, rows: Sequence[Row]) -> Inserted:
         limits = None
-        if table.checked_links:
+        if table.limited_fields:
             field_names = {*chain.from_iterable(rows)}
             limits = await self._links.find_limits(actor, table, field_names)
         insert = Insert(table.full, rows, links=limits)

@@ -55,7 +55,7 @@ class OperationChecks:
             upsert = await self._upserts.plan(target, operation.on or "", operation.then)
         scope = await self._scopes.resolve(target, action)
         if operation.op != "delete":
-            scope = await self._links.limit_changes(actor, scope, scope.table.checked_links)
+            scope = await self._links.limit_changes(actor, scope, scope.table.limited_fields)
         app = await self._apps.app(app_id)
         grouped = can_be_grouped(operation.op, app, scope, upsert)
         # In one statement, upserts keep one order of their new keys; an update has its hooks alone.

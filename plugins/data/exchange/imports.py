@@ -94,7 +94,7 @@ class Imports:
         plan = None
         if options.on is not None:
             plan = await self._upserts.plan(target, options.on, "update")
-        limits = await self._links.find_limits(target.actor, table, table.checked_links)
+        limits = await self._links.find_limits(target.actor, table, table.limited_fields)
         return FileImport(file, options, grant, table, plan, limits)
 
     async def _run_in_time(

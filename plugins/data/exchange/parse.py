@@ -203,7 +203,7 @@ class RowReader:
             return None
         if not _is_utf8(cell):
             raise BadRequest(f"{column.label}: the cell is not UTF-8")
-        if column.kind in ("json", "texts", "numbers"):
+        if column.kind in ("json", "texts", "numbers", "files"):
             return decode(cell.encode(), _json_decoder, f"{column.label}: the cell")
         if "\0" in cell:
             raise BadRequest("text must not contain the character U+0000")

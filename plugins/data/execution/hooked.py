@@ -178,9 +178,7 @@ def _links_set_by_hooks(
     """Return the limited links that a hook has set: they are the plugin's, not the writer's."""
     if links is None:
         return frozenset()
-    return frozenset(
-        field for field in links.rows_by_field if row.get(field) != sent_row.get(field)
-    )
+    return frozenset(field for field in links.fields if row.get(field) != sent_row.get(field))
 
 
 def _limit_others(links: LinkLimits | None, field_names: Collection[str]) -> LinkLimits | None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kernel.public import BadRequest, ConstraintViolation, Entity, Field
+from kernel.public import (
+    FILE_SIZE_RULE,
+    FILE_TYPE_RULE,
+    BadRequest,
+    ConstraintViolation,
+    Entity,
+    Field,
+    FileRule,
+)
 from plugins.data.values.rows import allowed_values
 
 _NOT_NULL: Final = "23502"
@@ -55,11 +63,22 @@ def _label(entity: Entity, names: Sequence[str]) -> str:
 def _reason(violation: ConstraintViolation, field: Field | None) -> str:
     if violation.sqlstate == _NOT_NULL:
         return " is required"
+    if field is not None and field.file is not None:
+        return _describe_file(violation, field.file)
     if violation.sqlstate in _FOREIGN_KEY and field is not None and field.references is not None:
         return _missing_target(field)
     if violation.sqlstate == _CHECK and field is not None and field.enum_values:
         return allowed_values(field)
     return f": {violation.message}"
+
+
+def _describe_file(violation: ConstraintViolation, rule: FileRule) -> str:
+    """Say what a field of managed files takes."""
+    if violation.constraint == FILE_SIZE_RULE:
+        return f": a file of at most {rule.max_size} bytes is wanted"
+    if violation.constraint == FILE_TYPE_RULE:
+        return f": a file of type {', '.join(rule.types)} is wanted"
+    return ": no such file"
 
 
 def _field_names(violation: ConstraintViolation, entity: Entity) -> tuple[str, ...]:
@@ -69,6 +88,8 @@ def _field_names(violation: ConstraintViolation, entity: Entity) -> tuple[str, .
 
 
 def _missing_target(field: Field | None) -> str:
+    if field is not None and field.file is not None:
+        return ": no such file"
     if field is None or field.references is None:  # a field that does not exist for the caller
         return ": a value breaks a rule of the table"
     entity = field.references.entity

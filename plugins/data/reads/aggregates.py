@@ -37,7 +37,7 @@ _NUMERIC: Final = b"%b::text::numeric"
 _NUMBERS: Final = frozenset[ValueKind]({"number"})
 _ORDERED: Final = frozenset[ValueKind]({"text", "number", "date", "timestamp"})
 _SINGLE: Final = _ORDERED | frozenset[ValueKind]({"boolean", "uuid", "json"})
-_ANY: Final = _SINGLE | frozenset[ValueKind]({"texts", "numbers"})
+_ANY: Final = _SINGLE | frozenset[ValueKind]({"texts", "numbers", "file", "files"})
 
 
 class _Function(msgspec.Struct, frozen=True):

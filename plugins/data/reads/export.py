@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -24,6 +24,9 @@ FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 
 _decode_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_any = msgspec.json.Decoder(dict[str, Any] | str).decode
+_decode_files = msgspec.json.Decoder(list[dict[str, Any] | str]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def choose_format(accept: bytes | None) -> Format | None:
@@ -64,11 +67,20 @@ def _write_cell(column: Column, value: bytes, *, raw: bool) -> str:
         return ""
     if column.kind in ("number", "boolean", "json", "texts", "numbers"):
         return value.decode()
+    if column.kind == "file":
+        return _file_id(_decode_any(value))
+    if column.kind == "files":
+        return _encode([_file_id(file) for file in _decode_files(value)]).decode()
     text = _decode_text(value)
     may_be_run = column.kind == "text" and FORMULA.match(text) is not None
     if may_be_run and not raw:
         return f"'{text}"
     return text
+
+
+def _file_id(file: dict[str, Any] | str) -> str:
+    """Return the id of a managed file; without the plugin of files, records show no more."""
+    return file if isinstance(file, str) else file["id"]
 
 
 def _write_lines(rows: Iterable[Sequence[str]]) -> bytes:

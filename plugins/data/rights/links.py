@@ -8,7 +8,9 @@ import msgspec
 
 from kernel.public import Actor
 from plugins.data.statements.entity_table import Table
+from plugins.data.statements.tables import Tables
 
+from .files import FileLimits, FileTables
 from .permissions import Permissions
 from .row_scope import LinkLimits, RowScope
 from .scopes import RowScopes
@@ -17,17 +19,48 @@ from .scopes import RowScopes
 class LinkRights:
     """Finds the limits of a writer's links. For writers who read every record there are none."""
 
-    def __init__(self, permissions: Permissions, scopes: RowScopes) -> None:
+    def __init__(self, permissions: Permissions, scopes: RowScopes, tables: Tables) -> None:
         self._permissions = permissions
         self._scopes = scopes
+        self._tables = tables
 
     async def find_limits(
         self, actor: Actor, table: Table, names: Collection[str], *, changing: bool = False
     ) -> LinkLimits | None:
-        """Return the limits of the links among the fields `names`, None without any.
+        """Return the limits of the links and files among the fields `names`, None without any.
 
         With `changing` the writer may also send the link that it reads in a record.
         """
+        limits = await self._find_link_limits(actor, table, names, changing=changing)
+        if table.file_fields.isdisjoint(names):
+            return limits
+        return await self._add_file_limits(actor, table, names, limits)
+
+    async def _add_file_limits(
+        self, actor: Actor, table: Table, names: Collection[str], limits: LinkLimits | None
+    ) -> LinkLimits | None:
+        """Add the limits of files; a worker that acts on behalf of no user has none."""
+        app_id = table.entity.app_id
+        sources = self._tables.name_files()
+        if actor.user_id is None or sources is None:
+            return limits
+        entities = await self._tables.find_with_files(app_id)
+        readable = await self._scopes.linked.find_readable(actor, app_id, entities)
+        files = FileLimits(
+            app_id=app_id,
+            user_id=actor.user_id,
+            tables=FileTables(*sources),
+            fields=table.file_fields.intersection(names),
+            rows={name: readable[name] for name in entities if name in readable},
+        )
+        if limits is None:
+            return LinkLimits(table.entity.name, {}, readable, files=files)
+        related = {**readable, **limits.related}
+        return msgspec.structs.replace(limits, related=related, files=files)
+
+    async def _find_link_limits(
+        self, actor: Actor, table: Table, names: Collection[str], *, changing: bool
+    ) -> LinkLimits | None:
         if not table.checked_links or table.checked_links.keys().isdisjoint(names):
             return None
         app_id = table.entity.app_id
@@ -52,8 +85,8 @@ class LinkRights:
     async def limit_changes(
         self, actor: Actor, scope: RowScope, names: Collection[str]
     ) -> RowScope:
-        """Add to rows that will change the limits of the links among the fields `names`."""
-        if scope.table.checked_links.keys().isdisjoint(names):
+        """Add to rows that will change the limits of links and files among the fields `names`."""
+        if scope.table.limited_fields.isdisjoint(names):
             return scope
         limits = await self.find_limits(actor, scope.table, names, changing=True)
         return scope if limits is None else msgspec.structs.replace(scope, links=limits)

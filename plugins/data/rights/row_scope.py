@@ -16,6 +16,8 @@ from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.operators import RELATION_OPERATORS
 
+from .files import FileLimits
+
 
 class RowScope(msgspec.Struct, frozen=True):
     """The rows of a table that a caller may access; `trees` are those of hooks.
@@ -94,6 +96,8 @@ class RowScope(msgspec.Struct, frozen=True):
 class LinkLimits(msgspec.Struct, frozen=True):
     """What a writer of an entity may link to where it may not read every record of the target.
 
+    Files are linked to as well: their limits are `files`.
+
     `rows_by_field` are the rows that it may read, by the field of the link. `related` are the rows
     that their conditions reach. `readable` are those of the table itself, for changes: a writer may
     send the link that it reads in a record.
@@ -106,6 +110,14 @@ class LinkLimits(msgspec.Struct, frozen=True):
     rows_by_field: Mapping[str, RowScope]
     related: Mapping[str, RowScope]
     readable: RowScope | None = None
+    files: FileLimits | None = None
+
+    @property
+    def fields(self) -> Collection[str]:
+        """The fields that are limited."""
+        if self.files is None:
+            return self.rows_by_field.keys()
+        return self.files.fields.union(self.rows_by_field)
 
     @property
     def leads_back(self) -> bool:
@@ -115,10 +127,14 @@ class LinkLimits(msgspec.Struct, frozen=True):
 
     def without(self, names: Collection[str]) -> LinkLimits | None:
         """Return the limits of other fields, None where there are none."""
-        remaining = {
+        rows_by_field = {
             field: rows for field, rows in self.rows_by_field.items() if field not in names
         }
-        return msgspec.structs.replace(self, rows_by_field=remaining) if remaining else None
+        files = self.files
+        if files is not None:
+            files = msgspec.structs.replace(files, fields=files.fields.difference(names))
+        remaining = msgspec.structs.replace(self, rows_by_field=rows_by_field, files=files)
+        return remaining if remaining.fields else None
 
     def writer(self, conditions: Conditions, ids: bytes = b"") -> ValueWriter:
         """Return how a statement writes values; parameters are added to `conditions`.
@@ -132,6 +148,8 @@ class LinkLimits(msgspec.Struct, frozen=True):
     def _write_value(
         self, conditions: Conditions, ids: bytes, column: Column, value: bytes
     ) -> bytes:
+        if self.files is not None and column.name in self.files.fields:
+            return self.files.write_value(conditions, column, value)
         if column.name not in self.rows_by_field:
             return value
         allowed = [b"%b is null" % value, *self.write_link_tests(conditions, ids, column, value)]

@@ -8,7 +8,7 @@ from typing import Final
 from kernel.public import ValueKind
 from plugins.data.columns import Column
 
-_ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text"}
+_ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text", "files": b"text"}
 """What arrays of values hold where a value is an array: its text."""
 
 ValueWriter = Callable[[Column, bytes], bytes]

@@ -83,13 +83,14 @@ class EntityStatements:
         *,
         full: Self | None = None,
         has_times: bool = True,
+        files: bytes | None = None,
     ) -> None:
         self.entity = entity
         self.hidden = hidden
         self.full: Self = full or self
         """The same table with every field: writes return whole records, for events."""
         self.shown = entity.hide(hidden)
-        self.columns = Columns(self.shown, links=links, has_times=has_times)
+        self.columns = Columns(self.shown, links=links, has_times=has_times, files=files)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
         self.checked_links: Mapping[str, str] = {
@@ -100,7 +101,15 @@ class EntityStatements:
             and not field.unchecked
         }
         """The links whose targets their writer must be able to read, and their entities."""
-        items = b", ".join(column.sql for column in self.columns)
+        self.file_fields: frozenset[str] = frozenset()
+        """The fields of managed files, which their writer must be able to read."""
+        if files is not None:
+            self.file_fields = frozenset(
+                field.name for field in entity.fields if field.file is not None
+            )
+        self.limited_fields: frozenset[str] = self.file_fields.union(self.checked_links)
+        """The fields whose values depend on what their writer may read."""
+        items = b", ".join(column.item for column in self.columns)
         self.everything = Selection(items, self.rendering, tuple(self.columns))
         self.cache = StatementCache({}, {}, {})
 
@@ -113,7 +122,9 @@ class EntityStatements:
         columns = self.columns.select_columns(fields)
         if etag:
             columns.append(ETAG)
-        items = b", ".join(b"%b as %b" % (column.sql, column.bare) for column in columns)
+        items = b", ".join(
+            b"%b as %b" % (column.shown or column.sql, column.bare) for column in columns
+        )
         selection = Selection(items, Rendering(columns), columns)
         return keep(self.cache.selections, shape, selection, 256)
 

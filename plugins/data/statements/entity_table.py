@@ -24,7 +24,8 @@ class Table(EntityStatements):
         *,
         full: Self | None = None,
         has_times: bool = True,
+        files: bytes | None = None,
     ) -> None:
-        super().__init__(entity, links, hidden, full=full, has_times=has_times)
+        super().__init__(entity, links, hidden, full=full, has_times=has_times, files=files)
         self.reads = ListStatements(self)
         self.writes = WriteStatements(self)

@@ -263,7 +263,8 @@ class Conditions:
         if column.kind not in kinds:
             raise BadRequest(f"{column.label}: {operator} does not work on {column.type}")
         self._count_term()
-        compile_operator = _SPECIAL.get(operator, Conditions._compare)
+        special = _OF_FILES if column.kind == "files" else _SPECIAL
+        compile_operator = special.get(operator, Conditions._compare)
         return compile_operator(self, column, operator, value)
 
     def _compare(self, column: Column, operator: str, value: Any) -> bytes:
@@ -307,6 +308,24 @@ class Conditions:
             )
         return b"(%b is %b)" % (column.sql, b"null" if is_null else b"not null")
 
+    def _hold_file(self, column: Column, operator: str, value: Any) -> bytes:
+        """Require a file among those of a field, or no list of files for null."""
+        if value is None:
+            return _compare_null(column, operator)
+        self._count(1)
+        file_id = self.bind(coerce_value("file", value, column.label), b"uuid")
+        return b"(%b @> array[%b])" % (column.sql, file_id)
+
+    def _hold_any_file(self, column: Column, operator: str, value: Any) -> bytes:
+        """Require one of some files among those of a field."""
+        if not isinstance(value, list | tuple):
+            raise BadRequest(f"{column.label}: {operator} takes an array, not {show_value(value)}")
+        items = cast("Sequence[Any]", value)
+        self._count(len(items))
+        ids = [coerce_value("file", item, column.label) for item in items if item is not None]
+        test = b"(%b && %b)" % (column.sql, self.bind(ids, b"uuid[]"))
+        return b"(%b or %b is null)" % (test, column.sql) if None in items else test
+
     def _bind_stored(self, column: Column, value: Any) -> bytes:
         if column.kind == "json" and value is not None:
             value = _encode(value)
@@ -343,6 +362,13 @@ _SPECIAL: Final[Mapping[str, Callable[[Conditions, Column, str, Any], bytes]]] =
     "$contains": Conditions._contain,  # pyright: ignore[reportPrivateUsage]
     "$isNull": Conditions._compare_with_null,  # pyright: ignore[reportPrivateUsage]
 }
+
+_OF_FILES: Final[Mapping[str, Callable[[Conditions, Column, str, Any], bytes]]] = {
+    "$eq": Conditions._hold_file,  # pyright: ignore[reportPrivateUsage]
+    "$in": Conditions._hold_any_file,  # pyright: ignore[reportPrivateUsage]
+    "$isNull": Conditions._compare_with_null,  # pyright: ignore[reportPrivateUsage]
+}
+"""Conditions on a list of managed files: by the ids of single ones."""
 
 
 def join(outer: Columns, link: Link, inner: Columns) -> bytes:

@@ -12,9 +12,10 @@ _ORDERED: Final = frozenset[ValueKind]({"text", "number", "date", "timestamp", "
 _SINGLE: Final = _ORDERED | frozenset[ValueKind]({"boolean", "json"})
 _ANY: Final = _SINGLE | frozenset[ValueKind]({"texts", "numbers"})
 _TEXT: Final = frozenset[ValueKind]({"text"})
+_FILES: Final = frozenset[ValueKind]({"file", "files"})
 _HOLDERS: Final = frozenset[ValueKind]({"json", "texts", "numbers"})
 ALLOWED_KINDS: Final[Mapping[str, frozenset[ValueKind]]] = {
-    "$eq": _ANY,
+    "$eq": _ANY | _FILES,
     "$ne": _ANY,
     "$gt": _ORDERED,
     "$gte": _ORDERED,
@@ -22,10 +23,10 @@ ALLOWED_KINDS: Final[Mapping[str, frozenset[ValueKind]]] = {
     "$lte": _ORDERED,
     "$like": _TEXT,
     "$ilike": _TEXT,
-    "$in": _SINGLE,
+    "$in": _SINGLE | _FILES,
     "$nin": _SINGLE,
     "$contains": _HOLDERS,
-    "$isNull": _ANY,
+    "$isNull": _ANY | _FILES,
 }
 INFIX: Final[Mapping[str, bytes]] = {
     "$eq": b"=",

@@ -50,7 +50,7 @@ class RecordWriter:
         table = await self._tables.find(target.app_id, target.entity, target.grant.hidden)
         row = await coerce_body(table, target.grant, values, creating=True)
         limits = None
-        if not table.checked_links.keys().isdisjoint(row):
+        if not table.limited_fields.isdisjoint(row):
             limits = await self._links.find_limits(actor, table, row)
         insert = Insert(table.full, [row], links=limits)
         try:
@@ -69,7 +69,7 @@ class RecordWriter:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(bodies)}")
         rows = await coerce_bodies(table, target.grant, bodies)
         limits = None
-        if table.checked_links:
+        if table.limited_fields:
             field_names = {*chain.from_iterable(rows)}
             limits = await self._links.find_limits(actor, table, field_names)
         insert = Insert(table.full, rows, links=limits)

@@ -94,6 +94,12 @@ class Refusals:
             conditions.related = links.related
         tests: list[RowTest] = []
         for field in table.entity.fields:
+            if links is not None and links.files is not None and field.name in links.files.fields:
+                if field.name in sent:
+                    column = table.columns.find(field.name)
+                    test = links.files.write_test(conditions, column, sent_value(column))
+                    tests.append(is_no_link(table, field.name, [test]))
+                continue
             if field.references is None or field.name not in sent:
                 continue
             if links is not None and field.name in links.rows_by_field:

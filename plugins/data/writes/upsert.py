@@ -127,7 +127,7 @@ class Upserts:
         update = await self._permissions.require(actor, target.app_id, target.entity, "update")
         updated = Target(actor, update, target.app_id, target.entity)
         scope = await self._scopes.resolve(updated, "update")
-        scope = await self._links.limit_changes(actor, scope, scope.table.checked_links)
+        scope = await self._links.limit_changes(actor, scope, scope.table.limited_fields)
         key = _read_key(scope, on)
         return UpsertPlan(target.grant, scope, key, then)
 

@@ -1,0 +1,1 @@
+"""Downloads: who may read a file, signed links, and replies with content."""

@@ -1,0 +1,1 @@
+"""Keeping: which records hold files, and what becomes of files that none holds."""
