@@ -194,6 +194,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         token, ids = _accounts(story)
         _apps(story, token)
         _records(story, token)
+        _files(story, token)
         _roles(story, token, ids["bob"])
         _secrets(story, token)
         _work(story, token)
@@ -383,6 +384,37 @@ def _changes(story: Story, deals: dict[str, Any], companies: dict[str, Any]) -> 
     rows = "name,industry\nAcme,Machines\n,Toys\n"
     place = {"query": "?on=name&mode=valid", "shows": "Rows that meet records"}
     story.ask(f"POST {ENTITY}/import", rows, **place, **companies)
+
+
+DESK = {
+    "appId": "desk",
+    "name": "Desk",
+    "dataContract": [
+        {
+            "entityName": "tickets",
+            "fields": [{"name": "contract", "type": "file", "maxSize": "20MB"}],
+        }
+    ],
+}
+
+
+def _files(story: Story, token: str) -> None:
+    """Send and read files, with an app of its own that is removed again."""
+    headers = {"authorization": f"Bearer {token}"}
+    story.http.post(f"{API}/apps", json=DESK, headers=headers).raise_for_status()
+    app: dict[str, Any] = {"token": token, "app_id": "desk"}
+    text = "We agree.\n"
+    named = {"query": "?name=contract.txt", "status": 201}
+    file = story.ask(f"POST {APP}/files", text, **named, **app)
+    one = f"{APP}/files/{{id}}"
+    story.ask(f"GET {one}", id=file["id"], **app)
+    link = story.ask(f"POST {one}/link", {"seconds": 600}, id=file["id"], **app)
+    signature = "?" + link["url"].partition("?")[2]
+    story.ask(f"GET {one}/link", query=signature, id=file["id"], app_id="desk")
+    stored = story.ask(f"POST {APP}/storage/upload", text, **named, **app)
+    story.ask(f"GET {APP}/storage/{{id}}", id=stored["file_id"], **app)
+    story.ask(f"DELETE {APP}/storage/{{id}}", id=stored["file_id"], **app)
+    story.http.delete(APP.format(app_id="desk"), headers=headers).raise_for_status()
 
 
 def _roles(story: Story, token: str, bob: str) -> None:

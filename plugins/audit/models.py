@@ -23,6 +23,7 @@ SYSTEM_OPERATIONS = (
     "DEPLOYED", "WORKER_STARTED", "WORKER_STOPPED",
     "CRON_TRIGGERED", "CRON_ENABLED", "CRON_DISABLED",
     "TRAIL_STOPPED", "TRAIL_RESUMED",
+    "FILE_ERASED",
 )  # fmt: skip
 """What the system reports of itself, so that one can ask for it before it ever happened; the
 operations of other plugins are known once they did."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kernel.public import Command, KernelError, OpenServices
+from kernel.public import Command, OpenServices
 
 from .keeping.upkeep import UPKEEP
 
@@ -41,10 +41,6 @@ async def _verify(open_services: OpenServices) -> int:
 
 async def _erase(open_services: OpenServices, *, file_id: str, shared: bool) -> int:
     async with open_services() as services:
-        try:
-            files = await services.get(UPKEEP).erase(file_id, shared=shared)
-        except KernelError as error:
-            print(error.message)
-            return 1
+        files = await services.get(UPKEEP).erase(file_id, shared=shared)
     print(f"the content is erased; {files} file(s) had it. Backups may still have it")
     return 0

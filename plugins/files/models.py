@@ -24,7 +24,7 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
 
 
-class Holding(msgspec.Struct, frozen=True):
+class Holding(msgspec.Struct, frozen=True, array_like=True):
     """A field of a record that holds a file."""
 
     entity: str
@@ -81,6 +81,12 @@ class DownloadQuery(msgspec.Struct, frozen=True, kw_only=True):
     thumb: Annotated[
         str | None, Meta(description="a small picture of an image, at most `<width>x<height>`")
     ] = None
+
+
+class LinkQuery(DownloadQuery, frozen=True, kw_only=True):
+    """Parameters of GET …/files/{id}/link."""
+
+    token: Annotated[str, Meta(description="what signs the link")] = ""
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Uploads: the rights to send files, the bounds on what nobody keeps, and the way into the store."""
+"""Uploads: who may send files, how much that nobody keeps, and the way into the store."""
 
 from __future__ import annotations
 

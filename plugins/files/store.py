@@ -123,8 +123,7 @@ UNTRACKED: Final = """
 select c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
 where n.nspname = $1::text and c.relname = any($2::text[]) and c.relkind in ('r', 'p')
 and (select count(*) from pg_trigger as t where t.tgrelid = c.oid
-    and t.tgname = any('{caudex_files_insert,caudex_files_update,caudex_files_delete,caudex_files_truncate}'))
-    < 4
+    and starts_with(t.tgname, 'caudex_files_')) < 4
 order by c.relname"""
 
 END_HOLDINGS: Final = """
@@ -196,8 +195,8 @@ select id::text from caudex_files.files where sha256 = $1::text order by id limi
 ERASE: Final = "update caudex_files.files set sha256 = null where sha256 = $1::text"
 
 MAKE_KEY: Final = """
-insert into caudex_files.signing as s (only, key) values (true, $1::text)
-on conflict (only) do update set key = s.key returning key"""
+insert into caudex_files.signing as s (is_only, key) values (true, $1::text)
+on conflict (is_only) do update set key = s.key returning key"""
 
 _decode_held = msgspec.json.Decoder(HeldFile).decode
 _decode_file = msgspec.json.Decoder(StoredFile).decode

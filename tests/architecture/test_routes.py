@@ -17,6 +17,7 @@ PUBLIC = {
     "POST /api/v1/console/session", "DELETE /api/v1/console/session",
     "GET /", "GET /console", "GET /console/", "GET /console/{file}", "GET /console/{folder}/{file}",
     "GET /console/{folder}/{inner}/{file}", "GET /console/ext/{plugin}/{file}",
+    "GET /api/v1/apps/{app_id}/files/{id}/link",
 }  # fmt: skip
 FORGED = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 

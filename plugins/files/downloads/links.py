@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from kernel.public import (
+    MAX_TOKEN,
     Actor,
     BadRequest,
     Forbidden,
     Identity,
-    Limits,
     NotFound,
     TokenSigner,
     new_delegation,
@@ -41,18 +41,18 @@ class FileLinks:
             raise BadRequest("seconds must be a whole number of at least 1")
         if actor.user_id is None:
             raise BadRequest("a link is made by a user, whose rights it has")
-        limits = actor.limits
-        if limits is not None and limits.key:
-            limits = Limits(key=limits.key, apps=limits.apps, permissions=limits.permissions)
         claims = LinkClaims(
             app=app_id,
             file=file.id,
             user=actor.user_id,
             name=actor.username,
             exp=int(time.time()) + min(seconds, MAX_SECONDS),
-            limits=limits,
+            limits=actor.limits,
         )
-        return self._signer.sign(claims)
+        token = self._signer.sign(claims)
+        if len(token) > MAX_TOKEN:
+            raise BadRequest("the permissions of the API key are too many for a link")
+        return token
 
     async def open(self, token: str, request: Actor, app_id: str, file_id: str) -> StoredFile:
         """Return the file of a link. Raises Forbidden; `request` says where it comes from."""

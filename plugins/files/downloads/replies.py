@@ -140,7 +140,6 @@ def describe_content(file: StoredFile, *, download: bool) -> dict[str, str]:
     return {
         "content-disposition": write_disposition(file.name, inline=inline),
         "content-security-policy": policy,
-        "x-content-type-options": "nosniff",
     }
 
 

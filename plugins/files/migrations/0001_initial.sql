@@ -78,15 +78,15 @@ comment on column caudex_files.fields.max_size is 'Bytes that a file may have; n
 comment on column caudex_files.fields.types is 'Media types that a file may have, as image/*; none for any.';
 
 create table caudex_files.signing (
-    only boolean primary key default true check (only),
+    is_only boolean primary key default true check (is_only),
     key text not null
 );
 comment on table caudex_files.signing is 'What all servers of the database share; one row.';
-comment on column caudex_files.signing.only is 'Always true, so that there is one row.';
+comment on column caudex_files.signing.is_only is 'Always true, so that there is one row.';
 comment on column caudex_files.signing.key is 'The key that links to files are signed with, 32 random bytes in hex.';
 
 create function caudex_files.hold(
-    of_app text, of_entity text, of_field text, records text[], files uuid[]
+    in_app text, in_entity text, in_field text, records text[], file_ids uuid[]
 ) returns void language plpgsql
 set search_path to 'pg_catalog', 'pg_temp'
 as $$
@@ -94,42 +94,42 @@ declare
     rule caudex_files.fields;
     refused record;
 begin
-    perform from caudex_files.files as f where f.id = any(files) order by f.id for key share;
+    perform from caudex_files.files as f where f.id = any(file_ids) order by f.id for key share;
     select * into rule from caudex_files.fields as r
-        where r.app_id = of_app and r.entity = of_entity and r.field = of_field;
+        where r.app_id = in_app and r.entity = in_entity and r.field = in_field;
     select f.id is null as is_missing, f.size > rule.max_size as is_large into refused
-        from (select distinct unnest(files) as id) as sent
-        left join caudex_files.files as f on f.id = sent.id and f.app_id = of_app and f.sha256 is not null
+        from (select distinct unnest(file_ids) as id) as sent
+        left join caudex_files.files as f on f.id = sent.id and f.app_id = in_app and f.sha256 is not null
         where f.id is null or f.size > rule.max_size or (rule.types <> '{}' and not exists (
             select from unnest(rule.types) as wanted
             where wanted = f.type or (right(wanted, 2) = '/*' and split_part(f.type, '/', 1) = split_part(wanted, '/', 1))))
         order by 1 desc, 2 desc nulls last limit 1;
     if refused.is_missing then
         raise foreign_key_violation using message = 'no such file', constraint = 'caudex_file',
-            schema = of_app, table = of_entity, column = of_field;
+            schema = in_app, table = in_entity, column = in_field;
     elsif found then
         raise check_violation using message = 'the field does not take this file',
             constraint = case when refused.is_large then 'caudex_file_size' else 'caudex_file_type' end,
-            schema = of_app, table = of_entity, column = of_field;
+            schema = in_app, table = in_entity, column = in_field;
     end if;
     insert into caudex_files.holdings as h (file_id, entity, field, record_id)
-        select file_id, of_entity, of_field, record_id
-        from unnest(records, files) as sent(record_id, file_id) order by file_id
+        select file_id, in_entity, in_field, record_id
+        from unnest(records, file_ids) as sent(record_id, file_id) order by file_id
         on conflict (file_id, entity, field, record_id) do update set ended_at = null;
-    update caudex_files.files as f set held = true where f.id = any(files) and not f.held;
+    update caudex_files.files as f set held = true where f.id = any(file_ids) and not f.held;
 end
 $$;
 comment on function caudex_files.hold(text, text, text, text[], uuid[]) is
 'Notes that records hold files. It refuses what is no file of the app, or not what the field takes. Its locks keep the '
 'files from the sweep until the transaction ends; they are taken in one order.';
 
-create function caudex_files.release(of_entity text, of_field text, records text[], files uuid[])
+create function caudex_files.release(in_entity text, in_field text, records text[], file_ids uuid[])
 returns void language sql
 set search_path to 'pg_catalog', 'pg_temp'
 as $$
     update caudex_files.holdings as h set ended_at = now()
-    from unnest(records, files) as sent(record_id, file_id)
-    where h.file_id = sent.file_id and h.entity = of_entity and h.field = of_field
+    from unnest(records, file_ids) as sent(record_id, file_id)
+    where h.file_id = sent.file_id and h.entity = in_entity and h.field = in_field
     and h.record_id = sent.record_id and h.ended_at is null
 $$;
 comment on function caudex_files.release(text, text, text[], uuid[]) is
@@ -156,7 +156,7 @@ declare
     held_after text;
     held_before text;
     records text[];
-    files uuid[];
+    file_ids uuid[];
 begin
     for managed in
         select * from caudex_files.fields as r
@@ -167,23 +167,23 @@ begin
         if tg_op = 'UPDATE' then
             records := null;
             execute format('select array_agg(record_id), array_agg(file_id) from ((%s) except (%s)) as _d',
-                held_before, held_after) into records, files;
+                held_before, held_after) into records, file_ids;
         elsif tg_op = 'DELETE' then
             execute format('select array_agg(record_id), array_agg(file_id) from (%s) as _d', held_before)
-                into records, files;
+                into records, file_ids;
         end if;
         if tg_op <> 'INSERT' and records is not null then
-            perform caudex_files.release(managed.entity, managed.field, records, files);
+            perform caudex_files.release(managed.entity, managed.field, records, file_ids);
         end if;
         if tg_op = 'UPDATE' then
             execute format('select array_agg(record_id), array_agg(file_id) from ((%s) except (%s)) as _d',
-                held_after, held_before) into records, files;
+                held_after, held_before) into records, file_ids;
         elsif tg_op = 'INSERT' then
             execute format('select array_agg(record_id), array_agg(file_id) from (%s) as _d', held_after)
-                into records, files;
+                into records, file_ids;
         end if;
         if tg_op <> 'DELETE' and records is not null then
-            perform caudex_files.hold(managed.app_id, managed.entity, managed.field, records, files);
+            perform caudex_files.hold(managed.app_id, managed.entity, managed.field, records, file_ids);
         end if;
     end loop;
     return null;

@@ -14,7 +14,7 @@ MAX_NAME: Final = 255
 DEFAULT_NAME: Final = "file"
 
 _SEPARATORS: Final = re.compile(r"[/\\]")
-_ASCII_NAME: Final = re.compile(r'[^ !#-\[\]-~]|[%]')
+_ASCII_NAME: Final = re.compile(r"[^ !#-\[\]-~]|[%]")
 """What a quoted name in a header must not have."""
 
 
