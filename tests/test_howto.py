@@ -109,6 +109,17 @@ def test_records_are_queried_as_the_guide_says(make_server: MakeServer, tmp_path
     assert found["data"] == [{"sum": 6070}]
 
 
+def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    data = tmp_path / "data"
+    server = with_ada(make_server, data_dir=data)
+    outputs = pasted(page("keep-files"), server.url, tmp_path, command(server, data))
+    assert outputs[4].split() == ["We", "agree.", "agree", "1"]
+    assert outputs[5] == "We agree.\n"
+    assert "2 contents were read, 0 are damaged" in outputs[6]
+    assert "2 file(s) had it" in outputs[6]
+    assert not server.sql("select from caudex_files.files where sha256 is not null and size = 10")
+
+
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not on PATH")
 def test_secrets_are_kept_rotated_and_given_up_as_the_guide_says(
     make_server: MakeServer, tmp_path: Path
