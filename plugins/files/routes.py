@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from kernel.public import (
     Services,
     limits_of,
     one_of,
-    read_pieces,
     reply,
 )
 
@@ -41,11 +40,10 @@ from .models import (
     UploadQuery,
 )
 from .service import UPLOADS, UploadRights, Uploads
+from .uploads.bodies import FRAME, open_body
 
 APP: Final = "/api/v1/apps/{app_id}"
 FILE: Final = f"{APP}/files/{{id}}"
-FRAME: Final = 64_000
-"""Bytes of a body around the file: the head and the end of its part."""
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD: Final[dict[str, Any]] = {
@@ -172,10 +170,9 @@ class FilesRoutes:
 
     async def _receive(self, request: Request, *, of_app: bool) -> StoredFile:
         query = _read_query(request, ("name",))
-        name = query.get("name", "")
-        pieces: AsyncIterator[bytes] = read_pieces(request, self._config.max_size)
+        incoming = await open_body(request, query.get("name", ""), self._config.max_size)
         return await self._uploads.receive(
-            request.actor, request.path("app_id"), name, pieces, of_app=of_app
+            request.actor, request.path("app_id"), incoming, of_app=of_app
         )
 
     async def download(self, request: Request) -> Response:

@@ -27,6 +27,7 @@ from kernel.public import (
 from . import store
 from .config import FilesConfig
 from .models import NewFile, Pending, StoredFile
+from .uploads.bodies import Incoming
 from .uploads.detection import HEAD_BYTES, detect_type
 from .uploads.names import clean_name
 
@@ -92,13 +93,7 @@ class Uploads:
         """What one process receives at a time: an upload may be slow."""
 
     async def receive(
-        self,
-        actor: Actor,
-        app_id: str,
-        name: str,
-        pieces: AsyncIterator[bytes],
-        *,
-        of_app: bool = False,
+        self, actor: Actor, app_id: str, incoming: Incoming, *, of_app: bool = False
     ) -> StoredFile:
         """Store a file that arrives in pieces.
 
@@ -107,15 +102,15 @@ class Uploads:
         async with self.places.hold(actor.user_id):
             if not of_app:
                 await self._check_pending(self._statements, actor, 0)
-            received = _Received(pieces)
+            received = _Received(incoming.pieces)
             async with aclosing(received.read()) as noted_pieces:
                 blob = await self._storage.write_blob(noted_pieces, self._config.max_size)
-            clean = clean_name(name)
+            name = clean_name(incoming.name)
             file = NewFile(
                 app_id=app_id,
                 sha256=blob.sha256,
-                name=clean,
-                type=detect_type(received.head, clean),
+                name=name,
+                type=detect_type(received.head, name),
                 size=blob.size,
                 of_app=of_app,
             )

@@ -177,8 +177,11 @@ def test_an_id_of_another_user_that_no_record_shows_is_refused_like_an_unknown_o
         f"{TICKETS}/bulk", json=[{"title": "one"}, {"title": "two", "attachments": [file["id"]]}]
     )
     refused(bulk, 400, "[1] tickets.attachments: no such file")
-    batch = {"operations": [
-        {"op": "create", "entity": "tickets", "data": {"title": "x", "contract": file["id"]}}]}
+    batch = {
+        "operations": [
+            {"op": "create", "entity": "tickets", "data": {"title": "x", "contract": file["id"]}}
+        ]
+    }
     refused(bob.post(f"{APP}/batch", json=batch), 400, "[0] tickets.contract: no such file")
 
     ticket = create(alice, contract=file["id"])
@@ -224,22 +227,27 @@ def test_every_way_to_write_holds_and_releases_files(desk, admin, method):
         answer = admin.post(f"{TICKETS}/bulk", json=[row, {"title": "other"}])
     elif method == "batch":
         operation = {"op": "create", "entity": "tickets", "data": row, "as": "a"}
-        update = {"op": "update", "entity": "tickets", "id": {"$ref": "a.id"},
-                  "data": {"contract": {"$ref": "a.contract"}}}
+        update = {
+            "op": "update",
+            "entity": "tickets",
+            "id": {"$ref": "a.id"},
+            "data": {"contract": {"$ref": "a.contract"}},
+        }
         answer = admin.post(f"{APP}/batch", json={"operations": [operation, update]})
     elif method == "upsert":
         answer = admin.post(f"{TICKETS}/bulk?on=title", json=[row])
         answer = admin.post(f"{TICKETS}/bulk?on=title", json=[row])
     elif method == "import":
-        text = f"title,contract,attachments\r\nrow,{file['id']},\"[\"\"{file['id']}\"\"]\"\r\n"
-        answer = admin.post(
-            f"{TICKETS}/import", content=text, headers={"content-type": "text/csv"}
-        )
+        text = f'title,contract,attachments\r\nrow,{file["id"]},"[""{file["id"]}""]"\r\n'
+        answer = admin.post(f"{TICKETS}/import", content=text, headers={"content-type": "text/csv"})
         assert answer.json()["created"] == 1, answer.text
     else:
         create(admin, title="row")
-        change = {"where": {"title": "row"}, "set": {"contract": file["id"],
-                  "attachments": [file["id"]]}, "expect": 1}
+        change = {
+            "where": {"title": "row"},
+            "set": {"contract": file["id"], "attachments": [file["id"]]},
+            "expect": 1,
+        }
         answer = admin.post(f"{TICKETS}/update-where", json=change)
     assert answer.status_code in (200, 201), answer.text
 
@@ -256,7 +264,8 @@ def held(desk, file):
     """The fields that hold a file, or held it: whether that has ended."""
     return desk.sql(
         "select entity, field, ended_at is not null from caudex_files.holdings"
-        " where file_id = %s order by 1, 2", file["id"]
+        " where file_id = %s order by 1, 2",
+        file["id"],
     )
 
 
@@ -300,14 +309,15 @@ def test_csv_has_ids_and_takes_them_back(admin):
     file = upload(admin, PDF, "=1+1.pdf")
     create(admin, title="csv", contract=file["id"], attachments=[file["id"]])
     text = admin.get(TICKETS, headers={"accept": "text/csv"}).text
-    assert f"csv,{file['id']},\"[\"\"{file['id']}\"\"]\"" in text
+    assert f'csv,{file["id"]},"[""{file["id"]}""]"' in text
     answer = admin.post(
         f"{TICKETS}/import?on=title", content=text, headers={"content-type": "text/csv"}
     )
     assert answer.json()["updated"] == 1, answer.text
     lines = admin.get(TICKETS, headers={"accept": "application/x-ndjson"}).text
     answer = admin.post(
-        f"{TICKETS}/import?on=title", content=lines,
+        f"{TICKETS}/import?on=title",
+        content=lines,
         headers={"content-type": "application/x-ndjson"},
     )
     assert answer.json()["updated"] == 1, answer.text
@@ -421,3 +431,199 @@ def test_a_name_beyond_ascii_and_with_quotes_is_safe_in_a_header(admin):
     assert answer.headers["content-disposition"] == (
         "inline; filename=\"a_; x=_;.pdf\"; filename*=UTF-8''a%22%3B%20x%3D%C3%A4%3B.pdf"
     )
+
+
+def test_a_form_brings_a_file_too(admin):
+    answer = admin.post(FILES, files={"file": ("c.pdf", PDF, "image/png")}, data={"a": "b"})
+    assert answer.status_code == 201, answer.text
+    file = answer.json()
+    assert (file["name"], file["type"], file["size"]) == ("c.pdf", "application/pdf", len(PDF))
+    assert admin.get(f"{FILES}/{file['id']}").content == PDF
+    refused(admin.post(FILES, files={"other": (None, "text")}), 400, "no part 'file'")
+    cut = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf'
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    refused(admin.post(FILES, content=cut, headers=headers), 400, "cut off")
+    headers = {"content-type": "multipart/form-data"}
+    refused(admin.post(FILES, content=cut, headers=headers), 400, "boundary")
+
+
+def test_only_who_writes_records_with_files_sends_them(desk, admin):
+    desk.admin.post(f"{APP}/roles", json={"name": "reader", "permissions": ["tickets.read"]})
+    reader = user(desk, "reader")
+    refused(reader.post(FILES, content=PDF), 403)
+    refused(reader.post(f"{APP}/storage/upload", content=PDF), 403)
+    refused(desk.user().post(FILES, content=PDF), 403)
+    refused(admin.post("/api/v1/apps/none/files", content=PDF), 404)
+    refused(admin.post(FILES, params={"nam": "a"}, content=PDF), 400, "nam")
+    desk.admin.post(f"{APP}/roles", json={"name": "plainer", "permissions": ["plain.create"]})
+    plainer = user(desk, "plainer")
+    refused(plainer.post(FILES, content=PDF), 403)
+    assert plainer.post(f"{APP}/storage/upload", content=PDF).status_code == 201
+
+
+def make_link(client, file, **body):
+    answer = client.post(f"{FILES}/{file['id']}/link", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["url"]
+
+
+def test_a_link_is_good_without_a_token(desk, admin):
+    file = upload(admin)
+    url = make_link(admin, file, seconds=60)
+    assert url.startswith(f"{desk.url}{FILES}/{file['id']}/link?token=")
+    answer = desk.http.get(url)
+    assert answer.content == PDF
+    assert answer.headers["cache-control"] == "private, no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert desk.http.head(url).headers["content-length"] == str(len(PDF))
+    assert desk.http.get(url, headers={"range": "bytes=0-3"}).content == PDF[:4]
+    assert "attachment" in desk.http.get(f"{url}&download=1").headers["content-disposition"]
+    assert desk.http.get(make_link(admin, file, seconds=10**9)).status_code == 200
+    for seconds in (0, -1):
+        refused(admin.post(f"{FILES}/{file['id']}/link", json={"seconds": seconds}), 400)
+    refused(admin.post(f"{FILES}/{uuid.uuid4()}/link", json={}), 404)
+
+
+def test_a_forged_link_is_refused(desk, admin):
+    file = upload(admin)
+    other = upload(admin, PNG)
+    url = make_link(admin, file)
+    for forged in (
+        url[:-4] + "AAAA", url.partition("?")[0], url.replace(file["id"], other["id"]),
+        url.replace("/desk/", "/other/"), url + "x", url.partition("token=")[0] + "token=x.y.z",
+    ):  # fmt: skip
+        refused(desk.http.get(forged), 403)
+
+
+def test_a_link_ends_with_the_right_of_who_made_it(desk, admin):
+    writer = user(desk)
+    file = upload(admin)
+    ticket = create(admin, contract=file["id"])
+    url = make_link(writer, file, seconds=600)
+    assert desk.http.get(url).status_code == 200
+    revoke = {"userId": writer.id, "role": "writer"}
+    assert admin.post(f"{APP}/roles/revoke", json=revoke).status_code == 200
+    refused(desk.http.get(url), 403)
+    desk.assign(writer, "desk", "writer")
+    assert desk.http.get(url).status_code == 200
+    assert admin.patch(f"{TICKETS}/{ticket['id']}", json={"contract": None}).status_code == 200
+    refused(desk.http.get(url), 403)
+    again = create(admin, contract=upload(admin, PNG)["id"])
+    url = make_link(writer, again["contract"], seconds=600)
+    assert desk.http.get(url).status_code == 200
+    disable = admin.patch(f"/api/v1/users/{writer.id}", json={"disabled": True})
+    assert disable.status_code == 200, disable.text
+    refused(desk.http.get(url), 403)
+
+
+def test_keys_narrow_files_as_records(desk, admin):
+    writer = user(desk)
+    file = upload(writer)
+    create(writer, contract=file["id"])
+
+    def key_of(*permissions):
+        body = {"name": "k", "permissions": list(permissions)}
+        key = writer.post("/api/v1/auth/keys", json=body).json()
+        return key["id"], {"authorization": f"Bearer {key['key']}"}
+
+    key_id, reads = key_of("desk:tickets.read")
+    assert desk.http.get(f"{FILES}/{file['id']}", headers=reads).content == PDF
+    refused(desk.http.post(FILES, content=PDF, headers=reads), 403)
+    _, other = key_of("desk:people.read")
+    refused(desk.http.get(f"{FILES}/{file['id']}", headers=other), 404)
+    _, writes = key_of("desk:tickets.create")
+    answer = desk.http.post(FILES, content=PNG, headers=writes)
+    assert answer.status_code == 201
+    mine = answer.json()
+    body = {"title": "by key", "contract": mine["id"]}
+    assert desk.http.post(TICKETS, json=body, headers=writes).status_code == 201
+    body = {"title": "by key 2", "contract": file["id"]}
+    assert desk.http.post(TICKETS, json=body, headers=writes).status_code == 201  # its own upload
+
+    link = desk.http.post(f"{FILES}/{file['id']}/link", json={"seconds": 600}, headers=reads)
+    url = link.json()["url"]
+    assert desk.http.get(url).content == PDF
+    assert writer.delete(f"/api/v1/auth/keys/{key_id}").status_code == 200
+    refused(desk.http.get(url), 403)
+
+
+def test_the_shape_that_existing_frontends_use(desk, admin):
+    writer = user(desk)
+    other = user(desk, "loner")
+    answer = writer.post(f"{APP}/storage/upload", files={"file": ("a.pdf", PDF)})
+    assert answer.status_code == 201
+    stored = answer.json()
+    assert stored == {
+        "file_id": stored["file_id"], "name": "a.pdf", "content_type": "application/pdf",
+        "size": len(PDF),
+    }  # fmt: skip
+    path = f"{APP}/storage/{stored['file_id']}"
+    assert other.get(path).content == PDF
+    refused(desk.user().get(path), 403)
+    ticket = create(other, contract=stored["file_id"])
+    refused(other.delete(path), 403)
+    assert writer.delete(path).json() == {"deleted": True}
+    assert other.get(f"{FILES}/{ticket['contract']['id']}").content == PDF
+    unused = writer.post(f"{APP}/storage/upload", content=PDF).json()
+    path = f"{APP}/storage/{unused['file_id']}"
+    assert admin.delete(path).json() == {"deleted": True}
+    refused(admin.get(path), 404)
+    refused(writer.delete(path), 404)
+
+
+def sweep(desk):
+    from plugins.files.keeping.sweep import SWEEP
+
+    desk.run(lambda: desk.services.get(SWEEP).run(0.0))
+
+
+def test_what_no_record_holds_is_swept_after_a_day(desk, admin):
+    young = upload(admin)
+    old = upload(admin, PNG)
+    kept = upload(admin, PNG + b"kept")
+    of_app = admin.post(f"{APP}/storage/upload", content=b"of the app").json()
+    create(admin, contract=kept["id"])
+    desk.sql("update caudex_files.files set created_at = now() - interval '25 hours'"
+             " where id <> %s", young["id"])  # fmt: skip
+    sweep(desk)
+    refused(admin.get(f"{FILES}/{old['id']}"), 404)
+    for file_id in (young["id"], kept["id"], of_app["file_id"]):
+        assert admin.get(f"{FILES}/{file_id}").status_code == 200
+    sweep(desk)
+    [(count,)] = desk.sql(
+        "select count(*) from caudex_files.blobs where sha256 = %s", old["sha256"]
+    )
+    assert count == 0
+    refused(admin.post(TICKETS, json={"title": "x", "contract": old["id"]}), 400, "no such file")
+    assert upload(admin, PNG)["sha256"] == old["sha256"]
+
+
+def test_what_the_last_record_gave_up_stays_as_long_as_an_undo_may_need_it(desk, admin):
+    file = upload(admin)
+    ticket = create(admin, contract=file["id"])
+    assert admin.delete(f"{TICKETS}/{ticket['id']}").status_code == 200
+    desk.sql("update caudex_files.files set created_at = now() - interval '95 days'")
+    sweep(desk)
+    # The server itself acts without a user's rights, as an undo does.
+    [(count,)] = desk.sql("select count(*) from caudex_files.files where id = %s", file["id"])
+    assert count == 1
+    create(admin, contract=file["id"])
+    desk.sql("update caudex_files.holdings set ended_at = now() - interval '91 days'"
+             " where ended_at is not null")  # fmt: skip
+    sweep(desk)
+    assert admin.get(f"{FILES}/{file['id']}").status_code == 200
+    desk.sql("truncate desk.tickets cascade")
+    desk.sql("update caudex_files.holdings set ended_at = now() - interval '91 days'")
+    sweep(desk)
+    assert not desk.sql("select from caudex_files.files where id = %s", file["id"])
+
+
+def test_sql_of_a_worker_is_followed_too(desk, admin):
+    file = upload(admin)
+    desk.sql("insert into desk.tickets (title, contract) values ('by hand', %s)", file["id"])
+    assert held(desk, file) == [("tickets", "contract", False)]
+    desk.sql("update desk.tickets set contract = null")
+    assert held(desk, file) == [("tickets", "contract", True)]
+    with pytest.raises(Exception, match="no such file"):
+        desk.sql("insert into desk.tickets (title, contract) values ('x', gen_random_uuid())")
