@@ -15,6 +15,7 @@ BUNDLE: Final = Bundle(
         "rbac": {},
         "auth": {"registration": "closed"},
         "console": {"safe": True},
+        "authoring": {},
     },
     preferred={"statements": "pipeline"},
 )

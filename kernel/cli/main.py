@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import shell_complete
 
 from kernel import VERSION
 from kernel.app import migrate_database, running
@@ -26,6 +27,9 @@ from kernel.errors import EX_CONFIG, BootError, BootErrors, KernelError
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load, safe
+
+COMPLETE = "_CAUDEX_COMPLETE"
+"""The variable by which the completion of a shell asks for words (`caudex completion`)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +50,9 @@ def _status_of(arguments: Sequence[str]) -> int:
         handle((signal.SIGTERM, signal.SIGHUP), _end)
         with closing(logging.configure(LogConfig(level="warning"))):
             commands = command_line(_load_for(words))
+            if COMPLETE in os.environ:
+                instruction = os.environ[COMPLETE]
+                return shell_complete(commands, {}, "caudex", COMPLETE, instruction)
             with commands.make_context("caudex", words) as context:
                 return int(commands.invoke(context))
     except click.exceptions.Exit as end:  # after --help

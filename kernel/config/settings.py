@@ -27,7 +27,7 @@ from kernel.contracts.server.settings import (
 from kernel.errors import BootError, BootErrors, nearest
 
 PREFIX = "CAUDEX_"
-SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
+SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN", "CAUDEX_URL")
 FOR_TESTS = "CAUDEX_TEST_"
 """Prefix of the variables of a test run, which are not configuration."""
 SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))

@@ -1,0 +1,1 @@
+"""The steps of a deploy, what they would change, and how each is undone."""
