@@ -50,7 +50,7 @@ class Project:
         return cast("dict[str, Any]", manifest)
 
     def roles(self) -> list[dict[str, Any]]:
-        """Return the roles that the project declares; none without a file. Raises ProjectMistake."""
+        """Return the roles of `roles.json`; none without that file. Raises ProjectMistake."""
         if not (self.root / ROLES).exists():
             return []
         roles = self._read_json(ROLES)

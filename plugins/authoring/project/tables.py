@@ -196,7 +196,8 @@ RECORDS = "/api/v1/apps/APP/collections/ENTITY"
 def test_a_member_reads_the_records(app):
     member = app.user(roles={"APP": ["member"]})
     assert member.get(RECORDS).json() == []
-    answer = member.post("/api/v1/apps/APP/rpc", json={"method": "count", "params": {"entity": "ENTITY"}})
+    call = {"method": "count", "params": {"entity": "ENTITY"}}
+    answer = member.post("/api/v1/apps/APP/rpc", json=call)
     assert answer.json() == {"records": 0}
 
 

@@ -109,7 +109,7 @@ class LoginFile:
 async def _lock(handle: int) -> None:
     try:
         with anyio.fail_after(LOCK_SECONDS):
-            while not _try_lock(handle):
+            while not _try_lock(handle):  # noqa: ASYNC110 - another process holds it: no event
                 await anyio.sleep(LOCK_PAUSE)
     except TimeoutError:
         raise KernelError("another command renews the session and does not end") from None

@@ -25,32 +25,41 @@ PARTS: Final = ("manifest", "roles", "worker", "frontend")
 class Deployment:
     """The steps of one deploy, in order."""
 
-    def __init__(self, server: ServerConnection, project: Project, output: Output) -> None:
-        """Read the whole project first, so that a broken file changes nothing."""
+    def __init__(
+        self,
+        server: ServerConnection,
+        project: Project,
+        output: Output,
+        parts: Collection[str] = PARTS,
+    ) -> None:
+        """Read all of these parts first, so that a broken file changes nothing."""
         self._record = DeployRecord(project.root, server.url)
-        self._manifest = ManifestStep(server, project, self._record)
-        self._worker = WorkerStep(server, project, self._record, output)
-        self._frontend = FrontendStep(server, project, self._record, output)
-        roles = RolesStep(server, project)
-        self.steps: Sequence[Step] = (self._manifest, roles, self._worker, self._frontend)
+        self.steps: list[Step] = []
+        if "manifest" in parts:
+            self.steps.append(ManifestStep(server, project))
+        if "roles" in parts:
+            self.steps.append(RolesStep(server, project))
+        if "worker" in parts:
+            self.steps.append(WorkerStep(server, project, self._record, output))
+        if "frontend" in parts:
+            self.steps.append(FrontendStep(server, project, self._record, output))
 
-    async def run(self, parts: Collection[str] = PARTS) -> list[StepReport]:
-        """Run the steps of these parts. Raises DeployRefused; what came before is then undone."""
+    async def run(self) -> list[StepReport]:
+        """Run the steps. Raises DeployRefused; the steps before the failed one are then undone."""
         reports: list[StepReport] = []
         finished: list[Step] = []
         for step in self.steps:
-            if step.part not in parts:
-                continue
             try:
                 report = await self._run_step(step)
             except KernelError as refusal:
                 sentences = await _undo(finished)
                 self._record.save()
-                raise DeployRefused("; ".join([f"{step.part}: {refusal.message}", *sentences]))
+                message = "; ".join([f"{step.part}: {refusal.message}", *sentences])
+                raise DeployRefused(message) from None
             reports.append(report)
             if report.state == "changed":
                 finished.append(step)
-        self._note_undo({step.part for step in finished})
+        self._note_undo(finished)
         return reports
 
     async def _run_step(self, step: Step) -> StepReport:
@@ -59,18 +68,16 @@ class Deployment:
             return report_without_work(step.part, plan)
         return await step.apply(plan)
 
-    def _note_undo(self, changed: set[str]) -> None:
+    def _note_undo(self, finished: Sequence[Step]) -> None:
         """Note what `caudex app rollback` puts back."""
-        if not changed:
+        if not finished:
             return
-        undo = Undo()
-        if "manifest" in changed:
-            undo.manifest = self._manifest.stamp_before
-        if "worker" in changed:
-            undo.worker = self._worker.version_before
-        if "frontend" in changed:
-            undo.frontend = self._frontend.version_before
-        self._record.deployed.undo = undo
+        versions = {step.part: step.version_before for step in finished}
+        self._record.deployed.undo = Undo(
+            manifest=versions.get("manifest"),
+            worker=versions.get("worker"),
+            frontend=versions.get("frontend"),
+        )
         self._record.save()
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugins.authoring.project.folder import Project, same_json
-from plugins.authoring.project.record import DeployRecord
+from plugins.authoring.errors import ServerRefused
+from plugins.authoring.project.folder import MANIFEST, Project, same_json
+from plugins.authoring.project.lines import with_lines
 from plugins.authoring.server.connection import ServerConnection
 
 from .step import UNCHANGED, StepPlan, StepReport
@@ -16,20 +17,20 @@ class ManifestStep:
 
     part = "manifest"
 
-    def __init__(self, server: ServerConnection, project: Project, record: DeployRecord) -> None:
+    def __init__(self, server: ServerConnection, project: Project) -> None:
         self._server = server
-        self._record = record
         self._manifest = project.manifest()
+        self._text = (project.root / MANIFEST).read_text("utf-8")
         self._app_id = project.app_id
         self._before: Any = None
-        self._stamp: int | None = None
+        self.version_before: int | None = None
 
     async def plan(self) -> StepPlan:
         """Compare with the manifest that is installed, and ask what an install would change."""
         self._before = await self._server.find(f"/api/v1/apps/{self._app_id}/manifest")
         if self._before is not None and same_json(self._before, self._manifest):
             return UNCHANGED
-        answer = await self._server.post("/api/v1/apps/schema/verify", self._manifest)
+        answer = await self._post("/api/v1/apps/schema/verify")
         changes = [_sentence(change) for change in answer["changes"]]
         return StepPlan(state="changed", changes=changes or ["~ other members of the manifest"])
 
@@ -37,8 +38,8 @@ class ManifestStep:
         """Install the manifest: all of it, or nothing."""
         if self._before is not None:
             installs = await self._server.get(f"/api/v1/apps/{self._app_id}/manifests")
-            self._stamp = installs[0]["stamp"]
-        answer = await self._server.post("/api/v1/apps", self._manifest)
+            self.version_before = installs[0]["stamp"]
+        answer = await self._post("/api/v1/apps")
         return StepReport(
             part=self.part,
             state="changed",
@@ -47,10 +48,13 @@ class ManifestStep:
             ignored=list(answer.get("ignored", ())),
         )
 
-    @property
-    def stamp_before(self) -> int | None:
-        """Return the number of the install that was replaced, or None for a new app."""
-        return self._stamp
+    async def _post(self, path: str) -> Any:
+        """Send the manifest; a refusal says the lines of the file."""
+        try:
+            return await self._server.post(path, self._manifest)
+        except ServerRefused as refusal:
+            message = with_lines(refusal.message, MANIFEST, self._text)
+            raise ServerRefused(message, refusal.code, refusal.members) from None
 
     async def undo(self) -> str:
         """Install the former manifest; uninstall an app that this deploy has made."""

@@ -18,6 +18,7 @@ class RolesStep:
     part = "roles"
 
     def __init__(self, server: ServerConnection, project: Project) -> None:
+        self.version_before: int | None = None
         self._server = server
         self._declared = project.roles()
         self._path = f"/api/v1/apps/{project.app_id}/roles"

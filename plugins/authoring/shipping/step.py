@@ -33,6 +33,8 @@ class Step(Protocol):
     """A part of the project that is sent to the server."""
 
     part: str
+    version_before: int | None
+    """The version that was in service, where there are versions; known after `plan`."""
 
     async def plan(self) -> StepPlan:
         """Find out what differs from the server. Raises KernelError."""

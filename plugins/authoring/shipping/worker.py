@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from plugins.authoring.errors import ServerRefused
 from plugins.authoring.output import Output
 from plugins.authoring.project.archive import Archive, Form
 from plugins.authoring.project.folder import Project
+from plugins.authoring.project.lines import check_code, with_frame
 from plugins.authoring.project.record import DeployRecord, SentVersion, files_of
 from plugins.authoring.server.connection import ServerConnection
 
@@ -24,7 +26,9 @@ class WorkerStep:
         self._server = server
         self._record = record
         self._output = output
-        self._archive = Archive(project.worker_files())
+        files = project.worker_files()
+        check_code(files)
+        self._archive = Archive(files)
         self._path = f"/api/v1/apps/{project.app_id}"
         self.version_before: int | None = None
 
@@ -47,10 +51,14 @@ class WorkerStep:
     async def apply(self, plan: StepPlan) -> StepReport:
         """Send the archive. The server keeps the version before if this one does not start."""
         form = Form(self._archive)
-        with self._output.progress("worker", form.size) as advance:
-            answer = await self._server.upload(
-                f"{self._path}/deploy", form.body(advance), form.headers
-            )
+        try:
+            with self._output.progress("worker", form.size) as advance:
+                answer = await self._server.upload(
+                    f"{self._path}/deploy", form.body(advance), form.headers
+                )
+        except ServerRefused as refusal:
+            message = with_frame(refusal.message, self._archive.digests)
+            raise ServerRefused(message, refusal.code, refusal.members) from None
         current = await self._read_current()
         version = None
         if current is not None:

@@ -1,0 +1,1 @@
+"""Types for the records of an app, in TypeScript and Python."""

@@ -1,0 +1,1 @@
+"""Manifests and records that go between a server and files."""

@@ -1,0 +1,153 @@
+"""A project is deployed: what changed is said, what failed is undone, versions come back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kernel.testing import Server
+
+from .support import Author
+
+
+@pytest.fixture
+def project(author: Author, request: pytest.FixtureRequest) -> Author:
+    """A new project with a name of its own."""
+    name = request.node.originalname.removeprefix("test_")[:40]
+    author.ok("app", "new", name, "--dir", "app")
+    return author.inside("app")
+
+
+def app_of(project: Author) -> str:
+    return json.loads((project.folder / "manifest.json").read_text("utf-8"))["appId"]
+
+
+def states(answer: Any) -> dict[str, str]:
+    return {part["part"]: part["state"] for part in answer["parts"]}
+
+
+def call(server: Server, app_id: str, method: str) -> Any:
+    body = {"method": method, "params": {}}
+    return server.admin.post(f"/api/v1/apps/{app_id}/rpc", json=body).json()
+
+
+def test_a_deploy_sends_what_differs(project: Author, server: Server) -> None:
+    plan = project.json("app", "plan")["parts"]
+    assert "create table items (4 fields)" in plan["manifest"]["changes"]
+    assert plan["roles"]["changes"] == ["+ member"]
+    app_id = app_of(project)
+    assert server.admin.get(f"/api/v1/apps/{app_id}").status_code == 404
+
+    first = states(project.json("app", "deploy"))
+    assert (first["manifest"], first["roles"], first["worker"]) == ("changed",) * 3
+    assert call(server, app_id, "summary") == {"items": 0, "open": 0}
+    second = states(project.json("app", "deploy"))
+    assert (second["manifest"], second["roles"], second["worker"]) == ("unchanged",) * 3
+
+    project.edit("worker.py", '"items": total["total"]', '"all": total["total"]')
+    third = project.json("app", "deploy")
+    assert states(third)["worker"] == "changed"
+    assert states(third)["manifest"] == "unchanged"
+    [worker] = [part for part in third["parts"] if part["part"] == "worker"]
+    assert worker["changes"] == ["~ worker.py"]
+    assert worker["version"] == 2
+    assert call(server, app_id, "summary") == {"all": 0, "open": 0}
+
+
+def test_a_worker_that_fails_undoes_the_manifest(project: Author, server: Server) -> None:
+    project.ok("app", "deploy")
+    app_id = app_of(project)
+    before = server.admin.get(f"/api/v1/apps/{app_id}/manifest").json()
+    roles = server.admin.get(f"/api/v1/apps/{app_id}/roles").json()
+    project.edit("manifest.json", '"notes"', '"remarks"')
+    project.edit("roles.json", '"items.delete"', '"app.extra"')
+    project.edit("roles.json", ', "app.extra"', "")
+    project.edit("worker.py", "worker = Worker()", "worker = Worker(\n    nothing)")
+    refusal = project.refused("app", "deploy")
+    assert refusal.startswith("worker: worker.py, line 6: ")
+    assert "the roles are as before" in refusal
+    assert refusal.endswith("the former manifest is installed again")
+    assert server.admin.get(f"/api/v1/apps/{app_id}/manifest").json() == before
+    assert server.admin.get(f"/api/v1/apps/{app_id}/roles").json() == roles
+    assert call(server, app_id, "summary") == {"items": 0, "open": 0}
+
+
+def test_the_first_deploy_that_fails_leaves_no_app(project: Author, server: Server) -> None:
+    project.edit("worker.py", "worker.run()", "raise SystemExit('no start')")
+    refusal = project.refused("app", "deploy")
+    assert refusal.endswith("was uninstalled again")
+    assert server.admin.get(f"/api/v1/apps/{app_of(project)}").status_code == 404
+
+
+def test_a_broken_file_changes_nothing(project: Author, server: Server) -> None:
+    project.edit("worker.py", "worker.run()", "worker.run(")
+    assert "worker.py, line" in project.refused("app", "deploy")
+    assert server.admin.get(f"/api/v1/apps/{app_of(project)}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refusal"),
+    [
+        ('"name": "done",', '"name": "done"', "manifest.json, line 10: expecting ',' delimiter"),
+        ('"date"', '"dat"', "manifest: manifest.json, line 11: dataContract[0].fields[2].type: "),
+        ('"required": true', '"required": 1', "manifest: manifest.json, line 9: "),
+    ],
+)
+def test_a_mistake_in_the_manifest_has_a_line(
+    project: Author, before: str, after: str, refusal: str
+) -> None:
+    project.edit("manifest.json", before, after)
+    assert project.refused("app", "deploy").startswith(refusal)
+
+
+def test_versions_come_back(project: Author, server: Server) -> None:
+    app_id = app_of(project)
+    project.ok("app", "deploy")
+    assert "no deploy from here replaced a version" in project.refused("app", "rollback")
+    project.edit("worker.py", '"items": total["total"]', '"all": total["total"]')
+    project.edit("manifest.json", '"notes"', '"remarks"')
+    project.ok("app", "deploy")
+    done = project.json("app", "rollback")["done"]
+    assert done == ["version 1 of the worker is in service", "manifest 1 is installed"]
+    assert call(server, app_id, "summary") == {"items": 0, "open": 0}
+    fields = server.admin.get(f"/api/v1/apps/{app_id}").json()["entities"][0]["fields"]
+    assert "notes" in [field["name"] for field in fields]
+    project.ok("app", "rollback", "--worker", "2")
+    assert call(server, app_id, "summary") == {"all": 0, "open": 0}
+    assert "99" in project.refused("app", "rollback", "--worker", "99")
+
+
+def test_status_and_logs_show_the_app(project: Author) -> None:
+    project.ok("app", "deploy")
+    status = project.json("app", "status")
+    assert status["worker"]["status"] == "running"
+    assert [version["version"] for version in status["worker_versions"]] == [1]
+    lines = [json.loads(line) for line in project.ok("app", "logs", "--json").out.splitlines()]
+    assert "version 1 runs" in [line["message"] for line in lines]
+    assert "running" in project.ok("app", "status").out
+
+
+def test_roles_of_others_are_kept(project: Author, server: Server) -> None:
+    app_id = app_of(project)
+    project.ok("app", "deploy")
+    role = {"name": "guest", "permissions": ["items.read"]}
+    server.admin.post(f"/api/v1/apps/{app_id}/roles", json=role)
+    project.edit("roles.json", '"items.delete"', '"items.read.own"')
+    assert states(project.json("app", "deploy"))["roles"] == "changed"
+    roles = {
+        row["name"]: row["permissions"]
+        for row in server.admin.get(f"/api/v1/apps/{app_id}/roles").json()
+    }
+    assert roles["guest"] == ["items.read"]
+    assert "items.read.own" in roles["member"]
+
+
+def test_a_link_is_not_followed(project: Author) -> None:
+    (project.folder / "secret").symlink_to("/etc/passwd")
+    assert project.refused("app", "deploy") == "secret is no plain file: replace it by one"
+
+
+def test_outside_a_project_commands_say_so(author: Author) -> None:
+    assert "there is no manifest.json here" in author.refused("app", "deploy")
