@@ -162,6 +162,18 @@ def test_a_backup_is_made_and_restored_as_the_guide_says(
     assert [app["id"] for app in apps] == ["kept"]
 
 
+def test_an_app_is_made_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    environment = {**command(server, tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    outputs = pasted(page("make-an-app"), server.url, tmp_path, environment)
+    printed = "\n".join(outputs)
+    assert "created stock; next:" in printed
+    assert "manifest 1 is installed" in printed
+    assert "export interface ItemsRecord" in (tmp_path / "stock/records.ts").read_text("utf-8")
+    assert "Gears,70" in printed
+    assert outputs[-1].strip() == '"state": "unchanged",'
+
+
 def test_several_servers_run_as_the_guide_says(postgres, tmp_path: Path, kept_ports: list[str]):
     url = postgres.create()
     ports = dict(zip(("9101", "9102"), kept_ports, strict=True))

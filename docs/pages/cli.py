@@ -17,7 +17,8 @@ HEAD = """# Command line
 `caudex COMMAND`. Each error is one line that says what to do. The exit status is 78 for an error in
 the configuration, 2 for a wrong command line, and 1 for others. Usage is printed above an error of
 status 2. Commands of a plugin exist while it is enabled. Plugins of contrib/ are disabled by
-default. Beside a running server a command uses the server's embedded database.
+default. Beside a running server a command uses the server's embedded database. The commands of the
+plugin `authoring` need nothing but HTTP, and have `--json`.
 """
 
 

@@ -12,7 +12,7 @@ from kernel.hooks.plugin import NoConfig, Plugin
 from kernel.loading.kernel import Kernel
 
 FILES = ", ".join(f"`{path}`" for path in SEARCH)
-FILE, DATA_DIR, TOKEN = (f"`{name}`" for name in SPECIAL)
+FILE, DATA_DIR, TOKEN, URL = (f"`{name}`" for name in SPECIAL)
 HEAD = f"""# Configuration
 
 Values come from one TOML file. The environment overrides the file, and the command line overrides
@@ -24,8 +24,9 @@ nearest known one.
 Each key has a variable: `{PREFIX}<SECTION>__<KEY>`, for a plugin
 `{PREFIX}PLUGINS__<NAME>__<KEY>`. Write lists and tables as JSON. A variable that ends in `_FILE`
 names a file with the value; if both are set, the file's value is used. Further variables are
-{FILE}, {DATA_DIR} (for `[server] data_dir`), {TOKEN} (the access token that
-`caudex plugins` sends), and `DATABASE_URL`, which fills an empty `[database] url`.
+{FILE}, {DATA_DIR} (for `[server] data_dir`), {TOKEN} (the access token or API key that
+commands send), {URL} (the server that commands for authors use), and `DATABASE_URL`, which
+fills an empty `[database] url`.
 """
 LOADER = (
     ("`enabled`", "`true`", "`false` switches the plugin off"),

@@ -57,6 +57,13 @@ class Column:
             return "enum"
         return "text"
 
+    def clean(self, text: str) -> str:
+        """Return a value in the form that an import takes."""
+        value = text.strip()
+        if self.kind == "boolean":
+            return value.lower()
+        return value
+
     def field(self) -> dict[str, Any]:
         """Return the field of a manifest."""
         kind = self.kind

@@ -55,7 +55,6 @@ class CsvApp:
             "worker.py": WORKER.encode(),
             "tests/test_app.py": TESTS.replace("ENTITY", entities[0]).replace(
                 "APP", self.manifest["appId"]).encode(),
-            "frontend/entities.js": f"export const entities = {json.dumps(entities)};\n".encode(),
         }  # fmt: skip
         for table in self.tables:
             files[f"data/{table.entity}.csv"] = _clean_copy(table)
@@ -145,7 +144,10 @@ def _clean_copy(table: Table) -> bytes:
         stream.seek(0)
         next(reader)
         lines.append(_line([column.name for column in table.columns]))
-        lines += [_line([value.strip() for value in row]) for row in reader if row]
+        for row in reader:
+            if row:
+                pairs = zip(table.columns, row, strict=True)
+                lines.append(_line([column.clean(value) for column, value in pairs]))
     return "".join(lines).encode()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from kernel.public import Backoff
 from plugins.authoring.errors import ServerAway
 from plugins.authoring.output import Output
 from plugins.authoring.project.folder import app_of, look_for_project
@@ -20,8 +21,9 @@ QUIET_SECONDS: Final = 1.0
 """Seconds without a line after which the lines of before are taken as complete."""
 FIRST_SECONDS: Final = 3.0
 """The same for the first line, which comes after a connection is made."""
-PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
-"""Seconds between attempts to connect again; then the command ends."""
+BACKOFF: Final = Backoff(longest=5.0)
+ATTEMPTS: Final = 6
+"""Attempts in a row to connect again; then the command ends."""
 
 
 async def logs(
@@ -55,23 +57,23 @@ async def follow_log(
     """Yield lines; a broken stream goes on behind its last line. Raises ServerAway in the end."""
     path = f"/api/v1/apps/{app_id}/logs"
     last_id = ""
-    pauses = iter(PAUSES)
+    failures = 0
     while True:
         headers = {"last-event-id": last_id} if last_id else {}
         try:
             async with server.stream("GET", path, params=query, headers=headers) as answer:
                 async for event_id, line in _events(answer):
-                    pauses = iter(PAUSES)
+                    failures = 0
                     last_id = event_id or last_id
                     yield line
         except ServerAway as error:
             reason = error.message
         else:
             reason = f"{server.url} ends the stream"
-        pause = next(pauses, None)
-        if pause is None:
+        failures += 1
+        if failures > ATTEMPTS:
             raise ServerAway(reason)
-        await anyio.sleep(pause)
+        await anyio.sleep(BACKOFF.pause(failures))
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[tuple[str, dict[str, Any]]]:

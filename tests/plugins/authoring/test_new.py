@@ -66,9 +66,7 @@ def test_a_name_that_is_none_is_refused_in_one_line(stranger: Author, name: str)
 
 def test_an_existing_folder_is_refused(stranger: Author) -> None:
     (stranger.folder / "shop").mkdir()
-    assert stranger.refused("app", "new", "shop") == (
-        "shop exists: name another folder with --dir"
-    )
+    assert stranger.refused("app", "new", "shop") == ("shop exists: name another folder with --dir")
     stranger.ok("app", "new", "shop", "--dir", "other/shop")
     assert (stranger.folder / "other/shop/manifest.json").is_file()
 
