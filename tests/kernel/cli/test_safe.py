@@ -41,7 +41,10 @@ def test_it_keeps_what_repairs_and_the_configuration_of_that(tmp_path: Path, dat
     broken(tmp_path, database)
     config = load_config(str(tmp_path / "caudex.toml"), environ={})
     kernel = load(safe(config))
-    kept = {"auth", "console", "http_server", "notifications", "postgres", "rbac", "system"}
+    kept = {
+        "auth", "authoring", "console", "http_server", "notifications", "postgres", "rbac",
+        "system",
+    }  # fmt: skip
     assert {p.name for p in kernel.instances} == kept
     [auth] = [plugin for plugin in kernel.instances if plugin.name == "auth"]
     assert auth.config.rate_limit_logins is False
@@ -83,7 +86,8 @@ def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
             assert answer.status_code == 200
             on = {each["name"] for each in answer.json()["plugins"] if each["state"] == "on"}
             assert on == {
-                "auth", "console", "http_server", "notifications", "postgres", "rbac", "system",
+                "auth", "authoring", "console", "http_server", "notifications", "postgres", "rbac",
+                "system",
             }  # fmt: skip
             assert client.get("/api/v1/apps").status_code == 404
 

@@ -126,10 +126,10 @@ def test_mistakes_keep_the_last_version_and_have_a_line(
 ) -> None:
     good = summary(server)
     project.edit("worker.py", "worker.run()", "worker.run(")
-    assert "worker.py, line 28: " in dev.wait(event="refused", part="worker")["error"]
+    assert "worker.py, line 25: " in dev.wait(event="refused", part="worker")["error"]
     project.edit("worker.py", "worker.run(", "1 / 0")
     refused = dev.wait(event="refused", part="worker")["error"]
-    assert refused.startswith("worker.py, line 28: ")
+    assert refused.startswith("worker.py, line 25: ")
     assert "ZeroDivisionError" in refused
     project.edit("manifest.json", '"date"', '"dat"')
     refused = dev.wait(event="refused", part="manifest")["error"]
