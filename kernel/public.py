@@ -42,9 +42,11 @@ from kernel.toolkit.uploads.tar import unpack_tar
 from kernel.toolkit.uploads.target import Unpacked
 from kernel.toolkit.uploads.zips import unpack_zip
 from kernel.toolkit.values import *  # noqa: F403
-from kernel.web import http, scope
+from kernel.web import parameters, replies, requests, scope
 from kernel.web.bodies import decode
-from kernel.web.http import *  # noqa: F403
+from kernel.web.parameters import *  # noqa: F403
+from kernel.web.replies import *  # noqa: F403
+from kernel.web.requests import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
@@ -60,7 +62,9 @@ __all__ = [
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__
-__all__ += http.__all__
+__all__ += parameters.__all__
+__all__ += replies.__all__
+__all__ += requests.__all__
 __all__ += plugin.__all__
 __all__ += scope.__all__
 __all__ += values.__all__

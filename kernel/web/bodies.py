@@ -17,7 +17,7 @@ from starlette.types import Receive
 from kernel.contracts.server import MAX_BODY
 from kernel.errors import BadRequest, TooLarge, nearest
 from kernel.toolkit.limiter import ConcurrencyLimiter
-from kernel.web.http import JSON
+from kernel.web.replies import JSON
 
 TOO_MANY_BODIES = "too many unfinished or large bodies at once"
 MAX_DEPTH = 64

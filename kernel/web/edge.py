@@ -36,7 +36,7 @@ from kernel.hooks.fault_finder import FaultFinder, PluginStep
 from kernel.source_lines import source_line
 from kernel.web.admission import AdmissionControl, client_address
 from kernel.web.doors import NAME, PORT, Doors
-from kernel.web.http import JSONReply
+from kernel.web.replies import JSONReply
 from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of
 from kernel.web.sender import SAFE, Sender
 

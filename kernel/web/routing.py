@@ -19,7 +19,7 @@ from kernel.contracts.server import Handler, HookBus, Route
 from kernel.source_lines import source_line
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
-from kernel.web.http import Request
+from kernel.web.requests import Request
 from kernel.web.scope import CALL, RouteCall, door_of, headers_of
 
 OTHER_DOOR: Final = "the token is for another host: log in here"

@@ -16,7 +16,7 @@ import pytest
 
 from kernel.errors import BootError
 from kernel.testing import MakeServer, Server
-from kernel.web import http as web
+from kernel.web import replies as web
 from kernel.web import routing
 from plugins.http_server import protocol
 from tests.waiting import eventually

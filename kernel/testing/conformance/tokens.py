@@ -14,7 +14,7 @@ from kernel.contracts.base import Actor, new_delegation
 from kernel.contracts.identity import IDENTITY
 from kernel.contracts.server import HOOKS
 from kernel.testing import Server
-from kernel.web.http import Request
+from kernel.web.requests import Request
 from kernel.web.scope import begin_request
 
 ME = "/api/v1/auth/me"

@@ -14,7 +14,7 @@ from docs.pages.code import with_contrib
 from kernel.contracts.access import ANY_USER, APP_USER, PUBLIC
 from kernel.contracts.server import Route
 from kernel.testing import Server
-from kernel.web.http import reply
+from kernel.web.replies import reply
 
 from .support import SERVER, objects, operations, places, reply_schema, resolved
 

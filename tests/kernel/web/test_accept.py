@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from kernel.web.http import preferred_type
+from kernel.web.parameters import preferred_type
 
 JSON, CSV, LINES = "application/json", "text/csv", "application/x-ndjson"
 

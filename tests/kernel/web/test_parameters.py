@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel.errors import BadRequest
-from kernel.web.http import one_of, read_limit, whole_number
+from kernel.web.parameters import one_of, read_limit, whole_number
 
 
 @pytest.mark.parametrize(

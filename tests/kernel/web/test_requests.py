@@ -14,7 +14,8 @@ from kernel.contracts.server import Route
 from kernel.errors import BadRequest
 from kernel.hooks.bus import PluggyBus
 from kernel.hooks.services import ServiceContainer
-from kernel.web.http import Request, Response, reply, while_connected
+from kernel.web.replies import Response, reply
+from kernel.web.requests import Request, while_connected
 from kernel.web.routing import RouteTable
 from kernel.web.scope import begin_request
 

@@ -1,0 +1,73 @@
+"""Replies: JSON, streams, and the link to the next page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from kernel.web.requests import Request
+
+__all__ = ["Response", "next_page", "reply", "stream_reply"]
+
+JSON = b"application/json"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class JSONReply(Response):
+    """JSON: a value to encode, or bytes that PostgreSQL made."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self, value: object, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = value if isinstance(value, bytes) else _encode(value)
+        self.raw_headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(self.body))]
+        if headers:
+            for name, text in headers.items():
+                self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the reply, without ASGI messages if no plugin has a middleware."""
+        send_whole = getattr(send, "send_whole", None)  # see `kernel.web.sender`
+        if send_whole is None or not send_whole(self.status_code, self.raw_headers, self.body):
+            await super().__call__(scope, receive, send)
+
+
+class _Streamed(StreamingResponse):
+    """A reply that sends no body after a HEAD."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+        head = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **head})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    return JSONReply(value, status, headers)
+
+
+def next_page(request: Request, limit: int | None, ids: Sequence[str]) -> dict[str, str]:
+    """Return the header `Link` with the address of the next page, where a page of `ids` is full.
+
+    The query parameters of the list are `limit` and `after`, the id of the last row.
+    """
+    if limit is None or len(ids) < limit:
+        return {}
+    path = request.public_path(request.scope["path"])
+    return {"link": f'<{path}?limit={limit}&after={ids[-1]}>; rel="next"'}
+
+
+def stream_reply(chunks: AsyncIterator[bytes], media_type: str = "application/json") -> Response:
+    """Answer piece by piece; an error on the way aborts the connection."""
+    return _Streamed(chunks, media_type=media_type)
