@@ -65,7 +65,7 @@ TASKS = (
     ),
     Task(
         "delete a record",
-        f"open deals; click {ROW} .open button; click [aria-label=Delete]; see dialog[open]; "
+        f"open deals; click {ROW} .pick button; click [aria-label=Delete]; see dialog[open]; "
         "press Enter; see .toast:has-text('deleted')",
         "open deals; click td:has-text('Deal 5'); click [title='More options']; "
         "click [popover] :text-is('Delete'); click text=Delete record; "
@@ -78,12 +78,12 @@ TASKS = (
     ),
     Task(
         "see what links to a company, with counts",
-        f"open companies; click {ROW} .open button; see .links .num:has-text('2')",
+        f"open companies; click {ROW} .pick button; see .links .num:has-text('2')",
         "no such view",
     ),
     Task(
         "see who changed a record, and what was there before",
-        f"open deals; click {ROW} .open button; see .history li",
+        f"open deals; click {ROW} .pick button; see .history li",
         "no such view",
     ),
     Task(

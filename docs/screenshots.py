@@ -90,7 +90,7 @@ def _pictures(context: Any, server: Server) -> None:
     page.keyboard.type("31500")
     page.keyboard.press("Enter")
     page.wait_for_selector("#c-3-1:has-text('31500')")
-    page.click(".gr:nth-child(4) .open button")
+    page.click(".gr:nth-child(4) .pick button")
     page.wait_for_selector(".history li")
     shot("record")
     _roles(server)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from .files import WEB, lean
 
-ALL_BYTES: Final = 120_000
+ALL_BYTES: Final = 200_000
 """All files together, each compressed by gzip as it is sent."""
 FIRST_BYTES: Final = 60_000
 """What a browser loads until something is shown."""

@@ -1,7 +1,7 @@
 /** The start: continue a session, or show the form to sign in. */
 import { html, render, signal, useEffect } from './core/kit.js';
-import { away, resume, user } from './core/api.js';
-import { Dialogs, ErrorBox, Loading, Toasts, setTheme, theme } from './core/ui.js';
+import { away, resume } from './core/api.js';
+import { ErrorBox, Loading, Toasts, fail, setTheme, theme } from './core/ui.js';
 
 const page = document.documentElement.dataset;
 setTheme(theme.value);
@@ -15,15 +15,19 @@ const problem = signal(null);
 async function start() {
   problem.value = null;
   try {
-    if (await resume()) await showShell();
-    else await showSignIn();
+    const isSignedIn = await resume();
+    if (isSignedIn) {
+      await showShell();
+    } else {
+      await showSignIn();
+    }
   } catch (error) {
     problem.value = error;
   }
 }
 
 async function showShell() {
-  const { Shell } = await import('./parts/shell.js');
+  const { Shell } = await import('./shell/shell.js');
   screen.value = html`<${Shell} />`;
 }
 
@@ -36,29 +40,28 @@ function App() {
   useEffect(() => {
     start();
   }, []);
-  return html`${
-    page.safe &&
-    html`<div class="bar danger" role="alert">
-      Safe mode: only what repairing a broken plugin needs is on.
-    </div>`
-  }
-    ${
-      away.value &&
-      html`<div class="bar" role="status">The server does not answer. Trying again…</div>`
-    }
-    ${
-      problem.value
-        ? html`<div class="center"><${ErrorBox} error=${problem.value} retry=${start} /></div>`
-        : (screen.value ?? html`<div class="center"><${Loading} /></div>`)
-    }
-    <${Dialogs} />
+  return html`${page.safe && html`<${SafeMode} />`}
+    ${away.value && html`<${Away} />`}
+    <${Content} />
     <${Toasts} />`;
 }
 
+const SafeMode = () => html`<div class="bar danger" role="alert">
+  Safe mode: only what repairing a broken plugin needs is on.
+</div>`;
+
+const Away = () => html`<div class="bar" role="status">
+  The server does not answer. Trying again…
+</div>`;
+
+function Content() {
+  if (problem.value)
+    return html`<div class="center"><${ErrorBox} error=${problem.value} retry=${start} /></div>`;
+  return screen.value ?? html`<div class="center"><${Loading} /></div>`;
+}
+
 render(html`<${App} />`, document.getElementById('app'));
-addEventListener('unhandledrejection', async (event) => {
-  const { fail } = await import('./core/ui.js');
+addEventListener('unhandledrejection', (event) => {
   fail(event.reason ?? new Error('unknown'));
   event.preventDefault();
 });
-export { user };

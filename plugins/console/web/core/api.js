@@ -9,16 +9,22 @@ import { parse, stringify } from './json.js';
 /** The path that a proxy serves this server under; empty without one. */
 const root = new URL('../..', import.meta.url).pathname.slice(0, -1);
 /** Return a path of this server as the browser reaches it. @param {string} path */
-export const reached = (path) => root + path;
+export const resolvePath = (path) => root + path;
 
 const SESSION = '/api/v1/console/session';
+const ACCOUNT = '/api/v1/auth/me';
 /** Several servers under one origin have a key each. */
 const KEY = `caudex.key${root}`;
+/** Milliseconds between two looks at a server that went away. */
+const LOOK_AGAIN = 2000;
+
+/** @type {string|null} */
 let token = null;
+/** When the token is renewed, in milliseconds; some seconds before it ends. */
 let expires = 0;
 /** @type {Promise<boolean>|null} */
 let renewing = null;
-/** @type {(() => void)[]} */
+/** What goes on once the user has signed in again. @type {(() => void)[]} */
 let waiting = [];
 
 /** The account; null when no user is signed in. */
@@ -45,9 +51,11 @@ export class ApiError extends Error {
  *   full?: boolean, blob?: boolean}} options `full` returns the headers too.
  */
 export async function api(method, path, options = {}) {
-  if (token && Date.now() > expires) await renew();
+  await renewExpired();
+  const sentToken = token;
   let response = await send(method, path, options);
-  if (response.status === 401 && user.value) {
+  const mayRepeat = response.status === 401 && user.value;
+  if (mayRepeat && (await isRefused(sentToken))) {
     if (!(await renew())) await signInAgain();
     response = await send(method, path, options);
   }
@@ -61,51 +69,56 @@ export const remove = (path, options) => api('DELETE', path, options);
 
 /** Build a path: segments are quoted. @param {any[]} values */
 export function url(strings, ...values) {
-  return strings.reduce((all, part, i) => all + encodeURIComponent(String(values[i - 1])) + part);
+  const segments = values.map((value) => encodeURIComponent(String(value)));
+  return String.raw({ raw: strings }, ...segments);
 }
 
 /**
  * Open a stream (server-sent events), with the token.
  * @param {string} path @param {{signal?: AbortSignal, headers?: object}} options
  */
-export async function stream(path, { signal: abort, headers } = {}) {
-  if (token && Date.now() > expires) await renew();
-  const response = await send('GET', path, { signal: abort, headers });
+export async function stream(path, options = {}) {
+  await renewExpired();
+  const response = await send('GET', path, options);
   if (!response.ok) await read(response);
   return response.body;
 }
 
-/** @param {string} method @param {string} path @param {any} options */
-async function send(method, path, options = {}) {
+/**
+ * Send a request once, with the access token of now or another one.
+ * @param {string} method @param {string} path @param {any} options
+ */
+async function send(method, path, options = {}, accessToken = token) {
   const { body, query, headers, signal: abort } = options;
   /** @type {any} */
   const init = { method, signal: abort, headers: { ...headers } };
-  if (token) init.headers.authorization = `Bearer ${token}`;
-  if (body instanceof FormData || typeof body === 'string') init.body = body;
-  else if (body !== undefined) {
+  if (accessToken) init.headers.authorization = `Bearer ${accessToken}`;
+  const isEncoded = body instanceof FormData || typeof body === 'string';
+  if (isEncoded) {
+    init.body = body;
+  } else if (body !== undefined) {
     init.body = stringify(body);
     init.headers['content-type'] = 'application/json';
   }
   try {
-    const response = await fetch(reached(path) + queryText(query), init);
+    const response = await fetch(resolvePath(path) + formatQuery(query), init);
     away.value = false;
     return response;
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    watch();
+    watchServer();
     throw new ApiError(0, 'The server does not answer.');
   }
 }
 
-/** @param {object} [query] */
-export function queryText(query) {
-  const pairs = Object.entries(query ?? {}).filter(
-    ([, v]) => v !== undefined && v !== null && v !== '',
-  );
-  return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
+/** The text of a query with its `?`; members without a value are left out. @param {object} [query] */
+export function formatQuery(query) {
+  const isSet = (value) => value !== undefined && value !== null && value !== '';
+  const members = Object.entries(query ?? {}).filter(([, value]) => isSet(value));
+  return members.length ? `?${new URLSearchParams(members)}` : '';
 }
 
-async function read(response, full) {
+async function read(response, full = false) {
   const requestId = response.headers.get('x-request-id') ?? '';
   const text = await response.text();
   let body = text;
@@ -115,58 +128,72 @@ async function read(response, full) {
     /* not JSON: shown as it is */
   }
   if (!response.ok) {
-    const said = body?.error ?? `The server answered ${response.status}.`;
-    throw new ApiError(response.status, said, requestId, body);
+    const message = body?.error ?? `The server answered ${response.status}.`;
+    throw new ApiError(response.status, message, requestId, body);
   }
   return full ? { body, headers: response.headers, requestId } : body;
 }
 
 // --- the session
 
+async function renewExpired() {
+  if (token && Date.now() > expires) await renew();
+}
+
+/**
+ * Whether the server refuses an access token. A reply of 401 alone does not say it: a wrong code of
+ * the second factor has this status too, and a request that is repeated would count it twice.
+ */
+async function isRefused(accessToken) {
+  const response = await send('GET', ACCOUNT, {}, accessToken);
+  return response.status === 401;
+}
+
 /** Continue the session of the cookie, if there is one. @returns {Promise<boolean>} */
 export function renew() {
-  renewing ??= open(key()).finally(() => {
+  renewing ??= openSession(readKey()).finally(() => {
     renewing = null;
   });
   return renewing;
 }
 
 /** Another tab may have signed in since: the key is read each time. */
-const key = () => ({ key: localStorage.getItem(KEY) ?? '' });
+const readKey = () => ({ key: localStorage.getItem(KEY) ?? '' });
 
-async function open(body) {
+async function openSession(body) {
   const response = await send('POST', SESSION, { body });
-  const reply = await read(response);
-  token = reply.accessToken;
-  if (body.refreshToken && reply.key) localStorage.setItem(KEY, reply.key);
-  expires = Date.now() + (reply.expiresIn - 20) * 1000;
-  return token !== null || reply.signIn === 'external';
+  const session = await read(response);
+  token = session.accessToken;
+  if (body.refreshToken && session.key) localStorage.setItem(KEY, session.key);
+  expires = Date.now() + (session.expiresIn - 20) * 1000;
+  return token !== null || session.signIn === 'external';
 }
 
 /** Load the account of the session. @returns {Promise<boolean>} */
 export async function resume() {
   if (!(await renew())) return false;
-  user.value = await read(await send('GET', '/api/v1/auth/me'));
+  user.value = await read(await send('GET', ACCOUNT));
   return true;
 }
 
-export async function signIn(username, password, code) {
+export async function signIn(username, password, code = '') {
   token = null;
-  const body = { username, password, ...(code ? { code } : {}) };
+  const body = { username, password };
+  if (code) body.code = code;
   const reply = await read(await send('POST', '/api/v1/auth/login', { body }));
   token = reply.accessToken;
   expires = Date.now() + 20_000;
   // The cookie is for the next reload: nothing waits for it.
-  renewing = open({ refreshToken: reply.refreshToken }).finally(() => {
+  renewing = openSession({ refreshToken: reply.refreshToken }).finally(() => {
     renewing = null;
   });
   user.value = reply.user;
   ended.value = false;
-  waiting.splice(0).forEach((go) => go());
+  waiting.splice(0).forEach((goOn) => goOn());
 }
 
 export async function signOut() {
-  await send('DELETE', SESSION, { body: key() }).catch(() => null);
+  await send('DELETE', SESSION, { body: readKey() }).catch(() => null);
   localStorage.removeItem(KEY);
   token = null;
   location.hash = '';
@@ -176,21 +203,28 @@ export async function signOut() {
 /** Wait until the user has signed in again: what is typed in open forms stays. */
 function signInAgain() {
   ended.value = true;
-  return new Promise((go) => waiting.push(() => go(true)));
+  return new Promise((resolve) => waiting.push(() => resolve(true)));
 }
 
 // --- a server that went away
 
-function watch() {
+function watchServer() {
   if (away.value) return;
   away.value = true;
   const timer = setInterval(async () => {
-    const up = await fetch(reached('/health'))
-      .then((r) => r.ok)
-      .catch(() => false);
-    if (up || !away.value) {
+    const isUp = await checkHealth();
+    if (isUp || !away.value) {
       clearInterval(timer);
       away.value = false;
     }
-  }, 2000);
+  }, LOOK_AGAIN);
+}
+
+async function checkHealth() {
+  try {
+    const response = await fetch(resolvePath('/health'));
+    return response.ok;
+  } catch {
+    return false;
+  }
 }

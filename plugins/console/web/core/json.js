@@ -11,46 +11,63 @@ export class Digits {
     return this.text;
   }
   toJSON() {
-    return '\u0000' + this.text;
+    return MARK + this.text;
   }
 }
 
+/** Stands before what was a number. The server never sends U+0000 in a text. */
+const MARK = '\u0000';
 const LONG = /\d{16}|\d[eE]|\.\d{15}|\d\.\d*0[\s,}\]]/;
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const TOKEN_OR_SIGN = /"(?:[^"\\]|\\.)*"|[:,]/g;
 const MARKED = /"\\u0000(-?[0-9.eE+-]+)"/g;
 
 /** @param {string} text */
 export function parse(text) {
   if (!LONG.test(text)) return JSON.parse(text);
-  // The server never sends U+0000 in a text, so it can mark what was a number.
-  const marked = text.replace(TOKEN, (token) =>
-    token[0] === '"' || String(Number(token)) === token ? token : `"\\u0000${token}"`,
-  );
-  return JSON.parse(marked, (_, value) =>
-    typeof value === 'string' && value[0] === '\u0000' ? new Digits(value.slice(1)) : value,
-  );
+  return JSON.parse(text.replace(TOKEN, markNumber), (_, value) => {
+    const isMarked = typeof value === 'string' && value[0] === MARK;
+    return isMarked ? new Digits(value.slice(1)) : value;
+  });
+}
+
+/** A number that JavaScript would write in another way becomes a marked text. */
+function markNumber(token) {
+  const isText = token[0] === '"';
+  if (isText || String(Number(token)) === token) return token;
+  return `"\\u0000${token}"`;
 }
 
 /** JSON to read: what fits into a line stays on it. */
-export function pretty(value, pad = '', wide = 88) {
+export function formatJson(value, pad = '', wide = 88) {
   const flat = stringify(value);
-  if (value === null || typeof value !== 'object' || value instanceof Digits) return flat;
-  if (flat.length + pad.length <= wide) return spaced(flat);
+  const isPlain = value === null || typeof value !== 'object' || value instanceof Digits;
+  if (isPlain) return flat;
+  if (flat.length + pad.length <= wide) return addSpaces(flat);
   const inner = `${pad}  `;
-  const lines = Array.isArray(value)
-    ? value.map((v) => inner + pretty(v, inner, wide))
-    : Object.entries(value)
-        .filter(([, v]) => v !== undefined)
-        .map(([k, v]) => `${inner}${JSON.stringify(k)}: ${pretty(v, inner, wide - k.length)}`);
-  const [open, close] = Array.isArray(value) ? '[]' : '{}';
-  return `${open}\n${lines.join(',\n')}\n${pad}${close}`;
+  if (Array.isArray(value)) {
+    const items = value.map((item) => inner + formatJson(item, inner, wide));
+    return `[\n${items.join(',\n')}\n${pad}]`;
+  }
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .map(([name, member]) => {
+      const text = formatJson(member, inner, wide - name.length);
+      return `${inner}${JSON.stringify(name)}: ${text}`;
+    });
+  return `{\n${members.join(',\n')}\n${pad}}`;
 }
 
 /** `{"a":1}` as `{"a": 1}`: outside of texts a space follows each colon and comma. */
-const spaced = (flat) =>
-  flat.replace(/"(?:[^"\\]|\\.)*"|[:,]/g, (t) => (t === ':' || t === ',' ? `${t} ` : t));
+function addSpaces(flat) {
+  return flat.replace(TOKEN_OR_SIGN, (token) => {
+    const isSign = token === ':' || token === ',';
+    return isSign ? `${token} ` : token;
+  });
+}
 
 /** @param {any} value @param {number} [space] */
 export function stringify(value, space) {
-  return (JSON.stringify(value, null, space) ?? '').replace(MARKED, '$1');
+  const text = JSON.stringify(value, null, space) ?? '';
+  return text.replace(MARKED, '$1');
 }

@@ -30,11 +30,10 @@ export {
 export const html = htm.bind(h);
 
 /** A `ref` that moves the focus to an element when it appears, with its text selected. */
-export const focusNow = (el) => {
-  if (el && document.activeElement !== el) {
-    el.focus();
-    el.select?.();
-  }
+export const focusNow = (element) => {
+  if (!element || document.activeElement === element) return;
+  element.focus();
+  element.select?.();
 };
 
 /** Version of this kit: part of the server's `kernel_api`. */

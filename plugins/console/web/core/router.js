@@ -2,14 +2,44 @@
  * The state of the page in its address: `#/data/crm/deals?sort=value`. Behind the `#`, so that
  * filters, which hold personal data, reach no log of a proxy; the back button works.
  */
-import { signal, html } from './kit.js';
+import { html, signal } from './kit.js';
+import { formatQuery } from './api.js';
 
-export const route = signal(read());
-addEventListener('hashchange', () => {
-  route.value = read();
+export const route = signal(readAddress());
+
+/** Asked before the page is left; one that says no keeps it. @type {Set<() => Promise<boolean>>} */
+export const guards = new Set();
+/** The address that is shown; that of the browser is ahead of it while a guard asks. */
+let shownAddress = location.hash;
+let isAsking = false;
+
+addEventListener('hashchange', async () => {
+  if (isAsking || location.hash === shownAddress) return;
+  const before = shownAddress;
+  isAsking = true;
+  const mayLeave = await askGuards();
+  isAsking = false;
+  if (mayLeave) {
+    show();
+  } else {
+    location.hash = before;
+  }
 });
 
-function read() {
+async function askGuards() {
+  for (const mayLeave of guards) {
+    if (!(await mayLeave())) return false;
+  }
+  return true;
+}
+
+function show() {
+  guards.clear();
+  shownAddress = location.hash;
+  route.value = readAddress();
+}
+
+function readAddress() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   return {
     parts: path.split('/').filter(Boolean).map(decodeURIComponent),
@@ -17,26 +47,42 @@ function read() {
   };
 }
 
-/** @param {string[]} parts @param {object} [query] */
-export function href(parts, query = {}) {
-  const pairs = Object.entries(query).filter(([, v]) => v !== undefined && v !== null && v !== '');
-  const text = pairs.length ? `?${new URLSearchParams(pairs)}` : '';
-  return `#/${parts.map((p) => encodeURIComponent(p)).join('/')}${text}`;
+/** The address of a page. @param {string[]} parts @param {object} [query] */
+export function toHref(parts, query = {}) {
+  const path = parts.map((part) => encodeURIComponent(part)).join('/');
+  return `#/${path}${formatQuery(query)}`;
 }
 
 /** Go to another page. */
 export function go(parts, query) {
-  location.hash = href(parts, query);
+  location.hash = toHref(parts, query);
+}
+
+/** Go to another page from one whose changes are saved or given up. */
+export function leave(parts, query) {
+  guards.clear();
+  go(parts, query);
 }
 
 /** Change the query of this page; `replace` keeps it out of the history. */
 export function setQuery(changes, { replace = false } = {}) {
-  const address = href(route.value.parts, { ...route.value.query, ...changes });
+  const address = toHref(route.value.parts, { ...route.value.query, ...changes });
   if (address === location.hash) return;
   if (replace) {
     history.replaceState(null, '', address);
-    route.value = read();
-  } else location.hash = address;
+    show();
+  } else {
+    location.hash = address;
+  }
 }
 
-export const A = ({ to, query, ...rest }) => html`<a href=${href(to, query)} ...${rest} />`;
+/** Keep where the reader is in this page, for when the back button leads here again. */
+export function keepPlace(place) {
+  history.replaceState({ place }, '');
+}
+
+/** What `keepPlace` kept for this entry of the history; null on a page that was opened anew. */
+export const readPlace = () => history.state?.place ?? null;
+
+export const A = ({ to, query, ...attributes }) =>
+  html`<a href=${toHref(to, query)} ...${attributes} />`;

@@ -3,31 +3,35 @@ import { computed, signal } from './kit.js';
 import { get, patch, url, user } from './api.js';
 import { fail, setTheme } from './ui.js';
 
-/** Apps that the caller may use: `{id, name, version, entities: [names], roles, may}`. */
+/** Apps that the caller may use: `{id, name, version, entities: [names], roles, admin, permissions}`. */
 export const apps = signal(null);
 /** True for a core admin. */
 export const admin = signal(false);
+/** Pages and parts of plugins. */
 export const pages = signal([]);
 /** Names of the plugins that are on. */
 export const features = signal(new Set());
+/** What the user has set: theme, columns of tables. */
 export const settings = signal({});
 
+/** Descriptions of apps that were asked for, by their ids. */
 const described = new Map();
+/** @type {Promise<any[]>|null} */
 let people = null;
 
 export async function loadAll() {
-  const [kept, core, list, shown, on] = await Promise.all([
+  const [savedSettings, core, list, pluginPages, featureList] = await Promise.all([
     get('/api/v1/console/settings'),
     get('/api/v1/apps/core/permissions').catch(() => ({ permissions: [] })),
     get('/api/v1/apps').catch(() => []),
     get('/api/v1/console/pages').catch(() => []),
     get('/api/v1/console/features'),
   ]);
-  features.value = new Set(on.plugins);
-  settings.value = kept;
-  if (kept.theme) setTheme(kept.theme);
+  features.value = new Set(featureList.plugins);
+  settings.value = savedSettings;
+  if (savedSettings.theme) setTheme(savedSettings.theme);
   admin.value = core.permissions.includes('*');
-  pages.value = shown;
+  pages.value = pluginPages;
   await showApps(list);
 }
 
@@ -37,56 +41,76 @@ export async function loadApps() {
 }
 
 async function showApps(list) {
-  const rights = await Promise.all(
-    list.map((app) =>
-      get(url`/api/v1/apps/${app.id}/permissions`).catch(() => ({ roles: [], permissions: [] })),
-    ),
-  );
-  apps.value = list
-    .map((app, i) => ({
-      ...app,
-      roles: rights[i].roles,
-      admin: rights[i].roles.includes('admin'),
-      permissions: new Set(rights[i].permissions),
-    }))
-    .filter((app) => app.roles.length);
+  const listed = await Promise.all(list.map(addRights));
+  apps.value = listed.filter((app) => app.roles.length);
+}
+
+/** An app with the caller's roles and permissions on it. */
+async function addRights(app) {
+  const path = url`/api/v1/apps/${app.id}/permissions`;
+  const rights = await get(path).catch(() => ({ roles: [], permissions: [] }));
+  return {
+    ...app,
+    roles: rights.roles,
+    admin: rights.roles.includes('admin'),
+    permissions: new Set(rights.permissions),
+  };
 }
 
 export const findApp = (id) => apps.value?.find((app) => app.id === id);
 
 /** Whether the caller may do something with an entity, on all records or the own ones. */
 export function may(appId, entity, action) {
-  const held = findApp(appId)?.permissions;
-  return Boolean(held && (held.has(`${entity}.${action}`) || held.has(`${entity}.${action}.own`)));
+  const permissions = findApp(appId)?.permissions;
+  if (!permissions) return false;
+  const key = `${entity}.${action}`;
+  return permissions.has(key) || permissions.has(`${key}.own`);
 }
 
 /** Whether the caller holds a permission that every app has, as `core:logs.read`. */
 export const holds = (app, key) => admin.value || app.admin || app.permissions.has(key);
 
 /** Whether the caller may read the trail of an app. */
-export const readsTrail = (appId) =>
-  features.value.has('audit') && (admin.value || findApp(appId)?.admin);
+export function mayReadTrail(appId) {
+  const isAdmin = admin.value || findApp(appId)?.admin;
+  return features.value.has('audit') && isAdmin;
+}
 
-export const readable = (app) => app.entities.filter((name) => may(app.id, name, 'read'));
+/** Names of the tables of an app that the caller may read. */
+export const listReadable = (app) => app.entities.filter((name) => may(app.id, name, 'read'));
+
+/** The address of an app's first table; the app itself where it has none that can be read. */
+export function findFirstPage(appId) {
+  const app = findApp(appId);
+  const [table] = app ? listReadable(app) : [];
+  return table ? ['data', appId, table] : ['apps', appId];
+}
+
 export const isAppAdmin = computed(() => (apps.value ?? []).some((app) => app.admin));
 
 /** Parts of plugins for a place, as `pagesFor('field', 'crm', 'deals', 'stage')`. */
-export function pagesFor(slot, ...names) {
-  const fits = (on) => on.split('.').every((part, i) => part === '*' || part === names[i]);
-  return pages.value.filter((p) => p.slot === slot && (!p.on.length || p.on.some(fits)));
+export function findPages(slot, ...names) {
+  const fits = (pattern) => {
+    const parts = pattern.split('.');
+    return parts.every((part, index) => part === '*' || part === names[index]);
+  };
+  const isForPlace = (page) => !page.on.length || page.on.some(fits);
+  return pages.value.filter((page) => page.slot === slot && isForPlace(page));
 }
 
 /** An entity with the fields that the caller may read; `locked` are those that it may not write. */
-function forCaller(appId, entity) {
-  const held = findApp(appId)?.permissions ?? new Set();
-  const allowed = (f, action) =>
-    !f.access?.[action] || held.has(`${entity.name}.${f.name}.${action}`);
+function narrow(appId, entity) {
+  const permissions = findApp(appId)?.permissions ?? new Set();
+  const isAllowed = (field, action) => {
+    const isGuarded = field.access?.[action];
+    return !isGuarded || permissions.has(`${entity.name}.${field.name}.${action}`);
+  };
   const fields = entity.fields
-    .filter((f) => allowed(f, 'read'))
-    .map((f) => ({
-      ...f,
-      locked: f.generated || !allowed(f, 'write'),
-      page: pagesFor('field', appId, entity.name, f.name)[0],
+    .filter((field) => isAllowed(field, 'read'))
+    .map((field) => ({
+      ...field,
+      locked: field.generated || !isAllowed(field, 'write'),
+      page: findPages('field', appId, entity.name, field.name)[0],
     }));
   return { ...entity, fields };
 }
@@ -94,25 +118,27 @@ function forCaller(appId, entity) {
 /** Describe an app: `{entities: [{name, fields}]}`; asked once. */
 export function describe(appId) {
   if (!described.has(appId)) {
-    const asked = get(url`/api/v1/apps/${appId}`).then((app) => ({
-      ...app,
-      entities: app.entities.map((entity) => forCaller(appId, entity)),
-    }));
-    described.set(appId, asked);
-    asked.catch(() => described.delete(appId));
+    const description = loadDescription(appId);
+    described.set(appId, description);
+    description.catch(() => described.delete(appId));
   }
   return described.get(appId);
 }
 
-export async function entityOf(appId, name) {
+async function loadDescription(appId) {
+  const app = await get(url`/api/v1/apps/${appId}`);
+  return { ...app, entities: app.entities.map((entity) => narrow(appId, entity)) };
+}
+
+export async function findEntity(appId, name) {
   const app = await describe(appId);
   return app.entities.find((entity) => entity.name === name);
 }
 
 /** Every account, for names beside ids; asked once. */
-export function users() {
+export function loadUsers() {
   people ??= get('/api/v1/users').catch(() => {
-    people = null;
+    forgetUsers();
     return [];
   });
   return people;
@@ -121,17 +147,26 @@ export const forgetUsers = () => {
   people = null;
 };
 
+/** How an account is called. */
+export const nameAccount = (account) => account.display_name || account.username;
+/** Names of accounts by their ids. */
+export const nameAccounts = (accounts) =>
+  Object.fromEntries(accounts.map((account) => [account.id, nameAccount(account)]));
+
 /** Keep a setting of the user in the database; null removes it. */
-export function keep(key, value) {
-  const next = { ...settings.value };
-  if (value === null) delete next[key];
-  else next[key] = value;
-  settings.value = next;
+export function saveSetting(key, value) {
+  const changed = { ...settings.value };
+  if (value === null) {
+    delete changed[key];
+  } else {
+    changed[key] = value;
+  }
+  settings.value = changed;
   if (user.value) patch('/api/v1/console/settings', { [key]: value }).catch(fail);
 }
 
 /** "first_name" -> "First name". */
-export const words = (name) => {
+export const toWords = (name) => {
   const text = name.replace(/_id$/, '').replaceAll('_', ' ');
   return text.charAt(0).toUpperCase() + text.slice(1);
 };

@@ -1,55 +1,85 @@
-/** Small pieces of every screen: icons, toasts, errors, dialogs, loading states, the theme. */
-import { html, signal, useEffect, useLayoutEffect, useRef, useState } from './kit.js';
+/** Pieces that every screen uses: toasts, errors, what is loading, forms, the theme, icons. */
+import { html, signal, useEffect, useState } from './kit.js';
 import { ApiError } from './api.js';
 
 // --- toasts
 
+/** Milliseconds until a toast goes: long enough to read an error and its request. */
+const SHOWN = { ok: 6000, bad: 20_000 };
+/** Toasts that are shown at once; an older one goes. */
+const MOST_TOASTS = 4;
+
 const toasts = signal([]);
-let count = 0;
+let lastToast = 0;
 
 /**
  * @param {string} text
- * @param {{kind?: 'ok'|'bad', detail?: string, action?: {title: string, run: () => void}}} [more]
+ * @param {{kind?: 'ok'|'bad', detail?: string, action?: {title: string, run: () => void}}} [options]
  */
-export function toast(text, more = {}) {
-  const id = ++count;
-  const drop = () => {
-    toasts.value = toasts.value.filter((t) => t.id !== id);
-  };
-  toasts.value = [...toasts.value.slice(-3), { id, text, drop, kind: 'ok', ...more }];
-  if (more.kind !== 'bad') setTimeout(drop, 6000);
+export function toast(text, options = {}) {
+  lastToast += 1;
+  const item = { id: lastToast, text, kind: 'ok', ...options };
+  toasts.value = [...toasts.value.slice(1 - MOST_TOASTS), item];
+}
+
+function closeToast(id) {
+  toasts.value = toasts.value.filter((item) => item.id !== id);
 }
 
 /** Show an error of the API as a toast: its sentence and the request id. */
 export function fail(error) {
   if (error.name === 'AbortError') return;
-  toast(error.message, {
-    kind: 'bad',
-    detail: error.requestId ? `request ${error.requestId}` : '',
-  });
+  const detail = error.requestId ? `request ${error.requestId}` : '';
+  toast(error.message, { kind: 'bad', detail });
   if (!(error instanceof ApiError)) console.error(error);
 }
 
+/** Run work of a button; what it raises is shown as a toast. Returns whether it was done. */
+export async function attempt(work) {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    fail(error);
+    return false;
+  }
+}
+
 export const Toasts = () => html`<div class="toasts" role="status" aria-live="polite">
-  ${toasts.value.map(
-    (t) => html`<div class="toast ${t.kind}" key=${t.id}>
-      <div><div>${t.text}</div>${t.detail && html`<code class="dim">${t.detail}</code>`}</div>
-      ${
-        t.action &&
-        html`<button
-          class="quiet"
-          onClick=${() => {
-            t.drop();
-            t.action.run();
-          }}
-        >
-          ${t.action.title}
-        </button>`
-      }
-      <button class="quiet icon" aria-label="Close" onClick=${t.drop}>${icon('x')}</button>
-    </div>`,
-  )}
+  ${toasts.value.map((item) => html`<${Toast} key=${item.id} ...${item} />`)}
 </div>`;
+
+/** One toast. Its time does not run while the pointer or the focus is on it. */
+function Toast({ id, text, kind, detail, action }) {
+  const [isHeld, setHeld] = useState(false);
+  useEffect(() => {
+    if (isHeld) return undefined;
+    const timer = setTimeout(() => closeToast(id), SHOWN[kind]);
+    return () => clearTimeout(timer);
+  }, [isHeld]);
+  const hold = () => setHeld(true);
+  const release = () => setHeld(false);
+  const run = () => {
+    closeToast(id);
+    action.run();
+  };
+  return html`<div
+    class="toast ${kind}"
+    onMouseEnter=${hold}
+    onMouseLeave=${release}
+    onFocusIn=${hold}
+    onFocusOut=${release}
+  >
+    <div>
+      <div>${text}</div>
+      ${detail && html`<code class="dim">${detail}</code>`}
+    </div>
+    ${action && html`<button class="quiet" onClick=${run}>${action.title}</button>`}
+    <button class="quiet icon" aria-label="Close" onClick=${() => closeToast(id)}>
+      ${icon('x')}
+    </button>
+  </div>`;
+}
 
 // --- errors, empty, loading
 
@@ -80,31 +110,34 @@ export const Loading = () => html`<div class="loading" role="status" aria-label=
  * @returns {{data?: any, error?: any, loading: boolean, reload: () => void, set: (data: any) => void}}
  */
 export function useLoad(load, deps) {
-  const [state, set] = useState({ loading: true });
-  const [round, again] = useState(0);
+  const [state, setState] = useState({ loading: true });
+  const [round, setRound] = useState(0);
   useEffect(() => {
     const abort = new AbortController();
-    set((s) => ({ ...s, loading: true, error: null }));
-    Promise.resolve()
-      .then(() => load(abort.signal))
-      .then(
-        (data) => abort.signal.aborted || set({ data, loading: false }),
-        (error) => abort.signal.aborted || set((s) => ({ ...s, error, loading: false })),
-      );
+    const run = async () => {
+      try {
+        const data = await load(abort.signal);
+        if (!abort.signal.aborted) setState({ data, loading: false });
+      } catch (error) {
+        if (!abort.signal.aborted) setState((before) => ({ ...before, error, loading: false }));
+      }
+    };
+    setState((before) => ({ ...before, loading: true, error: null }));
+    run();
     return () => abort.abort();
   }, [...deps, round]);
   return {
     ...state,
-    reload: () => again((n) => n + 1),
-    set: (data) => set({ data, loading: false }),
+    reload: () => setRound((number) => number + 1),
+    set: (data) => setState({ data, loading: false }),
   };
 }
 
 /** Show what `useLoad` has: the error, the loading state, or the children. */
-export function Loaded({ of, children }) {
-  if (of.error) return html`<${ErrorBox} error=${of.error} retry=${of.reload} />`;
-  if (of.data === undefined) return html`<${Loading} />`;
-  return children(of.data);
+export function Loaded({ of: loaded, children }) {
+  if (loaded.error) return html`<${ErrorBox} error=${loaded.error} retry=${loaded.reload} />`;
+  if (loaded.data === undefined) return html`<${Loading} />`;
+  return children(loaded.data);
 }
 
 // --- forms
@@ -114,224 +147,41 @@ export function Loaded({ of, children }) {
  * @returns {[any, (name: string) => object, (form: any) => void]}
  */
 export function useForm(start) {
-  const [form, set] = useState(start);
+  const [form, setForm] = useState(start);
   const bind = (name) => ({
     name,
     value: form[name],
-    onInput: (e) => set((f) => ({ ...f, [name]: e.target.value })),
+    onInput: (event) => setForm((before) => ({ ...before, [name]: event.target.value })),
   });
-  return [form, bind, set];
+  return [form, bind, setForm];
 }
 
 /** An input that keeps what is typed, whatever is rendered meanwhile; `change` gets it when it is complete. */
-export function Typed({ value = '', change, ...rest }) {
-  const [typed, type] = useState(null);
+export function Typed({ value = '', change, ...attributes }) {
+  const [typed, setTyped] = useState(null);
+  const finish = (event) => {
+    setTyped(null);
+    change(event.target.value || null);
+  };
   return html`<input
-    ...${rest}
+    ...${attributes}
     value=${typed ?? value}
-    onInput=${(e) => type(e.target.value)}
-    onChange=${(e) => (type(null), change(e.target.value || null))}
+    onInput=${(event) => setTyped(event.target.value)}
+    onChange=${finish}
   />`;
 }
 
 /** An input below its title; `box` is a reference to the input, `note` a word behind the title. */
-export const Input = ({ title, note = '', box = null, children = null, ...rest }) => html`<label
-  class="field"
->
-  <span>${title}${note && html` <i>${note}</i>`}</span>
-  <input ref=${box} ...${rest} />
-  ${children}
-</label>`;
+export const Input = ({ title, note = '', box = null, children = null, ...attributes }) =>
+  html`<label class="field">
+    <span>${title}${note && html` <i>${note}</i>`}</span>
+    <input ref=${box} ...${attributes} />
+    ${children}
+  </label>`;
 
 /** The input of a new password; see `Input`. */
 export const NewPassword = (props) =>
   html`<${Input} title="Password" type="password" autocomplete="new-password" ...${props} />`;
-
-// --- dialogs
-
-const dialogs = signal([]);
-
-/**
- * Open a dialog; `content` is a component that gets `close`. Resolves with what that was called with.
- * @returns {Promise<any>}
- */
-export function openDialog(content, { wide = false, label = 'Dialog' } = {}) {
-  return new Promise((done) => {
-    const id = ++count;
-    const close = (value) => {
-      dialogs.value = dialogs.value.filter((d) => d.id !== id);
-      done(value);
-    };
-    dialogs.value = [...dialogs.value, { id, content, close, wide, label }];
-  });
-}
-
-function Dialog({ content: Content, close, wide, label }) {
-  const box = useRef(null);
-  // Before the browser paints: a key that is pressed at once goes to the dialog.
-  useLayoutEffect(() => {
-    /** @type {any} */
-    const before = document.activeElement;
-    box.current.showModal();
-    return () => before?.focus?.();
-  }, []);
-  const outside = (e) => {
-    if (e.target === box.current) close();
-  };
-  return html`<dialog
-    ref=${box}
-    class=${wide ? 'wide' : ''}
-    aria-label=${label}
-    onMouseDown=${outside}
-    onCancel=${(e) => {
-      e.preventDefault();
-      close();
-    }}
-  >
-    <div class="dialog"><${Content} close=${close} /></div>
-  </dialog>`;
-}
-
-export const Dialogs = () => dialogs.value.map((d) => html`<${Dialog} key=${d.id} ...${d} />`);
-
-/**
- * Ask before something is lost. With `typed` that word must be typed.
- * @returns {Promise<boolean>}
- */
-export function confirm(title, text, { yes = 'Continue', danger = true, typed = '' } = {}) {
-  return openDialog(
-    ({ close }) => {
-      const [word, setWord] = useState('');
-      const submit = (e) => {
-        e.preventDefault();
-        if (!typed || word === typed) close(true);
-      };
-      return html`<form onSubmit=${submit}>
-        <h2>${title}</h2>
-        <p>${text}</p>
-        ${
-          typed &&
-          html`<label class="field">
-            <span>Type <b>${typed}</b> to confirm</span>
-            <input value=${word} onInput=${(e) => setWord(e.target.value)} autocomplete="off" />
-          </label>`
-        }
-        <div class="actions">
-          <button type="button" onClick=${() => close(false)}>Cancel</button>
-          <button
-            class=${danger ? 'danger' : 'primary'}
-            disabled=${typed && word !== typed}
-            autofocus=${!typed}
-          >
-            ${yes}
-          </button>
-        </div>
-      </form>`;
-    },
-    { label: title },
-  ).then(Boolean);
-}
-
-/** A button that opens a small menu below it. */
-export function Menu({ label, title, children, className = '', align = 'start' }) {
-  const [open, set] = useState(false);
-  const box = useRef(null);
-  useEffect(() => {
-    if (!open) return undefined;
-    const away = (e) => {
-      if (!box.current?.contains(e.target)) set(false);
-    };
-    const key = (e) => {
-      if (e.key === 'Escape') {
-        set(false);
-        box.current?.querySelector('button')?.focus();
-        e.stopPropagation();
-      }
-    };
-    document.addEventListener('mousedown', away);
-    document.addEventListener('keydown', key, true);
-    return () => {
-      document.removeEventListener('mousedown', away);
-      document.removeEventListener('keydown', key, true);
-    };
-  }, [open]);
-  return html`<span class="menu" ref=${box}>
-    <button
-      type="button"
-      class=${className}
-      title=${title}
-      aria-label=${title}
-      aria-haspopup="true"
-      aria-expanded=${open}
-      onClick=${() => set(!open)}
-    >
-      ${label}
-    </button>
-    ${
-      open &&
-      html`<div class="popup ${align}">
-        ${typeof children === 'function' ? children(() => set(false)) : children}
-      </div>`
-    }
-  </span>`;
-}
-
-/** Let the browser save a file. @param {Blob} file @param {string} name */
-export function saveAs(file, name) {
-  const href = URL.createObjectURL(file);
-  Object.assign(document.createElement('a'), { href, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 1000);
-}
-
-/** Copy text, and say so. */
-export async function copy(text, said = 'Copied') {
-  await navigator.clipboard.writeText(text).then(
-    () => toast(said),
-    () => toast('The browser did not allow copying.', { kind: 'bad' }),
-  );
-}
-
-const COPY = 'Copy as curl, Python or TypeScript';
-
-/**
- * The request behind a screen as code.
- * @param {{request: {method: string, path: string, query?: object, body?: any}}} props
- */
-export const CopyAs = ({ request }) => html`<button
-  class="quiet icon"
-  title=${COPY}
-  aria-label=${COPY}
-  onClick=${() => import('../parts/code.js').then((m) => m.openCode(request))}
->
-  ${icon('code')}
-</button>`;
-
-/** The head of a screen: title, a line below it, the request behind it, and buttons. */
-export const Head = ({ title, children, sub, request }) => html`<header class="head">
-  <div><h1>${title}</h1>${sub && html`<p class="dim">${sub}</p>`}</div>
-  <div class="tools">${request && html`<${CopyAs} request=${request} />`}${children}</div>
-</header>`;
-
-export const when = (text) =>
-  text ? new Date(text).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' }) : '';
-/** "3 minutes ago", for a time that the title shows in full. */
-export function Ago({ at }) {
-  if (!at) return html`<span class="dim">never</span>`;
-  const seconds = (Date.parse(at) - Date.now()) / 1000;
-  /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
-  const units = [
-    ['day', 86400],
-    ['hour', 3600],
-    ['minute', 60],
-    ['second', 1],
-  ];
-  const [unit, size] = units.find(([, s]) => Math.abs(seconds) >= s) ?? units[3];
-  const said = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' }).format(
-    Math.round(seconds / size),
-    unit,
-  );
-  return html`<time datetime=${at} title=${when(at)}>${said}</time>`;
-}
 
 // --- the theme: light, dark, or the system's
 

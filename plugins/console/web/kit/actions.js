@@ -1,25 +1,26 @@
 /** Buttons that plugins add for the records of a table: each opens the plugin's part in a dialog. */
 import { html } from '../core/kit.js';
-import { pagesFor } from '../core/store.js';
-import { icon, openDialog } from '../core/ui.js';
+import { openDialog } from '../core/dialogs.js';
+import { findPages } from '../core/store.js';
+import { icon } from '../core/ui.js';
 import { Tile } from './tile.js';
 
 /** Open a plugin's part in a dialog; it gets `close`. @returns {Promise<any>} */
-export const openPart = (page, props = {}) =>
-  openDialog(
-    ({ close }) => html`<h2>${page.title}</h2><${Tile} page=${page} close=${close} ...${props} />`,
-    { label: page.title },
-  );
+export function openPart(page, props = {}) {
+  const content = ({ close }) => html`<h2>${page.title}</h2>
+    <${Tile} page=${page} close=${close} ...${props} />`;
+  return openDialog(content, { label: page.title });
+}
 
 /**
  * @param {{appId: string, entity: any, ids: any[]|null, done: () => void}} props Nothing is shown
  *   for `null`: all that match are too many to hand to a page.
  */
-export const RowActions = ({ appId, entity, ids, done }) =>
-  ids &&
-  pagesFor('action', appId, entity.name).map((page) => {
-    const props = { app: appId, entity: entity.name, ids };
-    return html`<button key=${page.id} onClick=${() => openPart(page, props).then(done)}>
-      ${icon(page.icon)}${page.title}
-    </button>`;
+export function RowActions({ appId, entity, ids, done }) {
+  if (!ids) return null;
+  const props = { app: appId, entity: entity.name, ids };
+  return findPages('action', appId, entity.name).map((page) => {
+    const open = () => openPart(page, props).then(done);
+    return html`<button key=${page.id} onClick=${open}>${icon(page.icon)}${page.title}</button>`;
   });
+}

@@ -2,33 +2,27 @@
 import * as base from '../core/kit.js';
 import { api, get, patch, post, remove, url, user } from '../core/api.js';
 import { A, go, route } from '../core/router.js';
-import {
-  Ago,
-  Empty,
-  ErrorBox,
-  Head,
-  Loaded,
-  Loading,
-  confirm,
-  icon,
-  openDialog,
-  toast,
-  useLoad,
-} from '../core/ui.js';
-import { pretty } from '../core/json.js';
-import { Control, Fields, schemaBody, schemaFields } from '../parts/fields.js';
+import { confirm, openDialog } from '../core/dialogs.js';
+import { Head } from '../core/head.js';
+import { Ago } from '../core/times.js';
+import { Empty, ErrorBox, Loaded, Loading, icon, toast, useLoad } from '../core/ui.js';
+import { formatJson } from '../core/json.js';
+import { Control } from '../parts/control.js';
+import { Fields } from '../parts/fields.js';
+import { readForm, readSchema } from '../parts/schema.js';
 
 const { html, useState } = base;
 
 /** A cell of a table by the kind of its column. */
 export function Cell({ kind, value }) {
-  if (value === null || value === undefined || value === '')
-    return html`<span class="dim">–</span>`;
+  const isEmpty = value === null || value === undefined || value === '';
+  if (isEmpty) return html`<span class="dim">–</span>`;
   if (kind === 'time') return html`<${Ago} at=${value} />`;
   if (kind === 'number') return html`<span class="mono">${String(value)}</span>`;
   if (kind === 'code') return html`<code>${String(value)}</code>`;
   if (kind === 'state') return html`<span class="tag">${String(value)}</span>`;
-  return typeof value === 'object' ? html`<code>${pretty(value, '', 60)}</code>` : String(value);
+  if (typeof value === 'object') return html`<code>${formatJson(value, '', 60)}</code>`;
+  return String(value);
 }
 
 /**
@@ -36,16 +30,16 @@ export function Cell({ kind, value }) {
  *   actions?: (row: any) => any}} props
  */
 export function Table({ rows, columns = [], actions }) {
-  const named = (columns.length ? columns : Object.keys(rows[0] ?? {})).map((c) =>
-    typeof c === 'string' ? { name: c, title: c } : c,
-  );
+  const listed = columns.length ? columns : Object.keys(rows[0] ?? {});
+  const named = listed.map((column) => (typeof column === 'string' ? { name: column } : column));
+  const alignCell = (column) => (column.kind === 'number' ? 'num' : '');
   return html`<div class="scrollx">
     <table class="list">
       <thead>
         <tr>
           ${named.map(
-            (c) => html`<th key=${c.name} class=${c.kind === 'number' ? 'num' : ''}>
-              ${c.title ?? c.name}
+            (column) => html`<th key=${column.name} class=${alignCell(column)}>
+              ${column.title ?? column.name}
             </th>`,
           )}
           ${actions && html`<th />`}
@@ -53,10 +47,10 @@ export function Table({ rows, columns = [], actions }) {
       </thead>
       <tbody>
         ${rows.map(
-          (row, i) => html`<tr key=${row.id ?? i}>
+          (row, index) => html`<tr key=${row.id ?? index}>
             ${named.map(
-              (c) => html`<td key=${c.name} class=${c.kind === 'number' ? 'num' : ''}>
-                <${Cell} kind=${c.kind} value=${row[c.name]} />
+              (column) => html`<td key=${column.name} class=${alignCell(column)}>
+                <${Cell} kind=${column.kind} value=${row[column.name]} />
               </td>`,
             )}
             ${actions && html`<td class="right nowrap">${actions(row)}</td>`}
@@ -73,27 +67,22 @@ export function Table({ rows, columns = [], actions }) {
  *   cancel?: () => void}} props
  */
 export function Form({ schema, submit, title = 'Send', cancel }) {
-  const fields = schemaFields(schema);
-  const [values, set] = useState({});
+  const fields = readSchema(schema);
+  const [values, setValues] = useState({});
   const [state, setState] = useState({});
-  const send = async (e) => {
-    e.preventDefault();
+  const change = (name, value) => setValues((before) => ({ ...before, [name]: value }));
+  const send = async (event) => {
+    event.preventDefault();
     setState({ busy: true });
     try {
-      await submit(schemaBody(fields, values));
+      await submit(readForm(fields, values));
       setState({});
     } catch (error) {
       setState({ error });
     }
   };
   return html`<form class="stack" onSubmit=${send}>
-    <${Fields}
-      fields=${fields}
-      values=${values}
-      appId=""
-      prefix="p"
-      onChange=${(name, v) => set((s) => ({ ...s, [name]: v }))}
-    />
+    <${Fields} fields=${fields} values=${values} appId="" prefix="p" onChange=${change} />
     <${ErrorBox} error=${state.error} />
     <div class="actions">
       ${cancel && html`<button type="button" onClick=${cancel}>Cancel</button>`}

@@ -1,94 +1,121 @@
 /** "Copy as": the request behind a screen, to use in a shell or a program. */
 import { html, useState } from '../core/kit.js';
-import { stringify } from '../core/json.js';
-import { copy, icon, openDialog } from '../core/ui.js';
-import { queryText, reached } from '../core/api.js';
+import { formatQuery, resolvePath } from '../core/api.js';
+import { copy } from '../core/browser.js';
+import { openDialog } from '../core/dialogs.js';
+import { Digits, stringify } from '../core/json.js';
+import { icon } from '../core/ui.js';
 
 /** A text of several lines in JavaScript. */
-const textOf = (text) => `\`${text.replace(/[`\\$]/g, '\\$&')}\``;
-const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const quoteTemplate = (text) => `\`${text.replace(/[`\\$]/g, '\\$&')}\``;
+/** A text in a shell. */
+const quoteShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+/** The marks of JSON are those of Python and JavaScript, too. */
+const quote = JSON.stringify;
 
-function python(value, pad = '') {
-  if (value === null) return 'None';
-  if (value === true) return 'True';
-  if (value === false) return 'False';
-  if (Array.isArray(value)) return `[${value.map((v) => python(v, pad)).join(', ')}]`;
-  if (typeof value === 'object' && !('text' in value && Object.keys(value).length === 1)) {
-    const inner = `${pad}    `;
-    const lines = Object.entries(value).map(
-      ([k, v]) => `${inner}${JSON.stringify(k)}: ${python(v, inner)},`,
-    );
-    return lines.length ? `{\n${lines.join('\n')}\n${pad}}` : '{}';
-  }
-  return stringify(value);
+const CONSTANTS = new Map([
+  [null, 'None'],
+  [true, 'True'],
+  [false, 'False'],
+]);
+
+/** A value of JSON as Python writes it. */
+function writePython(value, pad = '') {
+  if (CONSTANTS.has(value)) return CONSTANTS.get(value);
+  if (Array.isArray(value)) return `[${value.map((item) => writePython(item, pad)).join(', ')}]`;
+  if (typeof value !== 'object' || value instanceof Digits) return stringify(value);
+  const inner = `${pad}    `;
+  const lines = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .map(([name, member]) => `${inner}${quote(name)}: ${writePython(member, inner)},`);
+  return lines.length ? `{\n${lines.join('\n')}\n${pad}}` : '{}';
 }
 
 /** @param {{method: string, path: string, query?: object, body?: any}} request */
-export function codes({ method, path, query, body }) {
-  const address = location.origin + reached(path) + queryText(query);
-  const kept = body && JSON.parse(JSON.stringify(body, (_, v) => v)); // without what is undefined
-  const json = kept ? stringify(kept, 2) : '';
-  const curl = [
-    `curl ${method === 'GET' ? '' : `-X ${method} `}${quote(address)}`,
-    `-H "Authorization: Bearer $TOKEN"`,
-    ...(kept ? [`-H 'Content-Type: application/json'`, `-d ${quote(json)}`] : []),
-  ].join(' \\\n  ');
-  const py = [
+export function writeCodes({ method, path, query, body }) {
+  const address = location.origin + resolvePath(path) + formatQuery(query);
+  return {
+    curl: writeCurl(method, address, body),
+    Python: writeHttpx(method, address, body),
+    TypeScript: writeFetch(method, address, body),
+  };
+}
+
+function writeCurl(method, address, body) {
+  const option = method === 'GET' ? '' : `-X ${method} `;
+  const parts = [`curl ${option}${quoteShell(address)}`, `-H "Authorization: Bearer $TOKEN"`];
+  if (body) {
+    parts.push(`-H 'Content-Type: application/json'`);
+    parts.push(`-d ${quoteShell(stringify(body, 2))}`);
+  }
+  return parts.join(' \\\n  ');
+}
+
+function writeHttpx(method, address, body) {
+  const lines = [
     'import os, httpx',
     '',
     'reply = httpx.request(',
-    `    ${JSON.stringify(method)}, ${JSON.stringify(address)},`,
+    `    ${quote(method)}, ${quote(address)},`,
     `    headers={"Authorization": f"Bearer {os.environ['TOKEN']}"},`,
-    ...(kept ? [`    json=${python(kept, '    ')},`] : []),
-    ')',
-    'reply.raise_for_status()',
-    'print(reply.json())',
-  ].join('\n');
-  // A number that JavaScript would round is sent in a text.
-  const exact = json && json === JSON.stringify(JSON.parse(json), null, 2);
-  const headers = `Authorization: \`Bearer \${process.env.TOKEN}\``;
-  const ts = [
-    `const reply = await fetch(${JSON.stringify(address)}, {`,
-    `  method: ${JSON.stringify(method)},`,
-    `  headers: { ${headers}${kept ? `, 'Content-Type': 'application/json'` : ''} },`,
-    ...(kept
-      ? [`  body: ${exact ? `JSON.stringify(${json.replaceAll('\n', '\n  ')})` : textOf(json)},`]
-      : []),
+  ];
+  if (body) lines.push(`    json=${writePython(body, '    ')},`);
+  lines.push(')', 'reply.raise_for_status()', 'print(reply.json())');
+  return lines.join('\n');
+}
+
+function writeFetch(method, address, body) {
+  const headers = ['Authorization: `Bearer ${process.env.TOKEN}`'];
+  if (body) headers.push(`'Content-Type': 'application/json'`);
+  const lines = [
+    `const reply = await fetch(${quote(address)}, {`,
+    `  method: ${quote(method)},`,
+    `  headers: { ${headers.join(', ')} },`,
+  ];
+  if (body) lines.push(`  body: ${writeFetchBody(body)},`);
+  lines.push(
     '});',
     'if (!reply.ok) throw new Error((await reply.json()).error);',
     'console.log(await reply.json());',
-  ].join('\n');
-  return { curl, Python: py, TypeScript: ts };
+  );
+  return lines.join('\n');
+}
+
+/** A number that JavaScript would round is sent in a text. */
+function writeFetchBody(body) {
+  const json = stringify(body, 2);
+  const isExact = json === JSON.stringify(JSON.parse(json), null, 2);
+  return isExact ? `JSON.stringify(${json.replaceAll('\n', '\n  ')})` : quoteTemplate(json);
 }
 
 function Code({ request, close }) {
-  const [kind, choose] = useState('curl');
-  const all = codes(request);
+  const [shownKind, setKind] = useState('curl');
+  const codes = writeCodes(request);
+  const text = codes[shownKind];
   return html`<h2>This screen as code</h2>
     <div class="tabs" role="tablist">
-      ${Object.keys(all).map(
-        (name) => html`<button
-          key=${name}
+      ${Object.keys(codes).map(
+        (kind) => html`<button
+          key=${kind}
           role="tab"
-          aria-selected=${name === kind}
-          onClick=${() => choose(name)}
+          aria-selected=${kind === shownKind}
+          onClick=${() => setKind(kind)}
         >
-          ${name}
+          ${kind}
         </button>`,
       )}
     </div>
-    <pre tabindex="0">${all[kind]}</pre>
+    <pre tabindex="0">${text}</pre>
     <div class="actions">
       <button onClick=${() => close()}>Close</button>
-      <button class="primary" autofocus onClick=${() => copy(all[kind])}>
+      <button class="primary" autofocus onClick=${() => copy(text)}>
         ${icon('copy')}Copy
       </button>
     </div>`;
 }
 
 /** Show a request as code. */
-export const openCode = (request) =>
-  openDialog(({ close }) => html`<${Code} request=${request} close=${close} />`, {
-    label: 'Copy as',
-    wide: true,
-  });
+export function openCode(request) {
+  const content = ({ close }) => html`<${Code} request=${request} close=${close} />`;
+  openDialog(content, { label: 'Copy as', wide: true });
+}

@@ -1,33 +1,62 @@
 /** What changed between two texts, line by line: the longest common lines stay. */
 
+/** Cells of the table of lengths that are filled at most; larger parts are shown as replaced. */
+const MOST_CELLS = 4e6;
+
 /** @param {string} before @param {string} after @returns {['+'|'-'|' ', string][]} */
-export function lineDiff(before, after) {
-  const [a, b] = [before, after].map((text) => (text ? text.split('\n') : []));
+export function compareLines(before, after) {
+  const oldLines = split(before);
+  const newLines = split(after);
+  const shorter = Math.min(oldLines.length, newLines.length);
   let start = 0;
-  while (start < Math.min(a.length, b.length) && a[start] === b[start]) start += 1;
+  while (start < shorter && oldLines[start] === newLines[start]) start += 1;
   let end = 0;
-  const same = () => a[a.length - 1 - end] === b[b.length - 1 - end];
-  while (end < Math.min(a.length, b.length) - start && same()) end += 1;
-  const middle = between(a.slice(start, a.length - end), b.slice(start, b.length - end));
-  const kept = (lines) => lines.map((line) => [' ', line]);
-  return [...kept(a.slice(0, start)), ...middle, ...kept(a.slice(a.length - end))];
+  while (end < shorter - start && oldLines.at(-1 - end) === newLines.at(-1 - end)) end += 1;
+  const oldEnd = oldLines.length - end;
+  const middle = compare(
+    oldLines.slice(start, oldEnd),
+    newLines.slice(start, newLines.length - end),
+  );
+  return [...mark(' ', oldLines.slice(0, start)), ...middle, ...mark(' ', oldLines.slice(oldEnd))];
+}
+
+const split = (text) => (text ? text.split('\n') : []);
+const mark = (kind, lines) => lines.map((line) => [kind, line]);
+
+/** Lines that were removed, were added, or stay. */
+function compare(oldLines, newLines) {
+  if (oldLines.length * newLines.length > MOST_CELLS)
+    return [...mark('-', oldLines), ...mark('+', newLines)];
+  const lengths = measure(oldLines, newLines);
+  const changes = [];
+  let i = 0;
+  let j = 0;
+  while (i < oldLines.length && j < newLines.length) {
+    if (oldLines[i] === newLines[j]) {
+      changes.push([' ', oldLines[i]]);
+      i += 1;
+      j += 1;
+    } else if (lengths[i + 1][j] >= lengths[i][j + 1]) {
+      changes.push(['-', oldLines[i]]);
+      i += 1;
+    } else {
+      changes.push(['+', newLines[j]]);
+      j += 1;
+    }
+  }
+  return [...changes, ...mark('-', oldLines.slice(i)), ...mark('+', newLines.slice(j))];
 }
 
 /** The table of lengths of common subsequences, read from its end (Wagner and Fischer, 1974). */
-function between(a, b) {
-  if (a.length * b.length > 4e6) return [...a.map((l) => ['-', l]), ...b.map((l) => ['+', l])];
-  const lengths = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
-  for (let i = a.length - 1; i >= 0; i -= 1)
-    for (let j = b.length - 1; j >= 0; j -= 1)
-      lengths[i][j] =
-        a[i] === b[j] ? lengths[i + 1][j + 1] + 1 : Math.max(lengths[i + 1][j], lengths[i][j + 1]);
-  const out = [];
-  let [i, j] = [0, 0];
-  while (i < a.length || j < b.length) {
-    if (i < a.length && j < b.length && a[i] === b[j]) out.push([' ', a[(j++, i++)]]);
-    else if (i < a.length && (j === b.length || lengths[i + 1][j] >= lengths[i][j + 1]))
-      out.push(['-', a[i++]]);
-    else out.push(['+', b[j++]]);
+function measure(oldLines, newLines) {
+  const width = newLines.length + 1;
+  const lengths = Array.from({ length: oldLines.length + 1 }, () => new Uint16Array(width));
+  for (let i = oldLines.length - 1; i >= 0; i -= 1) {
+    for (let j = newLines.length - 1; j >= 0; j -= 1) {
+      const isSame = oldLines[i] === newLines[j];
+      const longer = Math.max(lengths[i + 1][j], lengths[i][j + 1]);
+      lengths[i][j] = isSame ? lengths[i + 1][j + 1] + 1 : longer;
+    }
   }
-  return out;
+  return lengths;
 }

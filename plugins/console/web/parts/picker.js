@@ -1,8 +1,15 @@
 /** Choosing a record to link to: the server searches, so a table of any size works. */
 import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
-import { may, words } from '../core/store.js';
-import { icon, openDialog } from '../core/ui.js';
-import { findRecords, titlesOf } from './titles.js';
+import { openDialog } from '../core/dialogs.js';
+import { may, toWords } from '../core/store.js';
+import { icon } from '../core/ui.js';
+import { findRecords, loadTitlesOf } from './titles.js';
+import { useTopLayer } from './toplayer.js';
+
+/** Milliseconds of rest before the server is asked for what is typed. */
+const REST = 120;
+/** Clicking an item must not take the focus from the input: losing it closes the list. */
+const keepFocus = (event) => event.preventDefault();
 
 /**
  * @param {{appId: string, target: string, value: string|null,
@@ -10,101 +17,85 @@ import { findRecords, titlesOf } from './titles.js';
  *   autofocus?: boolean, onCancel?: () => void}} props
  */
 export function Picker({ appId, target, value, onChange, id, label, autofocus, onCancel }) {
-  const [title, setTitle] = useState('');
+  const title = useTitleOf(appId, target, value);
+  /** What is typed; null while the list is closed. */
   const [text, setText] = useState(autofocus ? '' : null);
-  const [found, setFound] = useState([]);
+  const [hits, setHits] = useState([]);
   const [at, setAt] = useState(0);
   const box = useRef(null);
-  const open = text !== null;
+  const list = useRef(null);
+  const isOpen = text !== null;
+  useTopLayer(isOpen, box, list);
   useEffect(() => {
-    setTitle('');
-    if (value)
-      titlesOf(appId, target, [value]).then(
-        (t) => setTitle(t[value]),
-        () => setTitle(value),
-      );
-  }, [value]);
-  useEffect(() => {
-    if (!open) return undefined;
+    if (!isOpen) return undefined;
     const abort = new AbortController();
-    const timer = setTimeout(
-      () =>
-        findRecords(appId, target, text, abort.signal).then(
-          (list) => {
-            setFound(list);
-            setAt(0);
-          },
-          () => setFound([]),
-        ),
-      text ? 120 : 0,
-    );
+    const search = async () => {
+      const records = await findRecords(appId, target, text, abort.signal).catch(() => []);
+      if (abort.signal.aborted) return;
+      setHits(records);
+      setAt(0);
+    };
+    const timer = setTimeout(search, text ? REST : 0);
     return () => {
       clearTimeout(timer);
       abort.abort();
     };
   }, [text]);
+
+  const close = () => setText(null);
+  const open = () => {
+    if (!isOpen) setText('');
+  };
   const pick = (hit) => {
-    setText(null);
+    close();
     onChange(hit ? hit.id : null, hit?.title);
   };
-  const key = (e) => {
-    if (e.key === 'Escape') {
-      e.stopPropagation();
-      setText(null);
-      onCancel?.();
-    }
-    if (!open) {
-      if (e.key === 'ArrowDown') {
-        e.preventDefault();
-        setText('');
-      }
-      return;
-    }
-    if (e.key === 'ArrowDown') {
-      e.preventDefault();
-      setAt(Math.min(found.length - 1, at + 1));
-    }
-    if (e.key === 'ArrowUp') {
-      e.preventDefault();
-      setAt(Math.max(0, at - 1));
-    }
-    if (e.key === 'Enter') {
-      e.preventDefault();
-      e.stopPropagation();
-      if (found[at]) pick(found[at]);
-    }
-  };
-  const leave = (e) => {
-    if (!box.current?.contains(e.relatedTarget)) {
-      setText(null);
-      onCancel?.();
-    }
+  const cancel = () => {
+    close();
+    onCancel?.();
   };
   const make = async () => {
     const { NewRecord } = await import('../screens/record/new.js');
-    const row = await openDialog(
-      ({ close }) => html`<${NewRecord} appId=${appId} entityName=${target} done=${close} />`,
-      { label: `New record in ${target}` },
-    );
+    const content = (dialog) =>
+      html`<${NewRecord} appId=${appId} entityName=${target} done=${dialog.close} />`;
+    const row = await openDialog(content, { label: `New record in ${target}` });
     if (row) onChange(row.id);
-    setText(null);
+    close();
   };
-  return html`<span class="picker" ref=${box} onFocusOut=${leave}>
+  const press = (event) => {
+    const act = {
+      ArrowDown: () => (isOpen ? setAt(Math.min(hits.length - 1, at + 1)) : open()),
+      ArrowUp: () => setAt(Math.max(0, at - 1)),
+      Escape: cancel,
+      Enter: () => hits[at] && pick(hits[at]),
+    }[event.key];
+    // A closed list leaves the keys but these to the form around it.
+    const isForForm = !isOpen && event.key !== 'ArrowDown' && event.key !== 'Escape';
+    if (!act || isForForm) return;
+    if (event.key === 'Enter' || event.key === 'Escape') event.stopPropagation();
+    // Without a list, Escape closes the dialog around it, too.
+    if (isOpen || event.key === 'ArrowDown') event.preventDefault();
+    act();
+  };
+  const blur = (event) => {
+    if (!box.current?.contains(event.relatedTarget)) cancel();
+  };
+  const canMake = target !== 'core:users' && may(appId, target, 'create');
+  const tableName = toWords(target.replace('core:', '')).toLowerCase();
+  return html`<span class="picker" ref=${box} onFocusOut=${blur}>
     <input
       id=${id}
       aria-label=${label}
       ref=${autofocus ? focusNow : null}
       role="combobox"
-      aria-expanded=${open}
+      aria-expanded=${isOpen}
       aria-controls=${`${id}-list`}
       autocomplete="off"
-      placeholder=${`Search ${words(target.replace('core:', '')).toLowerCase()}…`}
-      value=${open ? text : title}
-      onClick=${() => {
-        if (!open) setText('');
-      }}
-      onInput=${(e) => setText(e.target.value)}
-      onKeyDown=${key}
+      placeholder=${`Search ${tableName}…`}
+      value=${isOpen ? text : title}
+      onClick=${open}
+      onInput=${(event) => setText(event.target.value)}
+      onKeyDown=${press}
     />
     ${
       value &&
@@ -118,31 +109,53 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
       </button>`
     }
     ${
-      open &&
-      html`<div class="popup" id=${`${id}-list`} role="listbox" aria-label="Records">
-        ${found.map(
-          (hit, i) => html`<button
+      isOpen &&
+      html`<div
+        class="popup"
+        popover="manual"
+        ref=${list}
+        id=${`${id}-list`}
+        role="listbox"
+        aria-label="Records"
+      >
+        ${hits.map(
+          (hit, index) => html`<button
             type="button"
             role="option"
             key=${hit.id}
-            aria-selected=${i === at}
-            class=${i === at ? 'at' : ''}
-            onMouseDown=${(e) => e.preventDefault()}
+            aria-selected=${index === at}
+            class=${index === at ? 'at' : ''}
+            onMouseDown=${keepFocus}
             onClick=${() => pick(hit)}
           >
             ${hit.title}
           </button>`,
         )}
-        ${!found.length && html`<div class="pad dim">Nothing found.</div>`}
-        ${
-          target !== 'core:users' &&
-          may(appId, target, 'create') &&
-          html`<hr />
-            <button type="button" onMouseDown=${(e) => e.preventDefault()} onClick=${make}>
-              ${icon('plus')}New record
-            </button>`
-        }
+        ${!hits.length && html`<div class="pad dim">Nothing found.</div>`}
+        ${canMake && html`<${MakeItem} make=${make} />`}
       </div>`
     }
   </span>`;
+}
+
+const MakeItem = ({ make }) => html`<hr />
+  <button type="button" onMouseDown=${keepFocus} onClick=${make}>${icon('plus')}New record</button>`;
+
+/** The title of the record that is linked; its id where it cannot be read. */
+function useTitleOf(appId, target, id) {
+  const [title, setTitle] = useState('');
+  useEffect(() => {
+    setTitle('');
+    if (!id) return undefined;
+    let isLate = false;
+    const load = async () => {
+      const titles = await loadTitlesOf(appId, target, [id]).catch(() => ({ [id]: id }));
+      if (!isLate) setTitle(titles[id]);
+    };
+    load();
+    return () => {
+      isLate = true;
+    };
+  }, [id]);
+  return title;
 }

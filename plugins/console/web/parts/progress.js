@@ -1,6 +1,7 @@
 /** Work on many things: a dialog shows how far it is and can stop it; in the end a toast says how it went. */
-import { html, useState } from '../core/kit.js';
-import { openDialog, toast } from '../core/ui.js';
+import { html, useEffect, useRef, useState } from '../core/kit.js';
+import { openDialog } from '../core/dialogs.js';
+import { toast } from '../core/ui.js';
 
 /**
  * Let the server work on everything of a kind, in portions. `step` gets the place where the
@@ -8,7 +9,9 @@ import { openDialog, toast } from '../core/ui.js';
  * @param {string} title @param {string} noun
  * @param {{total: number, step: (next: any) => Promise<{done: number, next: any}>}} task
  */
-export const runPortions = (title, noun, task) => runMany(title, noun, /** @type {any} */ (task));
+export function runPortions(title, noun, { total, step }) {
+  return runTask(title, noun, total, (state, report) => takePortions(state, report, step, total));
+}
 
 /**
  * @param {string} title What is done, as "Deleting".
@@ -16,67 +19,80 @@ export const runPortions = (title, noun, task) => runMany(title, noun, /** @type
  * @param {{ids: any, total: number, size?: number, work: (part: any[]) => Promise<any>}} task
  *   `ids` is any iterable; `work` gets `size` of them. A part that fails is done one by one.
  */
-export async function runMany(title, noun, task) {
-  const content = ({ close }) => html`<${Progress} title=${title} close=${close} ...${task} />`;
-  const result = await openDialog(content, { label: title });
-  if (!result) return;
-  const { done, failed, said } = result;
-  const text = `${done} ${noun}${done === 1 ? '' : 's'} done${failed ? `, ${failed} failed` : ''}.`;
-  toast(text, { kind: failed ? 'bad' : 'ok', detail: said });
+export function runMany(title, noun, { ids, total, size = 1, work }) {
+  return runTask(title, noun, total, (state, report) => takeParts(state, report, ids, size, work));
 }
 
-function Progress({ title, ids, total, size = 1, work, step, close }) {
-  const [state, set] = useState({ done: 0, failed: 0, said: '', stop: false });
-  const start = async (bar) => {
-    if (!bar || state.running) return;
-    state.running = true;
-    if (step) {
-      try {
-        for (let next = null, last = false; !last && !state.stop; last = !next) {
-          const part = await step(next);
-          next = part.next;
-          state.done += part.done;
-          set({ ...state });
-        }
-      } catch (error) {
-        state.failed = Math.max(1, total - state.done);
-        state.said = error.message;
-      }
-      close(state);
-      return;
+/** Show a dialog while something runs. */
+async function runTask(title, noun, total, run) {
+  const content = ({ close }) =>
+    html`<${Progress} title=${title} total=${total} run=${run} close=${close} />`;
+  const result = await openDialog(content, { label: title });
+  if (!result) return;
+  const { done, failed, problem } = result;
+  const nouns = done === 1 ? noun : `${noun}s`;
+  const failures = failed ? `, ${failed} failed` : '';
+  toast(`${done} ${nouns} done${failures}.`, { kind: failed ? 'bad' : 'ok', detail: problem });
+}
+
+async function takePortions(state, report, step, total) {
+  let next = null;
+  try {
+    do {
+      const portion = await step(next);
+      next = portion.next;
+      state.done += portion.done;
+      report();
+    } while (next && !state.isStopped);
+  } catch (error) {
+    state.failed = Math.max(1, total - state.done);
+    state.problem = error.message;
+  }
+}
+
+async function takeParts(state, report, ids, size, work) {
+  // The ids first: a filter may no longer match what has been changed.
+  const all = [];
+  for await (const id of ids) all.push(id);
+  const takeAll = async (items, partSize) => {
+    for (let i = 0; i < items.length && !state.isStopped; i += partSize) {
+      await take(items.slice(i, i + partSize));
+      report();
     }
-    // The ids first: a filter may no longer match what has been changed.
-    const all = [];
-    for await (const id of ids) all.push(id);
-    const part = async (items) => {
-      try {
-        await work(items);
-        state.done += items.length;
-      } catch (error) {
-        if (items.length > 1 && error.status) return void (await each(items, 1));
-        state.failed += items.length;
-        state.said = error.message;
-      }
-      set({ ...state });
-      return undefined;
-    };
-    const each = async (items, by) => {
-      for (let i = 0; i < items.length && !state.stop; i += by) await part(items.slice(i, i + by));
-    };
-    await each(all, size);
-    close(state);
   };
-  const now = state.done + state.failed;
+  const take = async (part) => {
+    try {
+      await work(part);
+      state.done += part.length;
+    } catch (error) {
+      if (part.length > 1 && error.status) {
+        await takeAll(part, 1);
+        return;
+      }
+      state.failed += part.length;
+      state.problem = error.message;
+    }
+  };
+  await takeAll(all, size);
+}
+
+function Progress({ title, total, run, close }) {
+  // One object: the work adds to it, and the button tells it to stop.
+  const { current: state } = useRef({ done: 0, failed: 0, problem: '', isStopped: false });
+  const [, draw] = useState(0);
+  useEffect(() => {
+    const report = () => draw((count) => count + 1);
+    run(state, report).finally(() => close(state));
+  }, []);
+  const stop = () => {
+    state.isStopped = true;
+  };
+  const taken = state.done + state.failed;
+  const failures = state.failed ? `, ${state.failed} failed` : '';
   return html`<h2>${title}</h2>
-    <progress ref=${start} max=${Math.max(total, now)} value=${now} aria-label=${title} />
-    <p class="dim">${now} of ${total}${state.failed ? `, ${state.failed} failed` : ''}</p>
+    <progress max=${Math.max(total, taken)} value=${taken} aria-label=${title} />
+    <p class="dim">${taken} of ${total}${failures}</p>
     <div class="actions">
-      <button
-        onClick=${() => {
-          state.stop = true;
-        }}
-      >
-        Stop
-      </button>
+      <button onClick=${stop}>Stop</button>
     </div>`;
 }

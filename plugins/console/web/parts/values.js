@@ -1,99 +1,115 @@
 /** How a value of a field is shown and typed. A number stays the digits that the server sent. */
 import { html } from '../core/kit.js';
-import { parse as parseExact, stringify } from '../core/json.js';
+import { Digits, parse, stringify } from '../core/json.js';
 import { A } from '../core/router.js';
+import { formatTime } from '../core/times.js';
+import { icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
-import { icon, when } from '../core/ui.js';
+import { shortenId } from './titles.js';
 
-export const SYSTEM = [
+/** Letters of a value that a cell shows. */
+const MOST_LETTERS = 300;
+const MOST_JSON = 200;
+
+const SYSTEM = [
   { name: 'created_at', type: 'timestamp', system: true },
   { name: 'updated_at', type: 'timestamp', system: true },
 ];
-export const ID = { name: 'id', type: 'uuid', system: true };
+const ID = { name: 'id', type: 'uuid', system: true };
 
 /** Every field of an entity that a table can show. */
-export const allFields = (entity) => [...entity.fields, { ...ID, type: entity.id_type }, ...SYSTEM];
+export const listFields = (entity) => [
+  ...entity.fields,
+  { ...ID, type: entity.id_type },
+  ...SYSTEM,
+];
 
 /** A value as text for a field to type in. */
 export function toText(field, value) {
   if (value === null || value === undefined) return '';
-  if (typeof value === 'object' && !('text' in value && field.type === 'number')) {
-    return Array.isArray(value) && field.type === '[text]' ? value.join('\n') : stringify(value, 2);
-  }
-  return String(value);
+  if (typeof value !== 'object') return String(value);
+  if (value instanceof Digits && field.type === 'number') return String(value);
+  const isLines = Array.isArray(value) && field.type === '[text]';
+  return isLines ? value.join('\n') : stringify(value, 2);
 }
 
 /** What was typed as the value to send. Numbers and dates stay text: the server reads exactly. */
-export function fromText(field, text) {
+export function parseText(field, text) {
   if (text === '' && field.type !== 'text') return null;
   if (field.type === '[text]') return text.split('\n').filter(Boolean);
-  if (field.type === '[number]' || field.type === 'json') {
-    try {
-      return parseExact(text);
-    } catch (error) {
-      throw new Error(`${field.name}: this is not JSON: ${error.message}`);
-    }
+  const isJson = field.type === '[number]' || field.type === 'json';
+  if (!isJson) return text;
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new Error(`${field.name}: this is not JSON: ${error.message}`);
   }
-  return text;
 }
 
-export const same = (a, b) => stringify(a ?? null) === stringify(b ?? null);
-const blank = html`<span class="dim">–</span>`;
+/** Whether two values are the same JSON; nothing and null are alike. */
+export const isSame = (left, right) => stringify(left ?? null) === stringify(right ?? null);
+
+const BLANK = html`<span class="dim">–</span>`;
 
 /** One line, for a cell. `title` is the title of the linked record. */
 export function Value({ field, value, title, appId }) {
   if (field.page) return html`<${Tile} page=${field.page} field=${field} value=${value} />`;
-  if (value === null || value === undefined || value === '') return blank;
-  if (field.references) {
-    if (field.references === 'core:users') return html`<span class="cut">${title ?? ''}</span>`;
-    return html`<${A}
-      class="cut"
-      to=${['record', appId, field.references, value]}
-      onClick=${(e) => e.stopPropagation()}
-    >
-      ${title ?? String(value).slice(0, 8)}
-    <//>`;
-  }
+  if (value === null || value === undefined || value === '') return BLANK;
+  if (field.references)
+    return html`<${Link} appId=${appId} target=${field.references} id=${value} title=${title} />`;
   switch (field.type) {
     case 'boolean':
-      return value
-        ? html`<span class="yes" role="img" aria-label="yes">${icon('check')}</span>`
-        : html`<span class="dim">no</span>`;
+      return html`<${Flag} value=${value} />`;
     case 'number':
-      return html`<span class="mono">${String(value)}</span>`;
+      return html`<span class="mono cut" title=${String(value)}>${String(value)}</span>`;
     case 'timestamp':
-      return html`<time datetime=${value} title=${value}>${when(value)}</time>`;
+      return html`<time datetime=${value} title=${value}>${formatTime(value)}</time>`;
     case 'uuid':
-      return html`<code class="dim" title=${value}>${String(value).slice(0, 8)}</code>`;
+      return html`<code class="dim" title=${value}>${shortenId(value)}</code>`;
     case '[text]':
-      return value.map((v) => html`<span class="tag">${v}</span>`);
+      return value.map((item) => html`<span class="tag">${item}</span>`);
     case 'json':
     case '[number]':
-      return html`<code class="cut">${stringify(value).slice(0, 200)}</code>`;
+      return html`<code class="cut">${stringify(value).slice(0, MOST_JSON)}</code>`;
     default:
       if (field.enum_values?.length) return html`<span class="tag">${value}</span>`;
-      return html`<span class="cut">${String(value).slice(0, 300)}</span>`;
+      return html`<span class="cut">${String(value).slice(0, MOST_LETTERS)}</span>`;
   }
 }
 
-/** Width of a column in pixels. */
-export function widthOf(field) {
-  if (field.references) return 190;
-  const name = field.name;
-  if (/note|description|body|comment|address/.test(name)) return 260;
-  if (/(^|_)(name|title|subject)$/.test(name) && field.type === 'text') return 240;
-  return (
-    { number: 110, boolean: 84, date: 116, timestamp: 170, uuid: 96, json: 220, '[text]': 200 }[
-      field.type
-    ] ?? (field.enum_values?.length ? 140 : 190)
-  );
+function Link({ appId, target, id, title }) {
+  if (target === 'core:users') return html`<span class="cut">${title ?? ''}</span>`;
+  const address = ['record', appId, target, id];
+  const stay = (event) => event.stopPropagation();
+  return html`<${A} class="cut" to=${address} onClick=${stay}>${title ?? shortenId(id)}<//>`;
 }
 
-export const KINDS = {
-  text: 'text',
-  date: 'date',
-  timestamp: 'text',
-  number: 'text',
-  uuid: 'text',
-  file: 'text',
+const Flag = ({ value }) =>
+  value
+    ? html`<span class="yes" role="img" aria-label="yes">${icon('check')}</span>`
+    : html`<span class="dim">no</span>`;
+
+/** Widths of columns in pixels. */
+const WIDTHS = {
+  number: 130,
+  boolean: 84,
+  date: 116,
+  timestamp: 170,
+  uuid: 96,
+  json: 220,
+  '[text]': 200,
 };
+const USUAL_WIDTH = 190;
+const LONG_WIDTH = 260;
+const TITLE_WIDTH = 240;
+const CHOICE_WIDTH = 140;
+
+/** Width of a column in pixels. */
+export function measureColumn(field) {
+  if (field.references) return USUAL_WIDTH;
+  if (/note|description|body|comment|address/.test(field.name)) return LONG_WIDTH;
+  const isTitle = field.type === 'text' && /(^|_)(name|title|subject)$/.test(field.name);
+  if (isTitle) return TITLE_WIDTH;
+  if (field.type in WIDTHS) return WIDTHS[field.type];
+  return field.enum_values?.length ? CHOICE_WIDTH : USUAL_WIDTH;
+}

@@ -1,7 +1,7 @@
 /** The CRM example for a new server; the same manifest as examples/crm/manifest.json, shortened. */
 import { post } from '../core/api.js';
 
-const text = (name, more) => ({ name, type: 'text', ...more });
+const text = (name, settings) => ({ name, type: 'text', ...settings });
 const link = (name, entity) => ({ name, type: 'entity_link', references: { entity, field: 'id' } });
 
 export const manifest = {
@@ -136,59 +136,66 @@ const SUBJECTS = [
   ['Note', 'Wants a discount'],
   ['Task', 'Follow up'],
 ];
-const day = (n) => new Date(Date.now() + n * 86400000).toISOString().slice(0, 10);
+const writeDay = (days) => new Date(Date.now() + days * 86400000).toISOString().slice(0, 10);
+
+/** The values of a field that has a choice. */
+function findChoices(entityName, fieldName) {
+  const entity = manifest.dataContract.find((candidate) => candidate.entityName === entityName);
+  const fields = /** @type {any[]} */ (entity.fields);
+  return fields.find((field) => field.name === fieldName).enum_values;
+}
 
 /** Fill the app with records that look like a small company's. */
-export async function records(appId) {
+export async function createRecords(appId) {
   const bulk = (entity, rows) => post(`/api/v1/apps/${appId}/collections/${entity}/bulk`, rows);
-  const pick = (list, i) => list[i % list.length];
-  const stages = manifest.dataContract[2].fields[2].enum_values;
-  const states = manifest.dataContract[1].fields[6].enum_values;
+  const pick = (list, index) => list[index % list.length];
+  const stages = findChoices('deals', 'stage');
+  const states = findChoices('contacts', 'status');
   const companies = await bulk(
     'companies',
-    COMPANIES.map(([name, industry], i) => ({
+    COMPANIES.map(([name, industry], index) => ({
       name,
       industry,
       website: `https://${name.toLowerCase().replace(/[^a-z]+/g, '')}.example`,
-      phone: `+1 555 01${10 + i}`,
+      phone: `+1 555 01${10 + index}`,
     })),
   );
   const contacts = await bulk(
     'contacts',
-    FIRST.flatMap((first_name, i) =>
-      [0, 1].map((n) => {
-        const last_name = pick(LAST, i + n * 5);
+    FIRST.flatMap((first_name, index) =>
+      [0, 1].map((number) => {
+        const last_name = pick(LAST, index + number * 5);
         return {
           first_name,
           last_name,
           email: `${first_name}.${last_name}@example.com`.toLowerCase(),
-          job_title: pick(JOBS, i + n),
-          company_id: pick(companies, i + n * 3).id,
-          status: pick(states, i + n),
+          job_title: pick(JOBS, index + number),
+          company_id: pick(companies, index + number * 3).id,
+          status: pick(states, index + number),
         };
       }),
     ),
   );
   const deals = await bulk(
     'deals',
-    contacts.map((contact, i) => ({
-      title: `${pick(DEALS, i)} ${pick(COMPANIES, i)[0]}`,
-      value: 1500 + ((i * 7919) % 480) * 100,
-      stage: pick(stages, i * 5),
+    contacts.map((contact, index) => ({
+      title: `${pick(DEALS, index)} ${pick(COMPANIES, index)[0]}`,
+      value: 1500 + ((index * 7919) % 480) * 100,
+      stage: pick(stages, index * 5),
       contact_id: contact.id,
       company_id: contact.company_id,
-      close_date: day(i * 6 - 40),
+      close_date: writeDay(index * 6 - 40),
     })),
   );
   await bulk(
     'activities',
-    deals.map((deal, i) => ({
-      type: pick(SUBJECTS, i)[0],
-      subject: pick(SUBJECTS, i)[1],
+    deals.map((deal, index) => ({
+      type: pick(SUBJECTS, index)[0],
+      subject: pick(SUBJECTS, index)[1],
       contact_id: deal.contact_id,
       deal_id: deal.id,
-      due_date: day(i * 2 - 12),
-      done: i % 3 === 0,
+      due_date: writeDay(index * 2 - 12),
+      done: index % 3 === 0,
     })),
   );
 }

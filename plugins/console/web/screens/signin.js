@@ -3,23 +3,21 @@ import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, post, signIn } from '../core/api.js';
 import { ErrorBox, Input, Loading, NewPassword, useForm } from '../core/ui.js';
 
-const name = document.documentElement.dataset.name;
+const SERVER = document.documentElement.dataset.name;
 
 export function SignIn({ setup, done }) {
   const [mode, setMode] = useState(null);
   useEffect(() => {
-    get('/api/v1/auth/mode').then(
-      (m) => setMode(m),
-      () => setMode({}),
-    );
+    get('/api/v1/auth/mode').then(setMode, () => setMode({}));
+    document.title = `Sign in · ${SERVER}`;
   }, []);
   if (!mode) return html`<div class="center"><${Loading} /></div>`;
-  const first = mode.setupRequired || setup;
+  const isNew = mode.setupRequired || setup;
   return html`<main class="center">
     <div class="card sign">
-      <div class="brand"><span class="mark" />${name}</div>
+      <div class="brand"><span class="mark" />${SERVER}</div>
       ${
-        first
+        isNew
           ? html`<${FirstAccount} setup=${setup} done=${done} />`
           : html`<${Password} done=${done} />`
       }
@@ -28,22 +26,23 @@ export function SignIn({ setup, done }) {
 }
 
 /** Load what is shown after signing in, from the first letter that is typed. */
-const prefetch = () => void Promise.all([import('../parts/shell.js'), import('./data/list.js')]);
+const prefetch = () => void Promise.all([import('../shell/shell.js'), import('./data/list.js')]);
 
 /** Name and password, and the code of a second factor where the server asks for it. */
 export function Password({ done, fixed = '' }) {
   const [form, bind] = useForm({ username: fixed, password: '', code: '' });
   const [state, setState] = useState({});
   const code = useRef(null);
-  const submit = async (e) => {
-    e.preventDefault();
+  const submit = async (event) => {
+    event.preventDefault();
     setState({ busy: true, second: state.second });
     try {
       await signIn(form.username, form.password, form.code);
       await done();
     } catch (error) {
-      const second = error.body?.secondFactor || state.second;
-      setState({ error: error.body?.secondFactor ? null : error, second });
+      const isCodeAsked = error.body?.secondFactor;
+      const second = isCodeAsked || state.second;
+      setState({ error: isCodeAsked ? null : error, second });
       if (second) setTimeout(() => code.current?.focus());
     }
   };
@@ -91,8 +90,8 @@ const Entry = ({ title, submit, state, children }) => html`<form
 function FirstAccount({ setup, done }) {
   const [form, bind] = useForm({ username: '', password: '', email: '' });
   const [state, setState] = useState({});
-  const submit = async (e) => {
-    e.preventDefault();
+  const submit = async (event) => {
+    event.preventDefault();
     setState({ busy: true });
     try {
       const body = { username: form.username, password: form.password };

@@ -1,29 +1,27 @@
 /** The first app of a new server: the CRM example, or a manifest to paste. */
 import { html, useState } from '../core/kit.js';
 import { post } from '../core/api.js';
-import { parse, pretty } from '../core/json.js';
+import { formatJson, parse } from '../core/json.js';
 import { go } from '../core/router.js';
-import { loadApps, readable, findApp } from '../core/store.js';
-import { ErrorBox, Head, icon } from '../core/ui.js';
+import { findFirstPage, loadApps } from '../core/store.js';
+import { Head } from '../core/head.js';
+import { ErrorBox, icon } from '../core/ui.js';
 
 export default function Start() {
-  const [state, set] = useState({});
-  const [pasting, paste] = useState(false);
-  const run = (work) => async () => {
-    set({ busy: true });
+  const [state, setState] = useState({});
+  const [isPasting, setPasting] = useState(false);
+  const installExample = async () => {
+    setState({ busy: true });
     try {
-      await work();
+      const { createRecords, manifest } = await import('./example.js');
+      await post('/api/v1/apps', manifest);
+      await createRecords(manifest.appId);
+      await loadApps();
+      go(['data', 'crm', 'deals']);
     } catch (error) {
-      set({ error });
+      setState({ error });
     }
   };
-  const example = run(async () => {
-    const { manifest, records } = await import('./example.js');
-    await post('/api/v1/apps', manifest);
-    await records(manifest.appId);
-    await loadApps();
-    go(['data', 'crm', 'deals']);
-  });
   return html`<div class="start">
     <${Head}
       title="What should this server do first?"
@@ -31,12 +29,12 @@ export default function Start() {
       request=${{ method: 'POST', path: '/api/v1/apps', body: {} }}
     />
     <div class="cards">
-      <button class="card offer" disabled=${state.busy} onClick=${example}>
+      <button class="card offer" disabled=${state.busy} onClick=${installExample}>
         ${icon('users')}
         <b>Try the CRM example</b>
         <span class="dim">Companies, contacts, deals and activities, with sample records.</span>
       </button>
-      <button class="card offer" disabled=${state.busy} onClick=${() => paste(true)}>
+      <button class="card offer" disabled=${state.busy} onClick=${() => setPasting(true)}>
         ${icon('code')}
         <b>Paste a manifest</b>
         <span class="dim">Install an app that you have described in JSON.</span>
@@ -44,12 +42,12 @@ export default function Start() {
     </div>
     ${state.busy && html`<p class="dim" role="status">Installing…</p>`}
     <${ErrorBox} error=${state.error} />
-    ${pasting && html`<${Paste} />`}
+    ${isPasting && html`<${Paste} />`}
     <p><button class="link" onClick=${() => go([])}>Not now</button></p>
   </div>`;
 }
 
-const SAMPLE = pretty({
+const SAMPLE = formatJson({
   appId: 'library',
   name: 'Library',
   dataContract: [
@@ -67,18 +65,16 @@ const SAMPLE = pretty({
 function Paste() {
   const [text, setText] = useState(SAMPLE);
   const [error, setError] = useState(null);
-  const install = async (e) => {
-    e.preventDefault();
+  const install = async (event) => {
+    event.preventDefault();
     setError(null);
     try {
-      const manifest = parse(text);
-      const { appId } = manifest;
+      const manifest = readManifest(text);
       await post('/api/v1/apps', manifest);
       await loadApps();
-      const app = findApp(appId);
-      go(app && readable(app).length ? ['data', appId, readable(app)[0]] : ['apps', appId]);
-    } catch (e2) {
-      setError(e2 instanceof SyntaxError ? new Error(`This is not JSON: ${e2.message}`) : e2);
+      go(findFirstPage(manifest.appId));
+    } catch (problem) {
+      setError(problem);
     }
   };
   return html`<form onSubmit=${install} class="stack">
@@ -90,10 +86,18 @@ function Paste() {
         spellcheck=${false}
         autofocus
         value=${text}
-        onInput=${(e) => setText(e.target.value)}
+        onInput=${(event) => setText(event.target.value)}
       />
     </label>
     <${ErrorBox} error=${error} />
     <div><button class="primary">Install</button></div>
   </form>`;
+}
+
+function readManifest(text) {
+  try {
+    return parse(text);
+  } catch (problem) {
+    throw new Error(`This is not JSON: ${problem.message}`);
+  }
 }

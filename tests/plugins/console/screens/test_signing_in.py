@@ -125,7 +125,7 @@ def test_an_ended_session_asks_again_and_keeps_what_is_typed(crm: Server, new_ta
     user = crm.user(roles={"crm": ["admin"]})
     tab = new_tab().allow(401).sign_in(user).open("data/crm/deals", ready=".gs .gr")
     page = tab.page
-    page.click(".gr:nth-child(2) .open button")
+    page.click(".gr:nth-child(2) .pick button")
     page.fill("#f-notes", "typed before the session ended")
     for session in user.get("/api/v1/auth/sessions").json():
         if not session["current"]:

@@ -392,7 +392,7 @@ def test_an_unknown_table_and_a_removed_app_are_said(crm: Server, new_tab):
 def test_the_server_goes_away_and_comes_back(table):
     table.allow(0)
     page = table.page
-    page.evaluate("import('/console/parts/palette.js')")  # else it may be fetched meanwhile
+    page.evaluate("import('/console/shell/palette.js')")  # else it may be fetched meanwhile
     page.context.set_offline(True)
     page.click("[aria-label=Reload]")
     page.wait_for_selector(".bar:has-text('does not answer')")

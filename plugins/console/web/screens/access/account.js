@@ -1,26 +1,27 @@
 /** The caller's own account: password, sessions, API keys, rights. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, signOut, url, user } from '../../core/api.js';
+import { Head } from '../../core/head.js';
+import { apps, nameAccount } from '../../core/store.js';
+import { Ago } from '../../core/times.js';
 import {
-  Ago,
   ErrorBox,
-  Head,
   Input,
   Loaded,
   NewPassword,
-  fail,
+  attempt,
   icon,
   toast,
   useForm,
   useLoad,
 } from '../../core/ui.js';
-import { apps } from '../../core/store.js';
 import { Keys } from './keys.js';
 
 export default function Account() {
+  const { username, email } = user.value;
   return html`<${Head}
-      title=${user.value.display_name || user.value.username}
-      sub=${`${user.value.username}${user.value.email ? ` · ${user.value.email}` : ''}`}
+      title=${nameAccount(user.value)}
+      sub=${email ? `${username} · ${email}` : username}
       request=${{ method: 'GET', path: '/api/v1/auth/sessions' }}
     >
       <button onClick=${signOut}>${icon('out')}Sign out</button>
@@ -36,7 +37,8 @@ export default function Account() {
           <h2>Your roles</h2>
           <dl class="facts">
             ${apps.value.map(
-              (app) => html`<dt key=${app.id}>${app.name}</dt><dd>${app.roles.join(', ')}</dd>`,
+              (app) => html`<dt key=${app.id} class="cut" title=${app.name}>${app.name}</dt>
+                <dd>${app.roles.join(', ')}</dd>`,
             )}
           </dl>
         </section>
@@ -46,43 +48,32 @@ export default function Account() {
 
 function Sessions() {
   const list = useLoad(() => get('/api/v1/auth/sessions'), []);
-  const end = async (sessions) => {
-    try {
-      for (const s of sessions) await remove(url`/api/v1/auth/sessions/${s.id}`);
-      toast(sessions.length === 1 ? 'Session ended.' : 'The other sessions are ended.');
+  const end = (sessions, message) =>
+    attempt(async () => {
+      for (const session of sessions) await remove(url`/api/v1/auth/sessions/${session.id}`);
+      toast(message);
       list.reload();
-    } catch (error) {
-      fail(error);
-    }
-  };
+    });
+  const others = (list.data ?? []).filter((session) => !session.current);
+  const endOthers = () => end(others, 'The other sessions are ended.');
   return html`<section>
     <div class="head">
       <h2>Sessions</h2>
-      ${
-        list.data?.length > 1 &&
-        html`<button onClick=${() => end(list.data.filter((s) => !s.current))}>
-          End all others
-        </button>`
-      }
+      ${others.length > 0 && html`<button onClick=${endOthers}>End all others</button>`}
     </div>
     <${Loaded} of=${list}>
-      ${(all) => html`<div class="scrollx">
+      ${(sessions) => html`<div class="scrollx">
         <table class="list">
-          <thead><tr><th>Program</th><th>Address</th><th>Last used</th><th /></tr></thead>
+          <thead>
+            <tr><th>Program</th><th>Address</th><th>Last used</th><th /></tr>
+          </thead>
           <tbody>
-            ${all.map(
-              (s) => html`<tr key=${s.id}>
-                <td>${agent(s.user_agent)}</td>
-                <td><code>${s.address}</code></td>
-                <td class="nowrap"><${Ago} at=${s.last_used_at} /></td>
-                <td class="right">
-                  ${
-                    s.current
-                      ? html`<span class="tag info">this one</span>`
-                      : html`<button class="small" onClick=${() => end([s])}>End</button>`
-                  }
-                </td>
-              </tr>`,
+            ${sessions.map(
+              (session) => html`<${SessionRow}
+                key=${session.id}
+                session=${session}
+                end=${() => end([session], 'Session ended.')}
+              />`,
             )}
           </tbody>
         </table>
@@ -91,18 +82,34 @@ function Sessions() {
   </section>`;
 }
 
-const agent = (text) =>
-  /(Edg|Firefox|Chrome|Safari)\/[\d]+/.exec(text)?.[0].replace('/', ' ') ??
-  (text.slice(0, 60) || 'unknown');
+const SessionRow = ({ session, end }) => html`<tr>
+  <td>${nameProgram(session.user_agent)}</td>
+  <td><code>${session.address}</code></td>
+  <td class="nowrap"><${Ago} at=${session.last_used_at} /></td>
+  <td class="right">
+    ${
+      session.current
+        ? html`<span class="tag info">this one</span>`
+        : html`<button class="small" onClick=${end}>End</button>`
+    }
+  </td>
+</tr>`;
+
+/** "Firefox 140", or the start of what the program calls itself. */
+function nameProgram(text) {
+  const match = /(Edg|Firefox|Chrome|Safari)\/\d+/.exec(text);
+  if (match) return match[0].replace('/', ' ');
+  return text.slice(0, 60) || 'unknown';
+}
 
 function Password() {
-  const [form, bind, set] = useForm({ current: '', new: '' });
+  const [form, bind, setForm] = useForm({ current: '', new: '' });
   const [error, setError] = useState(null);
-  const submit = async (e) => {
-    e.preventDefault();
+  const submit = async (event) => {
+    event.preventDefault();
     try {
       await post('/api/v1/auth/password', form);
-      set({ current: '', new: '' });
+      setForm({ current: '', new: '' });
       setError(null);
       toast('Password changed. Your other sessions are ended.');
     } catch (problem) {

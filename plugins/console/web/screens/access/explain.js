@@ -1,152 +1,135 @@
 /** Explain: may this user do this, on this record, and why; also under an assumption. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url, user as me } from '../../core/api.js';
+import { CopyAs, Head } from '../../core/head.js';
 import { setQuery } from '../../core/router.js';
-import { admin, apps, users } from '../../core/store.js';
-import { ErrorBox, Head, Typed, icon, useLoad, CopyAs } from '../../core/ui.js';
+import { admin, apps, loadUsers, nameAccount } from '../../core/store.js';
+import { ErrorBox, Typed, icon, useLoad } from '../../core/ui.js';
+import { Options } from '../../parts/options.js';
+
+const PATH = '/api/v1/permissions/explain';
+const NONE = ['', '–'];
+
+/** What can be chosen for an app: users, keys of permissions, and roles. */
+async function loadChoices(app) {
+  const [accounts, keys, roles] = await Promise.all([
+    loadUsers(),
+    get(url`/api/v1/apps/${app}/permissions/available`),
+    get(url`/api/v1/apps/${app}/roles`),
+  ]);
+  return {
+    people: accounts.map((account) => [account.id, nameAccount(account)]),
+    keys: keys.map(({ key }) => key),
+    roles: roles.map(({ name }) => name),
+  };
+}
+
+function buildQuestion(app, query, firstKey) {
+  const question = {
+    user: query.user ?? me.value.id,
+    app,
+    action: query.action ?? firstKey ?? '',
+  };
+  if (query.record) question.record = query.record;
+  if (query.roles || query.keys)
+    question.assume = {
+      roles: query.roles?.split(',') ?? [],
+      permissions: query.keys?.split(',') ?? [],
+    };
+  return question;
+}
 
 export default function Explain({ query }) {
   const app = query.app ?? apps.value[0]?.id ?? 'core';
-  const choice = useLoad(async () => {
-    const [people, keys, roles] = await Promise.all([
-      users(),
-      get(url`/api/v1/apps/${app}/permissions/available`),
-      get(url`/api/v1/apps/${app}/roles`),
-    ]);
-    return { people, keys: keys.map((k) => k.key), roles: roles.map((r) => r.name) };
-  }, [app]);
-  const [answer, set] = useState({});
-  const body = {
-    user: query.user ?? me.value.id,
-    app,
-    action: query.action ?? choice.data?.keys[0] ?? '',
-    ...(query.record ? { record: query.record } : {}),
-    ...(query.roles || query.keys
-      ? {
-          assume: {
-            roles: query.roles?.split(',') ?? [],
-            permissions: query.keys?.split(',') ?? [],
-          },
-        }
-      : {}),
-  };
-  const key = JSON.stringify(body);
+  const choices = useLoad(() => loadChoices(app), [app]);
+  const { people = [], keys = [], roles = [] } = choices.data ?? {};
+  const question = buildQuestion(app, query, keys[0]);
+  const isReady = question.action !== '' && choices.data !== undefined;
+  const [result, setResult] = useState({});
   useEffect(() => {
-    if (!body.action || !choice.data) return;
-    post('/api/v1/permissions/explain', body).then(
-      (found) => set({ found }),
-      (error) => set({ error }),
+    if (!isReady) return;
+    post(PATH, question).then(
+      (answer) => setResult({ answer }),
+      (error) => setResult({ error }),
     );
-  }, [key, Boolean(choice.data)]);
-  const put = (name) => (e) => setQuery({ [name]: e.target.value || null });
-  const options = (list, current) =>
-    list.map(
-      ([value, title]) => html`<option key=${value} value=${value} selected=${value === current}>
-        ${title}
-      </option>`,
-    );
-  const { people = [], keys = [], roles = [] } = choice.data ?? {};
+  }, [JSON.stringify(question), isReady]);
+  const server = admin.value ? [['core', 'This server']] : [];
+  const appChoices = [...apps.value.map(({ id, name }) => [id, name]), ...server];
+  const put = (name) => (value) => setQuery({ [name]: value || null });
+  const chooseApp = (id) =>
+    setQuery({ app: id, action: null, record: null, roles: null, keys: null });
   return html`<${Head}
       title="Explain"
       sub="Whether a user may do something, by which role and permission, and what would change it."
     >
-      <${CopyAs} request=${{ method: 'POST', path: '/api/v1/permissions/explain', body }} />
+      <${CopyAs} request=${{ method: 'POST', path: PATH, body: question }} />
     <//>
     <div class="split">
       <div class="stack">
         <div class="row ask">
-          <label class="field">
-            <span>User</span>
-            <select onChange=${put('user')}>
-              ${options(
-                people.map((u) => [u.id, u.display_name || u.username]),
-                body.user,
-              )}
-            </select>
-          </label>
-          <label class="field">
-            <span>App</span>
-            <select
-              onChange=${(e) =>
-                setQuery({
-                  app: e.target.value,
-                  action: null,
-                  record: null,
-                  roles: null,
-                  keys: null,
-                })}
-            >
-              ${options(
-                [
-                  ...apps.value.map((a) => [a.id, a.name]),
-                  ...(admin.value ? [['core', 'This server']] : []),
-                ],
-                app,
-              )}
-            </select>
-          </label>
-          <label class="field">
-            <span>Action</span>
-            <select onChange=${put('action')}>
-              ${options(
-                keys.map((k) => [k, k]),
-                body.action,
-              )}
-            </select>
-          </label>
+          <${Choice} title="User" choices=${people} chosen=${question.user} change=${put('user')} />
+          <${Choice} title="App" choices=${appChoices} chosen=${app} change=${chooseApp} />
+          <${Choice}
+            title="Action"
+            choices=${keys}
+            chosen=${question.action}
+            change=${put('action')}
+          />
           <label class="field">
             <span>Record <i>optional</i></span>
-            <${Typed}
-              placeholder="id"
-              value=${query.record}
-              change=${(record) => setQuery({ record })}
-            />
+            <${Typed} placeholder="id" value=${query.record} change=${put('record')} />
           </label>
         </div>
-        <${ErrorBox} error=${choice.error ?? answer.error} />
-        ${answer.found && html`<${Answer} found=${answer.found} />`}
+        <${ErrorBox} error=${choices.error ?? result.error} />
+        ${result.answer && html`<${Answer} answer=${result.answer} />`}
       </div>
       <aside class="card stack">
         <h2>What if …</h2>
-        <label class="field">
-          <span>The user also held the role</span>
-          <select onChange=${put('roles')}>
-            ${options([['', '–'], ...roles.map((r) => [r, r])], query.roles ?? '')}
-          </select>
-        </label>
-        <label class="field">
-          <span>… or the permission</span>
-          <select onChange=${put('keys')}>
-            ${options([['', '–'], ...keys.map((k) => [k, k])], query.keys ?? '')}
-          </select>
-        </label>
+        <${Choice}
+          title="The user also held the role"
+          choices=${[NONE, ...roles]}
+          chosen=${query.roles ?? ''}
+          change=${put('roles')}
+        />
+        <${Choice}
+          title="… or the permission"
+          choices=${[NONE, ...keys]}
+          chosen=${query.keys ?? ''}
+          change=${put('keys')}
+        />
         <p class="dim">Nothing is changed.</p>
       </aside>
     </div>`;
 }
 
-function Answer({ found }) {
-  return html`<section
-    class="card answer ${found.allowed ? 'allowed' : 'denied'}"
-    aria-live="polite"
-  >
-    <h2>${icon(found.allowed ? 'check' : 'x')}${found.allowed ? 'Allowed' : 'Not allowed'}</h2>
-    <p>${found.reason}.</p>
-    ${
-      found.by.length > 0 &&
-      html`<table class="list">
-        <thead><tr><th>Role</th><th>Permission</th><th>By way of</th><th>Plugin</th></tr></thead>
-        <tbody>
-          ${found.by.map(
-            (r, i) => html`<tr key=${i}>
-              <td><b>${r.role}</b></td>
-              <td><code>${r.permission}</code></td>
-              <td>${r.via.join(' → ') || html`<span class="dim">directly</span>`}</td>
-              <td class="dim">${r.plugin}</td>
-            </tr>`,
-          )}
-        </tbody>
-      </table>`
-    }
+const Choice = ({ title, choices, chosen, change }) => html`<label class="field">
+  <span>${title}</span>
+  <select onChange=${(event) => change(event.target.value)}>
+    <${Options} choices=${choices} chosen=${chosen} />
+  </select>
+</label>`;
+
+function Answer({ answer }) {
+  const { allowed, reason, by: grants } = answer;
+  return html`<section class="card answer ${allowed ? 'allowed' : 'denied'}" aria-live="polite">
+    <h2>${icon(allowed ? 'check' : 'x')}${allowed ? 'Allowed' : 'Not allowed'}</h2>
+    <p>${reason}.</p>
+    ${grants.length > 0 && html`<${Grants} grants=${grants} />`}
   </section>`;
 }
+
+const Grants = ({ grants }) => html`<table class="list">
+  <thead>
+    <tr><th>Role</th><th>Permission</th><th>By way of</th><th>Plugin</th></tr>
+  </thead>
+  <tbody>
+    ${grants.map(
+      (grant, index) => html`<tr key=${index}>
+        <td><b>${grant.role}</b></td>
+        <td><code>${grant.permission}</code></td>
+        <td>${grant.via.join(' → ') || html`<span class="dim">directly</span>`}</td>
+        <td class="dim">${grant.plugin}</td>
+      </tr>`,
+    )}
+  </tbody>
+</table>`;

@@ -1,10 +1,13 @@
 /** Roles of an app: what each may do with each table, and who holds it. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
+import { openDialog } from '../../core/dialogs.js';
+import { Head } from '../../core/head.js';
 import { A, setQuery } from '../../core/router.js';
-import { admin, describe, findApp, users } from '../../core/store.js';
-import { ErrorBox, Head, Loaded, fail, icon, openDialog, toast, useLoad } from '../../core/ui.js';
+import { admin, describe, findApp, loadUsers, nameAccounts } from '../../core/store.js';
+import { ErrorBox, Input, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
+import { ActingSelect } from '../../parts/options.js';
 import { Matrix } from './matrix.js';
 
 export default function Roles({ parts: [appId], query }) {
@@ -15,34 +18,28 @@ export default function Roles({ parts: [appId], query }) {
   <//>`;
 }
 
+/** Roles, the keys that there are, the app, and who holds which role (for those who may give it). */
+async function loadRoles(appId, editable) {
+  const path = url`/api/v1/apps/${appId}`;
+  const [roles, keys, app, assignments, accounts] = await Promise.all([
+    get(`${path}/roles`),
+    get(`${path}/permissions/available`),
+    appId === 'core' ? { entities: [] } : describe(appId),
+    editable ? get(`${path}/roles/assignments`) : [],
+    loadUsers(),
+  ]);
+  return { roles, keys, app, assignments, names: nameAccounts(accounts) };
+}
+
 function Screen({ appId, picker, chosen }) {
   const editable = appId === 'core' ? admin.value : findApp(appId)?.admin;
-  const all = useLoad(async () => {
-    const base = url`/api/v1/apps/${appId}`;
-    const [roles, keys, app, held, people] = await Promise.all([
-      get(`${base}/roles`),
-      get(`${base}/permissions/available`),
-      appId === 'core' ? { entities: [] } : describe(appId),
-      editable ? get(`${base}/roles/assignments`) : [],
-      users(),
-    ]);
-    return {
-      roles,
-      keys,
-      app,
-      held,
-      names: Object.fromEntries(people.map((u) => [u.id, u.display_name || u.username])),
-    };
-  }, [appId]);
+  const loaded = useLoad(() => loadRoles(appId, editable), [appId]);
   const add = async () => {
-    const name = await openDialog(
-      ({ close }) => html`<${NewRole} appId=${appId} close=${close} />`,
-      { label: 'New role' },
-    );
-    if (name) {
-      setQuery({ role: name });
-      all.reload();
-    }
+    const content = ({ close }) => html`<${NewRole} appId=${appId} close=${close} />`;
+    const name = await openDialog(content, { label: 'New role' });
+    if (!name) return;
+    setQuery({ role: name });
+    loaded.reload();
   };
   return html`<${Head}
       title="Roles"
@@ -53,43 +50,46 @@ function Screen({ appId, picker, chosen }) {
       <${A} class="button" to=${['explain']} query=${{ app: appId }}>Explain<//>
       ${editable && html`<button class="primary" onClick=${add}>${icon('plus')}New role</button>`}
     <//>
-    <${Loaded} of=${all}>
-      ${({ roles, keys, app, held, names }) => {
-        const role = roles.find((r) => r.name === chosen) ?? roles[0];
+    <${Loaded} of=${loaded}>
+      ${({ roles, keys, app, assignments, names }) => {
+        const shownRole = roles.find((role) => role.name === chosen) ?? roles[0];
+        const findHolders = (role) => assignments.filter((item) => item.role === role.name);
         return html`<nav class="tabs" aria-label="Roles">
             ${roles.map(
-              (r) => html`<${A}
-                key=${r.name}
+              (role) => html`<${A}
+                key=${role.name}
                 to=${['roles', appId]}
-                query=${{ role: r.name }}
-                aria-current=${r === role ? 'page' : undefined}
+                query=${{ role: role.name }}
+                aria-current=${role === shownRole ? 'page' : undefined}
               >
-                ${r.name} <small> ${held.filter((h) => h.role === r.name).length || ''}</small>
+                ${role.name} <small> ${findHolders(role).length || ''}</small>
               <//>`,
             )}
           </nav>
           ${
-            role &&
+            shownRole &&
             html`<div class="split">
               <${Matrix}
-                key=${role.name}
+                key=${shownRole.name}
                 appId=${appId}
-                role=${role}
+                role=${shownRole}
                 roles=${roles}
                 keys=${keys}
                 entities=${app.entities}
-                editable=${editable && role.name !== 'admin'}
-                reload=${all.reload}
+                editable=${editable && shownRole.name !== 'admin'}
+                reload=${loaded.reload}
               />
               <aside>
-                <${Holders}
-                  appId=${appId}
-                  role=${role}
-                  held=${held.filter((h) => h.role === role.name)}
-                  names=${names}
-                  editable=${editable}
-                  reload=${all.reload}
-                />
+                ${
+                  editable &&
+                  html`<${Holders}
+                    appId=${appId}
+                    role=${shownRole}
+                    ids=${findHolders(shownRole).map((holder) => holder.userId)}
+                    names=${names}
+                    reload=${loaded.reload}
+                  />`
+                }
               </aside>
             </div>`
           }`;
@@ -100,8 +100,8 @@ function Screen({ appId, picker, chosen }) {
 function NewRole({ appId, close }) {
   const [name, setName] = useState('');
   const [error, setError] = useState(null);
-  const submit = async (e) => {
-    e.preventDefault();
+  const submit = async (event) => {
+    event.preventDefault();
     try {
       await post(url`/api/v1/apps/${appId}/roles`, { name });
       close(name);
@@ -111,10 +111,13 @@ function NewRole({ appId, close }) {
   };
   return html`<form class="stack" onSubmit=${submit}>
     <h2>New role</h2>
-    <label class="field">
-      <span>Name</span>
-      <input autofocus required value=${name} onInput=${(e) => setName(e.target.value)} />
-    </label>
+    <${Input}
+      title="Name"
+      autofocus
+      required
+      value=${name}
+      onInput=${(event) => setName(event.target.value)}
+    />
     <${ErrorBox} error=${error} />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
@@ -123,47 +126,40 @@ function NewRole({ appId, close }) {
   </form>`;
 }
 
-function Holders({ appId, role, held, names, editable, reload }) {
-  const act = async (verb, userId) => {
-    try {
-      toast(
-        (await post(url`/api/v1/apps/${appId}/roles/${verb}`, { userId, role: role.name })).message,
-      );
+/** Who holds a role, to give and take it. */
+function Holders({ appId, role, ids, names, reload }) {
+  const act = (verb, userId) =>
+    attempt(async () => {
+      const path = url`/api/v1/apps/${appId}/roles/${verb}`;
+      const reply = await post(path, { userId, role: role.name });
+      toast(reply.message);
       reload();
-    } catch (error) {
-      fail(error);
-    }
-  };
-  if (!editable) return null;
-  const rest = Object.entries(names).filter(([id]) => !held.some((h) => h.userId === id));
+    });
+  const others = Object.entries(names).filter(([id]) => !ids.includes(id));
   return html`<section class="card">
     <h2>Held by</h2>
     <ul class="plain">
-      ${held.map(
-        (h) => html`<li class="row" key=${h.userId}>
-          <${A} class="grow cut" to=${['users', h.userId]}>${names[h.userId] ?? h.userId}<//>
+      ${ids.map(
+        (id) => html`<li class="row" key=${id}>
+          <${A} class="grow cut" to=${['users', id]}>${names[id] ?? id}<//>
           <button
             class="quiet icon small"
-            aria-label=${`Take it from ${names[h.userId]}`}
-            onClick=${() => act('revoke', h.userId)}
+            aria-label=${`Take it from ${names[id]}`}
+            onClick=${() => act('revoke', id)}
           >
             ${icon('x')}
           </button>
         </li>`,
       )}
     </ul>
-    ${!held.length && html`<p class="dim">No one yet.</p>`}
+    ${!ids.length && html`<p class="dim">No one yet.</p>`}
     <p>
-      <select
-        aria-label="Give this role to"
-        onChange=${(e) => {
-          if (e.target.value) act('assign', e.target.value);
-          e.target.value = '';
-        }}
-      >
-        <option value="">Give it to…</option>
-        ${rest.map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}
-      </select>
+      <${ActingSelect}
+        label="Give this role to"
+        hint="Give it to…"
+        choices=${others}
+        act=${(id) => act('assign', id)}
+      />
     </p>
   </section>`;
 }

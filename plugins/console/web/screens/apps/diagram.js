@@ -1,14 +1,17 @@
 /** The tables of an app and their links, as SVG: the targets of links are on the left. */
 import { html } from '../../core/kit.js';
 import { go } from '../../core/router.js';
-import { words } from '../../core/store.js';
+import { toWords } from '../../core/store.js';
+import { HEAD, LINE, WIDTH, layWire, measureAll, placeTables } from './layout.js';
 
-const [WIDE, LINE, HEAD, GAP_X, GAP_Y, MOST] = [200, 19, 30, 90, 26, 12];
+/** Distance of the first line of text from the head. */
+const BASE = HEAD + 15;
+const LONGEST_NAME = 20;
+const LONGEST_TARGET = 12;
 
 export function Diagram({ app }) {
-  const boxes = place(app.entities);
-  const width = Math.max(...boxes.map((b) => b.x + WIDE), WIDE) + 8;
-  const height = Math.max(...boxes.map((b) => b.y + b.height), 60) + 8;
+  const boxes = placeTables(app.entities);
+  const { width, height } = measureAll(boxes);
   return html`<div class="scrollx" tabindex="0" role="region" aria-label="Diagram">
     <svg
       class="diagram"
@@ -18,93 +21,47 @@ export function Diagram({ app }) {
       role="img"
       aria-label=${`Tables of ${app.name} and their links`}
     >
-      ${boxes.flatMap((box) =>
-        box.fields.map(
-          (f, i) =>
-            f.references &&
-            wire(
-              box,
-              i,
-              boxes.find((b) => b.entity.name === f.references),
-            ),
-        ),
-      )}
-      ${boxes.map(
-        (box) => html`<g
-          key=${box.entity.name}
-          class="box"
-          transform=${`translate(${box.x} ${box.y})`}
-          onClick=${() => go(['data', app.id, box.entity.name])}
-        >
-          <rect width=${WIDE} height=${box.height} rx="7" />
-          <text class="name" x="12" y="20">${words(box.entity.name)}</text>
-          <line x1="0" x2=${WIDE} y1=${HEAD} y2=${HEAD} />
-          ${box.fields.map(
-            (f, i) => html`<text x="12" y=${HEAD + 15 + i * LINE}>
-                ${f.name.slice(0, 20)}
-                ${f.required ? ' *' : ''}
-              </text>
-              <text class="type" x=${WIDE - 10} y=${HEAD + 15 + i * LINE}>
-                ${
-                  f.references
-                    ? `→ ${f.references.slice(0, 12)}`
-                    : f.enum_values.length
-                      ? 'enum'
-                      : f.type
-                }
-              </text>`,
-          )}
-          ${
-            box.more > 0 &&
-            html`<text class="type" x="48" y=${HEAD + 15 + box.fields.length * LINE}>
-              ${box.more} more
-            </text>`
-          }
-        </g>`,
-      )}
+      ${boxes.map((box) => html`<${Wires} box=${box} boxes=${boxes} />`)}
+      ${boxes.map((box) => html`<${Box} key=${box.entity.name} appId=${app.id} box=${box} />`)}
     </svg>
   </div>`;
 }
 
-/** Put each table one column right of the furthest table that it links to. */
-function place(entities) {
-  const column = new Map();
-  const depth = (entity, seen) => {
-    if (column.has(entity.name)) return column.get(entity.name);
-    if (seen.has(entity.name)) return 0;
-    const targets = entity.fields
-      .map((f) => entities.find((e) => e.name === f.references))
-      .filter((e) => e && e !== entity);
-    const found = Math.min(
-      4,
-      Math.max(-1, ...targets.map((t) => depth(t, new Set([...seen, entity.name])))) + 1,
-    );
-    column.set(entity.name, found);
-    return found;
-  };
-  const bottoms = [];
-  return entities.map((entity) => {
-    const x = depth(entity, new Set());
-    const linked = entity.fields.filter((f) => f.references);
-    const fields = [
-      ...entity.fields.filter((f) => !f.references).slice(0, Math.max(0, MOST - linked.length)),
-      ...linked,
-    ].slice(0, MOST);
-    const more = entity.fields.length - fields.length;
-    const height = HEAD + (fields.length + (more > 0 ? 1 : 0)) * LINE + 8;
-    const y = bottoms[x] ?? 4;
-    bottoms[x] = y + height + GAP_Y;
-    return { entity, fields, more, height, x: 4 + x * (WIDE + GAP_X), y };
+/** The links of a table to others. */
+function Wires({ box, boxes }) {
+  return box.fields.map((field, line) => {
+    const target = boxes.find(({ entity }) => entity.name === field.references);
+    if (!target) return null;
+    const { path, endX, endY } = layWire(box, line, target);
+    return html`<path class="wire" d=${path} /><circle class="end" cx=${endX} cy=${endY} r="3" />`;
   });
 }
 
-function wire(from, i, to) {
-  if (!to) return null;
-  const y = from.y + HEAD + 10 + i * LINE;
-  const right = to.x + WIDE;
-  const [x1, x2] = from.x > to.x ? [from.x, right] : [from.x + WIDE, right];
-  const bend = from.x > to.x ? -40 : 40;
-  const y2 = to.y + 15;
-  return html`<path class="wire" d=${`M${x1} ${y} C${x1 + bend} ${y} ${x2 + 40} ${y2} ${x2} ${y2}`} />
-    <circle class="end" cx=${x2} cy=${y2} r="3" />`;
+function Box({ appId, box }) {
+  const { entity, fields, hidden, height, left, top } = box;
+  return html`<g
+    class="box"
+    transform=${`translate(${left} ${top})`}
+    onClick=${() => go(['data', appId, entity.name])}
+  >
+    <rect width=${WIDTH} height=${height} rx="7" />
+    <text class="name" x="12" y="20">${toWords(entity.name)}</text>
+    <line x1="0" x2=${WIDTH} y1=${HEAD} y2=${HEAD} />
+    ${fields.map((field, line) => html`<${Field} field=${field} top=${BASE + line * LINE} />`)}
+    ${
+      hidden > 0 &&
+      html`<text class="type" x="48" y=${BASE + fields.length * LINE}>${hidden} more</text>`
+    }
+  </g>`;
+}
+
+const Field = ({ field, top }) => html`<text x="12" y=${top}>
+    ${field.name.slice(0, LONGEST_NAME)}
+    ${field.required ? ' *' : ''}
+  </text>
+  <text class="type" x=${WIDTH - 10} y=${top}>${nameType(field)}</text>`;
+
+function nameType(field) {
+  if (field.references) return `→ ${field.references.slice(0, LONGEST_TARGET)}`;
+  return field.enum_values.length ? 'enum' : field.type;
 }

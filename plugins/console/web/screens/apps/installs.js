@@ -1,39 +1,49 @@
 /** The installs of an app: what each changed in the manifest, and the way back. */
 import { html } from '../../core/kit.js';
 import { get, url } from '../../core/api.js';
-import { pretty } from '../../core/json.js';
+import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { users } from '../../core/store.js';
-import { Ago, Loaded, useLoad } from '../../core/ui.js';
-import { lineDiff } from '../../parts/linediff.js';
+import { loadUsers, nameAccounts } from '../../core/store.js';
+import { Ago } from '../../core/times.js';
+import { Loaded, useLoad } from '../../core/ui.js';
+import { compareLines } from '../../parts/linediff.js';
+
+/** Lines that are shown around a changed one. */
+const AROUND = 3;
+const TAGS = { '+': 'ins', '-': 'del', ' ': 'span' };
 
 export function Installs({ id, stamp }) {
   const path = url`/api/v1/apps/${id}/manifests`;
-  const found = useLoad(async () => {
-    const [installs, people] = await Promise.all([get(path), users()]);
-    const names = Object.fromEntries(people.map((u) => [u.id, u.display_name || u.username]));
-    return { installs, names };
+  const loaded = useLoad(async () => {
+    const [installs, accounts] = await Promise.all([get(path), loadUsers()]);
+    return { installs, names: nameAccounts(accounts) };
   }, [id]);
-  return html`<${Loaded} of=${found}>
+  return html`<${Loaded} of=${loaded}>
     ${({ installs, names }) => {
-      const at = Math.max(
-        0,
-        installs.findIndex((each) => String(each.stamp) === stamp),
-      );
+      const index = installs.findIndex((install) => String(install.stamp) === stamp);
+      const at = Math.max(0, index);
       return html`<div class="split">
-        <${Change} path=${path} now=${installs[at]} before=${installs[at + 1]} id=${id} newest=${!at} />
+        <${Change}
+          path=${path}
+          install=${installs[at]}
+          before=${installs[at + 1]}
+          id=${id}
+          isNewest=${at === 0}
+        />
         <aside>
           <ol class="plain history">
             ${installs.map(
-              (each, i) => html`<li key=${each.stamp}>
+              (install) => html`<li key=${install.stamp}>
                 <${A}
                   to=${['apps', id, 'history']}
-                  query=${{ stamp: each.stamp }}
-                  aria-current=${i === at ? 'true' : undefined}
+                  query=${{ stamp: install.stamp }}
+                  aria-current=${install === installs[at] ? 'true' : undefined}
                 >
-                  Version ${each.version}
+                  Version ${install.version}
                 <//>
-                <div class="dim">${names[each.by] ?? 'The server'}, <${Ago} at=${each.at} /></div>
+                <div class="dim">
+                  ${names[install.by] ?? 'The server'}, <${Ago} at=${install.at} />
+                </div>
               </li>`,
             )}
           </ol>
@@ -43,38 +53,43 @@ export function Installs({ id, stamp }) {
   <//>`;
 }
 
-function Change({ path, now, before, id, newest }) {
-  const texts = useLoad(
-    () =>
-      Promise.all(
-        [before, now].map(async (each) => (each ? pretty(await get(`${path}/${each.stamp}`)) : '')),
-      ),
-    [now.stamp],
-  );
+function Change({ path, install, before, id, isNewest }) {
+  const readText = async (stored) => {
+    if (!stored) return '';
+    return formatJson(await get(`${path}/${stored.stamp}`));
+  };
+  const texts = useLoad(() => Promise.all([before, install].map(readText)), [install.stamp]);
+  const title = before ? `What version ${install.version} changed` : 'The first install';
   return html`<section class="stack">
     <div class="row">
-      <h2 class="grow">${before ? `What version ${now.version} changed` : 'The first install'}</h2>
+      <h2 class="grow">${title}</h2>
       ${
-        !newest &&
-        html`<${A} class="button" to=${['apps', id, 'manifest']} query=${{ stamp: now.stamp }}>
+        !isNewest &&
+        html`<${A} class="button" to=${['apps', id, 'manifest']} query=${{ stamp: install.stamp }}>
           Open it in the editor
         <//>`
       }
     </div>
-    <${Loaded} of=${texts}>${([old, text]) => html`<${Lines} lines=${lineDiff(old, text)} />`}<//>
+    <${Loaded} of=${texts}>
+      ${([oldText, newText]) => html`<${Lines} lines=${compareLines(oldText, newText)} />`}
+    <//>
   </section>`;
 }
 
-/** Changed lines with three around them. */
+/** Changed lines with some around them. */
 function Lines({ lines }) {
-  const near = (i) => lines.slice(Math.max(0, i - 3), i + 4).some(([kind]) => kind !== ' ');
-  const shown = lines.map((line, i) => [...line, i]).filter(([, , i]) => near(i));
+  const isNear = (number) => {
+    const around = lines.slice(Math.max(0, number - AROUND), number + AROUND + 1);
+    return around.some(([kind]) => kind !== ' ');
+  };
+  const shown = lines
+    .map(([kind, text], number) => ({ kind, text, number }))
+    .filter(({ number }) => isNear(number));
   if (!shown.length) return html`<p class="dim">The manifest is the same.</p>`;
   return html`<pre class="lines" tabindex="0">
-    ${shown.map(([kind, text, i], n) => {
-      const gap = n > 0 && shown[n - 1][2] !== i - 1;
+    ${shown.map(({ kind, text, number }, index) => {
+      const hasGap = index > 0 && shown[index - 1].number !== number - 1;
       const line = `${kind} ${text}\n`;
-      const tag = { '+': 'ins', '-': 'del', ' ': 'span' }[kind];
-      return html`${gap && html`<i>…${'\n'}</i>`}<${tag}>${line}<//>`;
+      return html`${hasGap && html`<i>…${'\n'}</i>`}<${TAGS[kind]}>${line}<//>`;
     })}</pre>`;
 }

@@ -1,102 +1,117 @@
 /** Which columns a table shows, in which order: kept in the database for the user. */
 import { html, useState } from '../../core/kit.js';
-import { keep, settings, words } from '../../core/store.js';
+import { saveSetting, settings, toWords } from '../../core/store.js';
 import { icon } from '../../core/ui.js';
-import { allFields } from '../../parts/values.js';
+import { listFields } from '../../parts/values.js';
 
-const key = (appId, entity) => `columns:${appId}.${entity.name}`;
+/** Columns of a table for which none were chosen. */
+const FIRST_COLUMNS = 9;
+/** Fields of the list of those that are not shown, and from when on it can be searched. */
+const MOST_LISTED = 60;
+const SEARCHED = 20;
+
+const buildKey = (appId, entity) => `columns:${appId}.${entity.name}`;
+const matches = (name, text) => toWords(name).toLowerCase().includes(text.toLowerCase());
 
 /** The fields to show; those that the app no longer has are left out. */
-export function shownFields(appId, entity, chosen) {
-  const all = allFields(entity);
-  const names = chosen ?? settings.value[key(appId, entity)];
-  const kept = names?.map((name) => all.find((f) => f.name === name)).filter(Boolean);
-  return kept?.length
-    ? kept
-    : [...entity.fields.filter((f) => f.type !== 'json').slice(0, 9), all[all.length - 1]];
+export function chooseFields(appId, entity, chosen) {
+  const everyField = listFields(entity);
+  const names = chosen ?? settings.value[buildKey(appId, entity)] ?? [];
+  const fields = names.map((name) => everyField.find((field) => field.name === name));
+  const present = fields.filter(Boolean);
+  if (present.length) return present;
+  const plain = entity.fields.filter((field) => field.type !== 'json');
+  return [...plain.slice(0, FIRST_COLUMNS), everyField.at(-1)];
 }
 
 export function Columns({ appId, entity, close }) {
-  const all = allFields(entity);
-  const [names, set] = useState(() => shownFields(appId, entity).map((f) => f.name));
-  const [find, setFind] = useState('');
-  const save = (e) => {
-    e.preventDefault();
-    keep(key(appId, entity), names.length ? names : null);
+  const everyField = listFields(entity);
+  const [names, setNames] = useState(() => chooseFields(appId, entity).map((field) => field.name));
+  const [text, setText] = useState('');
+  const finish = (chosen) => {
+    saveSetting(buildKey(appId, entity), chosen);
     close();
   };
-  const move = (i, step) => {
-    const next = [...names];
-    next.splice(i + step, 0, next.splice(i, 1)[0]);
-    set(next);
+  const save = (event) => {
+    event.preventDefault();
+    finish(names.length ? names : null);
   };
-  const rest = all.filter(
-    (f) => !names.includes(f.name) && words(f.name).toLowerCase().includes(find.toLowerCase()),
-  );
+  const hide = (name) => setNames(names.filter((other) => other !== name));
+  const move = (index, step) => {
+    const moved = [...names];
+    const [name] = moved.splice(index, 1);
+    moved.splice(index + step, 0, name);
+    setNames(moved);
+  };
+  const hidden = everyField
+    .map((field) => field.name)
+    .filter((name) => !names.includes(name) && matches(name, text));
   return html`<form onSubmit=${save}>
     <h2>Columns</h2>
     <ul class="plain columns">
       ${names.map(
-        (name, i) => html`<li key=${name} class="row">
-          <label class="row grow">
-            <input type="checkbox" checked onChange=${() => set(names.filter((n) => n !== name))} />
-            ${words(name)}
-          </label>
-          <button
-            type="button"
-            class="quiet icon small"
-            aria-label=${`Move ${name} up`}
-            disabled=${i === 0}
-            onClick=${() => move(i, -1)}
-          >
-            ${icon('up')}
-          </button>
-          <button
-            type="button"
-            class="quiet icon small"
-            aria-label=${`Move ${name} down`}
-            disabled=${i === names.length - 1}
-            onClick=${() => move(i, 1)}
-          >
-            ${icon('down')}
-          </button>
-        </li>`,
+        (name, index) => html`<${ShownColumn}
+          key=${name}
+          name=${name}
+          isFirst=${index === 0}
+          isLast=${index === names.length - 1}
+          move=${(step) => move(index, step)}
+          hide=${() => hide(name)}
+        />`,
       )}
     </ul>
     <h3>Not shown</h3>
     ${
-      all.length > 20 &&
+      everyField.length > SEARCHED &&
       html`<input
         aria-label="Find a field"
         placeholder="Find a field"
-        value=${find}
-        onInput=${(e) => setFind(e.target.value)}
+        value=${text}
+        onInput=${(event) => setText(event.target.value)}
       />`
     }
     <ul class="plain columns">
-      ${rest.slice(0, 60).map(
-        (f) => html`<li key=${f.name}>
+      ${hidden.slice(0, MOST_LISTED).map(
+        (name) => html`<li key=${name}>
           <label class="row">
-            <input type="checkbox" onChange=${() => set([...names, f.name])} />
-            ${words(f.name)}
+            <input type="checkbox" onChange=${() => setNames([...names, name])} />
+            ${toWords(name)}
           </label>
         </li>`,
       )}
     </ul>
     <div class="actions">
-      <button
-        type="button"
-        class="quiet"
-        onClick=${() => {
-          keep(key(appId, entity), null);
-          close();
-        }}
-      >
-        Reset
-      </button>
+      <button type="button" class="quiet" onClick=${() => finish(null)}>Reset</button>
       <span class="grow" />
       <button type="button" onClick=${() => close()}>Cancel</button>
       <button class="primary">Save</button>
     </div>
   </form>`;
+}
+
+function ShownColumn({ name, isFirst, isLast, move, hide }) {
+  return html`<li class="row">
+    <label class="row grow">
+      <input type="checkbox" checked onChange=${hide} />
+      ${toWords(name)}
+    </label>
+    <button
+      type="button"
+      class="quiet icon small"
+      aria-label=${`Move ${name} up`}
+      disabled=${isFirst}
+      onClick=${() => move(-1)}
+    >
+      ${icon('up')}
+    </button>
+    <button
+      type="button"
+      class="quiet icon small"
+      aria-label=${`Move ${name} down`}
+      disabled=${isLast}
+      onClick=${() => move(1)}
+    >
+      ${icon('down')}
+    </button>
+  </li>`;
 }

@@ -1,26 +1,31 @@
 /** The menu of a column: its values with their counts, conditions on it, and a figure below it. */
 import { html } from '../../core/kit.js';
-import { Menu, icon, useLoad } from '../../core/ui.js';
-import { valuesOf } from './rows.js';
+import { Menu } from '../../core/menu.js';
+import { fail, icon, useLoad } from '../../core/ui.js';
+import { loadValues } from './rows.js';
 
-/** Figures that can be shown below a column: id, words, short, and the types that have them. */
+const ORDERED = ['number', 'date', 'timestamp', 'text'];
+/** Figures that can be shown below a column; without `types` a column of any type has it. */
 export const FIGURES = [
-  ['sum', 'Sum', 'Sum', ['number']],
-  ['avg', 'Average', 'Avg', ['number']],
-  ['min', 'Smallest', 'Min', ['number', 'date', 'timestamp', 'text']],
-  ['max', 'Largest', 'Max', ['number', 'date', 'timestamp', 'text']],
-  ['countDistinct', 'Different values', 'Different', null],
+  { name: 'sum', title: 'Sum', short: 'Sum', types: ['number'] },
+  { name: 'avg', title: 'Average', short: 'Avg', types: ['number'] },
+  { name: 'min', title: 'Smallest', short: 'Min', types: ORDERED },
+  { name: 'max', title: 'Largest', short: 'Max', types: ORDERED },
+  { name: 'countDistinct', title: 'Different values', short: 'Different' },
 ];
+const ANSWERS = ['true', 'false'];
 
 /**
  * @param {{appId: string, entity: any, field: any, query: any, quick: boolean, figure?: string,
  *   add: (condition: object) => void, filter: (start: object) => void,
- *   setFigure: (name: string|null) => void}} props
+ *   setFigure: (name: string|null) => void}} props `quick` says that all rows are loaded, so that
+ *   counting costs little.
  */
 export function HeadMenu({ field, ...props }) {
   return html`<${Menu}
     className="quiet icon small"
     title=${`Filter by ${field.name}`}
+    tabindex=${-1}
     label=${icon('down')}
     align="end"
   >
@@ -28,56 +33,54 @@ export function HeadMenu({ field, ...props }) {
   <//>`;
 }
 
+/** The values that are known without asking the server. */
+function listPlainValues(field) {
+  if (field.enum_values?.length) return field.enum_values;
+  return field.type === 'boolean' ? ANSWERS : [];
+}
+
 function Choices({ appId, entity, field, query, quick, figure, add, filter, setFigure, close }) {
-  const few = field.enum_values?.length > 0 || field.type === 'boolean' || field.references;
-  const counted = useLoad(
-    () => (few && quick ? valuesOf(appId, entity, field, query) : null),
-    [field.name],
-  );
-  const known = field.enum_values?.length ? field.enum_values : BOOLEAN[field.type];
-  const plain = known?.map((value) => ({ value, title: value }));
-  const values = counted.data ?? plain ?? [];
-  const pick = (condition) => () => {
+  const plain = listPlainValues(field);
+  const hasFew = plain.length > 0 || Boolean(field.references);
+  const loadCounts = () => loadValues(appId, entity, field, query);
+  const counted = useLoad(() => (hasFew && quick ? loadCounts() : null), [field.name]);
+  const values = counted.data ?? plain.map((value) => ({ value, title: value }));
+  const count = () => loadCounts().then(counted.set, fail);
+  const pick = (condition) => {
     close();
     add({ [field.name]: condition });
   };
-  const ask = () => valuesOf(appId, entity, field, query).then(counted.set);
-  const start = field.type === 'text' && !few ? { $ilike: '%%' } : { $eq: '' };
-  const kinds = FIGURES.filter(([, , , types]) => !types || types.includes(field.type));
+  const pickValue = (value) => pick(value === null ? { $isNull: true } : { $eq: value });
+  const compose = () => {
+    close();
+    const isFreeText = field.type === 'text' && !hasFew;
+    filter({ [field.name]: isFreeText ? { $ilike: '%%' } : { $eq: '' } });
+  };
   return html`${values.map(
-    ({ value, title, n }) => html`<button
-        key=${title}
-        onClick=${pick(value === null ? { $isNull: true } : { $eq: value })}
-      >
+    ({ value, title, count: rows }) => html`<button key=${title} onClick=${() => pickValue(value)}>
         <span class="grow cut">${title}</span>
-        ${n !== undefined && html`<small class="num">${n}</small>`}
+        ${rows !== undefined && html`<small class="num">${rows}</small>`}
       </button>`,
   )}
-    ${!counted.data && html`<button class="dim" onClick=${ask}>Count each</button>`}
+    ${!counted.data && html`<button class="dim" onClick=${count}>Count each</button>`}
     <hr />
-    <button onClick=${pick({ $isNull: true })}>is empty</button>
-    <button onClick=${pick({ $isNull: false })}>is not empty</button>
-    <button
-      onClick=${() => {
-        close();
-        filter({ [field.name]: start });
-      }}
-    >
-      ${icon('filter')}Condition…
-    </button>
+    <button onClick=${() => pick({ $isNull: true })}>is empty</button>
+    <button onClick=${() => pick({ $isNull: false })}>is not empty</button>
+    <button onClick=${compose}>${icon('filter')}Condition…</button>
     <hr />
-    ${kinds.map(
-      ([name, title]) => html`<button
-        key=${name}
-        aria-pressed=${figure === name}
-        onClick=${() => {
-          close();
-          setFigure(figure === name ? null : name);
-        }}
-      >
-        <span class="grow">${title}</span>${figure === name && icon('check')}
-      </button>`,
-    )}`;
+    <${FigureChoices} field=${field} figure=${figure} setFigure=${setFigure} close=${close} />`;
 }
 
-const BOOLEAN = { boolean: ['true', 'false'] };
+function FigureChoices({ field, figure, setFigure, close }) {
+  const fitting = FIGURES.filter(({ types }) => !types || types.includes(field.type));
+  return fitting.map(({ name, title }) => {
+    const isShown = figure === name;
+    const toggle = () => {
+      close();
+      setFigure(isShown ? null : name);
+    };
+    return html`<button key=${name} aria-pressed=${isShown} onClick=${toggle}>
+      <span class="grow">${title}</span>${isShown && icon('check')}
+    </button>`;
+  });
+}

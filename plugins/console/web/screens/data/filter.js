@@ -1,198 +1,186 @@
 /** The filter builder: conditions and groups, and the tree that they make. */
 import { html, useState } from '../../core/kit.js';
 import { parse, stringify } from '../../core/json.js';
-import { words } from '../../core/store.js';
+import { toWords } from '../../core/store.js';
 import { ErrorBox, icon } from '../../core/ui.js';
-import { Control } from '../../parts/fields.js';
-import { allFields } from '../../parts/values.js';
-import { OPERATORS, fromWhere, operatorsOf, toWhere } from './where.js';
+import { Control } from '../../parts/control.js';
+import { Options } from '../../parts/options.js';
+import { listFields } from '../../parts/values.js';
+import { OPERATORS, fromWhere, listOperators, needsValue, toWhere } from './where.js';
+
+/** Operators whose value is typed as text, whatever the field. */
+const OF_TEXT = ['in', 'has', 'contains', 'begins'];
+const MATCHES = [
+  ['all', 'All of these'],
+  ['any', 'Any of these'],
+];
+const NOT_SHOWABLE = 'The form cannot show this filter; it can be applied as it is.';
 
 /**
  * @param {{appId: string, entity: any, where: any, onChange: (where: any) => void,
  *   close: () => void}} props
  */
 export function Filter({ appId, entity, where, onChange, close }) {
-  const [model, setModel] = useState(() => fromWhere(where) ?? null);
-  const [raw, setRaw] = useState(() => (model ? null : stringify(where, 2)));
+  const fields = listFields(entity);
+  const [model, setModel] = useState(() => addFirstCondition(fromWhere(where), fields));
+  /** The tree as text, where it is edited as JSON; null in the form. */
+  const [text, setText] = useState(() => (model ? null : stringify(where, 2)));
   const [error, setError] = useState(null);
-  const fields = allFields(entity);
-  const start = model && !model.items.length ? { ...model, items: [blank(fields)] } : model;
-  const apply = (e) => {
-    e.preventDefault();
+  const isForm = text === null;
+  const readTree = () => (text.trim() ? parse(text) : undefined);
+  const attempt = (work) => {
     try {
-      onChange(raw === null ? toWhere(start) : raw.trim() ? parse(raw) : undefined);
-      close();
+      work();
     } catch (problem) {
       setError(problem);
     }
   };
-  const asJson = () => setRaw(stringify(toWhere(start) ?? {}, 2));
-  const asForm = () => {
-    try {
-      const read = fromWhere(raw.trim() ? parse(raw) : undefined);
-      if (!read) throw new Error('The form cannot show this filter; it can be applied as it is.');
-      setModel(read);
-      setRaw(null);
+  const finish = (tree) => {
+    onChange(tree);
+    close();
+  };
+  const apply = (event) => {
+    event.preventDefault();
+    attempt(() => finish(isForm ? toWhere(model) : readTree()));
+  };
+  const showJson = () => setText(stringify(toWhere(model) ?? {}, 2));
+  const showForm = () =>
+    attempt(() => {
+      const readModel = fromWhere(readTree());
+      if (!readModel) throw new Error(NOT_SHOWABLE);
+      setModel(addFirstCondition(readModel, fields));
+      setText(null);
       setError(null);
-    } catch (problem) {
-      setError(problem);
-    }
-  };
+    });
   return html`<form onSubmit=${apply}>
-    <h2>Filter ${words(entity.name).toLowerCase()}</h2>
+    <h2>Filter ${toWords(entity.name).toLowerCase()}</h2>
     ${
-      raw === null
-        ? html`<${Group} group=${start} fields=${fields} appId=${appId} onChange=${setModel} />`
-        : html`<label class="field">
-          <span>The tree <code>where</code></span>
-          <textarea
-            class="mono"
-            rows="12"
-            spellcheck=${false}
-            value=${raw}
-            onInput=${(e) => setRaw(e.target.value)}
-          />
-        </label>`
+      isForm
+        ? html`<${Group} group=${model} fields=${fields} appId=${appId} onChange=${setModel} />`
+        : html`<${Tree} text=${text} setText=${setText} />`
     }
     <${ErrorBox} error=${error} />
     ${
-      raw === null &&
+      isForm &&
       html`<details>
         <summary class="dim">The tree that is sent</summary>
-        <pre>${stringify(toWhere(start) ?? {}, 2)}</pre>
+        <pre>${stringify(toWhere(model) ?? {}, 2)}</pre>
       </details>`
     }
     <div class="actions">
-      <button type="button" class="quiet" onClick=${raw === null ? asJson : asForm}>
+      <button type="button" class="quiet" onClick=${isForm ? showJson : showForm}>
         ${icon('code')}
-        ${raw === null ? 'Edit as JSON' : 'Edit as form'}
+        ${isForm ? 'Edit as JSON' : 'Edit as form'}
       </button>
       <span class="grow" />
-      <button type="button" onClick=${() => {
-        onChange(undefined);
-        close();
-      }}>Clear</button>
+      <button type="button" onClick=${() => finish(undefined)}>Clear</button>
       <button class="primary">Apply</button>
     </div>
   </form>`;
 }
 
-const blank = (fields) => ({ field: fields[0].name, op: operatorsOf(fields[0])[0], value: '' });
+const Tree = ({ text, setText }) => html`<label class="field">
+  <span>The tree <code>where</code></span>
+  <textarea
+    class="mono"
+    rows="12"
+    spellcheck=${false}
+    value=${text}
+    onInput=${(event) => setText(event.target.value)}
+  />
+</label>`;
 
-function Group({ group, fields, appId, onChange, remove }) {
-  const put = (i, item) =>
-    onChange({ ...group, items: group.items.map((each, n) => (n === i ? item : each)) });
-  const drop = (i) => onChange({ ...group, items: group.items.filter((_, n) => n !== i) });
+const makeCondition = (fields) => ({
+  field: fields[0].name,
+  op: listOperators(fields[0])[0],
+  value: '',
+});
+
+/** An empty form begins with one condition. */
+function addFirstCondition(model, fields) {
+  const isEmpty = model && !model.items.length;
+  return isEmpty ? { ...model, items: [makeCondition(fields)] } : model;
+}
+
+function Group({ group, fields, appId, onChange, remove = null }) {
+  const { items } = group;
+  const setItems = (changed) => onChange({ ...group, items: changed });
+  const replace = (index, item) => setItems(items.with(index, item));
+  const drop = (index) => setItems(items.toSpliced(index, 1));
+  const addCondition = () => setItems([...items, makeCondition(fields)]);
+  const addGroup = () => setItems([...items, { any: !group.any, items: [makeCondition(fields)] }]);
+  const chooseMatch = (event) => onChange({ ...group, any: event.target.value === 'any' });
   return html`<fieldset class="group">
     <legend class="row">
-      <select
-        aria-label="Match"
-        onChange=${(e) => onChange({ ...group, any: e.target.value === 'any' })}
-      >
-        <option value="all" selected=${!group.any}>All of these</option>
-        <option value="any" selected=${group.any}>Any of these</option>
+      <select aria-label="Match" onChange=${chooseMatch}>
+        <${Options} choices=${MATCHES} chosen=${group.any ? 'any' : 'all'} />
       </select>
-      ${
-        remove &&
-        html`<button
-          type="button"
-          class="quiet icon small"
-          aria-label="Remove the group"
-          onClick=${remove}
-        >
-          ${icon('x')}
-        </button>`
-      }
+      ${remove && html`<${RemoveButton} label="Remove the group" remove=${remove} />`}
     </legend>
-    ${group.items.map((item, i) =>
-      item.items
-        ? html`<${Group}
-          key=${i}
-          group=${item}
-          fields=${fields}
-          appId=${appId}
-          onChange=${(g) => put(i, g)}
-          remove=${() => drop(i)}
-        />`
-        : html`<${Condition}
-          key=${i}
-          item=${item}
-          fields=${fields}
-          appId=${appId}
-          onChange=${(c) => put(i, c)}
-          remove=${() => drop(i)}
-        />`,
-    )}
+    ${items.map((item, index) => {
+      const Item = item.items ? Group : Condition;
+      return html`<${Item}
+        key=${index}
+        group=${item}
+        item=${item}
+        fields=${fields}
+        appId=${appId}
+        onChange=${(changed) => replace(index, changed)}
+        remove=${() => drop(index)}
+      />`;
+    })}
     <div class="row">
-      <button
-        type="button"
-        class="small"
-        onClick=${() => onChange({ ...group, items: [...group.items, blank(fields)] })}
-      >
-        ${icon('plus')}Condition
-      </button>
-      <button
-        type="button"
-        class="small quiet"
-        onClick=${() =>
-          onChange({
-            ...group,
-            items: [...group.items, { any: !group.any, items: [blank(fields)] }],
-          })}
-      >
-        ${icon('plus')}Group
-      </button>
+      <button type="button" class="small" onClick=${addCondition}>${icon('plus')}Condition</button>
+      <button type="button" class="small quiet" onClick=${addGroup}>${icon('plus')}Group</button>
     </div>
   </fieldset>`;
 }
 
 function Condition({ item, fields, appId, onChange, remove }) {
-  const field = fields.find((f) => f.name === item.field) ?? fields[0];
-  const known = operatorsOf(field);
-  const choose = (e) => {
-    const next = fields.find((f) => f.name === e.target.value);
-    onChange({ field: next.name, op: operatorsOf(next)[0], value: '' });
+  const field = fields.find((candidate) => candidate.name === item.field) ?? fields[0];
+  const chooseField = (event) => {
+    const chosen = fields.find((candidate) => candidate.name === event.target.value);
+    onChange({ field: chosen.name, op: listOperators(chosen)[0], value: '' });
   };
-  const typed = ['in', 'has', 'contains', 'begins'].includes(item.op)
-    ? { name: 'value', type: 'text' }
-    : { ...field, required: false, name: 'value' };
+  const chooseOperator = (event) => onChange({ ...item, op: event.target.value });
+  const fieldChoices = fields.map(({ name }) => [name, toWords(name)]);
+  const operatorChoices = listOperators(field).map((name) => [name, OPERATORS[name].title]);
   return html`<div class="condition">
-    <select aria-label="Field" onChange=${choose}>
-      ${fields.map(
-        (f) => html`<option key=${f.name} value=${f.name} selected=${f === field}>
-          ${words(f.name)}
-        </option>`,
-      )}
+    <select aria-label="Field" onChange=${chooseField}>
+      <${Options} choices=${fieldChoices} chosen=${field.name} />
     </select>
-    <select aria-label="Operator" onChange=${(e) => onChange({ ...item, op: e.target.value })}>
-      ${known.map(
-        (op) => html`<option key=${op} value=${op} selected=${op === item.op}>
-          ${OPERATORS[op][0]}
-        </option>`,
-      )}
+    <select aria-label="Operator" onChange=${chooseOperator}>
+      <${Options} choices=${operatorChoices} chosen=${item.op} />
     </select>
-    ${
-      ['empty', 'filled'].includes(item.op)
-        ? html`<span class="grow" />`
-        : html`<span class="grow value">
-          <${Control}
-            key=${field.name + item.op}
-            id="value"
-            label="Value"
-            field=${typed}
-            value=${item.value}
-            appId=${appId}
-            onChange=${(value) => onChange({ ...item, value })}
-          />
-        </span>`
-    }
-    <button
-      type="button"
-      class="quiet icon small"
-      aria-label="Remove the condition"
-      onClick=${remove}
-    >
-      ${icon('x')}
-    </button>
+    <${ConditionValue} field=${field} item=${item} appId=${appId} onChange=${onChange} />
+    <${RemoveButton} label="Remove the condition" remove=${remove} />
   </div>`;
 }
+
+function ConditionValue({ field, item, appId, onChange }) {
+  if (!needsValue(item.op)) return html`<span class="grow" />`;
+  const isText = OF_TEXT.includes(item.op);
+  const typed = isText
+    ? { name: 'value', type: 'text' }
+    : { ...field, required: false, name: 'value' };
+  return html`<span class="grow value">
+    <${Control}
+      key=${field.name + item.op}
+      id="value"
+      label="Value"
+      field=${typed}
+      value=${item.value}
+      appId=${appId}
+      onChange=${(value) => onChange({ ...item, value })}
+    />
+  </span>`;
+}
+
+const RemoveButton = ({ label, remove }) => html`<button
+  type="button"
+  class="quiet icon small"
+  aria-label=${label}
+  onClick=${remove}
+>
+  ${icon('x')}
+</button>`;

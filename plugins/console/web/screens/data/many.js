@@ -1,16 +1,22 @@
 /** Actions on many records: the selected ones, or all that match the filter. */
 import { html, useState } from '../../core/kit.js';
 import { post, url } from '../../core/api.js';
-import { may, words } from '../../core/store.js';
-import { ErrorBox, confirm, icon, openDialog } from '../../core/ui.js';
-import { Control } from '../../parts/fields.js';
-import { runMany } from '../../parts/progress.js';
-import { fromText } from '../../parts/values.js';
+import { confirm, openDialog } from '../../core/dialogs.js';
+import { may, toWords } from '../../core/store.js';
+import { ErrorBox, fail, icon } from '../../core/ui.js';
 import { RowActions } from '../../kit/actions.js';
-import { allIds, count } from './rows.js';
+import { Control } from '../../parts/control.js';
+import { Options } from '../../parts/options.js';
+import { runMany } from '../../parts/progress.js';
+import { parseText } from '../../parts/values.js';
+import { count, listIds } from './rows.js';
 
 /** Records of a batch: it is one transaction, which keeps other writers waiting. */
 const PART = 250;
+/** Records that are deleted without typing their number. */
+const FEW = 20;
+
+const countRecords = (number) => `${number} ${number === 1 ? 'record' : 'records'}`;
 
 /**
  * @param {{appId: string, entity: any, query: any, chosen: Set<string>, everything: boolean,
@@ -20,9 +26,13 @@ export function Selection(props) {
   const { appId, entity, query, chosen, everything, setEverything, clear, reload } = props;
   const [total, setTotal] = useState(null);
   const number = everything ? total : chosen.size;
-  const all = async () => {
-    setTotal(await count(appId, entity, query));
-    setEverything(true);
+  const selectAll = async () => {
+    try {
+      setTotal(await count(appId, entity, query));
+      setEverything(true);
+    } catch (error) {
+      fail(error);
+    }
   };
   const end = () => {
     clear();
@@ -31,45 +41,38 @@ export function Selection(props) {
   };
   const run = async (title, operation) => {
     const path = url`/api/v1/apps/${appId}/batch`;
-    const work = (ids) =>
-      post(path, { operations: ids.map((id) => ({ entity: entity.name, id, ...operation })) });
-    const ids = everything ? allIds(appId, entity, query) : [...chosen];
+    const work = (part) => {
+      const operations = part.map((id) => ({ entity: entity.name, id, ...operation }));
+      return post(path, { operations });
+    };
+    const ids = everything ? listIds(appId, entity, query) : [...chosen];
     await runMany(title, 'record', { ids, total: number, size: PART, work });
     end();
   };
   const drop = async () => {
-    const yes = await confirm(
-      `Delete ${number} ${number === 1 ? 'record' : 'records'}?`,
+    const isSure = await confirm(
+      `Delete ${countRecords(number)}?`,
       'They are gone for good. The audit trail keeps what they were.',
-      { yes: 'Delete', typed: number > 20 ? String(number) : '' },
+      { yes: 'Delete', typed: number > FEW ? String(number) : '' },
     );
-    if (yes) await run('Deleting', { op: 'delete' });
+    if (isSure) await run('Deleting', { op: 'delete' });
   };
   const edit = async () => {
-    const change = await openDialog(
-      ({ close }) => html`<${EditField}
-        appId=${appId}
-        entity=${entity}
-        number=${number}
-        close=${close}
-      />`,
-      { label: 'Edit a field' },
-    );
+    const question = { appId, entity, number };
+    const content = ({ close }) => html`<${EditField} ...${question} close=${close} />`;
+    const change = await openDialog(content, { label: 'Edit a field' });
     if (change) await run('Changing', { op: 'update', data: change });
   };
+  const mayUpdate = may(appId, entity.name, 'update');
+  const mayDelete = may(appId, entity.name, 'delete');
+  const ids = everything ? null : [...chosen];
   return html`<div class="selection" role="region" aria-label="Selection">
     <b>${number} selected</b>
-    ${!everything && html`<button class="link" onClick=${all}>Select all that match</button>`}
+    ${!everything && html`<button class="link" onClick=${selectAll}>Select all that match</button>`}
     <span class="grow" />
-    ${
-      may(appId, entity.name, 'update') &&
-      html`<button onClick=${edit}>${icon('edit')}Edit a field</button>`
-    }
-    ${
-      may(appId, entity.name, 'delete') &&
-      html`<button onClick=${drop}>${icon('trash')}Delete</button>`
-    }
-    <${RowActions} appId=${appId} entity=${entity} ids=${everything ? null : [...chosen]} done=${end} />
+    ${mayUpdate && html`<button onClick=${edit}>${icon('edit')}Edit a field</button>`}
+    ${mayDelete && html`<button onClick=${drop}>${icon('trash')}Delete</button>`}
+    <${RowActions} appId=${appId} entity=${entity} ids=${ids} done=${end} />
     <button class="quiet icon" aria-label="Clear the selection" onClick=${clear}>
       ${icon('x')}
     </button>
@@ -77,38 +80,36 @@ export function Selection(props) {
 }
 
 function EditField({ appId, entity, number, close }) {
-  const fields = entity.fields.filter((f) => !f.locked);
+  const fields = entity.fields.filter((field) => !field.locked);
   const [name, setName] = useState(fields[0]?.name);
   const [text, setText] = useState('');
   const [error, setError] = useState(null);
-  const field = fields.find((f) => f.name === name);
-  const submit = (e) => {
-    e.preventDefault();
+  const chosen = fields.find((field) => field.name === name);
+  const choose = (event) => {
+    setName(event.target.value);
+    setText('');
+  };
+  const submit = (event) => {
+    event.preventDefault();
     try {
-      close({ [name]: fromText(field, text) });
+      close({ [name]: parseText(chosen, text) });
     } catch (problem) {
       setError(problem);
     }
   };
+  const choices = fields.map((field) => [field.name, toWords(field.name)]);
   return html`<form class="stack" onSubmit=${submit}>
-    <h2>Change ${number} ${number === 1 ? 'record' : 'records'}</h2>
+    <h2>Change ${countRecords(number)}</h2>
     <label class="field">
       <span>Field</span>
-      <select
-        onChange=${(e) => {
-          setName(e.target.value);
-          setText('');
-        }}
-      >
-        ${fields.map((f) => html`<option key=${f.name} value=${f.name}>${words(f.name)}</option>`)}
-      </select>
+      <select onChange=${choose}><${Options} choices=${choices} chosen=${name} /></select>
     </label>
     <div class="field">
       <label for="many-value"><span>New value</span></label>
       <${Control}
         key=${name}
         id="many-value"
-        field=${field}
+        field=${chosen}
         appId=${appId}
         value=${text}
         onChange=${setText}

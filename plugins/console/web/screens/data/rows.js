@@ -1,137 +1,154 @@
 /** Pages of a table by keyset: the next page begins behind the last row, at any depth alike. */
 import { useEffect, useMemo, useRef, useState } from '../../core/kit.js';
 import { api, post, url } from '../../core/api.js';
-import { titlesOf } from '../../parts/titles.js';
+import { readPlace } from '../../core/router.js';
+import { loadLinkTitles, loadTitlesOf } from '../../parts/titles.js';
 
 const PAGE = 60;
-const MANY = 10000;
-const pathOf = (appId, entity) => url`/api/v1/apps/${appId}/collections/${entity.name}/query`;
+/** Rows that the server sends at once; so many are loaded again where the back button leads. */
+const LARGEST = 1000;
+/** Rows that are counted at once; more are counted when asked twice. */
+const MANY = 10_000;
+/** Values that the menu of a column lists. */
+const MOST_VALUES = 12;
+
+const buildPath = (appId, entity) => url`/api/v1/apps/${appId}/collections/${entity.name}/query`;
+
+/** Titles of the records that rows link to, by their ids. */
+async function loadTitles(appId, entity, rows) {
+  const byField = await loadLinkTitles(appId, entity, rows);
+  return Object.assign({}, ...Object.values(byField));
+}
 
 /**
  * @param {string} appId @param {any} entity
  * @param {{where?: object, search?: string, orderBy?: string, order?: string}} query
  */
 export function useRows(appId, entity, query) {
-  const [state, set] = useState({ rows: [], titles: {}, round: 0, loading: true });
-  const now = useRef(state);
+  const [state, setState] = useState({ rows: [], titles: {}, round: 0, loading: true });
+  /** The state as it is now, for replies that come later. */
+  const current = useRef(state);
   const abort = useRef(null);
+  /** Rows of the first page; more where the back button led to rows further down. */
+  const firstPage = useRef(Math.min(LARGEST, Math.max(PAGE, readPlace()?.count ?? 0)));
+  const path = buildPath(appId, entity);
   const update = (changes) => {
-    now.current = { ...now.current, ...changes };
-    set(now.current);
+    current.current = { ...current.current, ...changes };
+    setState(current.current);
   };
-  const path = pathOf(appId, entity);
+  const addTitles = (titles) => update({ titles: { ...current.current.titles, ...titles } });
 
   async function load(rows, signal) {
-    // A search that is ordered by rank has no last row to go on behind.
-    const next = query.orderBy ? { after: rows[rows.length - 1]?.id } : { offset: rows.length };
+    const limit = rows.length ? PAGE : firstPage.current;
+    const body = { ...query, ...findStart(rows), limit, total: false, etag: true };
     try {
-      const body = {
-        ...query,
-        limit: PAGE,
-        total: false,
-        etag: true,
-        ...(rows.length ? next : {}),
-      };
-      const reply = await post(path, body, { signal });
+      const { data } = await post(path, body, { signal });
       if (signal.aborted) return;
-      const done = reply.data.length < PAGE;
-      update({ rows: [...rows, ...reply.data], loading: false, done });
-      const titles = await linked(appId, entity, reply.data);
-      if (!signal.aborted) update({ titles: { ...now.current.titles, ...titles } });
+      firstPage.current = PAGE;
+      update({ rows: [...rows, ...data], loading: false, done: data.length < limit });
+      const titles = await loadTitles(appId, entity, data);
+      if (!signal.aborted) addTitles(titles);
     } catch (error) {
       if (!signal.aborted) update({ error, loading: false });
     }
   }
 
+  /** Where the next page begins. A search that is ordered by rank has no row to go on behind. */
+  function findStart(rows) {
+    if (!rows.length) return {};
+    return query.orderBy ? { after: rows.at(-1).id } : { offset: rows.length };
+  }
+
   function start() {
     abort.current?.abort();
     abort.current = new AbortController();
-    update({ loading: true, error: null, done: false, round: now.current.round + 1 });
+    update({ loading: true, error: null, done: false, round: current.current.round + 1 });
     return load([], abort.current.signal);
   }
-  const key = JSON.stringify(query);
+
+  function loadMore() {
+    const { loading, done, error, rows } = current.current;
+    if (loading || done || error) return;
+    update({ loading: true });
+    load(rows, abort.current.signal);
+  }
+
+  async function replace(changed) {
+    const byId = new Map(changed.map((row) => [row.id, row]));
+    const rows = current.current.rows.map((row) => byId.get(row.id) ?? row);
+    update({ rows, round: current.current.round + 1 });
+    addTitles(await loadTitles(appId, entity, changed));
+  }
+
   useEffect(() => {
     start();
     return () => abort.current?.abort();
-  }, [path, key]);
+  }, [path, JSON.stringify(query)]);
 
-  return useMemo(
-    () => ({
-      ...state,
-      reload: start,
-      more: () => {
-        if (now.current.loading || now.current.done || now.current.error) return;
-        update({ loading: true });
-        load(now.current.rows, abort.current.signal);
-      },
-      replace: async (changed) => {
-        const byId = new Map(changed.map((row) => [row.id, row]));
-        const rows = now.current.rows.map((r) => byId.get(r.id) ?? r);
-        update({ rows, round: now.current.round + 1 });
-        update({ titles: { ...now.current.titles, ...(await linked(appId, entity, changed)) } });
-      },
-    }),
-    [state],
-  );
-}
-
-/** Titles of the records that rows link to, one request for each field. */
-async function linked(appId, entity, rows) {
-  const links = entity.fields.filter((f) => f.references);
-  const found = await Promise.all(
-    links.map((f) =>
-      titlesOf(appId, f.references, rows.map((r) => r[f.name]).filter(Boolean)).catch(() => ({})),
-    ),
-  );
-  return Object.assign({}, ...found);
+  return useMemo(() => ({ ...state, reload: start, more: loadMore, replace }), [state]);
 }
 
 /** Count the rows of a query, when they are asked for. @param {any} [query] */
 export async function count(appId, entity, query = {}) {
   const { where, search } = query;
-  return (await post(pathOf(appId, entity), { where, search, limit: 1 })).total;
+  const reply = await post(buildPath(appId, entity), { where, search, limit: 1 });
+  return reply.total;
 }
 
 /** Whether a query has more rows than are quickly counted. */
 export async function hasMany(appId, entity, { where, search }) {
   const body = { where, search, limit: 1, offset: MANY, total: false, fields: ['id'] };
-  return (await post(pathOf(appId, entity), body)).data.length > 0;
+  const reply = await post(buildPath(appId, entity), body);
+  return reply.data.length > 0;
 }
 
 /** The values of a field with how often each is there, the most frequent first. */
-export async function valuesOf(appId, entity, field, { where, search }) {
-  const grouped = { groupBy: [field.name], aggregate: { n: { $count: '*' } } };
-  const body = { where, search, ...grouped, orderBy: 'n', order: 'desc', limit: 12, total: false };
-  const { data } = await post(pathOf(appId, entity), body);
-  const titles = field.references
-    ? await titlesOf(appId, field.references, data.map((d) => d[field.name]).filter(Boolean))
-    : {};
-  return data.map((d) => {
-    const value = d[field.name];
-    return { value, n: d.n, title: value === null ? '–' : (titles[value] ?? String(value)) };
+export async function loadValues(appId, entity, field, { where, search }) {
+  const { data } = await post(buildPath(appId, entity), {
+    where,
+    search,
+    groupBy: [field.name],
+    aggregate: { rows: { $count: '*' } },
+    orderBy: 'rows',
+    order: 'desc',
+    limit: MOST_VALUES,
+    total: false,
+  });
+  const values = data.map((group) => group[field.name]);
+  const titles = field.references ? await loadTitlesOf(appId, field.references, values) : {};
+  const titleOf = (value) => (value === null ? '–' : (titles[value] ?? String(value)));
+  return data.map((group) => {
+    const value = group[field.name];
+    return { value, count: group.rows, title: titleOf(value) };
   });
 }
 
 /** Figures over all rows of a query: `{name: value}` for `{name: {$sum: field}}`. */
-export async function figuresOf(appId, entity, aggregate, { where, search }) {
+export async function loadFigures(appId, entity, aggregate, { where, search }) {
   const body = { where, search, aggregate, total: false };
-  return (await post(pathOf(appId, entity), body)).data[0] ?? {};
+  const reply = await post(buildPath(appId, entity), body);
+  return reply.data[0] ?? {};
 }
 
 /** All rows of a query in these columns, as a file of comma-separated values. */
-export function asCsv(appId, entity, fields, query) {
-  const body = { ...query, fields: fields.map((f) => f.name) };
-  return api('POST', pathOf(appId, entity), { body, headers: { accept: 'text/csv' }, blob: true });
+export function exportCsv(appId, entity, fields, query) {
+  const body = { ...query, fields: fields.map((field) => field.name) };
+  return api('POST', buildPath(appId, entity), {
+    body,
+    headers: { accept: 'text/csv' },
+    blob: true,
+  });
 }
 
 /** Ids of all rows of a query, page by page. */
-export async function* allIds(appId, entity, { where, search }) {
+export async function* listIds(appId, entity, { where, search }) {
+  const body = { where, search, limit: LARGEST, total: false, fields: ['id'] };
   let after;
   for (;;) {
-    const body = { where, search, limit: 1000, total: false, fields: ['id'], after };
-    const { data } = await post(pathOf(appId, entity), { ...body, orderBy: 'created_at' });
+    const page = { ...body, orderBy: 'created_at', after };
+    const { data } = await post(buildPath(appId, entity), page);
     for (const row of data) yield row.id;
-    if (data.length < 1000) return;
-    after = data[data.length - 1].id;
+    if (data.length < LARGEST) return;
+    after = data.at(-1).id;
   }
 }

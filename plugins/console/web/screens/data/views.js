@@ -1,30 +1,25 @@
 /** Saved views: filter, order and columns under a name, for oneself or for a role. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
+import { openDialog } from '../../core/dialogs.js';
+import { Menu } from '../../core/menu.js';
 import { findApp } from '../../core/store.js';
-import { ErrorBox, Menu, fail, icon, openDialog, toast, useLoad } from '../../core/ui.js';
+import { ErrorBox, Input, fail, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import { Options } from '../../parts/options.js';
+
+const PATH = '/api/v1/console/views';
 
 /** @param {{appId: string, entity: any, state: object, onApply: (state: any) => void}} props */
 export function Views({ appId, entity, state, onApply }) {
-  const list = useLoad(
-    () => get('/api/v1/console/views', { app: appId, entity: entity.name }),
-    [appId, entity.name],
-  );
-  const save = async (close) => {
-    close();
-    const made = await openDialog(
-      ({ close: done }) => html`<${Save}
-        appId=${appId}
-        entity=${entity}
-        state=${state}
-        close=${done}
-      />`,
-      { label: 'Save view' },
-    );
-    if (made) {
-      toast(`View “${made}” saved.`);
-      list.reload();
-    }
+  const list = useLoad(() => get(PATH, { app: appId, entity: entity.name }), [appId, entity.name]);
+  const views = list.data ?? [];
+  const save = async () => {
+    const view = { app: appId, entity: entity.name, state };
+    const content = ({ close }) => html`<${Save} view=${view} close=${close} />`;
+    const name = await openDialog(content, { label: 'Save view' });
+    if (!name) return;
+    toast(`View “${name}” saved.`);
+    list.reload();
   };
   const drop = async (view) => {
     try {
@@ -34,81 +29,70 @@ export function Views({ appId, entity, state, onApply }) {
       fail(error);
     }
   };
-  return html`<${Menu}
-    title="Saved views"
-    label=${html`${icon('star')}<span class="wide-only">Views</span>`}
-  >
-    ${(close) => html`${(list.data ?? []).map(
-      (view) => html`<div class="row viewline" key=${view.id}>
-        <button
-          class="grow"
-          onClick=${() => {
-            close();
-            onApply(view.state);
-          }}
-        >
-          <span class="cut">${view.name}</span>
-          ${view.role && html`<small>${view.role}</small>`}
-        </button>
-        ${
-          view.own &&
-          html`<button
-            class="quiet icon small"
-            aria-label=${`Delete the view ${view.name}`}
-            onClick=${() => drop(view)}
-          >
-            ${icon('trash')}
-          </button>`
-        }
-      </div>`,
-    )}
-      ${list.data?.length === 0 && html`<div class="pad dim">No saved views.</div>`}
-      <hr />
-      <button onClick=${() => save(close)}>${icon('plus')}Save this view…</button>`}
+  const label = html`${icon('star')}<span class="wide-only">Views</span>`;
+  return html`<${Menu} title="Saved views" label=${label}>
+    ${(close) => {
+      const closing = (run) => () => {
+        close();
+        run();
+      };
+      return html`${views.map(
+        (view) => html`<${ViewLine}
+          key=${view.id}
+          view=${view}
+          apply=${closing(() => onApply(view.state))}
+          drop=${() => drop(view)}
+        />`,
+      )}
+        ${list.data?.length === 0 && html`<div class="pad dim">No saved views.</div>`}
+        <hr />
+        <button onClick=${closing(save)}>${icon('plus')}Save this view…</button>`;
+    }}
   <//>`;
 }
 
-function Save({ appId, entity, state, close }) {
-  const [form, set] = useState({ name: '', role: '' });
+const ViewLine = ({ view, apply, drop }) => html`<div class="row viewline">
+  <button class="grow" onClick=${apply}>
+    <span class="cut">${view.name}</span>
+    ${view.role && html`<small>${view.role}</small>`}
+  </button>
+  ${
+    view.own &&
+    html`<button
+      class="quiet icon small"
+      aria-label=${`Delete the view ${view.name}`}
+      onClick=${drop}
+    >
+      ${icon('trash')}
+    </button>`
+  }
+</div>`;
+
+function Save({ view, close }) {
+  const [form, bind, setForm] = useForm({ name: '', role: '' });
   const [error, setError] = useState(null);
-  const admin = findApp(appId)?.admin;
-  const roles = useLoad(() => (admin ? get(url`/api/v1/apps/${appId}/roles`) : []), []);
-  const submit = async (e) => {
-    e.preventDefault();
+  const isAdmin = findApp(view.app)?.admin;
+  const roles = useLoad(() => (isAdmin ? get(url`/api/v1/apps/${view.app}/roles`) : []), []);
+  const submit = async (event) => {
+    event.preventDefault();
     try {
-      await post('/api/v1/console/views', {
-        app: appId,
-        entity: entity.name,
-        name: form.name,
-        state,
-        role: form.role || null,
-      });
+      await post(PATH, { ...view, name: form.name, role: form.role || null });
       close(form.name);
     } catch (problem) {
       setError(problem);
     }
   };
+  const roleChoices = (roles.data ?? []).map(({ name }) => [name, `Role ${name}`]);
+  const chooseRole = (event) => setForm({ ...form, role: event.target.value });
   return html`<form class="stack" onSubmit=${submit}>
     <h2>Save this view</h2>
-    <label class="field">
-      <span>Name</span>
-      <input
-        autofocus
-        required
-        maxlength="80"
-        value=${form.name}
-        onInput=${(e) => set({ ...form, name: e.target.value })}
-      />
-    </label>
+    <${Input} title="Name" autofocus required maxlength="80" ...${bind('name')} />
     ${
-      admin &&
+      isAdmin &&
       html`<label class="field">
         <span>For</span>
-        <select onChange=${(e) => set({ ...form, role: e.target.value })}>
-          <option value="">Only me</option>
-          ${(roles.data ?? []).map(
-            (r) => html`<option key=${r.name} value=${r.name}>Role ${r.name}</option>`,
-          )}
+        <select onChange=${chooseRole}>
+          <${Options} choices=${[['', 'Only me'], ...roleChoices]} chosen=${form.role} />
         </select>
       </label>`
     }

@@ -1,53 +1,17 @@
 /** The first rows of an import as they would be stored; those with errors as they were sent. */
 import { html } from '../../core/kit.js';
-import { words } from '../../core/store.js';
-import { titlesOf } from '../../parts/titles.js';
+import { toWords } from '../../core/store.js';
 import { Value } from '../../parts/values.js';
 
 /** Rows that are shown. */
 export const SHOWN = 20;
 
-/** Titles of the records that the first rows link to, by field and id. */
-export async function linksOf(appId, entity, report) {
-  const rows = (report.preview ?? []).map((p) => p.record);
-  const links = entity.fields.filter((f) => f.references);
-  const found = await Promise.all(
-    links.map((f) =>
-      titlesOf(
-        appId,
-        f.references,
-        rows.map((r) => r[f.name]),
-      ),
-    ),
-  );
-  return Object.fromEntries(links.map((f, i) => [f.name, found[i]]));
-}
-
 /** @param {{appId: string, entity: any, csv: string[][], report: any}} props */
-export function Preview({ appId, entity, csv: [heads, ...sent], report }) {
-  const stored = Object.fromEntries((report?.preview ?? []).map((p) => [p.row, p.record]));
-  const filled = (f) => Object.values(stored).some((r) => r[f.name] !== null && f.name in r);
-  const fields = [
-    ...heads.map((name) => entity.fields.find((f) => f.name === name)),
-    ...entity.fields.filter((f) => !heads.includes(f.name) && filled(f)),
-  ];
-  const cell = (f, row, at) => {
-    const wrong = report?.errors.find((e) => e.row === row && e.field === f.name);
-    const record = stored[row];
-    const text = sent[row - 1][at] || html`<span class="dim">–</span>`;
-    return html`<td key=${f.name} class=${wrong ? 'wrong' : ''} title=${wrong?.error}>
-      ${
-        record
-          ? html`<${Value}
-            field=${f}
-            value=${record[f.name]}
-            title=${report.links[f.name]?.[record[f.name]]}
-            appId=${appId}
-          />`
-          : text
-      }
-    </td>`;
-  };
+export function Preview({ appId, entity, csv: [heads, ...sentRows], report }) {
+  const preview = report?.preview ?? [];
+  const stored = Object.fromEntries(preview.map(({ row, record }) => [row, record]));
+  const fields = listPreviewFields(entity, heads, Object.values(stored));
+  const rows = sentRows.slice(0, SHOWN).map((cells, index) => ({ number: index + 1, cells }));
   return html`<div
     class="scrollx"
     tabindex="0"
@@ -55,15 +19,49 @@ export function Preview({ appId, entity, csv: [heads, ...sent], report }) {
     aria-label="First rows as they would be"
   >
     <table class="list">
-      <thead><tr><th>Row</th>${fields.map((f) => html`<th key=${f.name}>${words(f.name)}</th>`)}</tr></thead>
+      <thead>
+        <tr>
+          <th>Row</th>
+          ${fields.map((field) => html`<th key=${field.name}>${toWords(field.name)}</th>`)}
+        </tr>
+      </thead>
       <tbody>
-        ${sent.slice(0, SHOWN).map(
-          (_, i) => html`<tr key=${i}>
-            <td class="dim">${i + 1}</td>
-            ${fields.map((f, at) => cell(f, i + 1, at))}
+        ${rows.map(
+          ({ number, cells }) => html`<tr key=${number}>
+            <td class="dim">${number}</td>
+            ${fields.map(
+              (field, index) => html`<${Cell}
+                key=${field.name}
+                appId=${appId}
+                field=${field}
+                sent=${cells[index]}
+                record=${stored[number]}
+                problem=${findProblem(report, number, field)}
+                titles=${report?.links[field.name]}
+              />`,
+            )}
           </tr>`,
         )}
       </tbody>
     </table>
   </div>`;
+}
+
+/** The columns of the file, and the fields that the server fills. */
+function listPreviewFields(entity, heads, records) {
+  const isFilled = ({ name }) => records.some((record) => name in record && record[name] !== null);
+  const sent = heads.map((name) => entity.fields.find((field) => field.name === name));
+  const added = entity.fields.filter((field) => !heads.includes(field.name) && isFilled(field));
+  return [...sent, ...added];
+}
+
+const findProblem = (report, row, field) =>
+  report?.errors.find((error) => error.row === row && error.field === field.name);
+
+function Cell({ appId, field, sent, record, problem, titles }) {
+  const value = record?.[field.name];
+  const content = record
+    ? html`<${Value} field=${field} value=${value} title=${titles?.[value]} appId=${appId} />`
+    : sent || html`<span class="dim">–</span>`;
+  return html`<td class=${problem ? 'wrong' : ''} title=${problem?.error}>${content}</td>`;
 }

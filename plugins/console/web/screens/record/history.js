@@ -1,47 +1,55 @@
 /** The changes of a record: who, when, by which request, and what was there before. */
 import { html, useState } from '../../core/kit.js';
 import { get } from '../../core/api.js';
-import { A } from '../../core/router.js';
-import { admin, users, words } from '../../core/store.js';
-import { Ago, Loaded, useLoad } from '../../core/ui.js';
 import { stringify } from '../../core/json.js';
+import { A } from '../../core/router.js';
+import { admin, loadUsers, nameAccounts, toWords } from '../../core/store.js';
+import { Ago } from '../../core/times.js';
+import { Loaded, fail, useLoad } from '../../core/ui.js';
+import { shortenId } from '../../parts/titles.js';
 
 const PAGE = 20;
+const LONGEST = 300;
 const OPERATIONS = { INSERT: 'created', UPDATE: 'changed', DELETE: 'deleted' };
 
+/** @param {{path: string, round: number}} props Another `round` loads it again. */
 export function History({ path, round }) {
-  const [more, setMore] = useState([]);
-  const [full, setFull] = useState(false);
-  const first = useLoad(async () => {
-    setMore([]);
-    const [entries, people] = await Promise.all([get(`${path}/history`, { limit: PAGE }), users()]);
-    setFull(entries.length === PAGE);
-    return {
-      entries,
-      names: Object.fromEntries(people.map((u) => [u.id, u.display_name || u.username])),
-    };
-  }, [path, round]);
-  const next = async (last) => {
-    const entries = await get(`${path}/history`, { limit: PAGE, before: last });
-    setMore([...more, ...entries]);
-    setFull(entries.length === PAGE);
+  const [older, setOlder] = useState([]);
+  const [hasMore, setHasMore] = useState(false);
+  const loadPage = async (before) => {
+    const entries = await get(`${path}/history`, { limit: PAGE, before });
+    setHasMore(entries.length === PAGE);
+    return entries;
   };
-  if (first.error?.status === 404) return null; // the plugin audit is off
+  const newest = useLoad(async () => {
+    setOlder([]);
+    const [entries, accounts] = await Promise.all([loadPage(), loadUsers()]);
+    return { entries, names: nameAccounts(accounts) };
+  }, [path, round]);
+  const addOlder = async (last) => {
+    try {
+      setOlder([...older, ...(await loadPage(last.id))]);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const isOff = newest.error?.status === 404; // the plugin audit
+  if (isOff) return null;
   return html`<section class="card side-card">
     <h2>History</h2>
-    <${Loaded} of=${first}>
+    <${Loaded} of=${newest}>
       ${({ entries, names }) => {
-        const all = [...entries, ...more];
+        const listed = [...entries, ...older];
+        if (!listed.length) return html`<p class="dim">Nothing is recorded.</p>`;
+        const goOn = () => addOlder(listed.at(-1));
         return html`<ol class="plain history">
-            ${all.map(
-              (e) => html`<li key=${e.id}><${Entry} entry=${e} name=${names[e.actor]} /></li>`,
+            ${listed.map(
+              (entry) => html`<li key=${entry.id}>
+                <${Entry} entry=${entry} name=${names[entry.actor]} />
+              </li>`,
             )}
           </ol>
-          ${!all.length && html`<p class="dim">Nothing is recorded.</p>`}
-          ${
-            full &&
-            html`<button class="small" onClick=${() => next(all[all.length - 1].id)}>Older</button>`
-          }`;
+          ${hasMore && html`<button class="small" onClick=${goOn}>Older</button>`}`;
       }}
     <//>
   </section>`;
@@ -49,47 +57,42 @@ export function History({ path, round }) {
 
 function Entry({ entry, name }) {
   const changes = Object.entries(entry.changes);
+  const unnamed = entry.actor ? `User ${shortenId(entry.actor)}` : 'The server';
+  const diff = html`<${Diff} changes=${changes} />`;
+  const isNew = entry.operation === 'INSERT';
   return html`<div class="row">
-      <b>${name ?? (entry.actor ? `User ${entry.actor.slice(0, 8)}` : 'The server')}</b>
+      <b>${name ?? unnamed}</b>
       <span class="dim">
         ${OPERATIONS[entry.operation] ?? entry.operation} <${Ago} at=${entry.at} />
       </span>
     </div>
     ${
-      entry.operation === 'INSERT'
-        ? html`<details>
-          <summary class="dim">${changes.length} fields</summary>
-          <${Diff} changes=${changes} />
-        </details>`
-        : html`<${Diff} changes=${changes} />`
+      isNew
+        ? html`<details><summary class="dim">${changes.length} fields</summary>${diff}</details>`
+        : diff
     }
-    ${
-      entry.request &&
-      html`<small>
-        ${
-          admin.value
-            ? html`<${A} to=${['audit']} query=${{ request: entry.request }}>
-              request ${entry.request.slice(0, 8)}
-            <//>`
-            : html`request <code>${entry.request.slice(0, 8)}</code>`
-        }
-      </small>`
-    }`;
+    ${entry.request && html`<small><${Request} id=${entry.request} /></small>`}`;
 }
 
+/** The request of a change; who may read the whole trail follows it there. */
+function Request({ id }) {
+  const text = shortenId(id);
+  if (!admin.value) return html`request <code>${text}</code>`;
+  return html`<${A} to=${['audit']} query=${{ request: id }}>request ${text}<//>`;
+}
+
+/** @param {{changes: [field: string, [before: any, after: any]][]}} props */
 export const Diff = ({ changes }) => html`<div class="diff">
-  ${changes.map(
-    ([field, [before, after]]) => html`<span class="dim">${words(field)}</span>
-      <span>
-        ${shown(before) && html`<del>${shown(before)}</del>`} ${
-          shown(after) && html`<ins>${shown(after)}</ins>`
-        }
-      </span>`,
-  )}
+  ${changes.map(([field, [before, after]]) => {
+    const removed = cutText(before);
+    const added = cutText(after);
+    return html`<span class="dim">${toWords(field)}</span>
+      <span>${removed && html`<del>${removed}</del>`} ${added && html`<ins>${added}</ins>`}</span>`;
+  })}
 </div>`;
 
-function shown(value) {
+function cutText(value) {
   if (value === null || value === undefined) return '';
   const text = typeof value === 'string' ? value : stringify(value);
-  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }

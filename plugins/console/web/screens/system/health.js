@@ -1,63 +1,77 @@
 /** How the server is: database, pool, subsystems; the state of each by what it reports. */
-import { html, useEffect } from '../../core/kit.js';
-import { get, reached } from '../../core/api.js';
-import { features, words } from '../../core/store.js';
-import { Ago, Head, Loaded, icon, useLoad } from '../../core/ui.js';
+import { html } from '../../core/kit.js';
+import { get, resolvePath } from '../../core/api.js';
+import { Head } from '../../core/head.js';
+import { features, toWords } from '../../core/store.js';
+import { Ago, useEvery } from '../../core/times.js';
+import { Loaded, icon, useLoad } from '../../core/ui.js';
 
 const COLOURS = { Online: 'good', Offline: '', Starting: 'info', Stopping: 'warn', Error: 'bad' };
+const PAUSE = 5000;
+/** Facts that are bytes of a disk. */
+const BYTES = ['free', 'size'];
+const MEGABYTE = 1e6;
+const GIGABYTE = 1e9;
 
 export default function Health() {
   const status = useLoad(() => get('/api/v1/status'), []);
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) status.reload();
-    }, 5000);
-    return () => clearInterval(timer);
-  }, []);
+  useEvery(PAUSE, status.reload, []);
+  const isShown = ([name, { state }]) => name !== 'forge' || state !== 'Offline';
   return html`<${Head}
       title="Health"
       sub="Asked every five seconds."
       request=${{ method: 'GET', path: '/api/v1/status' }}
     >
-      ${
-        features.value.has('openapi') &&
-        html`<a class="button" href=${reached('/api/v1/docs')} target="_blank" rel="noopener">
-          ${icon('book')}API
-        </a>`
-      }
+      ${features.value.has('openapi') && html`<${ApiLink} />`}
     <//>
     <${Loaded} of=${status}>
-      ${(all) => html`<div class="cards">
-        ${Object.entries(all)
-          .filter(([name, s]) => name !== 'forge' || s.state !== 'Offline')
+      ${(services) => html`<div class="cards">
+        ${Object.entries(services)
+          .filter(isShown)
           .map(
-            ([name, { state, ...detail }]) => html`<section class="card" key=${name}>
-              <div class="row">
-                <h2 class="grow">${words(name)}</h2>
-                <span class="tag ${COLOURS[state] ?? ''}">${state}</span>
-              </div>
-              <dl class="facts">
-                ${Object.entries(detail)
-                  .filter(([k, v]) => v !== null || k === 'last')
-                  .map(
-                    ([
-                      k,
-                      v,
-                    ]) => html`<dt key=${k}>${k === 'last' ? 'last made' : k.replaceAll('_', ' ')}</dt>
-                    <dd><${Fact} name=${k} value=${v} /></dd>`,
-                  )}
-              </dl>
-            </section>`,
+            ([name, service]) => html`<${Service} key=${name} name=${name} service=${service} />`,
           )}
       </div>`}
     <//>`;
 }
 
+const ApiLink = () => html`<a
+  class="button"
+  href=${resolvePath('/api/v1/docs')}
+  target="_blank"
+  rel="noopener"
+>
+  ${icon('book')}API
+</a>`;
+
+function Service({ name, service: { state, ...facts } }) {
+  // A backup that was never made is a fact, too.
+  const isTold = ([fact, value]) => value !== null || fact === 'last';
+  const told = Object.entries(facts).filter(isTold);
+  return html`<section class="card">
+    <div class="row">
+      <h2 class="grow">${toWords(name)}</h2>
+      <span class="tag ${COLOURS[state] ?? ''}">${state}</span>
+    </div>
+    <dl class="facts">
+      ${told.map(
+        ([fact, value]) => html`<dt key=${fact}>${nameFact(fact)}</dt>
+          <dd><${Fact} name=${fact} value=${value} /></dd>`,
+      )}
+    </dl>
+  </section>`;
+}
+
+const nameFact = (name) => (name === 'last' ? 'last made' : name.replaceAll('_', ' '));
+
 /** A fact in words: times as ages, bytes of the disk in gigabytes. */
 function Fact({ name, value }) {
   if (name === 'last') return html`<${Ago} at=${value} />`;
-  if (['free', 'size'].includes(name) && value > 1e6) return `${(value / 1e9).toFixed(1)} GB`;
+  const isBytes = BYTES.includes(name) && value > MEGABYTE;
+  if (isBytes) return `${(value / GIGABYTE).toFixed(1)} GB`;
   if (typeof value !== 'object') return String(value);
-  const known = Object.entries(value).filter(([, v]) => v !== null);
-  return known.map(([k, v]) => `${k.replaceAll('_', ' ')} ${v}`).join(', ');
+  return Object.entries(value)
+    .filter(([, part]) => part !== null)
+    .map(([part, text]) => `${part.replaceAll('_', ' ')} ${text}`)
+    .join(', ');
 }

@@ -1,10 +1,15 @@
 /** One job: its dialog, what can be done with it, and a form for a new one. */
 import { html, useState } from '../../core/kit.js';
 import { get, post } from '../../core/api.js';
+import { openDialog } from '../../core/dialogs.js';
+import { formatJson, parse } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { readsTrail } from '../../core/store.js';
-import { parse, pretty } from '../../core/json.js';
-import { ErrorBox, Loaded, fail, openDialog, toast, useLoad, when } from '../../core/ui.js';
+import { mayReadTrail } from '../../core/store.js';
+import { formatTime } from '../../core/times.js';
+import { ErrorBox, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
+import { shortenId } from '../../parts/titles.js';
+
+const MINUTE = 60_000;
 
 export const COLOURS = {
   pending: '',
@@ -13,106 +18,130 @@ export const COLOURS = {
   failed: 'bad',
   cancelled: 'warn',
 };
+/** States of jobs that are not at their end. */
 export const OPEN = ['pending', 'running'];
 
-export const cancel = (path, job) => post(`${path}/${job.id}/cancel`);
-export const again = (path, job) => post(path, { payload: job.payload });
+/** Cancel a job, and say so. A running one has some seconds to end, so its state may stay for now. */
+export const cancel = (path, job) =>
+  attempt(async () => {
+    await post(`${path}/${job.id}/cancel`);
+    toast('Cancelled.');
+  });
+
+/** Enqueue the same work as a new job, and say so. */
+export const runAgain = (path, job) =>
+  attempt(async () => {
+    await post(path, { payload: job.payload });
+    toast('Enqueued again.');
+  });
 
 /** Show a job in a dialog, as it is now. */
-export const openJob = (path, id, reload) =>
-  openDialog(
-    ({ close }) => html`<${Job} path=${path} id=${id} reload=${reload} close=${close} />`,
-    {
-      label: 'Job',
-      wide: true,
-    },
-  );
+export function openJob(path, id, reload) {
+  const content = ({ close }) =>
+    html`<${Job} path=${path} id=${id} reload=${reload} close=${close} />`;
+  return openDialog(content, { label: 'Job', wide: true });
+}
+
+async function loadJob(path, id) {
+  const [job, attempts] = await Promise.all([
+    get(`${path}/${id}`),
+    get(`${path}/${id}/attempts`).catch(() => []),
+  ]);
+  return { job, attempts };
+}
 
 function Job({ path, id, reload, close }) {
-  const found = useLoad(async () => {
-    const [job, tries] = await Promise.all([
-      get(`${path}/${id}`),
-      get(`${path}/${id}/attempts`).catch(() => []),
-    ]);
-    return { ...job, tries };
-  }, [id]);
-  const act = (work, said) => () =>
-    work(path, found.data).then(() => {
-      close();
-      toast(said);
-      reload();
-    }, fail);
-  return html`<${Loaded} of=${found}>
-    ${(j) => html`<div class="row">
-        <h2>Job <code>${j.id.slice(0, 8)}</code></h2>
-        <span class="tag ${COLOURS[j.status]}">${j.status}</span>
+  const loaded = useLoad(() => loadJob(path, id), [id]);
+  const act = async (work) => {
+    const isDone = await work(path, loaded.data.job);
+    if (!isDone) return;
+    close();
+    reload();
+  };
+  return html`<${Loaded} of=${loaded}>
+    ${({ job, attempts }) => html`<div class="row">
+        <h2>Job <code>${shortenId(job.id)}</code></h2>
+        <span class="tag ${COLOURS[job.status]}">${job.status}</span>
       </div>
-      <ol class="timeline">
-        <li><b>Created</b> ${when(j.created_at)}</li>
-        ${
-          j.attempts > j.tries.length &&
-          html`<li>${j.attempts - j.tries.length} attempts that are not kept</li>`
-        }
-        ${j.tries.map((each, i) => html`<${Attempt} key=${i} ...${each} last=${i === j.tries.length - 1} />`)}
-        <li>
-          ${
-            j.status === 'pending'
-              ? html`<b>${j.attempts ? 'Next attempt' : 'Due'}</b> ${when(j.run_at)}`
-              : html`<b>${j.status === 'running' ? 'Last change' : `Ended: ${j.status}`}</b>${' '}
-                  ${when(j.updated_at)}`
-          }
-        </li>
-      </ol>
-      ${j.error && html`<div class="notice bad">${j.error}</div>`}
+      <${Timeline} job=${job} attempts=${attempts} />
+      ${job.error && html`<div class="notice bad">${job.error}</div>`}
       <h3>Payload</h3>
-      <pre tabindex="0">${pretty(j.payload)}</pre>
-      ${j.result !== null && html`<h3>Result</h3><pre tabindex="0">${pretty(j.result)}</pre>`}
+      <pre tabindex="0">${formatJson(job.payload)}</pre>
+      ${job.result !== null && html`<h3>Result</h3><pre tabindex="0">${formatJson(job.result)}</pre>`}
       <div class="actions">
+        ${mayReadTrail(job.app_id) && html`<${TrailLink} job=${job} close=${close} />`}
         ${
-          readsTrail(j.app_id) &&
-          html`<${A}
-            class="button"
-            to=${['audit']}
-            query=${{ app: j.app_id, request: j.id }}
-            onClick=${() => close()}
-          >
-            What it changed
-          <//>`
+          OPEN.includes(job.status) &&
+          html`<button onClick=${() => act(cancel)}>Cancel the job</button>`
         }
-        ${
-          OPEN.includes(j.status) &&
-          html`<button onClick=${act(cancel, 'Cancelled.')}>Cancel the job</button>`
-        }
-        <button onClick=${act(again, 'Enqueued again.')}>Run again</button>
+        <button onClick=${() => act(runAgain)}>Run again</button>
         <button class="primary" autofocus onClick=${() => close()}>Close</button>
       </div>`}
   <//>`;
 }
 
-const Attempt = ({ started_at: start, ended_at: end, error, last }) => html`<li>
-  <b>Attempt</b> ${when(start)}
-  ${end && start && html`<span class="dim"> for ${span(Date.parse(end) - Date.parse(start))}</span>`}
-  ${
-    error
-      ? html`<div class="cut2">${error}</div>`
-      : !last && html`<div class="dim">The worker ended before the job did.</div>`
-  }
-</li>`;
+const TrailLink = ({ job, close }) => html`<${A}
+  class="button"
+  to=${['audit']}
+  query=${{ app: job.app_id, request: job.id }}
+  onClick=${() => close()}
+>
+  What it changed
+<//>`;
+
+function Timeline({ job, attempts }) {
+  const forgotten = job.attempts - attempts.length;
+  return html`<ol class="timeline">
+    <li><b>Created</b> ${formatTime(job.created_at)}</li>
+    ${forgotten > 0 && html`<li>${forgotten} attempts that are not kept</li>`}
+    ${attempts.map(
+      (item, index) => html`<${Attempt}
+        key=${index}
+        item=${item}
+        isLast=${index === attempts.length - 1}
+      />`,
+    )}
+    <li><${Present} job=${job} /></li>
+  </ol>`;
+}
+
+/** Where the job is now. */
+function Present({ job }) {
+  if (job.status === 'pending')
+    return html`<b>${job.attempts ? 'Next attempt' : 'Due'}</b> ${formatTime(job.run_at)}`;
+  const title = job.status === 'running' ? 'Last change' : `Ended: ${job.status}`;
+  return html`<b>${title}</b> ${formatTime(job.updated_at)}`;
+}
+
+function Attempt({ item, isLast }) {
+  const { started_at: start, ended_at: end, error } = item;
+  const duration = start && end && writeDuration(Date.parse(end) - Date.parse(start));
+  const isBroken = !error && !isLast;
+  return html`<li>
+    <b>Attempt</b> ${formatTime(start)}
+    ${duration && html`<span class="dim"> for ${duration}</span>`}
+    ${error && html`<div class="cut2">${error}</div>`}
+    ${isBroken && html`<div class="dim">The worker ended before the job did.</div>`}
+  </li>`;
+}
+
 /** "1.5 s" */
-const span = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 60000)} min`);
+function writeDuration(milliseconds) {
+  if (milliseconds < MINUTE) return `${(milliseconds / 1000).toFixed(1)} s`;
+  return `${Math.round(milliseconds / MINUTE)} min`;
+}
 
 export function NewJob({ path, close }) {
   const [text, setText] = useState('{"type": ""}');
-  const [at, setAt] = useState('');
+  const [time, setTime] = useState('');
   const [error, setError] = useState(null);
-  const submit = async (e) => {
-    e.preventDefault();
+  const submit = async (event) => {
+    event.preventDefault();
     try {
-      const { job_id: id } = await post(path, {
-        payload: parse(text),
-        ...(at ? { run_at: new Date(at).toISOString() } : {}),
-      });
-      toast(`Job ${id.slice(0, 8)} enqueued.`);
+      const body = { payload: parse(text) };
+      if (time) body.run_at = new Date(time).toISOString();
+      const { job_id: id } = await post(path, body);
+      toast(`Job ${shortenId(id)} enqueued.`);
       close(true);
     } catch (problem) {
       setError(problem);
@@ -127,12 +156,16 @@ export function NewJob({ path, close }) {
         rows="8"
         autofocus
         value=${text}
-        onInput=${(e) => setText(e.target.value)}
+        onInput=${(event) => setText(event.target.value)}
       />
     </label>
     <label class="field">
       <span>Run at <i>optional</i></span>
-      <input type="datetime-local" value=${at} onInput=${(e) => setAt(e.target.value)} />
+      <input
+        type="datetime-local"
+        value=${time}
+        onInput=${(event) => setTime(event.target.value)}
+      />
     </label>
     <${ErrorBox} error=${error} />
     <div class="actions">

@@ -1,31 +1,43 @@
-/** Jobs of an app: by state, over the last hour, with payload, result and error; and its crons. */
+/** Jobs of an app by state, the last hour as a chart, and what can be done with one or all. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
+import { confirm, openDialog } from '../../core/dialogs.js';
+import { CopyAs, Head } from '../../core/head.js';
 import { setQuery } from '../../core/router.js';
 import { features, findApp } from '../../core/store.js';
-import {
-  Ago,
-  Empty,
-  Head,
-  Loaded,
-  confirm,
-  fail,
-  icon,
-  openDialog,
-  toast,
-  useLoad,
-  when,
-  CopyAs,
-} from '../../core/ui.js';
+import { Ago, formatTime, useEvery } from '../../core/times.js';
+import { Empty, Loaded, attempt, icon, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { Bars } from '../../parts/chart.js';
 import { runPortions } from '../../parts/progress.js';
+import { shortenId } from '../../parts/titles.js';
 import { Crons } from './crons.js';
-import { COLOURS, NewJob, OPEN, again, cancel, openJob } from './job.js';
+import { COLOURS, NewJob, OPEN, cancel, openJob, runAgain } from './job.js';
 
 /** Jobs of a state that the server counts. */
-const MOST = 10000;
+const MOST_COUNTED = 10_000;
+const PAGE = 100;
+/** Jobs of which the chart is made. */
+const RECENT = 1000;
+const PAUSE = 10_000;
 const STATES = ['pending', 'running', 'completed', 'failed', 'cancelled'];
+
+/** What can be done with all jobs of a state. */
+const OF_ALL = {
+  cancel: {
+    title: 'Cancel',
+    doing: 'Cancelling',
+    text: 'Running jobs have a few seconds to end.',
+    danger: true,
+  },
+  retry: {
+    title: 'Retry',
+    doing: 'Enqueueing again',
+    text: 'Each is enqueued again as a new job with the same payload.',
+    danger: false,
+  },
+};
+const ACTION_OF = { pending: 'cancel', running: 'cancel', failed: 'retry', cancelled: 'retry' };
 
 export default function Jobs({ parts: [appId], query }) {
   return html`<${WithApp} screen="jobs" appId=${appId}>
@@ -43,60 +55,42 @@ function Screen({ appId, picker, status, chosen }) {
   const path = url`/api/v1/apps/${appId}/jobs`;
   const [older, setOlder] = useState([]);
   const counts = useLoad(() => get(`${path}/counts`).catch(() => ({})), [appId]);
-  const recent = useLoad(() => get(path, { limit: 1000 }), [appId]);
-  const list = useLoad(() => {
+  const recent = useLoad(() => get(path, { limit: RECENT }), [appId]);
+  const newest = useLoad(() => {
     setOlder([]);
-    return get(path, { status, limit: 100 });
+    return get(path, { status, limit: PAGE });
   }, [appId, status]);
   const reload = () => {
-    list.reload();
+    newest.reload();
     recent.reload();
     counts.reload();
   };
-  useEffect(() => {
-    const timer = setInterval(() => document.hidden || reload(), 10000);
-    return () => clearInterval(timer);
-  }, [appId, status]);
-  const enqueue = async () => {
-    if (
-      await openDialog(({ close }) => html`<${NewJob} path=${path} close=${close} />`, {
-        label: 'New job',
-        wide: true,
-      })
-    )
-      reload();
-  };
-  const number = (state) => {
-    const n = counts.data?.[state];
-    return n >= MOST ? '> 10,000' : (n ?? '');
-  };
-  const shown = [...(list.data ?? []), ...older];
-  const more = async () => {
-    try {
-      setOlder([
-        ...older,
-        ...(await get(path, { status, limit: 100, before: shown[shown.length - 1].id })),
-      ]);
-    } catch (error) {
-      fail(error);
-    }
-  };
-  const many = async (verb) => {
-    const cancels = verb === 'Cancel';
-    const text = cancels
-      ? 'Running jobs have a few seconds to end.'
-      : 'Each is enqueued again as a new job with the same payload.';
-    if (!(await confirm(`${verb} all ${status} jobs?`, text, { yes: verb, danger: cancels })))
-      return;
-    await runPortions(cancels ? 'Cancelling' : 'Enqueueing again', 'job', {
-      total: counts.data?.[status] ?? shown.length,
-      step: (before) => post(`${path}/${verb.toLowerCase()}`, { status, before }),
-    });
-    reload();
-  };
+  useEvery(PAUSE, reload, [appId, status]);
   useEffect(() => {
     if (chosen) openJob(path, chosen, reload).then(() => setQuery({ job: null }));
   }, [chosen]);
+  const jobs = [...(newest.data ?? []), ...older];
+  const enqueue = async () => {
+    const content = ({ close }) => html`<${NewJob} path=${path} close=${close} />`;
+    const isMade = await openDialog(content, { label: 'New job', wide: true });
+    if (isMade) reload();
+  };
+  const addOlder = () =>
+    attempt(async () => {
+      const page = await get(path, { status, limit: PAGE, before: jobs.at(-1).id });
+      setOlder([...older, ...page]);
+    });
+  const actOnAll = async (action) => {
+    const { title, doing, text, danger } = OF_ALL[action];
+    const isSure = await confirm(`${title} all ${status} jobs?`, text, { yes: title, danger });
+    if (!isSure) return;
+    await runPortions(doing, 'job', {
+      total: counts.data?.[status] ?? jobs.length,
+      step: (before) => post(`${path}/${action}`, { status, before }),
+    });
+    reload();
+  };
+  const isOnLastPage = jobs.length % PAGE !== 0;
   return html`<${Head} title="Jobs">
       ${picker}
       <button class="icon quiet" aria-label="Reload" title="Reload" onClick=${reload}>
@@ -109,118 +103,123 @@ function Screen({ appId, picker, status, chosen }) {
     ${
       features.value.has('cron') && html`<${Crons} appId=${appId} admin=${findApp(appId)?.admin} />`
     }
-    <nav class="tabs" aria-label="State">
-      <button aria-pressed=${!status} onClick=${() => setQuery({ status: null })}>All</button>
-      ${STATES.map(
-        (s) => html`<button
-          key=${s}
-          aria-pressed=${status === s}
-          onClick=${() => setQuery({ status: s })}
-        >
-          ${s} <small> ${number(s)}</small>
-        </button>`,
-      )}
-      <span class="grow" />
-      ${
-        ['failed', 'cancelled'].includes(status) &&
-        shown.length > 0 &&
-        html`<button onClick=${() => many('Retry')}>Retry all that are ${status}</button>`
-      }
-      ${
-        OPEN.includes(status) &&
-        shown.length > 0 &&
-        html`<button onClick=${() => many('Cancel')}>Cancel all that are ${status}</button>`
-      }
-    </nav>
-    <${Loaded} of=${list}>
+    <${States}
+      status=${status}
+      counts=${counts.data ?? {}}
+      action=${jobs.length > 0 && ACTION_OF[status]}
+      act=${actOnAll}
+    />
+    <${Loaded} of=${newest}>
       ${() =>
-        shown.length
-          ? html`<div class="scrollx">
-              <table class="list">
-                <thead>
-                  <tr>
-                    <th>State</th>
-                    <th>Type</th>
-                    <th>Created</th>
-                    <th class="num">Attempts</th>
-                    <th>Progress or error</th>
-                    <th />
-                  </tr>
-                </thead>
-                <tbody>
-                  ${shown.map(
-                    (job) => html`<tr key=${job.id}>
-                      <td><span class="tag ${COLOURS[job.status]}">${job.status}</span></td>
-                      <td>
-                        <button class="link" onClick=${() => setQuery({ job: job.id })}>
-                          ${job.payload?.type || html`<code>${job.id.slice(0, 8)}</code>`}
-                        </button>
-                      </td>
-                      <td class="nowrap"><${Ago} at=${job.created_at} /></td>
-                      <td class="num">${job.attempts}</td>
-                      <td><${Progress} job=${job} /></td>
-                      <td class="right nowrap">
-                        ${
-                          OPEN.includes(job.status)
-                            ? html`<button
-                              class="small"
-                              onClick=${() => cancel(path, job).then(reload, fail)}
-                            >
-                              Cancel
-                            </button>`
-                            : html`<button
-                              class="small"
-                              onClick=${() =>
-                                again(path, job).then(() => {
-                                  toast('Enqueued again.');
-                                  reload();
-                                }, fail)}
-                            >
-                              Run again
-                            </button>`
-                        }
-                      </td>
-                    </tr>`,
-                  )}
-                </tbody>
-              </table>
-            </div>
-            ${shown.length % 100 === 0 && html`<p><button onClick=${more}>Older</button></p>`}`
+        jobs.length
+          ? html`<${List} path=${path} jobs=${jobs} reload=${reload} />
+              ${!isOnLastPage && html`<p><button onClick=${addOlder}>Older</button></p>`}`
           : html`<${Empty} title=${status ? `No ${status} jobs` : 'No jobs yet'} glyph="jobs">
-            A job is work for the app's worker, run at least once.
-          <//>`}
+              A job is work for the app's worker, run at least once.
+            <//>`}
     <//>`;
+}
+
+function States({ status, counts, action, act }) {
+  const writeCount = (state) => {
+    const number = counts[state];
+    return number >= MOST_COUNTED ? '> 10,000' : (number ?? '');
+  };
+  return html`<nav class="tabs" aria-label="State">
+    <button aria-pressed=${!status} onClick=${() => setQuery({ status: null })}>All</button>
+    ${STATES.map(
+      (state) => html`<button
+        key=${state}
+        aria-pressed=${status === state}
+        onClick=${() => setQuery({ status: state })}
+      >
+        ${state} <small> ${writeCount(state)}</small>
+      </button>`,
+    )}
+    <span class="grow" />
+    ${
+      action &&
+      html`<button onClick=${() => act(action)}>${OF_ALL[action].title} all that are ${status}</button>`
+    }
+  </nav>`;
+}
+
+const List = ({ path, jobs, reload }) => html`<div class="scrollx">
+  <table class="list">
+    <thead>
+      <tr>
+        <th>State</th>
+        <th>Type</th>
+        <th>Created</th>
+        <th class="num">Attempts</th>
+        <th>Progress or error</th>
+        <th />
+      </tr>
+    </thead>
+    <tbody>
+      ${jobs.map((job) => html`<${JobRow} key=${job.id} path=${path} job=${job} reload=${reload} />`)}
+    </tbody>
+  </table>
+</div>`;
+
+function JobRow({ path, job, reload }) {
+  const act = (work) => work(path, job).then(reload);
+  const isOpen = OPEN.includes(job.status);
+  return html`<tr>
+    <td><span class="tag ${COLOURS[job.status]}">${job.status}</span></td>
+    <td>
+      <button class="link" onClick=${() => setQuery({ job: job.id })}>
+        ${job.payload?.type || html`<code>${shortenId(job.id)}</code>`}
+      </button>
+    </td>
+    <td class="nowrap"><${Ago} at=${job.created_at} /></td>
+    <td class="num">${job.attempts}</td>
+    <td><${Progress} job=${job} /></td>
+    <td class="right nowrap">
+      ${
+        isOpen
+          ? html`<button class="small" onClick=${() => act(cancel)}>Cancel</button>`
+          : html`<button class="small" onClick=${() => act(runAgain)}>Run again</button>`
+      }
+    </td>
+  </tr>`;
 }
 
 function Progress({ job }) {
   if (job.error) return html`<span class="cut2">${job.error}</span>`;
-  if (typeof job.progress === 'number' && job.status === 'running')
-    return html`<progress max="1" value=${job.progress} aria-label="Progress" />`;
-  return job.status === 'pending' && new Date(job.run_at) > new Date()
-    ? html`<span class="dim">runs <${Ago} at=${job.run_at} /></span>`
-    : '';
+  const isMeasured = job.status === 'running' && typeof job.progress === 'number';
+  if (isMeasured) return html`<progress max="1" value=${job.progress} aria-label="Progress" />`;
+  const isLater = job.status === 'pending' && new Date(job.run_at) > new Date();
+  return isLater ? html`<span class="dim">runs <${Ago} at=${job.run_at} /></span>` : null;
 }
 
-/** Jobs of the last hour in twelve bars of five minutes. */
+const HOUR = 3_600_000;
+/** Bars of the last hour, of five minutes each. */
+const BARS = 12;
+const BAR = HOUR / BARS;
+
 function Hour({ jobs }) {
-  const start = Date.now() - 3600000;
-  const bars = Array.from({ length: 12 }, (_, i) => ({
-    label: when(new Date(start + i * 300000)),
-    parts: STATES.map((s) => /** @type {[string, number]} */ ([s, 0])),
-  }));
-  let total = 0;
-  for (const job of jobs) {
-    const i = Math.floor((Date.parse(job.created_at) - start) / 300000);
-    if (i >= 0 && i < 12) {
-      bars[i].parts.find(([s]) => s === job.status)[1] += 1;
-      total += 1;
-    }
-  }
+  const start = Date.now() - HOUR;
+  const ofHour = jobs.filter((job) => Date.parse(job.created_at) >= start);
+  const bars = Array.from({ length: BARS }, (_, index) => {
+    const from = start + index * BAR;
+    const ofBar = ofHour.filter((job) => {
+      const age = Date.parse(job.created_at) - from;
+      return age >= 0 && age < BAR;
+    });
+    return { label: formatTime(new Date(from)), parts: countStates(ofBar) };
+  });
+  const count = ofHour.length;
   return html`<section class="card hour">
     <div class="row">
       <h2>Last hour</h2>
-      <span class="dim">${total} ${total === 1 ? 'job' : 'jobs'} created</span>
+      <span class="dim">${count} ${count === 1 ? 'job' : 'jobs'} created</span>
     </div>
-    <${Bars} bars=${bars} title=${`${total} jobs created in the last hour`} />
+    <${Bars} bars=${bars} title=${`${count} jobs created in the last hour`} />
   </section>`;
+}
+
+/** @returns {[string, number][]} */
+function countStates(jobs) {
+  return STATES.map((state) => [state, jobs.filter((job) => job.status === state).length]);
 }

@@ -1,59 +1,51 @@
 /** Secrets of apps and of the platform: names only, values are never shown. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
+import { confirm, openDialog } from '../../core/dialogs.js';
+import { Head } from '../../core/head.js';
 import { admin } from '../../core/store.js';
+import { Ago } from '../../core/times.js';
 import {
-  Ago,
   Empty,
   ErrorBox,
-  Head,
   Input,
   Loaded,
-  confirm,
-  fail,
+  attempt,
   icon,
-  openDialog,
   toast,
   useForm,
   useLoad,
 } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 
+const PLATFORM = 'platform';
+
+const buildPath = (id) =>
+  id === PLATFORM ? '/api/v1/platform/secrets' : url`/api/v1/apps/${id}/secrets`;
+
 export default function Secrets({ parts: [appId] }) {
-  const extra = admin.value ? [['platform', 'Platform: all apps']] : [];
-  return html`<${WithApp} screen="secrets" appId=${appId} fits=${(a) => a.admin} extra=${extra}>
-    ${(id, picker) => html`<${Screen}
-      key=${id}
-      path=${id === 'platform' ? '/api/v1/platform/secrets' : url`/api/v1/apps/${id}/secrets`}
-      picker=${picker}
-    />`}
+  const extra = admin.value ? [[PLATFORM, 'Platform: all apps']] : [];
+  return html`<${WithApp} screen="secrets" appId=${appId} fits=${(app) => app.admin} extra=${extra}>
+    ${(id, picker) => html`<${Screen} key=${id} path=${buildPath(id)} picker=${picker} />`}
   <//>`;
 }
 
 function Screen({ path, picker }) {
-  const names = useLoad(() => get(`${path}/usage`), [path]);
-  const set = async (key = '') => {
-    if (
-      await openDialog(
-        ({ close }) => html`<${SetSecret} path=${path} name=${key} close=${close} />`,
-        { label: 'Set a secret' },
-      )
-    )
-      names.reload();
+  const list = useLoad(() => get(`${path}/usage`), [path]);
+  const set = async (name = '') => {
+    const content = ({ close }) => html`<${SetSecret} path=${path} name=${name} close=${close} />`;
+    const isSet = await openDialog(content, { label: 'Set a secret' });
+    if (isSet) list.reload();
   };
-  const drop = async (key) => {
-    if (
-      !(await confirm(`Delete ${key}?`, 'Running workers are restarted without it.', {
-        yes: 'Delete',
-      }))
-    )
-      return;
-    try {
-      toast((await remove(`${path}/${encodeURIComponent(key)}`)).message);
-      names.reload();
-    } catch (error) {
-      fail(error);
-    }
+  const drop = async (name) => {
+    const text = 'Running workers are restarted without it.';
+    const isSure = await confirm(`Delete ${name}?`, text, { yes: 'Delete' });
+    if (!isSure) return;
+    await attempt(async () => {
+      const reply = await remove(`${path}/${encodeURIComponent(name)}`);
+      toast(reply.message);
+      list.reload();
+    });
   };
   return html`<${Head}
       title="Secrets"
@@ -63,59 +55,68 @@ function Screen({ path, picker }) {
       ${picker}
       <button class="primary" onClick=${() => set()}>${icon('plus')}New secret</button>
     <//>
-    <${Loaded} of=${names}>
-      ${(list) =>
-        list.length
-          ? html`<div class="scrollx"><table class="list">
-            <thead><tr><th>Name</th><th>Set</th><th>Last used</th><th /></tr></thead>
-            <tbody>
-              ${list.map(
-                ({ key, updated_at: set_at, used_at: at, used_by: by }) => html`<tr key=${key}>
-                  <td class="nowrap"><code>${key}</code></td>
-                  <td class="nowrap"><${Ago} at=${set_at} /></td>
-                  <td class="nowrap">
-                    <${Ago} at=${at} />
-                    ${by && html`<span class="dim"> by the worker of ${by}</span>`}
-                  </td>
-                  <td class="right nowrap">
-                    <button class="small" onClick=${() => set(key)}>Set again…</button> <button
-                      class="quiet icon small"
-                      aria-label=${`Delete ${key}`}
-                      onClick=${() => drop(key)}
-                    >
-                      ${icon('trash')}
-                    </button>
-                  </td>
-                </tr>`,
-              )}
-            </tbody>
-          </table></div>`
+    <${Loaded} of=${list}>
+      ${(secrets) =>
+        secrets.length
+          ? html`<${List} secrets=${secrets} set=${set} drop=${drop} />`
           : html`<${Empty} title="No secrets" glyph="secret">
             Keys and passwords that the app's worker needs.
           <//>`}
     <//>`;
 }
 
+const List = ({ secrets, set, drop }) => html`<div class="scrollx">
+  <table class="list">
+    <thead>
+      <tr><th>Name</th><th>Set</th><th>Last used</th><th /></tr>
+    </thead>
+    <tbody>
+      ${secrets.map(
+        (secret) => html`<tr key=${secret.key}>
+          <td class="nowrap"><code>${secret.key}</code></td>
+          <td class="nowrap"><${Ago} at=${secret.updated_at} /></td>
+          <td class="nowrap">
+            <${Ago} at=${secret.used_at} />
+            ${secret.used_by && html`<span class="dim"> by the worker of ${secret.used_by}</span>`}
+          </td>
+          <td class="right nowrap">
+            <button class="small" onClick=${() => set(secret.key)}>Set again…</button> <button
+              class="quiet icon small"
+              aria-label=${`Delete ${secret.key}`}
+              onClick=${() => drop(secret.key)}
+            >
+              ${icon('trash')}
+            </button>
+          </td>
+        </tr>`,
+      )}
+    </tbody>
+  </table>
+</div>`;
+
+/** @param {{path: string, name: string, close: (isSet?: boolean) => void}} props */
 function SetSecret({ path, name, close }) {
   const [form, bind] = useForm({ key: name, value: '' });
   const [error, setError] = useState(null);
-  const submit = async (e) => {
-    e.preventDefault();
+  const isNew = name === '';
+  const submit = async (event) => {
+    event.preventDefault();
     try {
-      toast((await post(path, form)).message);
+      const reply = await post(path, form);
+      toast(reply.message);
       close(true);
     } catch (problem) {
       setError(problem);
     }
   };
   return html`<form class="stack" onSubmit=${submit}>
-    <h2>${name ? `Set ${name}` : 'New secret'}</h2>
+    <h2>${isNew ? 'New secret' : `Set ${name}`}</h2>
     <${Input}
       title="Name"
       class="mono"
       required
-      autofocus=${!name}
-      readonly=${Boolean(name)}
+      autofocus=${isNew}
+      readonly=${!isNew}
       autocomplete="off"
       ...${bind('key')}
     />
@@ -125,7 +126,7 @@ function SetSecret({ path, name, close }) {
         class="mono masked"
         required
         rows="3"
-        autofocus=${Boolean(name)}
+        autofocus=${!isNew}
         autocomplete="off"
         spellcheck=${false}
         ...${bind('value')}

@@ -1,23 +1,18 @@
-/** The worker of an app: its state, deploying by drop, and a form to call its methods. */
-import { html, useEffect, useState } from '../../core/kit.js';
+/** The worker of an app: its state, its replicas, starting and stopping it. */
+import { html } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
-import { parse, pretty } from '../../core/json.js';
+import { CopyAs, Head } from '../../core/head.js';
+import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
 import { findApp } from '../../core/store.js';
-import {
-  ErrorBox,
-  Head,
-  Loaded,
-  fail,
-  icon,
-  toast,
-  useLoad,
-  CopyAs,
-  Ago,
-  confirm,
-} from '../../core/ui.js';
+import { useEvery } from '../../core/times.js';
+import { Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
+import { shortenId } from '../../parts/titles.js';
+import { Deploy, Versions } from './deploy.js';
+import { Rpc } from './rpc.js';
 
+const PAUSE = 5000;
 const COLOURS = {
   running: 'good',
   starting: 'info',
@@ -25,6 +20,7 @@ const COLOURS = {
   stopped: '',
   crashed: 'bad',
 };
+const UP = ['running', 'starting'];
 
 export default function Workers({ parts: [appId] }) {
   return html`<${WithApp} screen="workers" appId=${appId}>
@@ -33,21 +29,16 @@ export default function Workers({ parts: [appId] }) {
 }
 
 function Screen({ appId, picker }) {
-  const base = url`/api/v1/apps/${appId}`;
-  const admin = findApp(appId)?.admin;
-  const status = useLoad(() => get(`${base}/worker/status`), [appId]);
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) status.reload();
-    }, 5000);
-    return () => clearInterval(timer);
-  }, [appId]);
-  const act = (verb) => async () => {
-    try {
-      toast((await post(`${base}/worker/${verb}`)).message);
-    } catch (error) {
-      fail(error);
-    }
+  const path = url`/api/v1/apps/${appId}`;
+  const statusPath = `${path}/worker/status`;
+  const isAdmin = findApp(appId)?.admin;
+  const status = useLoad(() => get(statusPath), [appId]);
+  useEvery(PAUSE, status.reload, [appId]);
+  const act = async (verb) => {
+    await attempt(async () => {
+      const reply = await post(`${path}/worker/${verb}`);
+      toast(reply.message);
+    });
     status.reload();
   };
   return html`<${Head}
@@ -55,209 +46,79 @@ function Screen({ appId, picker }) {
       sub="The app's own code: every server process that serves the app runs a replica of it."
     >
       ${picker}
-      <${CopyAs} request=${{ method: 'GET', path: `${base}/worker/status` }} />
+      <${CopyAs} request=${{ method: 'GET', path: statusPath }} />
     <//>
     <${Loaded} of=${status}>
-      ${(s) => html`<div class="split">
+      ${(worker) => html`<div class="split">
         <div class="stack">
           <section class="card">
-            <div class="row">
-              <span class="tag ${COLOURS[s.status]}">${s.status}</span>
-              <span class="grow dim">
-                ${s.replicas} ${s.replicas === 1 ? 'replica' : 'replicas'}
-                ${s.version ? ` · version ${s.version}` : ' · nothing is deployed'}
-              </span>
-              ${
-                admin &&
-                (s.status === 'running' || s.status === 'starting'
-                  ? html`<button onClick=${act('stop')}>${icon('stop')}Stop</button>`
-                  : s.version &&
-                    html`<button onClick=${act('start')}>${icon('play')}Start</button>`)
-              }
-              <${A} class="button" to=${['logs', appId]}>${icon('log')}Log<//>
-            </div>
-            ${s.replicas > 0 && html`<${Replicas} base=${base} status=${s} />`}
-            ${
-              Object.keys(s.sandbox ?? {}).length > 0 &&
-              html`<h3>Limits</h3>
-                <dl class="facts">
-                  ${Object.entries(s.sandbox)
-                    .filter(([, v]) => v !== null)
-                    .map(
-                      ([k, v]) => html`<dt key=${k}>${k.replaceAll('_', ' ')}</dt>
-                      <dd>${typeof v === 'object' ? pretty(v) : String(v)}</dd>`,
-                    )}
-                </dl>`
-            }
+            <${StateLine} appId=${appId} worker=${worker} act=${isAdmin && act} />
+            ${worker.replicas > 0 && html`<${Replicas} path=${path} worker=${worker} />`}
+            <${Limits} limits=${worker.sandbox ?? {}} />
           </section>
-          ${s.status === 'running' && html`<${Rpc} base=${base} />`}
+          ${worker.status === 'running' && html`<${Rpc} path=${path} />`}
         </div>
         <aside class="stack">
           ${
-            admin &&
-            html`<${Deploy} base=${base} done=${status.reload} />
-              <${Versions} base=${base} version=${s.version} done=${status.reload} />`
+            isAdmin &&
+            html`<${Deploy} path=${path} done=${status.reload} />
+              <${Versions} path=${path} current=${worker.version} done=${status.reload} />`
           }
         </aside>
       </div>`}
     <//>`;
 }
 
+/** @param {{appId: string, worker: any, act: ((verb: string) => void)|false}} props */
+function StateLine({ appId, worker, act }) {
+  const { status, replicas, version } = worker;
+  const noun = replicas === 1 ? 'replica' : 'replicas';
+  const versionText = version ? `version ${version}` : 'nothing is deployed';
+  return html`<div class="row">
+    <span class="tag ${COLOURS[status]}">${status}</span>
+    <span class="grow dim">${replicas} ${noun} · ${versionText}</span>
+    ${act && html`<${Control} worker=${worker} act=${act} />`}
+    <${A} class="button" to=${['logs', appId]}>${icon('log')}Log<//>
+  </div>`;
+}
+
+function Control({ worker, act }) {
+  const isUp = UP.includes(worker.status);
+  if (isUp) return html`<button onClick=${() => act('stop')}>${icon('stop')}Stop</button>`;
+  if (!worker.version) return null;
+  return html`<button onClick=${() => act('start')}>${icon('play')}Start</button>`;
+}
+
 /** The state of the replica in each server process. */
-function Replicas({ base, status }) {
-  const key = `${status.status} ${status.replicas} ${status.version}`;
-  const list = useLoad(() => get(`${base}/worker/replicas`), [base, key]);
+function Replicas({ path, worker }) {
+  const key = `${worker.status} ${worker.replicas} ${worker.version}`;
+  const list = useLoad(() => get(`${path}/worker/replicas`), [path, key]);
   return html`<table class="list">
-    <thead><tr><th>Server process</th><th>State</th><th class="num">Version</th></tr></thead>
+    <thead>
+      <tr><th>Server process</th><th>State</th><th class="num">Version</th></tr>
+    </thead>
     <tbody>
       ${(list.data ?? []).map(
-        (r) => html`<tr key=${r.server_id}>
-          <td><code title=${r.server_id}>${r.server_id.slice(0, 8)}</code></td>
-          <td><span class="tag ${COLOURS[r.state]}">${r.state}</span></td>
-          <td class="num">${r.version ?? '–'}</td>
+        (replica) => html`<tr key=${replica.server_id}>
+          <td><code title=${replica.server_id}>${shortenId(replica.server_id)}</code></td>
+          <td><span class="tag ${COLOURS[replica.state]}">${replica.state}</span></td>
+          <td class="num">${replica.version ?? '–'}</td>
         </tr>`,
       )}
     </tbody>
   </table>`;
 }
 
-/** Versions that are kept; an earlier one can be put back. */
-function Versions({ base, version, done }) {
-  const list = useLoad(() => get(`${base}/worker/versions`), [base, version]);
-  if (!list.data?.length) return null;
-  const back = async (number) => {
-    const text = 'Calls go to it when it answers; the version that runs now is kept.';
-    if (!(await confirm(`Go back to version ${number}?`, text, { yes: 'Go back' }))) return;
-    try {
-      toast((await post(`${base}/worker/rollback`, { version: number })).message);
-    } catch (error) {
-      fail(error);
-    }
-    list.reload();
-    done();
-  };
-  return html`<section class="card">
-    <h2>Versions</h2>
-    <ul class="plain">
-      ${list.data.map(
-        (v) => html`<li class="row" key=${v.version}>
-          <b>${v.version}</b>
-          <span class="grow dim" title=${`SHA-256 ${v.sha256}`}>
-            <${Ago} at=${v.at} />, ${Math.ceil(v.size / 1000)} kB
-          </span>
-          ${
-            v.in_service
-              ? html`<span class="tag good">in service</span>`
-              : html`<button class="small" onClick=${() => back(v.version)}>Go back to it</button>`
-          }
-        </li>`,
+/** What the sandbox of the worker allows. */
+function Limits({ limits }) {
+  const names = Object.keys(limits);
+  if (!names.length) return null;
+  const set = Object.entries(limits).filter(([, limit]) => limit !== null);
+  return html`<h3>Limits</h3>
+    <dl class="facts">
+      ${set.map(
+        ([name, limit]) => html`<dt key=${name}>${name.replaceAll('_', ' ')}</dt>
+          <dd>${typeof limit === 'object' ? formatJson(limit) : String(limit)}</dd>`,
       )}
-    </ul>
-  </section>`;
-}
-
-/** Drop a .tar.gz; the running version goes on until the new one answers. */
-function Deploy({ base, done }) {
-  const [state, set] = useState({});
-  const send = async (file) => {
-    if (!file) return;
-    set({ busy: file.name });
-    const form = new FormData();
-    form.append('archive', file);
-    try {
-      toast((await post(`${base}/deploy`, form)).message);
-      set({});
-    } catch (error) {
-      set({ error });
-    }
-    done();
-  };
-  const drop = (e) => {
-    e.preventDefault();
-    set({});
-    send(e.dataTransfer.files[0]);
-  };
-  return html`<section class="card stack">
-    <h2>Deploy</h2>
-    <label
-      class="drop ${state.over ? 'over' : ''}"
-      onDragOver=${(e) => {
-        e.preventDefault();
-        if (!state.over) set({ over: true });
-      }}
-      onDragLeave=${() => set({})}
-      onDrop=${drop}
-    >
-      ${icon('upload')}
-      <span>
-        ${
-          state.busy
-            ? `Deploying ${state.busy}…`
-            : html`Drop a <code>.tar.gz</code> or <u>choose one</u>`
-        }
-      </span>
-      <input
-        type="file"
-        class="hide"
-        accept=".gz,.tgz"
-        aria-label="Archive"
-        disabled=${Boolean(state.busy)}
-        onChange=${(e) => {
-          send(e.target.files[0]);
-          e.target.value = '';
-        }}
-      />
-    </label>
-    <p class="dim">
-      With <code>worker.py</code>, <code>main.py</code> or <code>index.js</code> at its top. A
-      version that does not come up is rolled back.
-    </p>
-    <${ErrorBox} error=${state.error} />
-  </section>`;
-}
-
-function Rpc({ base }) {
-  const [form, set] = useState({ method: '', params: '{}' });
-  const [state, setState] = useState({});
-  const submit = async (e) => {
-    e.preventDefault();
-    setState({ busy: true });
-    const began = performance.now();
-    try {
-      const value = await post(`${base}/rpc`, {
-        method: form.method,
-        params: parse(form.params || '{}'),
-      });
-      setState({ value: pretty(value), took: Math.round(performance.now() - began) });
-    } catch (error) {
-      setState({ error });
-    }
-  };
-  return html`<form class="card stack" onSubmit=${submit}>
-    <h2>Call a method</h2>
-    <label class="field">
-      <span>Method</span>
-      <input
-        class="mono"
-        required
-        value=${form.method}
-        onInput=${(e) => set({ ...form, method: e.target.value })}
-      />
-    </label>
-    <label class="field">
-      <span>Parameters</span>
-      <textarea
-        class="mono"
-        rows="4"
-        value=${form.params}
-        onInput=${(e) => set({ ...form, params: e.target.value })}
-      />
-    </label>
-    <div><button class="primary" disabled=${state.busy}>Call</button></div>
-    <${ErrorBox} error=${state.error} />
-    ${
-      state.value !== undefined &&
-      html`<div><pre tabindex="0">${state.value}</pre><small>${state.took} ms</small></div>`
-    }
-  </form>`;
+    </dl>`;
 }

@@ -1,0 +1,43 @@
+/**
+ * A list that belongs to an input: drawn over everything else, whatever scrolls or is clipped
+ * between them. Styles are set through the object model: the policy allows no style attribute.
+ */
+import { useLayoutEffect } from '../core/kit.js';
+
+/** Pixels between the input and its list, and between the list and the edge of the window. */
+const GAP = 4;
+/** Height in pixels that is enough to open downwards. */
+const ENOUGH = 260;
+
+/**
+ * Keep a list with the attribute `popover="manual"` beside its input while it is open.
+ * @param {boolean} isOpen @param {{current: any}} anchor @param {{current: any}} list
+ */
+export function useTopLayer(isOpen, anchor, list) {
+  useLayoutEffect(() => {
+    if (!isOpen) return undefined;
+    const follow = () => place(list.current, anchor.current.getBoundingClientRect());
+    list.current.showPopover();
+    follow();
+    addEventListener('scroll', follow, true);
+    addEventListener('resize', follow);
+    return () => {
+      removeEventListener('scroll', follow, true);
+      removeEventListener('resize', follow);
+    };
+  }, [isOpen]);
+}
+
+/** Below where there is room, else above. */
+function place(list, box) {
+  const below = innerHeight - box.bottom - 2 * GAP;
+  const above = box.top - 2 * GAP;
+  const isBelow = below >= ENOUGH || below >= above;
+  const left = Math.min(box.left, innerWidth - list.offsetWidth - GAP);
+  const { style } = list;
+  style.left = `${Math.max(GAP, left)}px`;
+  style.minWidth = `${box.width}px`;
+  style.top = isBelow ? `${box.bottom + GAP}px` : 'auto';
+  style.bottom = isBelow ? 'auto' : `${innerHeight - box.top + GAP}px`;
+  style.maxHeight = `${Math.min(ENOUGH * 1.5, isBelow ? below : above)}px`;
+}

@@ -1,0 +1,79 @@
+/** The first line of a table, with the names of its columns, and the last one with figures. */
+import { html } from '../../core/kit.js';
+import { toWords } from '../../core/store.js';
+import { icon } from '../../core/ui.js';
+import { FIGURES } from '../data/facets.js';
+import { layRow } from './geometry.js';
+
+const LONG_FRACTION = /(\.\d{4})\d+$/;
+export const alignColumn = (field) => (field.type === 'number' ? 'num' : '');
+
+/**
+ * @param {{fields: any[], widths: string, sorting: any, headMenu: (field: any) => any,
+ *   isAllChosen: boolean, toggleAll: () => void}} props
+ */
+export function HeadRow({ fields, widths, sorting, headMenu, isAllChosen, toggleAll }) {
+  return html`<div class="gr gh" role="row" aria-rowindex="1" ref=${layRow(widths)}>
+    <div class="gc pick" role="columnheader">
+      <input
+        type="checkbox"
+        tabindex="-1"
+        aria-label="Select all shown"
+        checked=${isAllChosen}
+        onChange=${toggleAll}
+      />
+    </div>
+    ${fields.map(
+      (field) => html`<${ColumnHead}
+        key=${field.name}
+        field=${field}
+        sorting=${sorting}
+        menu=${headMenu(field)}
+      />`,
+    )}
+  </div>`;
+}
+
+function ColumnHead({ field, sorting, menu }) {
+  const isSorted = sorting.name === field.name;
+  const isAscending = sorting.order === 'asc';
+  const direction = isAscending ? 'ascending' : 'descending';
+  return html`<div
+    class="gc ${alignColumn(field)}"
+    role="columnheader"
+    data-column=${field.name}
+    aria-sort=${isSorted ? direction : undefined}
+  >
+    <button
+      class="quiet"
+      tabindex="-1"
+      title=${`Sort by ${field.name}`}
+      onClick=${() => sorting.change(field.name)}
+    >
+      <span class="cut">${toWords(field.name)}</span>
+      ${isSorted && icon(isAscending ? 'up' : 'down')}
+    </button>
+    ${menu}
+  </div>`;
+}
+
+/** A figure below each column that has one. */
+export function FootRow({ fields, figures, widths }) {
+  return html`<div class="gr gf" role="row" ref=${layRow(widths)}>
+    <div class="gc pick" role="gridcell" />
+    ${fields.map(
+      (field) => html`<div class="gc ${alignColumn(field)}" role="gridcell" key=${field.name}>
+        <${Figure} figure=${figures[field.name]} />
+      </div>`,
+    )}
+  </div>`;
+}
+
+function Figure({ figure }) {
+  if (!figure) return null;
+  const [kind, value] = figure;
+  const { short } = FIGURES.find(({ name }) => name === kind) ?? {};
+  if (!short) return null;
+  const text = String(value ?? '–').replace(LONG_FRACTION, '$1');
+  return html`<small>${short}</small><b class="cut" title=${text}>${text}</b>`;
+}

@@ -1,0 +1,63 @@
+/** Editing in a cell: Enter or leaving saves, Escape does not. */
+import { html, useRef, useState } from '../../core/kit.js';
+import { toWords } from '../../core/store.js';
+import { Control } from '../../parts/control.js';
+import { toText } from '../../parts/values.js';
+
+/** Types that are edited in their cell; others open the record. */
+const TYPES = ['text', 'number', 'boolean', 'date', 'timestamp', 'uuid', 'entity_link'];
+const LONGEST = 400;
+
+export const isEditable = (field) => !field.system && !field.locked && TYPES.includes(field.type);
+/** Whether a value is short enough for its cell. */
+export const fitsCell = (value) => String(value ?? '').length <= LONGEST;
+
+/**
+ * @param {{field: any, value: any, appId: string, refused?: {text: string, problem: string},
+ *   finish: (text?: string) => void}} props `refused` is what was typed before and not accepted;
+ *   `finish` gets no text where nothing is to be saved.
+ */
+export function Editor({ field, value, appId, refused, finish }) {
+  const [text, setText] = useState(refused?.text ?? toText(field, value));
+  const isOver = useRef(false);
+  const end = (result) => {
+    if (isOver.current) return;
+    isOver.current = true;
+    finish(result);
+  };
+  const isChoice = field.references || field.enum_values?.length || field.type === 'boolean';
+  const change = (typed) => {
+    setText(typed);
+    if (isChoice) end(typed);
+  };
+  const press = (event) => {
+    const isEnd = event.key === 'Enter' || event.key === 'Escape';
+    if (!isEnd) return;
+    event.preventDefault();
+    event.stopPropagation();
+    end(event.key === 'Enter' ? text : undefined);
+  };
+  const blur = (event) => {
+    const isInside = event.currentTarget.contains(event.relatedTarget);
+    // What was refused would be again: it stays to be corrected, or to be given up by Escape.
+    const isRefused = refused && text === refused.text;
+    if (!field.references && !isInside && !isRefused) end(text);
+  };
+  return html`<div
+    class="celledit ${refused ? 'refused' : ''}"
+    title=${refused?.problem}
+    onKeyDown=${press}
+    onFocusOut=${blur}
+  >
+    <${Control}
+      id="cell"
+      label=${toWords(field.name)}
+      field=${field}
+      value=${text}
+      onChange=${change}
+      appId=${appId}
+      autofocus
+      onCancel=${() => end()}
+    />
+  </div>`;
+}

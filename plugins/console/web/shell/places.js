@@ -1,0 +1,69 @@
+/** The screens: which module shows an address, and which ones the navigation offers. */
+import { route } from '../core/router.js';
+import { admin, apps, features, findApp, holds, isAppAdmin, listReadable } from '../core/store.js';
+
+/** First segment of the address -> the module of the screen. */
+export const SCREENS = {
+  start: () => import('../screens/start.js'),
+  home: () => import('../screens/home.js'),
+  data: () => import('../screens/data/list.js'),
+  import: () => import('../screens/import/import.js'),
+  record: () => import('../screens/record/record.js'),
+  apps: () => import('../screens/apps/apps.js'),
+  users: () => import('../screens/access/users.js'),
+  roles: () => import('../screens/access/roles.js'),
+  explain: () => import('../screens/access/explain.js'),
+  account: () => import('../screens/access/account.js'),
+  jobs: () => import('../screens/system/jobs.js'),
+  workers: () => import('../screens/system/workers.js'),
+  logs: () => import('../screens/system/logs.js'),
+  audit: () => import('../screens/system/audit.js'),
+  secrets: () => import('../screens/system/secrets.js'),
+  plugins: () => import('../screens/system/plugins.js'),
+  health: () => import('../screens/system/health.js'),
+  pages: () => import('../screens/system/page.js'),
+};
+
+const isOn = (plugin) => features.value.has(plugin);
+const hasApp = () => (apps.value ?? []).length > 0;
+const isAnyAdmin = () => admin.value || isAppAdmin.value;
+const holdsAnywhere = (key) => (apps.value ?? []).some((app) => holds(app, key));
+
+/**
+ * Screens beside the tables; `key` follows `g` on the keyboard.
+ * @type {{name: string, title: string, glyph: string, key: string, isShown: () => boolean}[]}
+ */
+const PLACES = [
+  definePlace('apps', 'Apps', 'app', 'a', () => isOn('apps') && isAnyAdmin()),
+  definePlace('users', 'Users', 'users', 'u', () => true),
+  definePlace('roles', 'Roles', 'shield', 'r', () => admin.value || hasApp()),
+  definePlace('jobs', 'Jobs', 'jobs', 'j', () => isOn('jobs') && hasApp()),
+  definePlace('workers', 'Workers', 'worker', 'w', () => isOn('workers') && hasApp()),
+  definePlace('logs', 'Logs', 'log', 'l', () => isOn('logs') && holdsAnywhere('core:logs.read')),
+  definePlace('audit', 'Audit', 'audit', 't', () => isOn('audit') && isAnyAdmin()),
+  definePlace('secrets', 'Secrets', 'secret', 's', () => isOn('vault') && isAnyAdmin()),
+  definePlace('plugins', 'Plugins', 'plug', 'p', () => admin.value),
+  definePlace('health', 'Health', 'health', 'h', () => true),
+];
+
+function definePlace(name, title, glyph, key, isShown) {
+  return { name, title, glyph, key, isShown };
+}
+
+/** The screens that the user sees in the navigation. */
+export const listPlaces = () => PLACES.filter(({ isShown }) => isShown());
+
+/** The address that a key leads to after `g`; undefined for one without a place. */
+export function findPlace(key) {
+  if (key === 'd') return findFirstTable();
+  const target = listPlaces().find((item) => item.key === key);
+  return target && [target.name];
+}
+
+/** The address of the first table of the app that is shown, or of any. */
+export function findFirstTable() {
+  const appId = route.value.parts[1];
+  const app = findApp(appId) ?? apps.value.find((item) => listReadable(item).length);
+  if (!app) return ['home'];
+  return ['data', app.id, listReadable(app)[0]];
+}
