@@ -162,11 +162,11 @@ const readKey = () => ({ key: localStorage.getItem(KEY) ?? '' });
 
 async function openSession(body) {
   const response = await send('POST', SESSION, { body });
-  const session = await read(response);
-  token = session.accessToken;
-  if (body.refreshToken && session.key) localStorage.setItem(KEY, session.key);
-  expires = Date.now() + (session.expiresIn - 20) * 1000;
-  return token !== null || session.signIn === 'external';
+  const reply = await read(response);
+  token = reply.accessToken;
+  if (body.refreshToken && reply.key) localStorage.setItem(KEY, reply.key);
+  expires = Date.now() + (reply.expiresIn - 20) * 1000;
+  return token !== null || reply.signIn === 'external';
 }
 
 /** Load the account of the session. @returns {Promise<boolean>} */

@@ -7,9 +7,9 @@ import { Head } from '../core/head.js';
 import { Ago } from '../core/times.js';
 import { Empty, ErrorBox, Loaded, Loading, icon, toast, useLoad } from '../core/ui.js';
 import { formatJson } from '../core/json.js';
-import { Control } from '../parts/control.js';
-import { Fields } from '../parts/fields.js';
-import { readForm, readSchema } from '../parts/schema.js';
+import { Control } from '../form/control.js';
+import { Fields } from '../form/fields.js';
+import { readForm, readSchema } from '../form/schema.js';
 
 const { html, useState } = base;
 

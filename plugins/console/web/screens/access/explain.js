@@ -5,7 +5,7 @@ import { CopyAs, Head } from '../../core/head.js';
 import { setQuery } from '../../core/router.js';
 import { admin, apps, loadUsers, nameAccount } from '../../core/store.js';
 import { ErrorBox, Typed, icon, useLoad } from '../../core/ui.js';
-import { Options } from '../../parts/options.js';
+import { Options } from '../../form/options.js';
 
 const PATH = '/api/v1/permissions/explain';
 const NONE = ['', '–'];

@@ -6,7 +6,7 @@ import { leave } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
 import { ErrorBox, Input, attempt, icon, toast } from '../../core/ui.js';
 import { useUnsaved } from '../../core/unsaved.js';
-import { Options } from '../../parts/options.js';
+import { Options } from '../../form/options.js';
 import {
   ACTIONS,
   FIELD_RIGHTS,

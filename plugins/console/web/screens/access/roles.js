@@ -7,7 +7,7 @@ import { A, setQuery } from '../../core/router.js';
 import { admin, describe, findApp, loadUsers, nameAccounts } from '../../core/store.js';
 import { ErrorBox, Input, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
-import { ActingSelect } from '../../parts/options.js';
+import { ActingSelect } from '../../form/options.js';
 import { Matrix } from './matrix.js';
 
 export default function Roles({ parts: [appId], query }) {

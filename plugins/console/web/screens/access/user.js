@@ -17,7 +17,7 @@ import {
   useForm,
   useLoad,
 } from '../../core/ui.js';
-import { ActingSelect } from '../../parts/options.js';
+import { ActingSelect } from '../../form/options.js';
 import { Keys } from './keys.js';
 
 /** @param {{account: any, reload: () => void}} props */

@@ -3,8 +3,8 @@ import { html, useState } from '../../core/kit.js';
 import { parse, stringify } from '../../core/json.js';
 import { toWords } from '../../core/store.js';
 import { ErrorBox, icon } from '../../core/ui.js';
-import { Control } from '../../parts/control.js';
-import { Options } from '../../parts/options.js';
+import { Control } from '../../form/control.js';
+import { Options } from '../../form/options.js';
 import { listFields } from '../../parts/values.js';
 import { OPERATORS, fromWhere, listOperators, needsValue, toWhere } from './where.js';
 

@@ -5,7 +5,7 @@ import { openDialog } from '../../core/dialogs.js';
 import { Menu } from '../../core/menu.js';
 import { findApp } from '../../core/store.js';
 import { ErrorBox, Input, fail, icon, toast, useForm, useLoad } from '../../core/ui.js';
-import { Options } from '../../parts/options.js';
+import { Options } from '../../form/options.js';
 
 const PATH = '/api/v1/console/views';
 

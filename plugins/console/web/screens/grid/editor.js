@@ -1,7 +1,7 @@
 /** Editing in a cell: Enter or leaving saves, Escape does not. */
 import { html, useRef, useState } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
-import { Control } from '../../parts/control.js';
+import { Control } from '../../form/control.js';
 import { toText } from '../../parts/values.js';
 
 /** Types that are edited in their cell; others open the record. */

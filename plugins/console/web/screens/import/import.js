@@ -7,7 +7,7 @@ import { A, leave } from '../../core/router.js';
 import { describe, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/ui.js';
 import { useUnsaved } from '../../core/unsaved.js';
-import { Options } from '../../parts/options.js';
+import { Options } from '../../form/options.js';
 import { loadLinkTitles } from '../../parts/titles.js';
 import { chooseRows, matchFields, parseCsv, writeCsv } from './csv.js';
 import { Preview, SHOWN } from './preview.js';

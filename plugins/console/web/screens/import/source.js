@@ -1,6 +1,6 @@
 /** Where the rows of an import come from: a file, or what was copied from a spreadsheet. */
 import { html, useState } from '../../core/kit.js';
-import { FileDrop } from '../../parts/filedrop.js';
+import { FileDrop } from '../../form/filedrop.js';
 
 const ACCEPTED = '.csv,.tsv,text/csv';
 

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from '../../core/kit.js';
 import { may, toWords } from '../../core/store.js';
 import { ErrorBox, toast } from '../../core/ui.js';
 import { useUnsaved } from '../../core/unsaved.js';
-import { Fields, matchProblem, toTexts } from '../../parts/fields.js';
+import { Fields, matchProblem, toTexts } from '../../form/fields.js';
 import { parseText, toText } from '../../parts/values.js';
 import { saveRecord } from './save.js';
 

@@ -4,7 +4,7 @@ import { post, url } from '../../core/api.js';
 import { findEntity, toWords } from '../../core/store.js';
 import { ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { useUnsaved } from '../../core/unsaved.js';
-import { Fields, matchProblem } from '../../parts/fields.js';
+import { Fields, matchProblem } from '../../form/fields.js';
 import { parseText } from '../../parts/values.js';
 
 /** @param {{appId: string, entityName: string, preset?: object, page?: boolean,

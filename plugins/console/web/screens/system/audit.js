@@ -13,7 +13,7 @@ import {
   toWords,
 } from '../../core/store.js';
 import { Empty, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
-import { Options } from '../../parts/options.js';
+import { Options } from '../../form/options.js';
 import { shortenId } from '../../parts/titles.js';
 import { TrailRow, nameOperation } from './trail.js';
 

@@ -6,7 +6,7 @@ import { setQuery } from '../../core/router.js';
 import { holds } from '../../core/store.js';
 import { Empty, ErrorBox, Typed, icon } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
-import { Options } from '../../parts/options.js';
+import { Options } from '../../form/options.js';
 import { Lines, follow } from './loglines.js';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'stdout', 'stderr', 'system', 'event'];

@@ -2,7 +2,7 @@
 import { html } from '../core/kit.js';
 import { toWords } from '../core/store.js';
 import { Control } from './control.js';
-import { toText } from './values.js';
+import { toText } from '../parts/values.js';
 
 /**
  * Every field with its label. `problems` maps field names to sentences.

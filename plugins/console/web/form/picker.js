@@ -3,7 +3,7 @@ import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
 import { openDialog } from '../core/dialogs.js';
 import { may, toWords } from '../core/store.js';
 import { icon } from '../core/ui.js';
-import { findRecords, loadTitlesOf } from './titles.js';
+import { findRecords, loadTitlesOf } from '../parts/titles.js';
 import { useTopLayer } from './toplayer.js';
 
 /** Milliseconds of rest before the server is asked for what is typed. */

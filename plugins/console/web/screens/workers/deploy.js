@@ -4,7 +4,7 @@ import { get, post } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
 import { Ago } from '../../core/times.js';
 import { ErrorBox, attempt, toast, useLoad } from '../../core/ui.js';
-import { FileDrop } from '../../parts/filedrop.js';
+import { FileDrop } from '../../form/filedrop.js';
 
 /** Drop a .tar.gz; the running version goes on until the new one answers. */
 export function Deploy({ path, done }) {
