@@ -1,8 +1,8 @@
 -- The schema caudex_files as it is now. `make docs` writes it from a database
 -- with all migrations: a new migration changes it.
 
--- Contents that are in the store, or are about to be deleted from it. Whoever refers to one anew locks its row and
--- looks whether the store still has it; whoever deletes one locks its row and looks whether a file refers to it.
+-- Contents that are in the store, or are about to be deleted from it. A new reference to one locks its row and checks
+-- that the store still has it; a deletion locks its row and checks that no file refers to it.
 create table caudex_files.blobs (
     sha256 text not null,  -- The SHA-256 of the content in hex: its name in the store.
     size bigint not null,  -- Bytes.

@@ -1,4 +1,4 @@
-"""Uploads: who may send files, how much that nobody keeps, and the way into the store."""
+"""Uploads: who may send files, how much that no record holds, and the way into the store."""
 
 from __future__ import annotations
 

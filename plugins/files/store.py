@@ -246,7 +246,7 @@ async def read_fields(reader: Reader, app_id: str) -> dict[tuple[str, str], Mana
 
 
 async def save_field(tx: Transaction, app_id: str, field: ManagedField) -> None:
-    """Tell the triggers of a field."""
+    """Note a field for the triggers."""
     key = (app_id, field.entity, field.field)
     await tx.execute(SAVE_FIELD, *key, field.is_list, field.max_size, field.types)
 

@@ -1,4 +1,4 @@
-"""An app's host is a door to this app only, whoever signs in there."""
+"""An app's host is a door to this app only, for all users."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def test_apps_are_this_app(server: Server) -> None:
     assert client.get("/api/v1/apps/crm").json() == CLOSED
 
 
-def test_nobody_registers_others_through_an_apps_host(postgres: Postgres) -> None:
+def test_no_user_registers_others_through_an_apps_host(postgres: Postgres) -> None:
     """Where registration is closed, a core admin registers users; an app's page has none of it."""
     hosts = {"hosts": {"crm.localhost": "crm"}}
     config = {"plugins": {"app_of_host": hosts, "auth": {"registration": "first-user"}}}

@@ -37,7 +37,7 @@ class FormLimits(msgspec.Struct, frozen=True, kw_only=True):
 class FormPart:
     """A part of a form: `async for piece in part` reads its content once, as it arrives.
 
-    `file_name` is what the client calls the file, None for a field that is none. `media_type` is
+    `file_name` is what the client calls the file, None for a field without a file. `media_type` is
     what the client says of it.
     """
 

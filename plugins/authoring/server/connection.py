@@ -157,7 +157,7 @@ class ServerConnection:
             raise OutcomeUnknown(message) from None
 
     async def _renew(self, request: httpx.Request) -> None:
-        """Get another token. Raises NotSignedIn where there is none."""
+        """Get another token. Raises NotSignedIn without a session."""
         refused = request.headers["authorization"].removeprefix("Bearer ")
         if not await self._credentials.renew(self._http, refused):
             raise ended(self.url)

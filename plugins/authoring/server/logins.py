@@ -52,7 +52,7 @@ class LoginFile:
         self.path = folder / "servers.json"
 
     def read(self) -> Logins:
-        """Return the sign-ins. Raises KernelError for a file that is none of ours."""
+        """Return the sign-ins. Raises KernelError for a file of another program."""
         try:
             return msgspec.json.decode(read_small_file(self.path), type=Logins)
         except FileNotFoundError:

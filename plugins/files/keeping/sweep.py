@@ -1,4 +1,4 @@
-"""Deletes what nobody holds: files first, and then contents that no file has."""
+"""Deletes what no record holds: files first, and then contents that no file has."""
 
 from __future__ import annotations
 

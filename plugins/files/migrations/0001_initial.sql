@@ -5,8 +5,8 @@ create table caudex_files.blobs (
 );
 create index blobs_unused on caudex_files.blobs (unused_since) where unused_since is not null;
 comment on table caudex_files.blobs is
-'Contents that are in the store, or are about to be deleted from it. Whoever refers to one anew locks its row and looks '
-'whether the store still has it; whoever deletes one locks its row and looks whether a file refers to it.';
+'Contents that are in the store, or are about to be deleted from it. A new reference to one locks its row and '
+'checks that the store still has it; a deletion locks its row and checks that no file refers to it.';
 comment on column caudex_files.blobs.sha256 is 'The SHA-256 of the content in hex: its name in the store.';
 comment on column caudex_files.blobs.size is 'Bytes.';
 comment on column caudex_files.blobs.unused_since is

@@ -112,7 +112,7 @@ def test_records_come_and_go_as_files_and_batches(run: Any) -> None:
     assert run("exchange") == {"created": 1, "errors": ["value"], "exported": True, "value": 7}
 
 
-def test_a_failure_is_told_in_the_server_s_words(run: Any) -> None:
+def test_a_failure_has_the_servers_words(run: Any) -> None:
     got = run("refusals")
     assert got["unknown"] is None
     assert got["wrong"]["message"] == "invalid credentials"
