@@ -16,6 +16,9 @@ from .names import check_name, title_of
 from .tables import CsvApp, read_app
 
 TEMPLATES: Final = Path(__file__).parents[1] / "template"
+CLIENT: Final = Path(__file__).parents[3] / "contrib/clients/js"
+"""The JavaScript client. Its files are copied, so that a frontend needs no build."""
+CLIENT_FILES: Final = ("*.js", "index.d.ts")
 SHARED: Final = "shared"
 SAMPLE: Final = "sample_app"
 SAMPLE_TITLE: Final = "Sample app"
@@ -60,7 +63,10 @@ def _write(target: Path, name: str, template: str, csv_app: CsvApp | None) -> li
     """Write the template, and over it what follows from CSV files. Returns the paths."""
     base = template if csv_app is None else "blank"
     contents = {**_read_template(SHARED), **_read_template(base)}
+    if "frontend/index.html" not in contents:
+        contents.update(_read_template("blank", "frontend"))
     renamed = {path: _rename(path, content, name) for path, content in contents.items()}
+    renamed.update(_read_client())
     if csv_app is not None:
         renamed.update(csv_app.files())
     for path, content in sorted(renamed.items()):
@@ -70,9 +76,17 @@ def _write(target: Path, name: str, template: str, csv_app: CsvApp | None) -> li
     return sorted(renamed)
 
 
-def _read_template(template: str) -> Mapping[str, bytes]:
+def _read_template(template: str, part: str = "") -> dict[str, bytes]:
+    """Return the files of a template, or of one of its folders."""
     folder = TEMPLATES / template
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_of(folder)}
+    paths = _files_of(folder / part)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def _read_client() -> dict[str, bytes]:
+    """Return the JavaScript client as files of the frontend."""
+    paths = [path for pattern in CLIENT_FILES for path in CLIENT.glob(pattern)]
+    return {f"frontend/caudex/{path.name}": path.read_bytes() for path in paths}
 
 
 def _files_of(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from kernel.testing import Server
 
 from .support import Author
 
-TEMPLATES = ("blank",)
+TEMPLATES = ("blank", "crm", "helpdesk")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -24,7 +24,7 @@ def test_a_folder_has_what_an_app_needs(stranger: Author, template: str) -> None
     assert set(answer["files"]) == present
     assert present >= {
         "manifest.json", "roles.json", "worker.py", "frontend/index.html", "tests/test_app.py",
-        "tests/conftest.py", "AGENTS.md", ".gitignore",
+        "tests/conftest.py", "AGENTS.md", ".gitignore", "frontend/caudex/index.js",
     }  # fmt: skip
     for path in folder.rglob("*"):
         assert "__pycache__" not in path.parts

@@ -1,7 +1,9 @@
 // Shows each entity of the app as a table, with a form for new records. Change it into what you need.
 
-import { app, call, collection } from "./api.js";
+import { Caudex } from "./caudex/index.js";
 
+const caudex = new Caudex();
+const app = caudex.app("sample_app");
 const main = document.querySelector("main");
 const PAGE = 100;
 const INPUTS = { number: "number", date: "date", timestamp: "datetime-local", boolean: "checkbox" };
@@ -44,7 +46,7 @@ function read(form, fields) {
 }
 
 async function showEntity(entity) {
-  const records = collection(entity.name);
+  const records = app.collection(entity.name);
   const writable = entity.fields.filter((field) => !field.generated && !field.type.startsWith("["));
   const alert = element("p", { role: "alert" });
   const body = element("tbody");
@@ -90,9 +92,9 @@ async function showEntity(entity) {
 }
 
 try {
-  const me = await call("GET", "/auth/me");
+  const me = (await caudex.me()) ?? (await caudex.signIn());
   document.querySelector("#who").textContent = me.display_name ?? me.username;
-  const { entities } = await call("GET", `/apps/${app}`);
+  const { entities } = await caudex.request("GET", `/api/v1/apps/${app.id}`);
   for (const entity of entities) await showEntity(entity);
 } catch (error) {
   main.append(element("p", { role: "alert" }, error.message));
