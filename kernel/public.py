@@ -14,6 +14,8 @@ from kernel.source_lines import code_of, declared_at, source_line
 from kernel.toolkit import values
 from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
+from kernel.toolkit.blobs.verifying import CheckedBlob, check_blob, check_blobs
+from kernel.toolkit.blobs.watching import WATCH_SECONDS, StorageWatch
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.directory import AccountDirectory, show_users
 from kernel.toolkit.files import (
@@ -50,12 +52,13 @@ from kernel.web.requests import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "AccountDirectory", "ArchiveRules", "Backoff",
-    "BatchLimits", "Batcher", "ConcurrencyLimiter", "FormLimits", "FormPart", "FormReader",
-    "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry", "RevealedSecrets", "Tasks",
-    "TokenSigner", "Unopenable", "Unpacked", "check_room_for_secret", "code_of", "compare_key",
-    "declared_at", "decode", "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec",
-    "hookspecs", "is_junk", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
+    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS", "AccountDirectory", "ArchiveRules",
+    "Backoff", "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter", "FormLimits",
+    "FormPart", "FormReader", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
+    "RevealedSecrets", "StorageWatch", "Tasks", "TokenSigner", "Unopenable", "Unpacked",
+    "check_blob", "check_blobs", "check_room_for_secret", "code_of", "compare_key", "declared_at",
+    "decode", "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs",
+    "is_junk", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
     "open_value", "read_small_file", "record_secret", "register_app", "seal_value", "secret_path",
     "server_key", "show_users", "source_line", "subjects_from", "sync_folder", "unpack_tar",
     "unpack_zip", "unregister_app", "write_file",

@@ -21,6 +21,7 @@ PAGE = (ROOT / "docs/howto/swap-a-subsystem.md").read_text("utf-8")
         ("files.toml", "vault", "vault_file"),
         ("moving.toml", "vault", "vault"),
         ("proxy.toml", "identity", "identity_header"),
+        ("s3.toml", "storage", "storage_s3"),
     ],
 )
 def test_a_configuration_of_the_page_chooses_what_it_says(name, service, provider, tmp_path):

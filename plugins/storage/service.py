@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from kernel.public import Blob, NotFound, StoredBlob, TooLarge
@@ -55,6 +56,11 @@ class FolderStorage:
                 buffer.clear()
         if buffer:
             await self._threads.run(writer.write, bytes(buffer))
+
+    def find_file(self, sha256: str) -> Path | None:
+        """See `BlobFiles.find_file`."""
+        path = self._folder.locate(sha256)
+        return path if path is not None and path.is_file() else None
 
     async def measure_blob(self, sha256: str) -> int | None:
         """See `Storage.measure_blob`."""

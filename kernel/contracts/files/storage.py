@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
 from kernel.contracts.base import ServiceKey
 
-__all__ = ["BLOB_HASH", "STORAGE", "Blob", "BlobReader", "Storage", "StoredBlob"]
+__all__ = ["BLOB_HASH", "STORAGE", "Blob", "BlobFiles", "BlobReader", "Storage", "StoredBlob"]
 
 BLOB_HASH: Final = re.compile(r"[0-9a-f]{64}")
 """The form of a hash. Engines look for no blob under any other text."""
@@ -96,6 +97,14 @@ class Storage(Protocol):
 
     async def check(self) -> None:
         """Check that blobs can be written now. Raises Unavailable with a sentence for people."""
+        ...
+
+
+class BlobFiles(Protocol):
+    """A part of STORAGE for engines that keep blobs as files of this machine; backups copy them."""
+
+    def find_file(self, sha256: str) -> Path | None:
+        """Return the file of a blob, None without one. It blocks, and raises OSError."""
         ...
 
 

@@ -17,10 +17,12 @@ import pytest
 
 # Before the import, so that a failed assertion shows the values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{path.stem}" for path in Path(__file__).parent.glob("[!_]*.py"))
+    *(f"{__name__}.{path.stem}" for path in Path(__file__).parent.glob("[!_]*.py")),
+    f"{__name__}.files.storage",
 )
 
 from kernel.testing.conformance.access import AccessConformance  # noqa: E402
+from kernel.testing.conformance.files.storage import StorageConformance  # noqa: E402
 from kernel.testing.conformance.identity import IdentityConformance  # noqa: E402
 from kernel.testing.conformance.jobs import JobsConformance  # noqa: E402
 from kernel.testing.conformance.kit import Conformance  # noqa: E402
@@ -30,5 +32,5 @@ from kernel.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
     "AccessConformance", "Conformance", "IdentityConformance", "JobsConformance",
-    "RecordsConformance", "SessionsConformance", "VaultConformance",
+    "RecordsConformance", "SessionsConformance", "StorageConformance", "VaultConformance",
 ]  # fmt: skip

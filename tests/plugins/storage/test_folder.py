@@ -4,12 +4,25 @@ import fcntl
 import hashlib
 import os
 import stat
+import threading
 
 import pytest
 
-from kernel.public import STORAGE, BootError, NotFound, TooLarge, Unavailable
+from kernel.public import (
+    STORAGE,
+    BootError,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    check_blob,
+    check_blobs,
+)
 from kernel.testing import running_server
+from kernel.testing.conformance.kit import eventually
+from plugins.storage.diagnosis import examine_folder
 from plugins.storage.folder import BlobFolder
+
+READY = "/health/ready"
 
 
 async def pieces(*parts):
@@ -119,8 +132,60 @@ def test_a_folder_that_is_gone_is_said_and_its_blobs_are_not_missing(postgres, t
         assert server.run(lambda: read(storage, blob.sha256)) == b"content"
 
 
+def test_a_store_with_a_problem_is_in_the_health_until_it_is_well(postgres, tmp_path, monkeypatch):
+    monkeypatch.setattr("plugins.storage.WATCH_SECONDS", 0.2)
+    folder = tmp_path / "store"
+    with running_server(postgres, {"plugins": {"storage": {"folder": str(folder)}}}) as server:
+        folder.rename(tmp_path / "elsewhere")
+        eventually(lambda: "The file store cannot be reached." in server.http.get(READY).text)
+        assert server.http.get(READY).status_code == 200
+        status = server.admin.get("/api/v1/status").json()
+        assert status["storage"]["state"] == "Error", status
+        (tmp_path / "elsewhere").rename(folder)
+        eventually(lambda: "file store" not in server.http.get(READY).text)
+
+
+def test_doctor_says_where_files_are_and_what_is_wrong(tmp_path):
+    folder = BlobFolder(tmp_path / "files", 0)
+    assert "first start" in examine_folder(folder).text
+    folder.prepare()
+    assert examine_folder(folder).state == "ok"
+    assert str(tmp_path) in examine_folder(folder).text
+    full = BlobFolder(tmp_path / "files", 2**62)
+    assert (examine_folder(full).state, "full" in examine_folder(full).text) == ("fail", True)
+    (tmp_path / "files" / "incoming").rmdir()
+    assert "cannot be written" in examine_folder(folder).text
+
+
+def test_a_disk_that_hangs_fails_its_requests_in_time_and_nothing_else(postgres, monkeypatch):
+    settings = {"plugins": {"storage": {"timeout": 0.5}}}
+    with running_server(postgres, settings) as server:
+        storage = server.services.get(STORAGE)
+        blob = write(server, storage, b"content")
+        hangs = threading.Event()
+        monkeypatch.setattr(BlobFolder, "measure", lambda *_: hangs.wait(60))
+        with pytest.raises(Unavailable, match="does not answer"):
+            server.run(lambda: storage.measure_blob(blob.sha256))
+        assert server.run(lambda: read(storage, blob.sha256)) == b"content"
+        hangs.set()
+
+
+def test_damaged_blobs_are_found(server, storage, root):
+    good = write(server, storage, b"as it was")
+    bad = write(server, storage, b"to be damaged")
+    (root / bad.sha256[:2] / bad.sha256).write_bytes(b"as the disk has it")
+
+    async def collect():
+        return {blob.sha256: blob.is_intact async for blob in check_blobs(storage)}
+
+    found = server.run(collect)
+    assert (found[good.sha256], found[bad.sha256]) == (True, False)
+    assert server.run(lambda: check_blob(storage, "0" * 64)) is None
+    server.run(lambda: storage.delete_blob(bad.sha256))
+
+
 def test_a_folder_that_cannot_be_made_keeps_the_server_from_starting(postgres, tmp_path):
     (tmp_path / "file").write_text("")
     settings = {"plugins": {"storage": {"folder": str(tmp_path / "file" / "below")}}}
-    with pytest.raises(BootError, match="file store"), running_server(postgres, settings):
+    with pytest.raises(BootError, match="folder of files"), running_server(postgres, settings):
         pass

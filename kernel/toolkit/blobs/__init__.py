@@ -1,0 +1,1 @@
+"""What providers and users of STORAGE share."""
