@@ -60,9 +60,13 @@ def send_report(payload, ctx):
 
 worker.run()
 """
+PAGE = "<!doctype html><title>CRM</title><h1>Contacts</h1>"
 CUT: Mapping[str, Callable[[Any], Any]] = {
     f"GET {API}/status": lambda reply: _some(reply, "runtime", "postgres", "forge"),
     f"GET {APP}/worker/status": lambda reply: _some(reply, "app_id", "status", "replicas"),
+    f"GET {APP}/frontend/versions": lambda reply: [
+        _some(each, "version", "created_at", "by", "current") for each in reply
+    ],
     f"GET {APP}/worker/versions": lambda reply: [
         _some(each, "version", "by", "at", "in_service") for each in reply
     ],
@@ -100,6 +104,7 @@ SETTLED = (
     (re.compile(r"\b[0-9a-f]{32}\b"), "4b3403665fea6a1f0c5e7f0f2b8f9f01"),
     (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:9100"),
+    (re.compile(r"\.localhost:\d+"), ".localhost:9100"),
     (re.compile(r"python-httpx/[\d.]+"), "curl/8.5.0"),
     (re.compile(r'process="[^"]+"'), 'process="4711-1042"'),
     (re.compile(r"\b[A-Z2-7]{32}\b"), "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
@@ -455,6 +460,7 @@ def _secrets(story: Story, token: str) -> None:
 def _work(story: Story, token: str) -> None:
     more: dict[str, Any] = {"token": token, "app_id": "crm"}
     _deploy(story, token)
+    _publish(story, token)
     story.ask(f"POST {APP}/worker/stop", **more)
     story.ask(f"POST {APP}/worker/start", **more)
     story.ask(f"GET {APP}/worker/status", **more)
@@ -494,6 +500,26 @@ def _deploy(story: Story, token: str) -> None:
     answer = story.http.post(place, files=files, headers=headers)
     assert answer.status_code == 200, answer.text
     story.keep(f"POST {APP}/deploy", place, "(the file crm.tar.gz)", 200, answer.json())
+
+
+def _publish(story: Story, token: str) -> None:
+    """Deploy a frontend twice, go back to the first, and delete it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("index.html")
+        entry.size = len(PAGE.encode())
+        archive.addfile(entry, io.BytesIO(PAGE.encode()))
+    headers = {"authorization": f"Bearer {token}"}
+    place = APP.format(app_id="crm") + "/frontend"
+    for _ in range(2):
+        files = {"archive": ("site.tar.gz", packed.getvalue(), "application/gzip")}
+        answer = story.http.post(place, files=files, headers=headers)
+        assert answer.status_code == 200, answer.text
+        story.keep(f"POST {APP}/frontend", place, "(the file site.tar.gz)", 200, answer.json())
+    more: dict[str, Any] = {"app_id": "crm", "token": token}
+    story.ask(f"GET {APP}/frontend/versions", **more)
+    story.ask(f"POST {APP}/frontend/rollback", {"version": 1}, **more)
+    story.ask(f"DELETE {APP}/frontend", **more)
 
 
 def _log(story: Story, token: str) -> None:

@@ -181,6 +181,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     version_stamp: int
     key: int = 0
+    type: str = "app"
+    icon: str | None = None
+    """As the manifest has them, for a list of apps."""
     entities: Mapping[str, Entity]
     permissions: tuple[Permission, ...] = ()
     """The declared ones, in order; the generated ones follow from `entities`."""

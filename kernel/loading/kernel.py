@@ -124,6 +124,10 @@ class Kernel:
         """See `Registry.wrap_handlers`."""
         self.table.wrap_handlers(wrap)
 
+    def wrap_app_hosts(self, wrap: Middleware) -> None:
+        """See `Registry.wrap_app_hosts`."""
+        self.table.wrap_app_hosts(wrap)
+
     @property
     def fault_finder(self) -> FaultFinder:
         """Find the plugin that an error is to be blamed on."""

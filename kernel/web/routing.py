@@ -9,18 +9,18 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kernel import errors
 from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant, Narrowing, Needs
-from kernel.contracts.base import Actor, Delegation, Services, supports
+from kernel.contracts.base import Actor, Delegation, Middleware, Services, supports
 from kernel.contracts.server import Handler, HookBus, Route
 from kernel.source_lines import source_line
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.requests import Request
-from kernel.web.scope import CALL, RouteCall, door_of, headers_of
+from kernel.web.scope import CALL, RouteCall, door_of, headers_of, passes_door
 
 OTHER_DOOR: Final = "the token is for another host: log in here"
 MAX_PATH: Final = 2048
@@ -56,6 +56,7 @@ class RouteTable:
         self._bodies = Bodies()
         self._root = _Node()
         self._targets: list[_Target] = []
+        self._app_hosts: ASGIApp | None = None
 
     def add(self, plugin: str, route: Route) -> str | None:
         """Add a route, or return the name of the plugin that already has it."""
@@ -99,12 +100,19 @@ class RouteTable:
         for target in self._targets:
             target.handler = wrap(target.plugin, target.handler)
 
+    def wrap_app_hosts(self, wrap: Middleware) -> None:
+        """Serve requests that came through the host of an app by what `wrap(routes)` returns."""
+        self._app_hosts = wrap(self._app_hosts or self.handle)
+
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""
         return [(target.plugin, target.route) for target in self._targets]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the route, guard it, run it."""
+        if self._app_hosts is not None and passes_door(scope):
+            await self._app_hosts(scope, receive, send)
+            return
         match = None
         if len(scope["path"]) <= MAX_PATH:
             match = _walk(self._root, _segments(scope), [])

@@ -29,6 +29,7 @@ class Arrival(msgspec.Struct):
     """The client's address, behind trusted proxies."""
     door: str | None = None
     """The app whose host it came through; None for the server's own host."""
+    has_passed_door: bool = False
     has_ended: bool = False
 
 
@@ -84,6 +85,16 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     Of a header that is repeated it has the last value; `scope["headers"]` has all.
     """
     return scope[ARRIVAL].headers
+
+
+def passes_door(scope: Scope) -> bool:
+    """Return whether a request that came through the host of an app meets its door for the first
+    time. What answers there may pass it on to the routes."""
+    arrival: Arrival = scope[ARRIVAL]
+    if arrival.door is None or arrival.has_passed_door:
+        return False
+    arrival.has_passed_door = True
+    return True
 
 
 def request_id_of(scope: Scope) -> str:

@@ -12,7 +12,16 @@ SendWhole = Callable[[int, Headers, bytes], bool]
 
 CACHING: Final = b"cache-control"
 LENGTH: Final = b"content-length"
-SAFE: Final = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
+OPENER: Final = b"cross-origin-opener-policy"
+RESOURCE: Final = b"cross-origin-resource-policy"
+SAFE: Final = [
+    (CACHING, b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (OPENER, b"same-origin"),
+    (RESOURCE, b"same-origin"),
+]
+REPLACEABLE: Final = frozenset({CACHING, OPENER, RESOURCE})
+"""Headers of every reply that a reply may have in its own way."""
 ALLOWED: Final = (
     b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Prefer, X-Request-Id,"
     b" X-Setup-Token, Last-Event-ID, Caudex-Position"
@@ -77,7 +86,8 @@ class Sender:
         await self._send(message)
 
     def _find_common(self, headers: Headers) -> Headers:
-        """Return what to add to a reply's own `headers`; its `cache-control` has precedence."""
-        if CACHING in dict(headers):
-            return [header for header in self.headers if header[0] != CACHING]
+        """Return what to add to a reply's own `headers`, which have precedence."""
+        own = REPLACEABLE.intersection(dict(headers))
+        if own:
+            return [header for header in self.headers if header[0] not in own]
         return self.headers

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kernel.public import (
     ACCESS,
     APPS,
+    FRONTENDS,
     HOOKS,
     IDENTITY,
     NOTIFICATIONS,
@@ -36,6 +37,7 @@ class AppsPlugin(Plugin):
     name = "apps"
     Config = AppsConfig
     requires = (STATEMENTS, NOTIFICATIONS, ACCESS, HOOKS, REGISTRY, IDENTITY)
+    finds = (FRONTENDS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

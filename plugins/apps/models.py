@@ -24,6 +24,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     app_id: str
     name: str
     version: str
+    type: str = "app"
+    icon: str | None = None
     entities: tuple[Entity, ...] = ()
     indexes: Mapping[str, tuple[Index, ...]] = {}
     permissions: tuple[Permission, ...] = ()
@@ -37,6 +39,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             version=self.version,
             version_stamp=stamp,
+            type=self.type,
+            icon=self.icon,
             entities={entity.name: entity for entity in self.entities},
             permissions=self.permissions,
         )
@@ -107,13 +111,24 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     dry_run: bool
 
 
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """The first page of an app; without a frontend there is no `url`."""
+
+    has_frontend: bool = False
+    url: str | None = None
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """An app in the list of apps."""
+    """An app in the list of apps. Without a frontend there is no `url`, `icon` may be missing."""
 
     id: str
     name: str
     version: str
     status: str = "installed"
+    type: str
+    icon: str | None
+    has_frontend: bool = msgspec.field(name="hasFrontend")
+    url: str | None
     entities: list[str]
 
 
@@ -168,20 +183,42 @@ class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
-    """An app, its entities and their fields."""
+    """An app, its entities and their fields. Without a frontend there is no `url`."""
 
     id: str
     name: str
     version: str
+    type: str
+    icon: str | None
+    has_frontend: bool = msgspec.field(name="hasFrontend")
+    url: str | None
     entities: list[DescribedEntity]
 
 
-def describe(app: App) -> Described:
+def summarize(app: App, page: Page) -> Summary:
+    """Describe an app in a few words."""
+    return Summary(
+        id=app.id,
+        name=app.name,
+        version=app.version,
+        type=app.type,
+        icon=app.icon,
+        has_frontend=page.has_frontend,
+        url=page.url,
+        entities=list(app.entities),
+    )
+
+
+def describe(app: App, page: Page) -> Described:
     """Describe an app to its users."""
     return Described(
         id=app.id,
         name=app.name,
         version=app.version,
+        type=app.type,
+        icon=app.icon,
+        has_frontend=page.has_frontend,
+        url=page.url,
         entities=[_describe_entity(entity) for entity in app.entities.values()],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ from kernel.public import (
     APP_ADMIN,
     APP_USER,
     APPS,
+    FRONTENDS,
     BadRequest,
     Message,
     Request,
@@ -31,11 +32,13 @@ from .models import (
     Install,
     Installed,
     ManifestBody,
+    Page,
     Pruned,
     Pruning,
     Summary,
     Verdict,
     describe,
+    summarize,
 )
 from .service import SERVICE, AppsService
 from .visible import VisibleApps
@@ -91,18 +94,28 @@ class AppsRoutes:
     def _visible(self) -> VisibleApps:
         return VisibleApps(self._services.get(APPS), self._services.get(ACCESS))
 
+    async def _read_pages(self, request: Request) -> Callable[[str], Page]:
+        """Return a function that says where the first page of an app is, for this client."""
+        frontends = self._services.find(FRONTENDS)
+        if frontends is None:
+            return lambda app_id: Page()
+        deployed = await frontends.deployed()
+
+        def find_page(app_id: str) -> Page:
+            if app_id not in deployed:
+                return Page()
+            return Page(has_frontend=True, url=frontends.url(app_id, request))
+
+        return find_page
+
     async def list_apps(self, request: Request) -> Response:
         """List every installed app by name; with an API key for some apps, these.
 
         On the host of an app it is this app only.
         """
         apps = await self._visible.all(request.actor)
-        return reply(
-            [
-                Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
-                for app in apps
-            ]
-        )
+        find_page = await self._read_pages(request)
+        return reply([summarize(app, find_page(app.id)) for app in apps])
 
     async def show(self, request: Request) -> Response:
         """Show an app with its entities and their fields.
@@ -110,7 +123,8 @@ class AppsRoutes:
         Entities on which the caller has no right are left out, and fields that it may not read.
         """
         app = await self._visible.app(request.actor, request.path("app_id"))
-        return reply(describe(app))
+        find_page = await self._read_pages(request)
+        return reply(describe(app, find_page(app.id)))
 
     async def manifest(self, request: Request) -> Response:
         """Show the manifest that an app was installed from."""

@@ -18,9 +18,11 @@ MAX_COPIED: Final = 64 * 1024
 
 _LENGTH = b"content-length"
 _PLAIN = frozenset(
-    b"access-control-allow-headers access-control-allow-methods access-control-allow-origin"
-    b" access-control-expose-headers access-control-max-age allow cache-control content-length"
-    b" content-type date etag link location retry-after server-timing vary x-content-type-options"
+    b"accept-ranges access-control-allow-headers access-control-allow-methods"
+    b" access-control-allow-origin access-control-expose-headers access-control-max-age allow"
+    b" cache-control content-encoding content-length content-range content-security-policy"
+    b" content-type cross-origin-opener-policy cross-origin-resource-policy date etag link location"
+    b" referrer-policy retry-after server-timing set-cookie vary x-content-type-options"
     b" x-request-id".split()
 )
 """Headers that affect neither the end of a reply nor its connection."""

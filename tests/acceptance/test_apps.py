@@ -34,6 +34,10 @@ def test_the_crm_is_installed_and_listed(crm):
                 "name": "CRM",
                 "version": "0.0.1",
                 "status": "installed",
+                "type": "app",
+                "icon": None,
+                "hasFrontend": False,
+                "url": None,
                 "entities": ["companies", "contacts", "deals", "contact_emails", "activities"],
             }
         ]

@@ -167,6 +167,10 @@ def test_an_install_can_be_repeated_and_the_app_is_listed(alice):
         "name": "My CRM",
         "version": "1.0.0",
         "status": "installed",
+        "type": "app",
+        "icon": None,
+        "hasFrontend": False,
+        "url": None,
         "entities": ["contacts", "deals"],
     }
 

@@ -18,6 +18,7 @@ PUBLIC = {
     "GET /", "GET /console", "GET /console/", "GET /console/{file}", "GET /console/{folder}/{file}",
     "GET /console/{folder}/{inner}/{file}", "GET /console/ext/{plugin}/{file}",
     "GET /api/v1/apps/{app_id}/files/{id}/link",
+    "GET /apps/{app_id}", "GET /apps/{app_id}/{path*}",
 }  # fmt: skip
 FORGED = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 
@@ -32,7 +33,7 @@ def test_every_route_declares_what_it_needs(server: Server) -> None:
     assert len(server.kernel.routes) > 40
     for plugin, route in server.kernel.routes:
         assert isinstance(route.needs, Needs), f"{plugin}: {route.path}"
-        page = r"|/|/(?!api/)([a-z]+/)+"
+        page = r"(/\{path\*\})?|/|/(?!api/)([a-z]+/)+"
         assert re.fullmatch(r"(/[a-z0-9_.-]+|/\{[a-z_]+\})+" + page, route.path), route.path
 
 

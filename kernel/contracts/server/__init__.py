@@ -1,7 +1,8 @@
 """The server itself: its plugins and what they declare, and the engines that it runs on."""
 
-from kernel.contracts.server import engines, hooks, pages, registry, routes, settings
+from kernel.contracts.server import engines, frontends, hooks, pages, registry, routes, settings
 from kernel.contracts.server.engines import *
+from kernel.contracts.server.frontends import *
 from kernel.contracts.server.hooks import *
 from kernel.contracts.server.pages import *
 from kernel.contracts.server.registry import *
@@ -10,6 +11,7 @@ from kernel.contracts.server.settings import *
 
 __all__: list[str] = []
 __all__ += engines.__all__
+__all__ += frontends.__all__
 __all__ += hooks.__all__
 __all__ += pages.__all__
 __all__ += registry.__all__

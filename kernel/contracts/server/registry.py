@@ -196,6 +196,11 @@ class Registry(Protocol):
         """Serve each route by what `wrap(plugin, handler)` returns; call it in `plugins_loaded`."""
         ...
 
+    def wrap_app_hosts(self, wrap: Middleware) -> None:
+        """Serve requests that came through the host of an app by what `wrap(routes)` returns, an
+        application within all middleware; call it in `plugins_loaded`."""
+        ...
+
     def plugin_of(self, module: str) -> str:
         """Return the plugin that a Python module belongs to, or an empty text."""
         ...

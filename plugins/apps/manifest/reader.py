@@ -62,19 +62,19 @@ def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> M
 
     drafts = _read_entities(top, app_id)
     permissions = _read_permissions(top)
-    for name in ("description", "icon"):
-        top.text(name)
+    top.text("description")
     manifest = Manifest(
         app_id=app_id,
         name=top.title("name", "app"),
         version=top.title("version", "0.0.1", 100),
+        type=top.title("type", "app", 100),
+        icon=top.text("icon") or None,
         entities=tuple(draft.entity for draft in drafts),
         indexes={draft.entity.name: draft.indexes for draft in drafts},
         permissions=permissions,
         ignored=tuple(top.unread({*INERT_KEYS, *sections.keys})[:100]),
         raw=raw,
     )
-    top.title("type", "app", 100)
     for path, sentence in sections.problems(raw):
         problems.add(path, sentence)
     problems.raise_any()

@@ -1,0 +1,1 @@
+"""Serving: what a browser gets at the host of an app."""

@@ -1,0 +1,106 @@
+"""What answers at the host of an app: its files, and the routes that are there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kernel.public import BadRequest, MethodNotAllowed, NotFound, ServiceKey, door_of, headers_of
+from plugins.frontends.bundles.names import INDEX
+from plugins.frontends.hosts import Hosts
+
+from .directory import Directory, Frontend
+from .installation import CLEAR, InstallationCookie
+from .replies import FileSender
+from .sites import Sites
+
+ROUTED: Final = frozenset({"api", "_auth", "health"})
+"""First names of paths that the server's own routes answer, as far as they are there."""
+METHODS: Final = "GET, HEAD, OPTIONS"
+
+
+class AppDoor:
+    """Answers requests that came through the hosts of apps."""
+
+    def __init__(self, directory: Directory, sites: Sites, hosts: Hosts) -> None:
+        self._directory = directory
+        self._sites = sites
+        self._hosts = hosts
+        self._sender = FileSender(sites)
+        self.cookie = InstallationCookie()
+
+    async def answer(self, routes: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; `routes` are those of all plugins.
+
+        Raises NotFound, and what `send_page` raises.
+        """
+        app_id = door_of(scope)
+        assert app_id is not None
+        frontend = await self._directory.find(app_id)
+        if frontend is None:
+            raise NotFound("there is no app at this host", headers=CLEAR)
+        _strip_base(scope, f"/apps/{app_id}")
+        path: str = scope["path"][1:]
+        first_name = path.partition("/")[0]
+        if first_name in ROUTED:
+            await routes(scope, receive, send)
+        elif first_name == "console":
+            raise NotFound("the console is not at the host of an app")
+        else:
+            secure = self._hosts.is_secure(_host_of(scope))
+            ending = self.cookie.end_former_worker(scope, frontend.key, secure=secure)
+            if ending is not None:
+                await ending(scope, receive, send)
+                return
+            await self.send_page(frontend, path, scope, send)
+
+    async def send_page(self, frontend: Frontend, path: str, scope: Scope, send: Send) -> None:
+        """Send the file that answers a path, which has no slash before it.
+
+        Raises NotFound, MethodNotAllowed, Unavailable.
+        """
+        method: str = scope["method"]
+        if method == "OPTIONS":
+            await _answer_options(send)
+            return
+        if method not in ("GET", "HEAD"):
+            message = f"{method} is not supported here"
+            raise MethodNotAllowed(message, headers={"allow": METHODS})
+        if "\ufffd" in path:
+            raise BadRequest("the path is not valid UTF-8")
+        found = await self._sites.find(frontend, path)
+        is_fallback = found is not None and found.entry.path == INDEX
+        if found is None or (is_fallback and path.partition("/")[0] == "apps"):
+            raise NotFound("there is no such file")
+        more_headers = list[tuple[bytes, bytes]]()
+        if found.entry.path.endswith(".html") and not self._hosts.serve_paths:
+            secure = self._hosts.is_secure(_host_of(scope))
+            more_headers = self.cookie.make_headers(scope, frontend.key, secure=secure)
+        headers = headers_of(scope)
+        await self._sender.send_file(frontend, found, headers, more_headers, method, send)
+
+
+DOOR = ServiceKey[AppDoor]("frontends_door")
+
+
+def _strip_base(scope: Scope, base: str) -> None:
+    """Let `/apps/{appId}/…` of the app itself answer as `/…`: bundles are built with that base."""
+    path: str = scope["path"]
+    if path != base and not path.startswith(f"{base}/"):
+        return
+    scope["path"] = path[len(base) :] or "/"
+    raw_path: bytes = scope.get("raw_path") or b""
+    if raw_path.startswith(base.encode()):
+        scope["raw_path"] = raw_path[len(base) :] or b"/"
+
+
+def _host_of(scope: Scope) -> str:
+    host = headers_of(scope).get(b"host", b"").decode("latin-1").lower()
+    return host.rpartition(":")[0] or host
+
+
+async def _answer_options(send: Send) -> None:
+    headers = [(b"allow", METHODS.encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
