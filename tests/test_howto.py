@@ -117,7 +117,7 @@ def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Pat
     assert outputs[5] == "We agree.\n"
     assert "2 contents were read, 0 are damaged" in outputs[6]
     assert "2 file(s) had it" in outputs[6]
-    assert not server.sql("select from caudex_files.files where sha256 is not null and size = 10")
+    assert not server.sql("select 1 from caudex_files.files where sha256 is not null and size = 10")
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not on PATH")

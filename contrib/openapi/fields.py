@@ -26,6 +26,21 @@ _TYPES: Final[Mapping[str, Schema]] = {
     "[number]": {"type": "array", "items": {"type": "number"}},
 }
 _LISTS: Final = ("[text]", "[number]")
+_FILE_ID: Final[Schema] = {"type": "string", "format": "uuid", "description": "The id of a file."}
+_FILE: Final[Schema] = {
+    "type": "object",
+    "description": "A file of the app; writes may have its id alone.",
+    "required": ["id"],
+    "properties": {
+        "id": _UUID,
+        "name": _TEXT,
+        "type": {"type": "string", "description": "The media type that its content has."},
+        "size": {"type": "integer", "description": "Bytes."},
+    },
+}
+_FILE_OR_ID: Final[Schema] = {"anyOf": [_FILE_ID, _FILE]}
+_MANAGED: Final[Mapping[str, str]] = {"file": "managed_file", "[file]": "[managed_file]"}
+"""What fields of managed files are filtered as: a `file` without a rule is text."""
 _RELATIONS: Final = (("$has",), ("$some", "$none"))
 """Filters by a link, and by a reverse link."""
 _ORDERED: Final = ("$gt", "$gte", "$lt", "$lte")
@@ -40,6 +55,8 @@ class Link(NamedTuple):
 
 def type_of(field: Field) -> str:
     """Return the type by which a field is filtered: for a link, the type of the linked id."""
+    if field.file is not None:
+        return _MANAGED[field.type]
     if field.type == "file":
         return "text"
     if field.type != "entity_link":
@@ -94,8 +111,9 @@ def sort_field(entity: Entity) -> Schema:
 
 def filters(entity: Entity, reserved: frozenset[str]) -> dict[str, Schema]:
     """Return the filters of a list; a field with the name of a parameter has none."""
+    types = {**_TYPES, **dict.fromkeys(_MANAGED.values(), _FILE_ID)}
     return {
-        name: _TYPES[kind]
+        name: types[kind]
         for name, kind in columns(entity).items()
         if name not in reserved and kind not in _LISTS and kind != "json"
     }
@@ -104,13 +122,15 @@ def filters(entity: Entity, reserved: frozenset[str]) -> dict[str, Schema]:
 def operators() -> dict[str, Schema]:
     """Return the operators of a where-tree by the type of a field, for every entity."""
     kinds = {name: schema for name, schema in _TYPES.items() if name != "file"}
-    return {where_name(kind): _operators_of(kind, schema) for kind, schema in kinds.items()}
+    operators = {where_name(kind): _operators_of(kind, schema) for kind, schema in kinds.items()}
+    of_files = _operators_of_files()
+    return operators | {where_name(kind): of_files for kind in _MANAGED.values()}
 
 
 def where_name(kind: str) -> str:
     """The name of the component with the operators of a type."""
     name = f"Where.{kind.strip('[]')}"
-    if kind in _LISTS:
+    if kind.startswith("["):
         name += "s"
     return name
 
@@ -125,7 +145,7 @@ def _record(entity: Entity, links: Mapping[str, Link]) -> Schema:
         "expand": expand,
         "_etag": {"type": "string", "description": "The entity tag, in lists with `etag`."},
         "id": _TYPES[entity.id_type],
-        **{field.name: _value(field) for field in entity.fields},
+        **{field.name: _value(field, shown=True) for field in entity.fields},
         "created_at": _TIME,
         "updated_at": _TIME,
     }
@@ -174,9 +194,11 @@ def _writable(entity: Entity) -> list[Field]:
     return [field for field in entity.fields if field.generated is None]
 
 
-def _value(field: Field) -> Schema:
-    """Describe a field's value; null for an optional field."""
+def _value(field: Field, *, shown: bool = False) -> Schema:
+    """Describe a field's value; null for an optional field. It is `shown` in a record, or sent."""
     schema: Schema = {}
+    if field.file is not None:
+        return _files(field, shown=shown)
     if field.generated is not None:
         schema["readOnly"] = True
     schema |= _TYPES[type_of(field)]
@@ -189,6 +211,30 @@ def _value(field: Field) -> Schema:
     if field.required or field.type == "json":
         return schema
     return _nullable(schema)
+
+
+def _files(field: Field, *, shown: bool) -> Schema:
+    """Describe the files of a field; what it takes is in `x-file`."""
+    schema = dict(_FILE if shown else _FILE_OR_ID)
+    if field.type == "[file]":
+        schema = {"type": "array", "maxItems": 1000, "items": schema}
+    assert field.file is not None
+    limits = {"maxSize": field.file.max_size, "types": list(field.file.types)}
+    if not field.required:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return schema | {"x-file": limits}
+
+
+def _operators_of_files() -> Schema:
+    """The id of a file, or an object of operators; on a list of files they look for single ones."""
+    or_null = {"anyOf": [_FILE_ID, {"type": "null"}]}
+    properties = {
+        "$eq": or_null,
+        "$in": {"type": "array", "items": or_null},
+        "$isNull": {"type": "boolean"},
+    }
+    tree = closed(properties, minProperties=1)
+    return {"description": "The id of a file, null, or operators.", "anyOf": [or_null, tree]}
 
 
 def _link(target: Reference, on_delete: OnDelete) -> Schema:

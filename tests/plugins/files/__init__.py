@@ -1,0 +1,1 @@
+"""Files of apps, beyond what clients meet."""
