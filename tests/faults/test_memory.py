@@ -1,5 +1,6 @@
 """Large bodies and replies: the memory that they took goes back to the system."""
 
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,4 +91,33 @@ def test_a_file_with_very_many_values_costs_the_server_little_memory(site: Site)
             assert answer.status_code == 400 or answer.json()["errors"], answer.text
             # The body is on disk; a line of it is in memory as bytes or text, with a copy or two.
             assert resident(pid, "VmHWM") < before + 300
+    no_traceback(server)
+
+
+def test_a_gigabyte_that_is_sent_and_read_costs_the_server_no_memory(site: Site) -> None:
+    size = 1_000_000_000
+    piece = os.urandom(1_000_000)
+    fields = [{"name": "contract", "type": "file", "maxSize": "1GB"}]
+    with site.serve() as server:
+        user = site.user(server)
+        app = user.install(entities=[{"entityName": "tickets", "fields": fields}])
+        files = f"/api/v1/apps/{app}/files"
+        warm = user.post(files, content=piece).json()
+        assert user.get(f"{files}/{warm['id']}").content == piece
+        tickets = f"/api/v1/apps/{app}/collections/tickets"
+        assert user.post(tickets, json={"contract": warm["id"]}).status_code == 201
+        pid = server.process.pid
+        before = resident(pid)
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+        file = user.post(files, content=(piece for _ in range(size // len(piece)))).json()
+        assert file["size"] == size, file
+        assert resident(pid, "VmHWM") < before + 32
+
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+        received = 0
+        with user.stream("GET", f"{files}/{file['id']}") as answer:
+            for part in answer.iter_raw():
+                received += len(part)
+        assert received == size
+        assert resident(pid, "VmHWM") < before + 32
     no_traceback(server)
