@@ -113,10 +113,10 @@ def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Pat
     data = tmp_path / "data"
     server = with_ada(make_server, data_dir=data)
     outputs = pasted(page("keep-files"), server.url, tmp_path, command(server, data))
-    assert outputs[4].split() == ["We", "agree.", "agree", "1"]
-    assert outputs[5] == "We agree.\n"
-    assert "2 contents were read, 0 are damaged" in outputs[6]
-    assert "2 file(s) had it" in outputs[6]
+    assert outputs[3].split() == ["We", "agree.", "agree", "1"]
+    assert outputs[4].strip() == "We agree."
+    assert "2 contents were read, 0 are damaged" in outputs[5]
+    assert "2 file(s) had it" in outputs[5]
     assert not server.sql("select 1 from caudex_files.files where sha256 is not null and size = 10")
 
 

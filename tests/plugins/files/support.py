@@ -43,7 +43,7 @@ def refused(answer, status, *words):
 
 
 class BrokenStore(Plugin):
-    """Lies between the plugin and its store, and fails as a disk or a network does."""
+    """Is between the plugin and its store, and fails as a disk or a network does."""
 
     name = "broken_store"
     problem = ""

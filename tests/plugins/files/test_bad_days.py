@@ -65,7 +65,7 @@ def test_a_file_has_a_largest_size_whatever_its_head_says(server, admin):
     assert server.sql("select count(*) from caudex_files.files") == [(1,)]
 
 
-def test_what_nobody_keeps_is_bounded_for_each_user(server, admin):
+def test_what_no_record_keeps_is_bounded_for_each_user(server, admin):
     for number in range(5):
         upload(admin, b"%d" % number)
     answer = admin.post(FILES, content=b"one more")

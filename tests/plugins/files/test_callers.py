@@ -1,4 +1,4 @@
-"""Workers and keys with files: tokens on behalf of users, operations, and those of nobody."""
+"""Workers and keys with files: tokens on behalf of users, operations, and those of the server itself."""
 
 import httpx
 import msgspec

@@ -1,5 +1,6 @@
 """The page of one record, and imports, in a real browser."""
 
+import base64
 import json
 
 import pytest
@@ -9,6 +10,10 @@ from tests.plugins.console.browser import drop, needs_browser, until
 from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
 
 
 @pytest.fixture
@@ -230,3 +235,35 @@ def test_an_import_changes_records_of_the_same_key(crm: Server, new_tab):
         "A": True,
         "B": False,
     }
+
+
+def test_files_are_chosen_dropped_previewed_and_removed(crm: Server, new_tab, tmp_path):
+    fields = [
+        {"name": "title", "type": "text"},
+        {"name": "photo", "type": "file", "types": ["image/*"]},
+        {"name": "scans", "type": "[file]", "maxSize": "1MB"},
+    ]
+    entity = {"entityName": "people", "fields": fields}
+    crm.install({"appId": "album", "name": "Album", "dataContract": [entity]})
+    people = "/api/v1/apps/album/collections/people"
+    person = crm.admin.post(people, json={"title": "Ada"}).json()
+    photo = tmp_path / "ada.png"
+    photo.write_bytes(PNG)
+    tab = new_tab().allow(400).sign_in(crm.admin).open(f"record/album/people/{person['id']}")
+    tab.page.set_input_files("#f-photo", photo)
+    tab.page.wait_for_selector(".field:has(#f-photo) img.file-preview")
+    tab.page.set_input_files("#f-scans", [photo, photo])
+    until(tab.page, "document.querySelectorAll('.field:has(#f-scans) .file').length === 2")
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    saved = crm.admin.get(f"{people}/{person['id']}").json()
+    assert saved["photo"]["name"] == "ada.png"
+    assert len(saved["scans"]) == 2
+
+    tab.page.click(".field:has(#f-scans) button[aria-label='Remove ada.png'] >> nth=0")
+    tab.page.click("button:has-text('Save')")
+    until(tab.page, "document.querySelectorAll('.field:has(#f-scans) .file').length === 1")
+    tab.open("data/album/people", ready=".gs .file-name:has-text('ada.png')")
+    with tab.page.expect_download() as download:
+        tab.page.click(".gs .file-name >> nth=0")
+    assert download.value.suggested_filename == "ada.png"
