@@ -111,6 +111,29 @@ async function send(method, path, options = {}, accessToken = token) {
   }
 }
 
+/**
+ * Send a file as a body of its own. Raises ApiError with the server's sentence.
+ * @param {string} path @param {Blob} file
+ * @param {(part: number) => void} onProgress gets how much is sent, from 0 to 1
+ * @returns {Promise<any>}
+ */
+export async function upload(path, file, onProgress) {
+  await renewExpired();
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(); // fetch reports no progress
+    request.open('POST', resolvePath(path));
+    if (token) request.setRequestHeader('authorization', `Bearer ${token}`);
+    request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
+    request.onerror = () => reject(new ApiError(0, 'The server does not answer.'));
+    request.onload = () => {
+      const headers = { 'x-request-id': request.getResponseHeader('x-request-id') ?? '' };
+      const response = new Response(request.responseText, { status: request.status, headers });
+      read(response).then(resolve, reject);
+    };
+    request.send(file);
+  });
+}
+
 /** The text of a query with its `?`; members without a value are left out. @param {object} [query] */
 export function formatQuery(query) {
   const isSet = (value) => value !== undefined && value !== null && value !== '';

@@ -1,6 +1,8 @@
 /** The control of one field: what a value is typed or chosen with. */
 import { focusNow, html } from '../core/kit.js';
 import { Tile } from '../kit/tile.js';
+import { isManaged } from '../parts/files.js';
+import { FileControl } from './files.js';
 import { Options } from './options.js';
 import { Picker } from './picker.js';
 
@@ -46,6 +48,15 @@ function Plain({ field, value, onChange, appId, id, autofocus, onCancel, label }
       onChange=${(record) => onChange(record ?? '')}
       autofocus=${autofocus}
       onCancel=${onCancel}
+    />`;
+  if (isManaged(field))
+    return html`<${FileControl}
+      id=${id}
+      label=${label}
+      field=${field}
+      appId=${appId}
+      value=${value}
+      onChange=${onChange}
     />`;
   if (field.enum_values?.length) {
     const mayBeBlank = !field.required || !value;

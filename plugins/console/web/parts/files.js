@@ -1,30 +1,26 @@
-/** Managed files in forms and cells: what a record holds, a preview, and sending more of them. */
-import { html, useEffect, useRef, useState } from '../core/kit.js';
-import { api, post, upload, url } from '../core/api.js';
-import { parse, stringify } from '../core/json.js';
-import { icon, toast } from '../core/ui.js';
+/** Managed files: what a value of a record holds, in a line. */
+import { html } from '../core/kit.js';
+import { post, url } from '../core/api.js';
+import { fail, icon } from '../core/ui.js';
 
-/** Bytes of an image that is shown as it is. */
-const LARGEST_PREVIEW = 5_000_000;
-const PREVIEWED = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
+const UNITS = ['bytes', 'kB', 'MB', 'GB'];
 
 /** Whether a field holds files of the server; a `file` that declares nothing is text. */
 export const isManaged = (field) => field.types !== undefined && /^\[?file\]?$/.test(field.type);
 
 /** The files of a value: of a list, of a single file, of none. */
-const filesOf = (value) => [value ?? []].flat();
+export const listFiles = (value) => [value ?? []].flat();
 
-/** @param {number} bytes */
-function sizeOf(bytes) {
-  const units = ['bytes', 'kB', 'MB', 'GB'];
+/** A size in words. @param {number} bytes */
+export function formatSize(bytes) {
   let amount = Number(bytes);
   let unit = 0;
-  while (amount >= 1000 && unit < units.length - 1) {
+  while (amount >= 1000 && unit < UNITS.length - 1) {
     amount /= 1000;
     unit += 1;
   }
   const digits = unit > 0 && amount < 10 ? 1 : 0;
-  return `${amount.toFixed(digits)} ${units[unit]}`;
+  return `${amount.toFixed(digits)} ${UNITS[unit]}`;
 }
 
 /** Save a file to the user's disk, by a link that is good for a minute. */
@@ -37,19 +33,19 @@ async function download(appId, file) {
     anchor.rel = 'noreferrer';
     anchor.click();
   } catch (error) {
-    toast(error.message, { kind: 'bad' });
+    fail(error);
   }
 }
 
 /** The files of a record in one line; a click saves one. */
 export function FileNames({ value, appId }) {
   return html`<span class="cut">
-    ${filesOf(value).map(
+    ${listFiles(value).map(
       (file) => html`<button
         type="button"
         class="link file-name"
         key=${file.id}
-        title=${`${file.name}, ${file.type}, ${sizeOf(file.size)}`}
+        title=${`${file.name}, ${file.type}, ${formatSize(file.size)}`}
         onClick=${(event) => {
           event.stopPropagation();
           download(appId, file);
@@ -59,120 +55,4 @@ export function FileNames({ value, appId }) {
       </button>`,
     )}
   </span>`;
-}
-
-/** A small picture of an image, loaded with the token; nothing for other files. */
-function Preview({ file, appId }) {
-  const [address, setAddress] = useState('');
-  useEffect(() => {
-    if (!PREVIEWED.includes(file.type) || file.size > LARGEST_PREVIEW) return undefined;
-    const abort = new AbortController();
-    let made = '';
-    const path = url`/api/v1/apps/${appId}/files/${file.id}`;
-    api('GET', path, { blob: true, signal: abort.signal }).then(
-      (blob) => {
-        made = URL.createObjectURL(blob);
-        setAddress(made);
-      },
-      () => {}, // the name is enough
-    );
-    return () => {
-      abort.abort();
-      if (made) URL.revokeObjectURL(made);
-    };
-  }, [file.id]);
-  if (!address) return html`<span class="file-kind">${icon('audit')}</span>`;
-  return html`<img class="file-preview" src=${address} alt="" />`;
-}
-
-/**
- * The control of a field of files: a place to drop them on, what it holds, and how far an upload
- * is. `value` is JSON as forms keep it.
- * @param {{field: any, value: string, onChange: (text: string) => void, appId: string, id: string,
- *   label?: string}} props
- */
-export function FileControl({ field, value, onChange, appId, id, label }) {
-  const isList = field.type === '[file]';
-  const files = filesOf(value ? parse(value) : null);
-  const current = useRef(files);
-  current.current = files;
-  const [sending, setSending] = useState(null);
-  const [problem, setProblem] = useState('');
-  const [isOver, setOver] = useState(false);
-
-  const put = (next) => {
-    current.current = next;
-    const chosen = isList ? next : next[0];
-    onChange(next.length ? stringify(chosen) : '');
-  };
-
-  const send = async (list) => {
-    const chosen = isList ? list : list.slice(0, 1);
-    setProblem('');
-    for (const file of chosen) {
-      setSending({ name: file.name, part: 0 });
-      try {
-        const path = url`/api/v1/apps/${appId}/files?name=${file.name}`;
-        const sent = await upload(path, file, (part) => setSending({ name: file.name, part }));
-        put(isList ? [...current.current, sent] : [sent]);
-      } catch (error) {
-        setProblem(error.message);
-        break;
-      }
-    }
-    setSending(null);
-  };
-
-  const drop = (event) => {
-    event.preventDefault();
-    setOver(false);
-    send([...event.dataTransfer.files]);
-  };
-
-  return html`<div
-    class=${`files ${isOver ? 'over' : ''}`}
-    onDragOver=${(event) => {
-      event.preventDefault();
-      setOver(true);
-    }}
-    onDragLeave=${() => setOver(false)}
-    onDrop=${drop}
-  >
-    ${files.map(
-      (file) => html`<div class="file" key=${file.id}>
-        <${Preview} file=${file} appId=${appId} />
-        <span class="cut" title=${file.type}>${file.name}</span>
-        <span class="dim">${sizeOf(file.size)}</span>
-        <button
-          type="button"
-          class="quiet icon small"
-          aria-label=${`Remove ${file.name}`}
-          onClick=${() => put(current.current.filter((other) => other.id !== file.id))}
-        >
-          ${icon('x')}
-        </button>
-      </div>`,
-    )}
-    ${
-      sending &&
-      html`<progress
-        max="1"
-        value=${sending.part}
-        aria-label=${`Sending ${sending.name}`}
-      />`
-    }
-    ${problem && html`<div class="problem" role="alert">${problem}</div>`}
-    <input
-      id=${id}
-      type="file"
-      aria-label=${label}
-      accept=${field.types.join(',')}
-      multiple=${isList}
-      disabled=${sending !== null}
-      onChange=${(event) => {
-        send([...event.target.files]);
-        event.target.value = '';
-      }}
-    />
-  </div>`;
 }

@@ -5,6 +5,7 @@ import { A } from '../core/router.js';
 import { formatTime } from '../core/times.js';
 import { icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
+import { FileNames, isManaged } from './files.js';
 import { shortenId } from './titles.js';
 
 /** Letters of a value that a cell shows. */
@@ -37,7 +38,7 @@ export function toText(field, value) {
 export function parseText(field, text) {
   if (text === '' && field.type !== 'text') return null;
   if (field.type === '[text]') return text.split('\n').filter(Boolean);
-  const isJson = field.type === '[number]' || field.type === 'json';
+  const isJson = field.type === '[number]' || field.type === 'json' || isManaged(field);
   if (!isJson) return text;
   try {
     return parse(text);
@@ -57,6 +58,7 @@ export function Value({ field, value, title, appId }) {
   if (value === null || value === undefined || value === '') return BLANK;
   if (field.references)
     return html`<${Link} appId=${appId} target=${field.references} id=${value} title=${title} />`;
+  if (isManaged(field)) return html`<${FileNames} value=${value} appId=${appId} />`;
   switch (field.type) {
     case 'boolean':
       return html`<${Flag} value=${value} />`;

@@ -1,5 +1,6 @@
 /** Filters: the where-tree of the API and what the builder shows are two spellings of the same. */
 import { Digits } from '../../core/json.js';
+import { isManaged } from '../../parts/files.js';
 
 /** Fields of texts that the box above a table looks into. */
 const MOST_FIELDS = 12;
@@ -49,6 +50,7 @@ const OF_TYPES = {
 };
 
 export function listOperators(field) {
+  if (isManaged(field)) return WITHOUT_VALUE;
   if (field.enum_values?.length || field.references) return OF_CHOICES;
   return OF_TYPES[field.type] ?? OF_ORDERED;
 }
