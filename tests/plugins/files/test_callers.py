@@ -1,4 +1,4 @@
-"""Workers and keys with files: tokens on behalf of users, operations, and those of the server itself."""
+"""Workers and keys with files: tokens on behalf of users, operations, work of the server."""
 
 import httpx
 import msgspec
