@@ -109,6 +109,18 @@ def test_records_are_queried_as_the_guide_says(make_server: MakeServer, tmp_path
     assert found["data"] == [{"sum": 6070}]
 
 
+def test_a_frontend_is_published_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    server.login("ada").post("/api/v1/apps", json={"appId": "crm", "name": "CRM"})
+    port = server.url.rpartition(":")[2]
+    token = server.login("ada").tokens["accessToken"]
+    text = page("publish-a-frontend").replace("9100", port)
+    text = text.replace("http://127.0.0.1:" + port, "http://127.0.0.1:9100")
+    write_files(text, tmp_path)
+    pasted(text, server.url, tmp_path, {"token": token})
+    assert (tmp_path / "page.html").read_text() == (tmp_path / "site/index.html").read_text()
+
+
 def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
     data = tmp_path / "data"
     server = with_ada(make_server, data_dir=data)

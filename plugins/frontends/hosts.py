@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from kernel.public import BadRequest, BootError, Request
+from kernel.contracts.server.routes import Request
+from kernel.public import BadRequest, BootError
 
 from .config import FrontendsConfig
 
@@ -73,7 +74,7 @@ class Hosts:
         """
         if self.serve_paths:
             path = f"/apps/{app_id}/"
-            return path if request is None else request.public_path(path)
+            return path if request is None else request.scope.get("root_path", "") + path
         scheme = self._config.scheme
         for name, owner in self._config.hosts.items():
             if owner == app_id:

@@ -62,11 +62,11 @@ class Policy:
 
     def make_header(self, section: Mapping[str, Any] | None) -> bytes:
         """Return the value of Content-Security-Policy for an app with this section."""
-        directives = {name: list(sources) for name, sources in BASE.items()}
+        directives = {name: list[str](sources) for name, sources in BASE.items()}
         for name, source in _list_wishes(section):
             if not self._is_allowed(name, source):
                 continue
-            sources = directives.setdefault(name, list(BASE["default-src"]))
+            sources = directives.setdefault(name, list[str](BASE["default-src"]))
             if source not in sources:
                 sources.append(source)
         parts = [f"{name} {' '.join(sources)}" for name, sources in directives.items()]

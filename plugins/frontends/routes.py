@@ -12,6 +12,7 @@ from kernel.public import (
     APP_ADMIN,
     CORE_ADMIN,
     PUBLIC,
+    Forbidden,
     Message,
     NotFound,
     Request,
@@ -141,6 +142,11 @@ class FrontendsRoutes:
         """Send a file of an app that is served under a path."""
         app_id = request.path("app_id")
         frontend = await self._find(app_id)
+        if not frontend.public:
+            message = (
+                f"app '{app_id}' is for users with a role on it, which needs a host of its own"
+            )
+            raise Forbidden(message)
         path = request.scope["path_params"].get("path")
         if path is None:
             rest = _raw_rest(request.scope)

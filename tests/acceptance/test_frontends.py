@@ -1,6 +1,8 @@
 """Frontends over HTTP, as the contract has them (reach.md, section 3)."""
 
+import gzip
 import socket
+import tarfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 
 from kernel.testing import Server
+from tests.kernel.toolkit.test_archives import ATTACKS, END, entry
 from tests.plugins.frontends.support import (
     PAGE,
     SCRIPT,
@@ -135,6 +138,60 @@ def test_who_may_deploy(server: Server) -> None:
     assert editor.delete(path).status_code == 403
     assert versions(server, app_id)[0]["by"] == admin.id
     assert deploy(server.admin, "nothing", SITE).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "leaving by dots", "dots in the middle", "an absolute path", "backslashes",
+        "a symbolic link", "a link that stays inside", "a hard link", "a device", "a pipe",
+        "a sparse file", "the same file twice", "the same file in another case",
+        "a path by pax", "a global path by pax", "a long name by GNU tar",
+        "a name that is too long", "a pax header that is too large", "a negative size by pax",
+        "a size of petabytes",
+        "a size beyond the file", "a name that is not UTF-8", "a wrong checksum",
+    ],
+)  # fmt: skip
+def test_hostile_archives_are_refused(server: Server, attack: str) -> None:
+    host = hostile_host(server)
+    data, _ = ATTACKS[attack]
+    answer = deploy(
+        server.admin, host.app_id, gzip.compress(entry("index.html", data=b"x") + data + END)
+    )
+    assert answer.status_code == 400, answer.text
+    assert host.get().text == SITE["index.html"]
+    assert [row["version"] for row in versions(server, host.app_id)] == [1]
+
+
+def hostile_host(server: Server) -> Host:
+    """An app with a frontend, one for all attacks: none of them changes it."""
+    if "hostile" not in {app["id"] for app in server.admin.get("/api/v1/apps").json()}:
+        install(server, "hostile")
+        assert deploy(server.admin, "hostile", SITE).status_code == 200
+    return Host(server, "hostile")
+
+
+def test_bounds_of_archives(server: Server) -> None:
+    host = hostile_host(server)
+    zeros = gzip.compress(entry("index.html", data=b"x") + large_entry(210_000_000), 1)
+    assert len(zeros) < 2_000_000
+    answer = deploy(server.admin, host.app_id, zeros)
+    assert (answer.status_code, "more than" in answer.json()["error"]) == (400, True)
+    many = {f"{number}.txt": "" for number in range(10_001)}
+    answer = deploy(server.admin, host.app_id, {"index.html": "x", **many})
+    assert (answer.status_code, "10,000 files" in answer.json()["error"]) == (400, True)
+    path = f"/api/v1/apps/{host.app_id}/frontend"
+    headers = {"content-type": "application/gzip"}
+    answer = server.admin.post(path, content=bytes(50_000_001), headers=headers)
+    assert answer.status_code == 413
+    assert host.get().text == SITE["index.html"]
+
+
+def large_entry(size: int) -> bytes:
+    """A file of zeros."""
+    info = tarfile.TarInfo("film.mp4")
+    info.size = size
+    return info.tobuf() + bytes(size + 2048)
 
 
 def test_a_broken_upload_changes_nothing(server: Server) -> None:

@@ -8,6 +8,7 @@ import pytest
 from kernel.errors import BadRequest, BootErrors
 from kernel.testing import MakeServer
 from plugins.frontends.config import FrontendsConfig
+from plugins.frontends.diagnosis import diagnose
 from plugins.frontends.hosts import Hosts, to_label
 from tests.plugins.frontends.support import SITE, deploy, install
 
@@ -157,3 +158,23 @@ def test_paths_of_one_host(make_server: MakeServer) -> None:
     assert server.http.get("/apps/crm/missing.js").status_code == 404
     assert server.http.get("/apps/other/").status_code == 404
     assert server.http.get("/", headers={"host": "crm.localhost"}).status_code == 400
+    install(server, "crm", frontend={"public": False})
+    assert server.http.get("/apps/crm/").status_code == 403, "a path cannot ask who reads"
+
+
+def findings(names: set[str], **config: Any) -> list[tuple[str, str]]:
+    found = diagnose(FrontendsConfig(**config), hosts(**config), names)
+    return [(finding.state, finding.text) for finding in found]
+
+
+def test_the_doctor_names_what_pages_share() -> None:
+    [(state, text)] = findings({"localhost"})
+    assert (state, "localhost" in text) == ("ok", True)
+    [(state, text)] = findings({"caudex.example.com"}, domain="apps.example.com")
+    assert (state, "share example.com" in text) == ("warn", True)
+    [(state, text)] = findings({"caudex.example.com"}, domain="apps.example.net")
+    assert (state, "apps.example.net" in text) == ("ok", True)
+    [(state, text)] = findings({"x.apps.example.com"}, domain="apps.example.com")
+    assert state == "fail"
+    [(state, text)] = findings({"caudex.example.com"}, mode="path")
+    assert (state, "only core admins" in text) == ("warn", True)
