@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import beyond, calls, growth, login, queues, requests, surroundings
+from . import beyond, calls, growth, login, queues, reach, requests, surroundings
 from .chart import svg
 from .figures import Case, Ratio
 from .goals import costs
@@ -23,10 +23,12 @@ from .peers.bare import bare
 from .peers.by_hand import by_hand
 from .peers.pocketbase import pocketbase
 from .peers.program import BENCH, program
+from .peers.starlette_alone import starlette_alone
 from .report import Table, bound, of_ratios, say
 from .stage import PIPELINE, POOL, Stage, stage
 
 STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
+FILE_LIMIT = 32
 GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "filtered lists",
     "expand": "lists with linked records, and filtered by them",
@@ -36,6 +38,7 @@ GROUPS = {
     "growth": "tables that grow, the audit trail",
     "processes": "two, four and eight server processes",
     "plugins": "idle plugins and a listener",
+    "reach": "API keys, frontends and files",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
 GROUP_OF = {
@@ -195,6 +198,8 @@ def _run(
         results.ratios += growth.audit(one, plan.rounds)
     if "beyond" in only:
         _beyond(one, results, plan)
+    if "reach" in only:
+        _reach(one, results, plan)
     if "memory" in only:
         _bounds(one, idle, results, plan)
 
@@ -229,6 +234,21 @@ def _beyond(one: Stage, results: Results, plan: Plan) -> None:
     table.row("memory that an export adds", *bound(found.export_memory, STREAM_LIMIT, "MB"))
     table.row("memory that an import adds", *bound(found.import_memory, STREAM_LIMIT, "MB"))
     table.note(f"An import has {found.import_of_copy:.2f} of the speed of COPY, by processor time.")
+    table.show()
+
+
+def _reach(one: Stage, results: Results, plan: Plan) -> None:
+    say("Deploying a frontend, and moving files of a gigabyte")
+    site = reach.make_site()
+    seconds = reach.deploy(one, site)
+    with starlette_alone(one, site) as alone:
+        results.add([reach.keys(one), reach.assets(one, alone)], plan)
+        moved = reach.transfers(one, alone)
+        results.add(moved.cases, plan)
+    results.bounds["reach"] = {"deploy_seconds": seconds, "memory_mb": moved.grown}
+    table = Table("Frontends and files", "measured", "bound")
+    table.row("deploy of 5 MB to the first byte", *bound(seconds, 2, "s"))
+    table.row("memory that files of 1 GB add", *bound(moved.grown, FILE_LIMIT, "MB"))
     table.show()
 
 
