@@ -161,7 +161,9 @@ class Sessions(Protocol):
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
         """Begin a session and return the reply of a login: tokens and user, as JSON.
 
-        Raises Unauthenticated for an account that is disabled or deleted.
+        Its tokens are good at the door of the caller. With `caller.session_id` it continues this
+        session of the user, which must go on, and needs what that one needs. Raises
+        Unauthenticated for an account that is disabled or deleted.
         """
         ...
 

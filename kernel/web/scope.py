@@ -13,7 +13,7 @@ from kernel.contracts.base import Actor
 from kernel.contracts.server import Route
 from kernel.toolkit.requests import RequestContext
 
-__all__ = ["door_of", "headers_of", "request_id_of", "route_of"]
+__all__ = ["door_of", "headers_of", "request_id_of", "route_of", "with_authorization"]
 
 ARRIVAL: Final = "caudex.arrival"
 CALL: Final = "caudex.call"
@@ -77,6 +77,22 @@ def door_of(scope: Scope) -> str | None:
     None for the server's own host. Only tokens of this door are good there: see `Actor.door`.
     """
     return scope[ARRIVAL].door
+
+
+def with_authorization(scope: Scope, value: bytes) -> Scope:
+    """Return a copy of a scope with other credentials: this value of the header Authorization.
+
+    A plugin that keeps credentials for a browser asks the hook `authenticate` with it.
+    """
+    arrival: Arrival = scope[ARRIVAL]
+    name = b"authorization"
+    pairs = [pair for pair in scope["headers"] if pair[0] != name]
+    headers = {**arrival.headers, name: value}
+    return {
+        **scope,
+        "headers": [*pairs, (name, value)],
+        ARRIVAL: msgspec.structs.replace(arrival, headers=headers),
+    }
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:

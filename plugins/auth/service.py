@@ -205,10 +205,21 @@ class Logins:
                 raise Unauthenticated("this account is closed")
             if account.kind == "service":
                 raise Unauthenticated("a service account cannot sign in")
+            is_external = await self._is_external(caller, user_id)
             client = describe_client(caller.address, user_agent)
-            return await self._sessions.begin(account, Login([], external=True), caller, client)
+            login = Login([], external=is_external)
+            return await self._sessions.begin(account, login, caller, client)
 
         return msgspec.json.encode(await _try_twice(attempt))
+
+    async def _is_external(self, caller: Actor, user_id: str) -> bool:
+        """Whether a session begins without a password; one that rests on another is as that."""
+        if caller.session_id is None:
+            return True
+        is_external = await self._store.is_external(caller.session_id, user_id)
+        if is_external is None:
+            raise Unauthenticated(REVOKED_SESSION)
+        return is_external
 
     async def refresh(self, token: str, caller: Actor) -> bytes:
         """See `kernel.contracts.identity.Sessions.refresh`."""

@@ -92,8 +92,10 @@ select row_to_json(r) from (
 _ACCOUNT: Final = """
 select row_to_json(r) from (
     select id, username, email, email_key, display_name, created_at, disabled, kind,
-        password_hash, password_temporary
-    from caudex_auth.users where id = $1::uuid
+        password_hash, password_temporary, exists (
+            select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
+        ) as factor
+    from caudex_auth.users u where id = $1::uuid
 ) r"""
 _LOCK_ACCOUNT: Final = """
 select row_to_json(r) from (
@@ -219,6 +221,10 @@ select row_to_json(r) from (
     from caudex_auth.sessions s join caudex_auth.users u on u.id = s.user_id
     where s.id = $1::uuid and s.user_id = $2::uuid for update of s
 ) r"""
+_IS_EXTERNAL: Final = """
+select to_json(external) from caudex_auth.sessions
+where id = $1::uuid and user_id = $2::uuid and revoked_at is null and expires_at > now()
+and installation is null"""
 _TOUCH_SESSION: Final = """
 update caudex_auth.sessions set next_hash = $2::text, address = $3::text, last_used_at = now(),
     expires_at = least(now() + make_interval(secs => $4::int),
@@ -442,6 +448,12 @@ class AuthStore:
     async def sessions(self, user_id: str) -> list[SessionView]:
         """Read the active sessions of a user, the newest first, 1000 at most."""
         return [_session(row) for row in await self._statements.fetch_all(_SESSIONS, user_id)]
+
+    async def is_external(self, session_id: str, user_id: str) -> bool | None:
+        """Whether a session on the server's own host began without a password; None where there
+        is no such session."""
+        row = await self._statements.fetch(_IS_EXTERNAL, session_id, user_id)
+        return None if row is None else row == b"true"
 
     async def lock_family(
         self, tx: Transaction, session_id: str, user_id: str, door: str | None, limits: Limits

@@ -14,8 +14,10 @@ from kernel.public import (
     ACCESS,
     APPS,
     FRONTENDS,
+    HOOKS,
     NOTIFICATIONS,
     REGISTRY,
+    SESSIONS,
     STATEMENTS,
     App,
     BootErrors,
@@ -44,6 +46,11 @@ from .serving.directory import DIRECTORY, Directory
 from .serving.door import DOOR, AppDoor
 from .serving.memory import Memory
 from .serving.sites import Sites
+from .sign_in.readers import Readers
+from .sign_in.routes import SignInRoutes
+from .sign_in.servers import ServerAddress
+from .sign_in.service import SIGN_IN, AppSignIn
+from .sign_in.store import read_key, remove_expired
 from .store import TOPIC, FrontendsStore
 
 MB = 2**20
@@ -56,7 +63,8 @@ class FrontendsPlugin(Plugin):
 
     name = "frontends"
     Config = FrontendsConfig
-    requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, APPS, ACCESS)
+    requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, APPS, ACCESS, HOOKS)
+    finds = (SESSIONS,)
     config: FrontendsConfig
     _names: Set[str] = frozenset()
 
@@ -73,6 +81,7 @@ class FrontendsPlugin(Plugin):
             provide(DOOR, self._make_door),
             provide(SERVICE, self._make_service),
             provide(FRONTENDS, self._make_addresses),
+            provide(SIGN_IN, self._open_sign_in),
         ]
 
     def _make_shelf(self, services: Services) -> Shelf:
@@ -88,12 +97,24 @@ class FrontendsPlugin(Plugin):
     def _make_door(self, services: Services) -> AppDoor:
         memory = Memory(self.config.memory_mb * MB)
         sites = Sites(services.get(SHELF), services.get(NOTIFICATIONS), memory)
-        return AppDoor(services.get(DIRECTORY), sites, self._hosts)
+        readers = Readers(services, self._hosts)
+        return AppDoor(services.get(DIRECTORY), sites, self._hosts, readers)
 
     def _make_service(self, services: Services) -> FrontendsService:
         policy = Policy(self.config)
         directory = services.get(DIRECTORY)
         return FrontendsService(services, services.get(SHELF), directory, self._hosts, policy)
+
+    @asynccontextmanager
+    async def _open_sign_in(self, services: Services) -> AsyncGenerator[AppSignIn]:
+        statements = services.get(STATEMENTS)
+        key = await read_key(statements)
+        yield AppSignIn(statements, services.find(SESSIONS), key)
+
+    @hookimpl(optionalhook=True)
+    def app_host_allows_passwords(self, app_id: str) -> bool:
+        """Refuse passwords at the hosts of apps where the operator wants so."""
+        return self.config.own_login
 
     def _make_addresses(self, services: Services) -> Addresses:
         return Addresses(services.get(DIRECTORY), self._hosts, self.config.own_login)
@@ -106,7 +127,9 @@ class FrontendsPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of frontends."""
-        return FrontendsRoutes(services, self._hosts).routes()
+        self._server = ServerAddress(self.config.server_url, self.config.scheme, self.context)
+        sign_in = SignInRoutes(services, self._hosts, self._server)
+        return [*FrontendsRoutes(services, self._hosts).routes(), *sign_in.routes()]
 
     @hookimpl
     def app_of_host(self, host: str) -> str | None:
@@ -118,6 +141,7 @@ class FrontendsPlugin(Plugin):
         """Answer at the hosts of apps. Raises BootErrors where the server's own is one of them."""
         registry = services.get(REGISTRY)
         self._names = find_server_names(registry.config)
+        self._server.names = self._names
         errors = list(self._hosts.check_server_names(self._names))
         if errors:
             raise BootErrors(errors)
@@ -145,6 +169,10 @@ class FrontendsPlugin(Plugin):
             await to_thread.run_sync(shelf.sweep)
 
         self.tasks.every(3600, sweep, "sweep of copies")
+        statements = services.get(STATEMENTS)
+        self.tasks.every(
+            600, lambda: remove_expired(statements), "delete expired codes", leader=True
+        )
         yield
 
     @hookimpl

@@ -31,6 +31,12 @@ Source = Annotated[
 ]
 
 
+SERVER_URL = Meta(
+    pattern=r"^(https?://[A-Za-z0-9._:\[\]-]+)?$",
+    description="an origin without a path, as https://tools.example.com",
+)
+
+
 class FrontendsConfig(Section, frozen=True, kw_only=True):
     """Where apps have their hosts, and what their pages may load."""
 
@@ -43,6 +49,9 @@ class FrontendsConfig(Section, frozen=True, kw_only=True):
     """Hosts of single apps, each with the id of its app."""
     scheme: Literal["https", "http"] = "https"
     """How clients reach the hosts of `domain` and `hosts`."""
+    server_url: Annotated[str, SERVER_URL] = ""
+    """Address of the server's own host, where users of all apps sign in. By default that of this
+    machine, or the only name in `[server] allowed_hosts`."""
     csp_allow: Mapping[Directive, list[Source]] = {}
     """Sources that manifests may add to the policy of pages, by directive; `*` is any host."""
     own_login: bool = True

@@ -27,6 +27,11 @@ async function start() {
 }
 
 async function showShell() {
+  if (location.hash.startsWith('#/app-sign-in?')) {
+    const { AppSignIn } = await import('./screens/appsignin.js');
+    screen.value = html`<${AppSignIn} />`;
+    return;
+  }
   const { Shell } = await import('./shell/shell.js');
   screen.value = html`<${Shell} />`;
 }

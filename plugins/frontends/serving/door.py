@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kernel.public import BadRequest, MethodNotAllowed, NotFound, ServiceKey, door_of, headers_of
 from plugins.frontends.bundles.names import INDEX
 from plugins.frontends.hosts import Hosts
+from plugins.frontends.sign_in.readers import Readers
 
 from .directory import Directory, Frontend
 from .installation import CLEAR, InstallationCookie
@@ -23,10 +24,11 @@ METHODS: Final = "GET, HEAD, OPTIONS"
 class AppDoor:
     """Answers requests that came through the hosts of apps."""
 
-    def __init__(self, directory: Directory, sites: Sites, hosts: Hosts) -> None:
+    def __init__(self, directory: Directory, sites: Sites, hosts: Hosts, readers: Readers) -> None:
         self._directory = directory
         self._sites = sites
         self._hosts = hosts
+        self._readers = readers
         self._sender = FileSender(sites)
         self.cookie = InstallationCookie()
 
@@ -53,6 +55,11 @@ class AppDoor:
             if ending is not None:
                 await ending(scope, receive, send)
                 return
+            if not frontend.public:
+                refusal = await self._readers.refuse(scope)
+                if refusal is not None:
+                    await refusal(scope, receive, send)
+                    return
             await self.send_page(frontend, path, scope, send)
 
     async def send_page(self, frontend: Frontend, path: str, scope: Scope, send: Send) -> None:
