@@ -85,7 +85,7 @@ def test_a_session_of_the_server_goes_on_at_the_apps_host(server: Server) -> Non
     sessions = user.get("/api/v1/auth/sessions").json()
     assert [row["app"] for row in sessions] == [host.app_id, None]
 
-    signed_out = browser.request("POST", "/_auth/sign-out", **{"sec_fetch_site": "same-origin"})
+    signed_out = browser.request("POST", "/_auth/sign-out", sec_fetch_site="same-origin")
     assert signed_out.json() == {"message": "signed out"}
     assert browser.session().status_code == 401
     assert host.get("/api/v1/auth/me", authorization=bearer).status_code == 401
@@ -236,10 +236,10 @@ def test_another_user_replaces_the_session(server: Server) -> None:
 def test_files_that_are_not_public_are_for_users_with_a_role(server: Server) -> None:
     host = deployed(server, frontend={"public": False})
     browser = Browser(host)
-    page = browser.request("GET", "/boards?a=b", **{"sec_fetch_mode": "navigate"})
+    page = browser.request("GET", "/boards?a=b", sec_fetch_mode="navigate")
     assert page.status_code == 303
     assert page.headers["location"] == "/_auth/sign-in?return_to=%2Fboards%3Fa%3Db"
-    assert browser.request("GET", "/logo.png", **{"sec_fetch_mode": "no-cors"}).status_code == 401
+    assert browser.request("GET", "/logo.png", sec_fetch_mode="no-cors").status_code == 401
 
     stranger = server.user()
     browser.sign_in(stranger)
