@@ -272,7 +272,7 @@ def test_a_second_factor_that_is_demanded_later_is_demanded_on_apps_hosts(
     make_server: MakeServer,
 ) -> None:
     """The session there is as good as the one that it continues, and no better."""
-    server = make_server({"plugins": {"auth": {"second_factor": "roles"}}})
+    server = make_server()
     host = deployed(server)
     user = server.user(permissions={host.app_id: ["*"]})
     browser = Browser(host)
