@@ -15,6 +15,7 @@ import pytest
 from kernel.config.settings import load_config
 from kernel.testing import MakeServer, Server
 from tests.pages import ROOT, alike, last_reply, run_shell, write_files
+from tests.plugins.frontends.support import targz
 from tests.plugins.workers.support import result, rpc
 
 pytestmark = pytest.mark.slow
@@ -215,3 +216,20 @@ def test_several_servers_run_as_the_guide_says(postgres, tmp_path: Path, kept_po
 def test_the_configuration_of_several_processes_is_good(tmp_path: Path):
     assert write_files(page("run-several-servers"), tmp_path) == ["caudex.toml"]
     assert load_config(str(tmp_path / "caudex.toml"), environ={}).server.workers == 4
+
+
+def test_a_frontend_signs_in_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    ada = server.login("ada")
+    crm = {"appId": "crm", "name": "CRM", "dataContract": []}
+    assert ada.post("/api/v1/apps", json=crm).status_code == 200
+    site = targz({"index.html": "<!doctype html><title>Contacts</title>"})
+    assert ada.post("/api/v1/apps/crm/frontend", content=site).status_code == 200
+    port = server.url.rpartition(":")[2]
+    text = page("sign-in-from-a-frontend").replace("crm.localhost:9100", f"crm.localhost:{port}")
+    token = ada.tokens["accessToken"]
+    outputs = pasted(text, server.url, tmp_path, {"token": token})
+    begin, callback, session = outputs[:3]
+    assert begin.strip() == "console/#/app-sign-in?app=…&challenge=…&state=…"
+    assert callback.strip() == "303"
+    assert session.strip() == "200"

@@ -50,3 +50,26 @@ create table caudex_frontends.installation (
     unique (single),
     check (single)
 );
+
+-- Codes that continue a session of the server on the host of an app. A row is deleted when its code is used.
+create table caudex_frontends.sign_in_codes (
+    code_hash text not null,  -- SHA-256 of the code, in hex.
+    app_id text not null,  -- The app, on whose host alone the code works.
+    -- SHA-256 of the verifier that only the browser has which began the sign-in (RFC 7636, S256).
+    challenge text not null,
+    user_id uuid not null,  -- Who is signed in at the server.
+    session_id uuid not null,  -- The session at the server: the code works only as long as it goes on.
+    expires_at timestamptz not null,  -- A minute after the code was made.
+    primary key (code_hash),
+    foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
+);
+create index sign_in_codes_user on caudex_frontends.sign_in_codes (user_id, expires_at);
+create index sign_in_codes_expiry on caudex_frontends.sign_in_codes (expires_at);
+
+-- The key of the cookies of sessions on apps' hosts. It opens nothing without the cookie, nor the cookie without it.
+create table caudex_frontends.sealing (
+    single boolean not null default true,  -- Always true: there is one row.
+    key text not null,  -- 32 bytes in hex, of which 244 bits are random.
+    primary key (single),
+    check (single)
+);
