@@ -15,6 +15,7 @@ PUBLIC = {
     "GET /api/v1/auth/mode", "POST /api/v1/auth/register", "POST /api/v1/auth/login",
     "POST /api/v1/auth/refresh", "POST /api/v1/auth/logout",
     "POST /api/v1/console/session", "DELETE /api/v1/console/session",
+    "GET /_auth/sign-in", "GET /_auth/callback", "GET /_auth/session", "POST /_auth/sign-out",
     "GET /", "GET /console", "GET /console/", "GET /console/{file}", "GET /console/{folder}/{file}",
     "GET /console/{folder}/{inner}/{file}", "GET /console/ext/{plugin}/{file}",
     "GET /api/v1/apps/{app_id}/files/{id}/link",
