@@ -156,7 +156,7 @@ def _command(
 
 async def _run(place: str, _: OpenServices, *, as_json: bool, **options: Any) -> int:
     """Run a command; with `--json` a refusal is JSON, too."""
-    module, _, function = place.partition(":")
+    module, function = place.split(":")
     action: Run = getattr(import_module(f"{__package__}.{module}"), function)
     try:
         return await action(Output(as_json), **options)

@@ -64,7 +64,7 @@ class Session:
         self._output = output
         self._installed = anyio.Event()
         self._app_id = ""
-        self._pending = set[str]()
+        self._pending: set[str] = set()
         """Parts that were refused: they are tried again with the next save."""
 
     async def run(self) -> None:
@@ -81,7 +81,7 @@ class Session:
     async def _deploy(self, parts: set[str]) -> None:
         """Deploy parts one by one. A refused one stays as it was on the server."""
         parts = parts | self._pending
-        self._pending = set()
+        self._pending.clear()
         for part in PARTS:
             if part not in parts:
                 continue
@@ -94,7 +94,7 @@ class Session:
                 self._pending.add(part)
                 self._refuse(part, refusal)
                 if part == "manifest":
-                    self._pending |= parts
+                    self._pending.update(parts)
                     return
                 continue
             self._app_id = self._project.app_id

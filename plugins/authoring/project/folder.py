@@ -54,8 +54,7 @@ class Project:
         if not (self.root / ROLES).exists():
             return []
         roles = self._read_json(ROLES)
-        is_list = isinstance(roles, list)
-        if not is_list or not all(isinstance(role, dict) and "name" in role for role in roles):
+        if not _is_list_of_roles(roles):
             raise ProjectMistake(f"{ROLES}: write a list of roles, each with a name")
         return cast("list[dict[str, Any]]", roles)
 
@@ -114,6 +113,13 @@ def look_for_project(start: Path | None = None) -> Project | None:
 def app_of(app_id: str | None) -> str:
     """Return the named app, else that of the project. Raises ProjectMistake."""
     return app_id or find_project().app_id
+
+
+def _is_list_of_roles(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    items = cast("list[object]", value)
+    return all(isinstance(item, dict) and "name" in item for item in items)
 
 
 def _walk(folder: Path, left_out: frozenset[str]) -> Iterator[tuple[str, Path]]:

@@ -6,7 +6,6 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from json.decoder import scanstring
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ PROBLEM: Final = re.compile(r"(?:^|; )([A-Za-z_]\w*(?:\[\d+\]|\.\w+)*): ")
 """A place in a manifest as the server names it: `dataContract[0].fields[1].type: …`."""
 STEP: Final = re.compile(r"\.?([A-Za-z_]\w*)|\[(\d+)\]")
 FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
+DECODER: Final = json.JSONDecoder()
 SPACE: Final = re.compile(r"[\s,:]*")
 
 Place = tuple[str | int, ...]
@@ -61,8 +61,8 @@ def _scan(text: str, start: int, place: Place) -> Iterator[tuple[Place, int]]:
     while text[position] not in "}]":
         step: str | int = index
         if text[start] == "{":
-            step, position = scanstring(text, position + 1)
-            position = _skip(text, position)
+            step, end = DECODER.raw_decode(text, position)
+            position = _skip(text, end)
         yield from _scan(text, position, (*place, step))
         position = _skip(text, _end(text, position))
         index += 1
@@ -70,7 +70,7 @@ def _scan(text: str, start: int, place: Place) -> Iterator[tuple[Place, int]]:
 
 def _end(text: str, start: int) -> int:
     """Return the offset behind a value."""
-    _, end = json.JSONDecoder().raw_decode(text, start)
+    _, end = DECODER.raw_decode(text, start)
     return end
 
 

@@ -16,6 +16,7 @@ from .names import clean_name, name_of_file, title_of
 MAX_COLUMNS: Final = 500
 RECORD_COLUMNS: Final = frozenset({"id", "created_at", "updated_at"})
 """Columns of every record, which a manifest does not declare."""
+EMPTY: Final[list[str]] = []
 LONGEST_VALUE: Final = 1_000_000
 
 
@@ -93,7 +94,7 @@ def read_table(path: Path) -> Table:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, _dialect(stream.readline()), strict=True)
             stream.seek(0)
-            columns = _read_header(path, next(reader, []))
+            columns = _read_header(path, next(reader, EMPTY))
             for row in reader:
                 if not row:
                     continue

@@ -16,8 +16,9 @@ import httpx
 
 from plugins.authoring.errors import OutcomeUnknown, ServerAway, ServerRefused
 
-from .credentials import Credentials, ended
+from .credentials import UNAUTHORIZED, Credentials, ended
 
+NOT_FOUND: Final = 404
 ATTEMPTS: Final = 4
 LONGEST_PAUSE: Final = 10.0
 """Seconds; a server that asks for a longer pause is not waited for."""
@@ -64,9 +65,13 @@ class ServerConnection:
         try:
             return await self.get(path)
         except ServerRefused as refusal:
-            if refusal.code == httpx.codes.NOT_FOUND:
+            if refusal.code == NOT_FOUND:
                 return None
             raise
+
+    async def find_rows(self, path: str) -> list[dict[str, Any]] | None:
+        """Read a list that may be missing; None on a 404."""
+        return await self.find(path)
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
         """Send a request and return the decoded reply. Raises ServerRefused, ServerAway."""
@@ -107,8 +112,10 @@ class ServerConnection:
     ) -> httpx.Response:
         """Send a request, again where that is safe."""
         is_renewed = False
-        for attempt in range(ATTEMPTS):
-            is_last = attempt == ATTEMPTS - 1
+        attempt = 0
+        while True:
+            attempt += 1
+            is_last = attempt == ATTEMPTS
             request = await self._build(method, path, body, options)
             try:
                 answer = await self._deliver(request)
@@ -118,17 +125,17 @@ class ServerConnection:
                 if is_last:
                     raise ServerAway(error.message) from None
                 continue
-            if _may_be_renewed(answer) and not is_renewed:
+            if _may_be_renewed(answer) and not (is_renewed or is_last):
                 is_renewed = True
                 await self._renew(request)
                 continue
             pause = _pause(answer)
-            if pause is None or is_last:
-                break
-            await anyio.sleep(pause)
-        if answer.is_error:
-            raise _refusal(answer)
-        return answer
+            if pause is not None and not is_last:
+                await anyio.sleep(pause)
+                continue
+            if answer.is_error:
+                raise _refusal(answer)
+            return answer
 
     async def _build(
         self, method: str, path: str, body: Body | None, options: Mapping[str, Any]
@@ -137,10 +144,10 @@ class ServerConnection:
             token = await self._credentials.token(self._http)
         except httpx.HTTPError as error:
             raise self._away(error) from None
-        headers = dict(options.get("headers", {}))
+        headers: dict[str, str] = {**options.get("headers", {})}
         if token:
             headers["authorization"] = f"Bearer {token}"
-        parameters = {**options, "headers": headers}
+        parameters: dict[str, Any] = {**options, "headers": headers}
         if body is not None:
             parameters["content"] = body()
         return self._http.build_request(method, path, **parameters)
@@ -168,7 +175,7 @@ class ServerConnection:
 
 def _may_be_renewed(answer: httpx.Response) -> bool:
     """Whether the server refused the token that the request had."""
-    is_refused = answer.status_code == httpx.codes.UNAUTHORIZED
+    is_refused = answer.status_code == UNAUTHORIZED
     return is_refused and "authorization" in answer.request.headers
 
 

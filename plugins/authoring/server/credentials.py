@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import httpx
 
 from plugins.authoring.errors import NotSignedIn
 
 from .logins import Login, LoginFile, login_of_session
+
+UNAUTHORIZED: Final = 401
 
 
 class Credentials(Protocol):
@@ -65,7 +67,7 @@ class KeptSession:
 
     async def _refresh(self, http: httpx.AsyncClient, login: Login) -> Login:
         answer = await http.post("/api/v1/auth/refresh", json={"refreshToken": login.refresh_token})
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if answer.status_code == UNAUTHORIZED:
             raise ended(self._url)
         answer.raise_for_status()
         login = login_of_session(answer.json(), login.username)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -63,9 +63,10 @@ async def _begin_session(address: str, username: str | None, register: bool) -> 
     return login_of_session(session, session["user"]["username"])
 
 
-def _check_mode(address: str, mode: Any, register: bool) -> None:
-    if not isinstance(mode, dict) or "authRequired" not in mode:
+def _check_mode(address: str, reply: object, register: bool) -> None:
+    if not isinstance(reply, dict) or "authRequired" not in reply:
         raise ServerAway(f"{address} is no Caudex server")
+    mode = cast("dict[str, Any]", reply)
     if mode.get("setupRequired") and not register:
         raise NotSignedIn(
             f"{address} has no account yet: make the first one, its admin, with --register"

@@ -36,6 +36,7 @@ class FrontendStep:
         """Compare with the current version. A server without frontends answers 404."""
         if not self._archive.digests:
             return absent("no frontend/index.html")
+        versions: list[dict[str, Any]] = []
         try:
             versions = await self._server.get(f"{self._path}/versions")
         except ServerRefused as refusal:
@@ -43,7 +44,7 @@ class FrontendStep:
                 raise
             if f"'{self._app_id}'" not in refusal.message:
                 return StepPlan(state="off", note=OFF)
-            versions = []  # the app is not installed yet
+            # Else the app is not installed yet.
         current = next((version for version in versions if version["current"]), None)
         if current is None:
             return StepPlan(state="changed", changes=[f"+ {self._archive.summary}"])

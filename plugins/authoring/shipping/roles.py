@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from plugins.authoring.project.folder import Project, pick
 from plugins.authoring.server.connection import ServerConnection
@@ -30,7 +30,7 @@ class RolesStep:
         """Compare with the roles of the app; before its first install there are none."""
         if not self._declared:
             return absent("no roles.json")
-        roles = await self._server.find(self._path) or []
+        roles = await self._server.find_rows(self._path) or []
         self._present = {role["name"]: role for role in roles}
         changes: list[str] = []
         for role in self._declared:
@@ -80,9 +80,13 @@ def _differs(declared: dict[str, Any], present: dict[str, Any]) -> bool:
             continue
         wish = declared[name]
         value = present.get(name)
-        if isinstance(wish, list) and isinstance(value, list):
-            if sorted(map(str, wish)) != sorted(map(str, value)):
-                return True
-        elif wish != value:
+        if _canonical(wish) != _canonical(value):
             return True
     return False
+
+
+def _canonical(value: Any) -> object:
+    """Return lists without their order."""
+    if isinstance(value, list):
+        return sorted(map(str, cast("list[object]", value)))
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from plugins.authoring.output import Output, show_size
@@ -47,7 +48,7 @@ def _show_versions(
     workers: list[dict[str, Any]],
     frontends: list[dict[str, Any]],
 ) -> None:
-    rows: list[list[object]] = [
+    rows: list[Sequence[object]] = [
         ["worker", version["version"], version["at"], show_size(version["size"]),
          version["in_service"]]
         for version in workers

@@ -81,5 +81,5 @@ class WorkerStep:
         return f"version {self.version_before} of the worker is in service again"
 
     async def _read_current(self) -> dict[str, Any] | None:
-        versions = await self._server.find(f"{self._path}/worker/versions") or []
+        versions = await self._server.find_rows(f"{self._path}/worker/versions") or []
         return next((version for version in versions if version["in_service"]), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernel.testing import Server
+from kernel.testing import MakeServer, Server
 
 from .support import Author
 
@@ -41,10 +41,10 @@ def test_a_deploy_sends_what_differs(project: Author, server: Server) -> None:
     assert server.admin.get(f"/api/v1/apps/{app_id}").status_code == 404
 
     first = states(project.json("app", "deploy"))
-    assert (first["manifest"], first["roles"], first["worker"]) == ("changed",) * 3
+    assert first == dict.fromkeys(("manifest", "roles", "worker", "frontend"), "changed")
     assert call(server, app_id, "summary") == {"items": 0, "open": 0}
     second = states(project.json("app", "deploy"))
-    assert (second["manifest"], second["roles"], second["worker"]) == ("unchanged",) * 3
+    assert second == dict.fromkeys(("manifest", "roles", "worker", "frontend"), "unchanged")
 
     project.edit("worker.py", '"items": total["total"]', '"all": total["total"]')
     third = project.json("app", "deploy")
@@ -56,6 +56,7 @@ def test_a_deploy_sends_what_differs(project: Author, server: Server) -> None:
     assert call(server, app_id, "summary") == {"all": 0, "open": 0}
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_undoes_the_manifest(project: Author, server: Server) -> None:
     project.ok("app", "deploy")
     app_id = app_of(project)
@@ -74,6 +75,7 @@ def test_a_worker_that_fails_undoes_the_manifest(project: Author, server: Server
     assert call(server, app_id, "summary") == {"items": 0, "open": 0}
 
 
+@pytest.mark.slow
 def test_the_first_deploy_that_fails_leaves_no_app(project: Author, server: Server) -> None:
     project.edit("worker.py", "worker.run()", "raise SystemExit('no start')")
     refusal = project.refused("app", "deploy")
@@ -102,6 +104,7 @@ def test_a_mistake_in_the_manifest_has_a_line(
     assert project.refused("app", "deploy").startswith(refusal)
 
 
+@pytest.mark.slow
 def test_versions_come_back(project: Author, server: Server) -> None:
     app_id = app_of(project)
     project.ok("app", "deploy")
@@ -119,6 +122,7 @@ def test_versions_come_back(project: Author, server: Server) -> None:
     assert "99" in project.refused("app", "rollback", "--worker", "99")
 
 
+@pytest.mark.slow
 def test_status_and_logs_show_the_app(project: Author) -> None:
     project.ok("app", "deploy")
     status = project.json("app", "status")
@@ -151,3 +155,61 @@ def test_a_link_is_not_followed(project: Author) -> None:
 
 def test_outside_a_project_commands_say_so(author: Author) -> None:
     assert "there is no manifest.json here" in author.refused("app", "deploy")
+
+
+def page(server: Server, app_id: str) -> str:
+    """What a browser gets at the app's own host."""
+    port = server.url.rpartition(":")[2]
+    host = f"{app_id.replace('_', '-')}.localhost:{port}"
+    return server.http.get("/", headers={"host": host}).text
+
+
+@pytest.mark.slow
+def test_a_frontend_is_sent_when_it_differs_and_comes_back(project: Author, server: Server) -> None:
+    app_id = app_of(project)
+    parts = {part["part"]: part for part in project.json("app", "deploy")["parts"]}
+    assert parts["frontend"]["url"].endswith(f":{server.url.rpartition(':')[2]}/")
+    first = page(server, app_id)
+    assert 'src="app.js"' in first
+    project.edit("frontend/index.html", "<main", "<p>second</p><main")
+    assert project.json("app", "plan")["parts"]["frontend"]["changes"] == ["~ index.html"]
+    parts = {part["part"]: part for part in project.json("app", "deploy")["parts"]}
+    assert (parts["frontend"]["version"], parts["worker"]["state"]) == (2, "unchanged")
+    assert "second" in page(server, app_id)
+    done = project.json("app", "rollback")["done"]
+    assert done == ["version 1 of the frontend is back"]
+    assert page(server, app_id) == first
+    project.ok("app", "rollback", "--frontend", "2")
+    assert "second" in page(server, app_id)
+    versions = project.json("app", "status")["frontend_versions"]
+    assert [row["version"] for row in versions if row["current"]] == [2]
+
+
+@pytest.mark.slow
+def test_a_frontend_that_is_refused_undoes_worker_and_manifest(
+    project: Author, server: Server
+) -> None:
+    app_id = app_of(project)
+    project.ok("app", "deploy")
+    before = server.admin.get(f"/api/v1/apps/{app_id}/manifest").json()
+    project.edit("manifest.json", '"notes"', '"remarks"')
+    project.edit("worker.py", '"items": total["total"]', '"all": total["total"]')
+    (project.folder / "frontend/api").mkdir()
+    (project.folder / "frontend/api/x.json").write_text("{}", "utf-8")
+    refusal = project.run("app", "deploy").err
+    assert "frontend: " in refusal
+    assert "version 1 of the worker is in service again" in refusal
+    assert "the former manifest is installed again" in refusal
+    assert call(server, app_id, "summary") == {"items": 0, "open": 0}
+    assert server.admin.get(f"/api/v1/apps/{app_id}/manifest").json() == before
+
+
+@pytest.mark.slow
+def test_a_server_without_frontends_is_named(author: Author, make_server: MakeServer) -> None:
+    server = make_server({"plugins": {"frontends": {"enabled": False}}})
+    author.ok("app", "new", "plain")
+    project = author.inside("plain")
+    project.variables["CAUDEX_URL"] = server.url
+    project.variables["CAUDEX_TOKEN"] = server.admin.tokens["accessToken"]
+    assert "frontends are off on this server" in project.ok("app", "plan").out
+    assert states(project.json("app", "deploy"))["frontend"] == "off"

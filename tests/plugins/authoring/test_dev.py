@@ -153,6 +153,8 @@ def test_a_change_is_there_in_under_a_second(
 
     of_worker: list[float] = []
     of_manifest: list[float] = []
+    of_frontend: list[float] = []
+    host = {"host": f"edited.localhost:{server.url.rpartition(':')[2]}"}
     for number in range(5):
         name = f"items_{number}"
         before = '"items": total' if number == 0 else f'"items_{number - 1}": total'
@@ -162,7 +164,11 @@ def test_a_change_is_there_in_under_a_second(
         project.edit("manifest.json", '{ "name": "done"',
                      f'{{ "name": "{field}", "type": "text" }}, {{ "name": "done"')  # fmt: skip
         of_manifest.append(until(lambda field=field: field in fields(server)))
+        text = f"<!-- {number} -->"
+        project.edit("frontend/index.html", "<main", f"{text}<main")
+        of_frontend.append(until(lambda text=text: text in server.http.get("/", headers=host).text))
     assert min(of_worker) < QUICK, of_worker
+    assert min(of_frontend) < QUICK, of_frontend
     assert min(of_manifest) < QUICK, of_manifest
 
 
