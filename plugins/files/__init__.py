@@ -14,6 +14,7 @@ from kernel.public import (
     RECORDS,
     STATEMENTS,
     STORAGE,
+    THUMBNAILS,
     Command,
     Event,
     InstallPlan,
@@ -62,6 +63,7 @@ class FilesPlugin(Plugin):
     Config = FilesConfig
     config: FilesConfig
     requires = (STATEMENTS, STORAGE, APPS, ACCESS, IDENTITY, RECORDS)
+    finds = (THUMBNAILS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

@@ -12,6 +12,7 @@ from kernel.public import (
     APPS,
     PUBLIC,
     STORAGE,
+    THUMBNAILS,
     Access,
     BadRequest,
     Forbidden,
@@ -28,6 +29,7 @@ from kernel.public import (
 from .config import FilesConfig
 from .downloads.replies import describe_content, send_content
 from .downloads.service import DOWNLOADS, Downloads
+from .downloads.thumbnails import Pictures
 from .models import (
     Deleted,
     DownloadQuery,
@@ -95,6 +97,10 @@ class FilesRoutes:
     @cached_property
     def _downloads(self) -> Downloads:
         return self._services.get(DOWNLOADS)
+
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(self._services.get(STORAGE), lambda: self._services.find(THUMBNAILS))
 
     def routes(self) -> Sequence[Route]:
         """Every route with what it needs. What depends on the file or the entities is asked later.
@@ -234,6 +240,8 @@ class FilesRoutes:
     ) -> Response:
         download = one_of("download", query.get("download", "false"), _FLAGS) in ("true", "1")
         all_headers = {**describe_content(file, download=download), **headers}
+        if "thumb" in query:
+            return await self._pictures.send(request, file, query["thumb"], all_headers)
         return await send_content(request, self._services.get(STORAGE), file, all_headers)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
+from types import CoroutineType
+from typing import Any
 
 import msgspec
 
@@ -24,22 +26,27 @@ class LinkRights:
         self._scopes = scopes
         self._tables = tables
 
-    async def find_limits(
+    def find_limits(
         self, actor: Actor, table: Table, names: Collection[str], *, changing: bool = False
-    ) -> LinkLimits | None:
+    ) -> CoroutineType[Any, Any, LinkLimits | None]:
         """Return the limits of the links and files among the fields `names`, None without any.
 
         With `changing` the writer may also send the link that it reads in a record.
         """
-        limits = await self._find_link_limits(actor, table, names, changing=changing)
+        finding = self._find_link_limits(actor, table, names, changing=changing)
         if table.file_fields.isdisjoint(names):
-            return limits
-        return await self._add_file_limits(actor, table, names, limits)
+            return finding
+        return self._add_file_limits(actor, table, names, finding)
 
     async def _add_file_limits(
-        self, actor: Actor, table: Table, names: Collection[str], limits: LinkLimits | None
+        self,
+        actor: Actor,
+        table: Table,
+        names: Collection[str],
+        finding: Awaitable[LinkLimits | None],
     ) -> LinkLimits | None:
         """Add the limits of files; a worker that acts on behalf of no user has none."""
+        limits = await finding
         app_id = table.entity.app_id
         sources = self._tables.name_files()
         if actor.user_id is None or sources is None:
