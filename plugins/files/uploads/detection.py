@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Mapping
 from typing import Any, Final
 
-import filetype
+import filetype  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from .names import extension_of
 
@@ -73,7 +73,7 @@ _CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r\x1
 def detect_type(head: bytes, name: str) -> str:
     """Return the media type of a file that begins with `head`."""
     extension = extension_of(name)
-    guess: Any = filetype.guess(head)
+    guess: Any = filetype.guess(head)  # pyright: ignore[reportUnknownMemberType] - no stubs
     media_type = "" if guess is None else str(guess.mime)
     if media_type in _ZIPPED:
         return _ZIP_FAMILY.get(extension, "application/zip")
