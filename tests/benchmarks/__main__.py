@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import beyond, calls, growth, login, queues, reach, requests, surroundings
+from . import assets, beyond, calls, growth, login, queues, reach, requests, surroundings
 from .chart import svg
 from .figures import Case, Ratio
 from .goals import costs
@@ -35,6 +35,7 @@ GROUPS = {
     "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
     "beyond": "linked records, reports, searches, batches, files",
     "enqueue": "enqueueing alone", "jobs": "jobs, enqueued and run", "rpc": "calls to a worker",
+    "assets": "files of a frontend",
     "growth": "tables that grow, the audit trail",
     "processes": "two, four and eight server processes",
     "plugins": "idle plugins and a listener",
@@ -181,6 +182,7 @@ def _run(
         "enqueue": lambda _: [queues.enqueueing(stages)],
         "jobs": lambda _: queues.cases(stages),
         "rpc": lambda _: calls.cases(stages),
+        "assets": lambda own: assets.cases(one, own),
         "sse": lambda _: surroundings.streams(one),
         "processes": lambda own: surroundings.processes(own, config, folder),
         "plugins": lambda own: surroundings.plugins(own, config, folder),

@@ -6,7 +6,15 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kernel.public import BadRequest, MethodNotAllowed, NotFound, ServiceKey, door_of, headers_of
+from kernel.public import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Response,
+    ServiceKey,
+    door_of,
+    headers_of,
+)
 from plugins.frontends.bundles.names import INDEX
 from plugins.frontends.hosts import Hosts
 from plugins.frontends.sign_in.readers import Readers
@@ -50,17 +58,20 @@ class AppDoor:
         elif first_name == "console":
             raise NotFound("the console is not at the host of an app")
         else:
-            secure = self._hosts.is_secure(_host_of(scope))
-            ending = self.cookie.end_former_worker(scope, frontend.key, secure=secure)
-            if ending is not None:
-                await ending(scope, receive, send)
+            reply = await self._find_other_reply(frontend, scope)
+            if reply is not None:
+                await reply(scope, receive, send)
                 return
-            if not frontend.public:
-                refusal = await self._readers.refuse(scope)
-                if refusal is not None:
-                    await refusal(scope, receive, send)
-                    return
             await self.send_page(frontend, path, scope, send)
+
+    async def _find_other_reply(self, frontend: Frontend, scope: Scope) -> Response | None:
+        """Return what is sent in place of a file: to the service worker of a former app, and to a
+        browser that has to sign in first. None where the file itself is."""
+        secure = self._hosts.is_secure(_host_of(scope))
+        worker_end = self.cookie.end_former_worker(scope, frontend.key, secure=secure)
+        if worker_end is not None or frontend.public:
+            return worker_end
+        return await self._readers.refuse(scope)
 
     async def send_page(self, frontend: Frontend, path: str, scope: Scope, send: Send) -> None:
         """Send the file that answers a path, which has no slash before it.
@@ -76,16 +87,15 @@ class AppDoor:
             raise MethodNotAllowed(message, headers={"allow": METHODS})
         if "\ufffd" in path:
             raise BadRequest("the path is not valid UTF-8")
-        found = await self._sites.find(frontend, path)
-        is_fallback = found is not None and found.entry.path == INDEX
-        if found is None or (is_fallback and path.partition("/")[0] == "apps"):
+        file = await self._sites.find(frontend, path)
+        is_fallback = file is not None and file.entry.path == INDEX
+        if file is None or (is_fallback and path.partition("/")[0] == "apps"):
             raise NotFound("there is no such file")
         more_headers = list[tuple[bytes, bytes]]()
-        if found.entry.path.endswith(".html") and not self._hosts.serve_paths:
+        if file.entry.path.endswith(".html") and not self._hosts.serve_paths:
             secure = self._hosts.is_secure(_host_of(scope))
             more_headers = self.cookie.make_headers(scope, frontend.key, secure=secure)
-        headers = headers_of(scope)
-        await self._sender.send_file(frontend, found, headers, more_headers, method, send)
+        await self._sender.send_file(frontend, file, more_headers, scope, send)
 
 
 DOOR = ServiceKey[AppDoor]("frontends_door")
@@ -104,7 +114,7 @@ def _strip_base(scope: Scope, base: str) -> None:
 
 def _host_of(scope: Scope) -> str:
     host = headers_of(scope).get(b"host", b"").decode("latin-1").lower()
-    return host.rpartition(":")[0] or host
+    return (host.rpartition(":")[0] or host).removesuffix(".")
 
 
 async def _answer_options(send: Send) -> None:

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
+from kernel.public import headers_of
 from plugins.frontends.bundles.bundle import Bundle, Entry, Span
 from plugins.frontends.bundles.names import find_type, has_hash
 
 from .conditions import UnsatisfiableRange, choose_encoding, find_range, has_current
 from .directory import Frontend
-from .sites import MAX_IN_MEMORY, Found, Sites
+from .sites import MAX_IN_MEMORY, SiteFile, Sites
 
 PIECE: Final = 256 * 1024
 FOREVER: Final = b"max-age=31536000, immutable"
 Headers = list[tuple[bytes, bytes]]
+
+
+class Representation(NamedTuple):
+    """A file in one encoding: where its content is, and the tag that names it."""
+
+    encoding: str
+    span: Span
+    tag: bytes
+
+
+class Part(NamedTuple):
+    """What of a representation is sent, with the status that says so."""
+
+    status: int
+    span: Span
 
 
 class FileSender:
@@ -26,56 +42,42 @@ class FileSender:
         self._sites = sites
 
     async def send_file(
-        self,
-        frontend: Frontend,
-        found: Found,
-        request_headers: Mapping[bytes, bytes],
-        more_headers: Headers,
-        method: str,
-        send: Send,
+        self, frontend: Frontend, file: SiteFile, more_headers: Headers, scope: Scope, send: Send
     ) -> None:
         """Send a file, a part of it, or 304 or 416 in its place."""
-        entry = found.entry
-        encoding = ""
-        if b"range" not in request_headers:
-            encoding = choose_encoding(entry, request_headers)
-        span = entry.compressed.get(encoding, entry.plain)
-        tag = b'"%b"' % f"{entry.digest[:32]}{encoding and '-'}{encoding}".encode()
-        headers = _describe(frontend, entry, tag) + more_headers
-        if has_current(request_headers, tag):
+        request_headers = headers_of(scope)
+        entry = file.entry
+        representation = _choose(entry, request_headers)
+        headers = _describe(frontend, entry, representation.tag) + more_headers
+        if has_current(request_headers, representation.tag):
             await _send(send, 304, headers)
             return
 
-        status = 200
-        part = Span(0, span.size)
-        if method == "GET":
-            try:
-                wanted_part = find_range(request_headers, span.size, tag)
-            except UnsatisfiableRange:
-                headers.append((b"content-range", b"bytes */%d" % span.size))
-                await _send(send, 416, [*headers, (b"content-length", b"0")])
-                return
-            if wanted_part is not None:
-                status = 206
-                part = wanted_part
-                last = part.offset + part.size - 1
-                content_range = b"bytes %d-%d/%d" % (part.offset, last, span.size)
-                headers.append((b"content-range", content_range))
+        size = representation.span.size
+        part = _choose_part(scope["method"], request_headers, representation)
+        if part.status == 416:
+            headers += [(b"content-range", b"bytes */%d" % size), (b"content-length", b"0")]
+            await _send(send, 416, headers)
+            return
+        if part.status == 206:
+            last = part.span.offset + part.span.size - 1
+            headers.append((b"content-range", b"bytes %d-%d/%d" % (part.span.offset, last, size)))
         headers.append((b"content-type", find_type(entry.path).encode()))
-        headers.append((b"content-length", b"%d" % part.size))
-        if encoding:
-            headers.append((b"content-encoding", encoding.encode()))
+        headers.append((b"content-length", b"%d" % part.span.size))
+        if representation.encoding:
+            headers.append((b"content-encoding", representation.encoding.encode()))
 
-        if method == "HEAD":
-            await _send(send, status, headers)
-        elif span.size <= MAX_IN_MEMORY:
-            content = await self._sites.read(found.bundle, span)
-            if status == 206:
-                content = content[part.offset : part.offset + part.size]
-            await _send(send, status, headers, content)
+        if scope["method"] == "HEAD":
+            await _send(send, part.status, headers)
+        elif size <= MAX_IN_MEMORY:
+            content = await self._sites.read(file.bundle, representation.span)
+            if part.status == 206:
+                content = content[part.span.offset : part.span.offset + part.span.size]
+            await _send(send, part.status, headers, content)
         else:
-            await _start(send, status, headers)
-            await self._send_pieces(found.bundle, Span(span.offset + part.offset, part.size), send)
+            offset = representation.span.offset + part.span.offset
+            await _start(send, part.status, headers)
+            await self._send_pieces(file.bundle, Span(offset, part.span.size), send)
 
     async def _send_pieces(self, bundle: Bundle, span: Span, send: Send) -> None:
         """Send a part of a bundle piece by piece, as fast as the client takes it."""
@@ -86,6 +88,33 @@ class FileSender:
             sent += size
             message = {"type": "http.response.body", "body": piece, "more_body": sent < span.size}
             await send(message)
+
+
+def _choose(entry: Entry, headers: Mapping[bytes, bytes]) -> Representation:
+    """Choose the encoding of a reply. Ranges are of the plain content."""
+    encoding = ""
+    if b"range" not in headers:
+        encoding = choose_encoding(entry, headers)
+    tag = entry.digest[:32]
+    if encoding:
+        tag = f"{tag}-{encoding}"
+    span = entry.compressed.get(encoding, entry.plain)
+    return Representation(encoding, span, f'"{tag}"'.encode())
+
+
+def _choose_part(
+    method: str, headers: Mapping[bytes, bytes], representation: Representation
+) -> Part:
+    """Choose what to send: all of it, a range, or nothing of an impossible range."""
+    size = representation.span.size
+    whole = Part(200, Span(0, size))
+    if method != "GET":  # ranges are for GET only (14.2)
+        return whole
+    try:
+        span = find_range(headers, size, representation.tag)
+    except UnsatisfiableRange:
+        return Part(416, Span(0, 0))
+    return whole if span is None else Part(206, span)
 
 
 def _describe(frontend: Frontend, entry: Entry, tag: bytes) -> Headers:

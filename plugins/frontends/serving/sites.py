@@ -24,7 +24,7 @@ MAX_IN_MEMORY: Final = 1_000_000
 """Bytes of the largest content that is kept in memory and sent in one piece."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class SiteFile(msgspec.Struct, frozen=True):
     """A file and the bundle that it is in."""
 
     bundle: Bundle
@@ -42,7 +42,7 @@ class Sites:
             notifications, TOPIC, size=MAX_OPEN, affects=lambda payload, key, value: False
         )
 
-    async def find(self, frontend: Frontend, path: str) -> Found | None:
+    async def find(self, frontend: Frontend, path: str) -> SiteFile | None:
         """Return the file that answers a path, without its first slash.
 
         A path whose last name has no extension is a place within the app: index.html answers it.
@@ -55,11 +55,11 @@ class Sites:
         if entry is None and (not name or name.endswith("/")):
             entry = bundle.entries.get(f"{name}{INDEX}")
         if entry is not None:
-            return Found(bundle, entry)
+            return SiteFile(bundle, entry)
         if not _is_plain(name):
             return None
         if "." not in name.rpartition("/")[2]:
-            return Found(bundle, bundle.entries[INDEX])
+            return SiteFile(bundle, bundle.entries[INDEX])
         if frontend.former and has_hash(name):
             return await self._find_former(frontend, name)
         return None
@@ -77,7 +77,7 @@ class Sites:
         """Return a part of a large content, which is not kept in memory."""
         return await to_thread.run_sync(bundle.read, span)
 
-    async def _find_former(self, frontend: Frontend, name: str) -> Found | None:
+    async def _find_former(self, frontend: Frontend, name: str) -> SiteFile | None:
         now = time.time()
         for former in frontend.former:
             if former.until < now:
@@ -85,7 +85,7 @@ class Sites:
             bundle = await self._get(former.bundle)
             entry = bundle.entries.get(name)
             if entry is not None:
-                return Found(bundle, entry)
+                return SiteFile(bundle, entry)
         return None
 
     async def _get(self, name: str) -> Bundle:
