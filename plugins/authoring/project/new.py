@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,12 @@ TEMPLATES: Final = Path(__file__).parents[1] / "template"
 CLIENT: Final = Path(__file__).parents[3] / "contrib/clients/js"
 """The JavaScript client. Its files are copied, so that a frontend needs no build."""
 CLIENT_FILES: Final = ("*.js", "index.d.ts")
-SHARED: Final = "shared"
+LAYERS: Final[Mapping[str, Sequence[str]]] = {
+    "blank": ("shared", "blank"),
+    "crm": ("shared", "kit", "crm"),
+    "helpdesk": ("shared", "kit", "helpdesk"),
+}
+"""The folders that make a template; `kit` has the pieces of frontends of complete products."""
 SAMPLE: Final = "sample_app"
 SAMPLE_TITLE: Final = "Sample app"
 LEFT_BEHIND: Final = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache"})
@@ -62,9 +67,9 @@ def _make_folder(target: Path) -> None:
 def _write(target: Path, name: str, template: str, csv_app: CsvApp | None) -> list[str]:
     """Write the template, and over it what follows from CSV files. Returns the paths."""
     base = template if csv_app is None else "blank"
-    contents = {**_read_template(SHARED), **_read_template(base)}
-    if "frontend/index.html" not in contents:
-        contents.update(_read_template("blank", "frontend"))
+    contents: dict[str, bytes] = {}
+    for layer in LAYERS[base]:
+        contents.update(_read_layer(layer))
     renamed = {path: _rename(path, content, name) for path, content in contents.items()}
     renamed.update(_read_client())
     if csv_app is not None:
@@ -76,11 +81,9 @@ def _write(target: Path, name: str, template: str, csv_app: CsvApp | None) -> li
     return sorted(renamed)
 
 
-def _read_template(template: str, part: str = "") -> dict[str, bytes]:
-    """Return the files of a template, or of one of its folders."""
-    folder = TEMPLATES / template
-    paths = _files_of(folder / part)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+def _read_layer(layer: str) -> dict[str, bytes]:
+    folder = TEMPLATES / layer
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_of(folder)}
 
 
 def _read_client() -> dict[str, bytes]:

@@ -1,67 +1,73 @@
 """The code of the app. The server runs it as a process of its own."""
 
-from datetime import date
-
 from caudex_worker import Worker
 
 worker = Worker()
-OPEN = ("Lead", "Qualified", "Proposal")
-CHANCE = {"Lead": 0.1, "Qualified": 0.3, "Proposal": 0.6, "Won": 1, "Lost": 0}
+
+STAGES = {
+    "lead": 0.1,
+    "qualified": 0.3,
+    "proposal": 0.5,
+    "negotiation": 0.7,
+    "won": 1.0,
+    "lost": 0.0,
+}
+"""The stages of a deal, each with the share of deals that are won from there."""
+CLOSED = ("won", "lost")
+TOTALS = {"count": {"$count": "*"}, "value": {"$sum": "value"}}
 
 
 @worker.rpc
 async def pipeline(params, ctx):
-    """Sum up the deals that the caller may see, by stage."""
-    page = await ctx.collection("deals").query(
-        {}, group_by=["stage"], aggregate={"deals": {"$count": "*"}, "value": {"$sum": "value"}}
-    )
-    stages = {row["stage"]: row for row in page["data"]}
-    expected = sum(CHANCE[stage] * (row["value"] or 0) for stage, row in stages.items())
+    """Return number and value of the deals in each stage, of those that the caller may see."""
+    groups = await ctx.collection("deals").query({}, group_by=["stage"], aggregate=TOTALS)
+    by_stage = {group["stage"]: group for group in groups["data"]}
+    stages = []
+    for stage in STAGES:
+        group = by_stage.get(stage, {"count": 0, "value": 0})
+        stages.append({"stage": stage, "count": group["count"], "value": group["value"]})
+    open_stages = [row for row in stages if row["stage"] not in CLOSED]
     return {
-        "stages": [
-            {
-                "stage": stage,
-                "deals": stages.get(stage, {}).get("deals", 0),
-                "value": stages.get(stage, {}).get("value") or 0,
-            }
-            for stage in CHANCE
-        ],
-        "expected": expected,
+        "stages": stages,
+        "open": sum(row["value"] for row in open_stages),
+        "forecast": sum(row["value"] * STAGES[row["stage"]] for row in open_stages),
+        "won": next(row["value"] for row in stages if row["stage"] == "won"),
     }
 
 
-@worker.rpc
-async def follow_up(params, ctx):
-    """Put a task on a deal, in the name of the caller."""
-    deal = await ctx.collection("deals").find_one({"id": params["deal_id"]})
-    if deal is None:
-        raise ValueError("no such deal")
-    task = {"type": "Task", "subject": f"Follow up: {deal['title']}", "deal_id": deal["id"]}
-    if params.get("due"):
-        task["due"] = params["due"]
-    return await ctx.collection("activities").insert(task)
-
-
-@worker.job("remind")
-def remind(payload, ctx):
-    """Put a task on each open deal whose close date has passed. It may run twice: a deal that has
-    an open task of this kind gets no second one."""
-    today = payload.get("today") or date.today().isoformat()
-    deals = ctx.collection("deals").find(
-        {"close_date": {"$lt": today}, "stage": {"$in": list(OPEN)}}
+@worker.job("report")
+def report(payload, ctx):
+    """Write a report: for each stage the totals and the largest deals."""
+    deals = ctx.collection("deals")
+    stages = []
+    for number, stage in enumerate(STAGES, start=1):
+        totals = deals.query({"stage": stage}, aggregate=TOTALS)["data"][0]
+        page = deals.query(
+            {"stage": stage}, fields=["title", "value"], order_by="value", order="desc", limit=3
+        )
+        largest = [{"title": deal["title"], "value": deal["value"]} for deal in page["data"]]
+        stages.append(
+            {
+                "stage": stage,
+                "count": totals["count"],
+                "value": totals["value"] or 0,
+                "largest": largest,
+            }
+        )
+        ctx.progress(number / len(STAGES))
+    values = {row["stage"]: row["value"] for row in stages}
+    # A job may run twice. With a key, the second run writes no second report.
+    reports = ctx.collection("reports").once(f"report-{ctx.request_id}")
+    record = reports.insert(
+        {
+            "title": payload.get("title", "Report"),
+            "stages": stages,
+            "open_value": sum(values[stage] for stage in STAGES if stage not in CLOSED),
+            "won_value": values["won"],
+        }
     )
-    made = 0
-    for number, deal in enumerate(deals, 1):
-        if ctx.cancelled:
-            break
-        task = {"type": "Task", "subject": f"Overdue: {deal['title']}", "deal_id": deal["id"]}
-        activities = ctx.collection("activities")
-        if activities.find_one({**task, "done": False}) is None:
-            activities.insert({**task, "due": today})
-            made += 1
-        ctx.progress(number / len(deals))
-    worker.log.info(f"{len(deals)} deals are overdue, {made} new tasks")
-    return {"overdue": len(deals), "tasks": made}
+    worker.log.info(f"wrote the report {record['id']}")
+    return {"report": record["id"]}
 
 
 worker.run()

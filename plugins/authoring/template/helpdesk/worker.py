@@ -1,46 +1,120 @@
-"""The code of the app. The server runs it as a process of its own."""
+"""The code of the app. The server runs it as a process of its own.
 
-from datetime import datetime, timezone
+`ctx.collection` has the rights of the caller: a customer finds own tickets only. Customers have no
+right on comments. What they see and write of them goes through the methods here, which use the
+rights of the app (`worker.collection`) once the caller was found to see the ticket.
+"""
 
-from caudex_worker import Worker
+from datetime import datetime, timedelta, timezone
+
+from caudex_worker import CollectionError, Worker
 
 worker = Worker()
 
+STALE_DAYS = 14
+LONGEST = 1000
+"""Comments of a ticket that are shown, and tickets that one run closes."""
+CUSTOMER_FIELDS = ("subject", "description", "category", "attachment")
+
 
 @worker.rpc
-async def queue(params, ctx):
-    """Count the tickets that the caller may see and that are not solved, by priority."""
-    page = await ctx.collection("tickets").query(
-        {"state": {"$ne": "solved"}}, group_by=["priority"], aggregate={"tickets": {"$count": "*"}}
+async def open_ticket(params, ctx):
+    """Open a ticket of the caller."""
+    values = {name: params[name] for name in CUSTOMER_FIELDS if params.get(name) is not None}
+    ticket = await ctx.collection("tickets").insert(values)
+    return await worker.collection("tickets").update(ticket["id"], requester_id=ctx.user_id)
+
+
+@worker.rpc
+async def conversation(params, ctx):
+    """Return the comments of a ticket, oldest first; internal ones are for agents only."""
+    ticket = await find_ticket(params, ctx)
+    where = {"ticket_id": ticket["id"]}
+    if not await is_agent(ctx):
+        where["internal"] = False
+    page = await worker.collection("comments").query(
+        where, expand=["author_id"], order_by="created_at", order="asc", limit=LONGEST
     )
-    counts = {row["priority"]: row["tickets"] for row in page["data"]}
-    return {priority: counts.get(priority, 0) for priority in ("urgent", "normal", "low")}
+    return page["data"]
 
 
 @worker.rpc
-async def take(params, ctx):
-    """Assign a ticket to the caller, unless another agent has it."""
+async def comment(params, ctx):
+    """Add a comment to a ticket, and set the status that follows from it.
+
+    After an agent's answer the ticket waits for the customer, whose comment opens it again.
+    """
+    ticket = await find_ticket(params, ctx)
+    text = params.get("text", "").strip()
+    if not text:
+        raise ValueError("write a text")
+    agent = await is_agent(ctx)
+    internal = agent and params.get("internal") is True
+    status = "waiting" if agent else "open"
+    if internal:
+        status = ticket["status"]
+    elif params.get("close") is True:
+        status = "closed"
+    data = {
+        "ticket_id": ticket["id"],
+        "text": text,
+        "internal": internal,
+        "author_id": ctx.user_id,
+    }
+    change = {"op": "update", "entity": "tickets", "id": ticket["id"]}
+    rights = ctx if agent else worker
+    await rights.collection("tickets").batch(
+        [
+            {"op": "create", "entity": "comments", "data": data},
+            {**change, "data": {"status": status}},
+        ]
+    )
+    return {"status": status}
+
+
+@worker.job("close_stale")
+def close_stale(payload, ctx):
+    """Close the tickets that have waited for their customers for `days`."""
+    days = payload.get("days", STALE_DAYS)
+    limit = datetime.now(timezone.utc) - timedelta(days=days)
     tickets = ctx.collection("tickets")
-    changed = await tickets.update_where(
-        {"id": params["ticket_id"], "assignee_id": None}, {"assignee_id": ctx.user_id}, max=1
-    )
-    ticket = await tickets.find_one({"id": params["ticket_id"]})
+    where = {"status": "waiting", "updated_at": {"$lt": limit.isoformat()}}
+    stale = tickets.query(where, fields=["id"], limit=LONGEST)["data"]
+    text = f"Closed, as there was no answer for {days} days. A comment opens it again."
+    for number, ticket in enumerate(stale, start=1):
+        if ctx.cancelled:
+            return {"closed": number - 1}
+        data = {"ticket_id": ticket["id"], "text": text}
+        change = {"op": "update", "entity": "tickets", "id": ticket["id"]}
+        # Both or neither: a second run of this job finds only what the first one left.
+        tickets.batch(
+            [
+                {"op": "create", "entity": "comments", "data": data},
+                {**change, "data": {"status": "closed"}},
+            ]
+        )
+        ctx.progress(number / len(stale))
+    worker.log.info(f"closed {len(stale)} stale tickets")
+    return {"closed": len(stale)}
+
+
+async def find_ticket(params, ctx):
+    """Return a ticket that the caller may see."""
+    ticket = await ctx.collection("tickets").find_one({"id": params["ticket"]})
     if ticket is None:
-        raise ValueError("no such ticket")
-    if changed["updated"] == 0 and ticket["assignee_id"] != ctx.user_id:
-        raise ValueError("another agent has this ticket")
+        raise ValueError("there is no such ticket")
     return ticket
 
 
-@worker.job("escalate")
-def escalate(payload, ctx):
-    """Make tickets urgent whose time has passed. It has the same effect however often it runs."""
-    now = payload.get("now") or datetime.now(timezone.utc).isoformat()
-    late = {"state": "open", "priority": {"$ne": "urgent"}, "due": {"$lt": now}}
-    changed = ctx.collection("tickets").update_where(late, {"priority": "urgent"}, max=1000)
-    if changed["updated"]:
-        worker.log.warn(f"{changed['updated']} tickets are late")
-    return {"urgent": changed["updated"]}
+async def is_agent(ctx):
+    """Whether the caller may read comments, as agents may."""
+    try:
+        await ctx.collection("comments").query({}, fields=["id"], limit=1, total=False)
+    except CollectionError as error:
+        if error.status != 403:
+            raise
+        return False
+    return True
 
 
 worker.run()

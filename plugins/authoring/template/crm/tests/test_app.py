@@ -1,87 +1,90 @@
-"""Sales work on their own deals, managers see all of them, and overdue deals get a task."""
+"""Sellers work on their own deals, managers on all, and a job writes reports."""
 
 import time
 
-APP = "/api/v1/apps/sample_app"
-DEALS = f"{APP}/collections/deals"
+API = "/api/v1/apps/sample_app"
+COMPANIES = f"{API}/collections/companies"
+DEALS = f"{API}/collections/deals"
+REPORTS = f"{API}/collections/reports"
 
 
-def call(client, method, **params):
-    return client.post(f"{APP}/rpc", json={"method": method, "params": params})
+def create(client, path, **values):
+    answer = client.post(path, json=values)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
 
 
-def wait_for(client, job_id):
-    for _ in range(600):
-        job = client.get(f"{APP}/jobs/{job_id}").json()
-        if job["status"] in ("completed", "failed"):
-            return job
-        time.sleep(0.05)
-    raise AssertionError("the job has not ended")
+def run_job(client, **payload):
+    """Run a job until it has ended, and return it."""
+    job = client.post(f"{API}/jobs", json={"payload": payload}).json()["job_id"]
+    for _ in range(200):
+        state = client.get(f"{API}/jobs/{job}").json()
+        if state["status"] in ("completed", "failed"):
+            return state
+        time.sleep(0.1)
+    raise AssertionError(state)
 
 
-def test_sales_see_their_own_deals_and_managers_all(app):
-    one = app.user(roles={"sample_app": ["sales"]})
-    other = app.user(roles={"sample_app": ["sales"]})
+def test_a_seller_works_on_own_deals_only(app):
+    ann, bob = (app.user(roles={"sample_app": ["seller"]}) for _ in range(2))
+    company = create(ann, COMPANIES, name="Acme", industry="Retail")
+    deal = create(ann, DEALS, title="Chairs", value=900, company_id=company["id"])
+    assert deal["stage"] == "lead"
+    assert ann.patch(f"{DEALS}/{deal['id']}", json={"stage": "won"}).json()["stage"] == "won"
+    assert bob.get(f"{DEALS}/{deal['id']}").status_code == 404
+    assert bob.patch(f"{DEALS}/{deal['id']}", json={"value": 1}).status_code == 404
+    assert bob.get(f"{COMPANIES}/{company['id']}").status_code == 200
+    assert bob.delete(f"{COMPANIES}/{company['id']}").status_code == 403
+
+
+def test_a_manager_sees_the_deals_of_all(app):
+    seller = app.user(roles={"sample_app": ["seller"]})
     manager = app.user(roles={"sample_app": ["manager"]})
-    deal = one.post(DEALS, json={"title": "Chairs", "value": 900, "stage": "Proposal"}).json()
-    assert other.get(f"{DEALS}/{deal['id']}").status_code == 404
-    assert manager.get(f"{DEALS}/{deal['id']}").json()["title"] == "Chairs"
-    assert other.delete(f"{DEALS}/{deal['id']}").status_code == 403
-    assert manager.delete(f"{DEALS}/{deal['id']}").is_success
-
-
-def test_the_pipeline_has_what_the_caller_may_see(app):
-    seller = app.user(roles={"sample_app": ["sales"]})
-    stranger = app.user(roles={"sample_app": ["sales"]})
-    for value in (100, 300):
-        seller.post(DEALS, json={"title": "Lamps", "value": value, "stage": "Qualified"})
-    stages = {row["stage"]: row for row in call(seller, "pipeline").json()["stages"]}
-    assert (stages["Qualified"]["deals"], stages["Qualified"]["value"]) == (2, 400)
-    assert call(seller, "pipeline").json()["expected"] == 120
-    assert call(stranger, "pipeline").json()["expected"] == 0
-
-
-def test_a_task_follows_a_deal(app):
-    seller = app.user(roles={"sample_app": ["sales"]})
-    deal = seller.post(DEALS, json={"title": "Desks"}).json()
-    task = call(seller, "follow_up", deal_id=deal["id"], due="2031-01-02").json()
-    assert (task["subject"], task["due"]) == ("Follow up: Desks", "2031-01-02")
-    assert (
-        call(app.user(roles={"sample_app": ["sales"]}), "follow_up", deal_id=deal["id"]).status_code
-        == 500
-    )
-
-
-def test_overdue_deals_get_one_task(app):
-    deal = app.admin.post(DEALS, json={"title": "Late", "close_date": "2020-01-01"}).json()
-    for expected in (1, 0):
-        job = app.admin.post(f"{APP}/jobs", json={"payload": {"type": "remind"}}).json()
-        ended = wait_for(app.admin, job["job_id"])
-        assert ended["status"] == "completed", ended
-        assert ended["result"]["tasks"] == expected
-    tasks = app.admin.get(f"{APP}/collections/activities?deal_id={deal['id']}").json()
-    assert [task["subject"] for task in tasks] == ["Overdue: Late"]
-
-
-def test_a_contact_has_a_whole_name(app):
-    seller = app.user(roles={"sample_app": ["sales"]})
-    contact = {"first_name": "Ada", "last_name": "Bell"}
-    answer = seller.post(f"{APP}/collections/contacts", json=contact)
-    assert answer.json()["name"] == "Ada Bell"
-
-
-def test_a_deal_keeps_a_contract(app):
-    seller = app.user(roles={"sample_app": ["sales"]})
-    content = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
-    upload = seller.post(f"{APP}/files?name=contract.pdf", content=content)
-    assert upload.status_code == 201, upload.text
-    deal = seller.post(DEALS, json={"title": "Signed", "contract": upload.json()["id"]}).json()
-    assert deal["contract"]["name"] == "contract.pdf"
-    assert seller.get(f"{APP}/files/{deal['contract']['id']}").content == content
-
-
-def test_others_are_refused(app):
-    assert app.user().get(DEALS).status_code == 403
-    assert app.http.get(DEALS).status_code == 401
     viewer = app.user(roles={"sample_app": ["viewer"]})
-    assert viewer.post(DEALS, json={"title": "x"}).status_code == 403
+    deal = create(seller, DEALS, title="Desks", value=50)
+    assert manager.patch(f"{DEALS}/{deal['id']}", json={"value": 60}).json()["value"] == 60
+    assert viewer.get(f"{DEALS}/{deal['id']}").json()["value"] == 60
+    assert viewer.patch(f"{DEALS}/{deal['id']}", json={"value": 70}).status_code == 403
+
+
+def test_a_company_is_there_once(app):
+    seller = app.user(roles={"sample_app": ["seller"]})
+    create(seller, COMPANIES, name="Bolt")
+    assert seller.post(COMPANIES, json={"name": "Bolt"}).status_code == 400
+
+
+def test_the_pipeline_counts_what_the_caller_sees(app):
+    seller = app.user(roles={"sample_app": ["seller"]})
+    for stage, value in (("lead", 1000), ("proposal", 200), ("proposal", 300), ("won", 40)):
+        create(seller, DEALS, title="Lamps", stage=stage, value=value)
+    call = {"method": "pipeline", "params": {}}
+    pipeline = seller.post(f"{API}/rpc", json=call).json()
+    by_stage = {row["stage"]: (row["count"], row["value"]) for row in pipeline["stages"]}
+    assert by_stage["proposal"] == (2, 500)
+    assert by_stage["lost"] == (0, 0)
+    assert (pipeline["open"], pipeline["won"]) == (1500, 40)
+    assert pipeline["forecast"] == 350
+
+
+def test_a_job_writes_a_report(app):
+    seller = app.user(roles={"sample_app": ["seller"]})
+    for value in (10, 40, 30, 20):
+        create(seller, DEALS, title=f"Shelves {value}", value=value)
+    job = run_job(seller, type="report", title="March")
+    assert (job["status"], job["progress"]) == ("completed", 1)
+    report = seller.get(f"{REPORTS}/{job['result']['report']}").json()
+    assert (report["title"], report["open_value"], report["won_value"]) == ("March", 100, 0)
+    lead = report["stages"][0]
+    assert [deal["value"] for deal in lead["largest"]] == [40, 30, 20]
+
+
+def test_a_deal_holds_documents(app):
+    ann, bob = (app.user(roles={"sample_app": ["seller"]}) for _ in range(2))
+    file = ann.post(f"{API}/files?name=offer.txt", content=b"Two chairs.").json()
+    deal = create(ann, DEALS, title="Chairs", documents=[file["id"]])
+    assert [document["name"] for document in deal["documents"]] == ["offer.txt"]
+    assert ann.get(f"{API}/files/{file['id']}").content == b"Two chairs."
+    assert bob.get(f"{API}/files/{file['id']}").status_code == 404
+    program = ann.post(f"{API}/files?name=run.exe", content=b"MZ\x90\x00" + bytes(200)).json()
+    refused = ann.patch(f"{DEALS}/{deal['id']}", json={"documents": [program["id"]]})
+    assert refused.status_code == 400
