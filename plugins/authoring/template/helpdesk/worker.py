@@ -55,12 +55,7 @@ async def comment(params, ctx):
         status = ticket["status"]
     elif params.get("close") is True:
         status = "closed"
-    data = {
-        "ticket_id": ticket["id"],
-        "text": text,
-        "internal": internal,
-        "author_id": ctx.user_id,
-    }
+    data = {"ticket_id": ticket["id"], "text": text, "internal": internal, "author_id": ctx.user_id}
     change = {"op": "update", "entity": "tickets", "id": ticket["id"]}
     rights = ctx if agent else worker
     await rights.collection("tickets").batch(
