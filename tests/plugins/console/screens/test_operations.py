@@ -44,6 +44,39 @@ def archive(more: str = "") -> bytes:
     return packed.getvalue()
 
 
+def site(text: str) -> bytes:
+    """The archive of a built site."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("index.html")
+        entry.size = len(text)
+        tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def test_a_frontend_is_deployed_opened_and_put_back(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("apps/crm/frontend")
+    page = tab.page
+    page.wait_for_selector("text=No frontend is deployed")
+    for number in (1, 2):
+        page.set_input_files(
+            "[aria-label=Archive]",
+            {"name": "s.tgz", "mimeType": "application/gzip", "buffer": site(f"page {number}")},
+        )
+        page.wait_for_selector(f"li:has(b:text-is('{number}')) .tag:has-text('in service')")
+    port = crm.url.rpartition(":")[2]
+    address = page.get_attribute("a:has-text('Open app')", "href")
+    assert address == f"http://crm.localhost:{port}/"
+    page.click("button:has-text('Go back to it')")
+    page.click("dialog button:has-text('Go back')")
+    page.wait_for_selector("li:has(b:text-is('1')) .tag:has-text('in service')")
+    shown = crm.http.get("/", headers={"host": f"crm.localhost:{port}"})
+    assert shown.text == "page 1"
+    page.click("button:has-text('Delete the frontend')")
+    page.click("dialog button:has-text('Delete')")
+    page.wait_for_selector("text=No frontend is deployed")
+
+
 @pytest.mark.slow
 def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
     tab = new_tab().sign_in(crm.admin).open("workers/crm")

@@ -4,9 +4,10 @@ import { get, url } from '../../core/api.js';
 import { Head } from '../../core/head.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { describe, findApp } from '../../core/store.js';
+import { describe, features, findApp } from '../../core/store.js';
 import { Loaded, useLoad } from '../../core/ui.js';
 import { Diagram } from './diagram.js';
+import { Frontend } from './frontend.js';
 import { Installs } from './installs.js';
 import { Manifest } from './manifest.js';
 import { Retired } from './retired.js';
@@ -22,13 +23,17 @@ const TABS = {
     title: 'History',
     show: ({ app, query }) => html`<${Installs} id=${app.id} stamp=${query.stamp} />`,
   },
+  frontend: { title: 'Frontend', show: ({ app }) => html`<${Frontend} id=${app.id} />` },
   retired: { title: 'Retired', show: ({ app }) => html`<${Retired} id=${app.id} />` },
 };
 
 export function AppDetail({ id, tab = 'tables', query }) {
   const description = useLoad(() => describe(id), [id]);
   const isAdmin = findApp(id)?.admin;
-  const names = isAdmin ? Object.keys(TABS) : ['tables'];
+  const adminTabs = Object.keys(TABS).filter(
+    (name) => name !== 'frontend' || features.value.has('frontends'),
+  );
+  const names = isAdmin ? adminTabs : ['tables'];
   return html`<${Loaded} of=${description}>
     ${(app) => html`<nav class="crumbs" aria-label="Where this is">
         <${A} to=${['apps']}>Apps<//>
