@@ -87,7 +87,11 @@ class Sender:
 
     def _find_common(self, headers: Headers) -> Headers:
         """Return what to add to a reply's own `headers`, which have precedence."""
-        own = REPLACEABLE.intersection(dict(headers))
-        if own:
-            return [header for header in self.headers if header[0] not in own]
-        return self.headers
+        own = dict(headers)
+        if REPLACEABLE.isdisjoint(own):
+            return self.headers
+        return [
+            (name, text)
+            for name, text in self.headers
+            if name not in REPLACEABLE or name not in own
+        ]

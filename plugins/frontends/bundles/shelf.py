@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -72,7 +73,11 @@ class Shelf:
         before = time.time() - STALE
         for path in self._temporary.iterdir():
             with suppress(OSError):
-                if path.is_file() and path.stat().st_mtime < before:
+                if path.stat().st_mtime >= before:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
                     path.unlink()
         bundles = list[tuple[float, int, Path]]()
         for path in self._folder.iterdir():

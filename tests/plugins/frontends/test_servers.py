@@ -1,5 +1,6 @@
 """Several servers, deploys at the same time, and servers that are killed."""
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -178,6 +179,25 @@ def test_a_role_that_goes_during_a_deploy(server: Server, monkeypatch: pytest.Mo
     monkeypatch.setattr(service_module, "build", build_late)
     assert deploy(admin, app_id, SITE).status_code == 403
     assert Host(server, app_id).get().status_code == 404
+
+
+def test_what_killed_servers_left_is_swept(server: Server) -> None:
+    shelf = server.services.get(SHELF)
+    _ = server.admin
+    fresh = shelf.locate_temporary()
+    fresh.write_bytes(b"x")
+    old_file = shelf.locate_temporary()
+    old_file.write_bytes(b"x")
+    old_folder = shelf.locate_temporary()
+    (old_folder / "assets").mkdir(parents=True)
+    (old_folder / "assets/index.js").write_bytes(b"x")
+    for path in (old_file, old_folder):
+        os.utime(path, (0, 0))
+    shelf.sweep()
+    assert fresh.exists()
+    assert not old_file.exists()
+    assert not old_folder.exists()
+    fresh.unlink()
 
 
 def test_copies_take_no_more_disk_than_they_may(make_server: MakeServer) -> None:
