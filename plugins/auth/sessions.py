@@ -253,6 +253,8 @@ async def _record(
     tx: Transaction, operation: str, actor: Actor, session_id: str, reason: str = ""
 ) -> None:
     values = {"user_id": actor.user_id, "address": actor.address}
+    if actor.door is not None:
+        values["app"] = actor.door
     if reason:
         values["reason"] = reason
     await tx.record(Event.core("sessions", operation, actor, session_id, new=values))

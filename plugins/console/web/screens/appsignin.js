@@ -17,7 +17,12 @@ export function AppSignIn() {
       setError,
     );
   }, []);
+  if (!error) return html`<main class="center"><${Loading} /></main>`;
+  // Such as a password that must be changed first: the console asks for that.
   return html`<main class="center">
-    ${error ? html`<${ErrorBox} error=${error} />` : html`<${Loading} />`}
+    <div class="stack">
+      <${ErrorBox} error=${error} />
+      <a href="./">Open the console</a>
+    </div>
   </main>`;
 }
