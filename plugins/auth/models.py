@@ -97,8 +97,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
     last_used_at: str
     address: str
     user_agent: str
-    app: str | None = None
-    """The app through whose host the user signed in; None for the host of the server."""
+    app: str | UnsetType | None = UNSET
+    """The app through whose host the user signed in; absent for the host of the server."""
     current: bool = False
 
 

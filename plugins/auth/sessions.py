@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Literal, NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated, Work
@@ -176,7 +177,10 @@ class Sessions:
     async def list(self, actor: Actor) -> list[SessionView]:
         """Return the caller's active sessions, the newest first."""
         sessions = await self._store.sessions(actor.user_id or "")
-        return [replace(session, current=session.id == actor.session_id) for session in sessions]
+        return [
+            replace(session, app=session.app or UNSET, current=session.id == actor.session_id)
+            for session in sessions
+        ]
 
     async def end(self, actor: Actor, session_id: str) -> None:
         """End a session of the caller. Raises BadRequest, NotFound."""

@@ -129,7 +129,10 @@ def test_only_these_routes_take_the_token_of_a_worker(server: Server):
         f"POST {records}/import", "POST /api/v1/apps/{app_id}/batch",
         "POST /api/v1/apps/{app_id}/rpc", f"POST {jobs}", f"GET {jobs}", f"GET {jobs}/{{job_id}}",
         f"POST {jobs}/{{job_id}}/cancel", "GET /api/v1/apps/{app_id}/permissions",
-        "GET /api/v1/auth/me",
+        "GET /api/v1/auth/me", "GET /api/v1/users",
+        "POST /api/v1/apps/{app_id}/files", "GET /api/v1/apps/{app_id}/files/{id}",
+        "POST /api/v1/apps/{app_id}/files/{id}/link", "POST /api/v1/apps/{app_id}/storage/upload",
+        "GET /api/v1/apps/{app_id}/storage/{id}", "DELETE /api/v1/apps/{app_id}/storage/{id}",
     }  # fmt: skip
 
 

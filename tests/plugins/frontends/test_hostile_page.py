@@ -233,7 +233,12 @@ def test_the_sign_in_cannot_be_turned_around(scene: Scene) -> None:
 
     # A code is used once.
     callbacks: list[str] = []
-    page.on("request", lambda sent: "/_auth/callback" in sent.url and callbacks.append(sent.url))
+
+    def note(sent: Any) -> None:
+        if "/_auth/callback" in sent.url:
+            callbacks.append(sent.url)
+
+    page.on("request", note)
     sign_in_at_app(page, host)
     assert page.goto(callbacks[0]).status == 401
 
@@ -284,7 +289,7 @@ def serve_page() -> Generator[Callable[[], int]]:
             self.end_headers()
             self.wfile.write(b"<!doctype html><title>worker</title>")
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - of the base
             """Say nothing."""
 
     started = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
