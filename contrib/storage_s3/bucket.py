@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -106,7 +106,7 @@ class Bucket:
     async def read(self, key: str, start: int, end: int) -> bytes:
         """Read a range of an object. Raises FileNotFoundError without one."""
         with self.reported():
-            return bytes(await library.read_range(self.objects, key, start=start, end=end))
+            return bytes(await library.get_range_async(self.objects, key, start=start, end=end))
 
     async def delete(self, key: str) -> None:
         """Delete an object, if there is one."""
@@ -118,10 +118,10 @@ class Bucket:
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """Yield the objects below a prefix, which ends where a slash follows."""
-        pages = library.list_objects(self.objects, prefix, chunk_size=LISTED)
+        pages = library.list_objects(self.objects, prefix, LISTED)
         while True:
             with self.reported():
-                page: Sequence[Any] | None = await anext(pages, None)
+                page = await anext(pages, None)
             if page is None:
                 return
             for item in page:
@@ -134,8 +134,8 @@ class Bucket:
         try:
             with anyio.fail_after(2.5 * factor * self._seconds):
                 yield
-        except library.NotFoundError:
-            raise FileNotFoundError from None
+        except FileNotFoundError:
+            raise
         except (library.PermissionDeniedError, library.UnauthenticatedError) as error:
             log.warning("the file store refused a request", **_describe(error))
             message = "the file store refuses the credentials of the server"

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
 from kernel.public import BootError
 
 try:
     from obstore import (
         copy_async,
         delete_async,
+        get_range_async,
         head_async,
-        list,  # noqa: A004 - the name is that of the library
         open_writer_async,
         put_async,
     )
-    from obstore import get_range_async as read_range
-    from obstore.exceptions import (
-        BaseError,
-        NotFoundError,
-        PermissionDeniedError,
-        UnauthenticatedError,
-    )
+    from obstore import list as _list  # pyright: ignore[reportUnknownVariableType]
+    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
     from obstore.store import S3Store
 except ImportError as error:
     raise BootError(
         "plugin storage_s3", "the package obstore is not installed", "pip install 'obstore>=0.11'"
     ) from error
 
-list_objects = list
-
 __all__ = [
-    "BaseError", "NotFoundError", "PermissionDeniedError", "S3Store", "UnauthenticatedError",
-    "copy_async", "delete_async", "head_async", "list_objects", "open_writer_async", "put_async",
-    "read_range",
+    "BaseError", "PermissionDeniedError", "S3Store", "UnauthenticatedError", "copy_async",
+    "delete_async", "get_range_async", "head_async", "list_objects", "open_writer_async",
+    "put_async",
 ]  # fmt: skip
+
+
+def list_objects(store: S3Store, prefix: str, count: int) -> AsyncIterator[Sequence[Any]]:
+    """Yield pages of the objects below a prefix."""
+    return cast("AsyncIterator[Sequence[Any]]", _list(store, prefix, chunk_size=count))

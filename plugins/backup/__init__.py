@@ -1,4 +1,4 @@
-"""Backups: one file with the database, the archives within it, and the keys on demand."""
+"""Backups: one file with the database, the archives within it, files, and keys on demand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kernel.public import (
     DATABASE_SERVER,
     REGISTRY,
     STATEMENTS,
+    STORAGE,
     Command,
     DatabaseQuery,
     Finding,
@@ -37,7 +38,7 @@ class BackupPlugin(Plugin):
 
     name = "backup"
     requires = (REGISTRY, STATEMENTS)
-    finds = (DATABASE_SERVER,)
+    finds = (DATABASE_SERVER, STORAGE)
     Config = BackupConfig
     config: BackupConfig
     _services: Services

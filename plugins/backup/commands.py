@@ -18,6 +18,7 @@ from .config import BackupConfig
 from .dumps import postgres
 from .dumps.programs import find_programs
 from .errors import reported
+from .files import describe_files, list_files, restore_files
 from .restoring import drop_replaced, load_backup, read_time, recover_cluster, restore_keys
 from .scratch import scratch
 from .sealing import read_key
@@ -43,6 +44,8 @@ def backup_commands(context: Context, config: BackupConfig, services: Services) 
                 click.Argument(["file"], type=path, nargs=-1),
                 click.Option(["--with-keys"], is_flag=True,
                              help="include the keys: protect such a file like a key"),
+                click.Option(["--without-files"], is_flag=True,
+                             help="leave out the content of files, which can be much"),
                 click.Option(["--force"], is_flag=True, help="replace an existing file"),
                 click.Option(["--verify/--no-verify"], default=True,
                              help="restore the file into a scratch cluster and compare the rows"),
@@ -103,7 +106,7 @@ class _Here:
                 target = _make_dated_path(files[0], sealed=options.key_file is not None)
             target = target.absolute()
             async with open_services() as services:
-                print(_write(self.context, services, target, options))
+                print(await _write(self.context, services, target, options))
                 if options.verify:
                     print(_verify(services, target, options.key_file))
                 else:
@@ -130,11 +133,13 @@ class _Here:
             return 0
 
         with reported(), scratch(None) as folder:
-            about = unpack(file, folder, _read_key_file(key_file))
+            sealing_key = _read_key_file(key_file)
+            about = unpack(file, folder, sealing_key)
             async with open_services() as services:
                 load_backup(services, about, folder, replace=replace)
                 print(f"restored the backup of {about.made_at}")
                 print(restore_keys(self.context.data_dir, folder / KEYS, about))
+                print(await restore_files(services, file, sealing_key, about.files))
                 if replace:
                     warning = drop_replaced(services.get(REGISTRY).database_url)
                     if warning:
@@ -152,6 +157,7 @@ class _Options(NamedTuple):
     keep: int | None
     key_file: Path | None
     into: str | None
+    without_files: bool
 
 
 def _read_key_file(file: Path | None) -> bytes | None:
@@ -174,11 +180,8 @@ def _list_dated(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if DATED_NAME.fullmatch(path.name))
 
 
-def _write(context: Context, services: Services, file: Path, options: _Options) -> str:
-    if file.exists() and not options.force:
-        raise BadRequest(f"{file} exists: name another file, or say --force")
-    if not file.parent.is_dir():
-        raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
+async def _write(context: Context, services: Services, file: Path, options: _Options) -> str:
+    _check_target(file, options)
     url = services.get(REGISTRY).database_url
     if postgres.is_put_aside(url):
         problem = "a restore is under way on this database, or was killed"
@@ -190,21 +193,42 @@ def _write(context: Context, services: Services, file: Path, options: _Options) 
         keys = keys_of(context.data_dir / "config")
 
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    names = [key.name for key in keys]
     roles = postgres.other_roles(url)
     with scratch(file.parent) as folder:
         counts = postgres.dump(program, url, folder / DUMP)
-        about = About(caudex=VERSION, made_at=made_at, keys=names, roles=roles, counts=counts)
-        pack(file, about, folder / DUMP, keys, sealing_key)
+        # After the dump: what its records hold is in the store since before it.
+        stored = await list_files(services, leave_out=options.without_files)
+        about = About(
+            caudex=VERSION,
+            made_at=made_at,
+            keys=[key.name for key in keys],
+            roles=roles,
+            counts=counts,
+            files=stored.about,
+        )
+        pack(file, about, folder / DUMP, keys, sealing_key, stored.locate())
 
-    message = f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), "
-    if names:
-        message += f"with {', '.join(names)}"
-    else:
-        message += "without keys: keep a copy of them"
+    message = _describe(file, about)
     if not postgres.note_made(url, file, made_at):
         message += "\nthe database does not record it: doctor will not know it"
     return message
+
+
+def _check_target(file: Path, options: _Options) -> None:
+    if file.exists() and not options.force:
+        raise BadRequest(f"{file} exists: name another file, or say --force")
+    if not file.parent.is_dir():
+        raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
+
+
+def _describe(file: Path, about: About) -> str:
+    """Say what a backup that was written holds."""
+    message = f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), "
+    if about.keys:
+        message += f"with {', '.join(about.keys)}"
+    else:
+        message += "without keys: keep a copy of them"
+    return f"{message}\n{describe_files(about.files)}"
 
 
 def _verify(services: Services, file: Path, key_file: Path | None) -> str:

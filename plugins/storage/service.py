@@ -44,18 +44,21 @@ class FolderStorage:
             self._threads.start(writer.discard)
 
     async def _write(self, writer: BlobWriter, pieces: AsyncIterator[bytes], limit: int) -> None:
+        """Write one buffer while the next one arrives: hashing takes as long as receiving."""
         size = 0
         buffer = bytearray()
+        write = self._threads.begin(writer.write, b"")
         async for piece in pieces:
             size += len(piece)
             if size > limit:
                 raise TooLarge(limit)
             buffer += piece
             if len(buffer) >= BUFFER:
-                await self._threads.run(writer.write, bytes(buffer))
+                await self._threads.wait(write)
+                write = self._threads.begin(writer.write, bytes(buffer))
                 buffer.clear()
-        if buffer:
-            await self._threads.run(writer.write, bytes(buffer))
+        await self._threads.wait(write)
+        await self._threads.run(writer.write, bytes(buffer))
 
     def find_file(self, sha256: str) -> Path | None:
         """See `BlobFiles.find_file`."""

@@ -41,15 +41,25 @@ class DiskThreads:
         When it is cancelled or too late, the call may still run.
         """
         async with self._calls.hold():
-            future = self._submit(work, *arguments)
-            try:
-                with anyio.fail_after(seconds or self.seconds):
-                    return await asyncio.wrap_future(future)
-            except TimeoutError:
-                log.warning("the file store does not answer", seconds=seconds or self.seconds)
-                raise Unavailable("the file store does not answer", retry_after=10) from None
-            except OSError as error:
-                raise explain(error) from error
+            return await self.wait(self.begin(work, *arguments), seconds)
+
+    def begin(self, work: Callable[..., T], *arguments: object) -> Future[T]:
+        """Begin a call that `wait` ends, so that its caller can do something meanwhile."""
+        try:
+            return self._pool.submit(work, *arguments)
+        except RuntimeError:
+            raise Unavailable("the server is stopping") from None
+
+    async def wait(self, call: Future[T], seconds: float = 0.0) -> T:
+        """Wait for a call that began, and return its result. Raises Unavailable as `run` does."""
+        try:
+            with anyio.fail_after(seconds or self.seconds):
+                return await asyncio.wrap_future(call)
+        except TimeoutError:
+            log.warning("the file store does not answer", seconds=seconds or self.seconds)
+            raise Unavailable("the file store does not answer", retry_after=10) from None
+        except OSError as error:
+            raise explain(error) from error
 
     def start(self, work: Callable[[], object]) -> None:
         """Start a call without a caller that waits, such as the end of one that was given up."""
@@ -61,12 +71,6 @@ class DiskThreads:
     def close(self) -> None:
         """Take no more calls, and wait for none."""
         self._pool.shutdown(wait=False, cancel_futures=False)
-
-    def _submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
-        try:
-            return self._pool.submit(work, *arguments)
-        except RuntimeError:
-            raise Unavailable("the server is stopping") from None
 
 
 def explain(error: OSError) -> Unavailable:
