@@ -203,7 +203,7 @@ class FilesRoutes:
         )
         token = self._downloads.links.sign(request.actor, app_id, file, body.seconds)
         path = request.public_path(f"/api/v1/apps/{app_id}/files/{file.id}/link")
-        origin = f"{request.url.scheme}://{request.url.netloc}"
+        origin = find_origin(request, self._config.url)
         return reply(Link(f"{origin}{path}?token={token}"))
 
     async def open_link(self, request: Request) -> Response:
@@ -243,6 +243,20 @@ class FilesRoutes:
         if "thumb" in query:
             return await self._pictures.send(request, file, query["thumb"], all_headers)
         return await send_content(request, self._services.get(STORAGE), file, all_headers)
+
+
+def find_origin(request: Request, configured: str) -> str:
+    """Return what a link begins with.
+
+    Behind a proxy that ends TLS only a page of this host says that it is https, by `Origin`.
+    """
+    if configured:
+        return configured
+    host = request.url.netloc
+    origin = request.headers.get("origin", "")
+    if origin in (f"https://{host}", f"http://{host}"):
+        return origin
+    return f"{request.url.scheme}://{host}"
 
 
 _FLAGS: Final = ("true", "false", "1", "0")

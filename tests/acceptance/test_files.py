@@ -485,6 +485,30 @@ def test_a_link_is_good_without_a_token(desk, admin):
     refused(admin.post(f"{FILES}/{uuid.uuid4()}/link", json={}), 404)
 
 
+def test_a_link_has_the_scheme_of_the_page_that_asks_for_it(desk, admin):
+    file = upload(admin)
+    host = desk.url.partition("//")[2]
+    path = f"{FILES}/{file['id']}/link"
+    for origin, scheme in ((f"https://{host}", "https"), ("https://other.example", "http")):
+        answer = admin.post(path, json={}, headers={"origin": origin})
+        assert answer.json()["url"].startswith(f"{scheme}://{host}/api/")
+
+
+def test_rows_of_an_import_are_refused_one_by_one(admin):
+    file = upload(admin)
+    unknown = str(uuid.uuid4())
+    text = f"title,contract\r\na,{file['id']}\r\nb,{unknown}\r\nc,nonsense\r\n"
+    answer = admin.post(
+        f"{TICKETS}/import?mode=valid", content=text, headers={"content-type": "text/csv"}
+    )
+    report = answer.json()
+    assert (report["rows"], report["created"]) == (3, 1)
+    assert [(error["row"], error["field"], error["error"]) for error in report["errors"]] == [
+        (2, "contract", "tickets.contract: no such file"),
+        (3, "contract", 'tickets.contract: a file, or its id, is wanted, not "nonsense"'),
+    ]
+
+
 def test_a_forged_link_is_refused(desk, admin):
     file = upload(admin)
     other = upload(admin, PNG)

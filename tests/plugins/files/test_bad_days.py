@@ -29,7 +29,7 @@ from .support import (
 @pytest.fixture(scope="module")
 def server(postgres):
     limits = {"max_size": 100_000, "pending": 150_000, "pending_files": 5}
-    config = {"plugins": {"files": limits}}
+    config = {"plugins": {"files": {**limits, "url": "https://files.example.org"}}}
     with running_server(postgres, config, plugins=[BrokenStore]) as running:
         running.install(manifest(CONTRACT, SCANS))
         yield running
@@ -158,3 +158,10 @@ def test_contents_of_uploads_that_were_cut_off_are_found_and_deleted(server, adm
     server.run(sweep.note_orphans)
     server.run(lambda: sweep.run(0.0))
     assert server.run(lambda: storage.measure_blob(blob.sha256)) is None
+
+
+def test_links_begin_with_the_configured_address(server, admin):
+    file = upload(admin)
+    url = admin.post(f"{FILES}/{file['id']}/link", json={}).json()["url"]
+    assert url.startswith(f"https://files.example.org{FILES}/{file['id']}/link?token=")
+    assert server.http.get(url.removeprefix("https://files.example.org")).content == PDF
