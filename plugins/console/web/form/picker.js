@@ -20,27 +20,11 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
   const title = useTitleOf(appId, target, value);
   /** What is typed; null while the list is closed. */
   const [text, setText] = useState(autofocus ? '' : null);
-  const [hits, setHits] = useState([]);
   const [at, setAt] = useState(0);
+  const hits = useHits(appId, target, text);
   const box = useRef(null);
-  const list = useRef(null);
   const isOpen = text !== null;
-  useTopLayer(isOpen, box, list);
-  useEffect(() => {
-    if (!isOpen) return undefined;
-    const abort = new AbortController();
-    const search = async () => {
-      const records = await findRecords(appId, target, text, abort.signal).catch(() => []);
-      if (abort.signal.aborted) return;
-      setHits(records);
-      setAt(0);
-    };
-    const timer = setTimeout(search, text ? REST : 0);
-    return () => {
-      clearTimeout(timer);
-      abort.abort();
-    };
-  }, [text]);
+  useEffect(() => setAt(0), [hits]);
 
   const close = () => setText(null);
   const open = () => {
@@ -55,20 +39,18 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
     onCancel?.();
   };
   const make = async () => {
-    const { NewRecord } = await import('../screens/record/new.js');
-    const content = (dialog) =>
-      html`<${NewRecord} appId=${appId} entityName=${target} done=${dialog.close} />`;
-    const row = await openDialog(content, { label: `New record in ${target}` });
+    const row = await openNewRecord(appId, target);
     if (row) onChange(row.id);
     close();
   };
+  const acts = {
+    ArrowDown: () => (isOpen ? setAt(Math.min(hits.length - 1, at + 1)) : open()),
+    ArrowUp: () => setAt(Math.max(0, at - 1)),
+    Escape: cancel,
+    Enter: () => hits[at] && pick(hits[at]),
+  };
   const press = (event) => {
-    const act = {
-      ArrowDown: () => (isOpen ? setAt(Math.min(hits.length - 1, at + 1)) : open()),
-      ArrowUp: () => setAt(Math.max(0, at - 1)),
-      Escape: cancel,
-      Enter: () => hits[at] && pick(hits[at]),
-    }[event.key];
+    const act = acts[event.key];
     // A closed list leaves the keys but these to the form around it.
     const isForForm = !isOpen && event.key !== 'ArrowDown' && event.key !== 'Escape';
     if (!act || isForForm) return;
@@ -80,7 +62,6 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
   const blur = (event) => {
     if (!box.current?.contains(event.relatedTarget)) cancel();
   };
-  const canMake = target !== 'core:users' && may(appId, target, 'create');
   const tableName = toWords(target.replace('core:', '')).toLowerCase();
   return html`<span class="picker" ref=${box} onFocusOut=${blur}>
     <input
@@ -97,49 +78,86 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
       onInput=${(event) => setText(event.target.value)}
       onKeyDown=${press}
     />
-    ${
-      value &&
-      html`<button
-        type="button"
-        class="quiet icon small"
-        aria-label="Remove the link"
-        onClick=${() => pick(null)}
-      >
-        ${icon('x')}
-      </button>`
-    }
+    ${value && html`<${RemoveButton} remove=${() => pick(null)} />`}
     ${
       isOpen &&
-      html`<div
-        class="popup"
-        popover="manual"
-        ref=${list}
-        id=${`${id}-list`}
-        role="listbox"
-        aria-label="Records"
-      >
-        ${hits.map(
-          (hit, index) => html`<button
-            type="button"
-            role="option"
-            key=${hit.id}
-            aria-selected=${index === at}
-            class=${index === at ? 'at' : ''}
-            onMouseDown=${keepFocus}
-            onClick=${() => pick(hit)}
-          >
-            ${hit.title}
-          </button>`,
-        )}
-        ${!hits.length && html`<div class="pad dim">Nothing found.</div>`}
-        ${canMake && html`<${MakeItem} make=${make} />`}
-      </div>`
+      html`<${List} id=${`${id}-list`} anchor=${box} hits=${hits} at=${at} pick=${pick}>
+        ${mayMake(appId, target) && html`<${MakeItem} make=${make} />`}
+      <//>`
     }
   </span>`;
 }
 
+const mayMake = (appId, target) => target !== 'core:users' && may(appId, target, 'create');
+
+const RemoveButton = ({ remove }) => html`<button
+  type="button"
+  class="quiet icon small"
+  aria-label="Remove the link"
+  onClick=${remove}
+>
+  ${icon('x')}
+</button>`;
+
+/** What was found; the children are below it. */
+function List({ id, anchor, hits, at, pick, children }) {
+  const list = useRef(null);
+  useTopLayer(anchor, list);
+  return html`<div
+    class="popup"
+    popover="manual"
+    ref=${list}
+    id=${id}
+    role="listbox"
+    aria-label="Records"
+  >
+    ${hits.map(
+      (hit, index) => html`<button
+        type="button"
+        role="option"
+        key=${hit.id}
+        aria-selected=${index === at}
+        class=${index === at ? 'at' : ''}
+        onMouseDown=${keepFocus}
+        onClick=${() => pick(hit)}
+      >
+        ${hit.title}
+      </button>`,
+    )}
+    ${!hits.length && html`<div class="pad dim">Nothing found.</div>`}
+    ${children}
+  </div>`;
+}
+
 const MakeItem = ({ make }) => html`<hr />
   <button type="button" onMouseDown=${keepFocus} onClick=${make}>${icon('plus')}New record</button>`;
+
+/** Let the user make the record that is missing. @returns {Promise<any>} */
+async function openNewRecord(appId, target) {
+  const { NewRecord } = await import('../screens/record/new.js');
+  const content = ({ close }) =>
+    html`<${NewRecord} appId=${appId} entityName=${target} done=${close} />`;
+  return openDialog(content, { label: `New record in ${target}` });
+}
+
+/** Records that a text finds, some time after the last letter; none for null. */
+function useHits(appId, target, text) {
+  const [hits, setHits] = useState([]);
+  useEffect(() => {
+    if (text === null) return undefined;
+    const abort = new AbortController();
+    const search = async () => {
+      const records = await findRecords(appId, target, text, abort.signal).catch(() => []);
+      if (!abort.signal.aborted) setHits(records);
+    };
+    const timer = setTimeout(search, text ? REST : 0);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [text]);
+  return hits;
+}
 
 /** The title of the record that is linked; its id where it cannot be read. */
 function useTitleOf(appId, target, id) {

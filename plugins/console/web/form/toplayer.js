@@ -10,12 +10,11 @@ const GAP = 4;
 const ENOUGH = 260;
 
 /**
- * Keep a list with the attribute `popover="manual"` beside its input while it is open.
- * @param {boolean} isOpen @param {{current: any}} anchor @param {{current: any}} list
+ * Keep a list with the attribute `popover="manual"` beside its input as long as it is there.
+ * @param {{current: any}} anchor @param {{current: any}} list
  */
-export function useTopLayer(isOpen, anchor, list) {
+export function useTopLayer(anchor, list) {
   useLayoutEffect(() => {
-    if (!isOpen) return undefined;
     const follow = () => place(list.current, anchor.current.getBoundingClientRect());
     list.current.showPopover();
     follow();
@@ -25,7 +24,7 @@ export function useTopLayer(isOpen, anchor, list) {
       removeEventListener('scroll', follow, true);
       removeEventListener('resize', follow);
     };
-  }, [isOpen]);
+  }, []);
 }
 
 /** Below where there is room, else above. */

@@ -1,17 +1,16 @@
 /** The table: only rows in sight are in the page, so a million rows scroll as ten do. */
-import { html, useEffect, useRef, useState } from '../../core/kit.js';
+import { html, useRef } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
-import { fail } from '../../core/ui.js';
-import { parseText, toText } from '../../parts/values.js';
+import { makeChoice } from './choice.js';
 import { readBlock, writeBlock } from './clipboard.js';
+import { useCursor } from './cursor.js';
 import { FootRow, HeadRow } from './edges.js';
-import { fitsCell, isEditable } from './editor.js';
-import { clamp, findBlock, findDrawnRows, makeTall, reveal, writeWidths } from './geometry.js';
+import { useEditing } from './editing.js';
+import { makeTall, writeWidths } from './geometry.js';
 import { usePlace } from './place.js';
 import { Row } from './row.js';
+import { useView } from './view.js';
 
-/** Rows behind those that are drawn, at which the next page is loaded. */
-const AHEAD = 25;
 /** Keys that move the current cell: by rows and columns. */
 const STEPS = {
   ArrowDown: [1, 0],
@@ -38,120 +37,59 @@ export function Grid(props) {
   const { appId, entity, fields, data, editable, sorting, selection, headMenu, figures } = props;
   const { rows, titles } = data;
   const box = useRef(null);
-  const [view, setView] = useState({ top: 0, height: 600 });
-  /** The current cell; `from` is where a block that ends in it began. */
-  const [cursor, setCursor] = useState({ row: 0, col: 0, from: null });
-  const [editing, setEditing] = useState(null);
-  const keepPlace = usePlace(box, cursor, view.top, rows.length, setCursor);
-  const { first, end } = findDrawnRows(view, rows.length);
-  useEffect(() => {
-    const measure = () => {
-      if (box.current) setView({ top: box.current.scrollTop, height: box.current.clientHeight });
-    };
-    measure();
-    const watcher = new ResizeObserver(measure);
-    watcher.observe(box.current);
-    return () => watcher.disconnect();
-  }, []);
-  useEffect(() => {
-    if (end > rows.length - AHEAD) data.more();
-  }, [end, rows.length, data.loading]);
+  const { top, first, end, measure } = useView(box, data);
+  const { cursor, block, setCursor, move } = useCursor(box, rows, fields);
+  const { editing, edit, finish } = useEditing(box, rows, fields, props.onSave);
+  const { isAllChosen, toggle, toggleAll } = makeChoice(rows, selection);
+  const keepPlace = usePlace(box, cursor, top, rows.length, setCursor);
 
-  const focusGrid = () => box.current.focus({ preventScroll: true });
-  const move = (row, col, isBlock = false) => {
-    const start = cursor.from ?? { row: cursor.row, col: cursor.col };
-    const next = {
-      row: clamp(row, 0, rows.length - 1),
-      col: clamp(col, 0, fields.length - 1),
-      from: isBlock ? start : null,
-    };
-    setCursor(next);
-    reveal(box.current, next, fields);
-  };
   const open = (row) => {
     keepPlace();
     props.onOpen(row);
   };
-  const edit = (index, col) => {
-    if (editing?.refused) {
-      box.current.querySelector('.celledit input')?.focus();
-      return;
-    }
-    const field = fields[col];
-    const row = rows[index];
-    if (editable && isEditable(field) && fitsCell(row[field.name])) {
-      setEditing({ id: row.id, name: field.name, round: 0 });
-    } else {
-      open(row);
-    }
-  };
-  /** Save what was typed. What is refused stays in its cell, to be corrected. */
-  const finish = async (text) => {
-    const row = rows.find((candidate) => candidate.id === editing.id);
-    const field = fields.find((candidate) => candidate.name === editing.name);
-    setEditing(null);
-    focusGrid();
-    const isChanged = row && text !== undefined && text !== toText(field, row[field.name]);
-    if (!isChanged) return;
-    try {
-      await props.onSave(row, { [field.name]: parseText(field, text) });
-    } catch (error) {
-      fail(error);
-      const refused = { text, problem: error.message };
-      setEditing((later) => later ?? { ...editing, round: editing.round + 1, refused });
-    }
-  };
-  const toggle = (index, start = index) => {
-    const isOn = !selection.ids.has(rows[index].id);
-    const span = rows.slice(Math.min(index, start), Math.max(index, start) + 1);
-    const ids = new Set(selection.ids);
-    for (const row of span) {
-      if (isOn) ids.add(row.id);
-      else ids.delete(row.id);
-    }
-    selection.change(ids);
+  const editOrOpen = (index, col) => {
+    const isEdited = editable && edit(rows[index], fields[col]);
+    if (!isEdited) open(rows[index]);
   };
   const pick = (index, isSpan) => {
     toggle(index, isSpan ? cursor.row : index);
     setCursor({ ...cursor, row: index });
   };
-  const point = (row, col, isBlock) => {
-    focusGrid();
-    move(row, col, isBlock);
+  const point = (index, col, isBlock) => {
+    box.current.focus({ preventScroll: true });
+    move(index, col, isBlock);
   };
-  const isAllChosen = rows.length > 0 && rows.every((row) => selection.ids.has(row.id));
-  const toggleAll = () => selection.change(new Set(isAllChosen ? [] : rows.map((row) => row.id)));
   const openMenu = () => {
-    const { name } = fields[cursor.col];
-    box.current.querySelector(`[data-column="${CSS.escape(name)}"] .menu button`)?.click();
+    const name = CSS.escape(fields[cursor.col].name);
+    box.current.querySelector(`[data-column="${name}"] .menu button`)?.click();
   };
-
+  const press = (event) => {
+    const isForGrid = !editing && event.target === box.current;
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (!isForGrid || event.altKey) return;
+    const act = isCommand ? commands[`Ctrl ${event.key}`] : commands[event.key];
+    const step = !isCommand && STEPS[event.key];
+    if (!step && !act) return;
+    if (step) {
+      event.preventDefault();
+      move(cursor.row + step[0], cursor.col + step[1], event.shiftKey);
+    } else if (rows[cursor.row]) {
+      event.preventDefault();
+      act();
+    }
+  };
   const commands = {
     Enter: () => open(rows[cursor.row]),
-    e: () => edit(cursor.row, cursor.col),
-    F2: () => edit(cursor.row, cursor.col),
+    e: () => editOrOpen(cursor.row, cursor.col),
+    F2: () => editOrOpen(cursor.row, cursor.col),
     x: () => toggle(cursor.row),
+    'Ctrl a': toggleAll,
     s: () => sorting.change(fields[cursor.col].name),
     m: openMenu,
     Home: () => move(0, cursor.col),
     End: () => move(rows.length - 1, cursor.col),
     Escape: () => setCursor({ ...cursor, from: null }),
   };
-  const press = (event) => {
-    const isForGrid = !editing && event.target === box.current;
-    const isCommand = event.ctrlKey || event.metaKey;
-    if (!isForGrid || event.altKey) return;
-    const step = isCommand ? undefined : STEPS[event.key];
-    const command = isCommand ? { a: toggleAll }[event.key] : commands[event.key];
-    if (step) {
-      event.preventDefault();
-      move(cursor.row + step[0], cursor.col + step[1], event.shiftKey);
-    } else if (command && rows[cursor.row]) {
-      event.preventDefault();
-      command();
-    }
-  };
-  const block = findBlock(cursor);
   const copy = (event) => {
     if (editing || event.target.closest?.('input')) return;
     event.clipboardData.setData('text/plain', writeBlock(rows, fields, block));
@@ -166,19 +104,8 @@ export function Grid(props) {
   };
 
   const widths = writeWidths(fields);
-  const act = { open, edit, finish, pick, point };
-  const grid = {
-    appId,
-    entity,
-    fields,
-    titles,
-    widths,
-    cursor,
-    block,
-    editing,
-    selection,
-    act,
-  };
+  const act = { open, edit: editOrOpen, finish, pick, point };
+  const shared = { appId, entity, fields, titles, widths, cursor, block, editing, selection, act };
   return html`<div
     class="grid"
     ref=${box}
@@ -189,7 +116,7 @@ export function Grid(props) {
     aria-colcount=${fields.length + 1}
     aria-multiselectable="true"
     aria-activedescendant=${rows.length ? `c-${cursor.row}-${cursor.col}` : undefined}
-    onScroll=${(event) => setView({ top: event.target.scrollTop, height: event.target.clientHeight })}
+    onScroll=${measure}
     onKeyDown=${press}
     onCopy=${copy}
     onPaste=${paste}
@@ -207,7 +134,7 @@ export function Grid(props) {
         .slice(first, end)
         .map(
           (row, offset) =>
-            html`<${Row} key=${row.id} grid=${grid} row=${row} index=${first + offset} />`,
+            html`<${Row} key=${row.id} grid=${shared} row=${row} index=${first + offset} />`,
         )}
     </div>
     ${figures && html`<${FootRow} fields=${fields} figures=${figures} widths=${widths} />`}
