@@ -387,6 +387,7 @@ def test_an_unknown_table_and_a_removed_app_are_said(crm: Server, new_tab):
     crm.admin.delete("/api/v1/apps/brief")
     tab.page.click("[aria-label=Reload]")
     tab.page.wait_for_selector("[role=alert]")
+    assert tab.page.query_selector(".gs .gr") is None
 
 
 def test_the_server_goes_away_and_comes_back(table):

@@ -17,6 +17,9 @@ import { Selection } from './many.js';
 import { useRows } from './rows.js';
 import { buildQuickWhere, joinWheres } from './where.js';
 
+/** Statuses of a table that is gone for this user. */
+const GONE = [403, 404];
+
 export default function DataScreen({ parts: [appId, name], query }) {
   const description = useLoad(() => describe(appId), [appId]);
   return html`<${Loaded} of=${description}>
@@ -109,6 +112,8 @@ function Table({ appId, entity, address }) {
     filter=${filter}
     setFigure=${(kind) => setFigure(figures, field.name, kind)}
   />`;
+  // Rows of an app that was removed, or that the user may no longer read, are not left on the screen.
+  const isGone = GONE.includes(data.error?.status);
   const isEmpty = !data.error && !data.loading && !data.rows.length;
   const isNarrowed = query.where !== undefined || Boolean(query.search);
   return html`<div class="data">
@@ -126,10 +131,11 @@ function Table({ appId, entity, address }) {
       data.error &&
       html`<div class="padded"><${ErrorBox} error=${data.error} retry=${data.reload} /></div>`
     }
+    ${isEmpty && html`<${Nothing} appId=${appId} entity=${entity} isNarrowed=${isNarrowed} />`}
     ${
-      isEmpty
-        ? html`<${Nothing} appId=${appId} entity=${entity} isNarrowed=${isNarrowed} />`
-        : html`<${Grid}
+      !isEmpty &&
+      !isGone &&
+      html`<${Grid}
           appId=${appId}
           entity=${entity}
           fields=${fields}
