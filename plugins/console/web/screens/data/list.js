@@ -1,13 +1,11 @@
 /** A table of records: filter, order, columns, inline edit, figures, actions on many. */
 import { html, useEffect, useMemo, useState } from '../../core/kit.js';
-import { post, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { parse, stringify } from '../../core/json.js';
 import { A, go, setQuery } from '../../core/router.js';
 import { describe, may, toWords } from '../../core/store.js';
-import { Empty, ErrorBox, Loaded, fail, useLoad } from '../../core/ui.js';
+import { Empty, ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { Grid } from '../grid/grid.js';
-import { saveRecord } from '../record/save.js';
 import { chooseFields } from './columns.js';
 import { HeadMenu } from './facets.js';
 import { readFigures, setFigure, useFigures } from './figures.js';
@@ -15,6 +13,7 @@ import { Filter } from './filter.js';
 import { TableHead } from './head.js';
 import { Selection } from './many.js';
 import { useRows } from './rows.js';
+import { makeSaving } from './saving.js';
 import { buildQuickWhere, joinWheres } from './where.js';
 
 /** Statuses of a table that is gone for this user. */
@@ -83,19 +82,7 @@ function Table({ appId, entity, address }) {
     const isTurned = sort === name && order !== 'desc';
     setQuery({ sort: name, order: isTurned ? 'desc' : 'asc' });
   };
-  const saveOne = async (row, change) => {
-    const record = await saveRecord(appId, entity, row, change);
-    if (record) {
-      await data.replace([record]);
-    } else {
-      data.reload();
-    }
-  };
-  const paste = (pairs) => {
-    const [first] = pairs;
-    if (pairs.length === 1) return saveOne(...first).catch(fail);
-    return saveBlock(appId, entity, pairs, data, saveOne);
-  };
+  const { saveOne, saveBlock } = makeSaving(appId, entity, data);
   const filter = (start = where) => {
     const question = { appId, entity, where: start, onChange: setWhere };
     const content = ({ close }) => html`<${Filter} ...${question} close=${close} />`;
@@ -147,7 +134,7 @@ function Table({ appId, entity, address }) {
           figures=${shownFigures}
           onOpen=${(row) => go(['record', appId, entity.name, row.id])}
           onSave=${saveOne}
-          onPaste=${paste}
+          onPaste=${saveBlock}
         />`
     }
     ${
@@ -164,28 +151,6 @@ function Table({ appId, entity, address }) {
       />`
     }
   </div>`;
-}
-
-/** Save a pasted block all or nothing, in one batch. */
-async function saveBlock(appId, entity, pairs, data, saveOne) {
-  const operations = pairs.map(([row, change]) => ({
-    op: 'update',
-    entity: entity.name,
-    id: row.id,
-    data: change,
-    ifMatch: row._etag,
-  }));
-  try {
-    const { results } = await post(url`/api/v1/apps/${appId}/batch`, { operations });
-    await data.replace(results.map(({ record, etag }) => ({ ...record, _etag: etag })));
-  } catch (error) {
-    if (error.status !== 412) {
-      fail(error);
-      return;
-    }
-    // Another user was faster with one of them: that one is asked about.
-    for (const [row, change] of pairs) await saveOne(row, change).catch(fail);
-  }
 }
 
 function Nothing({ appId, entity, isNarrowed }) {
