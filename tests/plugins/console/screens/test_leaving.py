@@ -143,7 +143,7 @@ def test_a_wrong_code_is_sent_once(crm: Server, new_tab: OpenTab):
 
 
 def test_long_names_of_apps_leave_the_tools_in_sight(crm: Server, new_tab: OpenTab):
-    name = "The department of everything that has a long name " * 2
+    name = ("The department of everything that has a long name " * 6)[:200].strip()
     crm.install({"appId": "longname", "name": name, "dataContract": [
         {"entityName": "rows", "fields": [{"name": "title", "type": "text"}]}]})  # fmt: skip
     for width in (1280, 360):
@@ -153,4 +153,8 @@ def test_long_names_of_apps_leave_the_tools_in_sight(crm: Server, new_tab: OpenT
             box = tab.page.locator(f"button:has-text('{tool}')").bounding_box()
             assert box["x"] + box["width"] <= width, (screen, width)
             assert tab.overflow() == 0, (screen, width)
+            picker = tab.page.locator("select[aria-label=App]").bounding_box()
+            assert picker["width"] <= 260, (screen, width)
+    menu = tab.page.locator(".side .scroll")
+    assert menu.evaluate("(element) => element.scrollWidth <= element.clientWidth")
     crm.admin.delete("/api/v1/apps/longname")

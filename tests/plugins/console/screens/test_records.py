@@ -263,6 +263,7 @@ def test_files_are_chosen_dropped_previewed_and_removed(crm: Server, new_tab, tm
     tab.page.click(".field:has(#f-scans) button[aria-label='Remove ada.png'] >> nth=0")
     tab.page.click("button:has-text('Save')")
     until(tab.page, "document.querySelectorAll('.field:has(#f-scans) .file').length === 1")
+    tab.page.wait_for_selector(".savebar:not(.dirty)")
     tab.open("data/album/people", ready=".gs .file-name:has-text('ada.png')")
     with tab.page.expect_download() as download:
         tab.page.click(".gs .file-name >> nth=0")
