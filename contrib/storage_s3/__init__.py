@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from kernel.public import (
     STORAGE,
     WATCH_SECONDS,
+    DatabaseQuery,
+    Finding,
     Health,
     Plugin,
     Provider,
     Services,
     StorageWatch,
+    Unavailable,
     hookimpl,
     provide,
 )
@@ -29,6 +32,7 @@ class StorageS3Plugin(Plugin):
     name = "storage_s3"
     Config = StorageS3Config
     config: StorageS3Config
+    _services: Services
     _storage: S3Storage | None = None
     _watch: StorageWatch | None = None
 
@@ -40,9 +44,30 @@ class StorageS3Plugin(Plugin):
         return [provide(STORAGE, self._make)]
 
     def _make(self, _: Services) -> S3Storage:
-        place = f"{self.config.endpoint or 's3:/'}/{self.config.bucket}/{self.config.prefix}"
-        self._storage = S3Storage(Bucket(self.config), place.rstrip("/"))
+        self._storage = self._open()
         return self._storage
+
+    def _open(self) -> S3Storage:
+        place = f"{self.config.endpoint or 's3:/'}/{self.config.bucket}/{self.config.prefix}"
+        return S3Storage(Bucket(self.config), place.rstrip("/"))
+
+    @hookimpl
+    def plugins_loaded(self, services: Services) -> None:
+        """Keep the services for `diagnose`."""
+        self._services = services
+
+    @hookimpl
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Report where the files are, and whether they can be written."""
+        if self._services.provider(STORAGE.name) != self.name:
+            return []
+        storage = self._open()
+        try:
+            storage.check_now()
+        except Unavailable as error:
+            text = f"{storage.location}: {error.message}: see [plugins.storage_s3]"
+            return [Finding(name="files", text=text, state="fail")]
+        return [Finding(name="files", text=storage.location)]
 
     @hookimpl
     @asynccontextmanager

@@ -90,6 +90,11 @@ class Bucket:
         with self.reported():
             await library.put_async(self.objects, key, data, use_multipart=False)
 
+    def put_now(self, key: str, data: bytes) -> None:
+        """Write an object where no event loop runs. It blocks, for twice the time limit at most."""
+        with self._translated():
+            library.put(self.objects, key, data, use_multipart=False)
+
     async def copy(self, source: str, target: str) -> None:
         """Copy an object within the store."""
         with self.reported(4):
@@ -132,8 +137,16 @@ class Bucket:
         """Raise FileNotFoundError or Unavailable for errors of the library, and bound the time:
         that of all tries together, `factor` times as long where much is to be done."""
         try:
-            with anyio.fail_after(2.5 * factor * self._seconds):
+            with self._translated(), anyio.fail_after(2.5 * factor * self._seconds):
                 yield
+        except TimeoutError:
+            log.warning("the file store does not answer", seconds=self._seconds)
+            raise Unavailable("the file store does not answer", retry_after=10) from None
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
         except FileNotFoundError:
             raise
         except (library.PermissionDeniedError, library.UnauthenticatedError) as error:
@@ -145,9 +158,6 @@ class Bucket:
             if any(word in str(error) for word in _FULL):
                 raise Unavailable("the file store is full", retry_after=60) from None
             raise Unavailable("the file store cannot be reached", retry_after=10) from None
-        except TimeoutError:
-            log.warning("the file store does not answer", seconds=self._seconds)
-            raise Unavailable("the file store does not answer", retry_after=10) from None
 
 
 def _describe(error: Exception) -> dict[str, Any]:

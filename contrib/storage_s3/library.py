@@ -14,6 +14,7 @@ try:
         get_range_async,
         head_async,
         open_writer_async,
+        put,
         put_async,
     )
     from obstore import list as _list  # pyright: ignore[reportUnknownVariableType]
@@ -26,7 +27,7 @@ except ImportError as error:
 
 __all__ = [
     "BaseError", "PermissionDeniedError", "S3Store", "UnauthenticatedError", "copy_async",
-    "delete_async", "get_range_async", "head_async", "list_objects", "open_writer_async",
+    "delete_async", "get_range_async", "head_async", "list_objects", "open_writer_async", "put",
     "put_async",
 ]  # fmt: skip
 

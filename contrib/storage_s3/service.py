@@ -25,6 +25,8 @@ from .reading import ObjectReader
 SMALL: Final = 4 * 2**20
 """Bytes of a blob that is held in memory and written in one request."""
 PIECE: Final = 2**20
+CHECK: Final = "incoming/check"
+"""An object that is written to see whether any can be."""
 ABANDONED: Final = timedelta(days=1)
 """After which a large blob that did not get its hash is deleted."""
 
@@ -79,7 +81,14 @@ class S3Storage:
     async def check(self) -> None:
         """See `Storage.check`."""
         try:
-            await self._bucket.put("incoming/check", b"x")
+            await self._bucket.put(CHECK, b"x")
+        except FileNotFoundError:
+            raise Unavailable("the bucket of the file store is missing") from None
+
+    def check_now(self) -> None:
+        """Check the same where no event loop runs. It blocks."""
+        try:
+            self._bucket.put_now(CHECK, b"x")
         except FileNotFoundError:
             raise Unavailable("the bucket of the file store is missing") from None
 

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Final, Self
 
-from kernel.public import NotFound
+from kernel.public import Unavailable
 
 from .folder import BlobFolder
 from .threads import DiskThreads
@@ -77,7 +77,7 @@ class FileReader:
             raise
         if not data:
             await self.aclose()
-            raise NotFound("the file was closed or cut off while it was read")
+            raise Unavailable("the file was cut off while it was read")
         self._position += len(data)
         return data
 

@@ -11,7 +11,7 @@ import pytest
 from contrib.storage_s3 import service
 from contrib.storage_s3.bucket import Bucket
 from contrib.storage_s3.config import StorageS3Config
-from kernel.public import STORAGE, BlobFiles, BootError, Unavailable, supports
+from kernel.public import STORAGE, BlobFiles, BootError, Unavailable, hookspecs, supports
 from kernel.testing import running_server
 from kernel.testing.conformance.kit import eventually
 
@@ -134,6 +134,21 @@ def test_the_secret_is_neither_shown_nor_left_in_the_environment(postgres, bucke
         assert bucket["bucket"] in storage.location
         assert bucket["secret_access_key"] not in storage.location.rpartition("/")[2]
         assert not supports(storage, BlobFiles)
+
+
+def test_doctor_says_where_files_are_and_what_is_wrong(postgres, bucket):
+    with running_server(postgres, chosen(bucket)) as server:
+        [ok] = findings(server)
+        assert (ok.state, bucket["bucket"] in ok.text) == ("ok", True)
+    settings = chosen(bucket, endpoint="http://127.0.0.1:1", timeout=1)
+    with running_server(postgres, settings) as server:
+        [failed] = findings(server)
+        assert (failed.state, "cannot be reached" in failed.text) == ("fail", True)
+
+
+def findings(server):
+    collected = server.kernel.bus.collect(hookspecs.diagnose, query=lambda *_: None)
+    return [found for _, of_plugin in collected for found in of_plugin if found.name == "files"]
 
 
 def test_two_stores_need_a_choice(postgres, bucket):

@@ -184,6 +184,21 @@ def test_damaged_blobs_are_found(server, storage, root):
     server.run(lambda: storage.delete_blob(bad.sha256))
 
 
+def test_a_file_that_is_cut_off_while_it_is_read_is_no_end(server, storage, root):
+    blob = write(server, storage, b"z" * 1_000_000)
+
+    async def read_and_cut():
+        reader = await storage.open_blob(blob.sha256)
+        await anext(reader)
+        os.truncate(root / blob.sha256[:2] / blob.sha256, 300_000)
+        async for _ in reader:
+            pass
+
+    with pytest.raises(Unavailable, match="cut off"):
+        server.run(read_and_cut)
+    server.run(lambda: storage.delete_blob(blob.sha256))
+
+
 def test_a_folder_that_cannot_be_made_keeps_the_server_from_starting(postgres, tmp_path):
     (tmp_path / "file").write_text("")
     settings = {"plugins": {"storage": {"folder": str(tmp_path / "file" / "below")}}}
