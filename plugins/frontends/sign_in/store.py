@@ -61,5 +61,5 @@ async def take_code(statements: Statements, code_hash: str) -> Code | None:
 
 
 async def remove_expired(statements: Statements, limit: int = 10_000) -> None:
-    """Delete codes that nobody has used."""
+    """Delete codes that were not used."""
     await statements.execute(_EXPIRE, limit)

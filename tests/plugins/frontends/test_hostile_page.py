@@ -242,7 +242,7 @@ def test_the_sign_in_cannot_be_turned_around(scene: Scene) -> None:
     sign_in_at_app(page, host)
     assert page.goto(callbacks[0]).status == 401
 
-    # The code of the attacker's own session signs nobody in.
+    # The code of the attacker's own session signs no user in.
     attacker = server.user()
     prepared = Browser(host)
     url = attacker.post(SIGN_IN, json=prepared.begin()).json()["url"]

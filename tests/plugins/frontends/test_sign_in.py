@@ -143,7 +143,7 @@ def test_a_code_works_once(server: Server) -> None:
 
 
 def test_a_code_is_for_the_browser_that_began(server: Server) -> None:
-    """A link with the code of an attacker's own session signs nobody in (login CSRF)."""
+    """A link with the code of an attacker's own session signs no user in (login CSRF)."""
     host = deployed(server)
     attacker = Browser(host)
     url = server.user().post(SIGN_IN, json=attacker.begin()).json()["url"]
