@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+import anyio
+
 from kernel.public import KernelError
-from plugins.authoring.errors import DeployRefused
+from plugins.authoring.errors import DeployRefused, OutcomeUnknown
 from plugins.authoring.output import Output
 from plugins.authoring.project.folder import Project, find_project
 from plugins.authoring.project.record import DeployRecord, Undo
@@ -19,6 +21,8 @@ from .roles import RolesStep
 from .step import Step, StepPlan, StepReport, report_without_work
 from .worker import WorkerStep
 
+UNDO_SECONDS: Final = 60.0
+"""Seconds for the undo after Ctrl-C."""
 PARTS: Final = ("manifest", "roles", "worker", "frontend")
 
 
@@ -51,8 +55,14 @@ class Deployment:
         for step in self.steps:
             try:
                 report = await self._run_step(step)
+            except anyio.get_cancelled_exc_class():
+                with anyio.move_on_after(UNDO_SECONDS, shield=True):
+                    await _undo([*finished, step])
+                raise
             except KernelError as refusal:
-                sentences = await _undo(finished)
+                # A step whose outcome is unknown may have had its effect.
+                begun = [step] if isinstance(refusal, OutcomeUnknown) else []
+                sentences = await _undo([*finished, *begun])
                 self._record.save()
                 message = "; ".join([f"{step.part}: {refusal.message}", *sentences])
                 raise DeployRefused(message) from None

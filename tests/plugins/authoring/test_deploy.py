@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from kernel.testing import MakeServer, Server
+from tests.kernel.processes import environment
+from tests.waiting import eventually
 
 from .support import Author
 
@@ -213,3 +218,17 @@ def test_a_server_without_frontends_is_named(author: Author, make_server: MakeSe
     project.variables["CAUDEX_TOKEN"] = server.admin.tokens["accessToken"]
     assert "frontends are off on this server" in project.ok("app", "plan").out
     assert states(project.json("app", "deploy"))["frontend"] == "off"
+
+
+@pytest.mark.slow
+def test_an_interrupt_undoes_what_was_done(project: Author, server: Server) -> None:
+    project.edit("worker.py", "worker.run()", "import time\n\ntime.sleep(20)\nworker.run()")
+    path = f"/api/v1/apps/{app_of(project)}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kernel", "app", "deploy"], cwd=project.folder,
+        env=environment(project.variables), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    eventually(lambda: server.admin.get(f"{path}/worker/versions").json(), 60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130
+    assert server.admin.get(path).status_code == 404

@@ -41,6 +41,7 @@ MANIFEST = {
                 {"name": "label", "type": "text", "generated": {"$concat": ["title", "!"]}},
                 {"name": "company_id", "type": "entity_link",
                  "references": {"entity": "companies"}},
+                {"name": "contract", "type": "file", "maxSize": "1MB"},
                 {"name": "owner", "type": "entity_link", "references": {"entity": "core:users"}},
                 {"name": "margin", "type": "number", "access": {"read": "lead"}},
             ],
@@ -62,7 +63,8 @@ update: DealsUpdate = {"value": None}
 
 
 def show(record: DealsRecord) -> str:
-    return record["title"] + (record["label"] or "")
+    contract = record["contract"]
+    return record["title"] + (contract["name"] if contract is not None else "")
 """
 WRONG_PYTHON = (
     'wrong: DealsWhere = {"value": {"$gt": "3"}}',
@@ -83,7 +85,7 @@ export const where: Entities["deals"]["where"] = {
 export const ofLinks: CompaniesWhere = { deals_via_company_id: { $some: { stage: "Lead" } } };
 export const create: DealsCreate = { title: "x", scores: [1, 2], extra: { a: [null] } };
 export const update: DealsUpdate = { value: null };
-export const show = (record: DealsRecord): string => record.title + (record.label ?? "");
+export const show = (record: DealsRecord): string => record.title + (record.contract?.name ?? "");
 """
 WRONG_TYPESCRIPT = (
     'export const wrong: Entities["deals"]["where"] = { value: { $gt: "3" } };',
@@ -101,7 +103,9 @@ def typed(author: Author, server: Server) -> Author:
 
 
 def test_fields_that_the_caller_may_not_read_are_left_out(typed: Author, server: Server) -> None:
-    assert "margin" in typed.json("types", "python", "--app", "typed")["text"]
+    text = typed.json("types", "python", "--app", "typed")["text"]
+    assert "margin" in text
+    assert '"contract": "FileValue | None"' in text
     user = server.user(permissions={"typed": ["deals.read"]})
     typed.variables["CAUDEX_TOKEN"] = user.tokens["accessToken"]
     answer = typed.json("types", "python", "--app", "typed")
