@@ -220,6 +220,10 @@ def test_a_server_without_frontends_is_named(author: Author, make_server: MakeSe
     assert states(project.json("app", "deploy"))["frontend"] == "off"
 
 
+def log_of(project: Author, app_id: str) -> str:
+    return project.run("app", "logs", "--app", app_id).out
+
+
 @pytest.mark.slow
 def test_an_interrupt_undoes_what_was_done(project: Author, server: Server) -> None:
     project.edit("worker.py", "worker.run()", "import time\n\ntime.sleep(20)\nworker.run()")
@@ -228,7 +232,7 @@ def test_an_interrupt_undoes_what_was_done(project: Author, server: Server) -> N
         [sys.executable, "-m", "kernel", "app", "deploy"], cwd=project.folder,
         env=environment(project.variables), stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    eventually(lambda: server.admin.get(f"{path}/worker/versions").json(), 60)
+    eventually(lambda: "deploying" in log_of(project, app_of(project)), 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 130
     assert server.admin.get(path).status_code == 404
