@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kernel.public import (
     ACCESS,
+    ANY_USER,
     APP_USER,
     APPS,
     PUBLIC,
@@ -111,9 +112,9 @@ class FilesRoutes:
         open_to: dict[str, Any] = {"workers": True, "app_hosts": True}
         return [
             Route(
-                "POST", f"{APP}/files", self.upload, APP_USER, max_body=largest, returns=Uploaded,
-                status=201, query=UploadQuery, openapi=UPLOAD, errors=(429, 503),
-                admit=self.admit_upload, **open_to,
+                "POST", f"{APP}/files", self.upload, ANY_USER, max_body=largest, returns=Uploaded,
+                status=201, query=UploadQuery, openapi=UPLOAD, errors=(403, 404, 429, 503),
+                admit=self.admit_upload, narrowed=True, **open_to,
             ),
             Route(
                 "GET", FILE, self.download, APP_USER, query=DownloadQuery, openapi=DOWNLOAD,
@@ -128,9 +129,9 @@ class FilesRoutes:
                 errors=(403,), app_hosts=True,
             ),
             Route(
-                "POST", f"{APP}/storage/upload", self.upload_to_app, APP_USER, max_body=largest,
+                "POST", f"{APP}/storage/upload", self.upload_to_app, ANY_USER, max_body=largest,
                 returns=StorageUploaded, status=201, query=UploadQuery, openapi=UPLOAD,
-                errors=(503,), admit=self.admit_any_upload, **open_to,
+                errors=(403, 404, 503), admit=self.admit_any_upload, narrowed=True, **open_to,
             ),
             Route(
                 "GET", f"{APP}/storage/{{id}}", self.download, APP_USER, query=DownloadQuery,
@@ -220,9 +221,9 @@ class FilesRoutes:
         return await self._send(request, file, query, headers)
 
     async def delete(self, request: Request) -> Response:
-        """End the app's hold of a file: who uploaded it, or an admin of the app.
+        """Delete a file that the app itself holds, or that no record has held.
 
-        Records that hold it keep it.
+        Who uploaded it may do so, and an admin of the app. Records that hold it keep it.
         """
         app_id = request.path("app_id")
         actor = request.actor
@@ -232,7 +233,7 @@ class FilesRoutes:
         ):
             raise Forbidden("only who uploaded the file, or an admin of the app, deletes it")
         if not await self._downloads.drop(file.id):
-            raise NotFound(f"the app holds no file '{file.id}' itself")
+            raise NotFound(f"file '{file.id}' is held by records alone")
         return reply(Deleted(deleted=True))
 
     async def _send(

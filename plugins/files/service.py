@@ -144,7 +144,7 @@ class Uploads:
         remaining = PENDING_HOURS * 3600 - pending.oldest
         return Throttled(
             f"no record holds {pending.files} files of {pending.size} bytes that you uploaded: "
-            "put them into records, or wait until the oldest ones are deleted",
+            "put them into records, delete them, or wait until the oldest ones are gone",
             max(1, math.ceil(remaining)),
         )
 

@@ -53,7 +53,7 @@ returning json_build_object('id', f.id, 'sha256', f.sha256, 'name', f.name, 'typ
 # A file that records hold, or held, stays for them.
 DROP: Final = """
 with f as (
-    select id from caudex_files.files where id = $1::uuid and of_app for update
+    select id from caudex_files.files where id = $1::uuid and (of_app or not held) for update
 ), kept as (
     update caudex_files.files as k set of_app = false, held = true from f where k.id = f.id
     and exists (select from caudex_files.holdings as h where h.file_id = f.id) returning k.id
@@ -235,7 +235,7 @@ async def add(tx: Transaction, file: NewFile, uploader_id: str | None) -> Stored
 
 
 async def drop(writer: Writer, file_id: str) -> bool:
-    """End the app's own hold of a file; return whether there was one."""
+    """End the app's own hold of a file, or delete a pending one; return whether it was either."""
     return int(await writer.execute(DROP, file_id) or 0) > 0
 
 

@@ -589,6 +589,11 @@ def test_the_shape_that_existing_frontends_use(desk, admin):
     refused(other.delete(path), 403)
     assert writer.delete(path).json() == {"deleted": True}
     assert other.get(f"{FILES}/{ticket['contract']['id']}").content == PDF
+    pending = upload(writer)
+    assert writer.delete(f"{APP}/storage/{pending['id']}").json() == {"deleted": True}
+    refused(writer.get(f"{FILES}/{pending['id']}"), 404)
+    only_held = create(writer, contract=upload(writer)["id"])
+    refused(writer.delete(f"{APP}/storage/{only_held['contract']['id']}"), 404, "by records alone")
     unused = writer.post(f"{APP}/storage/upload", content=PDF).json()
     path = f"{APP}/storage/{unused['file_id']}"
     assert admin.delete(path).json() == {"deleted": True}

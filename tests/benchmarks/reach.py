@@ -160,11 +160,11 @@ def transfers(stage: Stage, alone: Peer) -> Transfers:
     def upload() -> None:
         stage.sign_in()
         headers = {"authorization": f"Bearer {stage.token}"}
+        if "id" in uploaded:  # a user may have few files that no record holds
+            stage.call("DELETE", f"/api/v1/apps/papers/storage/{uploaded.pop('id')}")
         reply = httpx.post(
             f"{files}?name=scan.bin", content=_pieces(), headers=headers, timeout=600
         )
-        if "id" in uploaded:  # a user may have few files that no record holds
-            stage.call("DELETE", f"/api/v1/apps/papers/storage/{uploaded['id']}", ok=(200, 404))
         uploaded["id"] = reply.raise_for_status().json()["id"]
 
     def download() -> None:
