@@ -69,6 +69,7 @@ def asked(storage):
     ]
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_does_not_keep_a_server_from_starting(postgres, bucket, monkeypatch):
     monkeypatch.setattr("contrib.storage_s3.WATCH_SECONDS", 0.2)
     settings = chosen(bucket, endpoint="http://127.0.0.1:1", timeout=1)
@@ -81,6 +82,7 @@ def test_a_store_that_is_away_does_not_keep_a_server_from_starting(postgres, buc
         assert server.http.get(READY).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_store_that_hangs_is_given_up_in_time(postgres, bucket):
     with hanging() as url:
         settings = chosen(bucket, endpoint=url, timeout=0.3)

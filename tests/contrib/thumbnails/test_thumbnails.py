@@ -105,6 +105,7 @@ def test_sizes_have_bounds(width, height):
         make(GOOD, width, height)
 
 
+@pytest.mark.slow
 def test_an_image_that_needs_more_memory_than_allowed_is_refused():
     content = packed(Image.new("RGB", (9000, 9000)), "PNG")
     with pytest.raises(BadRequest, match=r"memory|broken|decoded"):
