@@ -350,6 +350,20 @@ def test_path_tricks(server: Server, path: str) -> None:
     assert answer.split()[1] in (b"400", b"404"), answer[:300]
 
 
+def test_odd_names_of_files(server: Server) -> None:
+    names = {
+        "a b.js": "/a%20b.js", "100%.txt": "/100%25.txt", "what?.txt": "/what%3F.txt",
+        "a#b.txt": "/a%23b.txt", "a+b.txt": "/a+b.txt", "a%2fb.txt": "/a%252fb.txt",
+        "\u65e5\u672c.txt": "/%E6%97%A5%E6%9C%AC.txt", "x/y..txt": "/x/y..txt", "~.txt": "/~.txt",
+        "a;b.js": "/a;b.js", "CON.txt": "/CON.txt", "a&<b>'\".txt": "/a&%3Cb%3E'%22.txt",
+    }  # fmt: skip
+    host = deployed(server, {"index.html": "x", **{name: name for name in names}})
+    for name, path in names.items():
+        answer = raw_get(server, host.name, path)
+        assert answer.split()[1] == b"200", path
+        assert answer.endswith(name.encode()), path
+
+
 def test_a_path_that_is_not_utf8_is_refused(server: Server) -> None:
     host = deployed(server)
     assert host.get("/%ff").status_code == 400

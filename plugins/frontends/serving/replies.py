@@ -121,7 +121,11 @@ def _describe(frontend: Frontend, entry: Entry, tag: bytes) -> Headers:
     """Return the headers of each reply about a file, also of one without its content."""
     caching = b"no-cache"
     if has_hash(entry.path):
-        caching = (b"public, " if frontend.public else b"private, ") + FOREVER
+        caching = FOREVER
+    if not frontend.public:
+        caching = b"private, " + caching
+    elif caching is FOREVER:
+        caching = b"public, " + caching
     headers = [
         (b"etag", tag),
         (b"cache-control", caching),
