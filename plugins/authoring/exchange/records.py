@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 import click
 import httpx
+import msgspec
 
 from kernel.public import BadRequest
 from plugins.authoring.errors import ServerRefused
@@ -30,34 +31,55 @@ IMPORT_TIMEOUT: Final = httpx.Timeout(300, connect=5)
 STDIO: Final = "-"
 
 
-async def load(
-    output: Output,
-    *,
-    entity: str,
-    file: str,
-    url: str | None,
-    app: str | None,
-    form: str | None,
-    on: str | None,
-    dry_run: bool,
-    mode: str,
-    raw: bool,
-) -> int:
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """What `caudex data import` is asked to do."""
+
+    entity: str
+    file: str
+    url: str | None
+    app: str | None
+    form: str | None
+    on: str | None
+    dry_run: bool
+    mode: str
+    raw: bool
+
+    def query(self) -> dict[str, str]:
+        """Return the parameters of the request."""
+        query = {"mode": self.mode}
+        if self.on is not None:
+            query["on"] = self.on
+        if self.dry_run:
+            query["dryRun"] = "true"
+        if self.raw:
+            query["raw"] = "true"
+        return query
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """What `caudex data export` is asked to do."""
+
+    entity: str
+    file: str
+    url: str | None
+    app: str | None
+    form: str | None
+    fields: str | None
+    where: str | None
+    raw: bool
+
+
+async def load(output: Output, **options: Any) -> int:
     """Send a file of records, and report on its rows."""
-    path = f"/api/v1/apps/{app_of(app)}/collections/{entity}/import"
-    query: dict[str, str] = {"mode": mode}
-    if on is not None:
-        query["on"] = on
-    if dry_run:
-        query["dryRun"] = "true"
-    if raw:
-        query["raw"] = "true"
-    async with open_server(url, _root()) as server:
-        with _source(file) as stream:
-            report = await _upload(output, server, stream, path, query, _form_of(file, form))
-    _show_report(output, report, dry_run)
+    order = Import(**options)
+    path = f"/api/v1/apps/{app_of(order.app)}/collections/{order.entity}/import"
+    form = _form_of(order.file, order.form)
+    async with open_server(order.url, _root()) as server:
+        with _source(order.file) as stream:
+            report = await _upload(output, server, stream, path, order.query(), form)
+    _show_report(output, report, order.dry_run)
     output.result(report)
-    is_refused = bool(report["errors"]) and mode == "all"
+    is_refused = bool(report["errors"]) and order.mode == "all"
     return int(is_refused)
 
 
@@ -96,38 +118,28 @@ def _show_report(output: Output, report: dict[str, Any], dry_run: bool) -> None:
     )
 
 
-async def save(
-    output: Output,
-    *,
-    entity: str,
-    file: str,
-    url: str | None,
-    app: str | None,
-    form: str | None,
-    fields: str | None,
-    where: str | None,
-    raw: bool,
-) -> int:
+async def save(output: Output, **options: Any) -> int:
     """Write records to a file, which is replaced in one step, or to standard output."""
-    if file == STDIO and output.as_json:
+    order = Export(**options)
+    if order.file == STDIO and output.as_json:
         raise click.UsageError("--json needs the name of a file")
-    path = f"/api/v1/apps/{app_of(app)}/collections/{entity}/query"
-    query = _query(fields, where)
-    options: dict[str, Any] = {
-        "headers": {"accept": TYPES[_form_of(file, form)]},
-        "params": {"raw": "true"} if raw else {},
+    path = f"/api/v1/apps/{app_of(order.app)}/collections/{order.entity}/query"
+    query = _query(order.fields, order.where)
+    request: dict[str, Any] = {
+        "headers": {"accept": TYPES[_form_of(order.file, order.form)]},
+        "params": {"raw": "true"} if order.raw else {},
     }
-    async with open_server(url, _root()) as server:
+    async with open_server(order.url, _root()) as server:
         total = 0
         if sys.stderr.isatty():
             counted = await server.post(path, {**query, "fields": [], "limit": 1})
             total = counted["total"]
-        with output.progress("export", total) as advance, _target(file) as stream:
-            async with server.stream("POST", path, json=query, **options) as answer:
+        with output.progress("export", total) as advance, _target(order.file) as stream:
+            async with server.stream("POST", path, json=query, **request) as answer:
                 size = await _copy(answer, stream, advance)
-    if file != STDIO:
-        output.say(f"wrote {file}, {size} bytes")
-        output.result({"file": file, "bytes": size})
+    if order.file != STDIO:
+        output.say(f"wrote {order.file}, {size} bytes")
+        output.result({"file": order.file, "bytes": size})
     return 0
 
 
