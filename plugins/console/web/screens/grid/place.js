@@ -15,13 +15,15 @@ export function usePlace(box, cursor, top, count, setCursor) {
   const waiting = useRef(readPlace());
   useEffect(() => {
     const place = waiting.current;
-    if (!place || !count) return;
+    if (!place || !count || !box.current) return;
     waiting.current = null;
     setCursor({ row: place.row, col: place.col, from: null });
     box.current.scrollTop = place.top;
     box.current.scrollLeft = place.left;
   }, [count]);
   const keep = () => {
+    // An effect may still run when the table is gone: the history shows another page by then.
+    if (!box.current) return;
     const { scrollTop, scrollLeft } = box.current;
     const { row, col } = cursor;
     keepPlace({ count, row, col, top: scrollTop, left: scrollLeft });
