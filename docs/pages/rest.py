@@ -55,7 +55,7 @@ def page(kernel: Kernel) -> str:
 
 def is_page(path: str) -> bool:
     """Whether a route serves files to a browser: they are no part of the API."""
-    return path == "/" or path.startswith(("/console", "/apps/"))
+    return path == "/" or path.startswith(("/console", "/apps/", "/_auth/"))
 
 
 def contrib_page(_: Kernel) -> str:
