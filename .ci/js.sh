@@ -1,5 +1,5 @@
 #!/bin/sh
-# js.sh format | check: the JavaScript of the console and of the client, with tools of npm where Node.js is.
+# js.sh format | check: the JavaScript of console, client and templates, with tools of npm where Node.js is.
 set -eu
 cd "$(dirname "$0")/.."
 if ! command -v npx >/dev/null; then
@@ -11,10 +11,12 @@ case $1 in
   format)
     prettier plugins/console --write web
     prettier contrib/clients/js --write .
+    prettier plugins/authoring/template --write "*/frontend/**/*.{js,css,html}"
     ;;
   check)
     prettier plugins/console --check web
     prettier contrib/clients/js --check .
+    prettier plugins/authoring/template --check "*/frontend/**/*.{js,css,html}"
     npx --yes --package typescript@7.0.2 tsc --project plugins/console/jsconfig.json
     npx --yes --package typescript@7.0.2 tsc --project contrib/clients/js/jsconfig.json
     ;;

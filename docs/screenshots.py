@@ -1,11 +1,13 @@
-"""Makes the pictures of the console in docs/pictures: `make screenshots`.
+"""Makes the pictures of the console and of two apps in docs/pictures: `make screenshots`.
 
 A server with a database of its own is started, and a Chromium that does what a new user would do.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
@@ -43,7 +45,7 @@ def database() -> Generator[Postgres]:
 
 def main() -> int:
     """Make every picture."""
-    browser = shutil.which("chromium")
+    browser = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -59,7 +61,9 @@ def main() -> int:
         sync_playwright() as playwright,
     ):
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        _pictures(chromium.new_context(viewport=SIZE, locale="en-GB"), server)
+        context = chromium.new_context(viewport=SIZE, locale="en-GB")
+        _pictures(context, server)
+        _apps(context, server)
         chromium.close()
     return 0
 
@@ -122,11 +126,63 @@ def _pictures(context: Any, server: Server) -> None:
     shot("phone-dark")
 
 
+def _apps(context: Any, server: Server) -> None:
+    """Make the templates `crm` and `helpdesk`, and show them as ada, who is signed in."""
+    page = context.new_page()
+    page.goto(_deploy(server, "sales", "crm"))
+    page.click("main button")
+    page.click("text=Fill with sample data")
+    page.wait_for_selector(".board")
+    page.reload()  # without the message that it is done
+    page.wait_for_selector(".board")
+    page.screenshot(path=str(FOLDER / "app-crm.png"))
+    page.goto(_deploy(server, "desk", "helpdesk"))
+    page.click("main button")
+    page.click("text=New ticket")
+    page.fill("[name=subject]", "The lamp over the stairs is dark")
+    page.fill("[name=description]", "Since Monday. The bulb is new.")
+    page.click("dialog >> text=Open")
+    picture = str(FOLDER / "start.png")
+    page.set_input_files("input[type=file]", picture)
+    page.wait_for_selector(".preview img")
+    for text, is_internal in (
+        ("Third time this year: order a new switch.", True),
+        ("Thank you. We change the switch tomorrow morning.", False),
+    ):
+        page.fill("textarea", text)
+        page.set_checked("[type=checkbox]", is_internal)
+        page.click("form >> text=Send")
+        page.wait_for_selector(f"text={text}")
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    page.wait_for_selector(".preview img")
+    page.screenshot(path=str(FOLDER / "app-helpdesk-dark.png"))
+
+
+def _deploy(server: Server, name: str, template: str) -> str:
+    """Make an app and deploy it. Returns where it is."""
+    command = Path(sys.executable).with_name("caudex")
+    token = _log_in(server)
+    variables = {**os.environ, "CAUDEX_URL": server.url, "CAUDEX_TOKEN": token}
+    with tempfile.TemporaryDirectory(prefix="caudex-pictures-") as folder:
+        for words in (
+            ("app", "new", name, "--template", template, "--dir", f"{folder}/{name}"),
+            ("app", "deploy"),
+        ):
+            place = Path(folder, name) if words[1] == "deploy" else Path(folder)
+            subprocess.run([command, *words], cwd=place, env=variables, check=True)
+    port = server.url.rpartition(":")[2]
+    return f"http://{name}.localhost:{port}/"
+
+
+def _log_in(server: Server) -> str:
+    body = {"username": "ada", "password": PASSWORD}
+    return server.http.post("/api/v1/auth/login", json=body).json()["accessToken"]
+
+
 def _roles(server: Server) -> None:
     """Make a role to show."""
-    body = {"username": "ada", "password": PASSWORD}
-    token = server.http.post("/api/v1/auth/login", json=body).json()["accessToken"]
-    headers = {"authorization": f"Bearer {token}"}
+    headers = {"authorization": f"Bearer {_log_in(server)}"}
     held = ["companies.read", "contacts.read", "deals.create", "deals.read", "deals.update.own"]
     role = {"name": "sales", "description": "Sells to companies", "permissions": held}
     server.http.post("/api/v1/apps/crm/roles", json=role, headers=headers)

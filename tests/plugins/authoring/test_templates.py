@@ -38,6 +38,11 @@ def helpdesk(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     return deploy(server, tmp_path_factory.mktemp("helpdesk"), "desk", "helpdesk")
 
 
+@pytest.fixture(scope="module")
+def blank(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return deploy(server, tmp_path_factory.mktemp("blank"), "stock", "blank")
+
+
 def deploy(server: Server, folder: Path, name: str, template: str) -> str:
     """Make an app and deploy it, by the two commands alone. Returns where its pages are."""
     author = Author(folder, server)
@@ -66,6 +71,10 @@ class Visitor:
         """Open an app, and pass the sign-in of the server."""
         self.page.goto(url)
         self.page.click("main button")
+        self.enter(url, user)
+
+    def enter(self, url: str, user: Client) -> None:
+        """Fill the form of the server, which leads back to the app."""
         self.page.fill("[name=username]", user.username)
         self.page.fill("[name=password]", PASSWORD)
         self.page.keyboard.press("Enter")
@@ -92,7 +101,7 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def pages(crm: str, helpdesk: str) -> Generator[Pages]:
+def pages(blank: str, crm: str, helpdesk: str) -> Generator[Pages]:
     """A browser. Its loop runs in this thread until the end, so the commands run before."""
     with chromium() as browser:
         yield Pages(browser)
@@ -104,6 +113,18 @@ def visitor(pages: Pages) -> Generator[Visitor]:
     yield visitor
     visitor.page.context.close()
     assert visitor.problems == []
+
+
+@needs_browser
+def test_a_member_keeps_items(server: Server, blank: str, visitor: Visitor) -> None:
+    visitor.page.goto(blank)
+    visitor.enter(blank, server.user(roles={"stock": ["member"]}))
+    visitor.page.fill("[name=name]", MARKUP)
+    visitor.page.click("text=Add")
+    visitor.page.wait_for_selector("td:has-text('onerror')")
+    visitor.check()
+    visitor.page.click("[title=Delete]")
+    visitor.page.wait_for_selector("td", state="detached")
 
 
 @needs_browser
