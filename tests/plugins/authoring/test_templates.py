@@ -124,7 +124,7 @@ def test_a_member_keeps_items(server: Server, blank: str, visitor: Visitor) -> N
     visitor.page.wait_for_selector("td:has-text('onerror')")
     visitor.check()
     visitor.page.click("[title=Delete]")
-    visitor.page.wait_for_selector("td", state="detached")
+    visitor.page.wait_for_selector("tbody td", state="detached")
 
 
 @needs_browser
