@@ -19,6 +19,7 @@ TREE = {
     "Reference": ["docs/reference/*"],
     "Plugins": ["plugins/*/README"],
     "More plugins": ["contrib/*/README"],
+    "Clients": ["contrib/clients/*/README"],
     "Examples": ["examples/README", "examples/*/README"],
     "Project": ["CONTRIBUTING", "CHANGELOG", "docs/adr/*"],
 }
@@ -28,6 +29,7 @@ extensions = ["myst_parser"]
 root_doc = HOME
 include_patterns = [
     "docs/*.md", "docs/**/*.md", "plugins/*/README.md", "contrib/*/README.md",
+    "contrib/clients/*/README.md",
     "examples/README.md", "examples/**/README.md", "CHANGELOG.md", "CONTRIBUTING.md",
 ]  # fmt: skip
 exclude_patterns = ["**/.*", "**/node_modules", "build"]

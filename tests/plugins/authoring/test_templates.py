@@ -176,7 +176,7 @@ def test_a_company_shows_its_contacts_and_deals(server: Server, crm: str, visito
     page.click("text=New company")
     page.fill("[name=name]", "Dockside")
     page.click("dialog >> text=Create")
-    visitor.see("No deals with this company yet", "Nobody is known here yet")
+    visitor.see("No deals with this company yet", "No contacts at this company yet")
     page.click("text=New contact")
     page.fill("[name=first_name]", "Noor")
     page.fill("[name=last_name]", "Haddad")

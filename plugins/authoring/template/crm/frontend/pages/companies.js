@@ -120,7 +120,7 @@ function contactsOf(session, company, page) {
   const list =
     page.total > 0
       ? table('Contacts', columns, page.data)
-      : element('p', { class: 'muted' }, 'Nobody is known here yet.');
+      : element('p', { class: 'muted' }, 'No contacts at this company yet.');
   const title = element('h2', {}, count(page.total, 'contact', 'contacts'));
   const head = element('div', { class: 'page-head' }, title, session.may('contacts.create') && add);
   return element('section', { class: 'stack' }, head, list);
@@ -134,7 +134,7 @@ export function mail(address) {
   return address ? element('a', { href: `mailto:${address}` }, address) : '';
 }
 
-/** Make a link of an address; a text that is none stays a text, so that it can run nothing. */
+/** Make a link of an address; another text stays a text, so that it can run nothing. */
 function website(address) {
   if (!address) return '';
   if (!/^https?:\/\//.test(address)) return address;

@@ -24,7 +24,7 @@ export async function showContacts(session) {
     render: contactTable,
     empty: (search) =>
       search
-        ? emptyState('Nothing found', `Nobody matches “${search}”.`)
+        ? emptyState('Nothing found', `No contact matches “${search}”.`)
         : emptyState('No contacts yet', 'Contacts are the people whom you talk to.'),
   });
   return [pageHead('Contacts', may('contacts.create') && create), list];

@@ -133,7 +133,7 @@ async function agentCard(session, ticket) {
   const rows = [
     ['status', 'Status', optionsOf(STATUSES)],
     ['priority', 'Priority', optionsOf(PRIORITIES)],
-    ['assignee_id', 'Assignee', [['', 'Nobody'], ...people, ...former]],
+    ['assignee_id', 'Assignee', [['', 'Not assigned'], ...people, ...former]],
   ];
   const selects = rows.map(([name, label, options]) => {
     const choices = options.map(([value, words]) => element('option', { value }, words));

@@ -28,7 +28,7 @@ export function badge(text, tone = 'gray') {
   return element('span', { class: 'badge', 'data-tone': tone }, text);
 }
 
-/** Make what stands where there are no records yet. */
+/** Make what is shown where there are no records yet. */
 export function emptyState(title, sentence, ...actions) {
   return element(
     'div',

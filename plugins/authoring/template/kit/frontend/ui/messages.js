@@ -37,7 +37,7 @@ export function sentence(text) {
   return /[.!?]$/.test(start) ? start : `${start}.`;
 }
 
-/** Return the place of messages with a role; it exists before the first one, or nobody reads that. */
+/** Return the place of messages with a role; it exists before the first one, or screen readers miss it. */
 function shelf(role) {
   return document.querySelector(`#messages [role=${role}]`);
 }

@@ -10,7 +10,7 @@ const PAUSE = 200;
  * Make a search box with the list below it.
  *
  * `load({search, limit, offset})` returns a page, `{data, total}`; `render(records)` makes the list;
- * `empty(search)` makes what stands there without records.
+ * `empty(search)` makes what is shown without records.
  */
 export async function searchedList({ label, load, render, empty }) {
   let search = '';
