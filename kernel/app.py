@@ -18,12 +18,12 @@ from kernel.database.connection_options import wait_for_database
 from kernel.database.migrations import MigrationReport, migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
+from kernel.errors.source_lines import source_line
 from kernel.hooks.hosts import ContextReporter, Hosts
 from kernel.hooks.implementation import HookImplementation
 from kernel.hooks.services import KERNEL
 from kernel.loading.degrading import PluginReporter, starting_plugin
 from kernel.loading.kernel import Kernel
-from kernel.source_lines import source_line
 from kernel.web.edge import note_passing
 
 log = structlog.get_logger("caudex.boot")

@@ -8,9 +8,9 @@ from kernel.contracts.hookspecs import for_subjects, hookimpl, hookspec, subject
 from kernel.database import dialect
 from kernel.database.transactions import open_transaction
 from kernel.errors import *  # noqa: F403
+from kernel.errors.source_lines import code_of, declared_at, source_line
 from kernel.hooks import plugin
 from kernel.hooks.plugin import *  # noqa: F403
-from kernel.source_lines import code_of, declared_at, source_line
 from kernel.toolkit import values
 from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry

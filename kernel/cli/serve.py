@@ -32,10 +32,10 @@ from kernel.config.settings import Config
 from kernel.contracts import hookspecs
 from kernel.contracts import server as contract
 from kernel.errors import EX_CONFIG, BootError, Ended, starting
+from kernel.errors.source_lines import steps_waiting
 from kernel.hooks.limits import LET_PASS
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
-from kernel.source_lines import steps_waiting
 
 ReadConfig = Callable[[], Config]
 

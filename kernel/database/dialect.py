@@ -22,7 +22,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from kernel import errors
 from kernel.contracts.statements import Param, Query, Scalar
-from kernel.source_lines import steps_here
+from kernel.errors.source_lines import steps_here
 
 LARGE: Final = 4_000_000
 """Bytes of a message after which a connection is replaced: libpq keeps the buffer of its largest

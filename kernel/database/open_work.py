@@ -18,7 +18,7 @@ import structlog
 from kernel.contracts.base import Services
 from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import Held
-from kernel.source_lines import Step
+from kernel.errors.source_lines import Step
 from kernel.toolkit.limiter import RateLimiter
 from kernel.toolkit.requests import CURRENT_REQUEST
 

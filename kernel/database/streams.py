@@ -13,7 +13,7 @@ from psycopg.pq.abc import PGresult
 from kernel.contracts.statements import Param, Query
 from kernel.database.dialect import Connection, ConnectionLost, first_column
 from kernel.database.open_work import OpenWork, OpenWorkRegistry
-from kernel.source_lines import own_steps_here
+from kernel.errors.source_lines import own_steps_here
 
 BATCH: Final = 500
 PIECE: Final = 8000

@@ -41,7 +41,7 @@ from kernel.errors import (
     ends_process,
     failure,
 )
-from kernel.source_lines import Step, source_line, steps_here
+from kernel.errors.source_lines import Step, source_line, steps_here
 from kernel.toolkit.limiter import ConcurrencyLimiter
 
 P = ParamSpec("P")

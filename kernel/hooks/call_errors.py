@@ -10,8 +10,8 @@ import structlog
 
 from kernel import errors
 from kernel.errors import FIX_PLUGIN
+from kernel.errors.source_lines import source_line, steps_of
 from kernel.hooks.fault_finder import is_within
-from kernel.source_lines import source_line, steps_of
 
 log = structlog.get_logger("caudex.hooks")
 

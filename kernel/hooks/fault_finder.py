@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 
 from kernel import BUNDLES
 from kernel.errors import KernelError, StatementFailed, TransactionFailed, remedy_of
-from kernel.source_lines import Step, steps_of
+from kernel.errors.source_lines import Step, steps_of
 
 OF_CAUDEX = tuple(f"{package}." for package in BUNDLES)
 """Modules of plugins that come with Caudex."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.errors import BootError, nearest
-from kernel.source_lines import source_line
+from kernel.errors.source_lines import source_line
 
 
 def mistakes(

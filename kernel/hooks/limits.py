@@ -9,7 +9,7 @@ from types import coroutine
 from typing import Any, Final, TypeVar
 
 from kernel.errors import FIX_PLUGIN, HookTimeout
-from kernel.source_lines import steps_waiting
+from kernel.errors.source_lines import steps_waiting
 
 T = TypeVar("T")
 PARTS: Final = 10

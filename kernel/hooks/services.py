@@ -12,7 +12,7 @@ import structlog
 
 from kernel.contracts.base import ServiceKey, Services
 from kernel.errors import BootError, nearest, starting
-from kernel.source_lines import source_line
+from kernel.errors.source_lines import source_line
 
 T = TypeVar("T")
 Enter = Callable[[AsyncExitStack, AbstractAsyncContextManager[Any]], Awaitable[Any]]

@@ -13,11 +13,11 @@ from kernel.contracts.base import Command, ManifestSection
 from kernel.contracts.server import Migration, Route
 from kernel.database.migrations import find_migrations
 from kernel.errors import BootError
+from kernel.errors.source_lines import declared_at, source_line
 from kernel.hooks.implementation import HookImplementation
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 from kernel.loading.sources import blamed
-from kernel.source_lines import declared_at, source_line
 
 BUILT_IN = "built-in"
 

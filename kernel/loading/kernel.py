@@ -19,6 +19,7 @@ from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.database.connection_options import wait_for_database
 from kernel.database.migrations import preview
 from kernel.errors import BootError
+from kernel.errors.source_lines import source_line
 from kernel.hooks.bus import PluggyBus
 from kernel.hooks.fault_finder import FaultFinder
 from kernel.hooks.plugin import Plugin
@@ -28,7 +29,6 @@ from kernel.loading.contributions import Contributions
 from kernel.loading.plugin_set import PluginSet
 from kernel.loading.reloader import Load, Reloader
 from kernel.loading.slow_starts import StartWatch
-from kernel.source_lines import source_line
 from kernel.web.doors import Doors
 from kernel.web.edge import Edge
 from kernel.web.routing import RouteTable

@@ -15,6 +15,7 @@ from kernel.config.settings import Config
 from kernel.contracts.base import Provider
 from kernel.contracts.server import PluginInfo
 from kernel.errors import BootError, nearest, raise_all
+from kernel.errors.source_lines import source_line
 from kernel.hooks.plugin import Plugin
 from kernel.loading.bundles import plugins_by_default, safe_settings
 from kernel.loading.collecting import collect
@@ -22,7 +23,6 @@ from kernel.loading.degrading import may_fail, protecting_hooks
 from kernel.loading.kernel import Kernel
 from kernel.loading.ordering import arrange, find_unmet
 from kernel.loading.sources import Source, blamed, check_class, find_sources, plugin_class
-from kernel.source_lines import source_line
 
 OWN_KEYS: Final = ("enabled", "on_failure", "module")
 """Keys of a plugin's table that are the loader's, not the plugin's."""

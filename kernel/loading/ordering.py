@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Final
 
 from kernel.errors import BootError
+from kernel.errors.source_lines import declared_at
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
-from kernel.source_lines import declared_at
 
 KERNEL_SERVICES: Final = ("statements", "pool", "registry", "hooks")
 

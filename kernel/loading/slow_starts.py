@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from kernel.source_lines import Step, steps_to
+from kernel.errors.source_lines import Step, steps_to
 from kernel.toolkit.backoff import Backoff
 
 BEAT: Final = 1.0

@@ -23,10 +23,10 @@ import msgspec
 from kernel.config.settings import Config
 from kernel.contracts.base import ServiceKey
 from kernel.errors import NOT_TO_END, REMEDY, BootError, ends_process, raise_all
+from kernel.errors.source_lines import declared_at, raised_at
 from kernel.hooks.plugin import KERNEL_API, Plugin
 from kernel.loading.bundles import bundles, folders
 from kernel.loading.requirements import unmet
-from kernel.source_lines import declared_at, raised_at
 
 ENTRY_POINTS = "caudex.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

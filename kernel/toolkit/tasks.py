@@ -24,7 +24,7 @@ from kernel.errors import (
     remedy_of,
     unwrapped,
 )
-from kernel.source_lines import raised_at
+from kernel.errors.source_lines import raised_at
 from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.requests import CURRENT_REQUEST
 

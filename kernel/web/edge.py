@@ -32,8 +32,8 @@ from kernel.errors import (
     is_of_statement,
     remedy_of,
 )
+from kernel.errors.source_lines import source_line
 from kernel.hooks.fault_finder import FaultFinder, PluginStep
-from kernel.source_lines import source_line
 from kernel.web.admission import AdmissionControl, client_address
 from kernel.web.doors import NAME, PORT, Doors
 from kernel.web.replies import JSONReply

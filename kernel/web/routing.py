@@ -16,7 +16,7 @@ from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant, Narrowing, Needs
 from kernel.contracts.base import Actor, Delegation, Middleware, Services, supports
 from kernel.contracts.server import Handler, HookBus, Route
-from kernel.source_lines import source_line
+from kernel.errors.source_lines import source_line
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
 from kernel.web.bodies import Bodies, check_content, decode
 from kernel.web.requests import Request

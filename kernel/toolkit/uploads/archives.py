@@ -25,6 +25,7 @@ class ArchiveRules(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of an archive. The size of the archive itself is that of its upload.
 
     `max_bytes` is of all its files, left out or not, and `max_entries` counts files and folders.
+    Unpacking ends after `seconds`.
     `reserved` are names that it may not have at the top, in any case of letters. Entries for which
     `leave_out` is true are not unpacked; it gets the names on the path. It may call `is_junk`.
     """

@@ -17,7 +17,7 @@ from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple, cast
 
 NOT_OWN = (
-    str(Path(__file__).parent),
+    str(Path(__file__).parents[1]),
     "importlib",
     "contextlib.py",
     "functools.py",

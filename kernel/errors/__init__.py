@@ -36,7 +36,7 @@ from typing import Any, ClassVar, Self, cast
 
 import structlog
 
-from kernel.source_lines import raised_at
+from kernel.errors.source_lines import raised_at
 
 __all__ = [
     "FIX_PLUGIN", "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden",
