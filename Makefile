@@ -14,7 +14,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes. Without a cache of bytecode, each compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all test-oldest test-s3 demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock newest audit clean
+.PHONY: help setup run test test-all test-oldest test-store demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock newest audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ test-oldest: .venv/.dev ## Run the tests of the contract on PostgreSQL 15 of Deb
 	  CAUDEX_TEST_POSTGRES_BIN=$(POSTGRES_15) $(pytest) $(spread) tests/acceptance tests/conformance $(ARGS); \
 	else echo "skipped: postgresql-15 is not installed in $(POSTGRES_15)"; fi
 
-test-s3: .venv/.dev ## Run the tests of storage_s3 against the server in CAUDEX_TEST_S3_ENDPOINT
+test-store: .venv/.dev ## Run the tests of storage_s3 against the server in CAUDEX_TEST_S3_ENDPOINT
 	@[ -n "$$CAUDEX_TEST_S3_ENDPOINT" ] || { echo "set CAUDEX_TEST_S3_ENDPOINT, _BUCKET, _ACCESS_KEY_ID, _SECRET_ACCESS_KEY"; exit 2; }
 	$(pytest) tests/contrib/storage_s3/test_conformance.py $(ARGS)
 

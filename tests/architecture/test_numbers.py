@@ -25,6 +25,12 @@ def numbers() -> Iterator[tuple[str, type[Section], dict[str, Any]]]:
                     yield key, config, found
 
 
+def required_values(config: type[Section]) -> dict[str, str]:
+    """Return a text for each setting without a default."""
+    schema = msgspec.json.schema(config)["$defs"][config.__name__]
+    return {name: "text" for name in schema.get("required", ())}
+
+
 FOUND = [pytest.param(*found, id=f"{found[1].__name__}-{found[0]}") for found in numbers()]
 
 
@@ -35,10 +41,11 @@ def test_a_number_has_bounds_and_is_refused_beyond_them_in_one_line(
     low, high = schema["minimum"], schema["maximum"]
     assert low <= schema["default"] <= high
     beyond = ("inf", "nan", math.inf, math.nan) if schema["type"] == "number" else ()
+    others = required_values(config)
     for wrong in (low - 1, high + 1, str(low - 1), *beyond):
         with pytest.raises(BootError) as error:
-            convert({key: wrong}, config, "[plugins.x]", {})
+            convert({**others, key: wrong}, config, "[plugins.x]", {})
         reported = rf"\[plugins\.x\]: {key}: expected (int|float) [<>]= [0-9.]+"
         assert re.fullmatch(reported, str(error.value))
     for right in (low, high, str(low)):
-        assert getattr(convert({key: right}, config, "", {}), key) == float(right)
+        assert getattr(convert({**others, key: right}, config, "", {}), key) == float(right)

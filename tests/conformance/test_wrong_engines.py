@@ -20,6 +20,7 @@ def test_an_engine_that_compares_beginnings_and_never_forgets_does_not_pass(post
         "test_an_update_of_the_app_keeps_roles_and_brings_keys",
         "test_assigned_twice_is_assigned_once",
         "test_changes_are_in_the_trail",
+        "test_limits_narrow_what_the_user_holds",
         "test_of_two_admins_who_go_at_once_one_stays",
         "test_roles_add_up_and_inherit",
         "test_the_last_admin_stays",
@@ -32,6 +33,8 @@ def test_accounts_whose_tokens_outlive_them_do_not_pass(postgres, tmp_path):
     )
     assert broken == {
         "test_a_token_ends_with_its_time",
+        "test_a_token_has_the_limits_that_it_was_issued_with",
+        "test_a_token_is_refused_elsewhere",
         "test_a_token_leads_to_none_that_outlives_it",
         "test_accounts_are_listed_by_name",
         "test_an_account_is_found_by_its_name_without_regard_to_case",

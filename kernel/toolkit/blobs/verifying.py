@@ -13,7 +13,7 @@ from kernel.errors import NotFound
 
 
 class CheckedBlob(msgspec.Struct, frozen=True):
-    """A blob that was read and hashed again."""
+    """A blob that was read and hashed again; `size` is in bytes."""
 
     sha256: str
     size: int

@@ -15,7 +15,7 @@ export class Digits {
   }
 }
 
-/** Stands before what was a number. The server never sends U+0000 in a text. */
+/** Precedes what was a number. The server never sends U+0000 in a text. */
 const MARK = '\u0000';
 const LONG = /\d{16}|\d[eE]|\.\d{15}|\d\.\d*0[\s,}\]]/;
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;

@@ -81,7 +81,7 @@ export function keepPlace(place) {
   history.replaceState({ place }, '');
 }
 
-/** What `keepPlace` kept for this entry of the history; null on a page that was opened anew. */
+/** What `keepPlace` kept for this entry of the history; null on a page that was opened newly. */
 export const readPlace = () => history.state?.place ?? null;
 
 export const A = ({ to, query, ...attributes }) =>

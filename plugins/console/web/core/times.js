@@ -27,7 +27,7 @@ export function Ago({ at: time }) {
 }
 
 /**
- * Run something again and again while the page is seen; `deps` begin anew.
+ * Run something again and again while the page is seen; `deps` begin it again.
  * @param {number} milliseconds @param {() => void} run @param {any[]} deps
  */
 export function useEvery(milliseconds, run, deps) {

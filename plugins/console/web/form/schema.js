@@ -30,7 +30,7 @@ export function readForm(fields, values) {
   return Object.fromEntries(members);
 }
 
-/** A number that is none is sent as it is: the server says what is wrong with it. */
+/** A text that is no number is sent as it is: the server says what is wrong with it. */
 function readMember(field, text) {
   if (field.type === 'json') return parse(text);
   if (field.type === 'boolean') return text === 'true';

@@ -77,7 +77,7 @@ async function takeParts(state, report, ids, size, work) {
 }
 
 function Progress({ title, total, run, close }) {
-  // One object: the work adds to it, and the button tells it to stop.
+  // One object: the work adds to it, and the button asks it to stop.
   const { current: state } = useRef({ done: 0, failed: 0, problem: '', isStopped: false });
   const [, draw] = useState(0);
   useEffect(() => {

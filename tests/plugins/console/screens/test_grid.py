@@ -26,7 +26,7 @@ def middle(page: Any, selector: str) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_the_list_of_a_link_lies_over_the_rows_below(table: Tab):
+def test_the_list_of_a_link_is_over_the_rows_below(table: Tab):
     page = table.page
     page.focus(".grid")
     for _ in range(4):

@@ -66,7 +66,7 @@ def test_back_leads_to_the_same_rows(crm: Server, new_tab: OpenTab):
     assert page.inner_text("#c-299-0") == title
     page.click(".side a:has-text('Users')")
     page.wait_for_selector("h1:has-text('Users')")
-    page.click(".side a[href='#/data/deep/rows']")  # anew: from the start
+    page.click(".side a[href='#/data/deep/rows']")  # again: from the start
     page.wait_for_selector("#c-0-0.cur")
 
 

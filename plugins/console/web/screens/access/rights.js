@@ -1,7 +1,7 @@
 /** What a role holds: permissions of tables and fields, its own and those that it inherits. */
 
 export const ACTIONS = ['create', 'read', 'update', 'delete'];
-/** The right of a field that stands in the column of an action. */
+/** The right of a field that is in the column of an action. */
 export const FIELD_RIGHTS = { read: 'read', update: 'write' };
 
 /** The fields of an entity that have rights of their own. */

@@ -1,4 +1,4 @@
-/** Where the tables of a diagram stand, and how a link between two of them runs. */
+/** Where the tables of a diagram are, and how a link between two of them runs. */
 
 export const WIDTH = 200;
 export const LINE = 19;

@@ -47,14 +47,14 @@ const ApiLink = () => html`<a
 function Service({ name, service: { state, ...facts } }) {
   // A backup that was never made is a fact, too.
   const isTold = ([fact, value]) => value !== null || fact === 'last';
-  const told = Object.entries(facts).filter(isTold);
+  const shown = Object.entries(facts).filter(isTold);
   return html`<section class="card">
     <div class="row">
       <h2 class="grow">${toWords(name)}</h2>
       <span class="tag ${COLOURS[state] ?? ''}">${state}</span>
     </div>
     <dl class="facts">
-      ${told.map(
+      ${shown.map(
         ([fact, value]) => html`<dt key=${fact}>${nameFact(fact)}</dt>
           <dd><${Fact} name=${fact} value=${value} /></dd>`,
       )}
