@@ -107,6 +107,8 @@ def operation_id(method: str, path: str) -> str:
     page = path.replace("*}", "}")
     if path.endswith("/"):
         page = f"{path}index"
+    if path.startswith("/apps/"):  # the page of an app, beside /api/v1/apps/…
+        page = f"/page{page}"
     words = re.sub(r"[^A-Za-z0-9]+", "_", page.removeprefix("/api/v1")).strip("_")
     return f"{method.lower()}_{words}"
 

@@ -76,7 +76,7 @@ class FieldAccess(msgspec.Struct, frozen=True):
 
 
 class FileRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What a managed file field takes: at most so many bytes, and media types as `image/*`.
+    """What a managed file field takes: at most `max_size` bytes, and media types as `image/*`.
 
     None and no types mean that there is no such limit.
     """
