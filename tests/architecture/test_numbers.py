@@ -28,7 +28,7 @@ def numbers() -> Iterator[tuple[str, type[Section], dict[str, Any]]]:
 def required_values(config: type[Section]) -> dict[str, str]:
     """Return a text for each setting without a default."""
     schema = msgspec.json.schema(config)["$defs"][config.__name__]
-    return {name: "text" for name in schema.get("required", ())}
+    return dict.fromkeys(schema.get("required", ()), "text")
 
 
 FOUND = [pytest.param(*found, id=f"{found[1].__name__}-{found[0]}") for found in numbers()]

@@ -26,7 +26,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob as a listing shows it; `modified_at` is when it was last written, in UTC."""
+    """A blob of `size` bytes in a listing; `modified_at` is when it was last written, in UTC."""
 
     sha256: str
     size: int

@@ -25,7 +25,8 @@ BUFFER: Final = 1024 * 1024
 class FormLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of a form. The size of the whole is that of its body.
 
-    `header_bytes` are of one header line of a part, `text_bytes` of the text of a field.
+    It has at most so many `parts`, each with so many `headers`. `header_bytes` are of one header
+    line of a part, `text_bytes` of the text of a field.
     """
 
     parts: int = 16

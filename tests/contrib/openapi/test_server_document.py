@@ -42,8 +42,14 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(document):
         assert f"#/components/schemas/{name}" in used, name
 
 
+def path_of(route: Route) -> str:
+    """Return the path of a route as a document has it."""
+    return route.path.replace("*}", "}")
+
+
 def test_it_has_every_route_of_every_plugin_once(server, document):
-    assert places(document) == {f"{route.method} {route.path}" for _, route in server.kernel.routes}
+    routes = [route for _, route in server.kernel.routes]
+    assert places(document) == {f"{route.method} {path_of(route)}" for route in routes}
     ids = [reported["operationId"] for _, _, reported in operations(document)]
     assert len(ids) == len(set(ids)) > 50
     assert all(re.fullmatch(r"[a-z]\w+", each) for each in ids)
@@ -51,7 +57,7 @@ def test_it_has_every_route_of_every_plugin_once(server, document):
 
 def test_each_operation_says_who_may_and_how_it_refuses(server, document):
     for plugin, route in server.kernel.routes:
-        reported = document["paths"][route.path][route.method.lower()]
+        reported = document["paths"][path_of(route)][route.method.lower()]
         assert reported["x-permission"] == str(route.needs)
         assert reported["tags"] == [plugin]
         public = route.needs.kind == "public"
@@ -60,6 +66,8 @@ def test_each_operation_says_who_may_and_how_it_refuses(server, document):
         if route.needs.kind not in ("public", "user"):
             assert {"401", "403"} <= reported["responses"].keys()
         for status in (each for each in reported["responses"] if each >= "400"):
+            if status == "416":  # a range has no body
+                continue
             error = resolved(document, reported["responses"][status]["$ref"])
             schema = error["content"]["application/json"]["schema"]
             name = "Conflict" if status == "412" else "Error"

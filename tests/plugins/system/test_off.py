@@ -8,6 +8,7 @@ import pytest
 
 from kernel.config.settings import load_config
 from kernel.contracts.access import ACCESS
+from kernel.contracts.files import STORAGE
 from kernel.contracts.records import RECORDS
 from kernel.contracts.server import DATABASE_SERVER
 from kernel.contracts.statements import NOTIFICATIONS, READS, STATEMENTS
@@ -112,6 +113,29 @@ def data(server: Server) -> None:
     assert server.services.find(RECORDS) is None
 
 
+def authoring(server: Server) -> None:
+    commands = {command.name for command in server.kernel.commands}
+    assert commands.isdisjoint({"app", "login", "types", "data"})
+
+
+def files(server: Server) -> None:
+    server.install(TEA)
+    assert server.admin.post("/api/v1/apps/tea/files", content=b"x").status_code == 404
+    assert "files" not in server.kernel.tasks
+
+
+def frontends(server: Server) -> None:
+    server.install(TEA)
+    assert server.admin.post("/api/v1/apps/tea/frontend", content=b"x").status_code == 404
+    assert server.http.get("/", headers={"host": "tea.localhost"}).status_code in (400, 404)
+    assert server.admin.get("/api/v1/apps/tea").json()["url"] is None
+
+
+def storage(server: Server) -> None:
+    assert server.services.find(STORAGE) is None
+    assert not (server.kernel.config.data_dir / "files").exists()
+
+
 def notifications(server: Server) -> None:
     listening = "select count(*) from pg_stat_activity where query ilike 'listen%%' and datname = "
     assert server.sql(f"{listening} current_database()") == [(0,)]
@@ -137,8 +161,9 @@ def system(server: Server) -> None:
 
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (apps, audit, auth, app_logins, backup, console, data, idempotency, jobs, logs,
-                 notifications, pipeline, postgres, rbac, replica, scaffold, system, vault, workers)
+    for each in (apps, audit, auth, authoring, app_logins, backup, console, data, files, frontends,
+                 idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
+                 scaffold, storage, system, vault, workers)
 }  # fmt: skip
 ALWAYS = {"http_server"}
 """Nothing is served without it: `test_what_nothing_is_served_without_is_refused_beforehand`."""
