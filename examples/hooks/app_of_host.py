@@ -1,4 +1,7 @@
-"""Gives each app of a list a host of its own, such as `shop.example.test`."""
+"""Gives each app of a list a host of its own, such as `shop.example.test`.
+
+The plugin `frontends` does so too; it is off beside this one.
+"""
 
 from caudex import (
     PUBLIC,

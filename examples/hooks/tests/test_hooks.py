@@ -42,7 +42,9 @@ SHOP: dict[str, Any] = {
 def server_options() -> ServerOptions:
     key = {"key": "k3y", "username": "machine_till"}
     hosts = {"hosts": {"shop.example.test": "shop"}}
-    return {"plugins": FILES, "config": {"plugins": {"authenticate": key, "app_of_host": hosts}}}
+    own = {"frontends": {"enabled": False}}  # it would answer at the hosts of apps
+    plugins = {"authenticate": key, "app_of_host": hosts, **own}
+    return {"plugins": FILES, "config": {"plugins": plugins}}
 
 
 @pytest.fixture(scope="module")

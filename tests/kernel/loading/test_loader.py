@@ -210,7 +210,7 @@ def test_a_plugin_that_others_need_cannot_be_missed(refusal: Refusal) -> None:
     needy = plugin("needy", "requires = (ServiceKey('tea'),)")
     [said] = refusal({"plugins.broken": {"on_failure": "degrade"}}, broken="1 / 0", needy=needy)
     assert "plugin needy: needs the service 'tea', which no plugin provides" in placeless(said)
-    assert "(not on: app_logins, apps, audit, auth, backup, broken, " in said
+    assert "(not on: app_logins, apps, audit, auth, authoring, backup, broken, " in said
 
 
 def test_a_misspelt_choice_for_failures(refusal: Refusal) -> None:

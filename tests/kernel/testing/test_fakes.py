@@ -47,9 +47,10 @@ ADA = Actor(user_id="ada", username="ada")
 BOB = Actor(user_id="bob", username="bob")
 OF_THE_KERNEL = {
     *KERNEL_SERVICES, "http_server", "database_server", "process_manager", "reads", "idempotency",
+    "storage", "thumbnails", "files", "frontends",
 }  # fmt: skip
-"""Real in every test: processes and PostgreSQL, which `reads` is a standby of, are never faked, and
-the last one gives work a transaction."""
+"""Real in every test: processes, folders and PostgreSQL, which `reads` is a standby of, are never
+faked. `idempotency` gives work a transaction."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 
 pytestmark = pytest.mark.anyio
