@@ -1,4 +1,4 @@
-"""API keys beside tokens; assets and files beside Starlette alone."""
+"""API keys beside tokens, files beside Starlette alone, and the deploy of a frontend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import httpx
 
 from .figures import Case, Measured
-from .load import load, request
+from .load import request
 from .peers.program import Peer
 from .requests import COLLECTION, Http
 from .stage import Stage
@@ -66,22 +66,6 @@ def deploy(stage: Stage, site: Mapping[str, bytes]) -> float:
 def host_of(stage: Stage) -> str:
     """Return the header `Host` of the app's own host."""
     return f"{APP}.localhost:{stage.url.rpartition(':')[2]}"
-
-
-class Assets:
-    """One file of a frontend, again and again."""
-
-    def __init__(self, name: str, server: Stage | Peer, path: str, host: str) -> None:
-        self.name = name
-        self._server = server
-        self._raw = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-
-    def measure(self, seconds: float) -> Measured:
-        """Send requests."""
-        used = self._server.cpu()
-        sample = load(self._server.url, [self._raw], connections=32, seconds=seconds)
-        cpu = (self._server.cpu() - used) / sample.count
-        return Measured(rate=sample.per_second, p50=sample.p50, p99=sample.p99, server_cpu=cpu)
 
 
 class Transfers:
@@ -139,14 +123,6 @@ def keys(stage: Stage) -> Case:
     ours = Http("with a key", stage, stage.url, with_key, **options)
     other = Http("with a token", stage, stage.url, with_token, **options)
     return Case("GET by id with a key", [ours], [other])
-
-
-def assets(stage: Stage, alone: Peer) -> Case:
-    """A script of a frontend."""
-    host = alone.url.removeprefix("http://")
-    ours = Assets(stage.name, stage, f"/{ASSET}", host_of(stage))
-    other = Assets("Starlette, static files", alone, f"/site/{ASSET}", host)
-    return Case("an asset of a frontend", [ours], [other])
 
 
 def transfers(stage: Stage, alone: Peer) -> Transfers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from tests.benchmarks.stage import Stage
@@ -12,12 +12,10 @@ from .program import Peer, free_port, serving
 
 
 @contextmanager
-def starlette_alone(stage: Stage, site: Mapping[str, bytes]) -> Generator[Peer]:
-    """The running server, with the files of a frontend; its packages are those of our server."""
+def starlette_alone(stage: Stage) -> Generator[Peer]:
+    """The running server; its packages are those of our server."""
     folder = stage.folder / "starlette"
-    (folder / "site").mkdir(parents=True)
-    for name, content in site.items():
-        (folder / "site" / name).write_bytes(content)
+    folder.mkdir()
     url = f"http://127.0.0.1:{free_port()}"
     command = [
         sys.executable, "-m", "uvicorn", "tests.benchmarks.peers.starlette_app:app",

@@ -1,4 +1,4 @@
-"""What is compared with files and frontends: Starlette alone, on the same disk."""
+"""What is compared with uploads and downloads: Starlette alone, on the same disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 FOLDER = Path(os.environ["PEER_FOLDER"])
 UPLOADED = FOLDER / "uploaded"
@@ -43,6 +42,5 @@ app = Starlette(
         Route("/upload", upload, methods=["POST"]),
         Route("/download", download),
         Route("/health", health),
-        Mount("/site", StaticFiles(directory=FOLDER / "site")),
     ]
 )
