@@ -17,7 +17,7 @@ from kernel.public import (
 )
 from plugins.frontends.bundles.names import INDEX
 from plugins.frontends.hosts import Hosts
-from plugins.frontends.sign_in.readers import Readers
+from plugins.frontends.sign_in.readers import Readers, is_of_page
 
 from .directory import Directory, Frontend
 from .installation import CLEAR, InstallationCookie
@@ -50,7 +50,7 @@ class AppDoor:
         frontend = await self._directory.find(app_id)
         if frontend is None:
             raise NotFound("there is no app at this host", headers=CLEAR)
-        _strip_base(scope, f"/apps/{app_id}")
+        is_under_base = _strip_base(scope, f"/apps/{app_id}")
         path: str = scope["path"][1:]
         first_name = path.partition("/")[0]
         if first_name in ROUTED:
@@ -59,6 +59,8 @@ class AppDoor:
             raise NotFound("the console is not at the host of an app")
         else:
             reply = await self._find_other_reply(frontend, scope)
+            if reply is None and not is_under_base and is_of_page(scope):
+                reply = await self._lead_to_base(frontend, path, scope)
             if reply is not None:
                 await reply(scope, receive, send)
                 return
@@ -72,6 +74,26 @@ class AppDoor:
         if worker_end is not None or frontend.public:
             return worker_end
         return await self._readers.refuse(scope)
+
+    async def _lead_to_base(self, frontend: Frontend, path: str, scope: Scope) -> Response | None:
+        """Return what leads a browser to `/apps/{appId}/…`; None for pages without that base.
+
+        The router of a page that was built with a base shows nothing at paths outside of it.
+        """
+        if scope["method"] not in ("GET", "HEAD") or path.partition("/")[0] == "apps":
+            return None
+        page = await self._sites.find(frontend, path)
+        base = f"/apps/{frontend.app_id}/"
+        if page is None or page.entry.path != INDEX:
+            return None
+        if not await self._sites.is_built_for(page, base):
+            return None
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        location = base.encode() + raw_path.partition(b"?")[0][1:]
+        query: bytes = scope["query_string"]
+        if query:
+            location += b"?" + query
+        return Response(status_code=307, headers={"location": location.decode("latin-1")})
 
     async def send_page(self, frontend: Frontend, path: str, scope: Scope, send: Send) -> None:
         """Send the file that answers a path, which has no slash before it.
@@ -101,15 +123,20 @@ class AppDoor:
 DOOR = ServiceKey[AppDoor]("frontends_door")
 
 
-def _strip_base(scope: Scope, base: str) -> None:
-    """Let `/apps/{appId}/…` of the app itself answer as `/…`: bundles are built with that base."""
+def _strip_base(scope: Scope, base: str) -> bool:
+    """Let `/apps/{appId}/…` of the app itself answer as `/…`: bundles are built with that base.
+
+    Return whether the path is under the base, which itself has a slash at its end.
+    """
     path: str = scope["path"]
-    if path != base and not path.startswith(f"{base}/"):
-        return
+    is_under_base = path.startswith(f"{base}/")
+    if path != base and not is_under_base:
+        return False
     scope["path"] = path[len(base) :] or "/"
     raw_path: bytes = scope.get("raw_path") or b""
     if raw_path.startswith(base.encode()):
         scope["raw_path"] = raw_path[len(base) :] or b"/"
+    return is_under_base
 
 
 def _host_of(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from typing import Final
@@ -22,6 +23,8 @@ MAX_OPEN: Final = 64
 """Bundles that a process has open."""
 MAX_IN_MEMORY: Final = 1_000_000
 """Bytes of the largest content that is kept in memory and sent in one piece."""
+SCRIPT_UNDER: Final = rb"<script\b[^<>]{0,500}\ssrc=[\"']?%b"
+"""A script of a page, where its path begins with a base. The bound keeps the search linear."""
 
 
 class SiteFile(msgspec.Struct, frozen=True):
@@ -63,6 +66,14 @@ class Sites:
         if frontend.former and has_hash(name):
             return await self._find_former(frontend, name)
         return None
+
+    async def is_built_for(self, page: SiteFile, base: str) -> bool:
+        """Whether the scripts of a page are under a base, such as `/apps/crm/`."""
+        if page.entry.plain.size > MAX_IN_MEMORY:
+            return False
+        content = await self.read(page.bundle, page.entry.plain)
+        script = SCRIPT_UNDER % re.escape(base.encode())
+        return re.search(script, content) is not None
 
     async def read(self, bundle: Bundle, span: Span) -> bytes:
         """Return a content of at most MAX_IN_MEMORY bytes."""

@@ -66,7 +66,7 @@ class Readers:
         """
         actor = await self._find_actor(scope)
         if actor is None:
-            if not _is_of_page(scope):
+            if not is_of_page(scope):
                 raise Unauthenticated(NO_SESSION)
             return _lead_to_sign_in(scope)
         try:
@@ -106,7 +106,8 @@ class Readers:
             return None
 
 
-def _is_of_page(scope: Scope) -> bool:
+def is_of_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page to show, and not for a file that a page uses."""
     headers = headers_of(scope)
     mode = headers.get(b"sec-fetch-mode")
     if mode is not None:

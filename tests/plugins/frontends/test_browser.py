@@ -23,6 +23,8 @@ SCRIPT = """
 import { word } from "./word-Bq81xYvK.js";
 const answer = await fetch("/apps/{app_id}/data.json");
 const root = document.querySelector("#root");
+const base = "/apps/{app_id}/";
+if (!location.pathname.startsWith(base)) throw new Error("a router shows nothing here");
 root.textContent = `${word} at ${location.pathname}, ${(await answer.json()).count}`;
 root.className = "ready";
 root.style.outline = "1px solid";
@@ -75,8 +77,11 @@ def test_a_frontend_for_rootcx_works_as_it_is_packed(server: Server, page: Any) 
     assert url == f"http://task-manager.localhost:{port}/"
     page.goto(f"{server.url}/apps/{app_id}/boards/7?a=b")
     page.wait_for_selector("#root.ready")
-    assert page.url == f"{url}boards/7?a=b"
-    assert page.inner_text("#root") == "tasks at /boards/7, 3"
+    assert page.url == f"{url}apps/{app_id}/boards/7?a=b"
+    assert page.inner_text("#root") == f"tasks at /apps/{app_id}/boards/7, 3"
+    page.goto(url)
+    page.wait_for_selector("#root.ready")
+    assert page.url == f"{url}apps/{app_id}/"
     colour = page.evaluate("getComputedStyle(document.querySelector('#root')).color")
     assert colour == "rgb(1, 2, 3)"
     assert page.problems == []
