@@ -81,11 +81,14 @@ def make(content: bytes, width: int, height: int, max_pixels: int) -> tuple[str,
 
 def main() -> int:
     """Read from the standard input, write to the standard output."""
-    width, height, megapixels, memory_mb, seconds = map(int, sys.argv[1:])
+    numbers = [int(text) for text in sys.argv[1:]]
+    width, height, megapixels = numbers[:3]
+    memory_mb, seconds = numbers[3:]
     warm_up()
     limit(memory_mb, seconds)
+    content = sys.stdin.buffer.read()
     try:
-        media_type, picture = make(sys.stdin.buffer.read(), width, height, megapixels * 1_000_000)
+        media_type, picture = make(content, width, height, megapixels * 1_000_000)
     except ValueError as error:
         sys.stdout.buffer.write(str(error).encode())
         return REFUSED

@@ -87,11 +87,11 @@ class Sender:
 
     def _find_common(self, headers: Headers) -> Headers:
         """Return what to add to a reply's own `headers`, which have precedence."""
-        own = dict(headers)
-        if REPLACEABLE.isdisjoint(own):
+        headers_of_reply = dict(headers)
+        if REPLACEABLE.isdisjoint(headers_of_reply):
             return self.headers
         return [
             (name, text)
             for name, text in self.headers
-            if name not in REPLACEABLE or name not in own
+            if name not in REPLACEABLE or name not in headers_of_reply
         ]

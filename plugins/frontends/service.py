@@ -94,8 +94,8 @@ class FrontendsService:
                     app_id=app_id, version=version, digest=digest, size=size, bundle=built.digest
                 )
                 # Before the commit: other processes of this machine then find it at once.
-                kept = await to_thread.run_sync(self._shelf.keep, bundle, built.digest)
-                await self._put_in_service(actor, release, app.key, kept)
+                copy = await to_thread.run_sync(self._shelf.keep, bundle, built.digest)
+                await self._put_in_service(actor, release, app.key, copy)
             finally:
                 bundle.unlink(missing_ok=True)
             await self._directory.refresh()

@@ -61,7 +61,9 @@ def _check_directory(file: IO[bytes], rules: ArchiveRules) -> None:
     position = tail.rfind(_END_MARK)
     if position < 0:
         raise EOFError
-    count, length = _END.unpack_from(tail, position)[4:6]
+    end_record = _END.unpack_from(tail, position)
+    count = end_record[4]
+    length = end_record[5]
     if tail[max(0, position - _ZIP64_SIZE) : position].startswith(_ZIP64_MARK):
         raise BadRequest("the archive is in the format zip64, which is not supported")
     if count > 2 * rules.max_entries:  # macOS adds a file of its own to each

@@ -54,8 +54,8 @@ class EntityType(msgspec.Struct, kw_only=True):
 def read_entities(app: Mapping[str, Any]) -> list[EntityType]:
     """Return the entities of an app from the reply of `GET /api/v1/apps/{appId}`."""
     names = {entity["name"] for entity in app["entities"]}
-    taken = set[str]()
-    entities = [_entity(entity, names, taken) for entity in app["entities"]]
+    type_names = set[str]()
+    entities = [_entity(entity, names, type_names) for entity in app["entities"]]
     by_name = {entity.name: entity for entity in entities}
     for entity in entities:
         for field in entity.fields:
@@ -64,11 +64,11 @@ def read_entities(app: Mapping[str, Any]) -> list[EntityType]:
     return entities
 
 
-def _entity(shown: Mapping[str, Any], names: set[str], taken: set[str]) -> EntityType:
+def _entity(shown: Mapping[str, Any], names: set[str], type_names: set[str]) -> EntityType:
     fields = [_field(field, names) for field in shown["fields"] if field["name"] != "id"]
     return EntityType(
         name=shown["name"],
-        type_name=_type_name(shown["name"], taken),
+        type_name=_type_name(shown["name"], type_names),
         id_kind=KINDS.get(shown["id_type"], "text"),
         id_declared=bool(shown["id_declared"]),
         fields=fields,
@@ -99,15 +99,15 @@ def _kind(shown: Mapping[str, Any]) -> Kind:
     return KINDS.get(declared, "json")
 
 
-def _type_name(entity: str, taken: set[str]) -> str:
+def _type_name(entity: str, type_names: set[str]) -> str:
     """Return a name in CamelCase; two entities never share one."""
     base = "".join(word.capitalize() for word in entity.split("_") if word)
     name = base
     number = 2
-    while name in taken:
+    while name in type_names:
         name = f"{base}{number}"
         number += 1
-    taken.add(name)
+    type_names.add(name)
     return name
 
 

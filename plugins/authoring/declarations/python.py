@@ -104,10 +104,10 @@ def _entity(entity: EntityType, names: dict[str, str]) -> Iterator[str]:
 
 def _where(entity: EntityType, names: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the members of a where-tree; links and relations have dictionaries of their own."""
-    own = f"{entity.type_name}Where"
-    yield "$and", f"list[{own}]"
-    yield "$or", f"list[{own}]"
-    yield "$not", own
+    type_name = f"{entity.type_name}Where"
+    yield "$and", f"list[{type_name}]"
+    yield "$or", f"list[{type_name}]"
+    yield "$not", type_name
     yield "id", FILTERS[entity.id_kind]
     for field in entity.fields:
         text = FILTERS[field.kind]

@@ -30,13 +30,13 @@ async def login(
     if is_exposed(address):
         output.note(f"warning: {address} is not encrypted; others on the way can read the sign-in")
     if key is not None:
-        kept = await _check_key(address, key or _ask("API key: "))
+        login = await _check_key(address, key or _ask("API key: "))
     else:
-        kept = await _begin_session(address, username, register)
+        login = await _begin_session(address, username, register)
     file = user_logins()
-    file.keep(address, kept)
-    output.say(f"signed in at {address} as {kept.username}")
-    output.result({"url": address, "username": kept.username, "kind": kept.kind})
+    file.keep(address, login)
+    output.say(f"signed in at {address} as {login.username}")
+    output.result({"url": address, "username": login.username, "kind": login.kind})
     return 0
 
 

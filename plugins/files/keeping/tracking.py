@@ -34,15 +34,17 @@ async def follow(tx: Transaction, app: App, *, strict: bool) -> None:
     are refused if it is `strict`, and logged otherwise. Raises BadRequest.
     """
     declared = fields_of(app)
-    known = await store.read_fields(tx, app.id)
-    if not declared and not known:
+    tracked_fields = await store.read_fields(tx, app.id)
+    if not declared and not tracked_fields:
         return
-    await store.forget_fields(tx, app.id, _list_unmanaged(app, known.keys() - declared.keys()))
+    await store.forget_fields(
+        tx, app.id, _list_unmanaged(app, tracked_fields.keys() - declared.keys())
+    )
     for key, field in declared.items():
-        if known.get(key) == field:
+        if tracked_fields.get(key) == field:
             continue
         await store.save_field(tx, app.id, field)
-        before = known.get(key)
+        before = tracked_fields.get(key)
         if before is None or before.is_list != field.is_list:
             await _adopt(tx, app, field, strict=strict)
     await store.track(tx, app.id, sorted({entity for entity, _ in declared}))

@@ -107,14 +107,14 @@ def _choose_part(
 ) -> Part:
     """Choose what to send: all of it, a range, or nothing of an impossible range."""
     size = representation.span.size
-    whole = Part(200, Span(0, size))
+    full_part = Part(200, Span(0, size))
     if method != "GET":  # ranges are for GET only (14.2)
-        return whole
+        return full_part
     try:
         span = find_range(headers, size, representation.tag)
     except UnsatisfiableRange:
         return Part(416, Span(0, 0))
-    return whole if span is None else Part(206, span)
+    return full_part if span is None else Part(206, span)
 
 
 def _describe(frontend: Frontend, entry: Entry, tag: bytes) -> Headers:

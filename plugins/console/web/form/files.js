@@ -15,18 +15,18 @@ function Preview({ file, appId }) {
   useEffect(() => {
     if (!PREVIEWED.includes(file.type) || file.size > LARGEST_PREVIEW) return undefined;
     const abort = new AbortController();
-    let made = '';
+    let objectUrl = '';
     const path = url`/api/v1/apps/${appId}/files/${file.id}`;
     api('GET', path, { blob: true, signal: abort.signal }).then(
       (blob) => {
-        made = URL.createObjectURL(blob);
-        setAddress(made);
+        objectUrl = URL.createObjectURL(blob);
+        setAddress(objectUrl);
       },
       () => {}, // the name is enough
     );
     return () => {
       abort.abort();
-      if (made) URL.revokeObjectURL(made);
+      if (objectUrl) URL.revokeObjectURL(objectUrl);
     };
   }, [file.id]);
   if (!address) return html`<span class="file-kind">${icon('audit')}</span>`;

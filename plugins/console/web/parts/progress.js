@@ -87,11 +87,11 @@ function Progress({ title, total, run, close }) {
   const stop = () => {
     state.isStopped = true;
   };
-  const taken = state.done + state.failed;
+  const finished = state.done + state.failed;
   const failures = state.failed ? `, ${state.failed} failed` : '';
   return html`<h2>${title}</h2>
-    <progress max=${Math.max(total, taken)} value=${taken} aria-label=${title} />
-    <p class="dim">${taken} of ${total}${failures}</p>
+    <progress max=${Math.max(total, finished)} value=${finished} aria-label=${title} />
+    <p class="dim">${finished} of ${total}${failures}</p>
     <div class="actions">
       <button onClick=${stop}>Stop</button>
     </div>`;
