@@ -1,7 +1,10 @@
 """Keeps the memory of a server process small, and quick to reach.
 
 glibc keeps what is freed: it raises its threshold for mapped blocks with each large block that is
-freed (mallopt(3), M_MMAP_THRESHOLD), so that later ones stay within its heaps.
+freed (mallopt(3), M_MMAP_THRESHOLD), so that later ones stay within its heaps. Here the threshold
+stands still, so large blocks go back. It is above what one reading of a connection brings
+(256 KiB): a mapped block is new memory each time, and to touch it first takes longer than to hash
+and write its bytes.
 
 A request touches some hundred pages. To find one, a processor walks four tables of addresses, and
 in a virtual machine those of the host for each of them. It remembers few small pages, but a huge
@@ -16,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-MAPPED: Final = 128 * 1024
+MAPPED: Final = 1024 * 1024
 """Bytes from which a block is mapped, and goes back when it is freed."""
 LARGE: Final = 1_000_000
 """Bytes of a body or a reply after which memory is given back."""

@@ -16,6 +16,9 @@ from .writing import BlobWriter
 BUFFER: Final = 1024 * 1024
 """Bytes that are collected before they are written."""
 
+PIECES: Final = 1000
+"""Pieces that are collected before they are written: a small one takes more memory than it has."""
+
 SYNC_SECONDS: Final = 120.0
 """For the last step of a writer, which waits until the disk has everything."""
 
@@ -44,21 +47,27 @@ class FolderStorage:
             self._threads.start(writer.discard)
 
     async def _write(self, writer: BlobWriter, pieces: AsyncIterator[bytes], limit: int) -> None:
-        """Write one buffer while the next one arrives: hashing takes as long as receiving."""
+        """Write some pieces while the next ones arrive: hashing takes as long as receiving.
+
+        The pieces are not joined, since to copy them takes as long as to hash them.
+        """
         size = 0
-        buffer = bytearray()
-        write = self._threads.begin(writer.write, b"")
+        waiting_size = 0
+        waiting = list[bytes]()
+        write = self._threads.begin(writer.write, [])
         async for piece in pieces:
             size += len(piece)
             if size > limit:
                 raise TooLarge(limit)
-            buffer += piece
-            if len(buffer) >= BUFFER:
+            waiting.append(piece)
+            waiting_size += len(piece)
+            if waiting_size >= BUFFER or len(waiting) >= PIECES:
                 await self._threads.wait(write)
-                write = self._threads.begin(writer.write, bytes(buffer))
-                buffer.clear()
+                write = self._threads.begin(writer.write, waiting)
+                waiting = []
+                waiting_size = 0
         await self._threads.wait(write)
-        await self._threads.run(writer.write, bytes(buffer))
+        await self._threads.run(writer.write, waiting)
 
     def find_file(self, sha256: str) -> Path | None:
         """See `BlobFiles.find_file`."""

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,15 +41,12 @@ class BlobWriter:
             self._check()
             self._handle, self._path = self._folder.create()
 
-    def write(self, data: bytes) -> None:
+    def write(self, pieces: Sequence[bytes]) -> None:
         """Append some bytes."""
         with self._lock:
             handle = self._check_open()
-            self._hash.update(data)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            self._size += len(data)
+            for piece in pieces:
+                self._append(handle, piece)
             if self._size - self._flushed >= FLUSHED:
                 self._flush(handle)
 
@@ -75,6 +73,13 @@ class BlobWriter:
             finally:
                 if handle is not None:
                     os.close(handle)
+
+    def _append(self, handle: int, piece: bytes) -> None:
+        self._hash.update(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        self._size += len(piece)
 
     def _flush(self, handle: int) -> None:
         self._folder.check_room(FLUSHED)
