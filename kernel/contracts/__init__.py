@@ -12,6 +12,7 @@ from kernel.contracts import (
     records,
     server,
     statements,
+    trail,
     vault,
     workers,
 )
@@ -26,6 +27,7 @@ from kernel.contracts.logs import *
 from kernel.contracts.records import *
 from kernel.contracts.server import *
 from kernel.contracts.statements import *
+from kernel.contracts.trail import *
 from kernel.contracts.vault import *
 from kernel.contracts.workers import *
 
@@ -41,5 +43,6 @@ __all__ += logs.__all__
 __all__ += records.__all__
 __all__ += server.__all__
 __all__ += statements.__all__
+__all__ += trail.__all__
 __all__ += vault.__all__
 __all__ += workers.__all__
