@@ -44,8 +44,9 @@ from kernel.toolkit.uploads.tar import unpack_tar
 from kernel.toolkit.uploads.target import Unpacked
 from kernel.toolkit.uploads.zips import unpack_zip
 from kernel.toolkit.values import *  # noqa: F403
-from kernel.web import parameters, replies, requests, scope
+from kernel.web import event_streams, parameters, replies, requests, scope
 from kernel.web.bodies import decode
+from kernel.web.event_streams import *  # noqa: F403
 from kernel.web.parameters import *  # noqa: F403
 from kernel.web.replies import *  # noqa: F403
 from kernel.web.requests import *  # noqa: F403
@@ -65,6 +66,7 @@ __all__ = [
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__
+__all__ += event_streams.__all__
 __all__ += parameters.__all__
 __all__ += replies.__all__
 __all__ += requests.__all__

@@ -38,6 +38,7 @@ __all__ = [
     "Peers",
     "Permission",
     "Role",
+    "RoleGrants",
     "WithLimits",
     "app_permission",
     "core_permission",
@@ -300,6 +301,20 @@ class Peers(Protocol):
         """Return the ids of the users that have a role on an app where this user has one.
 
         Core admins share every app. None for an admin of any app, who assigns roles to every user.
+        """
+        ...
+
+
+@runtime_checkable
+class RoleGrants(Protocol):
+    """A provider of ACCESS that says what a role allows by itself."""
+
+    async def grant_of_role(
+        self, app_id: str, role: str, entity: str, action: Action
+    ) -> Grant | None:
+        """Return the grant of a role for an action, or None. Raises NotFound.
+
+        NotFound is for an unknown app, role or entity.
         """
         ...
 

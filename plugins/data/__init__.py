@@ -1,4 +1,4 @@
-"""Records: the tables of an app as collections over HTTP, and as RECORDS for other plugins."""
+"""Records: the tables of an app over HTTP, and as RECORDS and WATCHES for other plugins."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kernel.public import (
     READS,
     RECORDS,
     STATEMENTS,
+    WATCHES,
     Plugin,
     Provider,
     Route,
@@ -22,14 +23,13 @@ from kernel.public import (
     provide,
 )
 
-from .assembly import Dependencies, build_records
+from .assembly import Dependencies, build_records, build_watches
 from .many_routes import ManyRoutes
 from .routes import RecordRoutes
-from .service import RecordsService
 
 
 class DataPlugin(Plugin):
-    """Serves RECORDS and the routes under `/api/v1/apps/{app_id}/collections`."""
+    """Serves RECORDS, WATCHES and the routes under `/api/v1/apps/{app_id}/collections`."""
 
     name = "data"
     requires = (STATEMENTS, APPS, HOOKS)
@@ -38,8 +38,11 @@ class DataPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide RECORDS."""
-        return [provide(RECORDS, _build)]
+        """Provide RECORDS and WATCHES."""
+        return [
+            provide(RECORDS, lambda services: build_records(_dependencies(services))),
+            provide(WATCHES, lambda services: build_watches(_dependencies(services))),
+        ]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -47,16 +50,14 @@ class DataPlugin(Plugin):
         return [*RecordRoutes(services).routes(), *ManyRoutes(services).routes()]
 
 
-def _build(services: Services) -> RecordsService:
-    return build_records(
-        Dependencies(
-            services.get(STATEMENTS),
-            services.get(APPS),
-            services.get(HOOKS),
-            access=lambda: services.get(ACCESS),
-            identity=lambda: services.find(IDENTITY),
-            idempotency=lambda: services.find(IDEMPOTENCY),
-            reads=services.find(READS),
-            files=lambda: services.find(FILES),
-        )
+def _dependencies(services: Services) -> Dependencies:
+    return Dependencies(
+        services.get(STATEMENTS),
+        services.get(APPS),
+        services.get(HOOKS),
+        access=lambda: services.get(ACCESS),
+        identity=lambda: services.find(IDENTITY),
+        idempotency=lambda: services.find(IDEMPOTENCY),
+        reads=services.find(READS),
+        files=lambda: services.find(FILES),
     )

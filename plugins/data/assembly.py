@@ -36,6 +36,7 @@ from .rights.permissions import Permissions
 from .rights.scopes import RowScopes
 from .service import Parts, RecordsService
 from .statements.tables import Tables
+from .watches.service import WatchesService, WatchSources
 from .writes.conditional import ConditionalWrites
 from .writes.descriptions import ErrorDescriptions
 from .writes.once import KeyedWrites
@@ -108,3 +109,17 @@ def build_records(services: Dependencies) -> RecordsService:
         permissions=permissions,
     )
     return RecordsService(parts)
+
+
+def build_watches(services: Dependencies) -> WatchesService:
+    """Build the provider of WATCHES."""
+    return WatchesService(
+        WatchSources(
+            statements=services.statements,
+            apps=services.apps,
+            bus=services.bus,
+            tables=Tables(services.apps, services.files),
+            access=services.access,
+            identity=services.identity,
+        )
+    )

@@ -14,6 +14,7 @@ from kernel.public import (
     LOGS_READ,
     BadRequest,
     ConcurrencyLimiter,
+    EventStream,
     LogBatch,
     LogLine,
     Request,
@@ -26,7 +27,7 @@ from kernel.public import (
 
 from .events import batches, event
 from .models import MAX_TAIL, LogsQuery
-from .sse import EventStream, Guard
+from .sse import Guard
 
 PATH: Final = "/api/v1/apps/{app_id}/logs"
 STREAM: Final[dict[str, Any]] = {

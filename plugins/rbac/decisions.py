@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from kernel.public import (
+    Action,
     Actor,
     Delegation,
     Forbidden,
@@ -200,6 +201,17 @@ class Decisions:
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
         return grant
+
+    async def grant_of_role(
+        self, app_id: str, role: str, entity: str, action: Action
+    ) -> Grant | None:
+        """See `RoleGrants.grant_of_role`."""
+        app = await self._cache.app(app_id)
+        if role not in app.roles:
+            raise NotFound(f"role '{role[:64]}' not found in app '{app_id}'")
+        if entity not in app.entities:
+            raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
+        return app.rights((role,)).grant_on(entity, action)
 
     async def is_core_admin(self, user_id: str | None, limits: Limits | None = None) -> bool:
         """See `Access.is_core_admin`."""

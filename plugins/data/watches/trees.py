@@ -1,0 +1,52 @@
+"""What the where-tree of a watch may hold, and which fields it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
+
+from kernel.public import BadRequest
+from plugins.data.statements.filters import Tree
+from plugins.data.statements.operators import RELATION_OPERATORS
+
+PATTERNS: Final = ("$like", "$ilike")
+
+
+def check_no_relations(entity: str, tree: object) -> None:
+    """Raise BadRequest for a condition on linked records: a watch does not see their changes."""
+    for field, operators in _conditions_in(tree):
+        for operator in operators:
+            if operator in RELATION_OPERATORS:
+                name = f"{entity}.{field[:80]}"
+                raise BadRequest(f"{name}: {operator} does not work in a feed, nor in a webhook")
+
+
+def find_fields(tree: object) -> set[str]:
+    """Return the fields that a tree asks for; those of linked records are not followed."""
+    return {field for field, _ in _conditions_in(tree)}
+
+
+def has_patterns(tree: object) -> bool:
+    """Whether a tree compares patterns, which can take long."""
+    return any(
+        pattern in operators for _, operators in _conditions_in(tree) for pattern in PATTERNS
+    )
+
+
+def _conditions_in(tree: object) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the fields of a tree with their operators. What is wrong in it is found elsewhere."""
+    waiting = [tree]
+    while waiting:
+        branch = waiting.pop()
+        if not isinstance(branch, Mapping):
+            continue
+        for name, condition in cast("Tree", branch).items():
+            if name in ("$and", "$or"):
+                if isinstance(condition, list | tuple):
+                    waiting += cast("Sequence[object]", condition)
+            elif name == "$not":
+                waiting.append(condition)
+            elif isinstance(condition, Mapping):
+                yield name, [*cast("Tree", condition)]
+            else:
+                yield name, ()
