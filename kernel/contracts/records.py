@@ -14,9 +14,9 @@ from kernel.contracts.idempotency import Answer, KeyedRequest
 from kernel.contracts.statements import Transaction, Work
 
 __all__ = [
-    "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "ImportOptions",
-    "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged",
-    "Target", "View", "Where", "WorkerOperation",
+    "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "FileDialect",
+    "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records",
+    "SortField", "Tagged", "Target", "View", "Where", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
@@ -142,16 +142,34 @@ class Tagged(msgspec.Struct, frozen=True):
     etag: str | None
 
 
+class FileDialect(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file with a header writes its cells; by default as an export does.
+
+    Without a `delimiter` the header says what is between its names. `decimal` is the mark before
+    the fraction of a number. `dates` is the order of days and months; without it a date whose order
+    is not clear refuses the file. `null` is a text that means no value, as an empty cell does.
+    """
+
+    charset: Literal["utf-8", "utf-16", "utf-16le", "utf-16be", "latin-1"] = "utf-8"
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    decimal: Literal[".", ","] | None = None
+    dates: Literal["iso", "dmy", "mdy"] | None = None
+    null: str | None = None
+
+
 class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a file of records is read, and what is written of it.
 
-    With `on`, the fields of a unique index, a row that has the key of a record changes it. With
-    mode `all` nothing is written if a row is wrong. `dry_run` checks everything and writes nothing.
-    `raw` says that texts were exported with `raw`. The reply shows the records of the first
-    `preview` rows.
+    With `on`, the fields of a unique index, a row that has the key of a record changes it. `on` may
+    be `id` for every entity: a row with an id that no record has is wrong, unless `create_ids`,
+    which creates records under the ids of their rows. With mode `all` nothing is written if a row
+    is wrong. `dry_run` checks everything and writes nothing. `raw` says that texts were exported
+    with `raw`. The reply shows the records of the first `preview` rows.
     """
 
     file_format: Literal["csv", "ndjson"]
+    dialect: FileDialect = FileDialect()
+    create_ids: bool = False
     mode: Literal["all", "valid"] = "all"
     on: str | None = None
     dry_run: bool = False

@@ -24,6 +24,7 @@ from .batches.preparation import BatchPreparation, OperationChecks
 from .calls import Calls
 from .exchange.imported_rows import ImportedRows
 from .exchange.imports import Imports
+from .exchange.link_keys import LinkKeys
 from .execution.execution import WriteExecution
 from .reads.aggregates import AggregateReader
 from .reads.complete import CompleteLists
@@ -90,7 +91,8 @@ def build_records(services: Dependencies) -> RecordsService:
     checks = OperationChecks(apps, permissions, scopes, links, execution, upserts)
     preparation = BatchPreparation(checks, replies)
     groups = GroupWriter(execution, upserts, replies)
-    imported_rows = ImportedRows(upserts, execution, replies, descriptions, refusals)
+    link_keys = LinkKeys(scopes)
+    imported_rows = ImportedRows(upserts, execution, replies, descriptions, refusals, link_keys)
 
     parts = Parts(
         calls=calls,
@@ -104,7 +106,7 @@ def build_records(services: Dependencies) -> RecordsService:
             permissions, scopes, links, execution, descriptions, statements
         ),
         batches=Batches(creates, preparation, groups, transactions, replies, descriptions),
-        imports=Imports(tables, links, upserts, transactions, imported_rows),
+        imports=Imports(tables, links, upserts, transactions, imported_rows, link_keys),
         keyed=KeyedWrites(apps, permissions, execution.participants, services.idempotency),
         permissions=permissions,
     )

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import tempfile
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from typing import IO, Any, Final, Literal, cast
-
-from anyio import to_thread
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from kernel.public import (
     APP_USER,
     MAX_BODY,
     Action,
-    BadRequest,
-    ConcurrencyLimiter,
-    ImportOptions,
     Record,
     Request,
     Response,
@@ -26,23 +17,14 @@ from kernel.public import (
     Transaction,
     entity,
     one_of,
-    read_pieces,
     reply,
     while_connected,
-    whole_number,
 )
 
+from .exchange.bodies import FRAME, ImportBodies, read_options
 from .exchange.worker_operations import permissions_of_batch
-from .handlers import (
-    COLLECTION,
-    CollectionRoutes,
-    check_parameters,
-    header_of,
-    read_flag,
-    target_of,
-)
+from .handlers import COLLECTION, CollectionRoutes, check_parameters, header_of, target_of
 from .models import (
-    MAX_PREVIEW,
     Batch,
     Bulk,
     BulkQuery,
@@ -55,13 +37,11 @@ from .models import (
     UpdateWhere,
 )
 from .openapi import BULK_DOCS, IMPORT_DOCS, WRITE_DOCS
-from .reads.export import MEDIA, Format
-from .writes.upsert import Then
 
-IMPORT_PARAMETERS: Final = ("dryRun", "on", "mode", "raw", "preview")
+if TYPE_CHECKING:
+    from .writes.upsert import Then
+
 BATCH: Final = "/api/v1/apps/{app_id}/batch"
-
-Mode = Literal["all", "valid"]
 
 
 class ManyRoutes(CollectionRoutes):
@@ -69,11 +49,7 @@ class ManyRoutes(CollectionRoutes):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        # The bytes on disk of files that are imported, or wait for that.
-        self._files = ConcurrencyLimiter(
-            20 * MAX_BODY, per_key=10 * MAX_BODY, message="too many files wait to be imported",
-            key_message="too many files of this user wait to be imported", retry_after=10,
-        )  # fmt: skip
+        self._bodies = ImportBodies()
 
     def routes(self) -> Sequence[Route]:
         """Declare every route."""
@@ -96,7 +72,8 @@ class ManyRoutes(CollectionRoutes):
             ),
             Route(
                 "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
-                query=ImportQuery, errors=(400,), workers=True, app_hosts=True, openapi=IMPORT_DOCS,
+                max_body=MAX_BODY + FRAME, query=ImportQuery, errors=(400,), workers=True,
+                app_hosts=True, openapi=IMPORT_DOCS,
             ),
             Route(
                 "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412),
@@ -173,64 +150,20 @@ class ManyRoutes(CollectionRoutes):
     async def _import(self, request: Request) -> Response:
         """Create records from a CSV file with a header, or from JSON lines, and report on its rows.
 
-        With `on`, rows that have the key of a record change it, which needs `update` as well.
+        With `on`, rows that have the key of a record change it, which needs `update` as well. The
+        body is the file, or a form whose first file is taken.
         """
-        options = _read_import_options(request)
         target = target_of(request)
-        actions: list[Action] = ["create"]
-        if options.on is not None:
-            actions.append("update")
-        async with self._receive(request) as (file, digest):
+        async with self._bodies.receive(request) as received:
+            options = read_options(request, received.content_type)
+            actions: list[Action] = ["create"]
+            if options.on is not None:
+                actions.append("update")
 
             async def import_file(tx: Transaction | None) -> Response:
+                file = received.file
                 return reply(await self._records.import_file(target, file, options, tx=tx))
 
             return await while_connected(
-                request, lambda: self._answer(request, digest, import_file, *actions)
+                request, lambda: self._answer(request, received.digest, import_file, *actions)
             )
-
-    @asynccontextmanager
-    async def _receive(self, request: Request) -> AsyncGenerator[tuple[IO[bytes], bytes]]:
-        """Keep the body of a request in a file, and yield that with the body's digest."""
-        user = request.actor.user_id
-        size = 0
-        digest = hashlib.sha256()
-        with tempfile.SpooledTemporaryFile(1_000_000) as file:
-            try:
-                async for piece in read_pieces(request, MAX_BODY):
-                    self._files.take(user, len(piece))
-                    size += len(piece)
-                    digest.update(piece)
-                    await to_thread.run_sync(file.write, piece)
-                yield cast("IO[bytes]", file), digest.digest()
-            finally:
-                self._files.give_back(user, size)
-
-
-def _read_import_options(request: Request) -> ImportOptions:
-    """Read how a file is imported. Raises BadRequest."""
-    parameters = request.query()
-    check_parameters(parameters, IMPORT_PARAMETERS)
-    file_format = _format_of_body(request)
-    mode = one_of("mode", parameters.get("mode", "all"), ("all", "valid"))
-    return ImportOptions(
-        file_format=file_format,
-        mode=cast("Mode", mode),
-        on=parameters.get("on"),
-        dry_run=read_flag(parameters, "dryRun"),
-        raw=read_flag(parameters, "raw"),
-        preview=whole_number("preview", parameters.get("preview", "0"), maximum=MAX_PREVIEW),
-    )
-
-
-def _format_of_body(request: Request) -> Format:
-    """Return the format of a body. Raises BadRequest."""
-    content_type = header_of(request, b"content-type") or ""
-    media_type, _, type_parameters = content_type.lower().partition(";")
-    file_format = MEDIA.get(media_type.strip())
-    if file_format is None:
-        raise BadRequest(f"the content type must be one of {', '.join(MEDIA)}")
-    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", type_parameters)
-    if charset is not None and charset[1] not in ("utf-8", "utf8"):
-        raise BadRequest("the body must be in UTF-8")
-    return file_format

@@ -62,6 +62,10 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     raw: Annotated[bool, Meta(description="in CSV: leaves texts that are formulas as they are")] = (
         False
     )
+    format: (
+        Annotated[Literal["csv", "ndjson", "json"], Meta(description="of the reply, as `Accept`")]
+        | None
+    ) = None
     filters: FieldFilters = {}
 
 
@@ -73,15 +77,16 @@ class RecordQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of POST …/{entity}/query where CSV is asked for; see `ListQuery`."""
+    """Parameters of POST …/{entity}/query for files; see `ListQuery`."""
 
     raw: bool = False
+    format: Literal["csv", "ndjson", "json"] | None = None
 
 
 PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 """Query parameters of a list that are not fields."""
 
-VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag", "raw"})
+VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag", "raw", "format"})
 """Those of them that are filters where the entity has a field of that name."""
 
 
@@ -222,6 +227,27 @@ class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         int,
         Meta(ge=0, description=f"rows, {MAX_PREVIEW} at most, of which the reply has the records"),
     ] = 0
+    create: (
+        Annotated[Literal["ids"], Meta(description="rows create records under their ids")] | None
+    ) = None
+    charset: Annotated[
+        str, Meta(description="`utf-8`, `utf-16` or `latin-1`; the content type may say it too")
+    ] = "utf-8"
+    delimiter: (
+        Annotated[str, Meta(description="`,`, `;`, `tab` or `|`; else the header shows it")] | None
+    ) = None
+    decimal: (
+        Annotated[Literal[".", ","], Meta(description="what is before the fraction of a number")]
+        | None
+    ) = None
+    dates: (
+        Annotated[
+            Literal["iso", "dmy", "mdy"],
+            Meta(description="the order of day and month; a date that needs it is refused without"),
+        ]
+        | None
+    ) = None
+    null: Annotated[str, Meta(description="a cell that means no value, as `N/A`")] | None = None
 
 
 class ImportBody(
@@ -236,6 +262,11 @@ class ImportBody(
     mode: Literal["all", "valid"] = "all"
     raw: bool = False
     preview: Annotated[int, Meta(ge=0, le=MAX_PREVIEW)] = 0
+    create: Literal["ids"] | None = None
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    decimal: Literal[".", ","] | None = None
+    dates: Literal["iso", "dmy", "mdy"] | None = None
+    null: str | None = None
 
 
 class ImportProblem(msgspec.Struct, frozen=True):
@@ -257,7 +288,9 @@ class ImportRow(msgspec.Struct, frozen=True):
 class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
     """The reply of POST …/import; `errors` has the first 1000.
 
-    `preview` has the valid ones of the first rows, where it was asked for.
+    `preview` has the valid ones of the first rows, where it was asked for. Of the `updated` rows
+    `unchanged` had all their values already. `ignored` are columns that were not read, `delimiter`
+    what was between the cells, where that is no comma.
     """
 
     rows: int
@@ -265,6 +298,9 @@ class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
     created: int
     updated: int
     errors: list[ImportProblem]
+    unchanged: int | msgspec.UnsetType = msgspec.UNSET
+    ignored: list[str] | msgspec.UnsetType = msgspec.UNSET
+    delimiter: str | msgspec.UnsetType = msgspec.UNSET
     preview: list[ImportRow] | msgspec.UnsetType = msgspec.UNSET
 
 

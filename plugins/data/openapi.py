@@ -74,5 +74,17 @@ BULK_DOCS: Final[Members] = {
 }
 IMPORT_DOCS: Final[Members] = {
     "parameters": [_KEY],
-    "requestBody": {"required": True, "content": _FILES},
+    "requestBody": {
+        "required": True,
+        "content": {
+            **_FILES,
+            "text/tab-separated-values": {"schema": {"type": "string"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    },
 }

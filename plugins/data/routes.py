@@ -67,6 +67,7 @@ from .statements.caching import keep
 RECORD: Final = f"{COLLECTION}/{{id}}"
 
 Order = Literal["asc", "desc"]
+ReplyFormat = Literal["csv", "ndjson", "json"]
 
 _VIEWED: Final = re.compile("|".join(["%", *VIEW_PARAMETERS]).encode())
 """Finds query strings that may have parameters of a view; `%` can write any name."""
@@ -84,6 +85,7 @@ class Listing(msgspec.Struct, frozen=True):
     complete: bool
     query: str
     raw: bool = False
+    file_format: ReplyFormat | None = None
 
 
 class RecordRoutes(CollectionRoutes):
@@ -131,7 +133,7 @@ class RecordRoutes(CollectionRoutes):
         view = EVERYTHING
         if request.scope["query_string"]:
             parameters = request.query()
-            check_parameters(parameters, VIEW_PARAMETERS)
+            check_parameters(parameters, VIEW_PARAMETERS - {"format"})
             view = _read_view(parameters, await self._view_parameters(request))
         record = await self._records.get(target_of(request), request.path("id"), view)
         known_tags = headers_of(request.scope).get(b"if-none-match")
@@ -154,7 +156,7 @@ class RecordRoutes(CollectionRoutes):
         """
         listing = await self._read_listing(request)
         page = listing.page
-        file_format = _format_of(request)
+        file_format = _format_of(request, listing.file_format)
         if file_format is not None:
             limit = None if listing.complete else page.limit
             return self._export(request, page, file_format, limit=limit, raw=listing.raw)
@@ -226,8 +228,12 @@ class RecordRoutes(CollectionRoutes):
     async def _query(self, request: Request, body: QueryBody) -> Response:
         """Find records by a where-tree, a page of them with their number, or groups of them."""
         target = target_of(request)
-        file_format = _format_of(request)
-        raw = file_format is not None and read_flag(request.query(), "raw")
+        file_format = _format_of(request, None)
+        raw = False
+        if request.scope["query_string"]:
+            parameters = request.query()
+            file_format = _format_of(request, _read_format(parameters))
+            raw = file_format is not None and read_flag(parameters, "raw")
         if body.aggregates:
             if file_format is None:
                 return reply(await self._records.aggregate(target, body.aggregation))
@@ -281,8 +287,18 @@ def _file_headers(request: Request, file_format: Format) -> tuple[str, dict[str,
     return media_type, {"content-disposition": disposition}
 
 
-def _format_of(request: Request) -> Format | None:
-    return choose_format(headers_of(request.scope).get(b"accept"))
+def _format_of(request: Request, chosen: ReplyFormat | None) -> Format | None:
+    """Return the format of a file, None for JSON; the parameter comes before the header."""
+    if chosen is None:
+        return choose_format(headers_of(request.scope).get(b"accept"))
+    return None if chosen == "json" else chosen
+
+
+def _read_format(parameters: Mapping[str, str]) -> ReplyFormat | None:
+    """Read the parameter `format`. Raises BadRequest."""
+    if "format" not in parameters:
+        return None
+    return cast("ReplyFormat", one_of("format", parameters["format"], ("csv", "ndjson", "json")))
 
 
 def _reply_tagged(record: Tagged, status: int = 200) -> Response:
@@ -321,6 +337,7 @@ def _read_parameters(parameters: Mapping[str, str], view_parameters: Collection[
         complete="limit" not in parameters,
         query=urlencode(repeated, quote_via=quote),
         raw="raw" in view_parameters and read_flag(parameters, "raw"),
+        file_format=_read_format(parameters) if "format" in view_parameters else None,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import IO, Final
+from typing import IO, Any, Final
 
+import anyio
 import msgspec
 from anyio import to_thread
 
@@ -15,24 +16,24 @@ from plugins.data.execution.inserts import Insert, NotInserted, insert_quietly
 from plugins.data.execution.transactions import repeat_on_taken_keys
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.entity_table import Table
-from plugins.data.values.rows import Row
 from plugins.data.writes.descriptions import ErrorDescriptions
 from plugins.data.writes.refusals import Refusals, RowsRefused
 from plugins.data.writes.replies import Replies, WrittenRecord
 from plugins.data.writes.upsert import UpsertPlan, Upserts, key_of
 
-from .parse import Chunk, RowReader, problem_of
+from .link_keys import LinkKeys, LinkTargets, links_to_any, list_new_keys
+from .parse import Chunk, NumberedRow, RowReader, problem_of
 from .reports import Report, WrittenCount
 
 MAX_ROUNDS: Final = 3
 """Attempts at once for some rows, each without those that the one before has found to be wrong."""
 
-NumberedRow = tuple[int, Row]
-"""A row with its number in the file, from 1 without the header."""
-
 
 class FileImport(msgspec.Struct, frozen=True):
-    """A file that is imported; with an upsert plan its rows may meet records."""
+    """A file that is imported; with an upsert plan its rows may meet records.
+
+    `links` are the limits of what the caller may link to, `targets` what a link may name by a key.
+    """
 
     file: IO[bytes]
     options: ImportOptions
@@ -40,6 +41,7 @@ class FileImport(msgspec.Struct, frozen=True):
     table: Table
     upsert: UpsertPlan | None
     links: LinkLimits | None
+    targets: LinkTargets
 
 
 class ImportedRows:
@@ -52,27 +54,33 @@ class ImportedRows:
         replies: Replies,
         descriptions: ErrorDescriptions,
         refusals: Refusals,
+        link_keys: LinkKeys,
     ) -> None:
         self._upserts = upserts
         self._execution = execution
         self._replies = replies
         self._descriptions = descriptions
         self._refusals = refusals
+        self._link_keys = link_keys
 
     async def write_all(self, tx: Transaction, file_import: FileImport, report: Report) -> None:
-        """Write the rows of a file. Raises BadRequest for a file that is no table."""
+        """Write the rows of a file. Raises BadRequest for a file that is no table.
+
+        The next rows are read while PostgreSQL writes those before them.
+        """
         reader = RowReader(
             file_import.file,
             file_import.options,
             file_import.table,
             file_import.grant,
             complete=file_import.upsert is None,
+            targets=file_import.targets.by_field,
         )
-        while True:
-            chunk = await to_thread.run_sync(reader.chunk)
-            if chunk is None:
-                return
-            await self._write_chunk(tx, file_import, chunk, report)
+        chunk = await to_thread.run_sync(reader.chunk)
+        while chunk is not None:
+            write = partial(self._write_chunk, tx, file_import, chunk, report)
+            chunk = await read_while(reader.chunk, write)
+        report.note_header(reader.names.ignored, reader.lines.delimiter)
 
     async def _write_chunk(
         self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report
@@ -80,13 +88,27 @@ class ImportedRows:
         report.rows += chunk.read
         for problem in chunk.problems:
             report.add_problem(problem)
-        previewed = [row for row in chunk.rows if row[0] <= file_import.options.preview]
+        for part in _with_distinct_keys(file_import, chunk):
+            rows = part
+            if chunk.has_keys:
+                rows, problems = await self._link_keys.resolve(
+                    tx, file_import.table, file_import.targets, part
+                )
+                for problem in problems:
+                    report.add_problem(problem)
+            await self._write_part(tx, file_import, rows, report)
+        report.errors.sort(key=lambda problem: problem.row)
+
+    async def _write_part(
+        self, tx: Transaction, file_import: FileImport, rows: Sequence[NumberedRow], report: Report
+    ) -> None:
+        """Write rows with different keys, those of the preview one by one."""
+        previewed = [row for row in rows if row[0] <= file_import.options.preview]
         for numbered_row in previewed:
             await self._write_row(tx, file_import, numbered_row, report)
-        remaining = chunk.rows[len(previewed) :]
-        for rows in _with_distinct_keys(file_import.upsert, remaining):
-            await self._write_rows(tx, file_import, rows, report)
-        report.errors.sort(key=lambda problem: problem.row)
+        remaining = rows[len(previewed) :]
+        if remaining:
+            await self._write_rows(tx, file_import, remaining, report)
 
     async def _write_rows(
         self, tx: Transaction, file_import: FileImport, rows: Sequence[NumberedRow], report: Report
@@ -145,9 +167,12 @@ class ImportedRows:
         rows = [row for _, row in numbered_rows]
         async with tx.savepoint():
             if file_import.upsert is not None:
-                outcomes = await self._upserts.write(tx, file_import.upsert, rows, numbers=False)
-                created = sum(outcome.result == "created" for outcome in outcomes)
-                return WrittenCount(created=created, updated=len(rows) - created)
+                applied = await self._upserts.apply(tx, file_import.upsert, rows, numbers=False)
+                return WrittenCount(
+                    created=len(applied.created),
+                    updated=len(applied.met),
+                    unchanged=len(applied.unchanged),
+                )
             insert = Insert(file_import.table.full, rows, links=file_import.links)
             if self._execution.can_group(file_import.table):
                 await insert_quietly(tx, insert)
@@ -176,20 +201,64 @@ class ImportedRows:
         return WrittenCount(updated=1)
 
 
-def _with_distinct_keys(
-    upsert: UpsertPlan | None, rows: Sequence[NumberedRow]
-) -> Iterator[Sequence[NumberedRow]]:
-    """Divide rows where a key comes again: the later row is to meet what the earlier one made."""
+async def read_while(
+    read: Callable[[], Chunk | None], write: Callable[[], Awaitable[None]]
+) -> Chunk | None:
+    """Return what is read in a thread while something is written. Raises what either of them does.
+
+    An error of the write comes first, as in a file that is read row by row.
+    """
+    chunk: Chunk | None = None
+    read_error: Exception | None = None
+    write_error: Exception | None = None
+
+    async def read_next() -> None:
+        nonlocal chunk, read_error
+        try:
+            chunk = await to_thread.run_sync(read)
+        except Exception as error:
+            read_error = error
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_next)
+        try:
+            await write()
+        except Exception as error:
+            write_error = error
+    try:
+        if write_error is not None:
+            raise write_error
+        if read_error is not None:
+            raise read_error
+    finally:
+        del write_error, read_error
+    return chunk
+
+
+def _with_distinct_keys(file_import: FileImport, chunk: Chunk) -> Iterator[list[NumberedRow]]:
+    """Divide rows where a later one needs what an earlier one makes.
+
+    That is the case where a key comes again, and where a link names a record of its own table.
+    """
+    upsert = file_import.upsert
+    table = file_import.table
     part: list[NumberedRow] = []
     keys: set[bytes] = set()
-    for numbered_row in rows:
-        key = None if upsert is None else key_of(upsert, numbered_row[1])
-        if key is not None and key in keys:
+    new_keys: dict[str, set[Any]] = {}
+    for numbered_row in chunk.rows:
+        row = numbered_row[1]
+        key = None if upsert is None else key_of(upsert, row)
+        is_repeated = key is not None and key in keys
+        if is_repeated or (chunk.has_keys and links_to_any(table, row, new_keys)):
             yield part
             part = []
             keys = set()
+            new_keys = {}
         part.append(numbered_row)
         if key is not None:
             keys.add(key)
+        if chunk.has_keys:
+            for name, value in list_new_keys(table, row).items():
+                new_keys.setdefault(name, set()).add(value)
     if part:
         yield part

@@ -23,6 +23,7 @@ from plugins.data.statements.tables import Tables
 from plugins.data.writes.upsert import Upserts
 
 from .imported_rows import FileImport, ImportedRows
+from .link_keys import LinkKeys
 from .reports import Report
 
 IMPORT_SECONDS: Final = 120.0
@@ -43,12 +44,14 @@ class Imports:
         upserts: Upserts,
         transactions: WriteTransactions,
         rows: ImportedRows,
+        link_keys: LinkKeys,
     ) -> None:
         self._tables = tables
         self._links = links
         self._upserts = upserts
         self._transactions = transactions
         self._rows = rows
+        self._link_keys = link_keys
         self.places = ConcurrencyLimiter(
             4,
             per_key=1,
@@ -93,9 +96,12 @@ class Imports:
         table = await self._tables.find(target.app_id, target.entity, grant.hidden)
         plan = None
         if options.on is not None:
-            plan = await self._upserts.plan(target, options.on, "update")
+            plan = await self._upserts.plan_import(
+                target, options.on, creates_ids=options.create_ids
+            )
         limits = await self._links.find_limits(target.actor, table, table.limited_fields)
-        return FileImport(file, options, grant, table, plan, limits)
+        targets = await self._link_keys.find_targets(target.actor, table)
+        return FileImport(file, options, grant, table, plan, limits, targets)
 
     async def _run_in_time(
         self, actor: Actor, work: Work[None], table: Table, tx: Transaction | None

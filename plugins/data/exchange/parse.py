@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final, cast
 
 import msgspec
 
 from kernel.public import BadRequest, Grant, ImportOptions, decode
-from plugins.data.columns import MAX_COLUMNS, Column
-from plugins.data.reads.export import FORMULA
+from plugins.data.columns import Column
+from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
-from plugins.data.values.rows import Row, check_locked, check_needed, coerce_field, row_of
+from plugins.data.values.rows import Row, check_needed, coerce_field, row_of
 
+from .cells import CellReader, FileRefused
 from .faults import fault_column
+from .header import FieldNames, FileColumn, LinkKey
+from .lines import FileLines
 
 CHUNK_ROWS: Final = 1000
 CHUNK_CHARACTERS: Final = 4_000_000
-MAX_CELL: Final = 50_000_000
-"""Characters of a cell: no body is larger."""
-
-MAX_COMMAS: Final = 1_000_000
-"""Commas of a row: a body has no more values."""
-
 MAX_SHOWN: Final = 200
 """Characters of a wrong value in a report."""
 
-IGNORED: Final = ("id", "created_at", "updated_at", "_etag")
-_ESCAPED: Final = re.compile(rf"'(?={FORMULA.pattern})")
+NumberedRow = tuple[int, Row]
+"""A row with its number in the file, from 1 without the header."""
+
+_NO_TARGETS: Final[Mapping[str, RowScope]] = {}
 _json_decoder = msgspec.json.Decoder()
 
 
@@ -50,59 +46,48 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct):
-    """Some rows of a file, with their numbers, and what is wrong with others."""
+    """Some rows of a file, with their numbers, and what is wrong with others.
 
-    rows: list[tuple[int, Row]] = []
+    With `has_keys` a row may name the records that it links to by a `LinkKey`.
+    """
+
+    rows: list[NumberedRow] = []
     problems: list[Problem] = []
     read: int = 0
+    has_keys: bool = False
 
 
 class RowReader:
     """Reads the rows of a file. Raises BadRequest for a header or a file that is no table.
 
-    A row that creates a record must be `complete`; one that may meet a record need not.
+    A row that creates a record must be `complete`; one that may meet a record need not. `targets`
+    are the records that links may name by a key, by the field of the link.
     """
 
     def __init__(
-        self, file: IO[bytes], options: ImportOptions, table: Table, grant: Grant, *, complete: bool
+        self,
+        file: IO[bytes],
+        options: ImportOptions,
+        table: Table,
+        grant: Grant,
+        *,
+        complete: bool,
+        targets: Mapping[str, RowScope] = _NO_TARGETS,
     ) -> None:
+        self._file = file
         self._table = table
-        self._grant = grant
         self._complete = complete
-        self._raw = options.raw
-        checks = {column.name: _plain_check(column) for column in table.columns}
-        self._plain_checks = {name: check for name, check in checks.items() if check is not None}
-        """Columns that store most of their cells as they are: a conversion takes longer."""
-        self._number = 0
+        uses_ids = options.create_ids or options.on == "id"
+        self.names = FieldNames(table, grant, targets, uses_ids=uses_ids)
+        self._cells = CellReader(table, options.dialect, raw=options.raw)
+        self.lines = FileLines(file, options.dialect)
+        self._header: Sequence[str] = ()
         self._read = 0
         """Rows of the file: the header and empty lines count as well."""
-        self._file = file
-        self._names: Sequence[str] = ()
-        self._commas = 0
-        """Commas in the lines of the row that is read."""
+        self._number = 0
+        self._has_keys = False
         is_csv = options.file_format == "csv"
         self._items = self._read_csv() if is_csv else self._read_ndjson()
-
-    def _read_lines(self) -> Iterator[str]:
-        text = io.TextIOWrapper(
-            self._file, encoding="utf-8-sig", errors="surrogateescape", newline=""
-        )
-        try:
-            for line in text:  # noqa: UP028 - `yield from` would close the file with itself
-                yield line
-        finally:
-            if not self._file.closed:  # a wrapper closes its file, which is read again
-                text.detach()
-
-    def _read_bounded_lines(self) -> Iterator[str]:
-        """Refuse a row with too many cells before it is split into them. Raises BadRequest."""
-        for line in self._read_lines():
-            self._commas += line.count(",")
-            if not self._names and self._commas >= MAX_COLUMNS:
-                raise BadRequest(f"the header names more than {MAX_COLUMNS} columns")
-            if self._commas > MAX_COMMAS:
-                raise BadRequest(f"row {self._number + 1} has more than {MAX_COMMAS} commas")
-            yield line
 
     def chunk(self) -> Chunk | None:
         """Return the next rows, or None at the end."""
@@ -120,96 +105,79 @@ class RowReader:
                     break
         except csv.Error as error:
             raise self._locate(error) from None
+        chunk.has_keys = self._has_keys
         return chunk if chunk.read else None
 
     def _read_csv(self) -> Iterator[tuple[Row | Problem, int]]:
-        csv.field_size_limit(MAX_CELL)
-        lines = csv.reader(self._read_bounded_lines(), strict=True)
-        self._names = next(lines, ())
-        columns = self._read_header(self._names)
+        lines = self.lines.read_rows()
+        self._header = next(lines, ())
+        columns = self.names.read_header(self.lines, self._header)
+        self._has_keys = any(column.key is not None for column in columns)
+        self.lines.next_row()
         for self._read, cells in enumerate(lines, 1):
-            self._commas = 0
             if not cells:
                 continue
             self._number += 1
             weight = sum(map(len, cells))
-            if len(cells) == len(columns):
-                yield self._read_row(zip(columns, cells, strict=True)), weight
-            else:
+            if len(cells) != len(columns):
                 yield self._describe_uneven(cells), weight
+            elif cells == self._header and len(cells) > 1:
+                yield Problem(self._number, None, None, "the row is the header again"), weight
+            else:
+                yield self._read_row(zip(columns, cells, strict=True)), weight
+            self.lines.next_row()
 
     def _describe_uneven(self, cells: Sequence[str]) -> Problem:
         """Name the first column without a cell, or show the first cell without a column."""
         field = None
         value = None
-        if len(cells) < len(self._names):
-            field = self._names[len(cells)]
+        if len(cells) < len(self._header):
+            field = self._header[len(cells)]
         else:
-            value = _shorten(cells[len(self._names)])
-        message = f"the row has {len(cells)} cells, and the header has {len(self._names)}"
+            value = _shorten(cells[len(self._header)])
+        message = f"the row has {len(cells)} cells, and the header has {len(self._header)}"
         return Problem(self._number, field, value, message)
 
     def _locate(self, error: csv.Error) -> BadRequest:
         """Say where a file stops being CSV."""
-        has_header = len(self._names) > 0
+        has_header = len(self._header) > 0
         good_rows = self._read + 1 if has_header else 0
-        self._file.seek(0)
-        place = fault_column(self._read_lines(), good_rows)
+        place = fault_column(self.lines.reread(), good_rows, self.lines.delimiter)
         column = str(place + 1)
-        if place < len(self._names):
-            column = repr(self._names[place][:80])
+        if place < len(self._header):
+            column = repr(self._header[place][:80])
         row = f"row {self._number + 1}" if has_header else "the header"
         return BadRequest(f"{row}, column {column} is not CSV: {error}")
 
-    def _read_header(self, names: Sequence[str]) -> list[Column | None]:
-        """Return the columns of a header; None for those that the server sets."""
-        for position, name in enumerate(names, 1):
-            if not _is_utf8(name):
-                raise BadRequest(f"the header is not UTF-8 in column {position}")
-        if not any(names):
-            raise BadRequest("the first row must be a header with names of fields")
-        [(most_frequent, count)] = Counter(names).most_common(1)
-        if count > 1:
-            raise BadRequest(f"the header names {most_frequent[:80]!r} twice")
-        check_locked(self._table, self._grant, dict.fromkeys(names))
-        return [self._find_column(name) for name in names]
-
-    def _find_column(self, name: str) -> Column | None:
-        is_chosen_id = name == "id" and self._table.entity.id_declared
-        if name in IGNORED and not is_chosen_id:
-            return None
-        column = self._table.columns.find(name)
-        is_generated = column.field is not None and column.field.generated is not None
-        return None if is_generated else column
-
-    def _read_row(self, cells: Iterable[tuple[Column | None, str]]) -> Row | Problem:
+    def _read_row(self, cells: Iterable[tuple[FileColumn, str]]) -> Row | Problem:
         row: dict[str, Any] = {}
-        for column, cell in cells:
+        for file_column, cell in cells:
+            column = file_column.column
             if column is None:
-                continue
-            check = self._plain_checks.get(column.name)
-            is_usual = cell.isascii() and cell[:1] not in ("", "'")
-            if check is not None and is_usual and check(cell):
-                row[column.name] = cell
+                if cell and not file_column.name:
+                    message = "the cell is in a column that has no name in the header"
+                    return Problem(self._number, None, _shorten(cell), message)
                 continue
             try:
-                row[column.name] = coerce_field(column, self._read_cell(column, cell))
+                if file_column.key is None:
+                    row[column.name] = self._cells.read(column, cell)
+                else:
+                    row[column.name] = self._read_key(column, file_column.key, cell)
+            except FileRefused as error:
+                raise BadRequest(f"row {self._number}, {error.message}") from None
             except BadRequest as error:
-                return Problem(self._number, column.name, _shorten(cell), error.message)
+                return Problem(self._number, file_column.name, _shorten(cell), error.message)
         return self._finish(row)
 
-    def _read_cell(self, column: Column, cell: str) -> Any:
-        if cell == "":
+    def _read_key(self, column: Column, key: Column, cell: str) -> LinkKey | None:
+        """Read how a cell names the record that it links to."""
+        return self._make_key(column, key, self._cells.translate(key, cell))
+
+    def _make_key(self, column: Column, key: Column, value: Any) -> LinkKey | None:
+        if value is None or value == "":
+            coerce_field(column, None)  # a link may be required
             return None
-        if not _is_utf8(cell):
-            raise BadRequest(f"{column.label}: the cell is not UTF-8")
-        if column.kind in ("json", "texts", "numbers", "files"):
-            return decode(cell.encode(), _json_decoder, f"{column.label}: the cell")
-        if "\0" in cell:
-            raise BadRequest("text must not contain the character U+0000")
-        if column.kind == "text" and not self._raw and _ESCAPED.match(cell):
-            return cell[1:]
-        return cell
+        return LinkKey(key.name, key.coerce(value))
 
     def _finish(self, row: dict[str, Any]) -> Row | Problem:
         columns = self._table.columns
@@ -239,55 +207,46 @@ class RowReader:
         if not isinstance(body, dict):
             return Problem(self._number, None, shown, "an object is wanted")
         values = cast("dict[str, Any]", body)
-        check_locked(self._table, self._grant, values)
+        self.names.check_locked(list(values))
         try:
-            writable = {
-                name: value for name, value in values.items() if self._find_column(name) is not None
-            }
+            columns = [self.names.find(name) for name in values]
         except BadRequest as error:
             raise BadRequest(f"row {self._number}: {error.message}") from None
-        table = self._table
         try:
-            return row_of(
-                table.shown, table.columns, writable, creating=True, complete=self._complete
-            )
+            return self._read_members(columns, values)
         except BadRequest as error:
             return self._describe(error, values)
 
+    def _read_members(self, columns: Sequence[FileColumn], values: Mapping[str, Any]) -> Row:
+        table = self._table
+        writable = dict[str, Any]()
+        keys = dict[str, Any]()
+        for column in columns:
+            if column.column is None:
+                continue
+            value = values[column.name]
+            if column.key is not None:
+                keys[column.column.name] = self._make_key(column.column, column.key, value)
+                self._has_keys = True
+            elif column.name == "id" and not table.entity.id_declared:
+                keys["id"] = coerce_field(column.column, value)
+            else:
+                writable[column.name] = value
+        if keys.get("id", "") is None:
+            del keys["id"]
+        complete = self._complete and not keys
+        row: Row = {}
+        if writable or not keys:
+            row = row_of(table.shown, table.columns, writable, creating=True, complete=complete)
+        if not keys:
+            return row
+        row = {**row, **keys}
+        if self._complete:
+            check_needed(table.columns, row)
+        return {name: row[name] for name in table.columns.sort_names(row)}
+
     def _describe(self, error: BadRequest, values: Mapping[str, Any]) -> Problem:
         return problem_of(self._number, self._table, error, values)
-
-
-def _plain_check(column: Column) -> Callable[[str], bool] | None:
-    """Return a check whether the column stores a cell as it is, None where it never does."""
-    if column.field is None or column.type == "entity_link":
-        return None
-    if column.kind == "text":
-        enum_values = column.field.enum_values
-        return enum_values.__contains__ if enum_values else _is_text
-    return _is_date if column.kind == "date" else None
-
-
-def _is_text(cell: str) -> bool:
-    return "\0" not in cell
-
-
-def _is_date(cell: str) -> bool:
-    try:
-        return date.fromisoformat(cell).isoformat() == cell
-    except ValueError:
-        return False
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether no byte of a text was left undecoded."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shorten(text: str) -> str:
@@ -300,6 +259,8 @@ def problem_of(number: int, table: Table, error: BadRequest, values: Mapping[str
     match = re.match(rf"{table.entity.name}\.([a-z][a-z0-9_]*)", error.message)
     field = None if match is None else match[1]
     value = None if field is None else values.get(field)
+    if isinstance(value, LinkKey):
+        value = value.value
     if isinstance(value, str):
         value = value[:MAX_SHOWN]
     elif value is not None and len(msgspec.json.encode(value)) > MAX_SHOWN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -25,15 +26,18 @@ class ShownRow(msgspec.Struct, frozen=True):
 
 
 class WrittenCount(msgspec.Struct, frozen=True):
-    """How many records rows have created and changed."""
+    """How many records rows have created and met; `unchanged` of the latter were the same."""
 
     created: int = 0
     updated: int = 0
+    unchanged: int = 0
 
 
 class Report(msgspec.Struct):
     """What an import did; of the rows that are not valid the first are in `errors`.
 
+    `unchanged` are those of the `updated` rows that had all their values already. `ignored` are
+    columns that were not read, `delimiter` what was between the cells, where that is no comma.
     `models.Imported` is its schema in the OpenAPI document.
     """
 
@@ -42,6 +46,9 @@ class Report(msgspec.Struct):
     created: int = 0
     updated: int = 0
     errors: list[Problem] = []
+    unchanged: int | msgspec.UnsetType = msgspec.UNSET
+    ignored: list[str] | msgspec.UnsetType = msgspec.UNSET
+    delimiter: str | msgspec.UnsetType = msgspec.UNSET
     preview: list[ShownRow] | msgspec.UnsetType = msgspec.UNSET
 
     def add_preview(self, number: int, record: bytes) -> None:
@@ -56,6 +63,16 @@ class Report(msgspec.Struct):
         self.valid += rows
         self.created += written.created
         self.updated += written.updated
+        if written.unchanged:
+            self.unchanged = (self.unchanged or 0) + written.unchanged
+
+    def note_header(self, ignored: Iterable[str], delimiter: str) -> None:
+        """Note what was read of the header."""
+        names = list(ignored)
+        if names:
+            self.ignored = names
+        if delimiter != ",":
+            self.delimiter = delimiter
 
     def add_problem(self, problem: Problem) -> None:
         """Add a problem of a row."""

@@ -15,6 +15,7 @@ from kernel.public import (
     Actor,
     Answer,
     BadRequest,
+    FileDialect,
     Grant,
     ImportOptions,
     KeyedRequest,
@@ -188,8 +189,13 @@ def permissions_of_batch(operations: Sequence[Operation]) -> NeededPermissions:
 
 
 def _import_options(body: ImportBody) -> ImportOptions:
+    dialect = FileDialect(
+        delimiter=body.delimiter, decimal=body.decimal, dates=body.dates, null=body.null
+    )
     return ImportOptions(
         file_format=body.format,
+        dialect=dialect,
+        create_ids=body.create == "ids",
         mode=body.mode,
         on=body.on,
         dry_run=body.dry_run,

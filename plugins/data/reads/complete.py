@@ -12,6 +12,7 @@ from plugins.data.calls import Calls
 from plugins.data.columns import Column
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.statements.csv_lines import write_line
 
 from .export import Format, csv_pieces, ndjson_pieces
 from .page_parts import expansions_of, page_conditions, select_shown, sort_column
@@ -28,7 +29,7 @@ class ExportOptions(msgspec.Struct, frozen=True):
 
 
 class OpenList(msgspec.Struct, frozen=True):
-    """A list that is being read, in batches of unfinished records."""
+    """A list that is being read, in batches of unfinished records, or of lines of CSV."""
 
     rendering: Rendering
     columns: Sequence[Column]
@@ -80,18 +81,17 @@ class CompleteLists:
             raise BadRequest("expand does not go with text/csv: a cell holds one value")
         async with AsyncExitStack() as stack:
             records = await self._calls.run(
-                target.app_id, lambda: self._open(target, page, options.limit, stack)
+                target.app_id, lambda: self._open(target, page, options, stack)
             )
-            batches = records.finished_batches()
             if is_csv:
-                yield csv_pieces(records.columns, batches, raw=options.raw)
+                yield csv_pieces(records.columns, records.batches)
             else:
-                yield ndjson_pieces(batches)
+                yield ndjson_pieces(records.finished_batches())
 
     async def _open(
-        self, target: Target, page: Page, limit: int | None, stack: AsyncExitStack
+        self, target: Target, page: Page, options: ExportOptions | None, stack: AsyncExitStack
     ) -> OpenList:
-        """Begin to read; the `stack` ends it."""
+        """Begin to read, lines where the options ask for CSV; the `stack` ends it."""
         expansions = expansions_of(page)
         scope = await self._scopes.resolve(target, "read", page.where, expansions)
         conditions = await page_conditions(self._sources.prompt, scope, page)
@@ -102,7 +102,13 @@ class CompleteLists:
         order = scope.table.order_by(sort_column(scope, page), page.order)
         if rank is not None and page.order_by is None:
             order = scope.table.order_by_rank(rank)
-        query = scope.table.reads.select_every(conditions, order, page.offset, selection, limit)
+        reads = scope.table.reads
+        limit = None if options is None else options.limit
+        if options is not None and options.file_format == "csv":
+            line = write_line(selection.columns, raw=options.raw)
+            query = reads.select_every_line(conditions, order, page.offset, line, limit)
+        else:
+            query = reads.select_every(conditions, order, page.offset, selection, limit)
         stream = self._sources.large.stream(query, *conditions.params)
         batches = await stack.enter_async_context(stream)
         return OpenList(selection.rendering, selection.columns, batches)

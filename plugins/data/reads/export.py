@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Final, Literal
 
 from kernel.public import preferred_type
 from plugins.data.columns import Column
+from plugins.data.rendering import TOO_LARGE, check_readable
 
 Format = Literal["csv", "ndjson"]
 JSON: Final = "application/json"
@@ -20,13 +17,12 @@ MEDIA: Final[dict[str, Format]] = {"text/csv": "csv", "application/x-ndjson": "n
 MAX_REMEMBERED: Final = 200
 """Bytes of an `Accept` header that is remembered; those of browsers and libraries are shorter."""
 FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
-"""The beginning of a cell that a spreadsheet could run, or of one that was escaped before."""
+"""The beginning of a cell that a spreadsheet could run, or of one that was escaped before.
 
-_decode_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_text = msgspec.json.Decoder(str).decode
-_decode_any = msgspec.json.Decoder(dict[str, Any] | str).decode
-_decode_files = msgspec.json.Decoder(list[dict[str, Any] | str]).decode
-_encode = msgspec.json.Encoder().encode
+`statements.csv_lines` has it in SQL.
+"""
+
+LINE_END: Final = b"\r\n"
 
 
 def choose_format(accept: bytes | None) -> Format | None:
@@ -48,45 +44,14 @@ _find_remembered: Final = lru_cache(maxsize=100)(_find_preferred)
 
 
 async def csv_pieces(
-    columns: Sequence[Column], batches: AsyncIterator[list[bytes]], *, raw: bool
+    columns: Sequence[Column], batches: AsyncIterator[list[bytes]]
 ) -> AsyncIterator[bytes]:
-    """Write records as CSV (RFC 4180) with a header; `raw` leaves formulas as they are."""
-    yield _write_lines([[column.name for column in columns]])
-    async for batch in batches:
-        yield _write_lines([write_cells(columns, record, raw=raw) for record in batch])
-
-
-def write_cells(columns: Iterable[Column], record: bytes, *, raw: bool) -> list[str]:
-    """Return the cells of a record: numbers, arrays and JSON as they are written."""
-    values = _decode_values(record)
-    return [_write_cell(column, bytes(values[column.name]), raw=raw) for column in columns]
-
-
-def _write_cell(column: Column, value: bytes, *, raw: bool) -> str:
-    if value == b"null":
-        return ""
-    if column.kind in ("number", "boolean", "json", "texts", "numbers"):
-        return value.decode()
-    if column.kind == "file":
-        return _file_id(_decode_any(value))
-    if column.kind == "files":
-        return _encode([_file_id(file) for file in _decode_files(value)]).decode()
-    text = _decode_text(value)
-    may_be_run = column.kind == "text" and FORMULA.match(text) is not None
-    if may_be_run and not raw:
-        return f"'{text}"
-    return text
-
-
-def _file_id(file: dict[str, Any] | str) -> str:
-    """Return the id of a managed file; without the plugin of files, records show no more."""
-    return file if isinstance(file, str) else file["id"]
-
-
-def _write_lines(rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
+    """Write lines of CSV (RFC 4180) below a header. Raises BadRequest for a line too large."""
+    yield ",".join(column.name for column in columns).encode() + LINE_END
+    async for lines in batches:
+        if TOO_LARGE in lines:
+            check_readable(TOO_LARGE, None)
+        yield LINE_END.join(lines) + LINE_END
 
 
 async def ndjson_pieces(batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:

@@ -94,7 +94,12 @@ class LinkedRows:
                 for name in ("username", "display_name")
             )
             accounts = Entity(
-                app_id=schema, name=table, id_type="uuid", id_declared=False, fields=fields
+                app_id=schema,
+                name=table,
+                id_type="uuid",
+                id_declared=False,
+                fields=fields,
+                unique=(("username",),),
             )
             self._users = Table(accounts, has_times=False)
         return self._users

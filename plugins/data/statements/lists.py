@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from plugins.data.columns import Column
-from plugins.data.rendering import MAX_RECORD_BYTES
+from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE
 from plugins.data.statements.filters import Conditions
 
 from .entity import EntityStatements, Order, Selection, limit_size
@@ -97,10 +97,25 @@ class ListStatements:
     ) -> bytes:
         """Return the SQL that yields the records one by one, or `TOO_LARGE` in place of one."""
         source = self._table.select_from(conditions, selection.items, selection.links) + order
-        if limit is not None:
-            source += b" limit %d" % limit
-        source += _write_offset(conditions, offset)
+        source += _write_limits(conditions, limit, offset)
         return limit_size(b"(%b)" % source)
+
+    def select_every_line(
+        self,
+        conditions: Conditions,
+        order: bytes,
+        offset: int,
+        line: bytes,
+        limit: int | None = None,
+    ) -> bytes:
+        """Return the SQL that yields a line of CSV for each record; see `select_every`."""
+        source = self._table.select_from(conditions, line + b" as line") + order
+        source += _write_limits(conditions, limit, offset)
+        return b"select case when octet_length(line) <= %d then line else '%b' end from (%b) _w" % (
+            MAX_RECORD_BYTES,
+            TOO_LARGE,
+            source,
+        )
 
     def count_statement(self, conditions: Conditions) -> bytes:
         """Return the SQL that counts the records."""
@@ -146,6 +161,11 @@ class ListStatements:
             b" then '[' || string_agg(json, E',\\n') filter (where %b) || ']' else '\"\"' end"
             b" from (%b) a%b" % (head, fits, is_included, source, having)
         )
+
+
+def _write_limits(conditions: Conditions, limit: int | None, offset: int) -> bytes:
+    limits = b"" if limit is None else b" limit %d" % limit
+    return limits + _write_offset(conditions, offset)
 
 
 def _write_offset(conditions: Conditions, offset: int) -> bytes:

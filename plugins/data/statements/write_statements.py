@@ -160,33 +160,51 @@ class WriteStatements:
         return b"json_to_recordset($2::json) as x(%b)" % b", ".join(definitions)
 
     def find_by_keys_statement(
-        self, on: Sequence[str], limits: Sequence[bytes], lock: bytes = b""
+        self,
+        on: Sequence[str],
+        limits: Sequence[bytes],
+        lock: bytes = b"",
+        compared: Sequence[str] = (),
     ) -> bytes:
         """Return the SQL that finds the records with the keys of rows.
 
-        Parameter: a JSON array of objects with `_place`. Each row is the place, the record's id,
-        and whether the record is within `limits`. With a `lock` they are locked, in the order of
-        their ids.
+        Parameter: a JSON array of objects with `_place`, the key, and the fields in `compared`.
+        Each row is the place, the record's id, whether the record is within `limits`, and the
+        compared fields whose values it has. With a `lock` they are locked, in the order of their
+        ids.
         """
         is_within = b" and ".join(limits) or b"true"
-        source = self._join_keys(on, b"$1::json")
-        query = b"select json_build_array(x._place, t.id::text, %b)%b" % (is_within, source)
+        columns = self._table.find_columns(compared)
+        same = b"'[]'::json"
+        if columns:
+            names = b", ".join(
+                b"case when %b then '%b' end" % (_is_same(column), column.name.encode())
+                for column in columns
+            )
+            same = b"to_json(array_remove(array[%b], null))" % names
+        source = self._join_keys((*on, *compared), on, b"$1::json")
+        query = b"select json_build_array(x._place, t.id::text, %b, %b)%b" % (
+            is_within,
+            same,
+            source,
+        )
         if lock:
             query += b" order by t.id " + lock
         return query
 
-    def _join_keys(self, on: Sequence[str], rows: bytes) -> bytes:
-        columns = self._table.find_columns(on)
+    def _join_keys(self, names: Sequence[str], on: Sequence[str], rows: bytes) -> bytes:
+        """Join records to rows, objects with `names`, that have their values of the fields `on`."""
+        keys = self._table.find_columns(on)
         return b" from json_to_recordset(%b) as x(_place int, %b) join %b as t on %b" % (
             rows,
-            write_definitions(columns),
+            write_definitions(self._table.find_columns(names)),
             self._table.name,
-            b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in columns),
+            b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in keys),
         )
 
     def select_ids_by_keys(self, on: Sequence[str], rows: bytes) -> bytes:
         """Select the ids of records that have the keys of `rows`, a placeholder."""
-        return b"select t.id" + self._join_keys(on, rows)
+        return b"select t.id" + self._join_keys(on, on, rows)
 
     def select_ids(self, conditions: Sequence[bytes]) -> bytes:
         """Select the ids of records within conditions."""
@@ -389,6 +407,20 @@ class WriteStatements:
             b"%b = %b" % (column.bare, value) for column, value in zip(columns, values, strict=True)
         )
         return b"with _made as (update %b as t set %b" % (self._table.name, changes)
+
+
+def _is_same(column: Column) -> bytes:
+    """Return whether a record has the value of a row; an empty cell leaves an empty text."""
+    stored = column.sql
+    sent = b"x." + column.bare
+    if column.kind == "text":
+        return b"%b is not distinct from %b or (%b = '' and %b is null)" % (
+            stored,
+            sent,
+            stored,
+            sent,
+        )
+    return b"%b is not distinct from %b" % (stored, sent)
 
 
 # A failing cast rolls the statement back, with our text in PostgreSQL's message. It depends on the

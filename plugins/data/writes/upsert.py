@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -40,21 +41,29 @@ Then = Literal["update", "ignore", "fail"]
 class UpsertPlan(msgspec.Struct, frozen=True):
     """How rows meet records: the fields that must be equal, and what happens then.
 
-    `scope` are the records that the caller may update.
+    `scope` are the records that the caller may update. With `is_import` a row that has the values
+    of its record changes nothing, and an empty cell leaves an empty text. A row whose `id` no
+    record has is wrong, unless the plan `creates_ids`.
     """
 
     create: Grant
     scope: RowScope
     on: tuple[str, ...]
     then: Then
+    is_import: bool = False
+    creates_ids: bool = True
 
 
 class MetRecord(msgspec.Struct, frozen=True):
-    """A record that has the key of a row, by the row's place from 0."""
+    """A record that has the key of a row, by the row's place from 0.
+
+    `same` are fields whose values it has already.
+    """
 
     place: int
     record_id: str
     in_scope: bool
+    same: Sequence[str] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -65,7 +74,20 @@ class Outcome(msgspec.Struct, frozen=True):
     sent_fields: tuple[str, ...]
 
 
-_decode_met = msgspec.json.Decoder(tuple[int, str, bool]).decode
+class Applied(msgspec.Struct, frozen=True):
+    """What rows have done, by their places: records created, met, and of the latter changed."""
+
+    created: Mapping[int, Outcome]
+    met: Mapping[int, MetRecord]
+    changed: Mapping[int, Tagged]
+
+    @property
+    def unchanged(self) -> Mapping[int, MetRecord]:
+        """The records that were met and not changed."""
+        return {place: met for place, met in self.met.items() if place not in self.changed}
+
+
+_decode_met = msgspec.json.Decoder(tuple[int, str, bool, tuple[str, ...]]).decode
 
 
 class Upserts:
@@ -121,20 +143,27 @@ class Upserts:
             ) from None
         return b'{"data": [%b]}' % b",\n".join(results)
 
-    async def plan(self, target: Target, on: str, then: Then) -> UpsertPlan:
+    async def plan(
+        self, target: Target, on: str, then: Then, *, is_import: bool = False
+    ) -> UpsertPlan:
         """Check the rights and the key of an upsert. Raises Forbidden, BadRequest."""
         actor = target.actor
         update = await self._permissions.require(actor, target.app_id, target.entity, "update")
         updated = Target(actor, update, target.app_id, target.entity)
         scope = await self._scopes.resolve(updated, "update")
         scope = await self._links.limit_changes(actor, scope, scope.table.limited_fields)
-        key = _read_key(scope, on)
-        return UpsertPlan(target.grant, scope, key, then)
+        key = _read_key(scope, on, is_import=is_import)
+        return UpsertPlan(target.grant, scope, key, then, is_import)
 
-    async def write(
+    async def plan_import(self, target: Target, on: str, *, creates_ids: bool) -> UpsertPlan:
+        """Check the rights and the key of an import, which may be the id of every entity."""
+        plan = await self.plan(target, on, "update", is_import=True)
+        return msgspec.structs.replace(plan, creates_ids=creates_ids)
+
+    async def apply(
         self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row], *, numbers: bool = True
-    ) -> list[Outcome]:
-        """Create, change or leave records, and return what became of the rows in order.
+    ) -> Applied:
+        """Create and change records.
 
         No two rows have one key. Where rows have `numbers`, errors name them. Raises KeysTaken.
         """
@@ -143,16 +172,23 @@ class Upserts:
         if problems:
             raise RowsRefused(problems, numbers=numbers)
         new_places = [place for place in range(len(rows)) if place not in met_records]
-        outcomes = await self._create_records(tx, plan, rows, new_places, numbers=numbers)
+        created = await self._create_records(tx, plan, rows, new_places, numbers=numbers)
         changed = await self._change_records(tx, plan, rows, met_records)
+        return Applied(created, met_records, changed)
 
-        unchanged_met = {
-            place: met for place, met in met_records.items() if changed.get(place) is None
-        }
-        unchanged = await self._read_records(tx, plan, unchanged_met)
+    async def write(
+        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row], *, numbers: bool = True
+    ) -> list[Outcome]:
+        """Create, change or leave records, and return what became of the rows in order.
+
+        See `apply`.
+        """
+        applied = await self.apply(tx, plan, rows, numbers=numbers)
+        unchanged = await self._read_records(tx, plan, applied.unchanged)
         result_of_unchanged = "ignored" if plan.then == "ignore" else "updated"
-        for place in met_records:
-            record = changed.get(place)
+        outcomes = dict(applied.created)
+        for place in applied.met:
+            record = applied.changed.get(place)
             if record is not None:
                 outcomes[place] = Outcome("updated", record, tuple(rows[place]))
             else:
@@ -182,8 +218,11 @@ class Upserts:
         self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
     ) -> Mapping[int, MetRecord]:
         """Find the records that have the keys of rows, and lock those that will change."""
+        shown_names = plan.on
+        if plan.is_import:
+            shown_names = tuple(dict.fromkeys(chain(plan.on, *rows)))
         keys = [
-            {"_place": place, **{name: row[name] for name in plan.on}}
+            {"_place": place, **{name: row[name] for name in shown_names if name in row}}
             for place, row in enumerate(rows)
             if key_of(plan, row) is not None
         ]
@@ -197,7 +236,8 @@ class Upserts:
         if plan.then == "update":
             changed_fields = {name for row in rows for name in row} - {*plan.on}
             lock = table.writes.lock_to_change(changed_fields)
-        query = table.writes.find_by_keys_statement(plan.on, limits, lock)
+        compared = [name for name in shown_names if name not in (*plan.on, "id")]
+        query = table.writes.find_by_keys_statement(plan.on, limits, lock, compared)
         raw_records = await tx.execute_all(query, *conditions.params)
         met_records = [MetRecord(*_decode_met(raw)) for raw in raw_records]
         return {met.place: met for met in met_records}
@@ -237,14 +277,17 @@ class Upserts:
         plan: UpsertPlan,
         rows: Sequence[Row],
         met_records: Mapping[int, MetRecord],
-    ) -> dict[int, Tagged | None]:
+    ) -> dict[int, Tagged]:
         """Change the records that rows met, by one statement for those with the same fields."""
         changed: dict[int, Tagged | None] = {}
         if plan.then == "ignore":
-            return changed
+            return {}
         groups: dict[tuple[str, ...], dict[int, RecordChange]] = {}
         for place, met in met_records.items():
-            row = {name: value for name, value in rows[place].items() if name not in plan.on}
+            left_out = {*plan.on, *met.same}
+            if plan.is_import:
+                left_out.add("id")
+            row = {name: value for name, value in rows[place].items() if name not in left_out}
             if row:
                 group = groups.setdefault(tuple(row), {})
                 group[place] = RecordChange(met.record_id, row)
@@ -260,7 +303,7 @@ class Upserts:
                 changes = [group[place] for place in places]
                 records = await self._execution.update_all(tx, plan.scope, changes)
                 changed |= zip(places, records, strict=True)
-        return changed
+        return {place: record for place, record in changed.items() if record is not None}
 
     async def _read_records(
         self, tx: Transaction, plan: UpsertPlan, met_records: Mapping[int, MetRecord]
@@ -282,12 +325,17 @@ class Upserts:
         return {place: records[met.record_id] for place, met in met_records.items()}
 
 
-def _read_key(scope: RowScope, on: str) -> tuple[str, ...]:
-    """Return the fields of a unique index that the caller may read. Raises BadRequest."""
+def _read_key(scope: RowScope, on: str, *, is_import: bool) -> tuple[str, ...]:
+    """Return the fields of a unique index that the caller may read. Raises BadRequest.
+
+    An id that the server makes is a key of imports alone.
+    """
     entity = scope.table.entity
     columns = scope.columns
     names = tuple(columns.find(name.strip()).name for name in on.split(","))
     readable_keys = [{*key} for key in entity.unique if all(name in columns for name in key)]
+    if names == ("id",) and is_import:
+        return names
     is_made_by_server = names == ("id",) and not entity.id_declared
     if {*names} in readable_keys and not is_made_by_server:
         return names
@@ -302,9 +350,15 @@ def _find_problems(
     """Return what is wrong with rows by their places, as far as one can know beforehand."""
     problems: dict[int, BadRequest] = {}
     table = plan.scope.table
+    has_known_ids = plan.on == ("id",) and not plan.creates_ids
     for place, row in enumerate(rows):
         met = met_records.get(place)
-        if met is None:
+        is_unknown = met is None or not met.in_scope
+        if has_known_ids and is_unknown and row.get("id") is not None:
+            problems[place] = BadRequest(
+                f"{table.entity.name}.id: no such {table.entity.name} record"
+            )
+        elif met is None:
             try:
                 check_needed(table.full.columns, row)
             except BadRequest as error:

@@ -18,7 +18,8 @@ from kernel.public import BadRequest, Entity, Field, Grant, ImportOptions
 from kernel.testing import Client, Postgres, Server, running_server
 from plugins.data.columns import MAX_COLUMNS
 from plugins.data.exchange import imports
-from plugins.data.exchange.parse import CHUNK_ROWS, MAX_COMMAS, Problem, RowReader
+from plugins.data.exchange.lines import MAX_COMMAS
+from plugins.data.exchange.parse import CHUNK_ROWS, Problem, RowReader
 from plugins.data.statements.entity_table import Table
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import CONTACTS, DEALS, empty, holding, install, query
@@ -224,7 +225,7 @@ def test_the_files_that_a_user_imports_at_once_are_bounded(
 ):
     """Each is on disk until it is its turn."""
     [files] = [
-        route.handler.__self__._files  # type: ignore[attr-defined]
+        route.handler.__self__._bodies._places  # type: ignore[attr-defined]
         for _, route in shop.kernel.table.declared()
         if route.path.endswith("/import")
     ]
