@@ -36,6 +36,8 @@ class SessionSettings:
         settings = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
         if actor.limits is not None and actor.limits.key:
             settings["caudex.key_id"] = actor.limits.key
+        if actor.via:
+            settings["caudex.via"] = actor.via
         for implementation in self._bus.implementations(hookspecs.session_settings):
             chosen: Mapping[str, Any] = implementation.invoke({"actor": actor}) or {}
             for name, value in chosen.items():

@@ -31,6 +31,7 @@ from kernel.loading.reloader import Load, Reloader
 from kernel.loading.slow_starts import StartWatch
 from kernel.web.doors import Doors
 from kernel.web.edge import Edge
+from kernel.web.inner_calls import InnerCalls
 from kernel.web.routing import RouteTable
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Kernel:
         self.services.put(contract.REGISTRY, self)
         self.services.put(HOOKS, self.bus)
         self.table = RouteTable(self.services, self.bus)
+        self.services.put(contract.ROUTES, InnerCalls(self.table))
         self.plugin_set = PluginSet()
         self.contributions = Contributions()
         self.contributions.middleware.append((KERNEL, self._wrap_in_edge))

@@ -45,6 +45,18 @@ class _Target(msgspec.Struct):
     decoder: msgspec.json.Decoder[Any] | None
 
 
+RouteAddress = tuple[str, str]
+"""The method and the path of a route, as it was declared."""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request of ASGI: what it is, where its body comes from, and where the reply goes."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+
+
 class RouteTable:
     """The routes of all plugins. A literal segment has precedence over a parameter, and a
     parameter over the rest of a path. The cost depends on the length of the path, not on the number
@@ -103,6 +115,32 @@ class RouteTable:
     def wrap_app_hosts(self, wrap: Middleware) -> None:
         """Serve requests that came through the host of an app by what `wrap(routes)` returns."""
         self._app_hosts = wrap(self._app_hosts or self.handle)
+
+    async def handle_inner(self, at: RouteAddress, caller: Actor, exchange: Exchange) -> None:
+        """Guard a route for a caller of another route, and run it within the request of that one.
+
+        Raises LookupError for a route that does not exist.
+        """
+        target = self._find_target(at)
+        path = exchange.scope["path_params"]
+        context = RequestContext(target.plugin, path.get("app_id"))
+        call = RouteCall(target.plugin, target.route, context)
+        call.caller = caller
+        exchange.scope[CALL] = call
+        outer_context = CURRENT_REQUEST.set(context)
+        try:
+            response = await self._serve(target, call, exchange.scope, exchange.receive)
+            await response(exchange.scope, exchange.receive, exchange.send)
+        finally:
+            CURRENT_REQUEST.reset(outer_context)
+            await context.end()
+
+    def _find_target(self, at: RouteAddress) -> _Target:
+        """Return a route by its method and path. Raises LookupError."""
+        for target in self._targets:
+            if (target.route.method, target.route.path) == at:
+                return target
+        raise LookupError(f"there is no route {' '.join(at)}")
 
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""
@@ -184,7 +222,9 @@ class RouteTable:
                 user_id=None, request_id=request.request_id, address=request.address, door=door
             )
         else:
-            actor = await self._bus.first(hookspecs.authenticate, request=request)
+            actor = call.caller
+            if actor is None:
+                actor = await self._bus.first(hookspecs.authenticate, request=request)
             if actor is None:
                 raise errors.Unauthenticated
             call.actor = actor

@@ -36,7 +36,7 @@ class Arrival(msgspec.Struct):
 class RouteCall:
     """The call of a route. A middleware that copies the scope can begin several in one request."""
 
-    __slots__ = ("actor", "context", "grant", "plugin", "repeat_guard", "route")
+    __slots__ = ("actor", "caller", "context", "grant", "plugin", "repeat_guard", "route")
 
     actor: Actor
     """Set by the guard."""
@@ -47,6 +47,8 @@ class RouteCall:
         self.plugin = plugin
         self.route = route
         self.context = context
+        self.caller: Actor | None = None
+        """Who calls a route from within another one, which has authenticated it already."""
         self.repeat_guard: Callable[[], Awaitable[None]] | None = None
         """Guards the route again, after a handler has read the body by itself."""
 

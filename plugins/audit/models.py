@@ -90,7 +90,8 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the trail as REST shows it; `changed_at` ends in `Z`.
 
-    `key` is the id of the API key that the request came with; absent without one.
+    `key` is the id of the API key that the request came with; absent without one. `via` is `mcp`
+    for what an agent did, and `client` is the name that it gave itself.
     An INSERT has no old record, a DELETE no new one. Rows of `core` are what the system reports of
     itself.
     """
@@ -106,3 +107,5 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     actor_id: str | None
     request_id: str | None
     key: str | msgspec.UnsetType = msgspec.UNSET
+    via: str | msgspec.UnsetType = msgspec.UNSET
+    client: str | msgspec.UnsetType = msgspec.UNSET

@@ -28,7 +28,9 @@ create table caudex_audit.log (
     owner_id uuid,  -- The owner of the record after the change.
     -- True for a row without an entry in the indexes of blocks: another row of its statement and block has one.
     follows boolean,
-    key_id uuid  -- The API key that the request came with; null for other credentials.
+    key_id uuid,  -- The API key that the request came with; null for other credentials.
+    -- What the request came through, and after a space the name of its client: `mcp some-agent`. Null for REST itself.
+    via text collate "C"
 ) partition by range (changed_at);
 -- Has the hash of a kind: to compare three texts takes several times as long, and their entries are larger.
 create index log_kind on caudex_audit.log (hashtextextended(((((table_schema || '.') || table_name) || '.') || operation), (0)::bigint), ((id >> 4)))
@@ -155,6 +157,7 @@ declare
     actor uuid;
     request text;
     api_key uuid;
+    door text;
 begin
     if tg_level = 'ROW' then
         old_row := case when plain then to_jsonb(old) else caudex_audit.as_json_in_utc(old) end;
@@ -188,12 +191,13 @@ begin
         actor := nullif(current_setting('caudex.actor_id', true), '')::uuid;
         request := nullif(current_setting('caudex.request_id', true), '');
         api_key := nullif(current_setting('caudex.key_id', true), '')::uuid;
+        door := nullif(current_setting('caudex.via', true), '');
     end if;
     insert into caudex_audit.log
         (table_schema, table_name, record_id, operation, old_record, new_record,
-         actor_id, request_id, key_id, app_key, owner_id)
+         actor_id, request_id, key_id, app_key, owner_id, via)
     values (tg_table_schema, tg_table_name, coalesce(new_row, old_row) ->> 'id', tg_op,
-            old_row, new_row, actor, request, api_key, tg_argv[0]::bigint, owner);
+            old_row, new_row, actor, request, api_key, tg_argv[0]::bigint, owner, door);
     return null;
 end
 $$;
@@ -217,22 +221,24 @@ declare
     actor uuid;
     request text;
     api_key uuid;
+    door text;
 begin
     -- The login of a worker could set these to anything; only the server's is believed.
     if pg_has_role(session_user, current_user, 'member') then
         actor := nullif(current_setting('caudex.actor_id', true), '')::uuid;
         request := nullif(current_setting('caudex.request_id', true), '');
         api_key := nullif(current_setting('caudex.key_id', true), '')::uuid;
+        door := nullif(current_setting('caudex.via', true), '');
     end if;
     -- Other sessions take ids meanwhile: the row before is known by its id, which is this session's last.
     insert into caudex_audit.log
         (id, follows, table_schema, table_name, record_id, operation, old_record, new_record,
-         actor_id, request_id, key_id, app_key, owner_id)
+         actor_id, request_id, key_id, app_key, owner_id, via)
     select place, case when before <> started and before >> 4 = place >> 4 then true end,
         tg_table_schema, tg_table_name, id, tg_op,
         case when not created then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
         case when created then case when pg_column_size(r) > 1000000 then caudex_audit.shrunk(r) else r end end,
-        actor, request, api_key, tg_argv[0]::bigint, owner
+        actor, request, api_key, tg_argv[0]::bigint, owner, door
     from (
         select currval('caudex_audit.log_id') as before, nextval('caudex_audit.log_id') as place,
             _r.id::text, _r._owner as owner,

@@ -13,21 +13,24 @@ from kernel.public import AuditFilter, Param
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-# The last member, `key`, is shown where there is one: other rows have the members of the contract.
+# `key`, `via` and `client` are shown where there is one: other rows have the members of the
+# contract. `via` and `client` are one column, with a space between.
 _BEGIN: Final = """
 with page as materialized (
-    select id, case when key is null then left(row_to_json(l)::text, -12) || '}'
-        else row_to_json(l)::text end as json
-    from (
-        select
-            id, table_schema, table_name, record_id, operation, old_record, new_record,
-            to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as changed_at,
-            actor_id, request_id, key_id as key
-        from ("""
+    select found.id, left(row_to_json(shown)::text, -1)
+        || coalesce(',"key":"' || key_id || '"', '')
+        || coalesce(',"via":' || to_json(split_part(via, ' ', 1))
+            || ',"client":' || to_json(substr(via, length(split_part(via, ' ', 1)) + 2)), '')
+        || '}' as json
+    from ("""
 
 _END: Final = """
-        ) as found
-    ) as l
+    ) as found cross join lateral (
+        select
+            found.id, table_schema, table_name, record_id, operation, old_record, new_record,
+            to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as changed_at,
+            actor_id, request_id
+    ) as shown
 )
 select coalesce('[' || string_agg(json, ',' order by id desc) || ']', '[]')
 from (

@@ -83,9 +83,10 @@ with kind as (
 )
 insert into caudex_audit.log
     (table_schema, table_name, operation, record_id, old_record, new_record, actor_id, request_id,
-    key_id, app_key)
+    key_id, via, app_key)
 values ($1::text, $2::text, $3::text, $4::text, caudex_audit.shrunk($5::jsonb),
     caudex_audit.shrunk($6::jsonb), $7::uuid, nullif($8::text, ''), $9::uuid,
+    nullif($10::text, ''),
     (select key from caudex_kernel.apps where app_id = $1::text))"""
 
 REGISTER: Final = """
@@ -181,7 +182,7 @@ async def record(tx: Transaction, event: Event) -> None:
     records = (event.old, event.new)
     limits = event.actor.limits
     key = limits.key if limits is not None and limits.key else None
-    caller = (event.actor.user_id, event.actor.request_id, key)
+    caller = (event.actor.user_id, event.actor.request_id, key, event.actor.via)
     await tx.execute(RECORD, *subject, *records, *caller)
 
 

@@ -84,7 +84,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     `delegation` is set for a worker that sends a token of `issue_delegated_token`. It is None for a
     user that sends a token of a session. `door` is the app through whose host the credentials may
     be used, and only there; None for the server's own host. `limits` are those of what the request
-    came with; a plugin passes them to ACCESS with `user_id`.
+    came with; a plugin passes them to ACCESS with `user_id`. `via` names what the operation came
+    through, if not REST itself, and after a space its client: `mcp some-agent`. The trail has it.
     """
 
     user_id: str | None
@@ -95,6 +96,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     delegation: Delegation | None = None
     limits: Limits | None = None
     door: str | None = None
+    via: str = ""
 
 
 def server_actor(request_id: str = "") -> Actor:

@@ -1,9 +1,19 @@
 """The server itself: its plugins and what they declare, and the engines that it runs on."""
 
-from kernel.contracts.server import engines, frontends, hooks, pages, registry, routes, settings
+from kernel.contracts.server import (
+    engines,
+    frontends,
+    hooks,
+    inner,
+    pages,
+    registry,
+    routes,
+    settings,
+)
 from kernel.contracts.server.engines import *
 from kernel.contracts.server.frontends import *
 from kernel.contracts.server.hooks import *
+from kernel.contracts.server.inner import *
 from kernel.contracts.server.pages import *
 from kernel.contracts.server.registry import *
 from kernel.contracts.server.routes import *
@@ -13,6 +23,7 @@ __all__: list[str] = []
 __all__ += engines.__all__
 __all__ += frontends.__all__
 __all__ += hooks.__all__
+__all__ += inner.__all__
 __all__ += pages.__all__
 __all__ += registry.__all__
 __all__ += routes.__all__
