@@ -1,0 +1,1 @@
+"""The protocol: envelopes of messages, origins of pages, and the size of results."""
