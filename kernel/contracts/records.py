@@ -15,6 +15,8 @@ from kernel.contracts.statements import Transaction, Work
 
 __all__ = [
     "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "FileDialect",
+    "FormerRecord", "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges",
+    "Records", "SortField", "Tagged", "Target", "View", "Where", "WorkerOperation",
     "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records",
     "SortField", "Tagged", "Target", "View", "Where", "WorkerOperation",
 ]  # fmt: skip
@@ -175,6 +177,19 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     raw: bool = False
     preview: int = 0
+
+
+class FormerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that was deleted, as the trail has it: its values by field, and what the server set.
+
+    `created_at` and `updated_at` are RFC 3339 texts, `owner` is the user who created it.
+    """
+
+    id: str
+    values: Mapping[str, Any]
+    created_at: str
+    updated_at: str
+    owner: str | None
 
 
 class WorkerOperation(msgspec.Struct, frozen=True, kw_only=True):
@@ -359,6 +374,26 @@ class Records(Protocol):
 
         Returns `{"results": [{"op", "id", "record", "etag"}]}` in order. An error names the place
         of its operation; `dry_run` runs and rolls back.
+        """
+        ...
+
+    async def restore(
+        self, target: Target, records: Sequence[FormerRecord], *, tx: Transaction
+    ) -> None:
+        """Create 1 to 1000 deleted records of one owner again: all of them or none.
+
+        Their ids, times and owner are those of then. It is a create otherwise: the grant is for it,
+        and hooks take part. Values of fields that do not exist any more are left out. The records
+        may hold the files that they held.
+        """
+        ...
+
+    async def revert(
+        self, target: Target, changes: Mapping[str, Mapping[str, Any]], *, tx: Transaction
+    ) -> None:
+        """Give fields of up to 1000 records, by their ids, former values: all of them or none.
+
+        Each change names the same fields. See `restore` for fields and files.
         """
         ...
 

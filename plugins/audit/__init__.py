@@ -11,6 +11,7 @@ from kernel.public import (
     AUDIT,
     HOOKS,
     READS,
+    RECORDED,
     RECORDS,
     STATEMENTS,
     Event,
@@ -27,6 +28,7 @@ from kernel.public import (
 
 from . import store
 from .config import AuditConfig
+from .recorded.service import RecordedChanges
 from .routes import AuditRoutes
 from .service import AuditService, Maintenance
 
@@ -43,7 +45,7 @@ class AuditPlugin(Plugin):
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
         """Provide the reading of the trail."""
-        return [provide(AUDIT, _service)]
+        return [provide(AUDIT, _service), provide(RECORDED, lambda _: RecordedChanges())]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:

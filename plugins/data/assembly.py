@@ -40,6 +40,7 @@ from .statements.tables import Tables
 from .watches.service import WatchesService, WatchSources
 from .writes.conditional import ConditionalWrites
 from .writes.descriptions import ErrorDescriptions
+from .writes.former import FormerWrites
 from .writes.once import KeyedWrites
 from .writes.records import RecordWriter
 from .writes.refusals import Refusals
@@ -105,6 +106,7 @@ def build_records(services: Dependencies) -> RecordsService:
         conditional=ConditionalWrites(
             permissions, scopes, links, execution, descriptions, statements
         ),
+        former=FormerWrites(tables, scopes, links, execution, descriptions),
         batches=Batches(creates, preparation, groups, transactions, replies, descriptions),
         imports=Imports(tables, links, upserts, transactions, imported_rows, link_keys),
         keyed=KeyedWrites(apps, permissions, execution.participants, services.idempotency),

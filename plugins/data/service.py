@@ -14,6 +14,7 @@ from kernel.public import (
     Actor,
     Aggregation,
     Answer,
+    FormerRecord,
     ImportOptions,
     KeyedRequest,
     Operation,
@@ -36,6 +37,7 @@ from .reads.pages import PageReader
 from .reads.record_reader import RecordReader
 from .rights.permissions import Permissions
 from .writes.conditional import ConditionalWrites, Expected
+from .writes.former import FormerWrites
 from .writes.once import KeyedWrites
 from .writes.records import RecordWriter
 from .writes.upsert import Upserts
@@ -54,6 +56,7 @@ class Parts(msgspec.Struct, frozen=True):
     upserts: Upserts
     conditional: ConditionalWrites
     batches: Batches
+    former: FormerWrites
     imports: Imports
     keyed: KeyedWrites
     permissions: Permissions
@@ -229,6 +232,20 @@ class RecordsService:
         return await self._run(
             app_id, lambda: batches.run(actor, app_id, operations, dry_run, tx), tx
         )
+
+    def restore(
+        self, target: Target, records: Sequence[FormerRecord], *, tx: Transaction
+    ) -> CoroutineType[Any, Any, None]:
+        """See `Records.restore`."""
+        former = self.parts.former
+        return self._run(target.app_id, lambda: former.restore(target, records, tx), tx)
+
+    def revert(
+        self, target: Target, changes: Mapping[str, Mapping[str, Any]], *, tx: Transaction
+    ) -> CoroutineType[Any, Any, None]:
+        """See `Records.revert`."""
+        former = self.parts.former
+        return self._run(target.app_id, lambda: former.revert(target, changes, tx), tx)
 
     def import_file(
         self,

@@ -17,6 +17,7 @@ from kernel.contracts.base import Actor
 from kernel.contracts.idempotency import Answer, KeyedRequest
 from kernel.contracts.records import (
     Aggregation,
+    FormerRecord,
     ImportOptions,
     Operation,
     Page,
@@ -188,6 +189,16 @@ class FakeRecords:
         tx: Transaction | None = None,
     ) -> bytes:
         raise _only_on_a_server("batch")
+
+    async def restore(
+        self, target: Target, records: Sequence[FormerRecord], *, tx: Transaction
+    ) -> None:
+        raise _only_on_a_server("restore")
+
+    async def revert(
+        self, target: Target, changes: Mapping[str, Mapping[str, Any]], *, tx: Transaction
+    ) -> None:
+        raise _only_on_a_server("revert")
 
     async def import_file(
         self,

@@ -168,6 +168,7 @@ def _parts_of(insert: Insert, rows: Sequence[Row]) -> Iterator[tuple[Sequence[in
             insert.unless,
             [insert.number(place) for place in places],
             _limit_others(insert.links, field_names),
+            [insert.former[place] for place in places] if insert.former else (),
         )
         yield places, part
 

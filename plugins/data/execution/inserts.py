@@ -7,7 +7,15 @@ from typing import TypeVar
 
 import msgspec
 
-from kernel.public import Actor, ConstraintViolation, Param, Tagged, Transaction, Writer
+from kernel.public import (
+    Actor,
+    ConstraintViolation,
+    FormerRecord,
+    Param,
+    Tagged,
+    Transaction,
+    Writer,
+)
 from plugins.data.rendering import id_of
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.column_lists import ValueWriter
@@ -27,7 +35,8 @@ class Insert(msgspec.Struct, frozen=True):
 
     `unless` names the fields of a unique index: a row is left out if a record has its values.
     `numbers` are the places that the sender knows the rows by, if those differ. `links` are the
-    limits of what the sender may link to.
+    limits of what the sender may link to. In a restore `former` are the records that the rows were;
+    they have one owner.
     """
 
     table: Table
@@ -35,6 +44,21 @@ class Insert(msgspec.Struct, frozen=True):
     unless: tuple[str, ...] = ()
     numbers: Sequence[int] = ()
     links: LinkLimits | None = None
+    former: Sequence[FormerRecord] = ()
+
+    def find_owner(self, actor: Actor) -> str | None:
+        """Return the owner of the records that an actor creates by it."""
+        return self.former[0].owner if self.former else actor.user_id
+
+    def complete(self) -> Insert:
+        """Return it with what the server set in the former records."""
+        if not self.former:
+            return self
+        rows: list[Row] = []
+        for row, record in zip(self.rows, self.former, strict=True):
+            times = {"created_at": record.created_at, "updated_at": record.updated_at}
+            rows.append({**row, "id": record.id, **times})
+        return msgspec.structs.replace(self, rows=rows)
 
     def number(self, place: int) -> int:
         """Return the place that the sender knows a row by."""
@@ -77,7 +101,7 @@ async def insert_rows(
     columns = table.columns
     prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     places, names, values = await prepare
-    conditions = table.conditions(settings, actor.user_id, *values)
+    conditions = table.conditions(settings, insert.find_owner(actor), *values)
     statement = table.writes.insert_many_statement(
         names,
         sum(map(len, values)),
@@ -139,6 +163,7 @@ def insert_one(
 
 async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]:
     """Create records, and return them by the places of their rows. Raises NotInserted."""
+    insert = insert.complete()
     if insert.unless:
         insert = msgspec.structs.replace(insert, rows=_with_ids(insert.rows))
     inserted = await insert_rows(tx, NO_SETTINGS, insert, tx.actor, versioned=True)

@@ -1,0 +1,1 @@
+"""Recorded changes for those who put records back."""

@@ -1,0 +1,107 @@
+"""Undoes recorded changes: plans them, writes them back, and says what prevents it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from kernel.public import (
+    ACCESS,
+    APPS,
+    RECORDED,
+    RECORDS,
+    STATEMENTS,
+    Actor,
+    App,
+    BadRequest,
+    ChangeSelection,
+    RecordedChange,
+    Services,
+    Transaction,
+)
+
+from .attempt import UndoAttempt
+from .errors import DryRun, UndoRefused
+from .models import MAX_CHANGES, TouchedRecord, UndoBody, Undone
+from .rights import UndoRights
+from .selection import read_selection
+from .states import find_inverse
+from .writing import RecordsBack
+
+
+class UndoService:
+    """Undoes changes of an app in one transaction of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._rights = UndoRights(services.get(ACCESS))
+        self._recorded = services.get(RECORDED)
+
+    async def undo(self, actor: Actor, app_id: str, body: UndoBody) -> Undone:
+        """Undo what a body means. Raises Forbidden, BadRequest, UndoRefused."""
+        app = await self._services.get(APPS).app(app_id)
+        selection = read_selection(app, body)
+        if body.actor is not None:
+            await self._rights.check_author(actor, app_id, selection.actor_id)
+        request_id = f"undo-{uuid.uuid4()}"
+        own_actor = msgspec.structs.replace(actor, request_id=request_id)
+
+        async def work(tx: Transaction) -> Undone:
+            undone = await self._run(tx, app, selection, body)
+            if body.dry_run:
+                raise DryRun(undone)
+            if undone.conflicts and body.mode == "all":
+                raise UndoRefused(undone.conflicts)
+            return undone
+
+        statements = self._services.get(STATEMENTS)
+        try:
+            return await statements.run(own_actor, work, quick=False)
+        except DryRun as dry_run:
+            return dry_run.undone
+
+    async def _run(
+        self, tx: Transaction, app: App, selection: ChangeSelection, body: UndoBody
+    ) -> Undone:
+        if selection.after is not None:
+            await self._check_begin(tx, selection)
+        changes = await self._recorded.list(tx, selection, MAX_CHANGES + 1)
+        if len(changes) > MAX_CHANGES:
+            count = await self._recorded.count(tx, selection)
+            raise BadRequest(
+                f"{count} changes are meant, and one undo takes back at most {MAX_CHANGES}:"
+                " narrow it by entities or times"
+            )
+        actor = tx.actor
+        await self._rights.check_authors(actor, app.id, changes)
+        records = [*_touched_records(changes)]
+        grants = await self._rights.find_grants(actor, app, records)
+        writer = RecordsBack(self._services.get(RECORDS), actor, app.id, grants)
+        attempt = UndoAttempt(self._recorded, writer, app)
+        await attempt.run(tx, records)
+        return Undone(
+            undone=attempt.undone,
+            records=attempt.records,
+            conflicts=attempt.conflicts,
+            request=actor.request_id,
+        )
+
+    async def _check_begin(self, tx: Transaction, selection: ChangeSelection) -> None:
+        """Raise BadRequest for a time that the trail of the app does not reach back to."""
+        begin = await self._recorded.begins(tx, selection.app_id)
+        if begin is None or selection.after is None or selection.after < begin:
+            raise BadRequest("to is before the app was installed, or its trail began")
+
+
+def _touched_records(changes: Sequence[RecordedChange]) -> Iterator[TouchedRecord]:
+    """Yield the records of changes that come newest first, in the order of their inverses."""
+    changes_of: dict[tuple[str, str], list[RecordedChange]] = {}
+    for change in changes:
+        changes_of.setdefault((change.entity, change.record_id), []).append(change)
+    records = [
+        TouchedRecord(entity, record_id, own, find_inverse(c.operation for c in own))
+        for (entity, record_id), own in changes_of.items()
+    ]
+    yield from sorted(records, key=lambda record: record.place, reverse=True)
