@@ -17,8 +17,6 @@ __all__ = [
     "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "FileDialect",
     "FormerRecord", "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges",
     "Records", "SortField", "Tagged", "Target", "View", "Where", "WorkerOperation",
-    "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges", "Records",
-    "SortField", "Tagged", "Target", "View", "Where", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
