@@ -245,6 +245,13 @@ def _apps(story: Story, token: str) -> None:
     [install] = story.ask(f"GET {APP}/manifests", token=token, app_id="crm")
     former = f"{APP}/manifests/{{stamp}}"
     story.ask(f"GET {former}", token=token, app_id="crm", stamp=str(install["stamp"]))
+    more: dict[str, Any] = {"token": token, "app_id": "crm", "given": {"if-match": "*"}}
+    rename = {"op": "rename_field", "entity": "contacts", "field": "email", "name": "mail"}
+    story.ask(f"POST {APP}/manifest/edit", {"operations": [rename]}, **more)
+    story.ask(f"GET {APP}/manifest/history", token=token, app_id="crm")
+    story.ask(f"POST {APP}/manifest/undo", {"dryRun": False}, **more)
+    source = {"managedBy": None}
+    story.ask(f"PUT {APP}/manifest/source", source, token=token, app_id="crm")
 
 
 def _records(story: Story, token: str) -> None:

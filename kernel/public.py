@@ -26,6 +26,7 @@ from kernel.toolkit.files import (
     write_file,
 )
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
+from kernel.toolkit.renames import rename_keys
 from kernel.toolkit.requests import on_behalf_of
 from kernel.toolkit.secrets.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.secrets.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
@@ -60,7 +61,8 @@ __all__ = [
     "check_blob", "check_blobs", "check_room_for_secret", "code_of", "compare_key", "declared_at",
     "decode", "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs",
     "is_junk", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
-    "open_value", "read_small_file", "record_secret", "register_app", "seal_value", "secret_path",
+    "open_value", "read_small_file", "record_secret", "register_app", "rename_keys", "seal_value",
+    "secret_path",
     "server_key", "show_users", "source_line", "subjects_from", "sync_folder", "unpack_tar",
     "unpack_zip", "unregister_app", "write_file",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from kernel.contracts.statements import Transaction
 __all__ = [
     "APPS", "FIELD_KINDS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field",
     "FieldAccess", "FieldType", "FileRule", "InstallPlan", "InstalledSection", "OnDelete",
-    "Reference", "Search", "SearchField", "ValueKind",
+    "Reference", "Renamed", "Search", "SearchField", "ValueKind",
 ]  # fmt: skip
 
 FieldType = Literal[
@@ -188,6 +188,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[Permission, ...] = ()
     """The declared ones, in order; the generated ones follow from `entities`."""
 
+    managed_by: str | None = None
+    """`files` where the manifest is changed in the folder that the app is deployed from."""
+
     def narrow(self, hidden: Mapping[str, Collection[str]]) -> App:
         """Return the app for a caller for whom only the entities in `hidden` exist, without the
         fields that it lists for each.
@@ -202,17 +205,31 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, entities=entities)
 
 
+class Renamed(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity or a field that has another name from an install on; its data stays.
+
+    `former` is the former name of the entity, or of the `field` where it is not None. `entity` is
+    the name that the entity has after the install.
+    """
+
+    entity: str
+    field: str | None = None
+    former: str
+
+
 class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What an install does; `app_installing` gets it when the tables exist.
 
     `manifest` is the raw manifest; `new_entities` names those whose tables were just made;
-    `first` is True if the app was not installed before.
+    `first` is True if the app was not installed before. `renamed` lists entities, then fields: a
+    plugin whose rows name them renames these in the transaction of the install.
     """
 
     app: App
     manifest: Mapping[str, Any]
     first: bool
     new_entities: tuple[str, ...] = ()
+    renamed: tuple[Renamed, ...] = ()
 
     def section(self, key: str) -> Any:
         """A section that a plugin registered, checked already; None where it is absent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -31,6 +31,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[Permission, ...] = ()
     ignored: tuple[str, ...] = ()
     raw: Mapping[str, Any] = {}
+    was: Mapping[str, tuple[str, ...]] = {}
+    """Former names of an entity by its name, and of a field by `entity.field`."""
 
     def app(self, stamp: int) -> App:
         """Return the app as the catalog shows it once this manifest is installed."""
@@ -71,12 +73,16 @@ ManifestBody = Annotated[
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One difference between a manifest and the database."""
+    """One difference between a manifest and the database.
+
+    `rows` is how many rows the table has, where they were counted: at most `MAX_COUNTED`.
+    """
 
     entity: str
     change_type: str
     column: str | None = None
     detail: str = ""
+    rows: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -132,6 +138,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     entities: list[str]
 
 
+From = Literal["request", "files"]
+"""Where a manifest comes from that is installed as a whole."""
+
+
+class InstallQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of POST /apps; `files` is the folder of a project."""
+
+    source: From = "request"
+
+
 class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The reply to an install."""
 
@@ -183,7 +199,10 @@ class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
-    """An app, its entities and their fields. Without a frontend there is no `url`."""
+    """An app, its entities and their fields. Without a frontend there is no `url`.
+
+    `managedBy` is `files` where the manifest is changed in the folder of a deploy.
+    """
 
     id: str
     name: str
@@ -193,6 +212,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     has_frontend: bool = msgspec.field(name="hasFrontend")
     url: str | None
     entities: list[DescribedEntity]
+    managed_by: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="managedBy")
 
 
 def summarize(app: App, page: Page) -> Summary:
@@ -220,6 +240,7 @@ def describe(app: App, page: Page) -> Described:
         has_frontend=page.has_frontend,
         url=page.url,
         entities=[_describe_entity(entity) for entity in app.entities.values()],
+        managed_by=msgspec.UNSET if app.managed_by is None else app.managed_by,
     )
 
 

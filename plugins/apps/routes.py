@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -15,6 +15,7 @@ from kernel.public import (
     APP_USER,
     APPS,
     FRONTENDS,
+    STATEMENTS,
     BadRequest,
     Message,
     Request,
@@ -22,15 +23,22 @@ from kernel.public import (
     Route,
     Services,
     decode,
+    headers_of,
+    one_of,
     reply,
     whole_number,
 )
 
+from .editing.editor import Editor
+from .editing.models import Edited, Source, Step, Undo
+from .editing.operations import Edit
 from .manifest.reader import MAX_BYTES
 from .models import (
     Described,
+    From,
     Install,
     Installed,
+    InstallQuery,
     ManifestBody,
     Page,
     Pruned,
@@ -73,7 +81,7 @@ class AppsRoutes:
             ),
             Route(
                 "POST", apps, self.install, ANY_USER, ManifestBody, MAX_BYTES, Installed,
-                errors=(403,), admit=self.admit,
+                query=InstallQuery, errors=(403,), admit=self.admit,
             ),
             Route(
                 "POST", verify, self.verify, ANY_USER, ManifestBody, MAX_BYTES, Verdict,
@@ -81,6 +89,19 @@ class AppsRoutes:
             ),
             Route("GET", app, self.show, APP_USER, returns=Described, app_hosts=True),
             Route("GET", f"{app}/manifest", self.manifest, APP_ADMIN, returns=dict[str, Any]),
+            Route(
+                "POST", f"{app}/manifest/edit", self.edit, APP_ADMIN, Edit, MAX_BYTES, Edited,
+                errors=(409, 412),
+            ),
+            Route(
+                "POST", f"{app}/manifest/undo", self.undo, APP_ADMIN, Undo, returns=Edited,
+                errors=(409, 412),
+            ),
+            Route("GET", f"{app}/manifest/history", self.history, APP_ADMIN, returns=list[Step]),
+            Route(
+                "PUT", f"{app}/manifest/source", self.set_source, APP_ADMIN, Source,
+                returns=Message,
+            ),
             Route("GET", f"{app}/manifests", self.manifests, APP_ADMIN, returns=list[Install]),
             Route(
                 "GET", f"{app}/manifests/{{stamp}}", self.former, APP_ADMIN,
@@ -89,6 +110,10 @@ class AppsRoutes:
             Route("DELETE", app, self.remove, APP_ADMIN, returns=Message),
             Route("POST", prune, self.prune, APP_ADMIN, Pruning, returns=Pruned),
         ]  # fmt: skip
+
+    @property
+    def _editor(self) -> Editor:
+        return Editor(self._services.get(STATEMENTS), self._apps)
 
     @property
     def _visible(self) -> VisibleApps:
@@ -127,8 +152,35 @@ class AppsRoutes:
         return reply(describe(app, find_page(app.id)))
 
     async def manifest(self, request: Request) -> Response:
-        """Show the manifest that an app was installed from."""
-        return reply(await self._apps.manifest(request.path("app_id")))
+        """Show the manifest that an app was installed from; its `ETag` is for edits."""
+        stored = await self._editor.read(request.path("app_id"))
+        return reply(bytes(stored.manifest), headers={"etag": stored.etag})
+
+    async def edit(self, request: Request, body: Edit) -> Response:
+        """Change the manifest by small steps, in one transaction; `If-Match` is needed.
+
+        Everything that an install refuses is refused. `dryRun` says what would change.
+        """
+        app_id = request.path("app_id")
+        edited, etag = await self._editor.edit(request.actor, app_id, body, _if_match(request))
+        return reply(edited, headers={"etag": etag})
+
+    async def undo(self, request: Request, body: Undo) -> Response:
+        """Go back to a former manifest; what was renamed since keeps its data."""
+        app_id = request.path("app_id")
+        edited, etag = await self._editor.undo(request.actor, app_id, body, _if_match(request))
+        return reply(edited, headers={"etag": etag})
+
+    async def history(self, request: Request) -> Response:
+        """List the installs of an app with what each changed, the newest first; 50 are kept."""
+        return reply(await self._editor.history(request.path("app_id")))
+
+    async def set_source(self, request: Request, body: Source) -> Response:
+        """Say where the manifest is changed: in the folder of a deploy, or here."""
+        app_id = request.path("app_id")
+        await self._editor.set_source(request.actor, app_id, body)
+        place = "here" if body.managed_by is None else "in files"
+        return reply({"message": f"the manifest of app '{app_id}' is changed {place}"})
 
     async def manifests(self, request: Request) -> Response:
         """List the installs of an app, the newest first; 50 are kept."""
@@ -148,8 +200,13 @@ class AppsRoutes:
         await self._apps.check_any(request.actor)
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:
-        """Install an app from a manifest, or update it to a new one; data is kept."""
-        return reply(await self._apps.install(request.actor, _manifest(body)))
+        """Install an app from a manifest, or update it to a new one; data is kept.
+
+        `source=files` says that it comes from a folder: edits are refused from then on.
+        """
+        source = one_of("source", request.query().get("source", "request"), get_args(From))
+        managed = source == "files"
+        return reply(await self._apps.install(request.actor, _manifest(body), managed=managed))
 
     async def verify(self, request: Request, body: msgspec.Raw) -> Response:
         """Say what an install of this manifest would change."""
@@ -164,6 +221,12 @@ class AppsRoutes:
     async def prune(self, request: Request, body: Pruning) -> Response:
         """Permanently drop what the manifest no longer names; `dryRun` only lists it."""
         return reply(await self._apps.prune(request.actor, request.path("app_id"), body))
+
+
+def _if_match(request: Request) -> str | None:
+    """Return the header `If-Match`."""
+    value = headers_of(request.scope).get(b"if-match")
+    return None if value is None else value.decode("latin-1")
 
 
 def _manifest(body: msgspec.Raw) -> dict[str, Any]:

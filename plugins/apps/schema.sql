@@ -13,7 +13,11 @@ create table caudex_apps.apps (
     installed_by uuid,  -- The user that installed it first.
     installed_at timestamptz not null default now(),  -- The first install.
     updated_at timestamptz not null default now(),  -- The last install.
+    -- `files` where the app was deployed from a folder: its manifest is not edited here until an admin says otherwise.
+    -- Null for others.
+    managed_by text,
     primary key (id),
+    check ((managed_by = 'files')),
     foreign key (id) references caudex_kernel.apps(app_id) on delete cascade
 );
 
@@ -52,6 +56,9 @@ create table caudex_apps.manifests (
     manifest json not null,  -- The manifest as it was sent.
     installed_by uuid,  -- The user.
     installed_at timestamptz not null default now(),  -- The install.
+    -- What installed it: install (the whole manifest), deploy (from a folder), edit (operations), undo.
+    via text not null default 'install',
+    changes json not null default '[]'::json,  -- What that changed in the tables, as a plan shows it.
     primary key (app_id, stamp),
     foreign key (app_id) references caudex_apps.apps(id) on delete cascade
 );

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 from anyio import to_thread
@@ -32,11 +32,27 @@ from kernel.public import (
 from . import store
 from .catalog import TOPIC
 from .config import AppsConfig
+from .editing.counts import RENAMES, with_rows
+from .editing.problems import check_rows
 from .manifest.reader import app_id_problem, read_manifest
 from .manifest.sections import Sections
-from .models import Installed, Manifest, Pruned, Pruning, Verdict
+from .models import Change, Installed, Manifest, Pruned, Pruning, Verdict
 from .schema import ddl, prune, sync
 from .schema.tables import with_constraints
+
+COUNTED: Final = ("edit", "undo")
+"""Installs whose reply says how many rows the changed tables have."""
+
+WithApp = Callable[[Transaction, str], Awaitable[None]]
+"""Part of the transaction of an install; it gets the id of the app."""
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was installed, and what that changed."""
+
+    stamp: int
+    manifest: Manifest
+    changes: list[Change]
 
 
 class Installers:
@@ -111,23 +127,65 @@ class AppsService:
         """Return the JSON Schema of manifests, with the sections of the enabled plugins."""
         return self._sections.schema
 
-    async def install(self, actor: Actor, raw: Mapping[str, Any]) -> Installed:
-        """Install a manifest, or sync the app that has its id, in one transaction."""
+    async def install(
+        self, actor: Actor, raw: Mapping[str, Any], *, managed: bool = False
+    ) -> Installed:
+        """Install a manifest, or sync the app that has its id, in one transaction.
+
+        One that is `managed` comes from a folder, where it is changed from then on.
+        """
+
+        async def note_source(tx: Transaction, app_id: str) -> None:
+            if managed:
+                await store.set_managed_by(tx, app_id, "files")
+
+        via = "deploy" if managed else "install"
+        installation = await self.install_step(actor, raw, via, after=note_source)
+        manifest = installation.manifest
+        return Installed(
+            message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
+        )
+
+    async def install_step(
+        self,
+        actor: Actor,
+        raw: Mapping[str, Any],
+        via: str,
+        before: WithApp | None = None,
+        after: WithApp | None = None,
+    ) -> Installation:
+        """Install a manifest in one transaction; `before` and `after` run in it, under its lock."""
         app_id = raw.get("appId", raw.get("app_id"))
         await self._installers.check_install(self._statements, actor, app_id)
         manifest = await self._read(raw)
 
-        async def work(tx: Transaction) -> None:
-            await self._begin(tx, manifest.app_id)
+        async def work(tx: Transaction) -> Installation:
+            await self.begin(tx, manifest.app_id)
             # Again under the lock, as the app may be new or removed by then.
             await self._installers.check_install(tx, actor, manifest.app_id)
-            await self._install(tx, manifest)
+            if before is not None:
+                await before(tx, manifest.app_id)
+            installation = await self._install(tx, manifest, via)
+            if after is not None:
+                await after(tx, manifest.app_id)
+            return installation
 
         async with self._installs.hold():
-            await self._statements.run(actor, work, quick=False)
-        return Installed(
-            message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
-        )
+            return await self._statements.run(actor, work, quick=False)
+
+    async def plan(self, actor: Actor, raw: Mapping[str, Any]) -> tuple[Manifest, list[Change]]:
+        """Return what an install would change, with the rows of each table.
+
+        Raises BadRequest where an install would, as far as that is known without a lock.
+        """
+        app_id = raw.get("appId", raw.get("app_id"))
+        await self._installers.check_install(self._statements, actor, app_id)
+        async with self._verifies.hold():
+            manifest = await self._read(raw)
+            plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
+            await check_rows(self._statements, plan)
+            changes = await with_rows(self._statements, manifest.app_id, plan)
+        return manifest, changes
 
     async def check_any(self, actor: Actor) -> None:
         """Refuse a caller that may not install or update any app. Raises Forbidden."""
@@ -140,7 +198,8 @@ class AppsService:
         async with self._verifies.hold():
             manifest = await self._read(raw)
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
-        return Verdict(compliant=not plan.steps, changes=plan.changes)
+            changes = await with_rows(self._statements, manifest.app_id, plan, RENAMES)
+        return Verdict(compliant=not plan.steps, changes=changes)
 
     async def manifest(self, app_id: str) -> bytes:
         """Return the manifest of an installed app as JSON. Raises NotFound."""
@@ -167,8 +226,8 @@ class AppsService:
         """
 
         async def work(tx: Transaction) -> None:
-            await self._begin(tx, app_id)
-            app = await self._require_admin(tx, actor, app_id)
+            await self.begin(tx, app_id)
+            app = await self.require_admin(tx, actor, app_id)
             await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
             await unregister_app(tx, app_id)
             await tx.record(Event.core("apps", "APP_REMOVED", actor, app.id, old=_describe(app)))
@@ -184,8 +243,8 @@ class AppsService:
         """Permanently drop what is retired. Raises NotFound, Forbidden, BadRequest."""
 
         async def work(tx: Transaction) -> Pruned:
-            await self._begin(tx, app_id)
-            app = await self._require_admin(tx, actor, app_id)
+            await self.begin(tx, app_id)
+            app = await self.require_admin(tx, actor, app_id)
             pruned = await prune.prune(tx, app_id, pruning)
             if not pruning.dry_run and pruned.dropped:
                 values = {**_describe(app), "dropped": pruned.dropped}
@@ -200,12 +259,13 @@ class AppsService:
         async with self._reads.hold():
             return await to_thread.run_sync(read_manifest, raw, self._sections)
 
-    async def _begin(self, tx: Transaction, app_id: str) -> None:
+    async def begin(self, tx: Transaction, app_id: str) -> None:
+        """Lock an app for the rest of a transaction, and bound its waits."""
         await store.lock(tx, app_id, self._config.install_queue_timeout)
         await store.limit(tx, "lock_timeout", self._config.lock_timeout)
         await store.limit(tx, "statement_timeout", self._config.statement_timeout)
 
-    async def _require_admin(self, tx: Transaction, actor: Actor, app_id: str) -> App:
+    async def require_admin(self, tx: Transaction, actor: Actor, app_id: str) -> App:
         """Return an app whose admin the caller is; under the lock, as it may be another by then."""
         apps = await store.read_apps(tx, [app_id])
         if not apps:
@@ -213,19 +273,28 @@ class AppsService:
         await self._installers.check_admin(actor, app_id)
         return apps[0]
 
-    async def _install(self, tx: Transaction, manifest: Manifest) -> None:
+    async def _install(self, tx: Transaction, manifest: Manifest, via: str) -> Installation:
         app_id = manifest.app_id
         users = self._identity.relation()
         plan = await sync.make_plan(tx, manifest, users)
+        changes = plan.changes
+        if via in COUNTED:
+            changes = await with_rows(tx, app_id, plan)
         tables = sync.tables_of(manifest, users)
         stamp = await store.next_stamp(tx)
         app = with_constraints(manifest, tables).app(stamp)
-        app = await store.save(tx, app, msgspec.json.encode(manifest.raw))
+        encoded_manifest = msgspec.json.encode(manifest.raw)
+        app = await store.save(tx, app, encoded_manifest, via, changes)
         await sync.apply(tx, app_id, plan)
+        await store.rename_in_ledger(tx, app_id, plan.renamed)
         await sync.write_ledger(tx, manifest)
 
         install_plan = InstallPlan(
-            app=app, manifest=manifest.raw, first=plan.first, new_entities=plan.new_tables
+            app=app,
+            manifest=manifest.raw,
+            first=plan.first,
+            new_entities=plan.new_tables,
+            renamed=plan.renamed,
         )
         await self._bus.emit(hookspecs.app_installing, tx=tx, plan=install_plan)
 
@@ -235,6 +304,7 @@ class AppsService:
         await tx.record(Event.core("apps", operation, tx.actor, app_id, new=_describe(app)))
         await tx.publish(TOPIC, app_id)
         await sync.apply_foreign(tx, app_id, plan, self._config.lock_timeout)
+        return Installation(stamp=stamp, manifest=manifest, changes=changes)
 
 
 def _limiter(total: int) -> ConcurrencyLimiter:

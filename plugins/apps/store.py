@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
-from kernel.public import App, InstalledSection, Reader, Transaction, register_app
+from kernel.public import App, InstalledSection, Reader, Renamed, Transaction, register_app
 
+from .editing.models import Step, StoredManifest
+from .models import Change
 from .schema.current import Schema
 from .schema.tables import Column, Table
 
 _LIMIT: Final = "select set_config($1::text, $2::text, true)"
 
 _CATALOG: Final = """
-select json_build_object('stamp', stamp, 'key', key, 'model', model)
+select json_build_object('stamp', stamp, 'key', key, 'managed_by', managed_by, 'model', model)
 from caudex_apps.apps join caudex_kernel.apps on app_id = id
 where $1::text[] is null or id = any($1::text[])"""
 
@@ -43,8 +45,18 @@ with old as (
         select stamp from caudex_apps.manifests where app_id = $1::text
         order by stamp desc offset 49 limit 1)
 )
-insert into caudex_apps.manifests (app_id, stamp, version, manifest, installed_by)
-values ($1::text, $2::bigint, $3::text, $4::json, $5::uuid)"""
+insert into caudex_apps.manifests (app_id, stamp, version, manifest, installed_by, via, changes)
+values ($1::text, $2::bigint, $3::text, $4::json, $5::uuid, $6::text, $7::json)"""
+_MANAGE: Final = "update caudex_apps.apps set managed_by = $2::text where id = $1::text"
+_STORED: Final = """
+select json_build_object('stamp', stamp, 'managed_by', managed_by, 'manifest', manifest)
+from caudex_apps.apps where id = $1::text"""
+_STEPS: Final = """
+select coalesce(json_agg(m), '[]') from (
+    select stamp, version, installed_by as by, via, changes,
+        to_char(installed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
+    from caudex_apps.manifests where app_id = $1::text order by stamp desc
+) as m"""
 _REMEMBERED: Final = """
 select coalesce(json_agg(m), '[]') from (
     select stamp, version, installed_by as by,
@@ -77,6 +89,17 @@ retired as (
 )
 insert into caudex_apps.columns (app_id, entity, name) select $1::text, entity, name from wanted
 on conflict (app_id, entity, name) do update set retired_at = null"""
+
+# Columns refer to their entity, so its row is made before that of the former name goes.
+_COPY_ENTITY: Final = """
+insert into caudex_apps.entities (app_id, name, retired_at)
+select app_id, $3::text, retired_at from caudex_apps.entities
+where app_id = $1::text and name = $2::text"""
+_MOVE_COLUMNS: Final = """
+update caudex_apps.columns set entity = $3::text where app_id = $1::text and entity = $2::text"""
+_RENAME_COLUMN: Final = """
+update caudex_apps.columns set name = $4::text
+where app_id = $1::text and entity = $2::text and name = $3::text"""
 
 _DROP_ENTITY: Final = "delete from caudex_apps.entities where app_id = $1::text and name = $2::text"
 _DROP_COLUMN: Final = """
@@ -116,6 +139,9 @@ select json_build_object(
     'tables', (
         select coalesce(json_object_agg(t.relname, json_build_object(
             'kind', t.relkind,
+            'primary_key', (
+                select coalesce(max(c.conname), '') from pg_constraint as c
+                where c.conrelid = t.oid and c.contype = 'p'),
             'columns', (
                 select coalesce(json_agg(json_build_object(
                     'name', a.attname,
@@ -195,6 +221,7 @@ cross join lateral (
 class _Row(msgspec.Struct):
     stamp: int
     key: int
+    managed_by: str | None
     model: App
 
 
@@ -206,6 +233,8 @@ class _Default(msgspec.Struct):
 _decode_row = msgspec.json.Decoder(_Row).decode
 _decode_section = msgspec.json.Decoder(InstalledSection).decode
 _decode_schema = msgspec.json.Decoder(Schema).decode
+_decode_stored = msgspec.json.Decoder(StoredManifest).decode
+_decode_steps = msgspec.json.Decoder(list[Step]).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 _GENERATED: Final = {
@@ -230,7 +259,10 @@ async def read_apps(reader: Reader, ids: list[str] | None) -> list[App]:
     """Read all apps, or those of `ids` that exist."""
     rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
     return [
-        msgspec.structs.replace(row.model, version_stamp=row.stamp, key=row.key) for row in rows
+        msgspec.structs.replace(
+            row.model, version_stamp=row.stamp, key=row.key, managed_by=row.managed_by
+        )
+        for row in rows
     ]
 
 
@@ -264,14 +296,36 @@ async def next_stamp(tx: Transaction) -> int:
     return int(await tx.execute(_STAMP) or 0)
 
 
-async def save(tx: Transaction, app: App, manifest: bytes) -> App:
-    """Store an app and return it with its key; `manifest` is JSON."""
+async def read_stored(reader: Reader, app_id: str) -> StoredManifest | None:
+    """Read the manifest of an app with its stamp."""
+    row = await reader.fetch(_STORED, app_id)
+    return None if row is None else _decode_stored(row)
+
+
+async def list_steps(reader: Reader, app_id: str) -> bytes:
+    """List the installs of an app with their changes, the newest first."""
+    return await reader.fetch(_STEPS, app_id) or b"[]"
+
+
+async def read_steps(reader: Reader, app_id: str) -> list[Step]:
+    """Read the installs of an app with their changes, the newest first."""
+    return _decode_steps(await list_steps(reader, app_id))
+
+
+async def set_managed_by(tx: Transaction, app_id: str, managed_by: str | None) -> None:
+    """Note where the manifest of an app is changed."""
+    await tx.execute(_MANAGE, app_id, managed_by)
+
+
+async def save(tx: Transaction, app: App, manifest: bytes, via: str, changes: list[Change]) -> App:
+    """Store an app and return it with its key; `manifest` is JSON, `via` what installs it."""
     app = msgspec.structs.replace(app, key=await register_app(tx, app.id))
     model = msgspec.json.encode(app)
     user_id = tx.actor.user_id
     stamp = app.version_stamp
     await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, user_id)
-    await tx.execute(_REMEMBER, app.id, stamp, app.version, manifest, user_id)
+    steps = (via, msgspec.json.encode(changes))
+    await tx.execute(_REMEMBER, app.id, stamp, app.version, manifest, user_id, *steps)
     return app
 
 
@@ -280,6 +334,17 @@ async def write_ledger(tx: Transaction, app_id: str, tables: dict[str, list[str]
     document = msgspec.json.encode(tables)
     await tx.execute(_KEEP_ENTITIES, app_id, document)
     await tx.execute(_KEEP_COLUMNS, app_id, document)
+
+
+async def rename_in_ledger(tx: Transaction, app_id: str, renamed: Iterable[Renamed]) -> None:
+    """Rename entities and columns in the ledger."""
+    for name in renamed:
+        if name.field is not None:
+            await tx.execute(_RENAME_COLUMN, app_id, name.entity, name.former, name.field)
+        else:
+            await tx.execute(_COPY_ENTITY, app_id, name.former, name.entity)
+            await tx.execute(_MOVE_COLUMNS, app_id, name.former, name.entity)
+            await tx.execute(_DROP_ENTITY, app_id, name.former)
 
 
 async def delete_from_ledger(tx: Transaction, app_id: str, entity: str, column: str | None) -> None:

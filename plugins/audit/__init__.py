@@ -64,8 +64,9 @@ class AuditPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Watch the tables of an app from their first row on."""
+        """Watch the tables of an app from their first row on, and follow their names."""
         await store.watch(tx, plan.app)
+        await store.rename(tx, plan.app.id, plan.renamed)
 
     @hookimpl
     @for_subjects("core.*")

@@ -72,6 +72,20 @@ create trigger refuse before delete or update or truncate on caudex_audit.log_de
 alter table caudex_audit.log_default enable always trigger refuse;
 revoke update, delete, truncate on caudex_audit.log_default from current_user;
 
+-- Former names of entities and fields. Rows of the trail keep the names of their time, and are found under the present
+-- ones.
+create table caudex_audit.names (
+    app_id text collate "C" not null,  -- The app.
+    entity text collate "C" not null,  -- The present name of the entity.
+    -- The present name of the field; empty where it is about the entity itself.
+    field text collate "C" not null default '',
+    former text collate "C" not null,  -- What the entity or the field is called in these rows.
+    since bigint not null,  -- The first id of these rows.
+    until bigint not null,  -- The id that follows these rows.
+    primary key (app_id, entity, field, until),
+    foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
+);
+
 -- Statement triggers, on the trail and on each partition: they refuse even what matches no row, and also in a session
 -- that switches ordinary triggers off. Here and below the search path is not empty: PostgreSQL would look for names of
 -- types in the session's own temporary schema first, where a login could make a type `jsonb` whose check runs with the

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
 import msgspec
 from psycopg import sql
 
-from kernel.public import App, AuditFilter, Event, Reader, Transaction
+from kernel.public import App, AuditFilter, Event, Reader, Renamed, Transaction
 
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, HistoryPage, Months, SeenRecord
+from .names import LAST, FormerName, NamePeriod, periods_of_entity, periods_of_fields
 from .searches import choose_statement
 
 # Rows of a record, from the creation of the one that has its id today: an id can be taken again by
@@ -19,12 +21,20 @@ from .searches import choose_statement
 # has the owner after the change, so the change that hands a record over is left out as well. A
 # reader whom plugins narrow sees what happened since the fields that decide changed last. Planned
 # for the very values: all rows of a record are read for these readers only.
+# Both have names that they had at other times: `tables` and `columns` say until which row.
 HISTORY: Final = """
-with creation as materialized (
+with tables as materialized (
+    select * from unnest($2::text[], $10::bigint[], $11::bigint[]) as t (stored, since, until)
+), columns as materialized (
+    select * from unnest($12::text[], $13::text[], $14::bigint[], $15::bigint[])
+        as c (name, stored, since, until)
+), creation as materialized (
     select greatest(
         (select begins from caudex_audit.apps where app_id = $1::text),
         (select id - case when operation = 'INSERT' then 1 else 0 end from caudex_audit.log
-        where table_schema = $1::text and table_name = $2::text and record_id = $3::text
+        where table_schema = $1::text and record_id = $3::text
+        and exists (select from tables as t
+            where t.stored = table_name and id + 0 >= t.since and id + 0 < t.until)
         and changed_at >= $4::timestamptz and operation in ('INSERT', 'DELETE')
         order by id + 0 desc limit 1),
         0) as id
@@ -36,11 +46,14 @@ with creation as materialized (
                     or lag(owner_id, 1, owner_id) over (order by id) is distinct from $5::uuid
                 ) as was_of_another,
                 operation = 'UPDATE' and exists (
-                    select from unnest($6::text[]) as name
-                    where old_record -> name is distinct from new_record -> name
+                    select from columns as c
+                    where c.name = any($6::text[]) and id + 0 >= c.since and id + 0 < c.until
+                    and old_record -> c.stored is distinct from new_record -> c.stored
                 ) as has_moved
             from caudex_audit.log
-            where table_schema = $1::text and table_name = $2::text and record_id = $3::text
+            where table_schema = $1::text and record_id = $3::text
+            and exists (select from tables as t
+                where t.stored = table_name and id + 0 >= t.since and id + 0 < t.until)
             and changed_at >= $4::timestamptz and id + 0 > (select id from creation)
         ) as step
         where was_of_another or has_moved
@@ -52,19 +65,48 @@ select coalesce(json_agg(h), '[]') from (
         actor_id as actor, request_id as request, operation, changes
     from caudex_audit.log cross join lateral (
         select coalesce(jsonb_object_agg(name, jsonb_build_array(old, new)), '{}') as changes from (
-            select name, nullif(old_record -> name, 'null') as old,
-                nullif(new_record -> name, 'null') as new
-            from unnest($7::text[]) as name
+            select c.name, nullif(old_record -> c.stored, 'null') as old,
+                nullif(new_record -> c.stored, 'null') as new
+            from columns as c
+            where c.name = any($7::text[]) and id + 0 >= c.since and id + 0 < c.until
         ) as field
         where old is distinct from new
     ) as compared
-    where table_schema = $1::text and table_name = $2::text and record_id = $3::text
+    where table_schema = $1::text and record_id = $3::text
+    and exists (select from tables as t
+        where t.stored = table_name and id + 0 >= t.since and id + 0 < t.until)
     and changed_at >= $4::timestamptz
     and ($8::bigint is null or id + 0 < $8::bigint)
     and id + 0 > (select greatest(creation.id, reach.id) from creation, reach)
     and (operation <> 'UPDATE' or changes <> '{}')
     order by id + 0 desc limit $9::int
 ) as h"""
+
+NAMES: Final = """
+select json_build_object('entity', entity, 'field', field, 'former', former,
+    'since', since, 'until', until)
+from caudex_audit.names
+where app_id = $1::text and (entity = $2::text or (field = '' and former = $2::text))
+order by until"""
+
+# The table is locked, so all rows under its former name have ids that were taken before.
+RENAME: Final = (
+    """
+insert into caudex_audit.names (app_id, entity, field, former, since, until)
+select $1::text, $2::text, $3::text, case $3::text when '' then $2::text else $3::text end,
+    coalesce((
+        select max(until) from caudex_audit.names
+        where app_id = $1::text and case $3::text
+            when '' then field = '' and $2::text in (entity, former)
+            else entity = $2::text and field <> '' and $3::text in (field, former) end
+    ), 0),
+    nextval('caudex_audit.log_id')""",
+    """
+update caudex_audit.names set
+    entity = case $3::text when '' then $4::text else entity end,
+    field = case $3::text when '' then field else $4::text end
+where app_id = $1::text and entity = $2::text and $3::text in ('', field)""",
+)
 
 BEGIN: Final = """
 insert into caudex_audit.apps (app_id, begins)
@@ -154,10 +196,47 @@ alter table caudex_audit.log attach partition {partition} for values from ({firs
 
 DROP_MONTH: Final = sql.SQL("drop table {partition};\n")
 MONTHS_DECODER: Final = msgspec.json.Decoder(Months)
+_decode_name = msgspec.json.Decoder(FormerName).decode
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class _Id(msgspec.Struct):
+    id: int
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
 
 
 async def search(reader: Reader, criteria: AuditFilter) -> bytes:
-    """Return a JSON array of rows, newest first."""
+    """Return a JSON array of rows, newest first; of an entity those under its former names too."""
+    if criteria.app_id is not None and criteria.entity is not None:
+        names = await _read_names(reader, criteria.app_id, criteria.entity)
+        if any(name.entity == criteria.entity for name in names if not name.field):
+            periods = periods_of_entity(criteria.entity, names)
+            return await _search_periods(reader, criteria, periods)
+    return await _search(reader, criteria)
+
+
+async def _search_periods(
+    reader: Reader, criteria: AuditFilter, periods: Sequence[NamePeriod]
+) -> bytes:
+    """Search one period after the other, the last one first: ids of one are below the next."""
+    rows: list[msgspec.Raw] = []
+    for period in sorted(periods, key=lambda period: period.until, reverse=True):
+        before = min(criteria.before or LAST, period.until)
+        part = msgspec.structs.replace(
+            criteria, entity=period.stored, before=before, limit=criteria.limit - len(rows)
+        )
+        page = await _search(reader, part)
+        rows += [row for row in _decode_rows(page) if _decode_id(row).id >= period.since]
+        # A page that ends because of its size is not the whole period.
+        is_cut = len(page) > MAX_PAGE_BYTES // 2
+        if is_cut or len(rows) >= criteria.limit:
+            break
+    return msgspec.json.encode(rows)
+
+
+async def _search(reader: Reader, criteria: AuditFilter) -> bytes:
     query, parameters = choose_statement(criteria)
     size = (MAX_PAGE_BYTES, criteria.limit)
     return await reader.fetch(query, *size, *parameters, custom_plan=True) or b"[]"
@@ -165,10 +244,46 @@ async def search(reader: Reader, criteria: AuditFilter) -> bytes:
 
 async def history(reader: Reader, record: SeenRecord, page: HistoryPage) -> bytes:
     """Return the changes of a record that its reader may see, newest first."""
-    identity = (record.app_id, record.entity, record.id, record.created_at)
+    names = await _read_names(reader, record.app_id, record.entity)
+    tables = periods_of_entity(record.entity, names)
+    every_field = dict.fromkeys([*record.fields, *record.deciding])
+    columns = periods_of_fields(record.entity, every_field, names)
+
+    identity = (record.app_id, [table.stored for table in tables], record.id, record.created_at)
     reach = (record.owner, list(record.deciding))
-    parameters = (*identity, *reach, list(record.fields), page.before, page.limit)
+    of_tables = ([table.since for table in tables], [table.until for table in tables])
+    of_columns = (
+        [column.name for column in columns],
+        [column.stored for column in columns],
+        [column.since for column in columns],
+        [column.until for column in columns],
+    )
+    shown = (list(record.fields), page.before, page.limit)
+    parameters = (*identity, *reach, *shown, *of_tables, *of_columns)
     return await reader.fetch(HISTORY, *parameters, custom_plan=True) or b"[]"
+
+
+async def _read_names(reader: Reader, app_id: str, entity: str) -> list[FormerName]:
+    """Return the former names of an entity and its fields, and what had its name before."""
+    return [_decode_name(row) for row in await reader.fetch_all(NAMES, app_id, entity)]
+
+
+async def rename(tx: Transaction, app_id: str, renamed: Sequence[Renamed]) -> None:
+    """Note under which names the rows until now have what is renamed."""
+    for name in renamed:
+        former_entity = name.entity
+        former_field = ""
+        new_name = name.entity
+        if name.field is None:
+            former_entity = name.former
+        else:
+            former_field = name.former
+            new_name = name.field
+        await tx.execute(RENAME[0], app_id, former_entity, former_field)
+        await tx.execute(RENAME[1], app_id, former_entity, former_field, new_name)
+    new_entities = [name.entity for name in renamed if name.field is None]
+    if new_entities:
+        await _register(tx, app_id, new_entities)
 
 
 async def knows_operation(reader: Reader, operation: str) -> bool:
@@ -200,7 +315,12 @@ async def watch(tx: Transaction, app: App) -> None:
     key = sql.Literal(str(app.key))
     triggers = [WATCH.format(table=sql.Identifier(app.id, table), key=key) for table in tables]
     await tx.script(sql.Composed(triggers).as_bytes(None))
-    await tx.execute(REGISTER, app.id, tables, ROW_OPERATIONS)
+    await _register(tx, app.id, tables)
+
+
+async def _register(tx: Transaction, app_id: str, entities: list[str]) -> None:
+    """Make the kinds of rows known that tables can have from now on."""
+    await tx.execute(REGISTER, app_id, entities, ROW_OPERATIONS)
 
 
 async def find_months(reader: Reader, keep: int, ahead: int = 2) -> Months:

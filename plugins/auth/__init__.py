@@ -20,6 +20,7 @@ from kernel.public import (
     Command,
     DatabaseQuery,
     Finding,
+    InstallPlan,
     Middleware,
     Plugin,
     Provider,
@@ -37,6 +38,7 @@ from .accounts import Accounts
 from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
+from .keys import store as key_store
 from .keys.address import AddressGuard
 from .keys.commands import keys_command
 from .keys.service import Keys
@@ -114,6 +116,13 @@ class AuthPlugin(BearerAuthentication, Plugin):
         if self.context.public:
             return "first-user"
         return "open"
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Rename what the app renames in the permissions of API keys."""
+        if plan.renamed:
+            for key_id in await key_store.rename_permissions(tx, plan):
+                await tx.publish(TOPIC, f"key:{key_id}")
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

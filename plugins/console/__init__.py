@@ -12,6 +12,7 @@ from kernel.public import (
     REGISTRY,
     SESSIONS,
     STATEMENTS,
+    InstallPlan,
     ManifestSection,
     Plugin,
     Route,
@@ -25,6 +26,7 @@ from . import hookspecs, section, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
+from .saved.renames import follow
 from .service import Preferences
 
 
@@ -67,6 +69,12 @@ class ConsolePlugin(Plugin):
             host = f"[{host}]"
         self.context.notices.append(f"Console: http://{host}:{self.context.port}/console/")
         yield
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Rename tables and fields in saved views, and in the columns that users chose."""
+        if plan.renamed:
+            await follow(tx, plan)
 
     @hookimpl
     async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:

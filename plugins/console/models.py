@@ -60,6 +60,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     state: dict[str, Any]
 
 
+class StoredView(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved view of any user, as it is stored."""
+
+    id: str
+    entity: str
+    state: dict[str, Any]
+
+
 class ViewQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of GET …/views."""
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import Reader, Transaction
+from kernel.public import Reader, Renamed, Transaction
 
-from .models import NewView, View
+from .models import NewView, StoredView, View
 
 _INSTANCE: Final = "select id from caudex_console.instance"
 
@@ -45,12 +45,33 @@ _DELETE_VIEW: Final = """
 delete from caudex_console.views where id = $1::uuid and owner_id = $2::uuid
 returning to_json(id)"""
 
+_OF_APP: Final = """
+select json_build_object('id', id, 'entity', entity, 'state', state)
+from caudex_console.views where app_id = $1::text for update"""
+
+_CHANGE_VIEW: Final = """
+update caudex_console.views set entity = $2::text, state = $3::jsonb where id = $1::uuid"""
+
+# A setting `columns:<app>.<entity>` is a list of names of fields.
+_RENAME_TABLE: Final = """
+update caudex_console.settings as s set key = $2::text
+where key = $1::text and not exists (
+    select from caudex_console.settings as o where o.user_id = s.user_id and o.key = $2::text)"""
+
+_RENAME_FIELD: Final = """
+update caudex_console.settings set value = (
+    select jsonb_agg(case item when to_jsonb($2::text) then to_jsonb($3::text) else item end
+        order by place)
+    from jsonb_array_elements(value) with ordinality as i (item, place))
+where key = $1::text and jsonb_typeof(value) = 'array' and value ? $2::text"""
+
 _CLOSE: Final = (
     "delete from caudex_console.settings where user_id = $1::uuid",
     "delete from caudex_console.views where owner_id = $1::uuid",
 )
 
 _decode_view: Final = msgspec.json.Decoder(View).decode
+_decode_stored: Final = msgspec.json.Decoder(StoredView).decode
 
 
 async def read_instance(reader: Reader) -> str:
@@ -99,6 +120,26 @@ async def save_view(tx: Transaction, user_id: str, view: NewView, limit: int) ->
 async def delete_view(tx: Transaction, user_id: str, view_id: str) -> bool:
     """Delete a view of the user; return whether it existed."""
     return await tx.execute(_DELETE_VIEW, view_id, user_id) is not None
+
+
+async def read_views_of_app(tx: Transaction, app_id: str) -> list[StoredView]:
+    """Read and lock every view of an app."""
+    return [_decode_stored(raw) for raw in await tx.execute_all(_OF_APP, app_id)]
+
+
+async def change_view(tx: Transaction, view_id: str, entity: str, state: Mapping[str, Any]) -> None:
+    """Store a view with another table and state."""
+    await tx.execute(_CHANGE_VIEW, view_id, entity, msgspec.json.encode(state))
+
+
+async def rename_columns(tx: Transaction, app_id: str, name: Renamed) -> None:
+    """Rename a table or a field in the columns that users chose."""
+    if name.field is None:
+        former_key = f"columns:{app_id}.{name.former}"
+        await tx.execute(_RENAME_TABLE, former_key, f"columns:{app_id}.{name.entity}")
+    else:
+        key = f"columns:{app_id}.{name.entity}"
+        await tx.execute(_RENAME_FIELD, key, name.former, name.field)
 
 
 async def forget_user(tx: Transaction, user_id: str) -> None:

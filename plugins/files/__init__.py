@@ -100,7 +100,8 @@ class FilesPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Follow the fields of an app."""
+        """Follow the fields of an app, and their names."""
+        await store.rename(tx, plan.app.id, plan.renamed)
         await follow(tx, plan.app, strict=True)
 
     @hookimpl

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from psycopg import sql
 
-from kernel.public import Reader, Statements, Transaction, Writer
+from kernel.public import Reader, Renamed, Statements, Transaction, Writer
 
 from .models import HeldFile, ManagedField, NewFile, Pending, StoredFile
 
@@ -73,6 +73,22 @@ insert into caudex_files.fields (app_id, entity, field, is_list, max_size, types
 values ($1::text, $2::text, $3::text, $4::boolean, $5::bigint, $6::text[])
 on conflict (app_id, entity, field) do update
 set is_list = excluded.is_list, max_size = excluded.max_size, types = excluded.types"""
+
+# The field is empty where the entity itself is renamed.
+RENAME: Final = (
+    """
+update caudex_files.holdings as h set
+    entity = case $3::text when '' then $4::text else h.entity end,
+    field = case $3::text when '' then h.field else $4::text end
+from caudex_files.files as f
+where f.id = h.file_id and f.app_id = $1::text and h.entity = $2::text
+    and $3::text in ('', h.field)""",
+    """
+update caudex_files.fields set
+    entity = case $3::text when '' then $4::text else entity end,
+    field = case $3::text when '' then field else $4::text end
+where app_id = $1::text and entity = $2::text and $3::text in ('', field)""",
+)
 
 # Those that the app declares otherwise, or whose columns are gone or have another type.
 FORGET_FIELDS: Final = """
@@ -249,6 +265,16 @@ async def save_field(tx: Transaction, app_id: str, field: ManagedField) -> None:
     """Note a field for the triggers."""
     key = (app_id, field.entity, field.field)
     await tx.execute(SAVE_FIELD, *key, field.is_list, field.max_size, field.types)
+
+
+async def rename(tx: Transaction, app_id: str, renamed: Sequence[Renamed]) -> None:
+    """Rename entities and fields that hold files."""
+    for name in renamed:
+        place = (name.former, "", name.entity)
+        if name.field is not None:
+            place = (name.entity, name.former, name.field)
+        for statement in RENAME:
+            await tx.execute(statement, app_id, *place)
 
 
 async def forget_fields(tx: Transaction, app_id: str, names: Sequence[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from kernel.public import App, Apps, InstallPlan, Statements, Transaction, server_actor
+import msgspec
+
+from kernel.public import App, Apps, InstallPlan, Statements, Transaction, rename_keys, server_actor
 
 from . import store
 from .decisions import TOPIC, notification
@@ -21,8 +23,25 @@ async def install(tx: Transaction, plan: InstallPlan) -> None:
     """
     app = plan.app
     await take_over(tx, app)
+    if plan.renamed:
+        await rename_permissions(tx, plan)
     if plan.first and tx.actor.user_id:
         await give(tx, app.id, ADMIN, tx.actor.user_id)
+
+
+async def rename_permissions(tx: Transaction, plan: InstallPlan) -> None:
+    """Rename entities and fields in the permissions of roles, and in grants of other apps."""
+    app_id = plan.app.id
+    row, roles = await store.lock_app(tx, app_id)
+    for role in roles.values():
+        keys = rename_keys(plan, role.permissions)
+        if keys != role.permissions:
+            renamed_role = msgspec.structs.replace(role, permissions=keys)
+            await store.update_role(tx, app_id, renamed_role)
+    for grantee, granted_keys in row.grants.items():
+        keys = rename_keys(plan, granted_keys)
+        if keys != granted_keys:
+            await store.put_grant(tx, grantee, app_id, keys)
 
 
 async def take_over(tx: Transaction, app: App) -> None:

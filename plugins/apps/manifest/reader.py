@@ -20,6 +20,7 @@ from .sections import NO_SECTIONS, Sections
 MAX_BYTES: Final = 1_000_000
 MAX_ENTITIES: Final = 200
 MAX_FIELDS: Final = 500
+MAX_FORMER_NAMES: Final = 50
 
 RESERVED: Final = ("core", "schema", "public", "information_schema")
 RESERVED_PREFIXES: Final = ("pg_", "caudex_")
@@ -72,6 +73,7 @@ def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> M
         entities=tuple(draft.entity for draft in drafts),
         indexes={draft.entity.name: draft.indexes for draft in drafts},
         permissions=permissions,
+        was={path: was for draft in drafts for path, was in draft.was.items() if was},
         ignored=tuple(top.unread({*INERT_KEYS, *sections.keys})[:100]),
         raw=raw,
     )
@@ -84,6 +86,7 @@ def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> M
 class _Draft(msgspec.Struct):
     entity: Entity
     indexes: tuple[Index, ...]
+    was: Mapping[str, tuple[str, ...]]
 
 
 def _read_entities(top: Part, app_id: str) -> list[_Draft]:
@@ -177,14 +180,30 @@ def _read_entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _D
     )
     columns = {"id", "created_at", "updated_at", *fields}
     files = frozenset(field.name for field in fields.values() if field.file is not None)
-    return _Draft(entity, _read_indexes(part, columns, files))
+    was = {name: read_former_names(part)}
+    was |= {f"{name}.{field}": read_former_names(item) for field, item in parts.items()}
+    return _Draft(entity, _read_indexes(part, columns, files), was)
+
+
+def read_former_names(part: Part) -> tuple[str, ...]:
+    """Read `was`: a name, or a list of names."""
+    declared = part.get("was")
+    names: list[object] = [declared]
+    if isinstance(declared, list):
+        names = cast("list[object]", declared)
+    elif declared is None:
+        return ()
+    if len(names) > MAX_FORMER_NAMES or not all(is_identifier(name) for name in names):
+        part.problem("was", f"must be a former name, or a list of at most {MAX_FORMER_NAMES}")
+        return ()
+    return tuple(dict.fromkeys(cast("list[str]", names)))
 
 
 def _read_quietly(item: Part) -> None:
     """Mark the members of a field that the server owns as read; it is ignored."""
     for name in ("type", "required", "default_value", "enum_values", "references", "on_delete",
                  "unchecked", "is_primary_key", "access", "generated", "max_size",
-                 "types"):  # fmt: skip
+                 "types", "was"):  # fmt: skip
         item.get(name)
 
 

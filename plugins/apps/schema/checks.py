@@ -31,6 +31,8 @@ class Check(msgspec.Struct, frozen=True):
     query: sql.Composed
     singular: str
     plural: str
+    columns: tuple[str, ...] = ()
+    """The columns that the query reads."""
 
     def describe(self, rows: Counted) -> str:
         """Describe the rows that prevent the change."""
@@ -66,7 +68,7 @@ def stays_unique(table: Table, column: Column, source: str) -> Check:
     )
     subject = f"{table.name}.{column.name}"
     reason = f"the same as another one in the type {type_name(column.type)}"
-    return Check(subject, query, f"value is {reason}", f"values are {reason}")
+    return Check(subject, query, f"value is {reason}", f"values are {reason}", ("id",))
 
 
 def is_empty(table: Table, column: Column) -> Check:
@@ -87,7 +89,7 @@ def has_no_null(table: Table, column: Column) -> Check:
     ).format(relation(table.schema, table.name), condition)
     subject = f"{table.name}.{column.name}"
     reason = "no value in it, and it is required"
-    return Check(subject, query, f"row has {reason}", f"rows have {reason}")
+    return Check(subject, query, f"row has {reason}", f"rows have {reason}", (column.name,))
 
 
 def has_no_value(table: Table, column: Column) -> Check:
@@ -122,7 +124,9 @@ def is_unique(table: Table, index: IndexDef) -> Check:
     )
     subject = f"{table.name}.{', '.join(index.columns)}"
     reason = "shared by several rows, and it is unique"
-    return Check(subject, _count_rows(shared), f"value is {reason}", f"values are {reason}")
+    return Check(
+        subject, _count_rows(shared), f"value is {reason}", f"values are {reason}", index.columns
+    )
 
 
 def has_target(table: Table, link: LinkDef) -> Check:
@@ -140,7 +144,7 @@ def has_target(table: Table, link: LinkDef) -> Check:
 def _check(table: Table, column: str, rows: sql.Composed, singular: str, plural: str) -> Check:
     value = sql.Identifier(column)
     query = sql.SQL("select left({}::text, {}) as sample {}").format(value, _WIDTH, rows)
-    return Check(f"{table.name}.{column}", _count_rows(query), singular, plural)
+    return Check(f"{table.name}.{column}", _count_rows(query), singular, plural, (column,))
 
 
 def _rows(table: Table, condition: sql.Composable) -> sql.Composed:

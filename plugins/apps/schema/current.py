@@ -78,7 +78,10 @@ class CurrentLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurrentTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table, or another relation of that name; `kind` is pg_class's letter."""
+    """A table, or another relation of that name; `kind` is pg_class's letter.
+
+    `primary_key` is the name of that constraint, empty without one.
+    """
 
     kind: str
     columns: tuple[CurrentColumn, ...]
@@ -86,6 +89,7 @@ class CurrentTable(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CurrentCheck, ...]
     links: tuple[CurrentLink, ...]
     triggers: tuple[str, ...]
+    primary_key: str = ""
 
     def column(self, name: str) -> CurrentColumn | None:
         """Return a column by name."""

@@ -66,6 +66,34 @@ def drop_table(schema: str, table: str) -> sql.Composed:
     return sql.SQL("drop table {}").format(relation(schema, table))
 
 
+def rename_table(schema: str, former: str, name: str) -> sql.Composed:
+    """A table's name."""
+    return sql.SQL("alter table {} rename to {}").format(
+        relation(schema, former), sql.Identifier(name)
+    )
+
+
+def rename_column(schema: str, table: str, former: str, name: str) -> sql.Composed:
+    """A column's name."""
+    return sql.SQL("alter table {} rename column {} to {}").format(
+        relation(schema, table), sql.Identifier(former), sql.Identifier(name)
+    )
+
+
+def rename_index(schema: str, former: str, name: str) -> sql.Composed:
+    """An index's name."""
+    return sql.SQL("alter index {} rename to {}").format(
+        relation(schema, former), sql.Identifier(name)
+    )
+
+
+def rename_constraint(schema: str, table: str, former: str, name: str) -> sql.Composed:
+    """A constraint's name, and that of its index if it has one."""
+    return sql.SQL("alter table {} rename constraint {} to {}").format(
+        relation(schema, table), sql.Identifier(former), sql.Identifier(name)
+    )
+
+
 def create_index(table: Table, index: IndexDef) -> sql.Composed:
     """An index."""
     columns = [sql.Identifier(column) for column in index.columns]

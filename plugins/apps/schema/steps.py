@@ -7,6 +7,7 @@ from enum import IntEnum
 import msgspec
 from psycopg import sql
 
+from kernel.public import Renamed
 from plugins.apps.models import Change
 
 from .checks import Check
@@ -15,14 +16,16 @@ from .checks import Check
 class Phase(IntEnum):
     """When a step runs; each phase ends before the next begins.
 
-    LIFT drops what could fail later steps, BUILD creates tables and columns, CONVERT changes types,
-    RULES creates the rules that are new or were dropped.
+    RENAME gives tables and columns their new names, which all other steps use. LIFT drops what
+    could fail later steps, BUILD creates tables and columns, CONVERT changes types, RULES creates
+    the rules that are new or were dropped.
 
     Links to tables of other schemas, such as the accounts, come last: until the transaction ends,
     PostgreSQL blocks writes to a table that gets a link (JOIN), and reads of one that loses a link
     (PART).
     """
 
+    RENAME = 0
     LIFT = 1
     BUILD = 2
     CONVERT = 3
@@ -61,12 +64,13 @@ def change(table: str, kind: str, column: str | None = None, detail: str = "") -
 class Plan(msgspec.Struct, frozen=True):
     """The steps of a sync; `refusals` are reasons why it is not possible.
 
-    `first` says that the app was not installed before.
+    `first` says that the app was not installed before, `renamed` what gets another name.
     """
 
     steps: list[Step]
     refusals: list[str]
     first: bool = False
+    renamed: tuple[Renamed, ...] = ()
 
     @property
     def changes(self) -> list[Change]:
@@ -85,10 +89,12 @@ class Plan(msgspec.Struct, frozen=True):
         return [step for step in self.steps if step.phase is phase]
 
     def tables(self) -> list[str]:
-        """Return the names of existing tables that change."""
+        """Return the present names of existing tables that change."""
         names = {
             step.table
             for step in self.steps
             if step.clause is not None or step.statement is not None or step.check is not None
         }
-        return sorted(names - {"", *self.new_tables})
+        former_names = {name.entity: name.former for name in self.renamed if name.field is None}
+        present_names = names - {"", *self.new_tables}
+        return sorted(former_names.get(name, name) for name in present_names)

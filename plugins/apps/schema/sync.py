@@ -15,10 +15,10 @@ from kernel.public import BadRequest, Reader, SchemaChanged, Transaction, Unavai
 from plugins.apps import store
 from plugins.apps.manifest.problems import MAX_PROBLEMS
 from plugins.apps.models import Manifest
+from plugins.apps.renaming.plan import compare
 
 from . import ddl
 from .checks import Counted
-from .diff import diff
 from .steps import Phase, Plan, Step
 from .tables import Relation, Table, tables_of, with_trigrams
 
@@ -36,7 +36,7 @@ async def make_plan(reader: Reader, manifest: Manifest, users: Relation) -> Plan
     """Compare a manifest with the schema. Raises BadRequest where a sync is not possible."""
     schema = await store.read_schema(reader, manifest.app_id)
     tables = await declared_tables(reader, manifest, users, schema.trigrams)
-    plan = await to_thread.run_sync(diff, tables, schema, manifest.app_id)
+    plan = await to_thread.run_sync(compare, tables, schema, manifest, users)
     if plan.refusals:
         raise BadRequest("; ".join(plan.refusals[:MAX_PROBLEMS]))
     return plan
@@ -65,7 +65,7 @@ async def apply(tx: Transaction, app_id: str, plan: Plan) -> None:
         await run_ddl(tx, [ddl.lock_tables(app_id, tables)])
     for phase in Phase:
         steps = plan.steps_of(phase)
-        await _check(tx, steps)
+        await check_steps(tx, steps)
         if phase not in FOREIGN:
             await run_ddl(tx, _statements(app_id, steps))
 
@@ -107,12 +107,13 @@ async def write_ledger(tx: Transaction, manifest: Manifest) -> None:
     await store.write_ledger(tx, manifest.app_id, tables)
 
 
-async def _check(tx: Transaction, steps: Iterable[Step]) -> None:
+async def check_steps(reader: Reader, steps: Iterable[Step]) -> None:
+    """Refuse steps that rows prevent. Raises BadRequest that describes all of these rows."""
     refusals: list[str] = []
     for step in steps:
         if step.check is None:
             continue
-        answer = await tx.fetch(step.check.query.as_bytes(None))
+        answer = await reader.fetch(step.check.query.as_bytes(None))
         rows = _decode_counted(answer or b'{"count":0,"samples":[]}')
         if rows.count:
             refusals.append(step.check.describe(rows))

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Limits, Reader, Statements, Transaction
+from kernel.public import InstallPlan, Limits, Reader, Statements, Transaction, rename_keys
 
 from .models import KeyRow, KeyUser, MadeKey, OwnedKey
 
@@ -67,6 +67,14 @@ with r as (
     where id = $1::uuid
     returning id, name, prefix, created_at, expires_at as expires
 ) select row_to_json(r) from r"""
+_OF_APP: Final = """
+select row_to_json(r) from (
+    select k.id, k.permissions from caudex_auth.keys k
+    where exists (select from unnest(k.permissions) as p where starts_with(p, $1::text || ':'))
+    for update
+) r"""
+_SET_PERMISSIONS: Final = """
+update caudex_auth.keys set permissions = $2::text[] where id = $1::uuid"""
 _NOTE_USES: Final = """
 update caudex_auth.keys k set last_used_at = now(), last_address = n.address
 from unnest($1::uuid[], $2::text[]) as n (id, address) where k.id = n.id"""
@@ -92,6 +100,12 @@ class _Returned(msgspec.Struct, frozen=True, kw_only=True):
         return MadeKey(**msgspec.structs.asdict(self), key=key)
 
 
+class _KeyOfApp(msgspec.Struct, frozen=True):
+    id: str
+    permissions: list[str]
+
+
+_of_app = msgspec.json.Decoder(_KeyOfApp).decode
 _returned = msgspec.json.Decoder(_Returned).decode
 
 
@@ -154,6 +168,25 @@ async def rotate(
     key, prefix, key_hash = secret
     row = await tx.execute(_ROTATE, key_id, key_hash, prefix, overlap)
     return _returned(row or b"").with_key(key)
+
+
+async def rename_permissions(tx: Transaction, plan: InstallPlan) -> list[str]:
+    """Rename what an install renames in the permissions of keys; return the ids of these keys."""
+    app_id = plan.app.id
+    changed_ids: list[str] = []
+    for row in await tx.fetch_all(_OF_APP, app_id):
+        key = _of_app(row)
+        permissions: list[str] = []
+        for permission in key.permissions:
+            app, _, name = permission.partition(":")
+            if app == app_id:
+                permissions += [f"{app}:{renamed}" for renamed in rename_keys(plan, [name])]
+            else:
+                permissions.append(permission)
+        if permissions != key.permissions:
+            await tx.execute(_SET_PERMISSIONS, key.id, permissions)
+            changed_ids.append(key.id)
+    return changed_ids
 
 
 async def delete(tx: Transaction, key_id: str) -> None:

@@ -187,7 +187,7 @@ def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):
 
 
 @pytest.mark.parametrize("path", ["/api/v1/apps", "/api/v1/apps/schema/verify"])
-@pytest.mark.parametrize(("module", "name"), [(service, "read_manifest"), (sync, "diff")])
+@pytest.mark.parametrize(("module", "name"), [(service, "read_manifest"), (sync, "compare")])
 def test_others_are_served_while_a_manifest_is_read_and_compared(
     server, app, monkeypatch, path, module, name
 ):

@@ -1,0 +1,1 @@
+"""What the console keeps for users: here, how it follows the apps."""
