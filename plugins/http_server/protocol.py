@@ -21,6 +21,7 @@ from kernel.public import request_id_of
 
 from .connections import CONNECTIONS
 from .cycle import Cycle
+from .heads import KNOWN_HEADS, KnownRequest
 from .memory import MEMORY
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = False
     _in_body = False
+    _is_between = False
+    """Whether the parser expects the first byte of a request, and nothing of it has arrived."""
+    _heads_read = 0
+    """By the parser, of all requests."""
     _body: _Body
     _running: RequestResponseCycle | None = None
 
@@ -138,6 +143,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow = _Flow(transport, self.pipeline)
         self._body = _Body()
         self._in_head = True
+        self._is_between = True
         self._time_head()
         CONNECTIONS.add(self, self.client[0] if self.client else "")
 
@@ -164,7 +170,22 @@ class GuardedProtocol(HttpToolsProtocol):
             running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of an incomplete head, and of a body."""
+        """Read a request with a known head, or let the parser read."""
+        if not self._is_between:
+            self._parse(data)
+            return
+        request = KNOWN_HEADS.read(data)
+        if request is not None:
+            self._begin_known(request)
+            return
+        heads_before = self._heads_read
+        self._parse(data)
+        if self._is_between and self._heads_read == heads_before + 1:
+            KNOWN_HEADS.remember(data, self.scope["headers"])  # type: ignore[arg-type]
+
+    def _parse(self, data: bytes) -> None:
+        """Let the parser read. Count the bytes of an incomplete head, and of a body."""
+        self._is_between = False
         # `in` takes what is sought for a number first, and catches the error that this raises.
         if not self._in_body and (data.find(b"pgrade:") >= 0 or data.find(b"PGRADE:") >= 0):
             data = _without_upgrade(data)
@@ -178,6 +199,24 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._time_head()
         elif self._in_body:
             self._count_body(len(data))
+        elif self._head_bytes == 0:
+            cycle: Any = self.cycle
+            self._is_between = cycle is not None and cycle.keep_alive
+
+    def _begin_known(self, request: KnownRequest) -> None:
+        """Begin a whole request as the callbacks of the parser do."""
+        self.on_message_begin()
+        self.url = request.target
+        self.headers.extend(request.head.headers)
+        self._stop_clock()
+        self._complete_scope("1.1", request.method)
+        if not self._begin_cycle(is_kept_alive=True):
+            return
+        cycle: Any = self.cycle
+        cycle.body = request.body
+        cycle.more_body = False
+        cycle.message_event.set()
+        self._stop_clock()
 
     def pause_writing(self) -> None:
         """Too much of a reply waits: check whether the client reads it."""
@@ -205,17 +244,25 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(431, "the head of the request is too large")
             raise httptools.HttpParserError("its body is not that of the request before it")
         parser: Any = self.parser
-        app: ASGI3Application = self.app  # type: ignore[assignment]
-        previous: Cycle | None = self.cycle  # type: ignore[assignment]
         version = parser.get_http_version()
         self._complete_scope(version, parser.get_method())
         self.headers = []  # trailers are no part of the head (RFC 9110, 6.5.1)
+        self._heads_read += 1
+        if not self._begin_cycle(is_kept_alive=version != "1.0" and parser.should_keep_alive()):
+            raise httptools.HttpParserError("too many requests wait")
+
+    def _begin_cycle(self, *, is_kept_alive: bool) -> bool:
+        """Start the request that the scope describes, or queue it behind earlier ones.
+
+        Return False where too many wait: the connection closes.
+        """
+        app: ASGI3Application = self.app  # type: ignore[assignment]
+        previous: Cycle | None = self.cycle  # type: ignore[assignment]
         cycle = Cycle(
             scope=self.scope, transport=self.transport, flow=self.flow, logger=self.logger,
             access_logger=self.access_logger, access_log=self.access_log,
             default_headers=self.server_state.default_headers, message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expect_100_continue=self.expect_100_continue, keep_alive=is_kept_alive,
             on_response=self.on_response_complete,
         )  # fmt: skip
         self.cycle = cycle
@@ -229,7 +276,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.flow.pause_reading()
         else:
             self.transport.close()
-            raise httptools.HttpParserError("too many requests wait")
+            return False
+        return True
 
     def on_body(self, body: bytes) -> None:
         self._body.is_fed = True
