@@ -320,6 +320,17 @@ class Pool(Statements, Protocol):
         """Call `callback` in `go_offline`."""
         ...
 
+    def note_write(self) -> None:
+        """Call the callbacks of `on_write`. The pool does so itself after what it has written."""
+        ...
+
+    def on_write(self, callback: Callable[[], None], /) -> None:
+        """Call `callback` after each write or transaction of this process that may have committed.
+
+        It must be quick: it is on the way of every write.
+        """
+        ...
+
     @property
     def replica(self) -> Pool | None:
         """The pool of a standby, where `database.replica_url` names one. It refuses writes."""

@@ -44,6 +44,7 @@ class Database(dialect.FirstColumns):
             config, bus, services, self._open_work, self._settings, self.begin
         )
         self.connections = Connections(config, self._open_work)
+        self._write_callbacks = list[Callable[[], None]]()
         self.prepares = config.prepare
         self.answer_timeout: float | None = None
         if config.statement_timeout:
@@ -74,6 +75,15 @@ class Database(dialect.FirstColumns):
     def on_away(self, callback: Callable[[], None]) -> None:
         """See `Pool.on_away`."""
         self.connections.on_away(callback)
+
+    def note_write(self) -> None:
+        """See `Pool.note_write`."""
+        for callback in self._write_callbacks:
+            callback()
+
+    def on_write(self, callback: Callable[[], None]) -> None:
+        """See `Pool.on_write`."""
+        self._write_callbacks.append(callback)
 
     def statistics(self) -> Mapping[str, int]:
         """See `Pool.statistics`."""
@@ -120,7 +130,10 @@ class Database(dialect.FirstColumns):
 
         `quick` is for providers with connections of their own, such as the plugin `pipeline`.
         """
-        return await self._transactions.run(actor, fn, begin, subject=subject)
+        try:
+            return await self._transactions.run(actor, fn, begin, subject=subject)
+        finally:  # also where the outcome is not known
+            self.note_write()
 
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
@@ -167,7 +180,10 @@ class Database(dialect.FirstColumns):
     async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """See `Pool.write`; what a deadlock undid is sent again."""
         write_once = partial(self._write_once, query, params)
-        return await run_repeatedly(write_once, self._config.pool_size)
+        try:
+            return await run_repeatedly(write_once, self._config.pool_size)
+        finally:
+            self.note_write()
 
     async def execute_grouped(self, key: str, query: Query, *params: Param) -> bytes | None:
         """See `Statements.execute_grouped`; here each has a connection of its own, and no group.

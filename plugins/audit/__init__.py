@@ -9,7 +9,9 @@ from kernel.public import (
     ACCESS,
     APPS,
     AUDIT,
+    CHANGES,
     HOOKS,
+    POOL,
     READS,
     RECORDED,
     RECORDS,
@@ -27,6 +29,7 @@ from kernel.public import (
 )
 
 from . import store
+from .changes.service import MARK_SECONDS, ChangesService
 from .config import AuditConfig
 from .recorded.service import RecordedChanges
 from .routes import AuditRoutes
@@ -39,13 +42,26 @@ class AuditPlugin(Plugin):
     name = "audit"
     Config = AuditConfig
     requires = (STATEMENTS, ACCESS, HOOKS)
-    uses = (APPS, READS)
+    uses = (APPS, POOL, READS)
     finds = (RECORDS,)
+    _changes: ChangesService | None = None
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide the reading of the trail."""
-        return [provide(AUDIT, _service), provide(RECORDED, lambda _: RecordedChanges())]
+        """Provide the reading of the trail, and what was committed in the order to follow it."""
+        return [
+            provide(AUDIT, _service),
+            provide(CHANGES, self._make_changes),
+            provide(RECORDED, lambda _: RecordedChanges()),
+        ]
+
+    def _make_changes(self, services: Services) -> ChangesService:
+        changes = ChangesService(services.get(STATEMENTS))
+        pool = services.find(POOL)
+        if pool is not None:
+            pool.on_write(changes.tailer.note_write)
+        self._changes = changes
+        return changes
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -60,7 +76,16 @@ class AuditPlugin(Plugin):
         apps = services.find(APPS)
         await maintenance.start(await apps.all() if apps else ())
         self.tasks.every(86_400, maintenance.maintain, "maintain partitions")
-        yield
+        changes = self._changes
+        if changes is None:  # another plugin provides CHANGES
+            yield
+            return
+        self.tasks.every(MARK_SECONDS, changes.mark, "mark the trail", leader=True)
+        self.tasks.start(changes.tailer.run, "read changes for followers")
+        try:
+            yield
+        finally:
+            changes.tailer.stop()
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from kernel.public import App, AuditFilter, Event, Reader, Renamed, Transaction
 
+from .changes.shapes import FORGET_SHAPES, SHAPE, shape_of
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, HistoryPage, Months, SeenRecord
 from .names import LAST, FormerName, NamePeriod, periods_of_entity, periods_of_fields
 from .searches import choose_statement
@@ -194,7 +195,13 @@ revoke update, delete, truncate on {partition} from current_user;
 alter table caudex_audit.log attach partition {partition} for values from ({first}) to ({next});
 """)
 
-DROP_MONTH: Final = sql.SQL("drop table {partition};\n")
+# Positions from before its last row have lost something.
+DROP_MONTH: Final = sql.SQL("""
+insert into caudex_audit.dropped (month, last_id)
+select {month}, coalesce(max(id), 0) from {partition}
+on conflict (month) do update set last_id = greatest(dropped.last_id, excluded.last_id);
+drop table {partition};
+""")
 MONTHS_DECODER: Final = msgspec.json.Decoder(Months)
 _decode_name = msgspec.json.Decoder(FormerName).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -308,6 +315,9 @@ async def watch(tx: Transaction, app: App) -> None:
     admins of a new one.
     """
     await tx.execute(BEGIN, app.id)
+    shapes = {name: shape_of(entity) for name, entity in app.entities.items()}
+    await tx.execute(SHAPE, app.id, list(shapes), list(shapes.values()))
+    await tx.execute(FORGET_SHAPES, app.id, list(shapes))
     names = await tx.fetch_all(UNWATCHED, app.id, tuple(app.entities), app.key)
     tables = [name.decode() for name in names]
     if not tables:
@@ -331,7 +341,7 @@ async def find_months(reader: Reader, keep: int, ahead: int = 2) -> Months:
 async def change_months(tx: Transaction, months: Months) -> None:
     """Make and drop partitions."""
     script = [_make_month(month) for month in months.missing]
-    script += [DROP_MONTH.format(partition=_name(month)) for month in months.expired]
+    script += [_drop_month(month) for month in months.expired]
     if script:
         await tx.script(sql.Composed(script).as_bytes(None))
 
@@ -339,6 +349,10 @@ async def change_months(tx: Transaction, months: Months) -> None:
 def _make_month(month: date) -> sql.Composed:
     next_month = date(month.year + month.month // 12, month.month % 12 + 1, 1)
     return MAKE_MONTH.format(partition=_name(month), first=_start(month), next=_start(next_month))
+
+
+def _drop_month(month: date) -> sql.Composed:
+    return DROP_MONTH.format(partition=_name(month), month=sql.Literal(month))
 
 
 def _name(month: date) -> sql.Identifier:

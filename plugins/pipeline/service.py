@@ -178,6 +178,7 @@ class PipelinedStatements(dialect.FirstColumns):
             result = None  # it was undone, and the pool repeats it
         if result is None:
             return await self._pool.write(query, params)
+        self._pool.note_write()
         return result
 
     async def _take_detour(

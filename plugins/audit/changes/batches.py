@@ -1,0 +1,308 @@
+"""Reads what became visible between two moments, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from kernel.public import ChangeLoss, ChangesPage, CommittedChange, Statements
+
+from .moments import Moment, Snapshot, read_snapshot
+from .positions import (
+    MAX_NUMBER,
+    Place,
+    Position,
+    PositionWriter,
+    hash_name,
+    start_at,
+    write_position,
+)
+from .replaced import find_replaced
+from .statements import BATCH_IDS, CHANGES, FIND_MARK, MARK, SEEN_WITH_FLOORS
+
+MAX_PAGE: Final = 10_000
+QUICK_PAGE: Final = 1_000
+"""Most changes of a page that may use the connections of quick reads."""
+FAR_BACK: Final = 200
+"""Ids that a statement may look at again. If there are more, it takes a number of its own: from
+that follows that later rows are behind those ids."""
+MAX_BYTES: Final = 16_000_000
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+"""The former owner of a record that had none."""
+
+
+class Loss(NamedTuple):
+    """Why changes of a subject are not to be had: what a row of a transaction says."""
+
+    reason: ChangeLoss
+    transaction: int
+    row_id: int
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one statement read: the changes of `subjects` behind `begin`, and where it got to.
+
+    Changes of subjects in `losses` are not to be had.
+    """
+
+    begin: Position
+    subjects: frozenset[str]
+    changes: tuple[CommittedChange, ...]
+    position: Position
+    complete: bool
+    losses: Mapping[str, Loss]
+    transaction_ends: Mapping[int, int]
+    """The greatest id of each transaction."""
+
+    @property
+    def finish(self) -> Moment:
+        """What was visible where this batch, or what is left of it, ends."""
+        return self.position.end or self.position.begin
+
+
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
+    now: str
+    snapshot: str
+    last_id: int
+    is_now: bool
+    own: int | None
+    count: int
+    is_too_old: bool
+    was_off: bool
+    losses: dict[str, Loss] | None
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A change as the statement writes it."""
+
+    end: int
+    id: int
+    app: str
+    entity: str
+    record: str
+    old: msgspec.Raw
+    new: msgspec.Raw
+    first: str
+    former: str | None
+    first_owner: str | None
+    owner: str | None
+    actor: str | None
+    request: str | None
+    transaction: int
+    at: str
+
+
+class _SeenWithFloors(msgspec.Struct, frozen=True):
+    seen: str
+    floors: dict[int, int]
+
+
+_HEADER: Final = msgspec.json.Decoder(_Header)
+_ROW: Final = msgspec.json.Decoder(_Row)
+_SEEN: Final = msgspec.json.Decoder(_SeenWithFloors)
+
+
+class BatchReader:
+    """Reads the trail by positions."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def find_now(self, seen: bytes | None = None) -> Position:
+        """Return the position of now, or of a value of `caudex_audit.seen()`.
+
+        Raises Unavailable.
+        """
+        seen_with_floors = await self._read_seen(seen)
+        snapshot = read_snapshot(seen_with_floors.seen)
+        all_floors = seen_with_floors.floors
+        if not all_floors[snapshot.xmax] and seen is None:
+            # The first mark of this history: without one, all of the trail would be looked through.
+            await self._statements.execute(MARK, BATCH_IDS)
+            seen_with_floors = await self._read_seen(None)
+            snapshot = read_snapshot(seen_with_floors.seen)
+            all_floors = seen_with_floors.floors
+        floors = {number: all_floors[number] for number in snapshot.open}
+        moment = Moment(
+            xmax=snapshot.xmax,
+            last_id=snapshot.last_id,
+            open=floors,
+            late=all_floors[snapshot.xmax],
+        )
+        return start_at(snapshot, moment)
+
+    async def _read_seen(self, seen: bytes | None) -> _SeenWithFloors:
+        answer = await self._statements.fetch(SEEN_WITH_FLOORS, seen)
+        return _SEEN.decode(answer or b"")
+
+    async def read_page(
+        self, position: Position, subjects: Collection[str], limit: int
+    ) -> tuple[ChangesPage, Position]:
+        """Read the next changes of one reader, and return the position behind them, too."""
+        batch = await self.read(position, subjects, limit)
+        if not batch.losses:
+            page = ChangesPage(
+                changes=batch.changes,
+                position=write_position(batch.position),
+                complete=batch.complete,
+            )
+            return page, batch.position
+        now = await self.find_now()
+        loss = find_first_loss(batch.losses)
+        page = ChangesPage(changes=(), position=write_position(now), complete=False, lost=loss)
+        return page, now
+
+    async def find_mark(self, time: datetime) -> Position | None:
+        """Return the position of the newest mark that was made before a time, or None."""
+        answer = await self._statements.fetch(FIND_MARK, time)
+        if answer is None:
+            return None
+        [seen] = msgspec.json.decode(answer, type=tuple[str])
+        return await self.find_now(seen.encode())
+
+    async def read(self, position: Position, subjects: Collection[str], limit: int) -> Batch:
+        """Read the next changes behind a position. Raises Unavailable."""
+        names = frozenset(subjects)
+        begin = position.begin
+        end = position.end
+        rows = await self._statements.fetch_all(
+            CHANGES,
+            begin.last_id,
+            [str(number) for number in begin.open],
+            list(begin.open.values()),
+            end.snapshot if end is not None else None,
+            end.last_id if end is not None else None,
+            *position.place,
+            sorted(names),
+            min(limit, MAX_PAGE),
+            MAX_BYTES,
+            BATCH_IDS,
+            begin.lowest,
+            str(begin.xmax),
+            begin.late,
+            end is None and begin.last_id - begin.late > FAR_BACK,
+            quick=limit <= QUICK_PAGE,
+        )
+        header = _HEADER.decode(rows[0])
+        snapshot = read_snapshot(header.now)
+        loss = _find_loss(position, header, snapshot)
+        if loss is not None:
+            now = await self.find_now()
+            return Batch(
+                begin=now,
+                subjects=names,
+                changes=(),
+                position=now,
+                complete=False,
+                losses=dict.fromkeys(names, Loss(loss, MAX_NUMBER, MAX_NUMBER)),
+                transaction_ends={},
+            )
+        return _make_batch(position, names, header, snapshot, rows[1:], limit)
+
+
+def find_first_loss(losses: Mapping[str, Loss]) -> ChangeLoss:
+    """Return the loss of the first subject that has one, by their names."""
+    return losses[min(losses)].reason
+
+
+def _find_loss(position: Position, header: _Header, now: Snapshot) -> ChangeLoss | None:
+    """Return why nothing behind a position can be read, if so."""
+    if position.server != hash_name(now.server):
+        return "another server"
+    target = position.end or position.begin
+    is_ahead = target.last_id > now.last_id
+    if position.branch != hash_name(now.branch) or is_ahead:
+        return "restored"
+    if header.is_too_old:
+        return "too old"
+    if header.was_off:
+        return "trail was off"
+    return None
+
+
+def _make_batch(
+    position: Position,
+    subjects: frozenset[str],
+    header: _Header,
+    now: Snapshot,
+    rows: list[bytes],
+    limit: int,
+) -> Batch:
+    end = position.end
+    if end is None:
+        seen = f"{now.branch} {header.snapshot} {header.last_id}"
+        end = position.begin.lead_to(read_snapshot(seen, header.own or 0))
+    reading = msgspec.structs.replace(position, end=end)
+    losses = header.losses or {}
+
+    writer = PositionWriter(reading)
+    changes = list[CommittedChange]()
+    transaction_ends = dict[int, int]()
+    for row in rows:
+        decoded = _ROW.decode(row)
+        transaction_ends[decoded.transaction] = decoded.end
+        change = _read_change(decoded, writer)
+        if change is not None and change.subject not in losses:
+            changes.append(change)
+
+    is_page_cut = len(rows) < header.count
+    is_page_full = header.count == min(limit, MAX_PAGE)
+    if is_page_cut or is_page_full:
+        last = _ROW.decode(rows[-1])
+        reached = msgspec.structs.replace(reading, place=Place(last.end, last.id))
+        is_complete = False
+    else:
+        reached = Position(server=position.server, branch=position.branch, begin=end)
+        is_complete = header.is_now
+    return Batch(
+        begin=position,
+        subjects=subjects,
+        changes=tuple(changes),
+        position=reached,
+        complete=is_complete,
+        losses=losses,
+        transaction_ends=transaction_ends,
+    )
+
+
+def _read_change(row: _Row, writer: PositionWriter) -> CommittedChange | None:
+    """Return what a transaction did to a record, or None where nothing is left of it."""
+    old = _read_record(row.old)
+    new = _read_record(row.new)
+    owner_before = row.first_owner
+    if row.former is not None:
+        owner_before = None if row.former == NOBODY else row.former
+    if old == new and owner_before == row.owner:
+        return None
+    replaced = [*find_replaced(old), *find_replaced(new)]
+    return CommittedChange(
+        id=row.id,
+        app_id=row.app,
+        entity=row.entity,
+        record_id=row.record,
+        operation=_name_operation(old, new),
+        old=old,
+        new=new,
+        owner_before=None if old is None else owner_before,
+        owner_after=None if new is None else row.owner,
+        actor=row.actor,
+        request=row.request,
+        at=row.at,
+        transaction=row.transaction,
+        position=writer.write(Place(row.end, row.id)),
+        replaced=tuple(sorted(set(replaced))),
+    )
+
+
+def _read_record(raw: msgspec.Raw) -> bytes | None:
+    text = bytes(raw)
+    return None if text == b"null" else text
+
+
+def _name_operation(old: bytes | None, new: bytes | None) -> Literal["INSERT", "UPDATE", "DELETE"]:
+    if old is None:
+        return "INSERT"
+    return "DELETE" if new is None else "UPDATE"

@@ -1,0 +1,222 @@
+"""Followers get what is committed as it is, each behind its own position, with nothing twice."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
+
+import anyio
+import psycopg
+import pytest
+
+from kernel.public import CHANGES, Changes, CommittedChange
+from kernel.testing import Server
+from plugins.audit.changes import tailer
+from tests.plugins.audit.conftest import install
+
+SUBJECTS = ["queue.items"]
+OTHERS = ["queue.others"]
+
+
+@pytest.fixture(scope="module")
+def queue(trail: Server) -> Server:
+    install(trail, "queue", "items", "others")
+    return trail
+
+
+@pytest.fixture(scope="module")
+def changes(queue: Server) -> Changes:
+    return queue.services.get(CHANGES)
+
+
+async def collect(
+    changes: Changes,
+    position: str | None,
+    is_enough: Callable[[Sequence[CommittedChange]], bool],
+    begin: Callable[[], None] = lambda: None,
+    subjects: Sequence[str] = SUBJECTS,
+) -> list[CommittedChange]:
+    """Follow until enough has come; `begin` is called once there is nothing more to read."""
+    received: list[CommittedChange] = []
+    has_begun = False
+    with anyio.fail_after(30):
+        async with changes.follow(subjects, position) as pages:
+            async for page in pages:
+                assert page.lost is None
+                received += page.changes
+                if page.complete and not has_begun:
+                    has_begun = True
+                    begin()
+                if has_begun and is_enough(received):
+                    return received
+    raise AssertionError("the iterator ended")
+
+
+def names_of(changes: Sequence[CommittedChange]) -> list[str]:
+    return [json.loads(change.new or b"")["name"] for change in changes]
+
+
+def test_a_follower_from_now_on_gets_what_comes(queue: Server, changes: Changes) -> None:
+    def write() -> None:
+        with psycopg.connect(queue.dsn, autocommit=True) as connection:
+            connection.execute("insert into queue.others (name) values ('of another')")
+            connection.execute("insert into queue.items (name) values ('one'), ('two')")
+
+    def begin() -> None:
+        threading.Thread(target=write).start()
+
+    received = queue.run(collect, changes, None, lambda all_: len(all_) >= 2, begin)
+    assert names_of(received) == ["one", "two"]
+
+
+def test_each_position_of_a_live_change_goes_on_behind_it(queue: Server, changes: Changes) -> None:
+    def begin() -> None:
+        threading.Thread(target=write).start()
+
+    def write() -> None:
+        queue.sql("insert into queue.items (name) select n::text from generate_series(1, 9) as n")
+        queue.sql("insert into queue.items (name) values ('10')")
+
+    received = queue.run(collect, changes, None, lambda all_: len(all_) >= 10, begin)
+    assert names_of(received) == [str(number) for number in range(1, 11)]
+    for count, change in enumerate(received, start=1):
+        page = queue.run(changes.read, change.position, SUBJECTS)
+        assert names_of(page.changes) == names_of(received[count:])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_followers_that_join_at_any_time_miss_nothing(
+    queue: Server, changes: Changes, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under writes of several sessions, with batches that are kept for short."""
+    monkeypatch.setattr(tailer, "MAX_KEPT", 3)
+    chance = Random(seed)
+    begin = queue.run(changes.now)
+    ended = threading.Event()
+
+    def write(session: int) -> None:
+        own_chance = Random(seed * 100 + session)
+        with psycopg.connect(queue.dsn, autocommit=True) as connection:
+            for number in range(40):
+                with connection.transaction():
+                    for part in range(own_chance.randint(1, 4)):
+                        table = own_chance.choice(("items", "others"))
+                        connection.execute(
+                            f"insert into queue.{table} (name) values (%s)",
+                            [f"{session}.{number}.{part}"],
+                        )
+                    ended.wait(own_chance.random() * 0.01)
+
+    def is_last(all_: Sequence[CommittedChange]) -> bool:
+        return any(name == "the last" for name in names_of(all_[-1:]))
+
+    async def follow_all() -> list[list[CommittedChange]]:
+        results: list[list[CommittedChange]] = []
+
+        async def follow(delay: float, subjects: Sequence[str]) -> None:
+            await anyio.sleep(delay)
+            results.append(await collect(changes, begin, is_last, subjects=subjects))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                subjects = chance.choice((SUBJECTS, [*SUBJECTS, *OTHERS]))
+                tasks.start_soon(follow, chance.random() * 0.5, subjects)
+        return results
+
+    writers = [threading.Thread(target=write, args=(session,)) for session in range(3)]
+    for writer in writers:
+        writer.start()
+
+    def finish() -> None:
+        for writer in writers:
+            writer.join()
+        queue.sql("insert into queue.items (name) values ('the last')")
+
+    finisher = threading.Thread(target=finish)
+    finisher.start()
+    results = queue.run(follow_all)
+    finisher.join()
+
+    expected = {
+        entity: sorted(
+            name
+            for (name,) in queue.sql(
+                "select new_record ->> 'name' from caudex_audit.log"
+                " where table_schema = 'queue' and table_name = %s and id > %s",
+                entity,
+                _last_id(begin),
+            )
+        )
+        for entity in ("items", "others")
+    }
+    for received in results:
+        for entity in {change.entity for change in received}:
+            names = sorted(names_of([c for c in received if c.entity == entity]))
+            assert names == expected[entity]
+
+
+def _last_id(position: str) -> int:
+    from plugins.audit.changes.positions import read_position
+
+    return read_position(position).begin.last_id
+
+
+def test_without_changes_the_newest_position_comes(
+    queue: Server, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailer, "HEARTBEAT", 0.2)
+
+    async def read_two() -> list[str]:
+        positions: list[str] = []
+        with anyio.fail_after(30):
+            async with changes.follow(SUBJECTS) as pages:
+                async for page in pages:
+                    assert page.changes == ()
+                    positions.append(page.position)
+                    if len(positions) == 1:
+                        queue_writes.set()
+                    if len(positions) == 4:
+                        return positions
+        raise AssertionError("the iterator ended")
+
+    queue_writes = threading.Event()
+
+    def write() -> None:
+        queue_writes.wait(30)
+        queue.sql("insert into queue.others (name) values ('of another')")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    positions = queue.run(read_two)
+    writer.join()
+    assert positions[-1] != positions[0]
+    page = queue.run(changes.read, positions[-1], OTHERS)
+    assert page.changes == ()
+
+
+def test_only_so_many_may_follow(
+    queue: Server, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailer, "MAX_FOLLOWERS", 1)
+
+    async def follow_twice() -> str:
+        async with changes.follow(SUBJECTS):
+            try:
+                await _enter(changes.follow(SUBJECTS))
+            except Exception as error:
+                return str(error)
+        return ""
+
+    assert "too many" in queue.run(follow_twice)
+
+
+async def _enter(context: AbstractAsyncContextManager[object]) -> None:
+    async with context:
+        pass
+
+
+def test_nothing_is_read_without_followers(queue: Server) -> None:
+    audit = next(plugin for plugin in queue.kernel.instances if plugin.name == "audit")
+    reader = audit._changes.tailer
+    assert reader._position is None or not reader._followers
