@@ -19,7 +19,7 @@ MAX_POSITION: Final = 3_900
 number of a subscription behind a dot, makes it no longer than 4,000."""
 
 ChangeLoss = Literal["too old", "restored", "another server", "trail was off", "entity changed"]
-"""Why the changes since a position are not to be had.
+"""Why the changes since a position are not available.
 
 - *too old*: the trail begins later, or the app was installed later.
 - *restored*: the database is another copy than then, or has lost what the position has seen.
@@ -84,7 +84,7 @@ class Changes(Protocol):
 
     A position is text that stays valid over restarts of the server and of PostgreSQL. Compare two
     of them for equality only. Subjects are `<app>.<entity>`, without patterns. A method that is
-    given a position raises BadRequest for a text that is none.
+    given a position raises BadRequest for any other text.
     """
 
     async def now(self) -> str:
@@ -129,7 +129,7 @@ class Changes(Protocol):
     async def fill(self, change: CommittedChange) -> CommittedChange:
         """Return a change with those of the `replaced` values that the table still holds.
 
-        The `replaced` of the result names what remains to be had nowhere.
+        The `replaced` of the result names those that are held nowhere.
         """
         ...
 

@@ -30,12 +30,12 @@ FAR_BACK: Final = 200
 """Ids that a statement may look at again. If there are more, it takes a number of its own: from
 that follows that later rows are behind those ids."""
 MAX_BYTES: Final = 16_000_000
-NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+NO_OWNER: Final = "00000000-0000-0000-0000-000000000000"
 """The former owner of a record that had none."""
 
 
 class Loss(NamedTuple):
-    """Why changes of a subject are not to be had: what a row of a transaction says."""
+    """Why changes of a subject are lost: what a row of a transaction says."""
 
     reason: ChangeLoss
     transaction: int
@@ -45,7 +45,7 @@ class Loss(NamedTuple):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one statement read: the changes of `subjects` behind `begin`, and where it got to.
 
-    Changes of subjects in `losses` are not to be had.
+    Changes of subjects in `losses` are not available.
     """
 
     begin: Position
@@ -274,7 +274,7 @@ def _read_change(row: _Row, writer: PositionWriter) -> CommittedChange | None:
     new = _read_record(row.new)
     owner_before = row.first_owner
     if row.former is not None:
-        owner_before = None if row.former == NOBODY else row.former
+        owner_before = None if row.former == NO_OWNER else row.former
     if old == new and owner_before == row.owner:
         return None
     replaced = [*find_replaced(old), *find_replaced(new)]

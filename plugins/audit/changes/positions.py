@@ -20,7 +20,7 @@ MAX_FLOORS: Final = 900
 """Bytes of a moment with a floor of its own for each transaction; else they share the lowest."""
 MAX_NUMBER: Final = 2**63 - 1
 _FORM: Final = re.compile(rf"[A-Za-z0-9_-]{{16,{MAX_POSITION}}}")
-_NO_POSITION: Final = "the position is none of this server's: send one that it has sent, unchanged"
+_NO_POSITION: Final = "the position is not one that a server has sent: send it unchanged"
 
 
 class Place(NamedTuple):

@@ -34,7 +34,7 @@ log = structlog.get_logger("caudex.audit")
 
 
 class _Follower:
-    """Somebody who follows subjects, and is woken when a batch is about one of them."""
+    """A reader that follows subjects, and is woken when a batch is about one of them."""
 
     def __init__(self, subjects: frozenset[str]) -> None:
         self.subjects = subjects
@@ -152,11 +152,11 @@ class Tailer:
         """The number of the batch that is being read, or that is read next."""
         self._is_reading = False
         self._position: Position | None = None
-        """Where that batch begins; None while nobody follows."""
+        """Where that batch begins; None without followers."""
         self._begun = anyio.Event()
         self._written = anyio.Event()
         self._turned = anyio.Event()
-        """Set, and made anew, where the next number changes."""
+        """Set, and replaced, where the next number changes."""
         self._is_stopping = False
 
     def note_write(self) -> None:
@@ -207,7 +207,7 @@ class Tailer:
                 await anyio.sleep(RETRY)
 
     async def _read_on(self) -> None:
-        """Read until nobody follows."""
+        """Read while there are followers."""
         gap = FIRST_GAP
         while self._followers:
             batch = await self._read_batch()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -19,10 +19,6 @@ TABLES = ("runs", "laps")
 SESSIONS = 5
 RECORDS = 4
 STEPS = 120
-
-
-class Key(Protocol):
-    """What tells changes apart: one of each transaction and record."""
 
 
 @pytest.fixture(scope="module")

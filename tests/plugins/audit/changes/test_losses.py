@@ -1,4 +1,4 @@
-"""Where changes are not to be had, a reader is told why, and goes on from now."""
+"""Where changes are lost, a reader learns why, and goes on from now."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def changed(position: str, **members: Any) -> str:
 
 
 def assert_goes_on(server: Server, page: ChangesPage) -> None:
-    """Nothing stands between the position of a loss and now."""
+    """Nothing is between the position of a loss and now."""
     assert page.changes == ()
     write(server)
     assert len(read(server, page.position).changes) == 1
