@@ -30,7 +30,9 @@ create table caudex_audit.log (
     follows boolean,
     key_id uuid,  -- The API key that the request came with; null for other credentials.
     -- What the request came through, and after a space the name of its client: `mcp some-agent`. Null for REST itself.
-    via text collate "C"
+    via text collate "C",
+    -- The owner before an update that gave the record another one; the nil UUID where it had none.
+    former_owner_id uuid
 ) partition by range (changed_at);
 -- Has the hash of a kind: to compare three texts takes several times as long, and their entries are larger.
 create index log_kind on caudex_audit.log (hashtextextended(((((table_schema || '.') || table_name) || '.') || operation), (0)::bigint), ((id >> 4)))
@@ -84,6 +86,40 @@ create table caudex_audit.names (
     until bigint not null,  -- The id that follows these rows.
     primary key (app_id, entity, field, until),
     foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
+);
+
+-- Which fields the records of an entity have now, and since when: records of before cannot be read as those of now.
+create table caudex_audit.shapes (
+    app_id text collate "C" not null,  -- The installed app.
+    entity text collate "C" not null,  -- The entity.
+    shape text not null,  -- The names and types of its fields, hashed.
+    id bigint not null default nextval('caudex_audit.log_id'::regclass),  -- Its place among the ids of the trail.
+    xid xid8 not null default pg_current_xact_id(),  -- The transaction of the install that changed them last.
+    primary key (app_id, entity),
+    foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
+);
+create index shapes_latest on caudex_audit.shapes (id);
+
+-- What was visible at some times, at most once a minute and only where something was written: a long replay goes from
+-- one to the next, a position can be found for a time, and where the rows of an open transaction can begin is known.
+-- After a month one an hour is left.
+create table caudex_audit.marks (
+    last_id bigint not null,  -- The greatest id of the trail that was visible.
+    at timestamptz not null,  -- The time: what is not visible here was committed later.
+    seen pg_snapshot not null,  -- The snapshot.
+    branch text collate "C" not null,  -- The history that its transactions are numbered in: see `seen()`.
+    -- The transaction that made the mark, after its snapshot: those with greater numbers have rows behind `last_id`
+    -- only.
+    number xid8 not null default pg_current_xact_id(),
+    primary key (last_id)
+);
+create index marks_at on caudex_audit.marks (at);
+
+-- Months of the trail that retention has dropped.
+create table caudex_audit.dropped (
+    month date not null,  -- The first day of the month.
+    last_id bigint not null,  -- The greatest id of its rows; 0 where it had none.
+    primary key (month)
 );
 
 -- Statement triggers, on the trail and on each partition: they refuse even what matches no row, and also in a session
@@ -168,6 +204,7 @@ declare
     new_row jsonb;
     unchanged jsonb;
     owner uuid;
+    former_owner uuid;
     actor uuid;
     request text;
     api_key uuid;
@@ -177,6 +214,9 @@ begin
         old_row := case when plain then to_jsonb(old) else caudex_audit.as_json_in_utc(old) end;
         new_row := case when plain then to_jsonb(new) else caudex_audit.as_json_in_utc(new) end;
         owner := (coalesce(new_row, old_row) ->> '_owner')::uuid;
+        if tg_op = 'UPDATE' and old_row -> '_owner' <> new_row -> '_owner' then
+            former_owner := coalesce(old_row ->> '_owner', '00000000-0000-0000-0000-000000000000')::uuid;
+        end if;
         old_row := old_row - caudex_audit.hidden();
         new_row := new_row - caudex_audit.hidden();
         if pg_column_size(old_row) > 1000000 or pg_column_size(new_row) > 1000000 then
@@ -209,9 +249,9 @@ begin
     end if;
     insert into caudex_audit.log
         (table_schema, table_name, record_id, operation, old_record, new_record,
-         actor_id, request_id, key_id, app_key, owner_id, via)
+         actor_id, request_id, key_id, app_key, owner_id, former_owner_id, via)
     values (tg_table_schema, tg_table_name, coalesce(new_row, old_row) ->> 'id', tg_op,
-            old_row, new_row, actor, request, api_key, tg_argv[0]::bigint, owner, door);
+            old_row, new_row, actor, request, api_key, tg_argv[0]::bigint, owner, former_owner, door);
     return null;
 end
 $$;
@@ -290,6 +330,36 @@ begin
     insert into caudex_audit.log (table_schema, table_name, operation, new_record, app_key)
         values ('core', 'audit', said, case when enabled then jsonb_build_object('offSince', since) end, 0);
 end
+$$;
+
+-- Names the history that numbers of transactions belong to: the database cluster, the database, the trail, and the
+-- timeline. A restored dump has another trail, as its table is another one; a promoted standby and a restored cluster
+-- are on another timeline.
+create function caudex_audit.branch()
+ returns text
+ language sql
+ stable
+ set search_path to 'pg_catalog', 'pg_temp'
+as $$
+    select case when pg_is_in_recovery() then 'standby' else concat_ws('-',
+        (select system_identifier from pg_control_system()),
+        (select oid from pg_database where datname = current_database()),
+        'caudex_audit.log'::regclass::oid,
+        left(pg_walfile_name(pg_current_wal_lsn()), 8)) end
+$$;
+
+-- What the statement sees that calls it: the branch, its snapshot, and the greatest id that is visible in it, of the
+-- trail, of shapes, and of what was dropped.
+create function caudex_audit.seen()
+ returns text
+ language sql
+ stable
+ set search_path to 'pg_catalog', 'pg_temp'
+as $$
+    select concat_ws(' ', caudex_audit.branch(), pg_current_snapshot(), greatest(0,
+        (select id from caudex_audit.log order by id desc limit 1),
+        (select id from caudex_audit.shapes order by id desc limit 1),
+        (select max(last_id) from caudex_audit.dropped)))
 $$;
 
 revoke execute on all functions in schema caudex_audit from public;
