@@ -201,6 +201,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _apps(story, token)
         _records(story, token)
         _files(story, token)
+        _exports(story, token)
         _roles(story, token, ids["bob"])
         _secrets(story, token)
         _work(story, token)
@@ -428,6 +429,18 @@ def _files(story: Story, token: str) -> None:
     story.ask(f"GET {APP}/storage/{{id}}", id=stored["file_id"], **app)
     story.ask(f"DELETE {APP}/storage/{{id}}", id=stored["file_id"], **app)
     story.http.delete(APP.format(app_id="desk"), headers=headers).raise_for_status()
+
+
+def _exports(story: Story, token: str) -> None:
+    """Make a link to an export, open it and revoke it."""
+    app: dict[str, Any] = {"token": token, "app_id": "crm"}
+    place = f"{APP}/exports"
+    body = {"entity": "contacts", "query": {"fields": ["first_name"]}, "format": "csv"}
+    link = story.ask(f"POST {place}", body, status=201, **app)
+    story.ask(f"GET {place}", **app)
+    signature = "?" + link["url"].partition("?")[2]
+    story.ask(f"GET {place}/{{id}}/file", query=signature, id=link["id"], app_id="crm")
+    story.ask(f"DELETE {place}/{{id}}", id=link["id"], **app)
 
 
 def _roles(story: Story, token: str, bob: str) -> None:

@@ -26,6 +26,7 @@ from kernel.toolkit.files import (
     write_file,
 )
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
+from kernel.toolkit.links import LINK_HEADERS, check_link_maker
 from kernel.toolkit.renames import rename_keys
 from kernel.toolkit.requests import on_behalf_of
 from kernel.toolkit.secrets.keys import Keyring, Keys, compare_key, server_key
@@ -54,17 +55,16 @@ from kernel.web.requests import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS", "AccountDirectory", "ArchiveRules",
-    "Backoff", "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter", "FormLimits",
-    "FormPart", "FormReader", "InvalidatedCache", "Keyring", "Keys", "RateLimiter", "Retry",
-    "RevealedSecrets", "StorageWatch", "Tasks", "TokenSigner", "Unopenable", "Unpacked",
-    "check_blob", "check_blobs", "check_room_for_secret", "code_of", "compare_key", "declared_at",
-    "decode", "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs",
-    "is_junk", "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction",
-    "open_value", "read_small_file", "record_secret", "register_app", "rename_keys", "seal_value",
-    "secret_path",
-    "server_key", "show_users", "source_line", "subjects_from", "sync_folder", "unpack_tar",
-    "unpack_zip", "unregister_app", "write_file",
+    "LINK_HEADERS", "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS", "AccountDirectory",
+    "ArchiveRules", "Backoff", "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter",
+    "FormLimits", "FormPart", "FormReader", "InvalidatedCache", "Keyring", "Keys", "RateLimiter",
+    "Retry", "RevealedSecrets", "StorageWatch", "Tasks", "TokenSigner", "Unopenable", "Unpacked",
+    "check_blob", "check_blobs", "check_link_maker", "check_room_for_secret", "code_of",
+    "compare_key", "declared_at", "decode", "dialect", "for_subjects", "full_disk", "hookimpl",
+    "hookspec", "hookspecs", "is_junk", "missing_secret", "on_behalf_of", "open_plain_file",
+    "open_transaction", "open_value", "read_small_file", "record_secret", "register_app",
+    "rename_keys", "seal_value", "secret_path", "server_key", "show_users", "source_line",
+    "subjects_from", "sync_folder", "unpack_tar", "unpack_zip", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -10,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from kernel.web.requests import Request
 
-__all__ = ["Response", "next_page", "reply", "stream_reply"]
+__all__ = ["Response", "StreamedReply", "next_page", "reply", "stream_reply"]
 
 JSON = b"application/json"
 
@@ -50,6 +51,40 @@ class _Streamed(StreamingResponse):
         head = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **head})
         await send({"type": "http.response.body", "body": b""})
+
+
+class StreamedReply(StreamingResponse):
+    """A body of any length. An error before its first piece is still an ordinary reply.
+
+    `open_source` is entered when the reply begins, and left however it ends.
+    """
+
+    def __init__(
+        self,
+        open_source: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]],
+        media_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__((), media_type=media_type, headers=headers)
+        self._open_source = open_source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and close its source; a HEAD gets the head of a GET."""
+        async with self._open_source() as pieces:
+            first = await anext(pieces, b"")
+            if scope["method"] == "HEAD":
+                start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                await send(start)
+                await send({"type": "http.response.body", "body": b""})
+                return
+            self.body_iterator = _prepend(first, pieces)
+            await super().__call__(scope, receive, send)
+
+
+async def _prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -14,7 +14,7 @@ from kernel.contracts.base import Actor
 from kernel.errors import BadRequest, TooLarge, unwrapped
 from kernel.web.scope import ARRIVAL, CALL, Arrival, call_of
 
-__all__ = ["Request", "read_body", "read_pieces", "while_connected"]
+__all__ = ["Request", "find_origin", "read_body", "read_pieces", "while_connected"]
 
 T = TypeVar("T")
 
@@ -114,3 +114,17 @@ async def while_connected(
 async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
     """Read a whole body within its limit. Raises TooLarge."""
     return b"".join([piece async for piece in read_pieces(request, limit)])
+
+
+def find_origin(request: Request, configured: str) -> str:
+    """Return what an absolute address of this server begins with, for a client to keep.
+
+    Behind a proxy that ends TLS only a page of this host says that it is https, by `Origin`.
+    """
+    if configured:
+        return configured
+    host = request.url.netloc
+    origin = request.headers.get("origin", "")
+    if origin in (f"https://{host}", f"http://{host}"):
+        return origin
+    return f"{request.url.scheme}://{host}"

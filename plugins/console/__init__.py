@@ -10,22 +10,27 @@ from kernel.public import (
     APPS,
     HOOKS,
     REGISTRY,
+    SAVED_VIEWS,
     SESSIONS,
     STATEMENTS,
     InstallPlan,
     ManifestSection,
     Plugin,
+    Provider,
     Route,
+    SavedViews,
     Services,
     Transaction,
     User,
     hookimpl,
+    provide,
 )
 
 from . import hookspecs, section, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
+from .saved.queries import ViewQueries
 from .saved.renames import follow
 from .service import Preferences
 
@@ -40,6 +45,11 @@ class ConsolePlugin(Plugin):
     hookspecs = hookspecs
     Config = ConsoleConfig
     config: ConsoleConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide SAVED_VIEWS, for links to exports; without users and apps there are none."""
+        return [provide(SAVED_VIEWS, _build_views)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -81,3 +91,7 @@ class ConsolePlugin(Plugin):
         """Delete the settings and views of a deleted account."""
         if delete:
             await store.forget_user(tx, user.id)
+
+
+def _build_views(services: Services) -> SavedViews:
+    return ViewQueries(services)

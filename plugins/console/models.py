@@ -68,6 +68,17 @@ class StoredView(msgspec.Struct, frozen=True, kw_only=True):
     state: dict[str, Any]
 
 
+class FoundView(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved view with who may see it."""
+
+    id: str
+    entity: str
+    name: str
+    role: str | None
+    owner_id: str
+    state: dict[str, Any]
+
+
 class ViewQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of GET …/views."""
 

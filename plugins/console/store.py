@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import Reader, Renamed, Transaction
 
-from .models import NewView, StoredView, View
+from .models import FoundView, NewView, StoredView, View
 
 _INSTANCE: Final = "select id from caudex_console.instance"
 
@@ -34,6 +34,11 @@ from caudex_console.views
 where app_id = $1::text and entity = $2::text
     and (owner_id = $3::uuid or role = any($4::text[]))
 order by lower(name), id"""
+
+_FIND_VIEW: Final = """
+select json_build_object('id', id, 'entity', entity, 'name', name, 'role', role,
+    'owner_id', owner_id, 'state', state)
+from caudex_console.views where app_id = $1::text and id = $2::uuid"""
 
 _SAVE_VIEW: Final = """
 insert into caudex_console.views (app_id, entity, name, role, owner_id, state)
@@ -72,6 +77,7 @@ _CLOSE: Final = (
 
 _decode_view: Final = msgspec.json.Decoder(View).decode
 _decode_stored: Final = msgspec.json.Decoder(StoredView).decode
+_decode_found: Final = msgspec.json.Decoder(FoundView).decode
 
 
 async def read_instance(reader: Reader) -> str:
@@ -100,6 +106,12 @@ async def read_views(
     """Return the views of a table that a user saved, or that are for one of the roles."""
     rows = await reader.fetch_all(_VIEWS, app_id, entity, user_id, roles)
     return [_decode_view(raw) for raw in rows]
+
+
+async def find_view(reader: Reader, app_id: str, view_id: str) -> FoundView | None:
+    """Return a view of an app that any user saved."""
+    raw = await reader.fetch(_FIND_VIEW, app_id, view_id)
+    return None if raw is None else _decode_found(raw)
 
 
 async def save_view(tx: Transaction, user_id: str, view: NewView, limit: int) -> str | None:

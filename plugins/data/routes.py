@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from kernel.public import (
     APPS,
@@ -27,6 +24,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    StreamedReply,
     Tagged,
     Transaction,
     View,
@@ -162,7 +160,7 @@ class RecordRoutes(CollectionRoutes):
             return self._export(request, page, file_format, limit=limit, raw=listing.raw)
         target = target_of(request)
         if listing.complete:
-            return StreamedArray(lambda: self._records.stream(target, page))
+            return StreamedReply(lambda: self._records.stream(target, page))
         array = await self._records.page(target, page)
         return reply(array, headers=_link_next(request, listing, array))
 
@@ -219,7 +217,7 @@ class RecordRoutes(CollectionRoutes):
         target = target_of(request)
         bounded_limit = None if limit is None else min(limit, MAX_PAGE)
         media_type, headers = _file_headers(request, file_format)
-        return StreamedArray(
+        return StreamedReply(
             lambda: self._records.export(target, page, file_format, limit=bounded_limit, raw=raw),
             media_type,
             headers,
@@ -247,37 +245,6 @@ class RecordRoutes(CollectionRoutes):
             return self._export(request, page, file_format, limit=limit, raw=raw)
         has_total = body.total is not False
         return reply(await answer_page(self._records, target, page, total=has_total))
-
-
-class StreamedArray(StreamingResponse):
-    """An array of any length. An error before its first piece is still an ordinary reply."""
-
-    def __init__(
-        self,
-        open_source: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]],
-        media_type: str = "application/json",
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__((), media_type=media_type, headers=headers)
-        self._open_source = open_source
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and close its source however that ends; a HEAD gets the head of a GET."""
-        async with self._open_source() as pieces:
-            first = await anext(pieces, b"")
-            if scope["method"] == "HEAD":
-                start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-                await send(start)
-                await send({"type": "http.response.body", "body": b""})
-                return
-            self.body_iterator = _prepend(first, pieces)
-            await super().__call__(scope, receive, send)
-
-
-async def _prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
 
 
 def _file_headers(request: Request, file_format: Format) -> tuple[str, dict[str, str]]:

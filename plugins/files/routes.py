@@ -11,6 +11,7 @@ from kernel.public import (
     ANY_USER,
     APP_USER,
     APPS,
+    LINK_HEADERS,
     PUBLIC,
     STORAGE,
     THUMBNAILS,
@@ -22,6 +23,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    find_origin,
     limits_of,
     one_of,
     reply,
@@ -213,12 +215,7 @@ class FilesRoutes:
         file = await self._downloads.links.open(
             query.get("token", ""), request.actor, request.path("app_id"), request.path("id")
         )
-        headers = {
-            "cache-control": "private, no-store",
-            "referrer-policy": "no-referrer",
-            "cross-origin-resource-policy": "cross-origin",
-        }
-        return await self._send(request, file, query, headers)
+        return await self._send(request, file, query, dict(LINK_HEADERS))
 
     async def delete(self, request: Request) -> Response:
         """Delete a file that the app itself holds, or that no record has held.
@@ -244,20 +241,6 @@ class FilesRoutes:
         if "thumb" in query:
             return await self._pictures.send(request, file, query["thumb"], all_headers)
         return await send_content(request, self._services.get(STORAGE), file, all_headers)
-
-
-def find_origin(request: Request, configured: str) -> str:
-    """Return what a link begins with.
-
-    Behind a proxy that ends TLS only a page of this host says that it is https, by `Origin`.
-    """
-    if configured:
-        return configured
-    host = request.url.netloc
-    origin = request.headers.get("origin", "")
-    if origin in (f"https://{host}", f"http://{host}"):
-        return origin
-    return f"{request.url.scheme}://{host}"
 
 
 _FLAGS: Final = ("true", "false", "1", "0")

@@ -18,6 +18,7 @@ PUBLIC = {
     "GET /_auth/sign-in", "GET /_auth/callback", "GET /_auth/session", "POST /_auth/sign-out",
     "GET /", "GET /console", "GET /console/", "GET /console/{file}", "GET /console/{folder}/{file}",
     "GET /console/{folder}/{inner}/{file}", "GET /console/ext/{plugin}/{file}",
+    "GET /api/v1/apps/{app_id}/exports/{id}/file",
     "GET /api/v1/apps/{app_id}/files/{id}/link",
     "GET /apps/{app_id}", "GET /apps/{app_id}/{path*}",
 }  # fmt: skip

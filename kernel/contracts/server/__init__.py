@@ -9,6 +9,7 @@ from kernel.contracts.server import (
     registry,
     routes,
     settings,
+    views,
 )
 from kernel.contracts.server.engines import *
 from kernel.contracts.server.frontends import *
@@ -18,6 +19,7 @@ from kernel.contracts.server.pages import *
 from kernel.contracts.server.registry import *
 from kernel.contracts.server.routes import *
 from kernel.contracts.server.settings import *
+from kernel.contracts.server.views import *
 
 __all__: list[str] = []
 __all__ += engines.__all__
@@ -28,3 +30,4 @@ __all__ += pages.__all__
 __all__ += registry.__all__
 __all__ += routes.__all__
 __all__ += settings.__all__
+__all__ += views.__all__

@@ -16,6 +16,7 @@ from kernel.contracts.identity import IDENTITY, SESSIONS, Identity, Sessions
 from kernel.contracts.jobs import JOBS, Jobs
 from kernel.contracts.logs import AUDIT, LOGS, Audit, Logs
 from kernel.contracts.records import RECORDS, Records
+from kernel.contracts.server import SAVED_VIEWS, SavedViews
 from kernel.contracts.statements import NOTIFICATIONS, Notifications
 from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import APP_LOGINS, WORKERS, AppLogins, Workers
@@ -23,7 +24,7 @@ from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps
 from kernel.testing.fakes.background import FakeAppLogins, FakeJobs, FakeNotifications, FakeWorkers
 from kernel.testing.fakes.records import FakeRecords
-from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeVault
+from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeSavedViews, FakeVault
 
 
 def every_fake() -> Mapping[ServiceKey[Any], Any]:
@@ -41,14 +42,16 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     vault: Vault = FakeVault()
     workers: Workers = FakeWorkers()
     logins: AppLogins = FakeAppLogins()
+    views: SavedViews = FakeSavedViews()
     return {
         ACCESS: access, APPS: apps, APP_LOGINS: logins, AUDIT: audit, IDENTITY: identity,
         JOBS: jobs, LOGS: logs, NOTIFICATIONS: notifications, RECORDS: records,
-        SESSIONS: sessions, VAULT: vault, WORKERS: workers,
+        SAVED_VIEWS: views, SESSIONS: sessions, VAULT: vault, WORKERS: workers,
     }  # fmt: skip
 
 
 __all__ = [
     "FakeAccess", "FakeAppLogins", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs",
-    "FakeNotifications", "FakeRecords", "FakeSessions", "FakeVault", "FakeWorkers", "every_fake",
+    "FakeNotifications", "FakeRecords", "FakeSavedViews", "FakeSessions", "FakeVault",
+    "FakeWorkers", "every_fake",
 ]  # fmt: skip

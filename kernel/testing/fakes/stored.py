@@ -13,6 +13,7 @@ import msgspec
 
 from kernel.contracts.base import Actor
 from kernel.contracts.logs import AuditFilter, LogBatch, LogLevel, LogLine
+from kernel.contracts.server import SavedView
 from kernel.errors import NotFound
 
 
@@ -105,3 +106,16 @@ class FakeLogs:
                 after = lines[-1].id
                 yield LogBatch(lines)
             await more.wait()
+
+
+class FakeSavedViews:
+    """SAVED_VIEWS in memory: `views` by their ids, which every user may see."""
+
+    def __init__(self) -> None:
+        self.views: dict[str, SavedView] = {}
+
+    async def find(self, actor: Actor, app_id: str, view_id: str) -> SavedView:
+        view = self.views.get(view_id)
+        if view is None or view.app_id != app_id:
+            raise NotFound(f"view '{view_id}' not found")
+        return view

@@ -1,1 +1,1 @@
-"""What the console keeps for users: here, how it follows the apps."""
+"""What the console keeps for users: how it follows the apps, and views as queries."""

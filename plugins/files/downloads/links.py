@@ -15,7 +15,7 @@ from kernel.public import (
     Identity,
     NotFound,
     TokenSigner,
-    new_delegation,
+    check_link_maker,
 )
 from plugins.files.models import LinkClaims, StoredFile
 
@@ -71,14 +71,7 @@ class FileLinks:
             limits=claims.limits,
         )
         try:
-            await self._check_maker(actor, app_id)
+            await check_link_maker(self._identity, actor, app_id)
             return await self._reading.find_readable(actor, app_id, file_id)
         except NotFound:
             raise Forbidden("the link has ended with the right of who made it") from None
-
-    async def _check_maker(self, actor: Actor, app_id: str) -> None:
-        """Require that the account and the key of who made a link are good. Raises NotFound."""
-        # Such a token is refused for accounts that are closed and keys that have ended. It is
-        # made for this question alone, and thrown away.
-        delegation = new_delegation(app_id, 60)
-        await self._identity.issue_delegated_token(actor.user_id or "", delegation, actor.limits)

@@ -24,6 +24,7 @@ from kernel.public import (
     STATEMENTS,
     Grant,
     Page,
+    StreamedReply,
     Target,
     View,
     server_actor,
@@ -32,7 +33,6 @@ from kernel.testing import Client, Server
 from plugins.data.assembly import Dependencies, build_records
 from plugins.data.columns import Columns
 from plugins.data.rendering import id_of
-from plugins.data.routes import StreamedArray
 from plugins.data.statements.entity import LastSeen, Order
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
@@ -179,7 +179,7 @@ def _pieces_of(method: str) -> tuple[int, bytes]:
         await anyio.sleep_forever()
 
     scope: Any = {"type": "http", "method": method}
-    anyio.run(StreamedArray(opened), scope, receive, send)
+    anyio.run(StreamedReply(opened), scope, receive, send)
     assert [message["type"] for message in sent[:1]] == ["http.response.start"]
     assert not sent[-1].get("more_body")
     return len(taken), b"".join(message["body"] for message in sent[1:])

@@ -118,6 +118,12 @@ def authoring(server: Server) -> None:
     assert commands.isdisjoint({"app", "login", "types", "data"})
 
 
+def exports(server: Server) -> None:
+    server.install(TEA)
+    body = {"entity": "cups"}
+    assert server.admin.post("/api/v1/apps/tea/exports", json=body).status_code == 404
+
+
 def files(server: Server) -> None:
     server.install(TEA)
     assert server.admin.post("/api/v1/apps/tea/files", content=b"x").status_code == 404
@@ -161,7 +167,8 @@ def system(server: Server) -> None:
 
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (apps, audit, auth, authoring, app_logins, backup, console, data, files, frontends,
+    for each in (apps, audit, auth, authoring, app_logins, backup, console, data, exports, files,
+                 frontends,
                  idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
                  scaffold, storage, system, vault, workers)
 }  # fmt: skip

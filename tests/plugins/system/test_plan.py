@@ -132,7 +132,8 @@ def test_a_setting_that_would_break_is_reported_with_the_remedy_and_status_78(pl
         " enable a plugin that does (not on: apps), or disable data"
     )
     assert len(reasons) > 3
-    more = [word for name in ("data", "files", "frontends", "jobs", "logs", "workers", "vault")
+    more = [word for name in ("data", "exports", "files", "frontends", "jobs", "logs", "workers",
+                                  "vault")
             for word in ("--disable", name)]  # fmt: skip
     assert planned("--disable", "apps", *more).status == 0
 
