@@ -100,3 +100,19 @@ def test_an_engine_that_keeps_one_heap_in_clear_does_not_pass(postgres, tmp_path
         "test_what_one_server_does_the_others_see",
         "test_writes_are_in_the_trail_by_name_only",
     }
+
+
+def test_a_heap_that_keeps_what_was_not_finished_does_not_pass(postgres, tmp_path):
+    broken = broken_promises(postgres, tmp_path, "StorageConformance", "WrongStoragePlugin")
+    assert broken == {
+        "test_a_range_is_what_a_slice_would_be",
+        "test_a_writer_that_is_cancelled_leaves_nothing",
+        "test_content_over_the_limit_is_refused_before_it_is_read_whole",
+        "test_other_processes_see_what_is_written",
+        "test_pieces_are_small_and_the_reader_knows_the_size",
+        "test_to_write_again_renews_the_time",
+        "test_what_is_deleted_is_gone_until_it_is_written_again",
+        "test_what_is_no_hash_is_never_looked_for",
+        "test_what_is_not_there_is_not_found",
+        "test_what_the_pieces_raise_is_raised_and_nothing_is_stored",
+    }

@@ -1,7 +1,9 @@
 """Engines that break promises, each in a way that someone might."""
 
+import hashlib
 import uuid
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -18,13 +20,17 @@ from kernel.public import (
     PUBLIC,
     RECORDS,
     STATEMENTS,
+    STORAGE,
     VAULT,
     Actor,
     BadRequest,
+    Blob,
     Grant,
     NotFound,
     Plugin,
     Route,
+    StoredBlob,
+    TooLarge,
     Unauthenticated,
     entity,
     hookimpl,
@@ -76,6 +82,80 @@ class WrongVaultPlugin(Plugin):
     @hookimpl
     def provide_services(self):
         return [provide(VAULT, lambda services: WrongVault(services.get(STATEMENTS)))]
+
+
+class WrongStorage:
+    """A heap of one process: it keeps what was not finished, and finds by the begin of a hash."""
+
+    location = "memory"
+
+    def __init__(self):
+        self._contents = {}
+
+    async def write_blob(self, pieces, limit):
+        content = bytearray()
+        sha256 = hashlib.sha256()
+        try:
+            async for piece in pieces:
+                content += piece
+                sha256.update(piece)
+        finally:
+            name = sha256.hexdigest()
+            self._contents.setdefault(name, (bytes(content), datetime.now(UTC)))
+        if len(content) > limit:
+            raise TooLarge(limit)
+        return Blob(name, len(content))
+
+    def _find(self, sha256):
+        return next((name for name in self._contents if name.startswith(sha256[:8])), None)
+
+    async def measure_blob(self, sha256):
+        name = self._find(sha256)
+        return None if name is None else len(self._contents[name][0])
+
+    async def open_blob(self, sha256, start=0, end=None):
+        name = self._find(sha256)
+        if name is None:
+            raise NotFound("not there")
+        return WholeReader(self._contents[name][0], start, end)
+
+    async def delete_blob(self, sha256):
+        del self._contents[sha256]
+
+    async def list_blobs(self):
+        for name, (content, made_at) in list(self._contents.items()):
+            yield StoredBlob(name, len(content), made_at)
+
+    async def check(self):
+        pass
+
+
+class WholeReader:
+    """Everything in one piece, with both ends of a range."""
+
+    def __init__(self, content, start, end):
+        self.size = len(content)
+        self._piece = content[start:] if end is None else content[start : end + 1]
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        piece, self._piece = self._piece, b""
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self):
+        pass
+
+
+class WrongStoragePlugin(Plugin):
+    name = "wrong"
+
+    @hookimpl
+    def provide_services(self):
+        return [provide(STORAGE, lambda services: WrongStorage())]
 
 
 class WrongIdentity:

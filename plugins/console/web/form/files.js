@@ -5,19 +5,30 @@ import { parse, stringify } from '../core/json.js';
 import { icon } from '../core/ui.js';
 import { formatSize, listFiles } from '../parts/files.js';
 
-/** Bytes of an image that is shown as it is. */
+/** Bytes of an image that is shown as it is, where the server makes no small pictures. */
 const LARGEST_PREVIEW = 5_000_000;
 const PREVIEWED = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
+
+/** Return a small picture of a file, or the file where the server makes none. */
+async function loadPicture(file, appId, signal) {
+  const path = url`/api/v1/apps/${appId}/files/${file.id}`;
+  const options = { blob: true, signal };
+  try {
+    return await api('GET', `${path}?thumb=96x96`, options);
+  } catch (error) {
+    if (error.status !== 400 || file.size > LARGEST_PREVIEW) throw error;
+    return api('GET', path, options);
+  }
+}
 
 /** A small picture of an image, loaded with the token; nothing for other files. */
 function Preview({ file, appId }) {
   const [address, setAddress] = useState('');
   useEffect(() => {
-    if (!PREVIEWED.includes(file.type) || file.size > LARGEST_PREVIEW) return undefined;
+    if (!PREVIEWED.includes(file.type)) return undefined;
     const abort = new AbortController();
     let objectUrl = '';
-    const path = url`/api/v1/apps/${appId}/files/${file.id}`;
-    api('GET', path, { blob: true, signal: abort.signal }).then(
+    loadPicture(file, appId, abort.signal).then(
       (blob) => {
         objectUrl = URL.createObjectURL(blob);
         setAddress(objectUrl);
