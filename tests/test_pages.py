@@ -319,7 +319,7 @@ def loaded(folder: Path, name: str):
 
 def test_a_plugin_is_switched_off_as_the_guide_says(switches):
     kernel = loaded(switches, "off.toml")
-    assert "audit" not in [plugin.name for plugin in kernel.instances]
+    assert "vault" not in [plugin.name for plugin in kernel.instances]
     with pytest.raises(BootError, match="plugin data: needs the service 'apps', which no plugin"):
         load(load_config(None, environ={}, overrides={"plugins.apps": {"enabled": False}}))
 

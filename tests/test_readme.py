@@ -51,7 +51,7 @@ def test_the_configuration_is_one(tmp_path):
     [toml] = [b for b in blocks(section(README, "Configure")) if b.language == "toml"]
     (tmp_path / "caudex.toml").write_text(toml.text, "utf-8")
     kernel = load(load_config(str(tmp_path / "caudex.toml"), environ={}))
-    assert "audit" in [info.name for info in kernel.plugins if info.state == "off"]
+    assert "vault" in [info.name for info in kernel.plugins if info.state == "off"]
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def test_names_of_settings_are_reported_and_values_never(busy: Server):
 
 
 def test_plugins_that_are_off_are_reported_too(make_server: MakeServer):
-    server = make_server({"plugins": {"audit": {"enabled": False}}})
-    found = plugin(server.admin, "audit")
+    server = make_server({"plugins": {"vault": {"enabled": False}}})
+    found = plugin(server.admin, "vault")
     assert (found["state"], found["routes"], found["hooks"]) == ("off", [], [])
     assert server.admin.get("/api/v1/plugins").json()["process"] == os.getpid()
 
@@ -172,18 +172,18 @@ def test_a_quantile_is_one_of_the_values(count: int, share: float, expected: flo
 
 
 def test_a_change_of_plugins_is_planned_and_nothing_is_changed(server: Server):
-    answer = server.admin.post("/api/v1/plugins/plan", json={"disable": ["audit"]})
+    answer = server.admin.post("/api/v1/plugins/plan", json={"disable": ["vault"]})
     plan = answer.json()
     assert plan["starts"] is True
-    assert "removed  plugin audit" in plan["lines"]
-    assert any("table caudex_audit.log" in line for line in plan["lines"])
+    assert "removed  plugin vault" in plan["lines"]
+    assert any("table caudex_vault.secrets" in line for line in plan["lines"])
     refused = server.admin.post("/api/v1/plugins/plan", json={"disable": ["apps"]}).json()
     assert refused["starts"] is False
-    both = {"disable": ["audit"], "enable": ["audit"]}
+    both = {"disable": ["vault"], "enable": ["vault"]}
     assert server.admin.post("/api/v1/plugins/plan", json=both).status_code == 400
     assert server.user().post("/api/v1/plugins/plan", json={}).status_code == 403
     plugins = server.admin.get("/api/v1/plugins").json()["plugins"]
-    assert next(each["state"] for each in plugins if each["name"] == "audit") == "on"
+    assert next(each["state"] for each in plugins if each["name"] == "vault") == "on"
 
 
 def test_status_shows_pool_disk_and_backup(server: Server):

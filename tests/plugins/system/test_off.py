@@ -137,6 +137,12 @@ def frontends(server: Server) -> None:
     assert server.admin.get("/api/v1/apps/tea").json()["url"] is None
 
 
+def undo(server: Server) -> None:
+    server.install(TEA)
+    body = {"request": "x"}
+    assert server.admin.post("/api/v1/apps/tea/undo", json=body).status_code == 404
+
+
 def storage(server: Server) -> None:
     assert server.services.find(STORAGE) is None
     assert not (server.kernel.config.data_dir / "files").exists()
@@ -170,7 +176,7 @@ EFFECTS: dict[str, Callable[[Server], None]] = {
     for each in (apps, audit, auth, authoring, app_logins, backup, console, data, exports, files,
                  frontends,
                  idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
-                 scaffold, storage, system, vault, workers)
+                 scaffold, storage, system, undo, vault, workers)
 }  # fmt: skip
 ALWAYS = {"http_server"}
 """Nothing is served without it: `test_what_nothing_is_served_without_is_refused_beforehand`."""
@@ -248,6 +254,6 @@ def test_a_plugin_that_is_left_out_is_said_beforehand(tmp_path: Path) -> None:
     (tmp_path / "caudex.toml").write_text(text, "utf-8")
     here = {**environment(), "CAUDEX_DATA_DIR": str(tmp_path / "data")}
     said = "plugin bad is left out: plugin bad, bad.py:1: cannot be imported: ModuleNotFoundError"
-    for words in (("config", "check"), ("plugins", "plan", "--disable", "audit")):
+    for words in (("config", "check"), ("plugins", "plan", "--disable", "vault")):
         ended = caudex_here(*words, cwd=tmp_path, env=here)
         assert (ended.status, said in ended.out + ended.err) == (0, True), ended

@@ -108,7 +108,7 @@ def test_it_says_who_would_do_without(planned: Run, tmp_path: Path) -> None:
     add(tmp_path, "[plugins.mate]\nmodule = 'mate'")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
-        ended = planned("--disable", "audit")
+        ended = planned("--disable", "audit", "--disable", "undo")
     assert "plugin mate uses the service 'audit' and would run without it" in lines(ended, "warn")
 
 
@@ -133,7 +133,7 @@ def test_a_setting_that_would_break_is_reported_with_the_remedy_and_status_78(pl
     )
     assert len(reasons) > 3
     more = [word for name in ("data", "exports", "files", "frontends", "jobs", "logs", "workers",
-                                  "vault")
+                                  "vault", "undo")
             for word in ("--disable", name)]  # fmt: skip
     assert planned("--disable", "apps", *more).status == 0
 
@@ -170,10 +170,10 @@ def test_it_says_whether_a_change_repairs_what_does_not_start(planned: Run, tmp_
 
 def test_options_may_come_before_and_after_the_word(planned: Run, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
-    other.write_text("[plugins.audit]\nenabled = false\n")
+    other.write_text("[plugins.vault]\nenabled = false\n")
     for words in (["--config", str(other), "plan"], ["plan", "--config", str(other)]):
-        assert cli.main(["plugins", *words, "--enable", "audit"]) == 0
-    assert planned("--config", str(other), "--disable", "audit").out.startswith("Nothing changes")
+        assert cli.main(["plugins", *words, "--enable", "vault"]) == 0
+    assert planned("--config", str(other), "--disable", "vault").out.startswith("Nothing changes")
 
 
 @pytest.mark.parametrize(
