@@ -103,6 +103,8 @@ SETTLED = (
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]+)*"), "eyJ..."),
     (re.compile(r"\b[0-9a-f]{32}\b"), "4b3403665fea6a1f0c5e7f0f2b8f9f01"),
     (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
+    (re.compile(r"^id: [\w.-]{20,}$", re.MULTILINE), "id: AQEBtmyxbQQ3zN8_4wE"),
+    (re.compile(r'"position":"[\w.-]{20,}"'), '"position":"AQEBtmyxbQQ3zN8_4wE"'),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:9100"),
     (re.compile(r"\.localhost:\d+"), ".localhost:9100"),
     (re.compile(r"\bcode=[\w-]{43}"), "code=4b3403665fea6a1f"),
@@ -210,6 +212,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _second_factors(story, token, ids["bob"])
         _keys(story, token)
         _grants(story, token)
+        _feeds(story, token)
         _end(story, token, ids["bob"])
     return story.examples
 
@@ -275,6 +278,32 @@ def _records(story: Story, token: str) -> None:
     assert [row["operation"] for row in rows] == ["UPDATE"]
     story.ask(f"DELETE {one}", id=made["id"], **more)
     _many_records(story, more)
+
+
+def _feeds(story: Story, token: str) -> None:
+    """Follow contacts until one is created, by both routes."""
+    place = ENTITY.format(app_id="crm", entity="contacts") + "/feed?fields=first_name"
+    _feed(story, token, f"GET {ENTITY}/feed", place, None)
+    subscription = {"entity": "contacts", "where": {"tags": {"$contains": "vip"}}}
+    body = {"subscribe": {"vips": {**subscription, "fields": ["first_name"]}}}
+    _feed(story, token, f"POST {APP}/feed", APP.format(app_id="crm") + "/feed", body)
+
+
+def _feed(story: Story, token: str, route: str, place: str, body: Any) -> None:
+    headers = {"authorization": f"Bearer {token}"}
+    contacts = ENTITY.format(app_id="crm", entity="contacts")
+    method = route.partition(" ")[0]
+    with story.http.stream(method, place, headers=headers, json=body) as answer:
+        assert answer.status_code == 200, answer.read()
+        shown: list[str] = []
+        for line in answer.iter_lines():
+            shown.append(line)
+            if line.startswith("event: ready"):
+                contact = {"first_name": "Flo", "tags": ["vip"]}
+                story.http.post(contacts, json=contact, headers=headers).raise_for_status()
+            if not line and "event: enter" in shown:
+                break
+    story.keep(route, place, body, 200, "\n".join(shown))
 
 
 def _many_records(story: Story, more: dict[str, Any]) -> None:

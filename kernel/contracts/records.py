@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import IO, Annotated, Any, Final, Literal, Protocol
+from typing import IO, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from kernel.contracts.access import Action, Grant
 from kernel.contracts.base import Actor, ServiceKey
 from kernel.contracts.idempotency import Answer, KeyedRequest
-from kernel.contracts.statements import Transaction, Work
+from kernel.contracts.statements import Query, Transaction, Work
 
 __all__ = [
     "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "FileDialect",
     "FormerRecord", "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges",
-    "Records", "SortField", "Tagged", "Target", "View", "Where", "WorkerOperation",
+    "Records", "SnapshotReads", "SortField", "Tagged", "Target", "View", "Where", "WithSnapshot",
+    "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
@@ -208,6 +209,33 @@ class WorkerOperation(msgspec.Struct, frozen=True, kw_only=True):
     """An idempotency key, see `Records.once`."""
     if_match: str | None = None
     """As in `Records.update`."""
+
+
+class WithSnapshot(msgspec.Struct, frozen=True):
+    """What a read replies, and the value of an expression in the same statement."""
+
+    reply: bytes
+    snapshot: bytes
+
+
+@runtime_checkable
+class SnapshotReads(Protocol):
+    """A provider of RECORDS that says what the statement of a read saw.
+
+    `expression` is that of CHANGES, whose changes go on where such a read ends.
+    """
+
+    async def page_with(
+        self, target: Target, page: Page, expression: Query, *, at_most: int = MAX_PAGE
+    ) -> WithSnapshot:
+        """Return what `Records.page` does, up to `at_most` records."""
+        ...
+
+    def stream_with(
+        self, target: Target, page: Page, expression: Query
+    ) -> AbstractAsyncContextManager[tuple[bytes, AsyncIterator[bytes]]]:
+        """Yield the value of the expression, and the pieces of `Records.stream`."""
+        ...
 
 
 class Records(Protocol):

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from kernel.public import (
     ACCESS,
     APPS,
+    CHANGES,
     FILES,
     HOOKS,
     IDEMPOTENCY,
     IDENTITY,
+    LIVE_QUERIES,
     READS,
     RECORDS,
     STATEMENTS,
@@ -34,7 +36,7 @@ class DataPlugin(Plugin):
     name = "data"
     requires = (STATEMENTS, APPS, HOOKS)
     uses = (READS,)
-    finds = (ACCESS, IDENTITY, IDEMPOTENCY, FILES)
+    finds = (ACCESS, IDENTITY, IDEMPOTENCY, FILES, CHANGES, LIVE_QUERIES)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

@@ -15,6 +15,7 @@ from kernel.public import (
     APPS,
     MAX_PAGE,
     BadRequest,
+    Changes,
     Message,
     NewRecord,
     Page,
@@ -24,8 +25,10 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    SnapshotReads,
     StreamedReply,
     Tagged,
+    Target,
     Transaction,
     View,
     entity,
@@ -33,6 +36,7 @@ from kernel.public import (
     one_of,
     read_limit,
     reply,
+    supports,
     whole_number,
 )
 
@@ -61,6 +65,14 @@ from .reads.record_reader import EVERYTHING
 from .reads.totals import answer_page
 from .rendering import count_in, last_id
 from .statements.caching import keep
+from .watches.following import (
+    find_changes,
+    find_live_queries,
+    make_live_query,
+    open_list,
+    read_page,
+    wants_events,
+)
 
 RECORD: Final = f"{COLLECTION}/{{id}}"
 
@@ -159,10 +171,24 @@ class RecordRoutes(CollectionRoutes):
             limit = None if listing.complete else page.limit
             return self._export(request, page, file_format, limit=limit, raw=listing.raw)
         target = target_of(request)
+        changes = None
+        if b"prefer" in headers_of(request.scope):
+            changes = find_changes(self._services, request)
         if listing.complete:
+            return self._stream(target, page, changes)
+        if changes is None:
+            array = await self._records.page(target, page)
+            return reply(array, headers=_link_next(request, listing, array))
+        array, headers = await read_page(self._records, changes, target, page)
+        return reply(array, headers={**headers, **(_link_next(request, listing, array) or {})})
+
+    def _stream(self, target: Target, page: Page, changes: Changes | None) -> Response:
+        """Answer with a complete list, and its position where CHANGES is given."""
+        records = self._records
+        if changes is None or not supports(records, SnapshotReads):
             return StreamedReply(lambda: self._records.stream(target, page))
-        array = await self._records.page(target, page)
-        return reply(array, headers=_link_next(request, listing, array))
+        response = StreamedReply(lambda: open_list(records, changes, target, page, response))
+        return response
 
     async def _read_listing(self, request: Request) -> Listing:
         """Read the parameters of a list; short ones are cached, since many requests repeat them."""
@@ -224,8 +250,15 @@ class RecordRoutes(CollectionRoutes):
         )
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
-        """Find records by a where-tree, a page of them with their number, or groups of them."""
+        """Find records by a where-tree, a page of them with their number, or groups of them.
+
+        With `Accept: text/event-stream` the reply is the event `page`, and its changes follow.
+        """
         target = target_of(request)
+        if wants_events(request):
+            live = find_live_queries(self._services)
+            if live is not None:
+                return await live.answer(request, make_live_query(self._records, target, body))
         file_format = _format_of(request, None)
         raw = False
         if request.scope["query_string"]:
@@ -244,7 +277,12 @@ class RecordRoutes(CollectionRoutes):
             limit = None if body.limit is None else page.limit
             return self._export(request, page, file_format, limit=limit, raw=raw)
         has_total = body.total is not False
-        return reply(await answer_page(self._records, target, page, total=has_total))
+        changes = find_changes(self._services, request)
+        if changes is None:
+            return reply(await answer_page(self._records, target, page, total=has_total))
+        array, headers = await read_page(self._records, changes, target, page)
+        answer = await answer_page(self._records, target, page, total=has_total, array=array)
+        return reply(answer, headers=headers)
 
 
 def _file_headers(request: Request, file_format: Format) -> tuple[str, dict[str, str]]:

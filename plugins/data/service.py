@@ -10,6 +10,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 from kernel.public import (
+    MAX_PAGE,
     Action,
     Actor,
     Aggregation,
@@ -19,10 +20,12 @@ from kernel.public import (
     KeyedRequest,
     Operation,
     Page,
+    Query,
     Tagged,
     Target,
     Transaction,
     View,
+    WithSnapshot,
     Work,
     WorkerOperation,
 )
@@ -111,6 +114,19 @@ class RecordsService:
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `Records.stream`."""
         return self.parts.lists.stream(target, page)
+
+    def page_with(
+        self, target: Target, page: Page, expression: Query, *, at_most: int = MAX_PAGE
+    ) -> CoroutineType[Any, Any, WithSnapshot]:
+        """See `SnapshotReads.page_with`."""
+        pages = self.parts.pages
+        return self._run(target.app_id, lambda: pages.read_with(target, page, expression, at_most))
+
+    def stream_with(
+        self, target: Target, page: Page, expression: Query
+    ) -> AbstractAsyncContextManager[tuple[bytes, AsyncIterator[bytes]]]:
+        """See `SnapshotReads.stream_with`."""
+        return self.parts.lists.stream_with(target, page, expression)
 
     def export(
         self,

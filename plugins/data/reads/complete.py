@@ -7,12 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from kernel.public import BadRequest, Page, Target
+from kernel.public import BadRequest, Page, Query, Target
 from plugins.data.calls import Calls
 from plugins.data.columns import Column
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.csv_lines import write_line
+from plugins.data.watches.snapshots import put_first
 
 from .export import Format, csv_pieces, ndjson_pieces
 from .page_parts import expansions_of, page_conditions, select_shown, sort_column
@@ -72,6 +73,19 @@ class CompleteLists:
             yield records.json_pieces()
 
     @asynccontextmanager
+    async def stream_with(
+        self, target: Target, page: Page, expression: Query
+    ) -> AsyncGenerator[tuple[bytes, AsyncIterator[bytes]]]:
+        """See `SnapshotReads.stream_with`."""
+        async with AsyncExitStack() as stack:
+            records = await self._calls.run(
+                target.app_id, lambda: self._open(target, page, None, stack, expression)
+            )
+            first, *rest = await anext(records.batches)
+            batches = _prepend(rest, records.batches)
+            yield first, OpenList(records.rendering, records.columns, batches).json_pieces()
+
+    @asynccontextmanager
     async def export(
         self, target: Target, page: Page, options: ExportOptions
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
@@ -89,9 +103,17 @@ class CompleteLists:
                 yield ndjson_pieces(records.finished_batches())
 
     async def _open(
-        self, target: Target, page: Page, options: ExportOptions | None, stack: AsyncExitStack
+        self,
+        target: Target,
+        page: Page,
+        options: ExportOptions | None,
+        stack: AsyncExitStack,
+        expression: Query = b"",
     ) -> OpenList:
-        """Begin to read, lines where the options ask for CSV; the `stack` ends it."""
+        """Begin to read, lines where the options ask for CSV; the `stack` ends it.
+
+        The value of an expression comes first, if there is one.
+        """
         expansions = expansions_of(page)
         scope = await self._scopes.resolve(target, "read", page.where, expansions)
         conditions = await page_conditions(self._sources.prompt, scope, page)
@@ -109,6 +131,19 @@ class CompleteLists:
             query = reads.select_every_line(conditions, order, page.offset, line, limit)
         else:
             query = reads.select_every(conditions, order, page.offset, selection, limit)
-        stream = self._sources.large.stream(query, *conditions.params)
+        source = self._sources.large
+        if expression:  # a replica may see other commits than the trail has
+            query = put_first(expression, query)
+            source = self._sources.statements
+        stream = source.stream(query, *conditions.params)
         batches = await stack.enter_async_context(stream)
         return OpenList(selection.rendering, selection.columns, batches)
+
+
+async def _prepend(
+    first: list[bytes], batches: AsyncIterator[list[bytes]]
+) -> AsyncIterator[list[bytes]]:
+    if first:
+        yield first
+    async for batch in batches:
+        yield batch

@@ -5,7 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from kernel.public import MAX_PAGE, BadRequest, Page, Reader, Target, Transaction
+import msgspec
+
+from kernel.public import (
+    MAX_PAGE,
+    BadRequest,
+    Page,
+    Query,
+    Reader,
+    Target,
+    Transaction,
+    WithSnapshot,
+)
 from plugins.data.columns import Column
 from plugins.data.rendering import TOO_LARGE, check_readable
 from plugins.data.rights.row_scope import RowScope
@@ -14,6 +25,7 @@ from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import Expansions
 from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.lists import MAX_PAGE_BYTES
+from plugins.data.watches.snapshots import SnapshotReader
 
 from .linked_bound import PageRows, check_linked, may_carry_too_many
 from .page_parts import (
@@ -33,6 +45,13 @@ MAX_QUICK_OFFSET: Final = 10_000
 """Records that a page skips. PostgreSQL reads them all: 6 ms for so many."""
 
 
+class PageSource(msgspec.Struct, frozen=True):
+    """What reads a page, and how many records it may have."""
+
+    reader: Reader
+    at_most: int = MAX_PAGE
+
+
 class PageReader:
     """Reads pages. Of a search that finds nothing, it reads records with similar words."""
 
@@ -43,16 +62,31 @@ class PageReader:
 
     async def read(self, target: Target, page: Page, tx: Transaction | None) -> bytes:
         """See `Records.page`."""
+        source = PageSource(self._sources.choose_prompt(tx))
+        return await self._read_found(target, page, source, tx)
+
+    async def read_with(
+        self, target: Target, page: Page, expression: Query, at_most: int
+    ) -> WithSnapshot:
+        """See `SnapshotReads.page_with`. A replica may see other commits than the trail has."""
+        reader = SnapshotReader(self._sources.statements, expression)
+        array = await self._read_found(target, page, PageSource(reader, at_most), None)
+        return WithSnapshot(array, reader.snapshot)
+
+    async def _read_found(
+        self, target: Target, page: Page, source: PageSource, tx: Transaction | None
+    ) -> bytes:
+        """Read a page; of a search, one of similar words where no record has the words."""
         if page.search is None or not page.search.strip():
-            return await self._read(target, page, tx)
+            return await self._read(target, page, source)
         terms = read_terms(page.search)
-        array = await self._read(target, page, tx, terms)
+        array = await self._read(target, page, source, terms)
         if array != b"[]":
             return array
         is_later_page = page.offset > 0 or page.after is not None
         if is_later_page and await self._searches.has_exact(target, page.where, terms, tx):
             return array
-        return await self._read(target, page, tx, terms, similar=True)
+        return await self._read(target, page, source, terms, similar=True)
 
     async def count(
         self, target: Target, where: Tree | None, search: str | None, tx: Transaction | None
@@ -92,25 +126,25 @@ class PageReader:
         self,
         target: Target,
         page: Page,
-        tx: Transaction | None,
+        source: PageSource,
         terms: Terms | None = None,
         *,
         similar: bool = False,
     ) -> bytes:
-        reader = self._sources.choose_prompt(tx)
+        reader = source.reader
         expansions = expansions_of(page)
         scope = await self._scopes.resolve(target, "read", page.where, expansions)
         if page.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
         table = scope.table
         sort = sort_column(scope, page)
-        limit = min(page.limit, MAX_PAGE)
+        limit = min(page.limit, source.at_most)
         counts_linked = may_carry_too_many(scope, expansions, limit)
         has_conditions = page.where or page.after is not None or scope.trees or terms
         if not (has_conditions or counts_linked):
             selection = _selection_without_parameters(scope, page, expansions)
             if selection is not None:
-                raw = await _read_plain(reader, scope, page, sort, selection)
+                raw = await _read_plain(source, scope, page, sort, selection)
                 return selection.rendering.finish_array(raw)
 
         # The same statement looks up the last record seen, where an index can serve that.
@@ -146,12 +180,13 @@ class PageReader:
 
 
 async def _read_plain(
-    reader: Reader, scope: RowScope, page: Page, sort: Column, selection: Selection
+    source: PageSource, scope: RowScope, page: Page, sort: Column, selection: Selection
 ) -> bytes:
     """Return a page without conditions of its own, by a cached statement."""
     check_offset(page.offset)
     table = scope.table
-    limit = min(page.limit, MAX_PAGE)
+    reader = source.reader
+    limit = min(page.limit, source.at_most)
     own_only = scope.own_only
     skips = page.offset > 0
     query = table.reads.select_plain_page(

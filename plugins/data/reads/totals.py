@@ -6,9 +6,15 @@ from kernel.public import MAX_PAGE, Page, Records, Target
 from plugins.data.rendering import count_in
 
 
-async def answer_page(records: Records, target: Target, page: Page, *, total: bool) -> bytes:
-    """Return a page within an object; with `total` it has the exact number of all records."""
-    array = await records.page(target, page)
+async def answer_page(
+    records: Records, target: Target, page: Page, *, total: bool, array: bytes | None = None
+) -> bytes:
+    """Return a page within an object; with `total` it has the exact number of all records.
+
+    `array` are its records, where they were read before.
+    """
+    if array is None:
+        array = await records.page(target, page)
     if not total:
         return b'{"data": %b}' % array
     count = count_in(array)

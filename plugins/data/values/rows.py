@@ -20,9 +20,12 @@ MAX_ID_LENGTH: Final = 1000
 """Characters; the path of a record stays shorter than what a server reads."""
 
 UNREACHABLE_IDS: Final = frozenset(
-    {"query", "bulk", "import", "update-where", "delete-where", ".", ".."}
-)
-"""Routes of the entity itself, and segments that clients remove from a path."""
+    {
+        "query", "bulk", "import", "update-where", "delete-where", "feed", "undo", "webhooks",
+        ".", "..",
+    }
+)  # fmt: skip
+"""Routes of the entity itself or of its app, and segments that clients remove from a path."""
 
 _NO_NAMES: Final = frozenset[str]()
 

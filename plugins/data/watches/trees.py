@@ -21,6 +21,15 @@ def check_no_relations(entity: str, tree: object) -> None:
                 raise BadRequest(f"{name}: {operator} does not work in a feed, nor in a webhook")
 
 
+def has_relations(tree: object) -> bool:
+    """Whether a tree asks for linked records."""
+    return any(
+        operator in RELATION_OPERATORS
+        for _, operators in _conditions_in(tree)
+        for operator in operators
+    )
+
+
 def find_fields(tree: object) -> set[str]:
     """Return the fields that a tree asks for; those of linked records are not followed."""
     return {field for field, _ in _conditions_in(tree)}

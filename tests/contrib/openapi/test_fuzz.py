@@ -42,6 +42,13 @@ PAGE, CHALLENGE = "https://app.example.org", "x" * 43
 EXCLUDED = {
     f"GET {API}/apps/{{app_id}}/logs": "a stream of events has no end; tests/plugins/logs read it",
     f"GET {APP}/logs": "the same stream",
+    f"GET {API}/apps/{{app_id}}/collections/{{entity}}/feed": "as endless; see tests/plugins/feed",
+    f"POST {API}/apps/{{app_id}}/feed": "as endless; see tests/plugins/feed",
+    f"POST {APP}/feed": "the same stream",
+    **{
+        f"GET {APP}/collections/{entity['entityName']}/feed": "the same stream"
+        for entity in CRM["dataContract"]
+    },
     f"DELETE {APP}": "it would remove the app that is asked; another app is removed above",
 }
 AWAY = {

@@ -1,0 +1,82 @@
+"""Events that several streams send: judged once, encoded once."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from kernel.public import CommittedChange, ConcurrencyLimiter, SchemaChanged, Verdict, Watch
+
+MAX_BYTES: Final = 32_000_000
+"""Bytes of events that are kept for streams that come to them a little later."""
+MAX_CHUNKS: Final = 500
+JUDGING: Final = 8
+"""Statements that judge at a time."""
+
+
+@dataclass(eq=False, slots=True)
+class _Chunk:
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    events: bytes | None = None
+
+
+class SharedChunks:
+    """Keeps the latest events for streams with the same subscriptions and rights."""
+
+    def __init__(self) -> None:
+        self._streams = Counter[Hashable]()
+        self._chunks: OrderedDict[Hashable, _Chunk] = OrderedDict()
+        self._size = 0
+        self._judging = ConcurrencyLimiter(JUDGING, queue=100_000)
+
+    @contextmanager
+    def joined(self, key: Hashable) -> Generator[None]:
+        """Count a stream, so that what it sends is kept where it is not the only one."""
+        self._streams[key] += 1
+        try:
+            yield
+        finally:
+            self._streams[key] -= 1
+            if not self._streams[key]:
+                del self._streams[key]
+
+    async def get(
+        self, stream: Hashable, key: Hashable, write: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """Return the events under a key; the first stream that asks for them writes them."""
+        if self._streams[stream] < 2:
+            return await write()
+        chunk = self._chunks.get(key)
+        if chunk is None:
+            chunk = _Chunk()
+            self._chunks[key] = chunk
+        async with chunk.lock:
+            if chunk.events is None:
+                chunk.events = await write()
+                if self._chunks.get(key) is chunk:
+                    self._size += len(chunk.events)
+                    self._make_room()
+            return chunk.events
+
+    async def judge(
+        self, watch: Watch, changes: Sequence[CommittedChange]
+    ) -> Sequence[Verdict | None]:
+        """Judge changes, when it is this one's turn."""
+        if not changes:
+            return ()
+        async with self._judging.hold():
+            try:
+                return await watch.judge(changes)
+            except SchemaChanged:  # the statement had no effect; its table is another one now
+                return await watch.judge(changes)
+
+    def _make_room(self) -> None:
+        """Drop the oldest. A stream that still writes one of them goes on with it."""
+        while len(self._chunks) > 1 and (len(self._chunks) > MAX_CHUNKS or self._size > MAX_BYTES):
+            _, chunk = self._chunks.popitem(last=False)
+            self._size -= len(chunk.events or b"")
