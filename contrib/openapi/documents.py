@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from importlib.resources import files
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from kernel.public import entity as on_entity
 from .fields import Link, filters, links_of, operators, shapes, sort_field
 from .models import Schema
 from .operations import JSON, operation, operation_id, put, query_parameter, skeleton, tags_of
+from .portable import make_portable
 from .schemas import PREFIX, Schemas, replace_parts, select_needed, unmark
 
 Pairs = Sequence[tuple[str, Route]]
@@ -203,4 +205,6 @@ def _with_components(tree: Schema, components: Mapping[str, Schema]) -> Schema:
     """Keep the components that the document refers to."""
     all_components = dict(components) | tree["components"]["schemas"]
     tree["components"]["schemas"] = select_needed(all_components, tree)
-    return tree
+    portable = deepcopy(tree)  # parts are shared with other documents
+    make_portable(portable)
+    return portable

@@ -79,6 +79,7 @@ def shapes(entity: Entity, links: Mapping[str, Link]) -> dict[str, Schema]:
         "NewRecord": _new(entity),
         "RecordChanges": _changes(entity),
         "Where": _where(entity, links),
+        "Group": _group(entity),
     }
 
 
@@ -182,6 +183,12 @@ def _new(entity: Entity) -> Schema:
     if required:
         members["required"] = required
     return closed(properties, **members)
+
+
+def _group(entity: Entity) -> Schema:
+    """Describe a group of an aggregation: its members are those that the query names."""
+    description = f"A group of records of {entity.name}: fields, units of time, aggregates."
+    return {"type": "object", "description": description, "additionalProperties": True}
 
 
 def _changes(entity: Entity) -> Schema:

@@ -31,6 +31,8 @@ _ERRORS: Final[Mapping[int, str]] = {
     503: "Something that the request needs is away for the moment. Without `Retry-After` the "
     "change may have been made: look before you repeat it.",
 }
+_UUIDS: Final = frozenset({"job_id", "user_id"})
+"""Parameters of paths that are ids of the server's own; an `id` may be one of an app."""
 _REQUEST_ID: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
 _SECONDS: Final[Schema] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
 _LATER: Final[Schema] = {"Retry-After": {"required": True, **_SECONDS}}
@@ -141,10 +143,13 @@ def _read_docstring(route: Route) -> tuple[str, str]:
 
 
 def _path_parameters(path: str) -> list[Schema]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"\{(\w+)\*?\}", path)
-    ]
+    described: list[Schema] = []
+    for name in re.findall(r"\{(\w+)\*?\}", path):
+        schema: Schema = {"type": "string", "minLength": 1}
+        if name in _UUIDS:
+            schema = {"type": "string", "format": "uuid"}
+        described.append({"name": name, "in": "path", "required": True, "schema": schema})
+    return described
 
 
 def _query_parameters(route: Route, schemas: Schemas) -> list[Schema]:

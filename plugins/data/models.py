@@ -90,6 +90,16 @@ VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag", "raw", "format"}
 """Those of them that are filters where the entity has a field of that name."""
 
 
+_GROUP: Final = {"type": "object", "title": "Group", SCHEMA_SHAPE: "Group"}
+RECORDS_OR_GROUPS: Final = {
+    "anyOf": [
+        {"type": "array", "items": {SCHEMA_SHAPE: "Record"}},
+        {"type": "array", "items": _GROUP},
+    ]
+}
+"""Two arrays, so that clients have a type for each: a query without groups answers with records."""
+
+
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The reply of POST …/query; `total` is left out where the caller asked for no count."""
 
@@ -97,7 +107,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         list[Any],
         Meta(
             description="Records; or groups, each with its fields, units and aggregates.",
-            extra_json_schema={"items": {"anyOf": [{SCHEMA_SHAPE: "Record"}, {"type": "object"}]}},
+            extra_json_schema=RECORDS_OR_GROUPS,
         ),
     ]
     total: int | msgspec.UnsetType = msgspec.UNSET
@@ -336,7 +346,9 @@ class Deleted(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """The body of POST /apps/{app_id}/batch; the service checks how many operations there are."""
 
-    operations: list[Operation]
+    operations: Annotated[
+        list[Operation], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})
+    ]
     dry_run: bool = False
 
 

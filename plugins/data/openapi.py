@@ -10,10 +10,10 @@ from kernel.public import SCHEMA_SHAPE
 Members = Mapping[str, Any]
 
 
-def _header(name: str, description: str) -> Members:
+def _header(name: str, description: str, **limits: Any) -> Members:
     return {
         "name": name, "in": "header", "required": False, "description": description,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **limits},
     }  # fmt: skip
 
 
@@ -22,7 +22,11 @@ _FILES: Final[Members] = {
     "application/x-ndjson": {"schema": {"type": "string"}},
 }
 _KEY: Final = _header(
-    "Idempotency-Key", "The request acts once, however often it is sent within 24 hours."
+    "Idempotency-Key",
+    "The request acts once, however often it is sent within 24 hours.",
+    minLength=1,
+    maxLength=255,
+    pattern="^[!-~]+$",
 )
 _IF_MATCH: Final = _header("If-Match", "Entity tags: 412 where the record has none of them.")
 _IF_NONE_MATCH: Final = _header(

@@ -18,9 +18,16 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Annotated[Status | None, Meta(description="jobs in this state only")] = None
     limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = 100
-    before: Annotated[str | None, Meta(description="id of the last job of the previous page")] = (
-        None
-    )
+    before: (
+        Annotated[
+            str,
+            Meta(
+                description="id of the last job of the previous page",
+                extra_json_schema={"format": "uuid"},
+            ),
+        ]
+        | None
+    ) = None
 
 
 Ended = Literal["failed", "cancelled", "completed"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from kernel.public import WorkerState
 
@@ -90,5 +93,5 @@ class PutBack(msgspec.Struct, frozen=True, kw_only=True):
 class RpcBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of POST …/rpc; `params` is passed on as it is."""
 
-    method: str
+    method: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 200})]
     params: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))

@@ -62,14 +62,15 @@ class SignInRoutes:
             ),
             Route(
                 "GET", f"{AUTH}/callback", self.finish, PUBLIC, status=303, query=Callback,
-                errors=(401,), openapi=_leads("Back to the page of the app."), app_hosts=True,
+                errors=(401, 404), openapi=_leads("Back to the page of the app."), app_hosts=True,
             ),
             Route(
                 "GET", f"{AUTH}/session", self.show, PUBLIC, returns=PageSession,
-                errors=(401, 403), app_hosts=True,
+                errors=(401, 403, 404), app_hosts=True,
             ),
             Route(
-                "POST", f"{AUTH}/sign-out", self.end, PUBLIC, returns=Message, errors=(403,),
+                "POST", f"{AUTH}/sign-out", self.end, PUBLIC, returns=Message,
+                errors=(403, 404),
                 app_hosts=True,
             ),
             Route(

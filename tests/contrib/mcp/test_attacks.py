@@ -1,4 +1,4 @@
-"""What somebody tries who has an agent, or a text that an agent reads."""
+"""What an attacker tries who has an agent, or writes a text that an agent reads."""
 
 from __future__ import annotations
 
