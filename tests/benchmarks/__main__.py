@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import assets, beyond, calls, growth, login, queues, reach, requests, surroundings
+from . import assets, beyond, calls, exchange, growth, login, queues, reach, requests, surroundings
 from .chart import svg
 from .figures import Case, Ratio
 from .goals import costs
@@ -39,6 +39,7 @@ GROUPS = {
     "growth": "tables that grow, the audit trail",
     "processes": "two, four and eight server processes",
     "plugins": "idle plugins and a listener",
+    "exchange": "files in and out, beside COPY",
     "reach": "API keys, large files, the deploy of a frontend",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
@@ -200,6 +201,8 @@ def _run(
         results.ratios += growth.audit(one, plan.rounds)
     if "beyond" in only:
         _beyond(one, results, plan)
+    if "exchange" in only:
+        _exchange(one, results)
     if "reach" in only:
         _reach(one, results, plan)
     if "memory" in only:
@@ -236,6 +239,18 @@ def _beyond(one: Stage, results: Results, plan: Plan) -> None:
     table.row("memory that an export adds", *bound(found.export_memory, STREAM_LIMIT, "MB"))
     table.row("memory that an import adds", *bound(found.import_memory, STREAM_LIMIT, "MB"))
     table.note(f"An import has {found.import_of_copy:.2f} of the speed of COPY, by processor time.")
+    table.show()
+
+
+def _exchange(one: Stage, results: Results) -> None:
+    say(f"Moving {exchange.ROWS:,} records in and out as files")
+    one.sign_in()
+    found = results.bounds["exchange"] = exchange.compare(one)
+    table = Table("Files of records", "measured", "bound")
+    table.row("an import, by COPY (clock)", *bound(found.import_of_copy, 4, "times"))
+    table.row("a dry run, by the import (clock)", *bound(found.dry_run_of_import, 0.6, "times"))
+    table.row("CSV, by JSON (processor)", *bound(found.csv_of_json, 1.2, "times"))
+    table.row("CSV, by COPY (clock)", *bound(found.csv_of_copy, 3, "times"))
     table.show()
 
 

@@ -57,8 +57,9 @@ _GROUPS: Final[Mapping[str, re.Pattern[str]]] = {
 """Numbers whose thousands are apart, by the mark before the fraction."""
 _ORDERS: Final = {"dmy": "day, month, year", "mdy": "month, day, year"}
 
-_SLOW: Final = object()
+SLOW: Final = object()
 """What a quick reader returns for a cell that it does not know."""
+QuickReader = Callable[[str], Any]
 _json_decoder = msgspec.json.Decoder()
 
 
@@ -74,19 +75,22 @@ class CellReader:
         self._raw = raw
         self._charset = CHARSETS[dialect.charset][0]
         has_comma = dialect.decimal == ","
-        readers = {column.name: _quick_reader(column, has_comma) for column in table.columns}
-        self._quick = {name: reader for name, reader in readers.items() if reader is not None}
+        self._quick: Mapping[str, QuickReader] = {}
         """Readers of most cells: a conversion takes ten times as long."""
+        if dialect.null is None:
+            readers = {column.name: _quick_reader(column, has_comma) for column in table.columns}
+            self._quick = {name: read for name, read in readers.items() if read is not None}
+
+    def find_quick(self, column: Column) -> QuickReader | None:
+        """Return a reader of the usual cells of a column, None where it has none.
+
+        It takes ASCII that begins with no quote, and returns `SLOW` for a cell that it does not
+        know.
+        """
+        return self._quick.get(column.name)
 
     def read(self, column: Column, cell: str) -> Any:
-        """Return the value of a cell. Raises BadRequest, and FileRefused for the file."""
-        if cell == self._dialect.null:
-            cell = ""
-        quick = self._quick.get(column.name)
-        if quick is not None and cell.isascii() and cell[:1] not in ("", "'"):
-            value = quick(cell)
-            if value is not _SLOW:
-                return value
+        """Return the value of any cell. Raises BadRequest, and FileRefused for the file."""
         return coerce_field(column, self.translate(column, cell))
 
     def translate(self, column: Column, cell: str) -> Any:
@@ -209,27 +213,27 @@ def _quick_reader(column: Column, has_comma: bool) -> Callable[[str], Any] | Non
 
 def _enum_reader(values: tuple[str, ...]) -> Callable[[str], Any]:
     known = {value: value for value in values}
-    return lambda cell: known.get(cell, _SLOW)
+    return lambda cell: known.get(cell, SLOW)
 
 
 def _read_text(cell: str) -> Any:
-    return _SLOW if "\0" in cell else cell
+    return SLOW if "\0" in cell else cell
 
 
 def _read_uuid(cell: str) -> Any:
-    return cell if _UUID.fullmatch(cell) is not None else _SLOW
+    return cell if _UUID.fullmatch(cell) is not None else SLOW
 
 
 def _read_date(cell: str) -> Any:
     try:
         is_plain = date.fromisoformat(cell).isoformat() == cell
     except ValueError:
-        return _SLOW
-    return cell if is_plain else _SLOW
+        return SLOW
+    return cell if is_plain else SLOW
 
 
 def _read_digits(cell: str) -> Any:
-    return int(cell) if cell.isdigit() and len(cell) <= 15 else _SLOW
+    return int(cell) if cell.isdigit() and len(cell) <= 15 else SLOW
 
 
 def _read_number(cell: str) -> Any:
@@ -237,11 +241,11 @@ def _read_number(cell: str) -> Any:
         return int(cell)
     if _PLAIN_FRACTION.fullmatch(cell) is not None:
         return float(cell)
-    return _SLOW
+    return SLOW
 
 
 def _read_boolean(cell: str) -> Any:
-    return BOOLEANS.get(cell.lower(), _SLOW)
+    return BOOLEANS.get(cell.lower(), SLOW)
 
 
 _QUICK: Final[Mapping[str, Callable[[str], Any]]] = {"boolean": _read_boolean, "date": _read_date}

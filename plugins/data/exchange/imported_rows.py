@@ -21,8 +21,9 @@ from plugins.data.writes.refusals import Refusals, RowsRefused
 from plugins.data.writes.replies import Replies, WrittenRecord
 from plugins.data.writes.upsert import UpsertPlan, Upserts, key_of
 
+from .dry_runs import DryRun
 from .link_keys import LinkKeys, LinkTargets, links_to_any, list_new_keys
-from .parse import Chunk, NumberedRow, RowReader, problem_of
+from .parse import CHUNK_ROWS, Chunk, NumberedRow, RowReader, problem_of
 from .reports import Report, WrittenCount
 
 MAX_ROUNDS: Final = 3
@@ -76,11 +77,48 @@ class ImportedRows:
             complete=file_import.upsert is None,
             targets=file_import.targets.by_field,
         )
+        dry_run = self._begin_dry_run(file_import)
         chunk = await to_thread.run_sync(reader.chunk)
         while chunk is not None:
             write = partial(self._write_chunk, tx, file_import, chunk, report)
+            if dry_run is not None and _may_be_tested(chunk):
+                write = partial(self._test_chunk, tx, file_import, chunk, report, dry_run)
             chunk = await read_while(reader.chunk, write)
         report.note_header(reader.names.ignored, reader.lines.delimiter)
+
+    def _begin_dry_run(self, file_import: FileImport) -> DryRun | None:
+        """Return what tests rows, None where they have to be written."""
+        table = file_import.table
+        if not file_import.options.dry_run or file_import.upsert is not None:
+            return None
+        if not self._execution.can_group(table.full) or not DryRun.knows_rules_of(table.full):
+            return None
+        return DryRun(table, self._refusals)
+
+    async def _test_chunk(
+        self,
+        tx: Transaction,
+        file_import: FileImport,
+        chunk: Chunk,
+        report: Report,
+        dry_run: DryRun,
+    ) -> None:
+        """Test the rows of a part, or write them where that would not find every problem."""
+        rows = [row for _, row in chunk.rows]
+        if not rows or not dry_run.can_test(rows):
+            await self._write_chunk(tx, file_import, chunk, report)
+            return
+        report.rows += chunk.read
+        for problem in chunk.problems:
+            report.add_problem(problem)
+        insert = Insert(file_import.table.full, rows, links=file_import.links)
+        problems = await dry_run.find_problems(tx, insert)
+        for place, error in problems.items():
+            number, row = chunk.rows[place]
+            report.add_problem(problem_of(number, file_import.table, error, row))
+        tested = len(rows) - len(problems)
+        report.count_written(tested, WrittenCount(created=tested))
+        report.errors.sort(key=lambda problem: problem.row)
 
     async def _write_chunk(
         self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report
@@ -199,6 +237,11 @@ class ImportedRows:
         if result == "created":
             return WrittenCount(created=1)
         return WrittenCount(updated=1)
+
+
+def _may_be_tested(chunk: Chunk) -> bool:
+    """Whether a part is not the first one, and its links are ids."""
+    return bool(chunk.rows) and chunk.rows[0][0] > CHUNK_ROWS and not chunk.has_keys
 
 
 async def read_while(

@@ -7,7 +7,8 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from functools import cache
+from itertools import chain, islice
 from typing import IO, Final
 
 from kernel.public import BadRequest, FileDialect
@@ -127,3 +128,31 @@ def suggest_delimiter(names: Sequence[str], delimiter: str) -> str:
     if other == delimiter or other not in names[0]:
         return ""
     return f"; its names have {DELIMITER_NAMES[other]} between them: delimiter says which"
+
+
+@cache
+def _cell_pattern(delimiter: str) -> re.Pattern[str]:
+    """Return what a cell is, with the delimiter after it.
+
+    It is possessive, so that a quote without its pair costs one pass.
+    """
+    end = re.escape(delimiter)
+    return re.compile(rf'(?:[^"{end}\r\n][^{end}\r\n]*+|"[^"]*+(?:""[^"]*+)*+")?{end}')
+
+
+def fault_column(lines: Iterator[str], rows: int, delimiter: str = ",") -> int:
+    """Return the position from 0 of the cell that is no CSV, in the row after `rows` good ones.
+
+    Python's reader names no column.
+    The header is one of those, and so is each empty line.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    next(islice(reader, rows, rows), None)
+    rest = "".join(lines)
+    pattern = _cell_pattern(delimiter)
+    count = 0
+    cell = pattern.match(rest)
+    while cell is not None:
+        count += 1
+        cell = pattern.match(rest, cell.end())
+    return count

@@ -16,10 +16,9 @@ from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import Row, check_needed, coerce_field, row_of
 
-from .cells import CellReader, FileRefused
-from .faults import fault_column
+from .cells import SLOW, CellReader, FileRefused, QuickReader
 from .header import FieldNames, FileColumn, LinkKey
-from .lines import FileLines
+from .lines import FileLines, fault_column
 
 CHUNK_ROWS: Final = 1000
 CHUNK_CHARACTERS: Final = 4_000_000
@@ -57,6 +56,14 @@ class Chunk(msgspec.Struct):
     has_keys: bool = False
 
 
+class CellPlan(msgspec.Struct, frozen=True):
+    """How the cells of a column are read: `quick` knows the usual ones."""
+
+    name: str
+    file_column: FileColumn
+    quick: QuickReader | None
+
+
 class RowReader:
     """Reads the rows of a file. Raises BadRequest for a header or a file that is no table.
 
@@ -86,6 +93,7 @@ class RowReader:
         """Rows of the file: the header and empty lines count as well."""
         self._number = 0
         self._has_keys = False
+        self._is_plain = False
         is_csv = options.file_format == "csv"
         self._items = self._read_csv() if is_csv else self._read_ndjson()
 
@@ -113,6 +121,8 @@ class RowReader:
         self._header = next(lines, ())
         columns = self.names.read_header(self.lines, self._header)
         self._has_keys = any(column.key is not None for column in columns)
+        plans = [self._plan_cells(column) for column in columns]
+        self._is_plain = self._makes_plain_rows(columns)
         self.lines.next_row()
         for self._read, cells in enumerate(lines, 1):
             if not cells:
@@ -124,7 +134,7 @@ class RowReader:
             elif cells == self._header and len(cells) > 1:
                 yield Problem(self._number, None, None, "the row is the header again"), weight
             else:
-                yield self._read_row(zip(columns, cells, strict=True)), weight
+                yield self._read_row(zip(plans, cells, strict=True)), weight
             self.lines.next_row()
 
     def _describe_uneven(self, cells: Sequence[str]) -> Problem:
@@ -149,9 +159,29 @@ class RowReader:
         row = f"row {self._number + 1}" if has_header else "the header"
         return BadRequest(f"{row}, column {column} is not CSV: {error}")
 
-    def _read_row(self, cells: Iterable[tuple[FileColumn, str]]) -> Row | Problem:
+    def _plan_cells(self, file_column: FileColumn) -> CellPlan:
+        column = file_column.column
+        if column is None:
+            return CellPlan("", file_column, None)
+        quick = None if file_column.key is not None else self._cells.find_quick(column)
+        return CellPlan(column.name, file_column, quick)
+
+    def _makes_plain_rows(self, columns: Sequence[FileColumn]) -> bool:
+        """Whether rows with these columns have the order of a record, and all that is needed."""
+        names = [column.column.name for column in columns if column.column is not None]
+        needed = {column.name for column in self._table.columns.needed}
+        is_complete = not self._complete or needed.issubset(names)
+        return is_complete and "id" not in names and names == self._table.columns.sort_names(names)
+
+    def _read_row(self, cells: Iterable[tuple[CellPlan, str]]) -> Row | Problem:
         row: dict[str, Any] = {}
-        for file_column, cell in cells:
+        for plan, cell in cells:
+            if plan.quick is not None and cell.isascii() and cell[:1] not in ("", "'"):
+                value = plan.quick(cell)
+                if value is not SLOW:
+                    row[plan.name] = value
+                    continue
+            file_column = plan.file_column
             column = file_column.column
             if column is None:
                 if cell and not file_column.name:
@@ -167,7 +197,7 @@ class RowReader:
                 raise BadRequest(f"row {self._number}, {error.message}") from None
             except BadRequest as error:
                 return Problem(self._number, file_column.name, _shorten(cell), error.message)
-        return self._finish(row)
+        return row if self._is_plain else self._finish(row)
 
     def _read_key(self, column: Column, key: Column, cell: str) -> LinkKey | None:
         """Read how a cell names the record that it links to."""

@@ -22,10 +22,19 @@ from plugins.data.exchange.lines import MAX_COMMAS
 from plugins.data.exchange.parse import CHUNK_ROWS, Problem, RowReader
 from plugins.data.statements.entity_table import Table
 from tests.plugins.data.conftest import overrides
-from tests.plugins.data.shop import CONTACTS, DEALS, empty, holding, install, query
+from tests.plugins.data.shop import BASE, CONTACTS, DEALS, MANIFEST, holding, install, query
 from tests.plugins.data.support import refused
 from tests.waiting import eventually
 
+PEOPLE = f"{BASE}/people"
+PEOPLE_ENTITY: dict[str, Any] = {
+    "entityName": "people",
+    "fields": [
+        {"name": "email", "type": "text"},
+        {"name": "company_id", "type": "entity_link", "references": {"entity": "companies"}},
+    ],
+    "indexes": [{"columns": ["email"], "unique": True}],
+}
 CSV = {"content-type": "text/csv"}
 NDJSON = {"content-type": "application/x-ndjson"}
 FIELDS = ("title", "details")
@@ -36,7 +45,7 @@ def shop(postgres: Postgres) -> Generator[Server]:
     tree = overrides()
     tree["database"] = {"lock_timeout": 60.0, "statement_timeout": 60.0}
     with running_server(postgres, tree) as running:
-        install(running)
+        install(running, {**MANIFEST, "dataContract": [*MANIFEST["dataContract"], PEOPLE_ENTITY]})
         yield running
 
 
@@ -138,6 +147,59 @@ def test_lines_may_begin_with_a_mark_and_end_like_on_windows():
     assert chunk.rows == [(1, {"title": "a"}), (2, {"title": "b"})]
 
 
+# --- dry runs
+
+
+def empty_people(server: Server) -> None:
+    server.sql("truncate shop.people, shop.odd, shop.deals, shop.contacts, shop.companies")
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["written", "tested"])
+def test_a_dry_run_finds_what_the_import_would(
+    shop: Server, monkeypatch: pytest.MonkeyPatch, written: bool
+):
+    """Later parts are tested and not written: the report is that of the import all the same."""
+    empty_people(shop)
+    shop.sql("insert into shop.companies (name) values ('x')")
+    missing = "00000000-0000-4000-8000-000000000000"
+    if written:
+        monkeypatch.setattr("plugins.data.exchange.imported_rows._may_be_tested", lambda _: False)
+    count = 2 * CHUNK_ROWS + 10
+    rows = [[f"user{number}", ""] for number in range(count)]
+    rows[CHUNK_ROWS + 5] = ["user3", ""]  # as in the part that is written
+    rows[CHUNK_ROWS + 6] = [f"user{CHUNK_ROWS + 7}", ""]  # of which the next one is a repetition
+    rows[2 * CHUNK_ROWS + 1] = [f"user{CHUNK_ROWS + 1}", ""]  # as in a part that is tested
+    rows[2 * CHUNK_ROWS + 2] = ["new", missing]
+    rows[2 * CHUNK_ROWS + 3] = ["", ""]
+    rows[2 * CHUNK_ROWS + 4] = ["", ""]
+    text = "email,company_id\n" + "".join(f"{email},{company}\n" for email, company in rows)
+    answer = shop.admin.post(
+        f"{PEOPLE}/import", content=text.encode(), params={"dryRun": "true"}, headers=CSV
+    )
+    report = answer.json()
+    assert [problem["row"] for problem in report["errors"]] == [
+        CHUNK_ROWS + 6, CHUNK_ROWS + 8, 2 * CHUNK_ROWS + 2, 2 * CHUNK_ROWS + 3,
+    ]  # fmt: skip
+    assert [problem["field"] for problem in report["errors"]] == [
+        "email", "email", "email", "company_id",
+    ]  # fmt: skip
+    assert (report["rows"], report["valid"], report["created"]) == (count, count - 4, count - 4)
+    assert shop.sql("select count(*) from shop.people") == [(0,)]
+
+
+def test_a_dry_run_remembers_a_bounded_number_of_values(
+    shop: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("plugins.data.exchange.dry_runs.MAX_KEYS", CHUNK_ROWS)
+    empty_people(shop)
+    lines = "".join(f"user{number},\n" for number in range(3 * CHUNK_ROWS))
+    text = "email,company_id\n" + lines + "user5,\n"
+    answer = shop.admin.post(
+        f"{PEOPLE}/import", content=text.encode(), params={"dryRun": "true"}, headers=CSV
+    )
+    assert [problem["row"] for problem in answer.json()["errors"]] == [3 * CHUNK_ROWS + 1]
+
+
 # --- places
 
 
@@ -169,7 +231,7 @@ def users(shop: Server) -> list[Client]:
 @pytest.fixture
 def locked(shop: Server, users: list[Client]) -> Generator[Callable[[], None]]:
     """Keeps all imports of deals under way until the function is called."""
-    empty(shop)
+    empty_people(shop)
     with psycopg.connect(shop.dsn) as other:
         other.execute("lock table shop.deals in access exclusive mode")
         yield other.rollback
@@ -295,7 +357,7 @@ def test_an_import_that_waits_ends_when_its_client_has_left(
 def test_a_thread_ends_with_its_chunk_when_the_client_has_left(
     shop: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    empty(shop)
+    empty_people(shop)
     read, began, go = list[int](), threading.Event(), threading.Event()
     chunk = RowReader.chunk
 
@@ -318,7 +380,7 @@ def test_a_thread_ends_with_its_chunk_when_the_client_has_left(
 
 
 def test_an_import_of_a_client_that_stays_is_written(shop: Server):
-    empty(shop)
+    empty_people(shop)
     body = b"title\n" + b"x\n" * (2 * CHUNK_ROWS)
     answer = shop.admin.post(f"{DEALS}/import", content=body, headers=CSV)
     assert answer.json()["created"] == 2 * CHUNK_ROWS

@@ -1,0 +1,129 @@
+"""Files of records in and out, beside PostgreSQL's own COPY. Ratios of one run, nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import psycopg
+
+from .beyond import FIELDS, NAMES
+from .stage import Stage
+
+ROWS = 200_000
+APP = "exchange"
+TABLE = f"/api/v1/apps/{APP}/collections/files"
+MANIFEST = {
+    "appId": APP,
+    "name": "Exchange",
+    "dataContract": [{"entityName": "files", "fields": FIELDS}],
+}
+CHUNK = 1 << 20
+
+
+class Used(msgspec.Struct, frozen=True):
+    """Seconds on the clock, and of processor time of the server and PostgreSQL together."""
+
+    wall: float
+    cpu: float
+
+
+class Exchange(msgspec.Struct):
+    """How files compare; each figure is a ratio."""
+
+    import_of_copy: float
+    """The clock of an import by that of COPY, with the triggers of the table."""
+    dry_run_of_import: float
+    """The clock of a dry run by that of the import."""
+    csv_of_json: float
+    """The processor time of CSV by that of the same list as JSON."""
+    csv_of_copy: float
+    """The clock of CSV by that of COPY TO."""
+
+
+def compare(stage: Stage, rows: int = ROWS) -> Exchange:
+    """Move as many rows in and out in each way."""
+    stage.call("POST", "/api/v1/apps", MANIFEST)
+    content = _make_csv(rows)
+    names = ", ".join(NAMES)
+    copied = _measure(stage, lambda: _copy_in(stage, f"{APP}.files ({names})", content))
+    _empty(stage)
+    dry = _measure(stage, lambda: _send(stage, content, rows, dry_run=True))
+    _empty(stage)
+    imported = _measure(stage, lambda: _send(stage, content, rows, dry_run=False))
+    stage.sql(f"vacuum analyze {APP}.files")
+    _read(stage, "json")  # everything is in memory then
+    as_json = _measure(stage, lambda: _read(stage, "json"))
+    as_csv = _measure(stage, lambda: _read(stage, "csv"))
+    copied_out = _measure(stage, lambda: _copy_out(stage, f"{APP}.files"))
+    return Exchange(
+        import_of_copy=imported.wall / copied.wall,
+        dry_run_of_import=dry.wall / imported.wall,
+        csv_of_json=as_csv.cpu / as_json.cpu,
+        csv_of_copy=as_csv.wall / copied_out.wall,
+    )
+
+
+def _make_csv(rows: int) -> bytes:
+    lines = [",".join(NAMES)]
+    lines += [
+        f"Deal {number},{number + 0.5},Won,2025-01-{1 + number % 28:02},From a file."
+        for number in range(rows)
+    ]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def _measure(stage: Stage, work: Callable[[], None]) -> Used:
+    time.sleep(1.0)  # what the last one left to do is done
+    cpu = stage.cpu() + stage.database_cpu()
+    began = time.perf_counter()
+    work()
+    wall = time.perf_counter() - began
+    time.sleep(0.2)  # what ended last is counted
+    return Used(wall, stage.cpu() + stage.database_cpu() - cpu)
+
+
+def _empty(stage: Stage) -> None:
+    stage.sql("set session_replication_role = replica", f"truncate {APP}.files")
+
+
+def _send(stage: Stage, content: bytes, rows: int, *, dry_run: bool) -> None:
+    answer = httpx.post(
+        f"{stage.url}{TABLE}/import",
+        content=content,
+        params={"dryRun": str(dry_run).lower()},
+        headers={"authorization": f"Bearer {stage.token}", "content-type": "text/csv"},
+        timeout=None,
+    )
+    if answer.json().get("created") != rows:
+        raise RuntimeError(answer.text)
+
+
+def _read(stage: Stage, file_format: str) -> None:
+    headers = {"authorization": f"Bearer {stage.token}", "accept-encoding": "identity"}
+    url = f"{stage.url}{TABLE}?format={file_format}"
+    with httpx.stream("GET", url, headers=headers, timeout=None) as answer:
+        answer.raise_for_status()
+        for _ in answer.iter_raw(CHUNK):
+            pass
+
+
+def _copy_in(stage: Stage, table: str, content: bytes) -> None:
+    with (
+        psycopg.connect(stage.dsn, autocommit=True) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(f"copy {table} from stdin csv header") as copy,  # type: ignore[arg-type]
+    ):
+        copy.write(content)
+
+
+def _copy_out(stage: Stage, table: str) -> None:
+    with (
+        psycopg.connect(stage.dsn, autocommit=True) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(f"copy {table} to stdout csv header") as copy,  # type: ignore[arg-type]
+    ):
+        for _ in copy:
+            pass
