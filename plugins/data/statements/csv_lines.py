@@ -38,16 +38,19 @@ def _write_cell(column: Column, *, raw: bool) -> bytes:
         case "timestamp":
             return timestamp_text(value)
         case "json":
-            return _quote(b"%b::text" % value)
+            text = b"%b::text" % value
+            return _quote(text, text)
         case "texts" | "numbers":
-            return _quote(b"array_to_json(%b)::text" % value)
+            text = b"array_to_json(%b)::text" % value
+            return _quote(text, text)
         case "file":
             return value if column.shown is None else b"(%b ->> 'id')" % column.shown
         case "files":
-            return _quote(_write_file_ids(column))
+            text = _write_file_ids(column)
+            return _quote(text, text)
         case "text":
             text = value if raw else _ESCAPED % (value, value, value, value)
-            return _quote(text)
+            return _quote(value, text)
 
 
 def _write_file_ids(column: Column) -> bytes:
@@ -60,6 +63,10 @@ def _write_file_ids(column: Column) -> bytes:
     )
 
 
-def _quote(text: bytes) -> bytes:
-    """Quote a text. A null stays null, so an empty cell without quotes is null."""
-    return b"('\"' || replace(%b, '\"', '\"\"') || '\"')" % text
+def _quote(value: bytes, text: bytes) -> bytes:
+    """Write a `value` as `text`, in quotes if it needs them. A null stays null: an empty cell."""
+    parts = (value, text, text)
+    return (
+        b"case when %b ~ E'[\",\\r\\n]' then '\"' || replace(%b, '\"', '\"\"') || '\"' else %b end"
+        % parts
+    )
