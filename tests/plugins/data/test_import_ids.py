@@ -38,8 +38,8 @@ def test_an_import_by_id_changes_records_and_doubles_nothing(admin: Client):
     assert done["ignored"] == ["created_at", "updated_at"]
     assert admin.get(DEALS).json() == [second, first]  # the empty note and the times as well
 
-    changed = text.replace('"b"', '"B"')
-    done = report(send(admin, changed + ',"new"' + "," * (len(first) - 2) + "\r\n",
+    changed = text.replace(",b,", ",B,")
+    done = report(send(admin, changed + ",new" + "," * (len(first) - 2) + "\r\n",
                        path=DEALS, on="id"))  # fmt: skip
     assert (done["created"], done["updated"], done["unchanged"]) == (1, 2, 1)
     records = {record["id"]: record for record in admin.get(DEALS).json()}
