@@ -13,8 +13,8 @@ from kernel.contracts.statements import Transaction
 
 __all__ = [
     "APPS", "FIELD_KINDS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field",
-    "FieldAccess", "FieldType", "FileRule", "InstallPlan", "InstalledSection", "OnDelete",
-    "Reference", "Renamed", "Search", "SearchField", "ValueKind",
+    "FieldAccess", "FieldHints", "FieldType", "FileRule", "InstallPlan", "InstalledSection",
+    "OnDelete", "Reference", "Renamed", "Search", "SearchField", "ValueKind",
 ]  # fmt: skip
 
 FieldType = Literal[
@@ -75,6 +75,19 @@ class FieldAccess(msgspec.Struct, frozen=True):
     write: tuple[str, ...] | None = None
 
 
+class FieldHints(msgspec.Struct, frozen=True, kw_only=True):
+    """How people see a field: what it is called, how its values are shown, and how wide.
+
+    `colours` are those of the values of an enumeration, by name.
+    """
+
+    label: str = ""
+    format: str | None = None
+    currency: str | None = None
+    width: int | None = None
+    colours: Mapping[str, str] = {}
+
+
 class FileRule(msgspec.Struct, frozen=True, kw_only=True):
     """What a managed file field takes: at most `max_size` bytes, and media types as `image/*`.
 
@@ -124,6 +137,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     generated: Any = None
     sources: tuple[str, ...] = ()
     file: FileRule | None = None
+    hints: FieldHints | None = None
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +152,9 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     search: Search | None = None
     unique: tuple[tuple[str, ...], ...] = ()
     """Fields that no two records may share the values of, for each unique index."""
+
+    label: str = ""
+    """What people call it; empty where the manifest does not say."""
 
     constraints: Mapping[str, tuple[str, ...]] = {}
     """Names of indexes, checks and foreign keys in the database, and the fields each is about:

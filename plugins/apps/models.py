@@ -168,7 +168,8 @@ class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
     """A field of an entity; `references` is the entity that a link points at.
 
     A `generated` field is read-only. Without `access` a field needs no permission of its own. A
-    field of managed files has `maxSize` and `types`, as far as it declares them.
+    field of managed files has `maxSize` and `types`, as far as it declares them. The members from
+    `label` on are hints for people, as far as the manifest has them.
     """
 
     name: str
@@ -182,6 +183,11 @@ class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
     access: FieldAccess | None
     max_size: int | msgspec.UnsetType | None = msgspec.field(default=msgspec.UNSET, name="maxSize")
     types: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    label: str | msgspec.UnsetType = msgspec.UNSET
+    format: str | msgspec.UnsetType = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
+    width: int | msgspec.UnsetType = msgspec.UNSET
+    colours: Mapping[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +202,7 @@ class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
     search: bool
     unique: tuple[tuple[str, ...], ...]
     fields: list[DescribedField]
+    label: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,6 +259,7 @@ def _describe_entity(entity: Entity) -> DescribedEntity:
         search=entity.search is not None,
         unique=entity.unique,
         fields=[_describe_field(field) for field in entity.fields],
+        label=entity.label or msgspec.UNSET,
     )
 
 
@@ -278,4 +286,13 @@ def _describe_field(field: Field) -> DescribedField:
         access=field.access,
         max_size=max_size,
         types=types,
+        **_describe_hints(field),
     )
+
+
+def _describe_hints(field: Field) -> dict[str, Any]:
+    """Return the hints that a field has."""
+    if field.hints is None:
+        return {}
+    hints = msgspec.structs.asdict(field.hints)
+    return {name: value for name, value in hints.items() if value}

@@ -10,6 +10,7 @@ from kernel.public import BadRequest, Field, FieldType, OnDelete, Reference
 
 from .access import read_access
 from .files import MANAGED, read_file_rule
+from .hints import read_hints
 from .problems import Part
 from .types import ALIASES, COLUMN_TYPES, read_default
 
@@ -73,6 +74,7 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
         unchecked=_unchecked(part, kind),
         access=read_access(part),
         file=file_rule,
+        hints=read_hints(part, kind, enum_values),
     )
 
 

@@ -14,6 +14,7 @@ from plugins.apps.names import is_identifier
 from .access import read_search
 from .fields import SERVER_COLUMNS, LinkTargets, read_field, read_id
 from .generated import read_generated
+from .hints import read_label
 from .problems import Part, Problems, make_part
 from .sections import NO_SECTIONS, Sections
 
@@ -177,6 +178,7 @@ def _read_entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _D
         id_declared=id_declared,
         fields=tuple(fields.values()),
         search=read_search(part, fields),
+        label=read_label(part),
     )
     columns = {"id", "created_at", "updated_at", *fields}
     files = frozenset(field.name for field in fields.values() if field.file is not None)
@@ -203,7 +205,7 @@ def _read_quietly(item: Part) -> None:
     """Mark the members of a field that the server owns as read; it is ignored."""
     for name in ("type", "required", "default_value", "enum_values", "references", "on_delete",
                  "unchecked", "is_primary_key", "access", "generated", "max_size",
-                 "types", "was"):  # fmt: skip
+                 "types", "was", "label", "format", "currency", "width", "colours"):  # fmt: skip
         item.get(name)
 
 

@@ -39,7 +39,7 @@ class ManifestStep:
         if self._before is not None:
             installs = await self._server.get(f"/api/v1/apps/{self._app_id}/manifests")
             self.version_before = installs[0]["stamp"]
-        answer = await self._post("/api/v1/apps")
+        answer = await self._post("/api/v1/apps?source=files")
         return StepReport(
             part=self.part,
             state="changed",

@@ -296,7 +296,7 @@ def test_any_other_permission_key_is_reported_with_its_path_beside_other_problem
 def test_unknown_parts_are_listed():
     raw = manifest(
         "shop",
-        entity("a", field("b", label="B"), icon="x"),
+        entity("a", field("b", tint="B"), icon="x"),
         actions=[],
         webhooks=[1],
         surprise=True,
@@ -307,7 +307,7 @@ def test_unknown_parts_are_listed():
     )
     assert list(read_manifest(raw).ignored) == [
         "actions", "webhooks", "surprise", "dataContract[0].icon",
-        "dataContract[0].fields[0].label",
+        "dataContract[0].fields[0].tint",
     ]  # fmt: skip
     webhooks = Sections([("hooks", ManifestSection("webhooks", {}))])
     assert "webhooks" not in read_manifest(raw, webhooks).ignored

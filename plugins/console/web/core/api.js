@@ -65,6 +65,7 @@ export async function api(method, path, options = {}) {
 export const get = (path, query, options) => api('GET', path, { query, ...options });
 export const post = (path, body, options) => api('POST', path, { body, ...options });
 export const patch = (path, body, options) => api('PATCH', path, { body, ...options });
+export const put = (path, body, options) => api('PUT', path, { body, ...options });
 export const remove = (path, options) => api('DELETE', path, options);
 
 /** Build a path: segments are quoted. @param {any[]} values */

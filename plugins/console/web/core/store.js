@@ -165,6 +165,9 @@ export function saveSetting(key, value) {
   if (user.value) patch('/api/v1/console/settings', { [key]: value }).catch(fail);
 }
 
+/** What a field is called. */
+export const nameField = (field) => field.label ?? toWords(field.name);
+
 /** "first_name" -> "First name". */
 export const toWords = (name) => {
   const text = name.replace(/_id$/, '').replaceAll('_', ' ');

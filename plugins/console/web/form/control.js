@@ -85,6 +85,7 @@ function Plain({ field, value, onChange, appId, id, autofocus, onCancel, label }
 
 function isLong(field, value) {
   const text = String(value ?? '');
+  if (field.format === 'long') return true;
   const holdsLines = OF_LINES.includes(field.type) || LONG_NAME.test(field.name);
   return holdsLines || text.length > LINE || text.includes('\n');
 }

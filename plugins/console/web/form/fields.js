@@ -1,6 +1,6 @@
 /** A form made from the fields of an entity, or from a JSON Schema. */
 import { html } from '../core/kit.js';
-import { toWords } from '../core/store.js';
+import { nameField } from '../core/store.js';
 import { Control } from './control.js';
 import { toText } from '../parts/values.js';
 
@@ -36,7 +36,7 @@ export function Fields({
 function Labelled({ id, field, problem, value, ...control }) {
   return html`<div class="field">
     <label for=${id}>
-      <span>${toWords(field.name)}</span>
+      <span>${nameField(field)}</span>
       ${field.required && html` <span class="dim" title="required">*</span>`}
     </label>
     ${

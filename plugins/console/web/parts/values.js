@@ -6,6 +6,7 @@ import { formatTime } from '../core/times.js';
 import { icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
 import { FileNames, isManaged } from './files.js';
+import { Formatted } from './formats.js';
 import { shortenId } from './titles.js';
 
 /** Letters of a value that a cell shows. */
@@ -59,6 +60,7 @@ export function Value({ field, value, title, appId }) {
   if (field.references)
     return html`<${Link} appId=${appId} target=${field.references} id=${value} title=${title} />`;
   if (isManaged(field)) return html`<${FileNames} value=${value} appId=${appId} />`;
+  if (field.format) return html`<${Formatted} field=${field} value=${value} />`;
   switch (field.type) {
     case 'boolean':
       return html`<${Flag} value=${value} />`;
@@ -74,10 +76,17 @@ export function Value({ field, value, title, appId }) {
     case '[number]':
       return html`<code class="cut">${stringify(value).slice(0, MOST_JSON)}</code>`;
     default:
-      if (field.enum_values?.length) return html`<span class="tag">${value}</span>`;
+      if (field.enum_values?.length)
+        return html`<span class=${tintOf(field, value)}>${value}</span>`;
       return html`<span class="cut">${String(value).slice(0, MOST_LETTERS)}</span>`;
   }
 }
+
+/** The classes of a choice, which the manifest may give a colour. */
+const tintOf = (field, value) => {
+  const colour = field.colours?.[value];
+  return colour ? `tag tint ${colour}` : 'tag';
+};
 
 function Link({ appId, target, id, title }) {
   if (target === 'core:users') return html`<span class="cut">${title ?? ''}</span>`;
@@ -108,6 +117,7 @@ const CHOICE_WIDTH = 140;
 
 /** Width of a column in pixels. */
 export function measureColumn(field) {
+  if (field.width) return field.width;
   if (field.references) return USUAL_WIDTH;
   if (/note|description|body|comment|address/.test(field.name)) return LONG_WIDTH;
   const isTitle = field.type === 'text' && /(^|_)(name|title|subject)$/.test(field.name);

@@ -5,11 +5,12 @@ import { formatJson, parse } from '../core/json.js';
 import { go } from '../core/router.js';
 import { findFirstPage, loadApps } from '../core/store.js';
 import { Head } from '../core/head.js';
-import { ErrorBox, icon } from '../core/ui.js';
+import { ErrorBox, Loaded, icon, useLoad } from '../core/ui.js';
 
 export default function Start() {
   const [state, setState] = useState({});
-  const [isPasting, setPasting] = useState(false);
+  /** What is begun: a blank table, or a manifest. */
+  const [chosen, setChosen] = useState('');
   const installExample = async () => {
     setState({ busy: true });
     try {
@@ -25,16 +26,21 @@ export default function Start() {
   return html`<div class="start">
     <${Head}
       title="What should this server do first?"
-      sub="An app is a manifest: its tables, fields and permissions. Tables, an API, roles, history and this console follow from it."
+      sub="Make a table, and an API, roles, history and this console follow from it."
       request=${{ method: 'POST', path: '/api/v1/apps', body: {} }}
     />
     <div class="cards">
+      <button class="card offer" disabled=${state.busy} onClick=${() => setChosen('blank')}>
+        ${icon('table')}
+        <b>Begin with a blank table</b>
+        <span class="dim">Name it and its columns; more can be added at any time.</span>
+      </button>
       <button class="card offer" disabled=${state.busy} onClick=${installExample}>
         ${icon('users')}
         <b>Try the CRM example</b>
         <span class="dim">Companies, contacts, deals and activities, with sample records.</span>
       </button>
-      <button class="card offer" disabled=${state.busy} onClick=${() => setPasting(true)}>
+      <button class="card offer" disabled=${state.busy} onClick=${() => setChosen('manifest')}>
         ${icon('code')}
         <b>Paste a manifest</b>
         <span class="dim">Install an app that you have described in JSON.</span>
@@ -42,9 +48,18 @@ export default function Start() {
     </div>
     ${state.busy && html`<p class="dim" role="status">Installing…</p>`}
     <${ErrorBox} error=${state.error} />
-    ${isPasting && html`<${Paste} />`}
+    ${chosen === 'blank' && html`<${Lazy} load=${loadBlank} />`}
+    ${chosen === 'manifest' && html`<${Paste} />`}
     <p><button class="link" onClick=${() => go([])}>Not now</button></p>
   </div>`;
+}
+
+const loadBlank = () => import('./builder/newapp.js').then((module) => module.BlankApp);
+
+/** A part that is loaded when it is shown. */
+function Lazy({ load }) {
+  const loaded = useLoad(load, [load]);
+  return html`<${Loaded} of=${loaded}>${(Part) => html`<${Part} />`}<//>`;
 }
 
 const SAMPLE = formatJson({

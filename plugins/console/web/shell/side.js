@@ -5,6 +5,7 @@ import { Menu } from '../core/menu.js';
 import { A, route } from '../core/router.js';
 import { apps, listReadable, nameAccount, pages, saveSetting, toWords } from '../core/store.js';
 import { icon, setTheme, theme } from '../core/ui.js';
+import { openBuilder } from '../screens/builder/open.js';
 import { openKeys, openPalette } from './keys.js';
 import { listPlaces } from './places.js';
 
@@ -74,7 +75,14 @@ function AppLinks({ app, open, entity }) {
         ${icon('table')}
         <span class="cut">${toWords(name)}</span>
       <//>`,
-    )}`;
+    )}
+    ${
+      isUnfolded &&
+      app.admin &&
+      html`<button class="addtable" onClick=${() => openBuilder('addTable', app.id)}>
+        ${icon('plus')}New table
+      </button>`
+    }`;
 }
 
 function PluginLinks() {

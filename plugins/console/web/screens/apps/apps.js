@@ -20,10 +20,8 @@ export default function Apps({ parts: [id, tab], query }) {
     >
       ${
         admin.value &&
-        html`<${A} class="button" to=${['start']}>Example<//>
-          <button class="primary" onClick=${() => go(['apps', 'new'])}>
-            ${icon('plus')}New app
-          </button>`
+        html`<${A} class="button" to=${['apps', 'new']}>From a manifest<//>
+          <button class="primary" onClick=${() => go(['start'])}>${icon('plus')}New app</button>`
       }
     <//>
     ${

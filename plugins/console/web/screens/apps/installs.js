@@ -77,7 +77,7 @@ function Change({ path, install, before, id, isNewest }) {
 }
 
 /** Changed lines with some around them. */
-function Lines({ lines }) {
+export function Lines({ lines }) {
   const isNear = (number) => {
     const around = lines.slice(Math.max(0, number - AROUND), number + AROUND + 1);
     return around.some(([kind]) => kind !== ' ');

@@ -8,6 +8,8 @@ const KINDS = {
   create_schema: ['new app', 'good'],
   create_table: ['new table', 'good'],
   add_column: ['new column', 'good'],
+  rename_table: ['new name', 'good'],
+  rename_column: ['new name', 'good'],
   restore_entity: ['back again', 'good'],
   restore_column: ['back again', 'good'],
   create_index: ['new index', 'good'],

@@ -1,5 +1,6 @@
 /** Which columns a table shows, in which order: kept in the database for the user. */
 import { html, useState } from '../../core/kit.js';
+import { route, setQuery } from '../../core/router.js';
 import { saveSetting, settings, toWords } from '../../core/store.js';
 import { icon } from '../../core/ui.js';
 import { listFields } from '../../parts/values.js';
@@ -22,6 +23,17 @@ export function chooseFields(appId, entity, chosen) {
   if (present.length) return present;
   const plain = entity.fields.filter((field) => field.type !== 'json');
   return [...plain.slice(0, FIRST_COLUMNS), everyField.at(-1)];
+}
+
+/** Show a table without a column. */
+export function hideColumn(appId, entity, name) {
+  const chosen = route.value.query.columns?.split(',');
+  const shown = chooseFields(appId, entity, chosen).map((field) => field.name);
+  saveSetting(
+    buildKey(appId, entity),
+    shown.filter((other) => other !== name),
+  );
+  if (chosen) setQuery({ columns: null });
 }
 
 export function Columns({ appId, entity, close }) {

@@ -2,6 +2,9 @@
 import { html } from '../../core/kit.js';
 import { Menu } from '../../core/menu.js';
 import { fail, icon, useLoad } from '../../core/ui.js';
+import { findApp } from '../../core/store.js';
+import { openBuilder } from '../builder/open.js';
+import { hideColumn } from './columns.js';
 import { loadValues } from './rows.js';
 
 const ORDERED = ['number', 'date', 'timestamp', 'text'];
@@ -68,7 +71,31 @@ function Choices({ appId, entity, field, query, quick, figure, add, filter, setF
     <button onClick=${() => pick({ $isNull: false })}>is not empty</button>
     <button onClick=${compose}>${icon('filter')}Condition…</button>
     <hr />
-    <${FigureChoices} field=${field} figure=${figure} setFigure=${setFigure} close=${close} />`;
+    <${FigureChoices} field=${field} figure=${figure} setFigure=${setFigure} close=${close} />
+    <${ColumnSteps} appId=${appId} entity=${entity} field=${field} close=${close} />`;
+}
+
+/** What a column offers: to hide it, and to admins of the app its name, type and place. */
+function ColumnSteps({ appId, entity, field, close }) {
+  const open = (name, ...more) => {
+    close();
+    openBuilder(name, appId, entity.name, field.name, ...more);
+  };
+  const hide = () => {
+    close();
+    hideColumn(appId, entity, field.name);
+  };
+  const isBuilder = findApp(appId)?.admin && !field.system;
+  return html`<hr />
+    <button onClick=${hide}>Hide</button>
+    ${
+      isBuilder &&
+      html`<button onClick=${() => open('renameColumn')}>${icon('edit')}Rename…</button>
+        <button onClick=${() => open('changeColumn')}>Type and rules…</button>
+        <button onClick=${() => open('moveColumn', -1)}>${icon('left')}Move left…</button>
+        <button onClick=${() => open('moveColumn', 1)}>${icon('right')}Move right…</button>
+        <button onClick=${() => open('removeColumn')}>${icon('trash')}Remove…</button>`
+    }`;
 }
 
 function FigureChoices({ field, figure, setFigure, close }) {

@@ -6,8 +6,9 @@ import { openDialog } from '../../core/dialogs.js';
 import { CopyAs, useTitle } from '../../core/head.js';
 import { Menu } from '../../core/menu.js';
 import { A, go, route, setQuery } from '../../core/router.js';
-import { may, toWords } from '../../core/store.js';
+import { findApp, may, toWords } from '../../core/store.js';
 import { fail, icon } from '../../core/ui.js';
+import { openBuilder } from '../builder/open.js';
 import { Columns } from './columns.js';
 import { count, exportCsv, hasMany } from './rows.js';
 import { Views } from './views.js';
@@ -22,7 +23,7 @@ const REST = 200;
  *   data: any, filter: () => void}} props `address` is the query of the page's address.
  */
 export function TableHead({ appId, entity, address, where, query, fields, data, filter }) {
-  const title = toWords(entity.name);
+  const title = entity.label ?? toWords(entity.name);
   useTitle(title);
   const mayCreate = may(appId, entity.name, 'create');
   const view = { ...address, columns: fields.map((field) => field.name).join(',') };
@@ -76,6 +77,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
       importAddress=${mayCreate && ['import', appId, entity.name]}
       save=${save}
       request=${request}
+      builder=${findApp(appId)?.admin && ((name) => openBuilder(name, appId, entity.name))}
     />
     ${mayCreate && html`<${NewButton} address=${['record', appId, entity.name, 'new']} />`}
   </header>`;
@@ -90,12 +92,12 @@ const NewButton = ({ address }) => html`<button
   <span class="wide-only">New</span>
 </button>`;
 
-function MoreMenu({ importAddress, save, request }) {
+function MoreMenu({ importAddress, save, request, builder }) {
   const showCode = async () => {
     const { openCode } = await import('../../parts/code.js');
     openCode(request);
   };
-  return html`<${Menu} title="Import and export" className="icon quiet more" align="end" label=${icon('more')}>
+  return html`<${Menu} title="More" className="icon quiet more" align="end" label=${icon('more')}>
     ${(close) => {
       const closing = (run) => () => {
         close();
@@ -107,7 +109,17 @@ function MoreMenu({ importAddress, save, request }) {
         <button onClick=${closing(save)}>${icon('down')}Export what is seen as CSV</button>
         <button onClick=${closing(showCode)}>
           ${icon('code')}Copy as curl, Python or TypeScript
-        </button>`;
+        </button>
+        ${
+          builder &&
+          html`<hr />
+            <button onClick=${closing(() => builder('renameTable'))}>
+              ${icon('edit')}Rename the table…
+            </button>
+            <button onClick=${closing(() => builder('removeTable'))}>
+              ${icon('trash')}Remove the table…
+            </button>`
+        }`;
     }}
   <//>`;
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useState } from '../../core/kit.js';
 import { openDialog } from '../../core/dialogs.js';
 import { parse, stringify } from '../../core/json.js';
 import { A, go, setQuery } from '../../core/router.js';
-import { describe, may, toWords } from '../../core/store.js';
+import { apps, describe, findApp, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { Grid } from '../grid/grid.js';
 import { chooseFields } from './columns.js';
@@ -14,18 +14,22 @@ import { TableHead } from './head.js';
 import { Selection } from './many.js';
 import { useRows } from './rows.js';
 import { makeSaving } from './saving.js';
+import { openBuilder } from '../builder/open.js';
 import { buildQuickWhere, joinWheres } from './where.js';
 
 /** Statuses of a table that is gone for this user. */
 const GONE = [403, 404];
 
 export default function DataScreen({ parts: [appId, name], query }) {
-  const description = useLoad(() => describe(appId), [appId]);
+  // Tables and columns that are made or renamed are in the list of apps that is loaded then.
+  const description = useLoad(() => describe(appId), [appId, apps.value]);
   return html`<${Loaded} of=${description}>
     ${(app) => {
       const entity = app.entities.find((candidate) => candidate.name === name);
       if (!entity) return html`<${NoTable} app=${app} name=${name} />`;
-      const key = `${appId}.${name}`;
+      // Rows that were loaded before a column was renamed have its former name.
+      const columns = entity.fields.map((field) => field.name).join();
+      const key = `${appId}.${name}:${columns}`;
       return html`<${Table} key=${key} appId=${appId} entity=${entity} address=${query} />`;
     }}
   <//>`;
@@ -88,6 +92,8 @@ function Table({ appId, entity, address }) {
     const content = ({ close }) => html`<${Filter} ...${question} close=${close} />`;
     openDialog(content, { label: 'Filter', wide: true });
   };
+  const isBuilder = findApp(appId)?.admin;
+  const addColumn = () => openBuilder('addColumn', appId, entity.name);
   const headMenu = (field) => html`<${HeadMenu}
     appId=${appId}
     entity=${entity}
@@ -131,6 +137,7 @@ function Table({ appId, entity, address }) {
           sorting=${{ name: sort, order, change: sortBy }}
           selection=${selection}
           headMenu=${headMenu}
+          addColumn=${isBuilder ? addColumn : undefined}
           figures=${shownFigures}
           onOpen=${(row) => go(['record', appId, entity.name, row.id])}
           onSave=${saveOne}
@@ -162,6 +169,12 @@ function Nothing({ appId, entity, isNarrowed }) {
     <//>`;
   return html`<${Empty} title=${`No ${name} yet`} glyph="table">
     ${may(appId, entity.name, 'create') && html`<${FirstSteps} appId=${appId} name=${entity.name} />`}
+    ${
+      findApp(appId)?.admin &&
+      html`<button onClick=${() => openBuilder('addColumn', appId, entity.name)}>
+        Add a column
+      </button>`
+    }
   <//>`;
 }
 

@@ -1,6 +1,6 @@
 /** The first line of a table, with the names of its columns, and the last one with figures. */
 import { html } from '../../core/kit.js';
-import { toWords } from '../../core/store.js';
+import { nameField } from '../../core/store.js';
 import { icon } from '../../core/ui.js';
 import { FIGURES } from '../data/facets.js';
 import { layRow } from './geometry.js';
@@ -10,9 +10,9 @@ export const alignColumn = (field) => (field.type === 'number' ? 'num' : '');
 
 /**
  * @param {{fields: any[], widths: string, sorting: any, headMenu: (field: any) => any,
- *   isAllChosen: boolean, toggleAll: () => void}} props
+ *   isAllChosen: boolean, toggleAll: () => void, addColumn?: () => void}} props
  */
-export function HeadRow({ fields, widths, sorting, headMenu, isAllChosen, toggleAll }) {
+export function HeadRow({ fields, widths, sorting, headMenu, isAllChosen, toggleAll, addColumn }) {
   return html`<div class="gr gh" role="row" aria-rowindex="1" ref=${layRow(widths)}>
     <div class="gc pick" role="columnheader">
       <input
@@ -31,6 +31,20 @@ export function HeadRow({ fields, widths, sorting, headMenu, isAllChosen, toggle
         menu=${headMenu(field)}
       />`,
     )}
+    ${
+      addColumn &&
+      html`<div class="gc add" role="columnheader">
+        <button
+          class="quiet icon"
+          tabindex="-1"
+          title="New column (c)"
+          aria-label="New column"
+          onClick=${addColumn}
+        >
+          ${icon('plus')}
+        </button>
+      </div>`
+    }
   </div>`;
 }
 
@@ -50,7 +64,7 @@ function ColumnHead({ field, sorting, menu }) {
       title=${`Sort by ${field.name}`}
       onClick=${() => sorting.change(field.name)}
     >
-      <span class="cut">${toWords(field.name)}</span>
+      <span class="cut">${nameField(field)}</span>
       ${isSorted && icon(isAscending ? 'up' : 'down')}
     </button>
     ${menu}

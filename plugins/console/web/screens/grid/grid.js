@@ -29,7 +29,7 @@ const STEPS = {
  * @param {{appId: string, entity: any, fields: any[], data: any, editable: boolean,
  *   sorting: {name: string, order: string, change: (name: string) => void},
  *   selection: {ids: Set<string>, change: (ids: Set<string>) => void},
- *   headMenu: (field: any) => any, figures: Record<string, [string, any]>|null,
+ *   headMenu: (field: any) => any, addColumn?: () => void, figures: Record<string, [string, any]>|null,
  *   onOpen: (row: any) => void, onSave: (row: any, change: object) => Promise<void>,
  *   onPaste: (pairs: [row: any, change: object][]) => Promise<void>}} props
  */
@@ -86,6 +86,7 @@ export function Grid(props) {
     'Ctrl a': toggleAll,
     s: () => sorting.change(fields[cursor.col].name),
     m: openMenu,
+    c: () => props.addColumn?.(),
     Home: () => move(0, cursor.col),
     End: () => move(rows.length - 1, cursor.col),
     Escape: () => setCursor({ ...cursor, from: null }),
@@ -128,6 +129,7 @@ export function Grid(props) {
       headMenu=${headMenu}
       isAllChosen=${isAllChosen}
       toggleAll=${toggleAll}
+      addColumn=${props.addColumn}
     />
     <div class="gs" role="presentation" ref=${makeTall(rows.length)}>
       ${rows

@@ -1,0 +1,208 @@
+/** Steps about a column: a new one, another name or type, another place, and away with it. */
+import { html, useEffect, useState } from '../../core/kit.js';
+import { toWords } from '../../core/store.js';
+import { Input } from '../../core/ui.js';
+import { FieldForm, newColumn, toField } from './fieldform.js';
+import { toLabel, toName } from './names.js';
+import { findEntityOf, findField, openStep } from './steps.js';
+import { kindOf } from './types.js';
+
+/** Open the dialog for a new column. @returns {Promise<boolean>} */
+export function addColumn(appId, entity) {
+  let title = '';
+  const Form = ({ manifest, change }) => {
+    const [column, setColumn] = useState(newColumn);
+    useEffect(() => {
+      title = column.title.trim();
+      const name = toName(column.title);
+      const members = toField(column);
+      change(name && members ? makeAddition(manifest, entity, name, column, members) : null);
+    }, [column, manifest]);
+    return html`<${FieldForm}
+      manifest=${manifest}
+      entity=${entity}
+      column=${column}
+      change=${setColumn}
+      isNew
+    />`;
+  };
+  const heading = `New column in ${toWords(entity)}`;
+  const done = () => `The column “${title}” was added.`;
+  return openStep({ appId, title: heading, verb: 'Add column', Form, done });
+}
+
+function makeAddition(manifest, entity, name, column, members) {
+  const label = toLabel(column.title, toWords(name));
+  const field = { name, ...(label && { label }), ...members };
+  /** @type {any[]} */
+  const operations = [{ op: 'add_field', entity, field }];
+  if (column.unique) operations.push(makeUnique(manifest, entity, name, true));
+  return operations;
+}
+
+/** The operation that makes a column unique, or lets it have equal values again. */
+function makeUnique(manifest, entity, name, isUnique) {
+  const indexes = findEntityOf(manifest, entity)?.indexes ?? [];
+  const others = indexes.filter((index) => !isUniqueIndex(index, name));
+  const own = isUnique ? [{ columns: [name], unique: true }] : [];
+  const all = [...others, ...own];
+  return { op: 'change_entity', entity, set: { indexes: all.length ? all : null } };
+}
+
+const isUniqueIndex = (index, name) =>
+  index.unique && index.columns.length === 1 && index.columns[0] === name;
+
+/** Open the dialog that gives a column another name; its values and links stay. */
+export function renameColumn(appId, entity, name) {
+  let title = '';
+  const Form = ({ manifest, change }) => {
+    const field = findField(manifest, entity, name) ?? { name };
+    const [text, setText] = useState(field.label ?? toWords(name));
+    useEffect(() => {
+      title = text.trim();
+      const newName = toName(text);
+      change(newName ? makeRename(entity, field, newName, text) : null);
+    }, [text, manifest]);
+    return html`<${Input}
+        title="Name"
+        autofocus
+        required
+        maxlength="60"
+        value=${text}
+        onInput=${(event) => setText(event.target.value)}
+      />
+      <p class="dim">Values, links, rights and the history stay. Programs use the name
+        <code>${toName(text) || '…'}</code>.</p>`;
+  };
+  const done = () => `The column is called “${title}” now.`;
+  return openStep({ appId, title: `Rename ${toWords(name)}`, verb: 'Rename', Form, done });
+}
+
+function makeRename(entity, field, newName, text) {
+  const operations = [];
+  if (newName !== field.name)
+    operations.push({ op: 'rename_field', entity, field: field.name, name: newName });
+  const label = toLabel(text, toWords(newName)) ?? null;
+  if (label !== (field.label ?? null))
+    operations.push({ op: 'change_field', entity, field: newName, set: { label } });
+  return operations.length ? operations : null;
+}
+
+/** Members that a change of type takes away or replaces. */
+const OF_TYPES = [
+  'type',
+  'format',
+  'currency',
+  'enum_values',
+  'colours',
+  'references',
+  'on_delete',
+  'generated',
+  'maxSize',
+  'types',
+  'required',
+  'default_value',
+];
+
+/** Open the dialog that changes the type and the rules of a column. */
+export function changeColumn(appId, entity, name) {
+  const Form = ({ manifest, change }) => {
+    const field = findField(manifest, entity, name) ?? { name, type: 'text' };
+    const indexes = findEntityOf(manifest, entity)?.indexes ?? [];
+    const wasUnique = indexes.some((index) => isUniqueIndex(index, name));
+    const [column, setColumn] = useState(() => fromField(field, wasUnique));
+    useEffect(() => {
+      const members = toField(column);
+      const isSame = JSON.stringify(column) === JSON.stringify(fromField(field, wasUnique));
+      if (!members || isSame) {
+        change(null);
+        return;
+      }
+      change(makeChange(manifest, entity, field, column, members, wasUnique));
+    }, [column, manifest]);
+    return html`<${FieldForm}
+      manifest=${manifest}
+      entity=${entity}
+      column=${column}
+      change=${setColumn}
+      isNew=${false}
+    />`;
+  };
+  const done = () => `The column “${toWords(name)}” was changed.`;
+  return openStep({ appId, title: `Change ${toWords(name)}`, verb: 'Change', Form, done });
+}
+
+function makeChange(manifest, entity, field, column, members, wasUnique) {
+  const kept = column.kind === kindOf(field) ? pickDetails(field) : {};
+  const next = { ...kept, ...members };
+  const set = {};
+  for (const name of OF_TYPES) {
+    const before = readMember(field, name);
+    const after = next[name];
+    if (JSON.stringify(before) !== JSON.stringify(after)) set[name] = after ?? null;
+  }
+  const operations = [];
+  if (Object.keys(set).length)
+    operations.push({ op: 'change_field', entity, field: field.name, set });
+  if (column.unique !== wasUnique)
+    operations.push(makeUnique(manifest, entity, field.name, column.unique));
+  return operations.length ? operations : null;
+}
+
+/** What the form does not show, and a change of the same kind keeps. */
+function pickDetails(field) {
+  const names = ['currency', 'maxSize', 'types', ...(kindOf(field) === 'json' ? ['type'] : [])];
+  const present = names.filter((name) => field[name] !== undefined);
+  return Object.fromEntries(present.map((name) => [name, field[name]]));
+}
+
+const toCamel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+const readMember = (field, name) => field[name] ?? field[toCamel(name)];
+
+function fromField(field, unique) {
+  const values = readMember(field, 'enum_values') ?? [];
+  const choices = values.map((value) => ({ value, colour: field.colours?.[value] ?? 'grey' }));
+  const byDefault = readMember(field, 'default_value');
+  const parts = field.generated?.$concat ?? [];
+  const isName = (part) => /^[a-z][a-z0-9_]*$/.test(part);
+  return {
+    ...newColumn,
+    kind: kindOf(field),
+    required: Boolean(field.required),
+    unique,
+    byDefault: byDefault === undefined || byDefault === null ? '' : String(byDefault),
+    choices: choices.length ? choices : newColumn.choices,
+    target: field.references?.entity ?? '',
+    onDelete: readMember(field, 'on_delete') ?? (field.required ? 'restrict' : 'set_null'),
+    formula: parts.map((part) => (isName(part) ? `{${part}}` : part)).join(''),
+  };
+}
+
+/** Open the dialog that takes a column away; it says what is kept. */
+export function removeColumn(appId, entity, name) {
+  const Form = ({ manifest, change }) => {
+    useEffect(() => change([{ op: 'remove_field', entity, field: name }]), [manifest]);
+    return html`<p>
+      The column goes from tables, forms and the API. Its values are kept in the database until an
+      admin drops them for good, at <b>Apps → Retired</b>; until then it can come back.
+    </p>`;
+  };
+  const done = () => `The column “${toWords(name)}” was removed. Its values are kept.`;
+  const step = { appId, title: `Remove ${toWords(name)}?`, verb: 'Remove', danger: true };
+  return openStep({ ...step, Form, done });
+}
+
+/** Move a column by some places in the order of forms and records. */
+export function moveColumn(appId, entity, name, steps) {
+  const Form = ({ manifest, change }) => {
+    const names = findEntityOf(manifest, entity)?.fields?.map((field) => field.name) ?? [];
+    const index = Math.max(0, Math.min(names.length - 1, names.indexOf(name) + steps));
+    useEffect(() => change([{ op: 'move_field', entity, field: name, index }]), [manifest]);
+    const before = names.filter((other) => other !== name)[index];
+    return html`<p>
+      In forms and new views, <b>${toWords(name)}</b> ${before ? html`comes before <b>${toWords(before)}</b>` : 'comes last'}.
+    </p>`;
+  };
+  const done = () => `The column “${toWords(name)}” was moved.`;
+  return openStep({ appId, title: `Move ${toWords(name)}`, verb: 'Move', Form, done });
+}

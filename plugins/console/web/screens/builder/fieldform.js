@@ -1,0 +1,222 @@
+/** What a column is: its name, type, and rules. The same form makes a new one and changes one. */
+import { html } from '../../core/kit.js';
+import { toWords } from '../../core/store.js';
+import { Input, icon } from '../../core/ui.js';
+import { Options } from '../../form/options.js';
+import { COLOURS, KIND_CHOICES, membersOf } from './types.js';
+import { listEntities, nameOf } from './steps.js';
+
+const ON_DELETE = [
+  ['set_null', 'is emptied'],
+  ['restrict', 'prevents that'],
+  ['cascade', 'is deleted with it'],
+];
+const FIRST_CHOICES = [
+  { value: '', colour: 'grey' },
+  { value: '', colour: 'grey' },
+];
+
+/** What is typed for a column that does not exist yet. */
+export const newColumn = {
+  title: '',
+  kind: 'text',
+  required: false,
+  unique: false,
+  byDefault: '',
+  choices: FIRST_CHOICES,
+  target: '',
+  onDelete: 'set_null',
+  formula: '',
+};
+
+/** The members of a field of a manifest, from what is typed; null while something is missing. */
+export function toField(column) {
+  const { kind, required, choices, target, onDelete } = column;
+  const field = { ...membersOf(kind) };
+  if (required && kind !== 'generated') field.required = true;
+  if (kind === 'choice') {
+    const named = choices.filter(({ value }) => value.trim());
+    if (!named.length) return null;
+    field.enum_values = named.map(({ value }) => value.trim());
+    const coloured = named.filter(({ colour }) => colour !== 'grey');
+    if (coloured.length)
+      field.colours = Object.fromEntries(coloured.map((one) => [one.value.trim(), one.colour]));
+  }
+  if (kind === 'link') {
+    if (!target) return null;
+    field.references = { entity: target };
+    if (onDelete !== 'set_null' || required)
+      field.on_delete = required && onDelete === 'set_null' ? 'restrict' : onDelete;
+  }
+  if (kind === 'generated') {
+    const parts = readFormula(column.formula);
+    if (!parts.length) return null;
+    field.generated = { $concat: parts };
+  }
+  const value = readDefault(column);
+  if (value !== undefined) field.default_value = value;
+  return field;
+}
+
+/** `{first_name} {last_name}` as operands of $concat. */
+function readFormula(formula) {
+  return formula.split(/\{([a-z0-9_]+)\}/).filter((part) => part !== '');
+}
+
+function readDefault({ kind, byDefault }) {
+  if (byDefault === '' || ['file', 'files', 'link', 'generated', 'list', 'json'].includes(kind))
+    return undefined;
+  if (kind === 'boolean') return byDefault === 'true';
+  if (['number', 'currency', 'percent'].includes(kind)) {
+    const number = Number(byDefault);
+    return Number.isNaN(number) ? byDefault : number;
+  }
+  return byDefault;
+}
+
+/**
+ * @param {{manifest: any, entity: string, column: any, change: (column: any) => void,
+ *   isNew: boolean}} props
+ */
+export function FieldForm({ manifest, entity, column, change, isNew }) {
+  const set = (members) => change({ ...column, ...members });
+  const { kind } = column;
+  const hasDefault = !['file', 'files', 'link', 'generated', 'list', 'json'].includes(kind);
+  const mayBeUnique = !['file', 'files', 'json', 'long', 'list'].includes(kind);
+  return html`<div class="columnform">
+    ${
+      isNew &&
+      html`<${Input}
+        title="Name"
+        autofocus
+        required
+        maxlength="60"
+        value=${column.title}
+        onInput=${(event) => set({ title: event.target.value })}
+      />`
+    }
+    <label class="field">
+      <span>Type</span>
+      <select aria-label="Type" onChange=${(event) => set({ kind: event.target.value })}>
+        <${Options} choices=${KIND_CHOICES} chosen=${kind} />
+      </select>
+    </label>
+    ${kind === 'choice' && html`<${Choices} choices=${column.choices} change=${(choices) => set({ choices })} />`}
+    ${kind === 'link' && html`<${Link} manifest=${manifest} entity=${entity} column=${column} set=${set} />`}
+    ${
+      kind === 'generated' &&
+      html`<${Input}
+        title="Made of"
+        placeholder="{first_name} {last_name}"
+        value=${column.formula}
+        onInput=${(event) => set({ formula: event.target.value })}
+      >
+        <small class="dim">Names of text columns in braces, and any text between them.</small>
+      <//>`
+    }
+    ${hasDefault && html`<${Default} column=${column} set=${set} />`}
+    ${
+      kind !== 'generated' &&
+      html`<${Check}
+        title="Required"
+        checked=${column.required}
+        change=${(required) => set({ required })}
+      />`
+    }
+    ${
+      mayBeUnique &&
+      html`<${Check}
+        title="Unique: no two records have the same value"
+        checked=${column.unique}
+        change=${(unique) => set({ unique })}
+      />`
+    }
+  </div>`;
+}
+
+const Check = ({ title, checked, change }) => html`<label class="row check">
+  <input type="checkbox" checked=${checked} onChange=${(event) => change(event.target.checked)} />
+  ${title}
+</label>`;
+
+function Default({ column, set }) {
+  const change = (event) => set({ byDefault: event.target.value });
+  const { kind, byDefault } = column;
+  if (kind === 'boolean' || kind === 'choice') {
+    const named = column.choices.map(({ value }) => value.trim()).filter(Boolean);
+    const answers = [
+      ['true', 'yes'],
+      ['false', 'no'],
+    ];
+    const choices = [['', '–'], ...(kind === 'boolean' ? answers : named)];
+    return html`<label class="field">
+      <span>Default</span>
+      <select aria-label="Default" onChange=${change}>
+        <${Options} choices=${choices} chosen=${byDefault} />
+      </select>
+    </label>`;
+  }
+  return html`<${Input}
+    title="Default"
+    type=${kind === 'date' ? 'date' : 'text'}
+    value=${byDefault}
+    onInput=${change}
+  />`;
+}
+
+/** The values of a choice, each with a colour. */
+function Choices({ choices, change }) {
+  const set = (index, members) =>
+    change(choices.map((one, at) => (at === index ? { ...one, ...members } : one)));
+  const add = () => change([...choices, { value: '', colour: 'grey' }]);
+  return html`<fieldset class="choices">
+    <legend>Choices</legend>
+    ${choices.map(
+      (one, index) => html`<div class="row" key=${index}>
+        <input
+          class="grow"
+          aria-label=${`Choice ${index + 1}`}
+          value=${one.value}
+          onInput=${(event) => set(index, { value: event.target.value })}
+        />
+        <select
+          class=${`tint ${one.colour}`}
+          aria-label=${`Colour of choice ${index + 1}`}
+          onChange=${(event) => set(index, { colour: event.target.value })}
+        >
+          <${Options} choices=${COLOURS} chosen=${one.colour} />
+        </select>
+        <button
+          type="button"
+          class="quiet icon small"
+          aria-label=${`Remove choice ${index + 1}`}
+          onClick=${() => change(choices.filter((_, at) => at !== index))}
+        >
+          ${icon('x')}
+        </button>
+      </div>`,
+    )}
+    <button type="button" class="small" onClick=${add}>${icon('plus')}Choice</button>
+  </fieldset>`;
+}
+
+/** Where a link leads, and what becomes of it when the record there is deleted. */
+function Link({ manifest, entity, column, set }) {
+  const targets = listEntities(manifest)
+    .map(nameOf)
+    .map((name) => [name, name === entity ? `${toWords(name)} (this table)` : toWords(name)]);
+  const choices = [['', 'Choose a table'], ...targets, ['core:users', 'Users of the server']];
+  const ways = column.required ? ON_DELETE.slice(1) : ON_DELETE;
+  return html`<label class="field">
+      <span>Table</span>
+      <select aria-label="Table" onChange=${(event) => set({ target: event.target.value })}>
+        <${Options} choices=${choices} chosen=${column.target} />
+      </select>
+    </label>
+    <label class="field">
+      <span>When the record there is deleted, this one</span>
+      <select aria-label="On delete" onChange=${(event) => set({ onDelete: event.target.value })}>
+        <${Options} choices=${ways} chosen=${column.onDelete} />
+      </select>
+    </label>`;
+}

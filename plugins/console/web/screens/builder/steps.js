@@ -1,0 +1,195 @@
+/**
+ * Steps of the builder: operations on a manifest that are planned, installed, and taken back. A
+ * step is made from the manifest that its author has seen (`If-Match`).
+ */
+import { html, useEffect, useState } from '../../core/kit.js';
+import { ApiError, api, post, put, url } from '../../core/api.js';
+import { confirm, openDialog } from '../../core/dialogs.js';
+import { formatJson } from '../../core/json.js';
+import { loadApps } from '../../core/store.js';
+import { ErrorBox, attempt, fail, toast } from '../../core/ui.js';
+import { compareLines } from '../../parts/linediff.js';
+import { Lines } from '../apps/installs.js';
+import { Plan } from '../apps/plan.js';
+
+/** Milliseconds of rest before what is typed is planned. */
+const REST = 300;
+
+/** The manifest of an app with its entity tag. */
+export async function loadManifest(appId) {
+  const reply = await api('GET', url`/api/v1/apps/${appId}/manifest`, { full: true });
+  return { manifest: reply.body, etag: reply.headers.get('etag') };
+}
+
+async function sendStep(appId, operations, etag, dryRun) {
+  const path = url`/api/v1/apps/${appId}/manifest/edit`;
+  const headers = { 'if-match': etag };
+  const options = { body: { operations, dryRun }, headers, full: true };
+  const reply = await api('POST', path, options);
+  return { ...reply.body, etag: reply.headers.get('etag') };
+}
+
+/** The rows of the tables that a plan changes, by their names. */
+export function countRows(changes) {
+  const counted = changes.filter((change) => change.rows !== undefined);
+  return Object.fromEntries(counted.map((change) => [change.entity, change.rows]));
+}
+
+/**
+ * Install operations, and offer to take them back.
+ * @param {string} done What a toast says, as “Phone was added.”
+ */
+export async function install(appId, operations, etag, done) {
+  const { etag: newEtag } = await sendStep(appId, operations, etag, false);
+  await loadApps();
+  const back = () => attempt(() => undo(appId, newEtag));
+  toast(done, { action: { title: 'Undo', run: back } });
+}
+
+/** Go back to the manifest before the present one, unless others have changed it since. */
+async function undo(appId, etag) {
+  const path = url`/api/v1/apps/${appId}/manifest/undo`;
+  const { changes } = await post(path, {}, { headers: { 'if-match': etag } });
+  await loadApps();
+  toast(changes.length ? 'Taken back. The data of the step is kept.' : 'Taken back.');
+}
+
+/** Allow edits of an app that is deployed from a folder, if its admin says so. */
+async function takeOver(appId) {
+  const text =
+    'The next deploy from that folder takes your changes back, unless they are pulled into it first (caudex app pull).';
+  const isSure = await confirm('Change this app here?', text, { yes: 'Change it here' });
+  if (!isSure) return false;
+  await put(url`/api/v1/apps/${appId}/manifest/source`, { managedBy: null });
+  await loadApps();
+  return true;
+}
+
+/**
+ * Open a dialog for one step. `Form` is a component that gets `manifest` and `change`, which it
+ * calls with the operations of what is typed, or null while that is incomplete.
+ * @param {{appId: string, title: string, verb: string, Form: any, done: () => string,
+ *   danger?: boolean}} step
+ * @returns {Promise<boolean>} whether it was installed
+ */
+export async function openStep(step) {
+  try {
+    const start = await loadManifest(step.appId);
+    const content = ({ close }) => html`<${Step} step=${step} start=${start} close=${close} />`;
+    return Boolean(await openDialog(content, { label: step.title, wide: true }));
+  } catch (error) {
+    fail(error);
+    return false;
+  }
+}
+
+/** The plan of operations on a manifest that was read: asked again whenever one of both changes. */
+function usePlan(appId, operations, present) {
+  const [plan, setPlan] = useState({});
+  const asked = JSON.stringify(operations);
+  useEffect(() => {
+    if (!operations) {
+      setPlan({});
+      return undefined;
+    }
+    let isLate = false;
+    setPlan((before) => ({ ...before, busy: true }));
+    const ask = async () => {
+      try {
+        const reply = await sendStep(appId, operations, present.etag, true);
+        if (!isLate) setPlan({ ...reply, asked });
+      } catch (error) {
+        if (!isLate) setPlan({ error, asked });
+      }
+    };
+    const timer = setTimeout(ask, REST);
+    return () => {
+      isLate = true;
+      clearTimeout(timer);
+    };
+  }, [asked, present]);
+  return plan;
+}
+
+function Step({ step, start, close }) {
+  const { appId, title, verb, Form, danger } = step;
+  const [present, setPresent] = useState(start);
+  const [operations, setOperations] = useState(null);
+  const [state, setState] = useState({});
+  const plan = usePlan(appId, operations, present);
+  const reload = async () => {
+    setState({});
+    setPresent(await loadManifest(appId));
+  };
+  const submit = async (event) => {
+    event.preventDefault();
+    if (!operations || state.busy) return;
+    setState({ busy: true });
+    try {
+      await install(appId, operations, present.etag, step.done(operations));
+      close(true);
+    } catch (error) {
+      setState({ error });
+    }
+  };
+  const error = state.error ?? plan.error;
+  return html`<form class="stack builder" onSubmit=${submit}>
+    <h2>${title}</h2>
+    <${Form} manifest=${present.manifest} change=${setOperations} />
+    <${Trouble} appId=${appId} error=${error} reload=${reload} />
+    <${Preview} before=${present.manifest} plan=${plan} />
+    <div class="actions">
+      <button type="button" onClick=${() => close(false)}>Cancel</button>
+      <button
+        class=${danger ? 'danger' : 'primary'}
+        disabled=${!operations || Boolean(plan.error) || state.busy}
+      >
+        ${verb}
+      </button>
+    </div>
+  </form>`;
+}
+
+/** What is in the way, and what can be done about it. */
+function Trouble({ appId, error, reload }) {
+  if (!(error instanceof ApiError)) return html`<${ErrorBox} error=${error} />`;
+  if (error.status === 412)
+    return html`<div class="notice warn" role="alert">
+      <b>Others have changed the app meanwhile.</b>
+      <p>Your entries stay. Look at the plan again: it is made from their version then.</p>
+      <button type="button" onClick=${reload}>Show the plan on their version</button>
+    </div>`;
+  if (error.status === 409) {
+    const allow = () => attempt(async () => (await takeOver(appId)) && reload());
+    return html`<div class="notice warn" role="alert">
+      <b>This app is deployed from a folder.</b>
+      <p>Change its manifest.json there, or change the app here from now on.</p>
+      <button type="button" onClick=${allow}>Change it here…</button>
+    </div>`;
+  }
+  return html`<${ErrorBox} error=${error} />`;
+}
+
+/** The plan with row counts and warnings; the difference of the manifest is folded. */
+function Preview({ before, plan }) {
+  if (!plan.changes) return null;
+  const lines = () => compareLines(formatJson(before), formatJson(plan.manifest));
+  return html`<div class=${plan.busy ? 'busy' : ''} aria-live="polite">
+    <${Plan} changes=${plan.changes} rows=${countRows(plan.changes)} />
+    ${plan.warnings.map((text) => html`<p key=${text} class="notice warn">${text}</p>`)}
+    <details>
+      <summary>Change of the manifest</summary>
+      <${Lines} lines=${lines()} />
+    </details>
+  </div>`;
+}
+
+/** The description of a field in a manifest. */
+export function findField(manifest, entity, name) {
+  return findEntityOf(manifest, entity)?.fields?.find((field) => field.name === name);
+}
+
+export const listEntities = (manifest) => manifest.dataContract ?? manifest.data_contract ?? [];
+export const nameOf = (entity) => entity.entityName ?? entity.entity_name;
+export const findEntityOf = (manifest, name) =>
+  listEntities(manifest).find((entity) => nameOf(entity) === name);

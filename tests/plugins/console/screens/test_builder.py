@@ -1,0 +1,236 @@
+"""Building by mouse: an app, tables and columns without a manifest in sight."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from kernel.testing import Server
+from tests.plugins.console.browser import OpenTab, Tab, until
+
+_count = itertools.count(1)
+NARROW: Any = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+def shop(server: Server) -> str:
+    """An app with two tables and two records."""
+    app_id = f"shop{next(_count)}"
+    server.install(
+        {
+            "appId": app_id,
+            "name": "Shop",
+            "dataContract": [
+                {"entityName": "orders", "fields": [{"name": "mail", "type": "text"},
+                                                    {"name": "size", "type": "text"}]},
+                {"entityName": "goods", "fields": [{"name": "title", "type": "text"}]},
+            ],
+        }
+    )  # fmt: skip
+    rows = [{"mail": "a@x.org", "size": "12"}, {"mail": "b@x.org", "size": "big"}]
+    made = server.admin.post(f"/api/v1/apps/{app_id}/collections/orders/bulk", json=rows)
+    assert made.status_code == 201
+    return app_id
+
+
+def click(page: Any, selector: str) -> None:
+    """Click at the middle of an element, as a hand does; something else above it is a failure."""
+    element = page.wait_for_selector(selector)
+    element.scroll_into_view_if_needed()
+    box = element.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    hit = page.evaluate_handle("([x, y]) => document.elementFromPoint(x, y)", [x, y])
+    is_above = page.evaluate("([hit, element]) => element.contains(hit)", [hit, element])
+    assert is_above, f"{selector} is covered by {hit}"
+    page.mouse.click(x, y)
+
+
+def open_column_menu(page: Any, name: str) -> None:
+    page.hover(f"[data-column={name}]")
+    click(page, f"[data-column={name}] .menu > button")
+
+
+def install(page: Any, verb: str) -> None:
+    """Wait for the plan of a step, and install it."""
+    page.wait_for_selector("dialog .card[aria-label=Plan]")
+    click(page, f"dialog .actions button:has-text('{verb}')")
+    page.wait_for_selector("dialog", state="detached")
+
+
+def test_from_nothing_to_a_table_of_ones_own(server: Server, tab: Tab) -> None:
+    page = tab.open("start").page
+    clicks = itertools.count(1)
+
+    def press(selector: str) -> None:
+        next(clicks)
+        click(page, selector)
+
+    press("text=Begin with a blank table")
+    page.fill("text=Name of the app", "Bike workshop 7")
+    page.fill("text=First table", "Repairs")
+    for number, title in enumerate(("Customer", "Price", "Due date"), 1):
+        page.fill(f"[aria-label='Name of column {number}']", title)
+    page.select_option("[aria-label='Type of column 2']", label="Money")
+    page.select_option("[aria-label='Type of column 3']", label="Date")
+    press("button:has-text('Make the app')")
+    page.wait_for_selector("text=No repairs yet")
+    press("text=Create the first record")
+    page.fill("#n-customer", "Ada")
+    page.fill("#n-price", "12.5")
+    press("button:has-text('Create')")
+    page.wait_for_selector("h1:has-text('Ada')")
+    assert next(clicks) < 20
+    app = "bike_workshop_7"
+    (record,) = server.admin.get(f"/api/v1/apps/{app}/collections/repairs").json()
+    assert (record["customer"], record["price"]) == ("Ada", 12.5)
+    roles = {role["name"]: role for role in server.admin.get(f"/api/v1/apps/{app}/roles").json()}
+    assert "repairs.update" in roles["member"]["permissions"]
+    server.admin.delete(f"/api/v1/apps/{app}")
+
+
+def test_a_column_is_added_at_the_end_of_the_header_and_taken_back(
+    server: Server, tab: Tab, shop: str
+) -> None:
+    page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
+    click(page, ".gh .add button")
+    page.fill("dialog [aria-label=Type] >> xpath=ancestor::form >> input", "Order status")
+    page.select_option("dialog [aria-label=Type]", label="Choice")
+    page.fill("[aria-label='Choice 1']", "Open")
+    page.fill("[aria-label='Choice 2']", "Paid")
+    page.select_option("[aria-label='Colour of choice 2']", label="green")
+    page.wait_for_selector("dialog .plan:has-text('order_status')")
+    assert "2 rows" in page.inner_text("dialog .card[aria-label=Plan]")
+    click(page, "dialog summary")
+    page.wait_for_selector("dialog .lines ins:has-text('enum_values')")
+    assert not tab.axe("dialog")
+    install(page, "Add column")
+    page.wait_for_selector("[data-column=order_status]")
+    described = server.admin.get(f"/api/v1/apps/{shop}").json()
+    field = described["entities"][0]["fields"][-1]
+    assert (field["enum_values"], field["colours"]) == (["Open", "Paid"], {"Paid": "green"})
+    click(page, ".toast button:has-text('Undo')")
+    page.wait_for_selector("[data-column=order_status]", state="detached")
+
+
+def test_a_column_is_renamed_with_its_values(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
+    open_column_menu(page, "mail")
+    click(page, ".popup button:has-text('Rename')")
+    page.fill("dialog input", "E-mail address")
+    page.wait_for_selector("dialog .plan:has-text('from mail')")
+    install(page, "Rename")
+    page.wait_for_selector("[data-column=e_mail_address]:has-text('E-mail address')")
+    page.wait_for_selector(".gs .gr:has-text('a@x.org')")
+    records = server.admin.get(f"/api/v1/apps/{shop}/collections/orders").json()
+    assert {record["e_mail_address"] for record in records} == {"a@x.org", "b@x.org"}
+
+
+def test_a_type_whose_values_do_not_convert_says_which(tab: Tab, shop: str) -> None:
+    page = tab.allow(400).open(f"data/{shop}/orders", ready=".gs .gr").page
+    open_column_menu(page, "size")
+    click(page, ".popup button:has-text('Type and rules')")
+    page.select_option("dialog [aria-label=Type]", label="Number")
+    page.wait_for_selector("dialog [role=alert]:has-text('\"big\"')")
+    assert page.is_disabled("dialog .actions button:has-text('Change')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+
+
+def test_a_column_is_removed_and_the_dialog_says_what_is_kept(
+    server: Server, tab: Tab, shop: str
+) -> None:
+    page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
+    open_column_menu(page, "size")
+    click(page, ".popup button:has-text('Remove')")
+    page.wait_for_selector("dialog .notice:has-text('keeps what its 2 rows have')")
+    install(page, "Remove")
+    page.wait_for_selector("[data-column=size]", state="detached")
+    assert server.sql(f"select count(size) from {shop}.orders") == [(2,)]
+
+
+def test_a_table_is_made_below_the_last_one_renamed_and_removed(
+    server: Server, tab: Tab, shop: str
+) -> None:
+    page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
+    section = "h2:has-text('Shop') ~ button.addtable"
+    page.locator(section).last.scroll_into_view_if_needed()
+    page.locator(section).last.click()
+    page.fill("dialog input[placeholder=Invoices]", "Deliveries")
+    page.fill("[aria-label='Name of column 2']", "Sent on")
+    page.select_option("[aria-label='Type of column 2']", label="Date")
+    click(page, "dialog label:has-text('Members see all, admins change them')")
+    install(page, "Make table")
+    page.wait_for_selector("text=No deliveries yet")
+    role = server.admin.get(f"/api/v1/apps/{shop}/roles").json()
+    assert {"deliveries.read"} == set(next(r for r in role if r["name"] == "member")["permissions"])
+
+    click(page, "button[title=More]")
+    click(page, ".popup button:has-text('Rename the table')")
+    page.fill("dialog input", "Shipments")
+    install(page, "Rename")
+    page.wait_for_selector("h1:has-text('Shipments')")
+    click(page, "button[title=More]")
+    click(page, ".popup button:has-text('Remove the table')")
+    install(page, "Remove")
+    until(page, "location.hash.startsWith('#/apps/')")
+
+
+def test_two_people_at_once_see_each_other(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.allow(412).open(f"data/{shop}/orders", ready=".gs .gr").page
+    click(page, ".gh .add button")
+    page.wait_for_selector("dialog [aria-label=Type]")
+    path = f"/api/v1/apps/{shop}/manifest/edit"
+    other = {"op": "add_field", "entity": "orders", "field": {"name": "theirs", "type": "text"}}
+    answer = server.admin.post(path, json={"operations": [other]}, headers={"if-match": "*"})
+    assert answer.status_code == 200
+    page.fill("dialog input", "Mine")
+    page.wait_for_selector("dialog [role=alert]:has-text('Others have changed')")
+    click(page, "dialog button:has-text('Show the plan on their version')")
+    install(page, "Add column")
+    page.wait_for_selector("[data-column=mine]")
+    page.wait_for_selector("[data-column=theirs]")
+
+
+def test_an_app_from_a_folder_asks_before_it_is_changed_here(
+    server: Server, tab: Tab, shop: str
+) -> None:
+    shown = server.admin.get(f"/api/v1/apps/{shop}/manifest").json()
+    assert server.admin.post("/api/v1/apps?source=files", json=shown).status_code == 200
+    page = tab.allow(409).open(f"data/{shop}/orders", ready=".gs .gr").page
+    click(page, ".gh .add button")
+    page.fill("dialog input", "Note")
+    page.wait_for_selector("dialog [role=alert]:has-text('deployed from a folder')")
+    click(page, "dialog button:has-text('Change it here…')")
+    click(page, "dialog button.danger:has-text('Change it here')")
+    install(page, "Add column")
+    page.wait_for_selector("[data-column=note]")
+
+
+def test_without_the_right_there_is_nothing_to_build_with(
+    server: Server, new_tab: OpenTab, shop: str
+) -> None:
+    clerk = server.user(permissions={shop: ["orders.read", "orders.create", "orders.update"]})
+    page = new_tab().sign_in(clerk).open(f"data/{shop}/orders", ready=".gs .gr").page
+    assert page.query_selector(".gh .add") is None
+    assert page.query_selector(".addtable") is None
+    open_column_menu(page, "mail")
+    assert page.query_selector(".popup button:has-text('Rename')") is None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_dialogs_are_accessible_on_a_narrow_screen(
+    new_tab: OpenTab, crm: Server, shop: str, scheme: Any
+) -> None:
+    tab = new_tab(viewport=NARROW, color_scheme=scheme).sign_in(crm.admin)
+    page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
+    page.focus(".grid")
+    page.keyboard.press("c")
+    page.wait_for_selector("dialog [aria-label=Type]")
+    page.keyboard.type("Kind")
+    page.select_option("dialog [aria-label=Type]", label="Choice")
+    page.fill("[aria-label='Choice 1']", "Open")
+    page.wait_for_selector("dialog .card[aria-label=Plan]")
+    assert not tab.axe("dialog")
+    assert tab.overflow() <= 0
