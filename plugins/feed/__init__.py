@@ -11,6 +11,7 @@ from kernel.public import (
     IDENTITY,
     LIVE_QUERIES,
     WATCHES,
+    LiveQueries,
     Plugin,
     Provider,
     Route,
@@ -48,7 +49,7 @@ class FeedPlugin(Plugin):
             return []
         return FeedRoutes(services, self._find_streams(services)).routes()
 
-    def _make_live_queries(self, services: Services) -> LiveQueryService:
+    def _make_live_queries(self, services: Services) -> LiveQueries:
         return LiveQueryService(services, self._find_streams(services))
 
     def _find_streams(self, services: Services) -> Streams:

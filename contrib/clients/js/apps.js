@@ -1,6 +1,6 @@
 /** One app: its collections, jobs, calls, files and logs. */
 import { CaudexError } from './errors.js';
-import { followEvents } from './events.js';
+import { followChanges, followEvents } from './events.js';
 import { Collection } from './records.js';
 import { path, queryText, sleep } from './transport.js';
 
@@ -50,6 +50,18 @@ export class App {
   /** Return the caller's roles and permissions: `{roles, permissions}`. */
   permissions() {
     return this._transport.request('GET', `${this._path}/permissions`);
+  }
+
+  /**
+   * Follow several entities on one connection: the events of `Collection.feed`, each with the name
+   * of its `subscription`.
+   * @param {Record<string, {entity: string, where?: Record<string, any>, fields?: string[]}>} subscriptions
+   * @param {{since?: string, signal?: AbortSignal}} [options]
+   */
+  feed(subscriptions, { since, signal } = {}) {
+    const body = { subscribe: subscriptions };
+    const options = { method: /** @type {const} */ ('POST'), body, since, signal };
+    return followChanges(this._transport, `${this._path}/feed`, options);
   }
 
   /**

@@ -10,40 +10,73 @@ const LONGEST_PAUSE = 15_000;
  * @typedef {object} StreamEvent
  * @property {string} type
  * @property {string} id
- * @property {any} data decoded
+ * @property {any} data decoded; null where only the position is known
+ */
+
+/**
+ * @typedef {object} StreamOptions
+ * @property {'GET' | 'POST'} [method]
+ * @property {Record<string, any>} [query]
+ * @property {any} [body]
+ * @property {string} [since] the `id` behind which the stream begins
+ * @property {AbortSignal} [signal]
  */
 
 /**
  * Iterate over the events of a stream, without an end: a broken stream goes on behind the last event.
  * @param {import('./transport.js').Transport} transport @param {string} address
- * @param {{query?: Record<string, any>, signal?: AbortSignal}} options
+ * @param {StreamOptions} options
  * @returns {AsyncGenerator<StreamEvent>}
  */
-export async function* followEvents(transport, address, { query, signal }) {
-  let lastId = '';
+export async function* followEvents(
+  transport,
+  address,
+  { method = 'GET', query, body, since = '', signal },
+) {
+  let lastId = since;
   let pause = FIRST_PAUSE;
   for (;;) {
     /** @type {Record<string, string>} */
     const headers = { accept: 'text/event-stream' };
     if (lastId !== '') headers['last-event-id'] = lastId;
     try {
-      const response = await transport.open('GET', address, {
-        query,
-        headers,
-        signal,
-      });
+      const options = { query, body, headers, signal, readsOnly: true };
+      const response = await transport.open(method, address, options);
       for await (const event of decodeEvents(response.body)) {
         if (event.id !== '') lastId = event.id;
         pause = FIRST_PAUSE;
-        yield event;
+        if (event.type === 'end' && hasOtherView(event)) {
+          // What was seen before is not what the caller may read now.
+          lastId = '';
+          yield { ...event, type: 'resync' };
+        } else if (event.data !== null && event.type !== 'end') {
+          yield event;
+        }
       }
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       // A refusal stays one; a connection that broke does not.
       if (error instanceof CaudexError && error.status !== 0) throw error;
     }
-    await sleep(pause, signal);
+    // Clients that lost their server at once do not come back at once.
+    await sleep(pause * (0.5 + Math.random() / 2), signal);
     pause = Math.min(pause * 2, LONGEST_PAUSE);
+  }
+}
+
+/** Whether a stream ended because its caller may read other records or fields. @param {StreamEvent} event */
+function hasOtherView(event) {
+  return event.data.reason === 'role' || event.data.reason === 'entity changed';
+}
+
+/**
+ * Iterate over the changes of records: events of a feed, each with its position.
+ * @param {import('./transport.js').Transport} transport @param {string} address
+ * @param {StreamOptions} options
+ */
+export async function* followChanges(transport, address, options) {
+  for await (const event of followEvents(transport, address, options)) {
+    yield { ...event.data, type: event.type, position: event.id };
   }
 }
 
@@ -73,7 +106,7 @@ async function* decodeEvents(body) {
   }
 }
 
-/** Decode an event; null for a comment. @param {string} block @returns {StreamEvent | null} */
+/** Decode an event; null for a comment without an id. @param {string} block @returns {StreamEvent | null} */
 function decodeBlock(block) {
   const event = { type: 'message', id: '', data: /** @type {any} */ (null) };
   const lines = [];
@@ -85,7 +118,6 @@ function decodeBlock(block) {
     if (name === 'id') event.id = value;
     if (name === 'data') lines.push(value);
   }
-  if (lines.length === 0) return null;
-  event.data = JSON.parse(lines.join('\n'));
-  return event;
+  if (lines.length > 0) event.data = JSON.parse(lines.join('\n'));
+  return lines.length > 0 || event.id !== '' ? event : null;
 }

@@ -120,6 +120,40 @@ export interface ImportReport {
   [member: string]: any;
 }
 
+/** A change of a record, as a feed reports it. */
+export interface FeedChange<Record = AnyRecord> {
+  type: 'enter' | 'change' | 'leave';
+  position: string;
+  entity: string;
+  id: string;
+  record?: Record;
+  at: string;
+  actor: string | null;
+  request: string | null;
+  subscription?: string;
+  truncated?: string[];
+}
+
+/** Everything up to now came, or changes are missing: read the list again. */
+export interface FeedNotice {
+  type: 'ready' | 'resync';
+  position: string;
+  reason?: string;
+}
+
+/** The reply of a live query. */
+export interface FeedPage<Record = AnyRecord> {
+  type: 'page';
+  position: string;
+  data: Record[];
+  total?: number;
+}
+
+export interface Subscription<Where = { [field: string]: any }> {
+  where?: Where;
+  fields?: string[];
+}
+
 export interface Collection<T extends EntityTypes = AnyEntity> {
   list(options?: ListOptions): Promise<T['record'][]>;
   pages(options?: ListOptions): AsyncGenerator<T['record'][], void, undefined>;
@@ -127,6 +161,13 @@ export interface Collection<T extends EntityTypes = AnyEntity> {
     query?: Query<T['where']>,
     options?: Abortable,
   ): Promise<{ data: T['record'][]; total?: number }>;
+  feed(
+    options?: Abortable & Subscription<T['where']> & { since?: string },
+  ): AsyncGenerator<FeedChange<T['record']> | FeedNotice, void, undefined>;
+  live(
+    query?: Query<T['where']>,
+    options?: Abortable,
+  ): AsyncGenerator<FeedPage<T['record']> | FeedChange<T['record']> | FeedNotice, void, undefined>;
   get(id: string, options?: Abortable & Shape): Promise<T['record']>;
   create(values: T['create']): Promise<T['record']>;
   update(id: string, values: T['update'], options?: { ifMatch?: string }): Promise<T['record']>;
@@ -194,6 +235,10 @@ export interface App<
   batch(operations: Record<string, any>[], options?: { dryRun?: boolean }): Promise<any[]>;
   rpc(method: string, params?: Record<string, any>, options?: Abortable): Promise<any>;
   permissions(): Promise<{ roles: string[]; permissions: string[] }>;
+  feed(
+    subscriptions: Record<string, Subscription & { entity: keyof Entities & string }>,
+    options?: Abortable & { since?: string },
+  ): AsyncGenerator<FeedChange | FeedNotice, void, undefined>;
   logs(options?: Abortable & { tail?: number }): AsyncGenerator<LogLine, void, undefined>;
 }
 

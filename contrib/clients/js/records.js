@@ -1,4 +1,5 @@
 /** Records of one entity, and writes of several. */
+import { followChanges } from './events.js';
 import { path } from './transport.js';
 
 /** Records of a page where the caller names no number. */
@@ -52,6 +53,27 @@ export class Collection {
   query(query = {}, { signal } = {}) {
     const options = { body: query, signal, readsOnly: true };
     return this._transport.request('POST', `${this._path}/query`, options);
+  }
+
+  /**
+   * Follow the changes of records: `{type: 'enter' | 'change' | 'leave', id, record, position}`, and
+   * `ready` once all up to now came. A broken connection goes on where it was. `resync` says that the
+   * changes since then are not available, or that the caller may read others: read the list again.
+   * @param {{where?: Record<string, any>, fields?: string[], since?: string, signal?: AbortSignal}} [options]
+   */
+  feed({ where, fields, since, signal } = {}) {
+    const options = { query: { where, fields: joined(fields) }, since, signal };
+    return followChanges(this._transport, `${this._path}/feed`, options);
+  }
+
+  /**
+   * Follow a query: `{type: 'page', data, total}`, then its changes as in `feed`, or with `limit` and
+   * the like a further `page` where the reply differs.
+   * @param {Record<string, any>} [query] @param {{signal?: AbortSignal}} [options]
+   */
+  live(query = {}, { signal } = {}) {
+    const options = { method: /** @type {const} */ ('POST'), body: query, signal };
+    return followChanges(this._transport, `${this._path}/query`, options);
   }
 
   /**

@@ -201,6 +201,69 @@ const cases = {
     }
     return { greeting, unknown: unknown.status, result, progress, failed: failed.message, lines };
   },
+
+  /** Follow through a connection that is cut after each event. */
+  async feeds() {
+    const caudex = await signedIn();
+    let opened = 0;
+    async function cutFetch(address, init) {
+      const response = await fetch(address, init);
+      if (!String(response.headers.get('content-type')).startsWith('text/event-stream')) {
+        return response;
+      }
+      opened += 1;
+      const reader = response.body.getReader();
+      let text = '';
+      const body = new ReadableStream({
+        async pull(controller) {
+          const { done, value } = await reader.read();
+          if (done) return controller.close();
+          controller.enqueue(value);
+          text += new TextDecoder().decode(value);
+          if (!/event: (enter|change|leave)/.test(text)) return undefined;
+          await reader.cancel();
+          return controller.error(new TypeError('the connection was cut'));
+        },
+      });
+      return new Response(body, { headers: response.headers });
+    }
+    const cut = new Caudex({ url, signIn: 'password', fetch: cutFetch });
+    await cut.signIn({ username, password });
+    const deals = caudex.app('shop').collection('deals');
+    const first = await deals.create({ title: 'first', value: 1 });
+
+    const seen = [];
+    for await (const event of cut.app('shop').collection('deals').live()) {
+      if (event.type === 'page') seen.push(['page', event.data.map((deal) => deal.title)]);
+      if (event.type === 'ready' && seen.length === 1) {
+        const second = await deals.create({ title: 'second', value: 2 });
+        await deals.update(first.id, { value: 5 });
+        await deals.delete(second.id);
+      }
+      if (['enter', 'change', 'leave'].includes(event.type)) {
+        seen.push([event.type, event.record?.title ?? null]);
+      }
+      if (event.type === 'leave') break;
+    }
+
+    const named = [];
+    let position = '';
+    const subscriptions = { rich: { entity: 'deals', where: { value: { $gt: 3 } } } };
+    for await (const event of caudex.app('shop').feed(subscriptions)) {
+      if (event.type === 'ready') await deals.create({ title: 'rich', value: 7 });
+      if (event.type !== 'enter') continue;
+      named.push([event.subscription, event.record.title]);
+      position = event.position;
+      break;
+    }
+    await deals.create({ title: 'later', value: 1 });
+    for await (const event of deals.feed({ since: position, fields: ['title'] })) {
+      named.push([event.subscription ?? null, event.record.title]);
+      break;
+    }
+    const refused = await failure(deals.feed({ where: { nope: 1 } }).next());
+    return { seen, named, cut: opened > 1, refused: refused.status };
+  },
 };
 
 async function failingFetch() {

@@ -112,6 +112,15 @@ def test_records_come_and_go_as_files_and_batches(run: Any) -> None:
     assert run("exchange") == {"created": 1, "errors": ["value"], "exported": True, "value": 7}
 
 
+def test_changes_are_followed_over_broken_connections(run: Any) -> None:
+    assert run("feeds") == {
+        "seen": [["page", ["first"]], ["enter", "second"], ["change", "first"], ["leave", None]],
+        "named": [["rich", "rich"], [None, "later"]],
+        "cut": True,
+        "refused": 400,
+    }
+
+
 def test_a_failure_has_the_servers_words(run: Any) -> None:
     got = run("refusals")
     assert got["unknown"] is None

@@ -63,7 +63,7 @@ def desk(postgres: Postgres) -> Any:
 
 @pytest.fixture(autouse=True)
 def scope(desk: Server) -> Any:
-    plugin = next(item for item in desk.kernel.instances if item.name == "scope")
+    plugin: Any = next(item for item in desk.kernel.instances if item.name == "scope")
     yield plugin
     plugin.trees = {}
 
@@ -105,18 +105,23 @@ def changes_since(server: Server, last: int, entity: str = "tickets") -> list[Co
 
 
 def open_watch(server: Server, client: Client, **options: Any) -> Watch:
-    watched = Watched(**{"app_id": APP, "entity": "tickets", **options})
+    members: Any = {"app_id": APP, "entity": "tickets", **options}
+    watched = Watched(**members)
     actor = Actor(user_id=client.id, username=client.username)
     return server.run(server.services.get(WATCHES).open, actor, watched)
 
 
-def judge(server: Server, watch: Watch, changes: Sequence[CommittedChange]) -> list[Any]:
+def verdicts_of(server: Server, watch: Watch, changes: Sequence[CommittedChange]) -> list[Any]:
     verdicts: list[Verdict | None] = server.run(watch.judge, changes)
+    return [*verdicts]
+
+
+def judge(server: Server, watch: Watch, changes: Sequence[CommittedChange]) -> list[Any]:
     return [
         None
         if verdict is None
         else (verdict.event, None if verdict.record is None else json.loads(verdict.record))
-        for verdict in verdicts
+        for verdict in verdicts_of(server, watch, changes)
     ]
 
 
@@ -246,7 +251,7 @@ def test_former_values_of_what_changed(desk: Server) -> None:
     changed = patch(desk.admin, record, points=2)
     desk.admin.delete(f"{BASE}/tickets/{record['id']}").raise_for_status()
     watch = open_watch(desk, desk.admin, former=True, where={"points": {"$isNull": False}})
-    entered, moved, left = desk.run(watch.judge, changes_since(desk, last))
+    entered, moved, left = verdicts_of(desk, watch, changes_since(desk, last))
     assert entered.former is None
     former = json.loads(moved.former)
     assert former == {"points": 1, "updated_at": record["updated_at"]}
@@ -266,28 +271,28 @@ def test_lost_values_show_their_marks_and_decide_nothing(desk: Server) -> None:
         old=second, new=first, owner_before=None, owner_after=None, actor=None, request=None,
         at="", transaction=1, position="1", replaced=("title", "tags"),
     )  # fmt: skip
-    [verdict] = desk.run(open_watch(desk, desk.admin).judge, [lost])
+    [verdict] = verdicts_of(desk, open_watch(desk, desk.admin), [lost])
     assert verdict.event == "change"
     assert set(verdict.truncated) == {"title", "tags"}
     assert json.loads(verdict.record)["tags"] == mark
-    [verdict] = desk.run(open_watch(desk, desk.admin, where={"tags": ["x"]}).judge, [lost])
+    [verdict] = verdicts_of(desk, open_watch(desk, desk.admin, where={"tags": ["x"]}), [lost])
     assert verdict.event == "unknown"
-    [verdict] = desk.run(open_watch(desk, desk.admin, fields=["points"]).judge, [lost])
+    [verdict] = verdicts_of(desk, open_watch(desk, desk.admin, fields=["points"]), [lost])
     assert verdict is None
-    [verdict] = desk.run(open_watch(desk, desk.admin, fields=["tags"]).judge, [lost])
+    [verdict] = verdicts_of(desk, open_watch(desk, desk.admin, fields=["tags"]), [lost])
     assert verdict is None
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"where": {"team_id": {"$has": {"name": "x"}}}}, r"\$has does not work in a feed"),
-        ({"where": {"$or": [{"team_id": {"$has": {}}}]}}, r"\$has does not work in a feed"),
-        ({"where": {"nope": 1}}, "has no field 'nope'"),
-        ({"where": {"points": {"$near": 1}}}, "unknown operator"),
-        ({"fields": ["nope"]}, "has no field 'nope'"),
-    ],
-)
+BAD: list[tuple[Any, str]] = [
+    ({"where": {"team_id": {"$has": {"name": "x"}}}}, r"\$has does not work in a feed"),
+    ({"where": {"$or": [{"team_id": {"$has": {}}}]}}, r"\$has does not work in a feed"),
+    ({"where": {"nope": 1}}, "has no field 'nope'"),
+    ({"where": {"points": {"$near": 1}}}, "unknown operator"),
+    ({"fields": ["nope"]}, "has no field 'nope'"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD)
 def test_bad_watches_are_refused(desk: Server, options: Any, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         open_watch(desk, desk.admin, **options)

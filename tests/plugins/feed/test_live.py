@@ -70,14 +70,12 @@ def test_a_query_that_is_cut_is_read_again(admin: Client, more: dict[str, Any]) 
 
 
 def test_bad_live_queries_are_ordinary_errors(desk: Server, admin: Client) -> None:
-    for body, status in (
-        ({"where": {"nope": 1}}, 400),
-        ({"where": {"title": {"$has": {}}}}, 400),
-        ({"limit": 0}, 400),
-        ({"nope": 1}, 400),
-    ):
+    bad: list[Any] = [
+        {"where": {"nope": 1}}, {"where": {"title": {"$has": {}}}}, {"limit": 0}, {"nope": 1},
+    ]  # fmt: skip
+    for body in bad:
         answer = admin.post(f"{DEALS}/query", json=body, headers=EVENTS)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == 400, answer.text
         assert answer.headers["content-type"] == "application/json"
     stranger = desk.user()
     assert stranger.post(f"{DEALS}/query", json={}, headers=EVENTS).status_code == 403
