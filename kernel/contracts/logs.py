@@ -40,10 +40,11 @@ class LogBatch(msgspec.Struct, frozen=True):
 class Logs(Protocol):
     """Stores lines of workers and sends them to readers on every server process."""
 
-    def write(self, app_id: str, level: LogLevel, message: str) -> None:
+    def write(self, app_id: str, level: LogLevel, message: str, request_id: str = "") -> None:
         """Store a line, as it is: the caller hides secrets, as WORKERS does.
 
-        Never blocks: excess lines are dropped and counted in a `system` line.
+        Never blocks: excess lines are dropped and counted in a `system` line. `request_id` is the
+        request or job that it was written for, where that is known.
         """
         ...
 

@@ -20,6 +20,7 @@ from kernel.public import (
     InstallPlan,
     Plugin,
     Provider,
+    RequestTrace,
     Route,
     Services,
     Transaction,
@@ -32,6 +33,7 @@ from . import store
 from .changes.service import MARK_SECONDS, ChangesService
 from .config import AuditConfig
 from .recorded.service import RecordedChanges
+from .recorded.traces import trace_rows
 from .routes import AuditRoutes
 from .service import AuditService, Maintenance
 
@@ -72,6 +74,7 @@ class AuditPlugin(Plugin):
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Keep partitions ready and every table watched."""
+        self._statements = services.get(STATEMENTS)
         maintenance = Maintenance(services.get(STATEMENTS), self.config.keep_months)
         apps = services.find(APPS)
         await maintenance.start(await apps.all() if apps else ())
@@ -86,6 +89,11 @@ class AuditPlugin(Plugin):
             yield
         finally:
             changes.tailer.stop()
+
+    @hookimpl(optionalhook=True)
+    async def trace_requests(self, request_ids: Sequence[str]) -> Sequence[RequestTrace]:
+        """Count what requests changed, and name what the system recorded for them."""
+        return await trace_rows(self._statements, request_ids)
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -21,6 +21,7 @@ from kernel.public import (
     Measure,
     Plugin,
     Provider,
+    RequestTrace,
     Route,
     Services,
     Transaction,
@@ -32,6 +33,7 @@ from .config import JobsConfig
 from .enqueue import TOPIC
 from .routes import NOT_RUN, JobsRoutes
 from .service import JobsService
+from .traces import trace_jobs
 
 
 class JobsPlugin(Plugin):
@@ -55,6 +57,7 @@ class JobsPlugin(Plugin):
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
         service = JobsService(self.config, services)
         self._service = service
+        self._statements = services.get(STATEMENTS)
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.open():
             yield service
@@ -88,6 +91,13 @@ class JobsPlugin(Plugin):
         if self._service is None:
             return []
         return await self._service.measure()
+
+    @hookimpl(optionalhook=True)
+    async def trace_requests(self, request_ids: Sequence[str]) -> Sequence[RequestTrace]:
+        """Name the jobs that requests enqueued."""
+        if self._service is None:
+            return []
+        return await trace_jobs(self._statements, request_ids)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

@@ -53,6 +53,7 @@ def validate(actor: Actor, app_id: str, job: NewJob) -> NewRow:
         delegation_ends=None if actor.delegation is None else actor.delegation.ends,
         delegation_epoch="" if actor.delegation is None else actor.delegation.epoch,
         limits=actor.limits,
+        request_id=actor.request_id or None,
     )
 
 

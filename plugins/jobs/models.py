@@ -103,7 +103,8 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted job. `payload` is JSON text; `run_at` is RFC 3339 text, None means at once.
 
     `delegation_ends` (seconds since 1970) and `delegation_epoch` come from the worker that enqueues
-    the job. When a user enqueues it, the job's delegation begins with its first start.
+    the job. When a user enqueues it, the job's delegation begins with its first start. `request_id`
+    is the request that enqueues it.
     """
 
     id: str
@@ -118,6 +119,7 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     delegation_ends: float | None = None
     delegation_epoch: str = ""
     limits: Limits | None = None
+    request_id: str | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,14 +39,14 @@ BATCH_BYTES: Final = 64_000_000
 
 _INSERT: Final = """
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
-    delegation_ends, delegation_epoch, limits, run_at, payload)
+    delegation_ends, delegation_epoch, limits, run_at, payload, request_id)
 select n.id, n.app_id, coalesce(n.run_at <= now(), true), n.priority, n.max_attempts, n.timeout_s,
     n.user_id, n.key, to_timestamp(n.delegation_ends), n.delegation_epoch, n.limits,
-    coalesce(n.run_at, now()), n.payload::json
+    coalesce(n.run_at, now()), n.payload::json, n.request_id
 from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
     max_attempts integer, timeout_s double precision, user_id uuid, key text,
     delegation_ends double precision, delegation_epoch text, limits json, run_at timestamptz,
-    payload text)"""
+    payload text, request_id text)"""
 
 _ADD_OWNER: Final = """
 insert into caudex_kernel.apps (app_id)
@@ -172,9 +172,10 @@ portion as materialized (
 ),
 made as (
     insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id,
-        delegation_ends, delegation_epoch, limits, run_at, payload)
+        delegation_ends, delegation_epoch, limits, run_at, payload, request_id)
     select ($8::uuid[])[n], $1::text, true, priority, max_attempts, timeout_s, $9::uuid,
-        to_timestamp($10::double precision), $11::text, $12::json, now(), payload from portion
+        to_timestamp($10::double precision), $11::text, $12::json, now(), payload, $13::text
+    from portion
 )
 select json_build_object('done', count(*), 'next',
     case when count(*) = $6::integer or count(*) < (select count(*) from page)
@@ -404,7 +405,8 @@ async def retry_many(
 ) -> PortionDone:
     """Enqueue a portion of the jobs after `cursor` once more, newest first; of one user or of all.
 
-    The new jobs have the ids, and the app, the user, the delegation and the limits, of `templates`.
+    The new jobs have the ids of `templates`, and the app, the user, the delegation, the limits and
+    the request.
     """
     after = cursor or _NEWEST
     template = templates[0]
@@ -413,7 +415,8 @@ async def retry_many(
     limits = None
     if template.limits is not None:
         limits = msgspec.json.encode(template.limits).decode()
-    owner = (template.user_id, template.delegation_ends, template.delegation_epoch, limits)
+    delegation = (template.delegation_ends, template.delegation_epoch)
+    owner = (template.user_id, *delegation, limits, template.request_id)
     done = await tx.execute(_RETRY_MANY, template.app_id, portion.status, *bounds, ids, *owner)
     return _portion_done(done or b"")
 

@@ -15,6 +15,7 @@ from kernel.public import (
     App,
     Plugin,
     Provider,
+    RequestTrace,
     Route,
     Services,
     Transaction,
@@ -25,6 +26,7 @@ from kernel.public import (
 from .config import LogsConfig
 from .routes import LogsRoutes
 from .service import TOPIC, LogsService
+from .traces import trace_lines
 
 
 class LogsPlugin(Plugin):
@@ -47,6 +49,7 @@ class LogsPlugin(Plugin):
     async def _open(self, services: Services) -> AsyncGenerator[LogsService]:
         service = LogsService(self.config, services.get(STATEMENTS))
         self._service = service
+        self._statements = services.get(STATEMENTS)
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.running():
             yield service
@@ -67,6 +70,13 @@ class LogsPlugin(Plugin):
         self.tasks.every(600.0, service.sweep, "sweep")
         yield
         service.end_readers()
+
+    @hookimpl(optionalhook=True)
+    async def trace_requests(self, request_ids: Sequence[str]) -> Sequence[RequestTrace]:
+        """Count the lines of requests."""
+        if self._service is None:
+            return []
+        return await trace_lines(self._statements, request_ids)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

@@ -58,9 +58,9 @@ class Intake:
             self._drop_line(app_id)
         return admitted
 
-    def put(self, app_id: str, level: LogLevel, message: str) -> None:
+    def put(self, app_id: str, level: LogLevel, message: str, request_id: str = "") -> None:
         """Take a line that was admitted, unless it is too large for the room there is."""
-        line = _make_line(app_id, level, _clean(message))
+        line = _make_line(app_id, level, _clean(message), request_id)
         self._byte_rate.take(app_id, len(line.message.encode()))
         size = weight(line)
         if size > self._room(app_id):
@@ -138,8 +138,9 @@ class _Item:
     size: int
 
 
-def _make_line(app_id: str, level: LogLevel, message: str) -> NewLine:
-    return NewLine(app_id, level, message, datetime.now(UTC).isoformat())
+def _make_line(app_id: str, level: LogLevel, message: str, request_id: str = "") -> NewLine:
+    now = datetime.now(UTC).isoformat()
+    return NewLine(app_id, level, message, now, request_id or None)
 
 
 def _clean(message: str) -> str:

@@ -13,12 +13,16 @@ MAX_TAIL: Final = 1000
 
 
 class NewLine(msgspec.Struct, frozen=True):
-    """A line as it was written; `ts` is RFC 3339 text in UTC."""
+    """A line as it was written; `ts` is RFC 3339 text in UTC.
+
+    `request_id` is the request or job that its handler served, where that is known.
+    """
 
     app_id: str
     level: LogLevel
     message: str
     ts: str
+    request_id: str | None = None
 
 
 class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,10 +53,10 @@ class LogsService:
         )
         self._stopping = False
 
-    def write(self, app_id: str, level: LogLevel, message: str) -> None:
+    def write(self, app_id: str, level: LogLevel, message: str, request_id: str = "") -> None:
         """See `Logs.write`."""
         if self._intake.admits(app_id):
-            self._intake.put(app_id, level, message)
+            self._intake.put(app_id, level, message, request_id)
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
         """See `Logs.tail`. Lines that are too large together give way to one that counts them."""

@@ -19,9 +19,9 @@ with installed as materialized (
     where app_id in (select r ->> 'app_id' from jsonb_array_elements($1::jsonb) as r)
     for key share
 )
-insert into caudex_logs.lines (app_id, level, message, ts)
-select n.app_id, n.level, n.message, n.ts from jsonb_to_recordset($1::jsonb)
-    as n (app_id text, level text, message text, ts timestamptz)
+insert into caudex_logs.lines (app_id, level, message, ts, request_id)
+select n.app_id, n.level, n.message, n.ts, n.request_id from jsonb_to_recordset($1::jsonb)
+    as n (app_id text, level text, message text, ts timestamptz, request_id text)
 where n.app_id = any(array(select app_id from installed))"""
 # Lines up to the one that fills `$3` bytes. The length of a long message is known without reading
 # it: what does not fit is never fetched.

@@ -10,6 +10,7 @@ from kernel.public import (
     RECORDED,
     RECORDS,
     STATEMENTS,
+    TRACES,
     Plugin,
     Route,
     Services,
@@ -24,6 +25,7 @@ class UndoPlugin(Plugin):
 
     name = "undo"
     requires = (STATEMENTS, ACCESS, APPS, RECORDED, RECORDS)
+    finds = (TRACES,)
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:

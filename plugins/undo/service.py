@@ -13,6 +13,7 @@ from kernel.public import (
     RECORDED,
     RECORDS,
     STATEMENTS,
+    TRACES,
     Actor,
     App,
     BadRequest,
@@ -43,6 +44,8 @@ class UndoService:
         """Undo what a body means. Raises Forbidden, BadRequest, UndoRefused."""
         app = await self._services.get(APPS).app(app_id)
         selection = read_selection(app, body)
+        if body.children:
+            selection = await self._add_children(selection)
         if body.actor is not None:
             await self._rights.check_author(actor, app_id, selection.actor_id)
         request_id = f"undo-{uuid.uuid4()}"
@@ -87,6 +90,15 @@ class UndoService:
             conflicts=attempt.conflicts,
             request=actor.request_id,
         )
+
+    async def _add_children(self, selection: ChangeSelection) -> ChangeSelection:
+        """Add the requests under which jobs of the request did what they did."""
+        traces = self._services.find(TRACES)
+        if traces is None:
+            raise BadRequest("children: this server does not trace what requests cause")
+        children = await traces.find_children(selection.request_ids[0])
+        request_ids = (*selection.request_ids, *children)
+        return msgspec.structs.replace(selection, request_ids=request_ids)
 
     async def _check_begin(self, tx: Transaction, selection: ChangeSelection) -> None:
         """Raise BadRequest for a time that the trail of the app does not reach back to."""

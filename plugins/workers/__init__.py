@@ -18,6 +18,7 @@ from kernel.public import (
     RECORDS,
     REGISTRY,
     STATEMENTS,
+    TRACES,
     WORKERS,
     App,
     DatabaseQuery,
@@ -57,7 +58,7 @@ class WorkersPlugin(Plugin):
     Config = WorkersConfig
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS, REGISTRY, APPS, ACCESS, IDENTITY)
     uses = (APP_LOGINS,)
-    finds = (LOGS, RECORDS)
+    finds = (LOGS, RECORDS, TRACES)
     config: WorkersConfig
     _service: WorkersService | None = None
 

@@ -16,10 +16,12 @@ from kernel.public import (
     LOGS,
     REGISTRY,
     STATEMENTS,
+    TRACES,
     Context,
     LogLevel,
     Logs,
     Services,
+    Traces,
     WorkerState,
 )
 
@@ -52,6 +54,11 @@ class Host:
         self.states = StateListeners()
         self.clock: Callable[[], float] = anyio.current_time
 
+    @cached_property
+    def traces(self) -> Traces | None:
+        """What remembers calls, if the server has it."""
+        return self.services.find(TRACES)
+
 
 class AppLogs:
     """The logs of apps, if the server keeps any."""
@@ -63,9 +70,11 @@ class AppLogs:
     def _logs(self) -> Logs | None:
         return self._services.find(LOGS)
 
-    def write(self, app_id: str, level: LogLevel, message: str) -> None:
-        """Write a line into an app's log."""
-        if self._logs is not None:
+    def write(self, app_id: str, level: LogLevel, message: str, request_id: str = "") -> None:
+        """Write a line into an app's log, for a request or job where that is known."""
+        if self._logs is not None and request_id:
+            self._logs.write(app_id, level, message, request_id)
+        elif self._logs is not None:
             self._logs.write(app_id, level, message)
         else:
             log.debug("line of a worker", app_id=app_id, kind=level, message=message[:1000])

@@ -44,6 +44,7 @@ from .releases.builds import Builder, digest_of, store_archive
 from .releases.folders import discard
 from .replica.calls import Progress
 from .replica.replica import Replica, StartFailed, Waits
+from .replica.traces import CallTrace
 from .status import StatusReports
 
 log = structlog.get_logger("caudex.workers")
@@ -314,10 +315,17 @@ class WorkersService:
                 raise BadRequest("params must be in UTF-8") from None
         app = await self._apps.app(app_id)
         replica = self._get_usable(app) or await self._wait_starting(app)
+        trace = CallTrace(self.host.traces, app_id, method)
         try:
-            return await replica.rpc(method, params, caller, self.host.config.rpc_timeout)
+            result = await replica.rpc(method, params, caller, self.host.config.rpc_timeout)
         except WorkerLost as error:  # the call may have been carried out
+            trace.end(str(error))
             raise Unavailable(str(error), retry_after=None) from None
+        except KernelError as error:
+            trace.end(error.message)
+            raise
+        trace.end(None)
+        return result
 
     async def _wait_starting(self, app: App) -> Replica:
         """Wait for a worker that is starting. Raises Unavailable."""

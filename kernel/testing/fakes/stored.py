@@ -75,7 +75,7 @@ class FakeLogs:
         self.lines = defaultdict[str, list[LogLine]](list)
         self._more = anyio.Event()
 
-    def write(self, app_id: str, level: LogLevel, message: str) -> None:
+    def write(self, app_id: str, level: LogLevel, message: str, request_id: str = "") -> None:
         """See `Logs.write`; no line is dropped."""
         lines = self.lines[app_id]
         now = datetime.now(UTC)

@@ -146,10 +146,11 @@ class JobProgress(FromWorker, frozen=True, tag="job_progress"):
 
 
 class Log(FromWorker, frozen=True, tag="log"):
-    """A line for the app's log."""
+    """A line for the app's log; `call` is the id of the rpc or job that it was written for."""
 
     message: msgspec.Raw
     level: str = "info"
+    call: str | None = None
 
 
 class AppEvent(FromWorker, frozen=True, tag="event"):

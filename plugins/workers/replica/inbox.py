@@ -99,7 +99,7 @@ class Inbox(Listener):
             case Log():
                 level = LEVELS.get(message.level, "info")
                 text = self._output.describe(message.message).encode("utf-8", "replace")
-                self._output.write(level, to_text(text))
+                self._output.write(level, to_text(text), self._find_request(message.call))
             case AppEvent():
                 self._output.write_event(message)
             case JobProgress():
@@ -107,6 +107,11 @@ class Inbox(Listener):
             case Discovered():
                 self.reads_batches = message.batches is True
                 self._attempt.become("up")
+
+    def _find_request(self, call_id: str | None) -> str:
+        """Return the id of the request or job that a call serves; empty where it has ended."""
+        call = None if call_id is None else self._calls.find(call_id)
+        return "" if call is None else call.request_id
 
     def _settle(self, outcome: Settled) -> None:
         """Settle the call that waits for an outcome."""

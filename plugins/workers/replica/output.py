@@ -37,12 +37,12 @@ class Output:
         """
         return Mask(self._secrets)
 
-    def write(self, level: LogLevel, text: str) -> None:
-        """Write a line into the log."""
+    def write(self, level: LogLevel, text: str, request_id: str = "") -> None:
+        """Write a line into the log, for a request or job where that is known."""
         text = self._hide(text)
         if self._attempt.is_starting:
             self.tail.append(text[:400])
-        self._write_hidden(level, text)
+        self._write_hidden(level, text, request_id)
 
     def write_event(self, event: AppEvent) -> None:
         """Write an event that the app reports into the log."""
@@ -61,6 +61,6 @@ class Output:
     def _hide(self, text: str) -> str:
         return self._mask.hide(text) if self._mask else text
 
-    def _write_hidden(self, level: LogLevel, text: str) -> None:
+    def _write_hidden(self, level: LogLevel, text: str, request_id: str = "") -> None:
         if not self._attempt.is_disowned:
-            self._logs.write(self._app_id, level, text)
+            self._logs.write(self._app_id, level, text, request_id)

@@ -191,7 +191,7 @@ class Replica:
     async def rpc(self, method: str, params: bytes, caller: Caller, seconds: float) -> bytes:
         """Call a method. Raises HandlerFailed, NotFound, WorkerLost, Unavailable."""
         calls = self._calls
-        request_id = _find_request_id()
+        request_id = find_request_id()
         call_id = calls.make_id()
         call = Call(calls.make_future(), caller, request_id)
         calls.add(call_id, call)
@@ -252,7 +252,7 @@ class Replica:
         return self._child
 
 
-def _find_request_id() -> str:
+def find_request_id() -> str:
     """Return the id of the request. Its variable is found once, since all of the context is read
     for it."""
     variable = _bound.get("request_id")

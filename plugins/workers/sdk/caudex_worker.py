@@ -80,28 +80,29 @@ class Unavailable(CollectionError):
 
 
 class Log:
-    """Writes lines to the app's log."""
+    """Writes lines to the app's log; that of a context names its call or job."""
 
-    def __init__(self, wire: _Wire) -> None:
+    def __init__(self, wire: _Wire, call_id: str | None = None) -> None:
         self._wire = wire
+        self._call_id = call_id
 
     def debug(self, *parts: object) -> None:
         """Log a message for debugging."""
-        self._wire.log("debug", parts)
+        self._wire.log("debug", parts, self._call_id)
 
     def info(self, *parts: object) -> None:
         """Log a message."""
-        self._wire.log("info", parts)
+        self._wire.log("info", parts, self._call_id)
 
     def warn(self, *parts: object) -> None:
         """Log a warning."""
-        self._wire.log("warn", parts)
+        self._wire.log("warn", parts, self._call_id)
 
     warning = warn
 
     def error(self, *parts: object) -> None:
         """Log an error."""
-        self._wire.log("error", parts)
+        self._wire.log("error", parts, self._call_id)
 
 
 class Context:
@@ -149,8 +150,8 @@ class Context:
 
     @cached_property
     def log(self) -> Log:
-        """The app's log."""
-        return self._worker.log
+        """The app's log; its lines are found by the request or job."""
+        return self._worker.log_of(self.call_id)
 
     @cached_property
     def user_id(self) -> str | None:
@@ -510,6 +511,10 @@ class Worker:
         context = self._runner.jobs.find(call_id)
         return context is not None and not context.cancelled and self._shutdown is None
 
+    def log_of(self, call_id: str | None) -> Log:
+        """Return a log whose lines name a call or job."""
+        return Log(self._wire, call_id)
+
     def say(self, message: dict[str, Any]) -> None:
         """Send a message. Raises TypeError, ValueError for what is not JSON or too large."""
         self._wire.send(message)
@@ -670,10 +675,10 @@ class _Runner:
             "error": _find_message(error),
         }
         if is_unavailable:
-            self._log.warn(trace)
+            context.log.warning(trace)
             message["unavailable"] = True
         else:
-            self._log.error(trace)
+            context.log.error(trace)
         self._wire.send(message)
 
 
@@ -915,10 +920,13 @@ class _Wire:
                 loop.call_soon_threadsafe(self._take_lines, line.rstrip())
         loop.call_soon_threadsafe(self._take_lines, None)
 
-    def log(self, level: str, parts: tuple[object, ...]) -> None:
+    def log(self, level: str, parts: tuple[object, ...], call_id: str | None = None) -> None:
         """Send a line for the log."""
-        message = " ".join(map(_show, parts))
-        self.send({"type": "log", "level": level, "message": message[:MAX_TEXT]})
+        text = " ".join(map(_show, parts))
+        message: dict[str, Any] = {"type": "log", "level": level, "message": text[:MAX_TEXT]}
+        if call_id is not None:
+            message["call"] = call_id
+        self.send(message)
 
     def send(self, message: dict[str, Any], *, soon: bool = False) -> None:
         """Send a message in one piece: at once, or `soon`, with the others of this turn of the

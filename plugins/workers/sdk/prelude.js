@@ -49,18 +49,22 @@
     if (!soon || held.length > HELD) flush();
   }
 
-  function writer(level) {
+  function writer(level, call) {
     return (...parts) => {
-      say({ type: "log", level, message: format(...parts).slice(0, MAX_TEXT) });
+      say({ type: "log", level, message: format(...parts).slice(0, MAX_TEXT), call });
     };
   }
 
-  const log = {
-    debug: writer("debug"),
-    info: writer("info"),
-    warn: writer("warn"),
-    error: writer("error"),
-  };
+  function makeLog(call) {
+    return {
+      debug: writer("debug", call),
+      info: writer("info", call),
+      warn: writer("warn", call),
+      error: writer("error", call),
+    };
+  }
+
+  const log = makeLog();
 
   const redirected = { log: "info", info: "info", dir: "info", debug: "debug", warn: "warn" };
   for (const [name, level] of Object.entries(redirected)) console[name] = log[level];
@@ -158,6 +162,9 @@
   // `requestId` is in the audit rows of what the handler writes; that of a job is the job's id.
   // A class rather than a literal: each call would make its members one by one.
   class Context {
+    #call;
+    #log = null;
+
     constructor(call, caller, requestId = call) {
       this.requestId = requestId;
       this.appId = app.appId;
@@ -169,11 +176,17 @@
       this.credentials = app.credentials;
       this.userId = caller ? caller.userId : undefined;
       this.username = caller ? caller.username : undefined;
-      this.log = log;
+      this.#call = call;
       this.emit = emit;
       this.cancelled = false;
       this.progress = (value) => say({ type: "job_progress", id: call, value });
       this.collection = (entity) => collection(entity, call);
+    }
+
+    // Its lines are found by the request or job.
+    get log() {
+      this.#log = this.#log || makeLog(this.#call);
+      return this.#log;
     }
   }
 
@@ -237,7 +250,8 @@
     const { methods, callbacks } = sortHandlers({ ...handlers }, hooks);
 
     function reportError(error, ctx) {
-      log.error(error instanceof Error ? error.stack : format(error));
+      const lines = ctx === undefined ? log : ctx.log;
+      lines.error(error instanceof Error ? error.stack : format(error));
       if (typeof callbacks.onError !== "function") return;
       try {
         const result = callbacks.onError(error, ctx);
@@ -271,7 +285,7 @@
         say({ type, id, result: result === undefined ? null : result }, !isJob);
       } catch (error) {
         const isUnavailable = error instanceof Unavailable;
-        if (isUnavailable) log.warn(error.stack);
+        if (isUnavailable) ctx.log.warn(error.stack);
         else reportError(error, ctx);
         say({ type, id, error: messageOf(error), unavailable: isUnavailable || undefined });
       } finally {

@@ -1,0 +1,104 @@
+"""Remembers calls of workers, and puts together what requests caused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from kernel.public import (
+    Batcher,
+    BatchLimits,
+    EndedCall,
+    HookBus,
+    RateLimiter,
+    RequestTrace,
+    Statements,
+    Unavailable,
+)
+
+from . import hookspecs, store
+from .config import TraceConfig
+from .models import MAX_DEPTH, MAX_REQUESTS
+
+MAX_WAITING: Final = 10_000
+"""Calls that wait for the database."""
+
+log = structlog.get_logger("caudex.trace")
+
+RequestTree = Mapping[str, Sequence[RequestTrace]]
+"""What is known of requests, by their ids: the first is the one that was asked for."""
+
+
+class TraceService:
+    """Provides TRACES."""
+
+    def __init__(self, config: TraceConfig, statements: Statements, bus: HookBus) -> None:
+        self._config = config
+        self._statements = statements
+        self._bus = bus
+        self._rate = RateLimiter(config.calls_per_second, burst=10)
+        self._batcher = Batcher[EndedCall, None](
+            self._insert, BatchLimits(waiting=MAX_WAITING), delay=0.2
+        )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[TraceService]:
+        """Take calls."""
+        async with self._batcher.running(drain=1):
+            yield self
+
+    def note_call(self, call: EndedCall) -> None:
+        """See `Traces.note_call`."""
+        is_remembered = self._config.keep_calls > 0 and self._config.calls_per_second > 0
+        if not is_remembered or not self._rate.take(call.app_id):
+            return
+        try:
+            self._batcher.add(call)
+        except Unavailable:  # the database is away or slow
+            log.debug("a call is left out of the trace", app_id=call.app_id)
+
+    async def find_children(self, request_id: str) -> Sequence[str]:
+        """See `Traces.find_children`."""
+        tree = await self.find_tree(request_id)
+        return [found_id for found_id in tree if found_id != request_id]
+
+    async def find_tree(self, request_id: str) -> RequestTree:
+        """Return what is known of a request, and of what its jobs did, level by level."""
+        tree: dict[str, Sequence[RequestTrace]] = {}
+        level = [request_id]
+        for _ in range(MAX_DEPTH + 1):
+            traces = await self._ask_plugins(level)
+            tree |= traces
+            room = MAX_REQUESTS - len(tree)
+            level = [child for child in _children_of(traces) if child not in tree][:room]
+            if not level:
+                break
+        return tree
+
+    async def _ask_plugins(self, request_ids: Sequence[str]) -> RequestTree:
+        traces: dict[str, list[RequestTrace]] = {request_id: [] for request_id in request_ids}
+        answers = await self._bus.gather(hookspecs.trace_requests, request_ids=request_ids)
+        for answer in answers:
+            for trace in answer:
+                if trace.request_id in traces:
+                    traces[trace.request_id].append(trace)
+        return traces
+
+    async def sweep(self) -> None:
+        """Delete the calls that are too many."""
+        while await store.sweep_calls(self._statements, self._config.keep_calls) == store.PORTION:
+            pass
+
+    async def _insert(self, calls: Sequence[EndedCall]) -> None:
+        await store.insert_calls(self._statements, calls)
+
+
+def _children_of(traces: RequestTree) -> Iterator[str]:
+    """Yield the ids of the jobs of requests: under these their runs are recorded."""
+    for parts in traces.values():
+        for part in parts:
+            for job in part.jobs:
+                yield job.id
