@@ -6,6 +6,8 @@ import { ApiError } from './api.js';
 
 /** Milliseconds until a toast goes: long enough to read an error and its request. */
 const SHOWN = { ok: 6000, bad: 20_000 };
+/** The same for one with a button. */
+const SHOWN_WITH_ACTION = 20_000;
 /** Toasts that are shown at once; an older one goes. */
 const MOST_TOASTS = 4;
 
@@ -13,13 +15,16 @@ const toasts = signal([]);
 let lastToast = 0;
 
 /**
+ * Show a toast. Of those with the same `group` the newest one is shown.
  * @param {string} text
- * @param {{kind?: 'ok'|'bad', detail?: string, action?: {title: string, run: () => void}}} [options]
+ * @param {{kind?: 'ok'|'bad', detail?: string, group?: string,
+ *   action?: {title: string, run: () => void}}} [options]
  */
 export function toast(text, options = {}) {
   lastToast += 1;
   const item = { id: lastToast, text, kind: 'ok', ...options };
-  toasts.value = [...toasts.value.slice(1 - MOST_TOASTS), item];
+  const others = toasts.value.filter(({ group }) => !group || group !== item.group);
+  toasts.value = [...others.slice(1 - MOST_TOASTS), item];
 }
 
 function closeToast(id) {
@@ -54,7 +59,7 @@ function Toast({ id, text, kind, detail, action }) {
   const [isHeld, setHeld] = useState(false);
   useEffect(() => {
     if (isHeld) return undefined;
-    const timer = setTimeout(() => closeToast(id), SHOWN[kind]);
+    const timer = setTimeout(() => closeToast(id), action ? SHOWN_WITH_ACTION : SHOWN[kind]);
     return () => clearTimeout(timer);
   }, [isHeld]);
   const hold = () => setHeld(true);

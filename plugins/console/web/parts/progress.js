@@ -16,15 +16,18 @@ export function runPortions(title, noun, { total, step }) {
 /**
  * @param {string} title What is done, as "Deleting".
  * @param {string} noun As "record".
- * @param {{ids: any, total: number, size?: number, work: (part: any[]) => Promise<any>}} task
- *   `ids` is any iterable; `work` gets `size` of them. A part that fails is done one by one.
+ * @param {{ids: any, total: number, size?: number, work: (part: any[]) => Promise<any>,
+ *   show?: (text: string, options: any) => void}} task
+ *   `ids` is any iterable; `work` gets `size` of them. A part that fails is done one by one. `show`
+ *   is another toast.
  */
-export function runMany(title, noun, { ids, total, size = 1, work }) {
-  return runTask(title, noun, total, (state, report) => takeParts(state, report, ids, size, work));
+export function runMany(title, noun, { ids, total, size = 1, work, show = toast }) {
+  const run = (state, report) => takeParts(state, report, ids, size, work);
+  return runTask(title, noun, total, run, show);
 }
 
 /** Show a dialog while something runs. */
-async function runTask(title, noun, total, run) {
+async function runTask(title, noun, total, run, show = toast) {
   const content = ({ close }) =>
     html`<${Progress} title=${title} total=${total} run=${run} close=${close} />`;
   const result = await openDialog(content, { label: title });
@@ -32,7 +35,7 @@ async function runTask(title, noun, total, run) {
   const { done, failed, problem } = result;
   const nouns = done === 1 ? noun : `${noun}s`;
   const failures = failed ? `, ${failed} failed` : '';
-  toast(`${done} ${nouns} done${failures}.`, { kind: failed ? 'bad' : 'ok', detail: problem });
+  show(`${done} ${nouns} done${failures}.`, { kind: failed ? 'bad' : 'ok', detail: problem });
 }
 
 async function takePortions(state, report, step, total) {

@@ -18,6 +18,7 @@ export const SCREENS = {
   workers: () => import('../screens/workers/workers.js'),
   logs: () => import('../screens/system/logs.js'),
   audit: () => import('../screens/system/audit.js'),
+  requests: () => import('../screens/system/request.js'),
   secrets: () => import('../screens/system/secrets.js'),
   plugins: () => import('../screens/system/plugins.js'),
   health: () => import('../screens/system/health.js'),

@@ -5,6 +5,7 @@ import { parse, stringify } from '../../core/json.js';
 import { A, go, setQuery } from '../../core/router.js';
 import { apps, describe, findApp, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, useLoad } from '../../core/ui.js';
+import { useReloadAfterUndo } from '../../parts/undo.js';
 import { Grid } from '../grid/grid.js';
 import { chooseFields } from './columns.js';
 import { HeadMenu } from './facets.js';
@@ -76,6 +77,7 @@ function Table({ appId, entity, address }) {
   const where = useMemo(() => readWhere(address.where), [address.where]);
   const query = buildQuery(entity, where, address);
   const data = useRows(appId, entity, query);
+  useReloadAfterUndo(data.reload);
   const selection = useSelection([address.where, address.q]);
   const fields = chooseFields(appId, entity, address.columns?.split(','));
   const figures = readFigures(address.figures, fields);

@@ -8,6 +8,7 @@ import { RowActions } from '../../kit/actions.js';
 import { Control } from '../../form/control.js';
 import { Options } from '../../form/options.js';
 import { runMany } from '../../parts/progress.js';
+import { countRecords, hasUndo, makeRequestId, toastUndo } from '../../parts/undo.js';
 import { parseText } from '../../parts/values.js';
 import { count, listIds } from './rows.js';
 
@@ -15,8 +16,6 @@ import { count, listIds } from './rows.js';
 const PART = 250;
 /** Records that are deleted without typing their number. */
 const FEW = 20;
-
-const countRecords = (number) => `${number} ${number === 1 ? 'record' : 'records'}`;
 
 /**
  * @param {{appId: string, entity: any, query: any, chosen: Set<string>, everything: boolean,
@@ -41,18 +40,21 @@ export function Selection(props) {
   };
   const run = async (title, operation) => {
     const path = url`/api/v1/apps/${appId}/batch`;
+    const request = makeRequestId(); // one for all parts, so that they are undone together
+    const headers = { 'x-request-id': request };
     const work = (part) => {
       const operations = part.map((id) => ({ entity: entity.name, id, ...operation }));
-      return post(path, { operations });
+      return post(path, { operations }, { headers });
     };
     const ids = everything ? listIds(appId, entity, query) : [...chosen];
-    await runMany(title, 'record', { ids, total: number, size: PART, work });
+    const show = (text, options) => toastUndo(text, { appId, request, ...options });
+    await runMany(title, 'record', { ids, total: number, size: PART, work, show });
     end();
   };
   const drop = async () => {
     const isSure = await confirm(
       `Delete ${countRecords(number)}?`,
-      'They are gone for good. The audit trail keeps what they were.',
+      hasUndo() ? 'It can be undone.' : 'They are gone for good.',
       { yes: 'Delete', typed: number > FEW ? String(number) : '' },
     );
     if (isSure) await run('Deleting', { op: 'delete' });

@@ -1,6 +1,7 @@
 /** Saving what was changed in the cells of a table. */
 import { post, url } from '../../core/api.js';
 import { fail } from '../../core/ui.js';
+import { countRecords, toastUndo } from '../../parts/undo.js';
 import { saveRecord } from '../record/save.js';
 
 /**
@@ -13,6 +14,7 @@ export function makeSaving(appId, entity, data) {
     const record = await saveRecord(appId, entity, row, change);
     if (record) {
       await data.replace([record]);
+      toastUndo('Saved.', { appId, request: record._request });
     } else {
       data.reload();
     }
@@ -26,8 +28,12 @@ export function makeSaving(appId, entity, data) {
       data: change,
       ifMatch: row._etag,
     }));
-    const { results } = await post(url`/api/v1/apps/${appId}/batch`, { operations });
-    await data.replace(results.map(({ record, etag }) => ({ ...record, _etag: etag })));
+    const path = url`/api/v1/apps/${appId}/batch`;
+    const { body, requestId: request } = await post(path, { operations }, { full: true });
+    const records = body.results.map(({ record, etag }) => ({ ...record, _etag: etag }));
+    await data.replace(records);
+    const text = `${countRecords(records.length)} saved.`;
+    toastUndo(text, { appId, request });
   };
   /** Whether a block needs nothing more: it is saved, or refused for good. */
   const trySaveBatch = async (pairs) => {

@@ -9,6 +9,7 @@ import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/
 import { useUnsaved } from '../../core/unsaved.js';
 import { Options } from '../../form/options.js';
 import { loadLinkTitles } from '../../parts/titles.js';
+import { toastUndo } from '../../parts/undo.js';
 import { chooseRows, matchFields, parseCsv, writeCsv } from './csv.js';
 import { Preview, SHOWN } from './preview.js';
 import { Source } from './source.js';
@@ -79,19 +80,19 @@ function Mapped({ appId, entity, rows, names, setNames }) {
   const [options, setOptions] = useState({ on: '', valid: false });
   const [isBusy, setBusy] = useState(false);
   const csv = useMemo(() => chooseRows(data, names, entity.fields), [rows, names]);
-  const send = (query, signal) =>
+  const send = (query, options) =>
     api('POST', buildPath(appId, entity), {
       body: writeCsv(csv),
       query,
       headers: { 'content-type': 'text/csv' },
-      signal,
+      ...options,
     });
   const tried = useLoad(
     async (signal) => {
       const hasColumns = csv[0].length > 0;
       if (!hasColumns) return null;
       const query = { on: options.on, mode: 'valid', dryRun: true, preview: SHOWN };
-      const report = await send(query, signal);
+      const report = await send(query, { signal });
       const records = (report.preview ?? []).map((item) => item.record);
       return { ...report, links: await loadLinkTitles(appId, entity, records) };
     },
@@ -100,10 +101,11 @@ function Mapped({ appId, entity, rows, names, setNames }) {
   const run = async () => {
     setBusy(true);
     try {
-      const result = await send({ on: options.on, mode: options.valid ? 'valid' : 'all' });
+      const query = { on: options.on, mode: options.valid ? 'valid' : 'all' };
+      const { body: result, requestId: request } = await send(query, { full: true });
       const changed = result.updated ? `, ${result.updated} changed` : '';
-      toast(`${result.created} records imported${changed}.`);
       leave(['data', appId, entity.name]);
+      toastUndo(`${result.created} records imported${changed}.`, { appId, request });
     } catch (error) {
       fail(error);
       setBusy(false);

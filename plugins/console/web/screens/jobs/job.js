@@ -4,7 +4,7 @@ import { get, post } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { formatJson, parse } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { mayReadTrail } from '../../core/store.js';
+import { features, mayReadTrail } from '../../core/store.js';
 import { formatTime } from '../../core/times.js';
 import { ErrorBox, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
 import { shortenId } from '../../parts/titles.js';
@@ -80,14 +80,17 @@ function Job({ path, id, reload, close }) {
   <//>`;
 }
 
-const TrailLink = ({ job, close }) => html`<${A}
-  class="button"
-  to=${['audit']}
-  query=${{ app: job.app_id, request: job.id }}
-  onClick=${() => close()}
->
-  What it changed
-<//>`;
+function TrailLink({ job, close }) {
+  const hasPage = features.value.has('trace');
+  return html`<${A}
+    class="button"
+    to=${hasPage ? ['requests', job.id] : ['audit']}
+    query=${hasPage ? {} : { app: job.app_id, request: job.id }}
+    onClick=${() => close()}
+  >
+    What it changed
+  <//>`;
+}
 
 function Timeline({ job, attempts }) {
   const forgotten = job.attempts - attempts.length;

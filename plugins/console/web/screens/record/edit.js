@@ -1,9 +1,10 @@
 /** The form of a record. Only what was changed is sent, so that two people can edit different fields. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { may, toWords } from '../../core/store.js';
-import { ErrorBox, toast } from '../../core/ui.js';
+import { ErrorBox } from '../../core/ui.js';
 import { useUnsaved } from '../../core/unsaved.js';
 import { Fields, matchProblem, toTexts } from '../../form/fields.js';
+import { toastUndo } from '../../parts/undo.js';
 import { parseText, toText } from '../../parts/values.js';
 import { saveRecord } from './save.js';
 
@@ -32,7 +33,7 @@ export function Edit({ appId, entity, row, onSaved, onReload }) {
       const changes = changed.map((field) => [field.name, parseText(field, values[field.name])]);
       const record = await saveRecord(appId, entity, row, Object.fromEntries(changes));
       if (record) {
-        toast('Saved.');
+        toastUndo('Saved.', { appId, request: record._request, done: onReload });
         onSaved(record);
       } else {
         onReload();

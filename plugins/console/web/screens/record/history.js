@@ -3,17 +3,21 @@ import { html, useState } from '../../core/kit.js';
 import { get } from '../../core/api.js';
 import { stringify } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { admin, loadUsers, nameAccounts, toWords } from '../../core/store.js';
+import { features, loadUsers, may, mayReadTrail, nameAccounts, toWords } from '../../core/store.js';
 import { Ago } from '../../core/times.js';
 import { Loaded, fail, useLoad } from '../../core/ui.js';
 import { shortenId } from '../../parts/titles.js';
+import { hasUndo, openUndo } from '../../parts/undo.js';
 
 const PAGE = 20;
 const LONGEST = 300;
 const OPERATIONS = { INSERT: 'created', UPDATE: 'changed', DELETE: 'deleted' };
 
-/** @param {{path: string, round: number}} props Another `round` loads it again. */
-export function History({ path, round }) {
+/**
+ * @param {{appId: string, entity: any, id: string, path: string, round: number,
+ *   reload: () => void}} props Another `round` loads it again; `reload` loads the record, too.
+ */
+export function History({ appId, entity, id, path, round, reload }) {
   const [older, setOlder] = useState([]);
   const [hasMore, setHasMore] = useState(false);
   const loadPage = async (before) => {
@@ -44,8 +48,15 @@ export function History({ path, round }) {
         const goOn = () => addOlder(listed.at(-1));
         return html`<ol class="plain history">
             ${listed.map(
-              (entry) => html`<li key=${entry.id}>
-                <${Entry} entry=${entry} name=${names[entry.actor]} />
+              (entry, index) => html`<li key=${entry.id}>
+                <${Entry} entry=${entry} name=${names[entry.actor]} appId=${appId} />
+                <${Actions}
+                  appId=${appId}
+                  record=${{ entity: entity.name, id }}
+                  entry=${entry}
+                  isLast=${index === 0}
+                  reload=${reload}
+                />
               </li>`,
             )}
           </ol>
@@ -55,7 +66,20 @@ export function History({ path, round }) {
   </section>`;
 }
 
-function Entry({ entry, name }) {
+/** Taking back the request of a change, and going back to how the record was after it. */
+function Actions({ appId, record, entry, isLast, reload }) {
+  if (!hasUndo() || !may(appId, record.entity, 'update')) return null;
+  const undoIt = () =>
+    openUndo(appId, { request: entry.request }, { done: reload, title: 'Undo this request' });
+  const goBack = () =>
+    openUndo(appId, { record, to: entry.at }, { done: reload, title: 'Go back to this version' });
+  return html`<div class="row">
+    ${entry.request && html`<button class="link" onClick=${undoIt}>Undo</button>`}
+    ${!isLast && html`<button class="link" onClick=${goBack}>Go back to this</button>`}
+  </div>`;
+}
+
+function Entry({ entry, name, appId }) {
   const changes = Object.entries(entry.changes);
   const unnamed = entry.actor ? `User ${shortenId(entry.actor)}` : 'The server';
   const diff = html`<${Diff} changes=${changes} />`;
@@ -71,14 +95,15 @@ function Entry({ entry, name }) {
         ? html`<details><summary class="dim">${changes.length} fields</summary>${diff}</details>`
         : diff
     }
-    ${entry.request && html`<small><${Request} id=${entry.request} /></small>`}`;
+    ${entry.request && html`<small><${Request} id=${entry.request} appId=${appId} /></small>`}`;
 }
 
-/** The request of a change; who may read the whole trail follows it there. */
-function Request({ id }) {
+/** The request of a change; who may read the trail follows it there. */
+function Request({ id, appId }) {
   const text = shortenId(id);
-  if (!admin.value) return html`request <code>${text}</code>`;
-  return html`<${A} to=${['audit']} query=${{ request: id }}>request ${text}<//>`;
+  if (!mayReadTrail(appId)) return html`request <code>${text}</code>`;
+  if (features.value.has('trace')) return html`<${A} to=${['requests', id]}>request ${text}<//>`;
+  return html`<${A} to=${['audit']} query=${{ app: appId, request: id }}>request ${text}<//>`;
 }
 
 /** @param {{changes: [field: string, [before: any, after: any]][]}} props */

@@ -3,13 +3,14 @@ import { html, useState } from '../../core/kit.js';
 import { remove, url } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
 import { CopyAs, Head } from '../../core/head.js';
-import { A, leave } from '../../core/router.js';
+import { A, go, leave } from '../../core/router.js';
 import { describe, findPages, may, toWords } from '../../core/store.js';
 import { Ago } from '../../core/times.js';
-import { Empty, Loaded, fail, icon, toast, useLoad } from '../../core/ui.js';
+import { Empty, Loaded, fail, icon, useLoad } from '../../core/ui.js';
 import { RowActions } from '../../kit/actions.js';
 import { Tile } from '../../kit/tile.js';
 import { makeTitle } from '../../parts/titles.js';
+import { hasUndo, toastUndo } from '../../parts/undo.js';
 import { Edit } from './edit.js';
 import { History } from './history.js';
 import { Links } from './links.js';
@@ -63,6 +64,10 @@ function Record({ app, entity, id }) {
     return html`<${Empty} title="There is no such record" glyph="table">
       <${A} to=${['data', app.id, entity.name]}>Back to the table<//>
     <//>`;
+  const reload = () => {
+    loaded.reload();
+    setRound((number) => number + 1);
+  };
   const showSaved = (record) => {
     loaded.set(record);
     setRound(round + 1);
@@ -77,13 +82,20 @@ function Record({ app, entity, id }) {
             entity=${entity}
             row=${row}
             onSaved=${showSaved}
-            onReload=${loaded.reload}
+            onReload=${reload}
           />
         </div>
         <aside>
           <${PluginCards} appId=${app.id} entity=${entity} row=${row} />
           <${Links} app=${app} entity=${entity} row=${row} />
-          <${History} path=${path} round=${round} />
+          <${History}
+            appId=${app.id}
+            entity=${entity}
+            id=${id}
+            path=${path}
+            round=${round}
+            reload=${reload}
+          />
         </aside>
       </div>`}
   <//>`;
@@ -117,14 +129,15 @@ function PluginCards({ appId, entity, row }) {
 async function deleteRecord(appId, entity, row, path) {
   const isSure = await confirm(
     `Delete “${makeTitle(entity, row)}”?`,
-    'The record is gone for good. The audit trail keeps what it was.',
+    hasUndo() ? 'It can be undone.' : 'The record is gone for good.',
     { yes: 'Delete' },
   );
   if (!isSure) return;
   try {
-    await remove(path);
-    toast('Record deleted.');
+    const { requestId: request } = await remove(path, { full: true });
+    const done = () => go(['record', appId, entity.name, row.id]);
     leave(['data', appId, entity.name]);
+    toastUndo('Record deleted.', { appId, request, done });
   } catch (error) {
     fail(error);
   }

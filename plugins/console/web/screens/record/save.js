@@ -16,7 +16,7 @@ export async function loadRecord(path, signal) {
  * Save `changes` of a record that was read as `record`. The server refuses them where the record
  * is no longer what its entity tag says. Where another user has changed one of the same fields, both
  * versions are shown and the user decides; changes of other fields are no conflict. Returns the
- * record, or null where the user kept the other version.
+ * record with its tag and the id of the request, or null where the user kept the other version.
  */
 export async function saveRecord(appId, entity, record, changes) {
   const path = url`/api/v1/apps/${appId}/collections/${entity.name}/${record.id}`;
@@ -42,7 +42,8 @@ export async function saveRecord(appId, entity, record, changes) {
 async function send(path, base, changes) {
   const headers = base._etag ? { 'if-match': base._etag } : {};
   const saved = await api('PATCH', path, { body: changes, headers, full: true });
-  return { ...base, ...saved.body, _etag: saved.headers.get('etag') };
+  const marks = { _etag: saved.headers.get('etag'), _request: saved.requestId };
+  return { ...base, ...saved.body, ...marks };
 }
 
 /** Fields that another user has changed since, and not to the same value. */

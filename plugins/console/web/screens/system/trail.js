@@ -1,13 +1,13 @@
 /** One row of the audit trail: what changed, by whom, and in which request. */
 import { html, useState } from '../../core/kit.js';
 import { A, setQuery } from '../../core/router.js';
-import { findApp } from '../../core/store.js';
+import { features, findApp } from '../../core/store.js';
 import { Ago } from '../../core/times.js';
 import { icon } from '../../core/ui.js';
 import { isSame } from '../../parts/values.js';
 import { Diff } from '../record/history.js';
 
-const COLOURS = {
+export const COLOURS = {
   INSERT: 'good',
   UPDATE: 'info',
   DELETE: 'bad',
@@ -81,4 +81,5 @@ const Request = ({ id }) => html` · <button
     onClick=${() => setQuery({ request: id })}
   >
     request ${id}
-  </button>`;
+  </button>
+  ${features.value.has('trace') && html` · <${A} to=${['requests', id]}>what it caused<//>`}`;

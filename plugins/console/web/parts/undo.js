@@ -1,0 +1,171 @@
+/** Undo: a toast after a change, a look at what an undo would do, and the undo itself. */
+import { html, signal, useEffect, useRef, useState } from '../core/kit.js';
+import { post, url } from '../core/api.js';
+import { openDialog } from '../core/dialogs.js';
+import { A } from '../core/router.js';
+import { features, toWords } from '../core/store.js';
+import { ErrorBox, Loaded, fail, toast, useLoad } from '../core/ui.js';
+import { shortenId } from './titles.js';
+
+/** Records and conflicts that a preview lists. */
+const MOST_LISTED = 100;
+const CONFLICT = 412;
+const REASONS = {
+  'changed later': 'It has changed since.',
+  'value too large': 'Its former value is too large for the trail.',
+};
+const COLOURS = { restored: 'good', reverted: 'info', removed: 'bad' };
+
+/** Counts undos: a table that is shown is loaded again. */
+const undos = signal(0);
+
+/** Load what is shown again after each undo. */
+export function useReloadAfterUndo(reload) {
+  const shown = useRef(undos.value);
+  const count = undos.value;
+  useEffect(() => {
+    if (count !== shown.current) reload();
+    shown.current = count;
+  }, [count]);
+}
+
+export const hasUndo = () => features.value.has('undo');
+
+export const countRecords = (number) => `${number} ${number === 1 ? 'record' : 'records'}`;
+
+/** An id for requests that are undone together. */
+export function makeRequestId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+const send = (appId, body) => post(url`/api/v1/apps/${appId}/undo`, body);
+
+/**
+ * Say that something was changed by a request, with a button that takes it back.
+ * @param {string} text
+ * @param {{appId: string, request: string, done?: () => void, kind?: 'ok'|'bad', detail?: string}}
+ *   change `done` runs after each undo.
+ */
+export function toastUndo(text, { appId, request, done, ...options }) {
+  if (!hasUndo() || !request) {
+    toast(text, options);
+    return;
+  }
+  const action = { title: 'Undo', run: () => undo(appId, { request }, done) };
+  toast(text, { ...options, action, group: 'undo' });
+}
+
+/**
+ * Undo at once; where records have changed since, show them first. `done` runs afterwards, also
+ * when the undo is undone.
+ */
+async function undo(appId, body, done) {
+  try {
+    showUndone(appId, await send(appId, body), done);
+  } catch (error) {
+    if (error.status !== CONFLICT) {
+      fail(error);
+      return;
+    }
+    openUndo(appId, body, { done });
+  }
+}
+
+function showUndone(appId, reply, done) {
+  undos.value += 1;
+  done?.();
+  if (reply.undone === 0) {
+    toast('There was nothing left to undo.');
+    return;
+  }
+  const redo = () => undo(appId, { request: reply.request }, done);
+  toast(`Undone: ${countRecords(reply.undone)}.`, {
+    action: { title: 'Redo', run: redo },
+    group: 'undo',
+  });
+}
+
+/** Show what an undo would do, and do it if the user wants it. */
+export async function openUndo(appId, body, { done = null, title = 'Undo' } = {}) {
+  const content = ({ close }) =>
+    html`<${Preview} appId=${appId} body=${body} title=${title} close=${close} />`;
+  const reply = await openDialog(content, { label: title, wide: true });
+  if (reply) showUndone(appId, reply, done);
+}
+
+function Preview({ appId, body, title, close }) {
+  const [state, setState] = useState({});
+  const tried = useLoad(() => send(appId, { ...body, dryRun: true }), []);
+  const run = async () => {
+    setState({ busy: true });
+    try {
+      const mode = tried.data.conflicts.length ? 'possible' : 'all';
+      close(await send(appId, { ...body, mode }));
+    } catch (error) {
+      setState({ error });
+      if (error.status === CONFLICT) tried.reload();
+    }
+  };
+  return html`<h2>${title}</h2>
+    <${Loaded} of=${tried}>
+      ${(found) => html`<${Found} appId=${appId} found=${found} />
+        <${ErrorBox} error=${state.error} />
+        <div class="actions">
+          <button autofocus onClick=${() => close()}>${found.undone ? 'Cancel' : 'Close'}</button>
+          ${
+            found.undone > 0 &&
+            html`<button class="primary" disabled=${state.busy} onClick=${run}>
+              ${state.busy ? 'Undoing…' : nameButton(found)}
+            </button>`
+          }
+        </div>`}
+    <//>`;
+}
+
+const nameButton = ({ undone, conflicts }) =>
+  conflicts.length ? `Undo the other ${undone}` : `Undo ${countRecords(undone)}`;
+
+function Found({ appId, found }) {
+  const { undone, records, conflicts } = found;
+  if (!undone && !conflicts.length) return html`<p>There is nothing left to undo.</p>`;
+  const unlisted = undone - Math.min(records.length, MOST_LISTED);
+  return html`${
+    undone > 0 &&
+    html`<p>${countRecords(undone)} would be put back:</p>
+      <ul class="plain undolist" tabindex="0" aria-label="Records that are put back">
+        ${records.slice(0, MOST_LISTED).map(
+          (record) => html`<li key=${record.entity + record.id} class="row">
+            <span class="tag ${COLOURS[record.operation]}">${record.operation}</span>
+            <${RecordName} appId=${appId} record=${record} />
+            <span class="dim cut">${(record.fields ?? []).map(toWords).join(', ')}</span>
+          </li>`,
+        )}
+        ${unlisted > 0 && html`<li class="dim">and ${unlisted} more</li>`}
+      </ul>`
+  }
+  ${conflicts.length > 0 && html`<${Conflicts} appId=${appId} conflicts=${conflicts} />`}`;
+}
+
+function Conflicts({ appId, conflicts }) {
+  const unlisted = conflicts.length - MOST_LISTED;
+  return html`<div class="notice warn">
+    <p>${countRecords(conflicts.length)} ${conflicts.length === 1 ? 'stays' : 'stay'} as now:</p>
+    <ul class="plain undolist" tabindex="0" aria-label="Records that stay as they are">
+      ${conflicts.slice(0, MOST_LISTED).map(
+        (conflict) => html`<li key=${conflict.entity + conflict.id} class="row">
+          <${RecordName} appId=${appId} record=${conflict} />
+          <span>${REASONS[conflict.reason] ?? conflict.error}</span>
+        </li>`,
+      )}
+      ${unlisted > 0 && html`<li class="dim">and ${unlisted} more</li>`}
+    </ul>
+  </div>`;
+}
+
+const RecordName = ({ appId, record }) => html`<${A}
+  to=${['record', appId, record.entity, record.id]}
+  target="_blank"
+>
+  ${toWords(record.entity)} ${shortenId(record.id)}
+<//>`;
