@@ -38,6 +38,8 @@ def author_commands() -> list[Command]:
                 needs_configuration=False),
         Command(name="data", help="move records of an app as files", actions=_data_actions(),
                 needs_services=False, needs_plugins=False, needs_configuration=False),
+        _command("undo", "take back what a request, a user or a time did to records",
+                 "exchange.undo:undo", _undo_options()),
         _command("completion", "print what completes commands in a shell",
                  "completion:completion", [
                      click.Argument(["shell"], type=click.Choice(SHELLS)),
@@ -53,6 +55,24 @@ def _login_options() -> list[click.Parameter]:
                      help="sign in with an API key; without a value it is asked for, or read from "
                      "stdin: other accounts can read command lines"),
         click.Option(["--register"], is_flag=True, help="make the account first"),
+    ]  # fmt: skip
+
+
+def _undo_options() -> list[click.Parameter]:
+    return [
+        _url(), _app(),
+        click.Option(["--request"], metavar="ID", help="what this request did"),
+        click.Option(["--children"], is_flag=True, help="and what its jobs did"),
+        click.Option(["--actor"], metavar="NAME", help="what this user did, by name or id"),
+        click.Option(["--since"], metavar="TIME", help="from this time on (RFC 3339)"),
+        click.Option(["--until"], metavar="TIME", help="before this time"),
+        click.Option(["--record"], metavar="ENTITY/ID", help="everything that was done to a record"),
+        click.Option(["--to"], metavar="TIME", help="the time that a record goes back to"),
+        click.Option(["--entity"], multiple=True, metavar="ENTITY",
+                     help="only records of this entity; can be given again"),
+        click.Option(["--possible"], is_flag=True,
+                     help="put back what can be, though other records have changed since"),
+        click.Option(["--dry-run"], is_flag=True, help="show what would happen"),
     ]  # fmt: skip
 
 
