@@ -122,6 +122,15 @@ def test_a_frontend_is_published_as_the_guide_says(make_server: MakeServer, tmp_
     assert (tmp_path / "page.html").read_text() == (tmp_path / "site/index.html").read_text()
 
 
+def test_changes_are_undone_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    outputs = pasted(page("undo-changes"), server.url, tmp_path)
+    assert outputs[2].split()[:2] == ['"undone":3', '"undone":3']
+    assert '"count":3' in outputs[-1]
+    [product] = server.login("ada").get("/api/v1/apps/shop/collections/products").json()
+    assert (product["name"], product["price"]) == ("Lamp", 10)
+
+
 def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
     data = tmp_path / "data"
     server = with_ada(make_server, data_dir=data)

@@ -66,7 +66,7 @@ def _undo_options() -> list[click.Parameter]:
         click.Option(["--actor"], metavar="NAME", help="what this user did, by name or id"),
         click.Option(["--since"], metavar="TIME", help="from this time on (RFC 3339)"),
         click.Option(["--until"], metavar="TIME", help="before this time"),
-        click.Option(["--record"], metavar="ENTITY/ID", help="everything that was done to a record"),
+        click.Option(["--record"], metavar="ENTITY/ID", help="what was done to a record"),
         click.Option(["--to"], metavar="TIME", help="the time that a record goes back to"),
         click.Option(["--entity"], multiple=True, metavar="ENTITY",
                      help="only records of this entity; can be given again"),
