@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from kernel.public import App, KernelError, Recorded, Transaction
+from kernel.public import App, KernelError, Recorded, RecordedChange, Transaction
 
-from .models import MAX_LISTED, Conflict, PlannedWrite, Reason, TouchedRecord, UndoneRecord
-from .states import Kept, plan_write
+from .models import MAX_LISTED, Conflict, Inverse, PlannedWrite, Reason, TouchedRecord, UndoneRecord
+from .states import Kept, find_inverse, plan_write
 from .writing import RecordsBack
 
 PORTION_CHANGES: Final = 2000
@@ -19,6 +19,8 @@ PORTION_BYTES: Final = 16_000_000
 """Bytes on disk of these values; a portion has at least one record."""
 MAX_PASSES: Final = 10
 """How often records that failed are tried again, while others succeed."""
+MAX_STEPS: Final = 1000
+"""Changes that are undone one by one where that fails for whole records."""
 
 Errors = dict[tuple[str, str], KernelError]
 
@@ -51,8 +53,51 @@ class UndoAttempt:
             waiting = failed
             if not has_progress:
                 break
+        if len(waiting) > 1 and await self._step_back(tx, waiting):
+            return
         for record in waiting:
             self._refuse(record, errors[record.entity, record.id].message)
+
+    async def _step_back(self, tx: Transaction, records: Sequence[TouchedRecord]) -> bool:
+        """Undo the changes of records one by one, newest first: all of them, or none.
+
+        Records that have exchanged a unique value come back by no order of whole records.
+        """
+        changes = [change for record in records for change in record.changes]
+        if len(changes) > MAX_STEPS:
+            return False
+        fields: dict[tuple[str, str], dict[str, None]] = {}
+        try:
+            async with tx.savepoint():
+                for change in sorted(changes, key=lambda change: change.id, reverse=True):
+                    for name in await self._take_step(tx, change):
+                        fields.setdefault((change.entity, change.record_id), {})[name] = None
+        except Kept:
+            return False
+        except KernelError as error:
+            if error.status >= 500:
+                raise
+            return False
+        for record in records:
+            if record.inverse is not None:
+                names = fields.get((record.entity, record.id), {})
+                self._note_undone(record, record.inverse, names)
+        return True
+
+    async def _take_step(self, tx: Transaction, change: RecordedChange) -> Sequence[str]:
+        """Undo one change, and return the fields that got a former value. Raises Kept."""
+        inverse = find_inverse([change.operation])
+        record = TouchedRecord(change.entity, change.record_id, [change], inverse)
+        entity = self._app.entities[change.entity]
+        values = await self._recorded.read(tx, [change])
+        current = await self._recorded.lock(tx, entity, [change.record_id])
+        write = plan_write(entity, record, values, current.get(change.record_id))
+        if write is None:
+            return ()
+        failures = await self._writer.write(tx, [write])
+        for _, error in failures:
+            raise error
+        return [*write.values] if write.inverse == "reverted" else ()
 
     def _is_of_app(self, record: TouchedRecord) -> bool:
         if record.inverse is None:
@@ -90,19 +135,20 @@ class UndoAttempt:
             errors[write.record.entity, write.record.id] = error
         for write in writes:
             if (write.record.entity, write.record.id) not in errors:
-                self._note_undone(write)
+                self._note_undone(write.record, write.inverse, write.values)
         return errors
 
-    def _note_undone(self, write: PlannedWrite) -> None:
+    def _note_undone(
+        self, record: TouchedRecord, inverse: Inverse, field_names: Iterable[str]
+    ) -> None:
         self.undone += 1
         if len(self.records) >= MAX_LISTED:
             return
-        record = write.record
         fields: list[str] | msgspec.UnsetType = msgspec.UNSET
-        if write.inverse == "reverted":
-            fields = [*write.values]
+        if inverse == "reverted":
+            fields = [*field_names]
         self.records.append(
-            UndoneRecord(entity=record.entity, id=record.id, operation=write.inverse, fields=fields)
+            UndoneRecord(entity=record.entity, id=record.id, operation=inverse, fields=fields)
         )
 
     def _keep(self, record: TouchedRecord, reason: Reason) -> None:

@@ -263,6 +263,20 @@ def test_a_unique_value_that_is_taken_is_refused(crm: Crm) -> None:
     assert refused["error"] == "companies.code: this value is already taken"
 
 
+def test_unique_values_that_were_exchanged(crm: Crm) -> None:
+    first = crm.create("companies", name="one", code="A")
+    second = crm.create("companies", name="two", code="B")
+    before = crm.state()
+    crm.batch(
+        {"op": "update", "entity": "companies", "id": first["id"], "data": {"code": None}},
+        {"op": "update", "entity": "companies", "id": second["id"], "data": {"code": "A"}},
+        {"op": "update", "entity": "companies", "id": first["id"], "data": {"code": "B"}},
+    )
+    undone = crm.undo(request=crm.request)
+    assert [record["fields"] for record in undone["records"]] == [["code"], ["code"]]
+    assert crm.state() == before
+
+
 # By user and time, and of a record
 
 
