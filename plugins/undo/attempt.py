@@ -87,6 +87,8 @@ class UndoAttempt:
     async def _take_step(self, tx: Transaction, change: RecordedChange) -> Sequence[str]:
         """Undo one change, and return the fields that got a former value. Raises Kept."""
         inverse = find_inverse([change.operation])
+        if not self._writer.may(change.entity, inverse):  # which the net of the changes needs not
+            raise Kept("refused")
         record = TouchedRecord(change.entity, change.record_id, [change], inverse)
         entity = self._app.entities[change.entity]
         values = await self._recorded.read(tx, [change])

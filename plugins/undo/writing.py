@@ -18,7 +18,7 @@ from kernel.public import (
     View,
 )
 
-from .models import NEEDED, PlannedWrite
+from .models import NEEDED, Inverse, PlannedWrite
 from .rights import Grants
 
 MAX_GROUP = 1000
@@ -42,6 +42,10 @@ class RecordsBack:
         self._actor = actor
         self._app_id = app_id
         self._grants = grants
+
+    def may(self, name: str, inverse: Inverse | None) -> bool:
+        """Whether the caller was granted what an inverse needs on an entity."""
+        return inverse is not None and (name, NEEDED[inverse]) in self._grants
 
     async def write(self, tx: Transaction, writes: Sequence[PlannedWrite]) -> list[Failure]:
         """Write what can be written, and return the others with their errors."""
