@@ -61,6 +61,7 @@ create table caudex_jobs.jobs (
     earlier jsonb not null default '[]'::jsonb,
     -- What narrows the rights of the user who enqueued the job: the limits of an API key. Null where nothing does.
     limits json,
+    request_id text,  -- The request that enqueued it (`X-Request-Id`), or the job whose worker did; null without one.
     primary key (id),
     check ((status = any (array['pending', 'running', 'completed', 'failed', 'cancelled']))),
     foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
@@ -77,6 +78,9 @@ create index jobs_listed on caudex_jobs.jobs (app_id, status, created_at, id);
 -- The jobs of one user, for callers that may see no others.
 create index jobs_of_user on caudex_jobs.jobs (app_id, user_id, status, created_at, id) where (user_id is not null);
 create index jobs_ended on caudex_jobs.jobs (ended_at) where (ended_at is not null);
+-- For the trace of a request, which is read rarely: a B-tree would have a new entry for each claim and each outcome.
+-- What this one has no summary of yet is read as it is: the rows since the last vacuum.
+create index jobs_of_request on caudex_jobs.jobs using brin (request_id text_bloom_ops) with (pages_per_range='32');
 create trigger note_attempt before update on caudex_jobs.jobs for each row when (((old.status = 'running')
     and (new.status = 'pending'))) execute function caudex_jobs.note_attempt();
 

@@ -10,8 +10,11 @@ create table caudex_logs.lines (
     level text not null,  -- debug, info, warn, error; `system` for lines of the server.
     message text not null,  -- The line; secrets are masked.
     ts timestamptz not null,  -- When it was written.
+    -- The request (`X-Request-Id`) or job that the handler served when it wrote the line; null where it is not known.
+    request_id text,
     primary key (id),
     foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
 );
 create index lines_by_app on caudex_logs.lines (app_id, id);
 create index lines_by_age on caudex_logs.lines (ts);
+create index lines_of_request on caudex_logs.lines (request_id) where (request_id is not null);
