@@ -27,6 +27,7 @@ from kernel.testing.fakes import (
     FakeNotifications,
     FakeRecords,
     FakeSessions,
+    FakeTraces,
     FakeVault,
     FakeWorkers,
 )
@@ -38,7 +39,8 @@ from kernel.testing.servers import PASSWORD, Client, MakeServer, Server, make_co
 __all__ = [
     "PASSWORD", "Client", "EventRecorder", "FakeAccess", "FakeAppLogins", "FakeApps", "FakeAudit",
     "FakeIdentity", "FakeJobs", "FakeLogs", "FakeNotifications", "FakeRecords", "FakeSessions",
-    "FakeVault", "FakeWorkers", "HookCall", "HookRecorder", "MakeServer", "MoreOptions",
+    "FakeTraces", "FakeVault", "FakeWorkers", "HookCall", "HookRecorder", "MakeServer",
+    "MoreOptions",
     "Overrides", "PluginLike", "Postgres", "Server", "ServerOptions", "database", "make_config",
     "make_server", "postgres", "running_server", "server", "server_options",
 ]  # fmt: skip

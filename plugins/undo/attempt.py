@@ -74,10 +74,6 @@ class UndoAttempt:
                         fields.setdefault((change.entity, change.record_id), {})[name] = None
         except Kept:
             return False
-        except KernelError as error:
-            if error.status >= 500:
-                raise
-            return False
         for record in records:
             if record.inverse is not None:
                 names = fields.get((record.entity, record.id), {})
@@ -97,8 +93,8 @@ class UndoAttempt:
         if write is None:
             return ()
         failures = await self._writer.write(tx, [write])
-        for _, error in failures:
-            raise error
+        if failures:
+            raise Kept("refused")
         return [*write.values] if write.inverse == "reverted" else ()
 
     def _is_of_app(self, record: TouchedRecord) -> bool:

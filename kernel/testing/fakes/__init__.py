@@ -18,13 +18,14 @@ from kernel.contracts.logs import AUDIT, LOGS, Audit, Logs
 from kernel.contracts.records import RECORDS, Records
 from kernel.contracts.server import SAVED_VIEWS, SavedViews
 from kernel.contracts.statements import NOTIFICATIONS, Notifications
+from kernel.contracts.trail import TRACES, Traces
 from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import APP_LOGINS, WORKERS, AppLogins, Workers
 from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps
 from kernel.testing.fakes.background import FakeAppLogins, FakeJobs, FakeNotifications, FakeWorkers
 from kernel.testing.fakes.records import FakeRecords
-from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeSavedViews, FakeVault
+from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeSavedViews, FakeTraces, FakeVault
 
 
 def every_fake() -> Mapping[ServiceKey[Any], Any]:
@@ -39,6 +40,7 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     logs: Logs = FakeLogs()
     records: Records = FakeRecords()
     notifications: Notifications = FakeNotifications()
+    traces: Traces = FakeTraces()
     vault: Vault = FakeVault()
     workers: Workers = FakeWorkers()
     logins: AppLogins = FakeAppLogins()
@@ -46,12 +48,12 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     return {
         ACCESS: access, APPS: apps, APP_LOGINS: logins, AUDIT: audit, IDENTITY: identity,
         JOBS: jobs, LOGS: logs, NOTIFICATIONS: notifications, RECORDS: records,
-        SAVED_VIEWS: views, SESSIONS: sessions, VAULT: vault, WORKERS: workers,
+        SAVED_VIEWS: views, SESSIONS: sessions, TRACES: traces, VAULT: vault, WORKERS: workers,
     }  # fmt: skip
 
 
 __all__ = [
     "FakeAccess", "FakeAppLogins", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs",
-    "FakeNotifications", "FakeRecords", "FakeSavedViews", "FakeSessions", "FakeVault",
+    "FakeNotifications", "FakeRecords", "FakeSavedViews", "FakeSessions", "FakeTraces", "FakeVault",
     "FakeWorkers", "every_fake",
 ]  # fmt: skip

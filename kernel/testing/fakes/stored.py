@@ -1,9 +1,9 @@
-"""Fakes of services that store data: vault, audit trail, logs."""
+"""Fakes of services that store data: vault, audit trail, logs, traces."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,23 @@ import msgspec
 from kernel.contracts.base import Actor
 from kernel.contracts.logs import AuditFilter, LogBatch, LogLevel, LogLine
 from kernel.contracts.server import SavedView
+from kernel.contracts.trail import EndedCall
 from kernel.errors import NotFound
+
+
+class FakeTraces:
+    """TRACES in memory: `calls` that were noted, and `children` of requests, by their ids."""
+
+    def __init__(self) -> None:
+        self.calls: list[EndedCall] = []
+        self.children = defaultdict[str, list[str]](list)
+
+    def note_call(self, call: EndedCall) -> None:
+        """See `Traces.note_call`; none is left out."""
+        self.calls.append(call)
+
+    async def find_children(self, request_id: str) -> Sequence[str]:
+        return self.children[request_id]
 
 
 class FakeVault:
