@@ -7,13 +7,16 @@ import re
 import shutil
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from kernel.config.settings import load_config
 from kernel.testing import MakeServer, Server
+from plugins.audit.evidence.service import EVIDENCE
 from tests.pages import ROOT, alike, last_reply, run_shell, write_files
 from tests.plugins.frontends.support import targz
 from tests.plugins.workers.support import result, rpc
@@ -140,6 +143,42 @@ def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Pat
     assert "2 contents were read, 0 are damaged" in outputs[5]
     assert "2 file(s) had it" in outputs[5]
     assert not server.sql("select 1 from caudex_files.files where sha256 is not null and size = 10")
+
+
+@contextmanager
+def sealing(server: Server) -> Iterator[None]:
+    """Seals the trail several times a second, where a server does it each minute."""
+    sealer = server.services.get(EVIDENCE).sealer
+    assert sealer is not None
+    over = threading.Event()
+
+    def seal_again() -> None:
+        while not over.wait(0.3):
+            server.run(sealer.seal_all)
+
+    thread = threading.Thread(target=seal_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_the_trail_is_proven_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    data = tmp_path / "data"
+    server = with_ada(make_server, data_dir=data)
+    sealed = "call $api/audit/evidence | grep -q '\"pending\":0'"
+    text = before("caudex audit verify\n```", sealed, page("prove-the-trail"))
+    with sealing(server):
+        outputs = pasted(text, server.url, tmp_path, command(server, data))
+    assert "verified up to 20" in outputs[1]
+    assert "0 rows are not sealed yet" in outputs[1]
+    assert '"ok":true' in outputs[2]
+    assert outputs[6].count("rows are as they were sealed") == 2
+    assert "1 rows are as they were sealed" in outputs[6]
+    assert "not proven: line" in outputs[7]
+    assert "refused" in outputs[7]
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not on PATH")

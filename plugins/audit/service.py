@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import date
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from kernel.public import (
@@ -28,10 +30,12 @@ from kernel.public import (
 )
 
 from . import store
-from .models import ROW_OPERATIONS, SYSTEM_OPERATIONS
+from .models import ROW_OPERATIONS, SYSTEM_OPERATIONS, Months
 
 OPERATIONS: Final = (*ROW_OPERATIONS, *SYSTEM_OPERATIONS)
 NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+LATER: Final = 600.0
+"""Seconds until months are looked at again that could not be dropped."""
 
 log = structlog.get_logger("caudex.audit")
 
@@ -73,27 +77,49 @@ async def reads_own_app_only(access: Access, actor: Actor, app_id: str | None) -
     return True
 
 
+Announce = Callable[[Transaction, date], Awaitable[bool]]
+"""States that rows before a day may be gone; False where they have to stay."""
+
+
 class Maintenance:
     """Creates partitions ahead of time and drops expired ones."""
 
-    def __init__(self, statements: Statements, keep_months: int) -> None:
+    def __init__(
+        self, statements: Statements, keep_months: int, announce: Announce | None = None
+    ) -> None:
+        """`announce` is called in the transaction that drops months."""
         self._statements = statements
         self._keep_months = keep_months
+        self._announce = announce
 
-    async def maintain(self) -> None:
-        """Update the partitions; there is nothing to do on most days."""
+    async def maintain(self) -> float | None:
+        """Update the partitions; there is nothing to do on most days.
+
+        Returns the seconds until the next time, where that is sooner than a day.
+        """
         months = await store.find_months(self._statements, self._keep_months)
         if months.blocked:
             log.warning("rows of a month are in the default partition", months=months.blocked)
-        if months.missing or months.expired:
-            await self._statements.run(server_actor(), self._change)
-            log.info("audit partitions changed", made=months.missing, dropped=months.expired)
+        if not months.missing and not months.expired:
+            return None
+        changed = await self._statements.run(server_actor(), self._change)
+        log.info("audit partitions changed", made=changed.missing, dropped=changed.expired)
+        if len(changed.expired) < len(months.expired):
+            log.warning("months are kept until their rows are sealed", months=months.expired)
+            return LATER
+        return None
 
-    async def _change(self, tx: Transaction) -> None:
+    async def _change(self, tx: Transaction) -> Months:
         await tx.lock("audit.months")
         # Query again: another process may have changed them before this one got the lock.
         months = await store.find_months(tx, self._keep_months)
+        if months.expired and self._announce is not None:
+            last = max(months.expired)
+            kept_from = date(last.year + last.month // 12, last.month % 12 + 1, 1)
+            if not await self._announce(tx, kept_from):
+                months = msgspec.structs.replace(months, expired=[])
         await store.change_months(tx, months)
+        return months
 
     async def start(self, apps: Iterable[App]) -> None:
         """Update the partitions before the first row, and watch the apps that were installed while

@@ -98,7 +98,7 @@ def test_months_that_are_kept_no_longer_are_dropped_with_their_rows(make_alone: 
 def test_retention_comes_from_the_configuration(make_alone: Alone) -> None:
     first = make_alone()
     make_old(first, -3)
-    second = make_alone(first.dsn, keep_months=1)
+    second = make_alone(first.dsn, keep_months=1, seal=False)
     assert partitions(second) == names(0, 1, 2)
 
 

@@ -1,0 +1,1 @@
+"""Evidence: seals over the rows of the trail, and what checks them."""
