@@ -122,6 +122,43 @@ create table caudex_audit.dropped (
     primary key (month)
 );
 
+-- The chain of seals, append-only: each vouches for the rows of the trail whose ids are above the last one of the seal
+-- before, up to its own. The key that signs them is not in the database.
+create table caudex_audit.seals (
+    number bigint not null,  -- Grows by one.
+    -- What is signed, as JSON: the range of ids, the Merkle root of the rows (RFC 6962), the SHA-256 of their entries
+    -- and of the statement of the seal before. The other columns repeat parts of it, to find seals.
+    statement text not null,
+    signature bytea not null,  -- Ed25519 (RFC 8032), over the bytes of the statement.
+    last_id bigint not null,  -- The greatest id that it vouches for.
+    -- The latest `changed_at` of its rows; null where it has none, as where it announces that months are dropped.
+    until timestamptz,
+    primary key (number)
+);
+create index seals_last_id on caudex_audit.seals (last_id);
+create index seals_until on caudex_audit.seals (until);
+create trigger refuse before delete or update or truncate on caudex_audit.seals for each statement
+    execute function caudex_audit.refuse();
+alter table caudex_audit.seals enable always trigger refuse;
+revoke update, delete, truncate on caudex_audit.seals from current_user;
+
+-- What finds the row that was changed behind a seal, until retention has dropped all rows of the seal.
+create table caudex_audit.seal_entries (
+    seal bigint not null,  -- The number of the seal.
+    -- 48 bytes for each row, by id: the id, `changed_at` in microseconds since 2000 (both big-endian), and the hash of
+    -- the row, which is a leaf of the Merkle tree. Not compressed: hashes cannot be.
+    entries bytea storage external not null,
+    primary key (seal)
+);
+
+-- How far the witness has the chain; one row at most.
+create table caudex_audit.witnessed (
+    single boolean not null default true,  -- True: there is one row.
+    seal bigint not null,  -- The last seal that the witness has.
+    primary key (single),
+    check (single)
+);
+
 -- Statement triggers, on the trail and on each partition: they refuse even what matches no row, and also in a session
 -- that switches ordinary triggers off. Here and below the search path is not empty: PostgreSQL would look for names of
 -- types in the session's own temporary schema first, where a login could make a type `jsonb` whose check runs with the

@@ -103,7 +103,8 @@ class Maintenance:
         if not months.missing and not months.expired:
             return None
         changed = await self._statements.run(server_actor(), self._change)
-        log.info("audit partitions changed", made=changed.missing, dropped=changed.expired)
+        if changed.missing or changed.expired:
+            log.info("audit partitions changed", made=changed.missing, dropped=changed.expired)
         if len(changed.expired) < len(months.expired):
             log.warning("months are kept until their rows are sealed", months=months.expired)
             return LATER

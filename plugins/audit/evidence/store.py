@@ -43,7 +43,8 @@ with page as materialized (
         select
             id, table_schema, table_name, record_id, operation, old_record, new_record,
             to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as changed_at,
-            actor_id, request_id, key_id as key, via, xid, app_key, owner_id, former_owner_id, follows
+            actor_id, request_id, key_id as key, via, xid, app_key, owner_id, former_owner_id,
+            follows
         from caudex_audit.log where id > $1::bigint and id <= $2::bigint
         and ($5::text is null or table_schema = $5::text)
         and ($6::timestamptz is null or changed_at >= $6::timestamptz)

@@ -15,8 +15,8 @@ EVIDENCE: Final = b'{"evidence":'
 """How a line of an export begins that is no row."""
 MEMBERS: Final = (
     "id", "table_schema", "table_name", "record_id", "operation", "old_record", "new_record",
-    "changed_at", "actor_id", "request_id", "key", "via", "xid", "app_key", "owner_id", "former_owner_id",
-    "follows",
+    "changed_at", "actor_id", "request_id", "key", "via", "xid", "app_key", "owner_id",
+    "former_owner_id", "follows",
 )  # fmt: skip
 """The members of a row that a seal vouches for. Its canonical JSON is an array of their values."""
 

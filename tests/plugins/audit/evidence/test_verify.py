@@ -68,14 +68,17 @@ def test_a_changed_row_is_named_with_its_time(server: Server) -> None:
     assert report.verified_until == before
 
 
+OTHER = "'00000000-0000-4000-8000-000000000009'"
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        "actor_id = '00000000-0000-4000-8000-000000000009'", "request_id = 'other'", "app_key = 9",
-        "owner_id = '00000000-0000-4000-8000-000000000009'", "former_owner_id = '00000000-0000-4000-8000-000000000009'", "follows = true", "xid = '7'",
-        "key_id = '00000000-0000-4000-8000-000000000009'", "via = 'mcp x'", "operation = 'DELETE'",
-        "changed_at = changed_at + interval '1 microsecond'", "record_id = 'other'",
-        "table_name = 'other'", "table_schema = 'other'", "old_record = '{}'",
+        f"actor_id = {OTHER}", f"owner_id = {OTHER}", f"former_owner_id = {OTHER}",
+        f"key_id = {OTHER}", "request_id = 'other'", "app_key = 9", "follows = true", "xid = '7'",
+        "via = 'mcp x'", "operation = 'DELETE'", "record_id = 'other'", "table_name = 'other'",
+        "table_schema = 'other'", "old_record = '{}'",
+        "changed_at = changed_at + interval '1 microsecond'",
     ],
 )  # fmt: skip
 def test_every_column_is_sealed(server: Server, change: str) -> None:
