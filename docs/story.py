@@ -88,6 +88,7 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
     ),
     f"GET {API}/docs": lambda reply: reply.partition("\n<head>")[0],
     f"GET {API}/docs/{{file}}": lambda reply: reply.partition("\n")[0],
+    f"POST {APP}/webhooks/{{id}}/test": lambda reply: reply | {"ms": 41},
     "GET /metrics": lambda reply: "\n".join(
         line
         for line in reply.splitlines()
@@ -101,6 +102,8 @@ SETTLED = (
     (re.compile(r"\bcdx_[0-9A-Za-z]{49}\b"), "cdx_7Tq2hVbE..."),
     (re.compile(r"\bcdx_[0-9A-Za-z]{8}\b"), "cdx_7Tq2hVbE"),
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]+)*"), "eyJ..."),
+    (re.compile(r"\bwhsec_[\w+/=-]+"), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+    (re.compile(r"\bmsg_[a-z2-7]{32}\b"), "msg_k5xw2zdmfzgk3tupf2ha46nbsw43mzxw"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "4b3403665fea6a1f0c5e7f0f2b8f9f01"),
     (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
     (re.compile(r"^id: [\w.-]{20,}$", re.MULTILINE), "id: AQEBtmyxbQQ3zN8_4wE"),

@@ -8,25 +8,30 @@ own tests.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
+
+import httpx
 
 from docs.story import API, APP, MANIFEST, PASSWORD, RECORDED, Story, read, write
 
 EXAMPLES = RECORDED.with_name("examples_contrib.json")
 """By plugin, then by route: one that takes another's place has the same routes."""
+WEBHOOKS = f"{APP}/webhooks"
 CRON = {"name": "report", "schedule": "0 6 * * MON", "method": "send_report"}
 SENT_BY_PROXY = {"x-proxy-secret": "put a secret of the proxy's here", "x-forwarded-user": "alice"}
 Examples = dict[str, dict[str, Any]]
 
 
 def play_contrib(url: str) -> Examples:
-    """Ask cron, metrics and openapi."""
-    stories = {plugin: Story(url) for plugin in ("cron", "metrics", "openapi")}
+    """Ask cron, metrics, openapi and webhooks."""
+    stories = {plugin: Story(url) for plugin in ("cron", "metrics", "openapi", "webhooks")}
     token = _prepared(Story(url))
     _crons(stories["cron"], {"token": token, "app_id": "crm", "cron": CRON["name"]})
     stories["metrics"].ask("GET /metrics", token=token)
     _documents(stories["openapi"], token)
+    _webhooks(stories["webhooks"], token)
     return _written(stories)
 
 
@@ -62,6 +67,47 @@ def _crons(story: Story, more: Mapping[str, Any]) -> None:
     story.ask(f"GET {crons}/{{cron}}/upcoming", **more)
     story.ask(f"GET {crons}/{{cron}}/runs", query="?limit=1", **more)
     story.ask(f"PATCH {crons}/{{cron}}", {"enabled": False}, **more)
+
+
+def _webhooks(story: Story, token: str) -> None:
+    """Ask for all that can be done with a webhook; its receiver is away."""
+    more: dict[str, Any] = {"token": token, "app_id": "crm"}
+    url = {"key": "CRM_HOOK", "value": "http://127.0.0.1:1/hooks"}
+    assert _send(story, token, "POST", "secrets", url).is_success
+    new = {"name": "vips", "url": "$secret:CRM_HOOK", "entity": "contacts"}
+    new |= {"where": {"tags": {"$contains": "vip"}}, "fields": ["first_name", "email"]}
+    hook = story.ask(f"POST {WEBHOOKS}", new, status=201, **more)
+    more["id"] = hook["id"]
+    one = f"{WEBHOOKS}/{{id}}"
+    story.ask(f"GET {WEBHOOKS}", **more)
+    story.ask(f"GET {one}", **more)
+    story.ask(f"POST {one}/test", **more)
+    story.ask(f"POST {one}/rotate", **more)
+    vip = {"first_name": "Alice", "tags": ["vip"]}
+    assert _send(story, token, "POST", "collections/contacts", vip).is_success
+    delivery = _wait_for_attempt(story, token, hook["id"])
+    story.ask(f"GET {one}/deliveries", query="?limit=10", **more)
+    story.ask(f"POST {one}/deliveries/{{delivery}}/retry", delivery=delivery, **more)
+    since = {"since": hook["created_at"]}
+    story.ask(f"POST {one}/replay", since, status=202, **more)
+    story.ask(f"PATCH {one}", {"on": ["enter", "leave"], "enabled": False}, **more)
+    story.ask(f"DELETE {one}", **more)
+
+
+def _wait_for_attempt(story: Story, token: str, hook_id: str) -> str:
+    """Return the id of the delivery, once its first attempt has failed."""
+    for _ in range(600):
+        rows = _send(story, token, "GET", f"webhooks/{hook_id}/deliveries").json()
+        if rows and rows[0]["attempts"]:
+            return rows[0]["id"]
+        time.sleep(0.05)
+    raise TimeoutError("nothing was sent")
+
+
+def _send(story: Story, token: str, method: str, path: str, body: Any = None) -> httpx.Response:
+    """Send a request that is no example."""
+    headers = {"authorization": f"Bearer {token}"}
+    return story.http.request(method, f"{API}/apps/crm/{path}", headers=headers, json=body)
 
 
 def _documents(story: Story, token: str) -> None:

@@ -12,6 +12,7 @@ from kernel.errors.source_lines import code_of, declared_at, source_line
 from kernel.hooks import plugin
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.toolkit import values
+from kernel.toolkit.addresses import LOOPBACK_NETWORKS, AddressRules, NoAddress, RefusedAddress
 from kernel.toolkit.backoff import Backoff
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.blobs.verifying import CheckedBlob, check_blob, check_blobs
@@ -55,16 +56,17 @@ from kernel.web.requests import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "LINK_HEADERS", "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS", "AccountDirectory",
-    "ArchiveRules", "Backoff", "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter",
-    "FormLimits", "FormPart", "FormReader", "InvalidatedCache", "Keyring", "Keys", "RateLimiter",
-    "Retry", "RevealedSecrets", "StorageWatch", "Tasks", "TokenSigner", "Unopenable", "Unpacked",
-    "check_blob", "check_blobs", "check_link_maker", "check_room_for_secret", "code_of",
-    "compare_key", "declared_at", "decode", "dialect", "for_subjects", "full_disk", "hookimpl",
-    "hookspec", "hookspecs", "is_junk", "missing_secret", "on_behalf_of", "open_plain_file",
-    "open_transaction", "open_value", "read_small_file", "record_secret", "register_app",
-    "rename_keys", "seal_value", "secret_path", "server_key", "show_users", "source_line",
-    "subjects_from", "sync_folder", "unpack_tar", "unpack_zip", "unregister_app", "write_file",
+    "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS",
+    "AccountDirectory", "AddressRules", "ArchiveRules", "Backoff", "BatchLimits", "Batcher",
+    "CheckedBlob", "ConcurrencyLimiter", "FormLimits", "FormPart", "FormReader", "InvalidatedCache",
+    "Keyring", "Keys", "NoAddress", "RateLimiter", "RefusedAddress", "Retry", "RevealedSecrets",
+    "StorageWatch", "Tasks", "TokenSigner", "Unopenable", "Unpacked", "check_blob", "check_blobs",
+    "check_link_maker", "check_room_for_secret", "code_of", "compare_key", "declared_at", "decode",
+    "dialect", "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk",
+    "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction", "open_value",
+    "read_small_file", "record_secret", "register_app", "rename_keys", "seal_value", "secret_path",
+    "server_key", "show_users", "source_line", "subjects_from", "sync_folder", "unpack_tar",
+    "unpack_zip", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

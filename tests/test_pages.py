@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -388,6 +389,28 @@ def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch
     wrong["crons"][0]["schedule"] = "30 25 * * MON"
     answer = server.admin.post("/api/v1/apps", json=wrong)
     assert (answer.status_code, answer.json()) == (400, {"error": said})
+
+
+@pytest.mark.slow
+def test_webhooks_are_sent_as_the_guide_says(make_server, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    text = page("howto/send-webhooks.md").replace("9200", str(port))
+    text = text.replace("python receiver.py", f"{sys.executable} receiver.py")
+    assert write_files(text, tmp_path) == ["caudex.toml", "receiver.py"]
+    assert "webhooks" in [each.name for each in loaded(tmp_path, "caudex.toml").instances]
+    server = make_server({"plugins": {"webhooks": {}}})
+    monkeypatch.setenv("TOKEN", server.admin.tokens["accessToken"])
+    outputs = [output for output, _ in run_shell(text, server.url, tmp_path)]
+    deliveries = last_reply(outputs[2])
+    assert [row["event"] for row in deliveries] == ["leave", "enter"]
+    assert {row["state"] for row in deliveries} == {"delivered"}
+    assert last_reply(outputs[3]) == {"queued": 2}
+    lines = (tmp_path / "received.txt").read_text().splitlines()
+    assert lines[0] == "test None"
+    assert lines[1].startswith("deals.enter {")
+    assert "Ten boats" in lines[1]
+    assert lines[2] == "deals.leave None"
 
 
 @pytest.mark.slow

@@ -32,8 +32,8 @@ from kernel.public import (
 from . import hookspecs, section
 from .models import Manual, ShownAction, ShownColumn, ShownPage, ShownTable, page_id
 
-KINDS: Final = ("public", "user", "core_admin", "core_permission")
-"""What a page may need: the other kinds are about one app."""
+KINDS: Final = ("public", "user", "core_admin", "core_permission", "app_admin")
+"""What a page may need: the other kinds are about one app. `app_admin` is an admin of any app."""
 FOLDER: Final = "console"
 """Folder beside a plugin's module that its JavaScript is served from."""
 
@@ -62,7 +62,7 @@ class Pages:
         visible = [
             registered.shown
             for registered in self._pages
-            if await _is_allowed(actor, access, registered.page)
+            if await _is_allowed(actor, access, apps, registered.page)
         ]
         if apps is None or access is None:
             return visible
@@ -74,16 +74,27 @@ class Pages:
         return visible
 
 
-async def _is_allowed(actor: Actor, access: Access | None, page: ConsolePage) -> bool:
+async def _is_allowed(
+    actor: Actor, access: Access | None, apps: Apps | None, page: ConsolePage
+) -> bool:
     if page.needs.kind in ("public", "user"):
         return True
     if access is None:
         return False
+    if page.needs.kind == "app_admin":
+        return apps is not None and await _is_admin_of_any(actor, access, apps)
     try:
         await access.authorize(actor, page.needs, {})
     except Forbidden:
         return False
     return True
+
+
+async def _is_admin_of_any(actor: Actor, access: Access, apps: Apps) -> bool:
+    for app in await apps.all():
+        if await access.is_app_admin(actor.user_id, app.id, **limits_of(actor)):
+            return True
+    return False
 
 
 def collect(services: Services) -> Pages:

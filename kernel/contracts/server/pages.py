@@ -52,6 +52,7 @@ class PageAction(msgspec.Struct, frozen=True):
 
 class ConsolePage(msgspec.Struct, frozen=True):
     """A page of a plugin. `needs` is what a caller must hold to see it in the navigation.
+    With APP_ADMIN it is shown to the admins of any app.
 
     `module` is a JavaScript module in the folder `console` beside the plugin's Python module. Its
     export `default` is a component. Without `module` the page shows `text`, `table` and `actions`.

@@ -1,11 +1,24 @@
 /** The kit of plugins: what a page's module gets as the property `kit`. Stable within `KIT`. */
 import * as base from '../core/kit.js';
 import { api, get, patch, post, remove, url, user } from '../core/api.js';
+import { copy } from '../core/browser.js';
 import { A, go, route } from '../core/router.js';
 import { confirm, openDialog } from '../core/dialogs.js';
 import { Head } from '../core/head.js';
+import { apps } from '../core/store.js';
 import { Ago } from '../core/times.js';
-import { Empty, ErrorBox, Loaded, Loading, icon, toast, useLoad } from '../core/ui.js';
+import {
+  Empty,
+  ErrorBox,
+  Input,
+  Loaded,
+  Loading,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../core/ui.js';
 import { formatJson } from '../core/json.js';
 import { Control } from '../form/control.js';
 import { Fields } from '../form/fields.js';
@@ -101,6 +114,8 @@ export const kit = {
   remove,
   url,
   user,
+  apps,
+  copy,
   A,
   go,
   route,
@@ -108,13 +123,17 @@ export const kit = {
   Table,
   Form,
   Field: Control,
+  Ago,
   Empty,
   ErrorBox,
+  Input,
   Loaded,
   Loading,
+  attempt,
   toast,
   confirm,
   icon,
   openDialog,
+  useForm,
   useLoad,
 };

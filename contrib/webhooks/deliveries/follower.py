@@ -1,0 +1,140 @@
+"""Follows the trail for one webhook, and queues what its changes mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+import structlog
+
+from contrib.webhooks import store as hooks
+from contrib.webhooks.events import EventMaker, Events
+from contrib.webhooks.models import Hook
+from kernel.public import (
+    APPS,
+    CHANGES,
+    STATEMENTS,
+    BadRequest,
+    ChangesPage,
+    Services,
+    Transaction,
+    Unavailable,
+    Watch,
+    server_actor,
+)
+
+from . import store
+
+MAX_WAITING: Final = 10_000
+"""Deliveries of a webhook that wait; further events stay in the trail until there is room."""
+STORE_SECONDS: Final = 300.0
+"""After so long a position is stored although nothing was queued."""
+TRIES: Final = 3
+TRY_SECONDS: Final = 2.0
+"""A webhook is disabled after so many tries: another server may know a new role a moment before."""
+NO_ROOM_SECONDS: Final = 2.0
+
+log = structlog.get_logger("caudex.webhooks")
+
+Disable = Callable[[str], Awaitable[None]]
+
+
+class Follower:
+    """Follows the entity of a webhook from its position on.
+
+    The position moves in the transaction that queues the deliveries, so none is lost and none is
+    queued twice, whenever the process dies.
+    """
+
+    def __init__(
+        self, services: Services, hook: Hook, disable: Disable, wake: Callable[[], None]
+    ) -> None:
+        self._statements = services.get(STATEMENTS)
+        self._changes = services.get(CHANGES)
+        self._apps = services.get(APPS)
+        self._events = EventMaker(services)
+        self._hook = hook
+        self._disable = disable
+        self._wake = wake
+        self._stored = hook.position
+        self._stored_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Follow until cancelled, or until the webhook is disabled. Raises KernelError."""
+        watch = await self._open()
+        if watch is None:
+            return
+        await self._load_position()
+        subject = f"{self._hook.app_id}.{self._hook.entity}"
+        async with self._changes.follow([subject], self._stored) as pages:
+            async for page in pages:
+                if await watch.find_end() is not None:
+                    watch = await self._open()
+                    if watch is None:
+                        return
+                await self._take(watch, page)
+
+    async def _load_position(self) -> None:
+        """Begin where this or another process has come to."""
+        row = await hooks.find(self._statements, self._hook.app_id, self._hook.id)
+        if row is not None:
+            self._stored = row.position
+
+    async def _open(self) -> Watch | None:
+        """Compile the conditions; disable the webhook where that is not possible any more."""
+        reason = ""
+        for number in range(TRIES):
+            if number:
+                await anyio.sleep(TRY_SECONDS)
+                await self._apps.refresh()
+            try:
+                return await self._events.open(self._hook)
+            except BadRequest as error:
+                reason = error.message
+        await self._disable(reason)
+        return None
+
+    async def _take(self, watch: Watch, page: ChangesPage) -> None:
+        events = await self._events.make(self._hook, watch, page.changes)
+        note = _describe_loss(page, events)
+        age = time.monotonic() - self._stored_at
+        if not events.deliveries and not note and age < STORE_SECONDS and self._stored:
+            return
+
+        async def work(tx: Transaction) -> bool:
+            if not await hooks.move(tx, self._hook.id, self._stored, page.position):
+                return False
+            await store.queue(tx, events.deliveries)
+            if note:
+                await hooks.note(tx, self._hook.id, note)
+            return True
+
+        if not await self._statements.run(server_actor("webhooks"), work):
+            raise Unavailable("the webhook has changed")
+        self._stored = page.position
+        self._stored_at = time.monotonic()
+        if note:
+            log.warning("events of a webhook are left out", hook=self._hook.id, reason=note)
+        if events.deliveries:
+            self._wake()
+            await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        """Wait while the queue is full: the trail keeps what comes."""
+        while True:
+            limit = MAX_WAITING
+            waiting = await store.count_waiting(self._statements, self._hook.id, limit)
+            if waiting < limit:
+                return
+            await anyio.sleep(NO_ROOM_SECONDS)
+
+
+def _describe_loss(page: ChangesPage, events: Events) -> str:
+    """Say what a page leaves out; empty where that is nothing."""
+    if page.lost is not None:
+        return f"events were left out, as the trail has a gap: {page.lost}"
+    if events.unknown:
+        return "events were left out, as a condition needs a value that is too large for the trail"
+    return ""

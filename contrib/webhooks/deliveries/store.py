@@ -1,0 +1,219 @@
+"""Statements about deliveries: the queue of each webhook, and what has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from contrib.webhooks.models import Due, NewDelivery, Outcome, Settled
+from kernel.public import Reader, Transaction, Writer
+
+MAX_ERROR: Final = 500
+"""Characters of an error that are kept."""
+MAX_PART: Final = 500
+MAX_PART_BYTES: Final = 2_000_000
+"""Deliveries that one statement adds, and their bytes."""
+
+# A delivery whose record has another one waiting gets no time: the end of that one sets it.
+_QUEUE: Final = """
+with new as (
+    select n.*, row_number() over (partition by n.hook_id, n.entity, n.record order by n.place)
+        as turn
+    from json_to_recordset($1::json) as n (id text, hook_id uuid, place bigint, event text,
+    entity text, record text, body text, at timestamptz)
+    where not exists (select from caudex_webhooks.deliveries as d where d.id = n.id)
+)
+insert into caudex_webhooks.deliveries
+    (id, hook_id, place, event, entity, record, body, at, next_at)
+select n.id, n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at,
+    case when n.turn = 1 and not exists (
+        select from caudex_webhooks.deliveries as d
+        where d.hook_id = n.hook_id and d.entity = n.entity and d.record = n.record
+        and d.state = 'pending'
+    ) then now() end
+from new as n"""
+
+_REQUEUE: Final = """
+insert into caudex_webhooks.deliveries as d
+    (id, hook_id, place, event, entity, record, body, at)
+select n.id, n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at
+from json_to_recordset($1::json) as n (id text, hook_id uuid, place bigint, event text,
+    entity text, record text, body text, at timestamptz)
+on conflict (id) do update set state = 'pending', run = d.run + 1, attempts = 0, status = null,
+    error = null, next_at = null, ended_at = null, body = excluded.body, event = excluded.event"""
+
+# The first delivery of each record is due; the others wait for it.
+_WAKE: Final = """
+with turns as (
+    select id, row_number() over (partition by entity, record order by place) = 1 as is_first
+    from caudex_webhooks.deliveries where hook_id = $1::uuid and state = 'pending'
+)
+update caudex_webhooks.deliveries as d set next_at = case when t.is_first then now() end
+from turns as t where t.id = d.id
+and case when t.is_first
+    then d.next_at is null or d.next_at > now()
+    else d.next_at is not null end"""
+
+_WAITING: Final = """
+select count(*)::text from (
+    select from caudex_webhooks.deliveries
+    where hook_id = $1::uuid and state = 'pending' limit $2::integer
+) as waiting"""
+
+_NEXT: Final = """
+select extract(epoch from min(next_at) - clock_timestamp())::text
+from caudex_webhooks.deliveries
+where hook_id = $1::uuid and state = 'pending' and next_at is not null"""
+
+_DUE: Final = """
+select row_to_json(c) from (
+    select d.id, d.entity || ' ' || d.record as record, d.run, d.attempts, d.body
+    from caudex_webhooks.deliveries as d
+    where d.hook_id = $1::uuid and d.state = 'pending' and d.next_at <= now()
+    and d.entity || ' ' || d.record <> all($2::text[])
+    and not exists (
+        select from caudex_webhooks.deliveries as e
+        where e.hook_id = d.hook_id and e.entity = d.entity and e.record = d.record
+        and e.state = 'pending' and e.place < d.place
+    )
+    order by d.next_at, d.place limit 1
+) as c"""
+
+# One that was retried or replayed while it was on its way is in another run: it is sent again.
+_SETTLE: Final = """
+update caudex_webhooks.deliveries
+set attempts = attempts + 1, state = $3::text, status = $4::integer, error = $5::text,
+    next_at = now() + make_interval(secs => $6::float8),
+    ended_at = case when $3::text <> 'pending' then now() end
+where id = $1::text and state = 'pending' and run = $2::integer returning 'true'"""
+
+_FOLLOW: Final = """
+update caudex_webhooks.deliveries set next_at = now()
+where next_at is null and id = (
+    select d.id from caudex_webhooks.deliveries as d
+    join caudex_webhooks.deliveries as s on s.id = $1::text
+    where d.hook_id = s.hook_id and d.entity = s.entity and d.record = s.record
+    and d.state = 'pending' order by d.place limit 1
+)"""
+
+_DELIVERIES: Final = """
+select coalesce(json_agg(caudex_webhooks.shown_delivery(d) order by d.place desc), '[]') from (
+    select d.* from caudex_webhooks.deliveries as d
+    where d.hook_id = $1::uuid and ($2::text is null or d.state = $2::text)
+    and ($3::text is null or d.place < (
+        select b.place from caudex_webhooks.deliveries as b
+        where b.hook_id = $1::uuid and b.id = $3::text))
+    order by d.place desc limit $4::integer
+) as d"""
+
+_ONE_DELIVERY: Final = """
+select caudex_webhooks.shown_delivery(d) from caudex_webhooks.deliveries as d
+where d.hook_id = $1::uuid and d.id = $2::text"""
+
+_AGAIN: Final = """
+update caudex_webhooks.deliveries
+set state = 'pending', run = run + 1, attempts = 0, next_at = now(), ended_at = null
+where hook_id = $1::uuid and id = $2::text and state <> 'pending'"""
+
+# What waits for the one before it goes on waiting.
+_NOW: Final = """
+update caudex_webhooks.deliveries set next_at = now()
+where hook_id = $1::uuid and id = $2::text and next_at > now()"""
+
+_SWEEP: Final = """
+delete from caudex_webhooks.deliveries where id in (
+    select id from caudex_webhooks.deliveries
+    where ended_at < now() - make_interval(days => $1::integer)
+    order by ended_at limit 1000
+) returning 'true'"""
+
+_encode = msgspec.json.encode
+_due = msgspec.json.Decoder(Due).decode
+
+
+async def queue(tx: Transaction, deliveries: Sequence[NewDelivery]) -> None:
+    """Add deliveries of a locked webhook, in their order; those that are there stay as they are."""
+    for part in _divide(deliveries):
+        await tx.execute(_QUEUE, _encode(part))
+
+
+async def requeue(tx: Transaction, deliveries: Sequence[NewDelivery]) -> None:
+    """Add deliveries of a locked webhook; those that are there wait again. `wake` is next."""
+    for part in _divide(deliveries):
+        await tx.execute(_REQUEUE, _encode(part))
+
+
+async def wake(tx: Transaction, hook_id: str) -> None:
+    """Let the first delivery of each record of a locked webhook be due now."""
+    await tx.execute(_WAKE, hook_id)
+
+
+async def count_waiting(reader: Reader, hook_id: str, limit: int) -> int:
+    """Count the deliveries of a webhook that wait, up to a limit."""
+    return int(await reader.fetch(_WAITING, hook_id, limit) or 0)
+
+
+async def find_due(reader: Reader, hook_id: str, busy: Sequence[str]) -> Due | None:
+    """Return a delivery whose time has come, of a record that is not among the busy ones."""
+    row = await reader.fetch(_DUE, hook_id, busy)
+    return None if row is None else _due(row)
+
+
+async def seconds_to_next(reader: Reader, hook_id: str) -> float | None:
+    """Return the seconds until a delivery of a webhook is due; None where none waits."""
+    row = await reader.fetch(_NEXT, hook_id)
+    return None if row is None else float(row)
+
+
+async def settle(tx: Transaction, due: Due, outcome: Outcome, settled: Settled) -> bool:
+    """Store the end of an attempt; False where the delivery has begun again meanwhile.
+
+    The webhook is locked. What follows for its record is due when this one has ended.
+    """
+    error = None if outcome.error is None else outcome.error[:MAX_ERROR]
+    values = (settled.state, outcome.status, error, settled.wait)
+    if await tx.execute(_SETTLE, due.id, due.run, *values) is None:
+        return False
+    if settled.state != "pending":
+        await tx.execute(_FOLLOW, due.id)
+    return True
+
+
+async def list_deliveries(
+    reader: Reader, hook_id: str, state: str | None, before: str | None, limit: int
+) -> bytes:
+    """Return a page of deliveries as JSON, the newest change first."""
+    return await reader.fetch(_DELIVERIES, hook_id, state, before, limit) or b"[]"
+
+
+async def show_delivery(reader: Reader, hook_id: str, delivery_id: str) -> bytes | None:
+    """Return a delivery as REST shows it."""
+    return await reader.fetch(_ONE_DELIVERY, hook_id, delivery_id)
+
+
+async def retry(tx: Transaction, hook_id: str, delivery_id: str) -> None:
+    """Send a delivery of a locked webhook now: again, if it has ended."""
+    await tx.execute(_AGAIN, hook_id, delivery_id)
+    await tx.execute(_NOW, hook_id, delivery_id)
+
+
+async def sweep(writer: Writer, days: int) -> int:
+    """Delete some deliveries that ended so many days ago, and return their number."""
+    return len(await writer.execute_all(_SWEEP, days))
+
+
+def _divide(deliveries: Sequence[NewDelivery]) -> Iterator[Sequence[NewDelivery]]:
+    """Divide deliveries into parts of a statement's size."""
+    part: list[NewDelivery] = []
+    size = 0
+    for delivery in deliveries:
+        part.append(delivery)
+        size += len(delivery.body)
+        if len(part) == MAX_PART or size > MAX_PART_BYTES:
+            yield part
+            part = []
+            size = 0
+    if part:
+        yield part

@@ -1,0 +1,108 @@
+"""Makes deliveries of committed changes, with the rights of the role of a webhook."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kernel.public import (
+    CHANGES,
+    WATCHES,
+    BadRequest,
+    CommittedChange,
+    Forbidden,
+    NotFound,
+    Services,
+    Verdict,
+    Watch,
+    Watched,
+)
+
+from .models import Hook, NewDelivery
+
+READS_ALL: Final = "admin"
+"""The role whose rights a webhook without `as` has: it reads everything of its app."""
+_ID_BYTES: Final = 20
+"""Bytes of a hash in the id of a delivery."""
+
+
+class Events(msgspec.Struct, frozen=True):
+    """What the changes of a page are for a webhook.
+
+    `unknown` counts those that a value decides which nothing holds any more.
+    """
+
+    deliveries: list[NewDelivery]
+    unknown: int
+
+
+class EventMaker:
+    """Judges changes for webhooks."""
+
+    def __init__(self, services: Services) -> None:
+        self._changes = services.get(CHANGES)
+        self._watches = services.get(WATCHES)
+
+    async def open(self, hook: Hook) -> Watch:
+        """Compile what a webhook watches. Raises BadRequest where that is not possible now."""
+        watched = Watched(
+            app_id=hook.app_id,
+            entity=hook.entity,
+            where=hook.where,
+            fields=hook.fields,
+            former=True,
+        )
+        try:
+            return await self._watches.open_as_role(hook.role or READS_ALL, watched)
+        except (Forbidden, NotFound) as error:
+            raise BadRequest(error.message) from None
+
+    async def make(self, hook: Hook, watch: Watch, changes: Sequence[CommittedChange]) -> Events:
+        """Return the deliveries of changes of the entity, in their order. Raises Unavailable."""
+        whole = [await self._complete(change) for change in changes]
+        verdicts = await watch.judge(whole)
+        deliveries: list[NewDelivery] = []
+        unknown = 0
+        for change, verdict in zip(whole, verdicts, strict=True):
+            if verdict is None:
+                continue
+            if verdict.event == "unknown":
+                unknown += 1
+            elif verdict.event in hook.on:
+                deliveries.append(_describe(hook, change, verdict))
+        return Events(deliveries, unknown)
+
+    async def _complete(self, change: CommittedChange) -> CommittedChange:
+        return await self._changes.fill(change) if change.replaced else change
+
+
+def _describe(hook: Hook, change: CommittedChange, verdict: Verdict) -> NewDelivery:
+    data: dict[str, Any] = {"app": hook.app_id, "entity": hook.entity, "id": change.record_id}
+    if verdict.record is not None:
+        data["record"] = msgspec.Raw(verdict.record)
+    if verdict.former is not None:
+        data["old"] = msgspec.Raw(verdict.former)
+    if verdict.truncated:
+        data["truncated"] = verdict.truncated
+    data |= {"actor": change.actor, "request": change.request, "position": change.position}
+    body = {"type": f"{hook.entity}.{verdict.event}", "timestamp": change.at, "data": data}
+    return NewDelivery(
+        id=_make_id(hook.id, change.id),
+        hook_id=hook.id,
+        place=change.id,
+        event=verdict.event,  # pyright: ignore[reportArgumentType] - "unknown" is left out before
+        entity=hook.entity,
+        record=change.record_id,
+        body=msgspec.json.encode(body).decode(),
+        at=change.at,
+    )
+
+
+def _make_id(hook_id: str, change_id: int) -> str:
+    """Return the `webhook-id` of a change: the same, however often it is queued."""
+    digest = hashlib.sha256(f"{hook_id} {change_id}".encode()).digest()[:_ID_BYTES]
+    return "msg_" + base64.b32encode(digest).decode().lower()
