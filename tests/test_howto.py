@@ -103,6 +103,13 @@ def test_jobs_are_run_as_the_guide_says(make_server: MakeServer, tmp_path: Path)
     assert (job["result"], job["progress"]) == ({"sent": 4}, 1)
 
 
+def test_changes_are_reacted_to_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    outputs = pasted(page("react-to-changes"), server.url, tmp_path)
+    notes = re.findall(r'"text":"([^"]*)"', outputs[-1])
+    assert notes == ["enter a boat", "change a boat", "leave a boat"]
+
+
 def test_records_are_queried_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
     server = with_ada(make_server)
     outputs = pasted(page("query-records"), server.url, tmp_path)

@@ -11,6 +11,7 @@ from kernel.public import (
     ACCESS,
     APP_LOGINS,
     APPS,
+    CHANGES,
     HOOKS,
     IDENTITY,
     LOGS,
@@ -19,6 +20,7 @@ from kernel.public import (
     REGISTRY,
     STATEMENTS,
     TRACES,
+    WATCHES,
     WORKERS,
     App,
     DatabaseQuery,
@@ -58,7 +60,7 @@ class WorkersPlugin(Plugin):
     Config = WorkersConfig
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS, REGISTRY, APPS, ACCESS, IDENTITY)
     uses = (APP_LOGINS,)
-    finds = (LOGS, RECORDS, TRACES)
+    finds = (CHANGES, LOGS, RECORDS, TRACES, WATCHES)
     config: WorkersConfig
     _service: WorkersService | None = None
 

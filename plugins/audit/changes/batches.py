@@ -21,7 +21,7 @@ from .positions import (
     write_position,
 )
 from .replaced import find_replaced
-from .statements import BATCH_IDS, CHANGES, FIND_MARK, MARK, SEEN_WITH_FLOORS
+from .statements import BATCH_IDS, CHANGES, FIND_MARK, MARK, SEEN_WITH_FLOORS, SNAPSHOT
 
 MAX_PAGE: Final = 10_000
 QUICK_PAGE: Final = 1_000
@@ -162,6 +162,13 @@ class BatchReader:
             return None
         [seen] = msgspec.json.decode(answer, type=tuple[str])
         return await self.find_now(seen.encode())
+
+    async def has_more(self, position: Position) -> bool:
+        """Whether anything may be behind a position: no transaction has ended since, otherwise."""
+        if position.end is not None:
+            return True
+        snapshot = await self._statements.fetch(SNAPSHOT)
+        return snapshot != position.begin.snapshot.encode()
 
     async def read(self, position: Position, subjects: Collection[str], limit: int) -> Batch:
         """Read the next changes behind a position. Raises Unavailable."""

@@ -12,7 +12,7 @@ from typing import Final
 BATCH_IDS: Final = 20_000
 """Ids of the trail that one batch goes over, where there are marks: each page orders the whole."""
 
-SEEN: Final = "select caudex_audit.seen()"
+SNAPSHOT: Final = "select pg_current_snapshot()::text"
 
 # The snapshot, and the floors of the transactions that are open and of the later ones: what the
 # newest mark saw that was made before a number was given.

@@ -211,9 +211,9 @@ class Tailer:
         gap = FIRST_GAP
         while self._followers:
             batch = await self._read_batch()
-            if batch.changes or batch.losses:
+            if batch is not None and (batch.changes or batch.losses):
                 gap = FIRST_GAP
-            if not batch.complete:
+            if batch is not None and not batch.complete:
                 continue
             await anyio.sleep(gap)
             with anyio.move_on_after(TICK - gap) as waited:
@@ -222,10 +222,16 @@ class Tailer:
             is_idle = waited.cancelled_caught
             gap = FIRST_GAP if is_idle else min(2 * gap, TICK)
 
-    async def _read_batch(self) -> Batch:
+    async def _read_batch(self) -> Batch | None:
+        """Read the next batch; None where no transaction has ended since the last one."""
         if self._position is None:
             self._position = await self._reader.find_now()
             self._turn()
+        if not await self._reader.has_more(self._position):
+            # A batch without anything, for followers that wait for its number.
+            self._next_number += 1
+            self._turn()
+            return None
         subjects = frozenset[str]().union(*(follower.subjects for follower in self._followers))
         self._is_reading = True
         try:

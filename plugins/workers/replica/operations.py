@@ -43,12 +43,14 @@ from plugins.workers.models import Installation
 
 from .attempt import Attempt
 from .calls import Call, Calls
+from .followed import ChangeOperations
 
 MAX_WAITING: Final = 64
 """Operations that wait, above which the worker is not read until half of them are done."""
 
 _ACTIONS: Final[dict[str, Action]] = {
     "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
+    "changes": "read",
 }  # fmt: skip
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -109,6 +111,7 @@ class RecordOperations:
         self._services = services
         self._app = app
         self._calls = calls
+        self._changes = ChangeOperations(services, app.app_id)
         self._turns = anyio.CapacityLimiter(4)  # each holds a database connection
 
     async def answer(self, op: CollectionOp) -> OpResult:
@@ -155,6 +158,8 @@ class RecordOperations:
                     entity=op.entity, op=op.op, data=op.data, key=op.key, if_match=op.if_match
                 )
                 return await records.operate(actor, app_id, operation)
+            if op.op == "changes":
+                return await self._changes.read(actor, op)
             grant = Grant()
             if actor.user_id is not None:
                 access = self._services.get(ACCESS)

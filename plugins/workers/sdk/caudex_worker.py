@@ -38,7 +38,7 @@ import traceback
 import types
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cached_property
@@ -51,7 +51,7 @@ SHUTDOWN_SECONDS = 9.0
 Handler = Callable[..., Any]
 _Work = tuple[str, Handler, tuple[Any, ...], "Context"]
 """The type of an outcome, and what makes it: a handler, its arguments, and its context."""
-_READS = ("find", "findOne", "query", "export")
+_READS = ("find", "findOne", "query", "export", "changes")
 
 if sys.version_info >= (3, 14):
     import multiprocessing
@@ -77,6 +77,16 @@ class Unavailable(CollectionError):
 
     unchanged = False
     """Whether the operation certainly had no effect."""
+
+
+class ChangesLost(CollectionError):
+    """Changes since the position of a reader are not available. Read the records, and then go on
+    behind them: `changes(name, since=error.position)`."""
+
+    reason = ""
+    """Such as "too old" or "entity changed"."""
+    position = ""
+    """The position from which changes are available."""
 
 
 class Log:
@@ -266,6 +276,25 @@ class Collection:
         "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `preview`, `raw`."""
         return self._do("import", {"text": text, **_to_camel(options)})
 
+    def changes(self, name: str | None = None, **options: Any) -> Changes:
+        """Iterate over what happened to the records since the last time, in order: `for` in a
+        `def`, `async for` in an `async def`.
+
+            async for change in ctx.collection("deals").changes("mirror"):
+                await copy(change["event"], change["record"])
+
+        A change is `{"change", "event", "id", "record", "old", "at", "actor", "request",
+        "position"}`. `change` is its number, the same each time. The event is enter, change or
+        leave; `record` is None for leave, and `old` has the former values of the fields that
+        changed. The loop ends where nothing more has been committed.
+
+        The server keeps the position of a `name`, one for each app and entity. Changes count as
+        handled when the loop asks for more behind them, or ends. After a failure they come again,
+        so each comes at least once. A new name begins now. Options: `since` (a position), `where`,
+        `fields`, `limit` (at most so many at once). Raises ChangesLost.
+        """
+        return Changes(self._do, name, options)
+
     def insert_many(self, rows: list[dict[str, Any]]) -> Any:
         """Create 1 to 1000 records, all or none, and return them."""
         return self._do("insertMany", {"rows": rows})
@@ -297,6 +326,49 @@ class Collection:
         if not self._blocking:
             return operation
         return asyncio.run_coroutine_threadsafe(operation, self._worker.loop).result()
+
+
+class Changes:
+    """What happened to the records of a collection; see `Collection.changes`."""
+
+    def __init__(self, ask: Callable[..., Any], name: str | None, options: dict[str, Any]) -> None:
+        """`ask` is that of the collection: awaited in an `async def`."""
+        self._ask = ask
+        self._request = {**options, "name": name}
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield changes until there are no more."""
+        is_complete = False
+        while not is_complete:
+            page = await self._ask("changes", self._request)
+            is_complete = self._take(page)
+            for change in page["changes"]:
+                yield change
+        await self._ask("changes", self._end())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield changes until there are no more; for a `def`."""
+        is_complete = False
+        while not is_complete:
+            page = self._ask("changes", self._request)
+            is_complete = self._take(page)
+            yield from page["changes"]
+        self._ask("changes", self._end())
+
+    def _end(self) -> dict[str, Any]:
+        """Return the request that reads nothing: it has what was handled last kept."""
+        return {**self._request, "limit": 0}
+
+    def _take(self, page: dict[str, Any]) -> bool:
+        """Go on behind a page with the next request; return whether there is no more to come."""
+        if page["lost"]:
+            error = ChangesLost(f"changes are lost: {page['lost']}")
+            error.reason = page["lost"]
+            error.position = page["position"]
+            raise error
+        self._request.pop("since", None)
+        self._request["done"] = page["position"]
+        return bool(page["complete"])
 
 
 def _name_record(record: str | dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@
   const HELD = 64 * 1024;
   const HELD_MS = 1;
   const SHUTDOWN_MS = 9000;
-  const READS = ["find", "findOne", "query", "export"];
+  const READS = ["find", "findOne", "query", "export", "changes"];
   const HOOKS = ["onStart", "onJob", "onError", "onShutdown"];
   const stdout = process.stdout;
 
@@ -128,6 +128,26 @@
     });
   }
 
+  // What happened to records since the last time, in order; it ends where nothing more has been committed.
+  // The server keeps the position of a name. Changes count as handled when the loop asks for more behind
+  // them, or ends; after a failure they come again. An error with a `reason` says that changes are lost:
+  // read the records, and go on with { since: error.position }.
+  async function* changes(ask, name, options) {
+    const request = { ...options, name };
+    for (let complete = false; !complete; ) {
+      const page = await ask("changes", request);
+      if (page.lost) {
+        const { lost, position } = page;
+        throw Object.assign(new Error(`changes are lost: ${lost}`), { reason: lost, position });
+      }
+      delete request.since;
+      request.done = page.position;
+      complete = page.complete;
+      yield* page.changes;
+    }
+    await ask("changes", { ...request, limit: 0 });
+  }
+
   // once(key): a write with this key acts once within 24 hours, and returns the same result each time.
   // ifMatch(etag): an update or a delete is refused with the status 412 where the record has changed.
   // Options are the members of the bodies of the routes.
@@ -151,6 +171,7 @@
       query: (where, options) => read("query", { ...options, where }),
       export: (where, options) => read("export", { ...options, where }),
       importFile: (text, options) => write("import", { ...options, text }),
+      changes: (name, options) => changes(read, name, options),
       insertMany: (rows) => write("insertMany", { rows }),
       upsert: (rows, on, then) => write("upsert", { rows, on, then }),
       updateWhere: (where, set, bounds) => write("updateWhere", { ...bounds, where, set }),
