@@ -70,3 +70,14 @@ create table caudex_workers.ports (
     primary key (app_id),
     foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
 );
+
+-- How far readers of workers have got in the changes of records: what comes before has been handled.
+create table caudex_workers.positions (
+    app_id text collate "C" not null,  -- The app.
+    entity text collate "C" not null,  -- The entity whose changes are read.
+    name text collate "C" not null,  -- The reader, as the worker calls it.
+    position text collate "C" not null,  -- The position, as CHANGES has it.
+    updated_at timestamptz not null default now(),  -- When the reader got there.
+    primary key (app_id, entity, name),
+    foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
+);

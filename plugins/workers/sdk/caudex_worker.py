@@ -83,10 +83,11 @@ class ChangesLost(CollectionError):
     """Changes since the position of a reader are not available. Read the records, and then go on
     behind them: `changes(name, since=error.position)`."""
 
-    reason = ""
-    """Such as "too old" or "entity changed"."""
-    position = ""
-    """The position from which changes are available."""
+    def __init__(self, reason: str, position: str) -> None:
+        """`reason` is such as "too old"; from `position` on changes are available."""
+        super().__init__(f"changes are lost: {reason}")
+        self.reason = reason
+        self.position = position
 
 
 class Log:
@@ -362,10 +363,7 @@ class Changes:
     def _take(self, page: dict[str, Any]) -> bool:
         """Go on behind a page with the next request; return whether there is no more to come."""
         if page["lost"]:
-            error = ChangesLost(f"changes are lost: {page['lost']}")
-            error.reason = page["lost"]
-            error.position = page["position"]
-            raise error
+            raise ChangesLost(page["lost"], page["position"])
         self._request.pop("since", None)
         self._request["done"] = page["position"]
         return bool(page["complete"])
