@@ -28,6 +28,8 @@ SLOW_SECONDS = 1.0
 """Time in which a body arrives, unless it is slow."""
 JSON_KIND = re.compile(r"application/(json|[\w.-]+\+json)")
 _FAR = re.compile(rb"[eE][+-]?0*[1-9][0-9]{2,}\s*[],}]")
+_SHAPES = bytes.maketrans(b"E+0123456789", b"e-0000000000")
+"""All exponents look alike: `e0` or `e-0` is where one begins."""
 _MARKS = bytes.maketrans(b"{}", b"[]")
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{},"')
 _STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
@@ -146,7 +148,10 @@ def _check_numbers(raw: bytes) -> None:
     and blocks all requests (msgspec 0.20). PostgreSQL prints up to 309 digits of each.
     """
     limit = MAX_VALUES // 100
-    if len(raw) <= 2 * limit or raw.count(b",") < limit or len(_FAR.findall(raw)) <= limit:
+    if len(raw) <= 2 * limit or raw.count(b",") < limit:
+        return
+    shapes = raw.translate(_SHAPES)  # to count in it takes a fifth of the time of the pattern
+    if shapes.count(b"e0") + shapes.count(b"e-0") <= limit or len(_FAR.findall(raw)) <= limit:
         return
     parts = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
     outside_texts = b"".join(parts[::2])

@@ -9,10 +9,11 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import msgspec
 
 from kernel.public import BadRequest, Entity, Field, Forbidden, Grant, KernelError
-from plugins.data.columns import Column, Columns
+from plugins.data.columns import BodyFields, Column, Columns
 from plugins.data.statements.entity_table import Table
 
 from .threads import run_in_thread_if_large
+from .whole_columns import convert_column
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,13 +139,13 @@ def _row_as_sent(columns: Columns, values: Mapping[str, Any], *, complete: bool)
 
 
 def _rows_as_sent(columns: Columns, bodies: Sequence[Mapping[str, Any]]) -> list[Row] | None:
-    """Return the rows of bodies with the same fields, if `_row_as_sent` changes none of them."""
+    """Return the rows of bodies with the same fields, where they can be converted together."""
     names = tuple(bodies[0])
     have_same_fields = {*map(tuple, bodies)} == {names}
     if not names or not have_same_fields:
         return None
     body_fields = columns.describe_body(names)
-    if body_fields is None or not body_fields.complete or body_fields.converted:
+    if body_fields is None or not body_fields.complete:
         return None
     try:
         msgspec.convert(bodies, list[columns.body_struct])
@@ -154,9 +155,23 @@ def _rows_as_sent(columns: Columns, bodies: Sequence[Mapping[str, Any]]) -> list
         texts = filter(None, map(itemgetter(name), bodies))
         if "\0" in "".join(texts):
             return None
+    if body_fields.converted:
+        return _convert_rows(body_fields, bodies)
     if body_fields.names == names:  # nothing changes a row in place
         return cast("list[Row]", [*bodies])
     return [{name: values[name] for name in body_fields.names} for values in bodies]
+
+
+def _convert_rows(body_fields: BodyFields, bodies: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+    """Return the rows of bodies of which only `converted` fields are not as they were sent."""
+    names = body_fields.names
+    values: dict[str, Sequence[Any]] = {name: [*map(itemgetter(name), bodies)] for name in names}
+    for column in body_fields.converted:
+        converted = convert_column(column, values[column.name])
+        if converted is None:
+            return None
+        values[column.name] = converted
+    return [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
 def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:

@@ -25,6 +25,8 @@ FIELDS = (
     Field(name="owner", type="entity_link", sql_type="uuid"),
     Field(name="at", type="timestamp", sql_type="timestamptz"),
     Field(name="data", type="json", sql_type="jsonb", required=True, default={}),
+    Field(name="tags", type="[text]", sql_type="text[]"),
+    Field(name="sizes", type="[number]", sql_type="double precision[]"),
 )
 ENTITY = Entity(app_id="a", name="things", id_type="uuid", id_declared=False, fields=FIELDS)
 COLUMNS = Columns(ENTITY)
@@ -39,8 +41,14 @@ class Slow(Columns):
 
 texts = st.text(max_size=12) | st.sampled_from(["", "a", "true", "1", "2026-01-02", "20260102"])
 dates = st.dates().map(str) | st.from_regex(r"[0-9]{4}-?(W[0-9]{2}|[0-9]{2})-?[0-9]{1,2}")
+moments = st.datetimes().map(str) | st.from_regex(
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]([Tt ][0-2][0-9]:[0-6][0-9](:[0-6][0-9]([.,][0-9]{1,9})?)?)?"
+    r" ?([Zz]|[+-][0-2][0-9](:?[0-5][0-9])?)?",
+    fullmatch=True,
+)
 numbers = st.integers() | st.integers(-(2**60), 2**60) | st.floats()
-values = st.none() | st.booleans() | numbers | texts | dates | st.lists(numbers, max_size=2)
+lists = st.lists(numbers | texts, max_size=2) | st.lists(numbers, max_size=2) | st.lists(texts)
+values = st.none() | st.booleans() | numbers | texts | dates | moments | lists
 
 
 fields = st.sampled_from([field.name for field in FIELDS])
@@ -80,11 +88,44 @@ same_fields = st.sets(fields, min_size=1).flatmap(
 )
 
 
-@given(rows=same_fields | st.lists(bodies, min_size=1, max_size=3))
+FITTING = {
+    "label": texts, "kind": st.sampled_from(["a", "b"]), "amount": st.floats(-9, 9),
+    "done": st.booleans(), "due": st.dates().map(str), "parent": st.sampled_from(["a", "b"]),
+    "owner": st.uuids().map(str), "at": st.datetimes().map(str) | moments, "data": values,
+    "tags": st.lists(texts, max_size=2), "sizes": st.lists(st.floats(-9, 9), max_size=2),
+}  # fmt: skip
+"""Values that columns mostly take."""
+
+
+@st.composite
+def fitting_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows that can be created, but for a value here and there."""
+    names = draw(st.permutations(sorted(draw(st.sets(fields)) | {"label"})))
+    row = st.fixed_dictionaries({name: st.none() | FITTING[name] for name in names[:-1]})
+    last = names[-1]
+    whole = row.flatmap(lambda values: FITTING[last].map(lambda value: {**values, last: value}))
+    return draw(st.lists(whole, min_size=1, max_size=3))
+
+
+@given(rows=fitting_rows() | same_fields | st.lists(bodies, min_size=1, max_size=3))
 @example(rows=[{"label": "a"}, {"label": "a\0b"}])
 @example(rows=[{"label": None}, {"label": "a"}])
 @example(rows=[{"label": "a", "data": {}}, {"data": {}, "label": "b"}])
 @example(rows=[{"label": "a", "amount": 1}, {"label": "b", "amount": "2"}])
+@example(rows=[{"at": "2026-01-02T03:04:05Z"}, {"at": "2026-01-02 03:04:05.123456+05:30"}])
+@example(rows=[{"at": "2026-01-02T03:04:05"}, {"at": None}])
+@example(rows=[{"at": "2026-01-02T03:04:05.1234567Z"}])
+@example(rows=[{"at": "0001-01-01T00:00:00+05:00"}])
+@example(rows=[{"at": "2026-01-02"}, {"at": ""}])
+@example(rows=[{"tags": ["a", "b"]}, {"tags": None}])
+@example(rows=[{"tags": ["a\0"]}])
+@example(rows=[{"tags": [None]}])
+@example(rows=[{"tags": ""}])
+@example(rows=[{"sizes": [1, 2.5]}, {"sizes": []}])
+@example(rows=[{"sizes": [True]}])
+@example(rows=[{"sizes": ["1"]}])
+@example(rows=[{"label": "a", "data": ""}])
+@example(rows=[{"label": "a", "data": None}])
 @example(rows=[{}])
 def test_rows_are_the_same_together(rows: list[dict[str, Any]]) -> None:
     def outcome(columns: Columns) -> Any:
