@@ -279,7 +279,11 @@ def _records(story: Story, token: str) -> None:
     asked = "?app_id=crm&entity=contacts&operation=UPDATE&limit=1"
     rows = story.ask(f"GET {API}/audit", query=asked, token=token)
     assert [row["operation"] for row in rows] == ["UPDATE"]
-    story.ask(f"DELETE {one}", id=made["id"], **more)
+    request = {"x-request-id": "delete-alice"}
+    story.ask(f"DELETE {one}", given=request, id=made["id"], **more)
+    undo = {"request": "delete-alice", "dryRun": True}
+    story.ask(f"POST {APP}/undo", undo, token=token, app_id="crm")
+    story.ask(f"GET {API}/requests/{{id}}", id="delete-alice", token=token)
     _many_records(story, more)
 
 
