@@ -13,7 +13,19 @@ from typing import Any
 
 import msgspec
 
-from . import assets, beyond, calls, exchange, growth, login, queues, reach, requests, surroundings
+from . import (
+    assets,
+    beyond,
+    calls,
+    exchange,
+    growth,
+    login,
+    queues,
+    reach,
+    requests,
+    surroundings,
+    undos,
+)
 from .chart import svg
 from .figures import Case, Ratio
 from .goals import costs
@@ -29,6 +41,7 @@ from .stage import PIPELINE, POOL, Stage, stage
 
 STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
 FILE_LIMIT = 32
+UNDO_LIMIT = 5.0
 GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "filtered lists",
     "expand": "lists with linked records, and filtered by them",
@@ -41,6 +54,7 @@ GROUPS = {
     "plugins": "idle plugins and a listener",
     "exchange": "files in and out, beside COPY",
     "reach": "API keys, large files, the deploy of a frontend",
+    "undo": "undo of 10,000 records",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
 GROUP_OF = {
@@ -205,6 +219,8 @@ def _run(
         _exchange(one, results)
     if "reach" in only:
         _reach(one, results, plan)
+    if "undo" in only:
+        _undo(one, results)
     if "memory" in only:
         _bounds(one, idle, results, plan)
 
@@ -265,6 +281,18 @@ def _reach(one: Stage, results: Results, plan: Plan) -> None:
     table = Table("Frontends and files", "measured", "bound")
     table.row("deploy of 5 MB to the first byte", *bound(seconds, 2, "s"))
     table.row("memory that files of 1 GB add", *bound(moved.grown, FILE_LIMIT, "MB"))
+    table.show()
+
+
+def _undo(one: Stage, results: Results) -> None:
+    say(f"Undoing changes of {undos.RECORDS:,} records")
+    one.sign_in()
+    found = results.bounds["undo"] = undos.measure(one)
+    table = Table(f"Undo of {undos.RECORDS:,} records", "measured", "bound")
+    table.row("of an import", *bound(found.of_import, UNDO_LIMIT, "s"))
+    table.row("of an update", *bound(found.of_update, UNDO_LIMIT, "s"))
+    table.row("of a delete", *bound(found.of_delete, UNDO_LIMIT, "s"))
+    table.row("memory that they add", *bound(found.memory_mb, STREAM_LIMIT, "MB"))
     table.show()
 
 
