@@ -10,7 +10,7 @@ import msgspec
 from kernel.public import App, KernelError, Recorded, RecordedChange, Transaction
 
 from .models import MAX_LISTED, Conflict, Inverse, PlannedWrite, Reason, TouchedRecord, UndoneRecord
-from .states import Kept, find_inverse, plan_write
+from .states import FieldComparison, Kept, find_inverse, plan_write
 from .writing import RecordsBack
 
 PORTION_CHANGES: Final = 2000
@@ -36,6 +36,7 @@ class UndoAttempt:
         self._recorded = recorded
         self._writer = writer
         self._app = app
+        self._comparisons: dict[str, FieldComparison] = {}
         self.undone = 0
         self.records: list[UndoneRecord] = []
         self.conflicts: list[Conflict] = []
@@ -89,13 +90,22 @@ class UndoAttempt:
         entity = self._app.entities[change.entity]
         values = await self._recorded.read(tx, [change])
         current = await self._recorded.lock(tx, entity, [change.record_id])
-        write = plan_write(entity, record, values, current.get(change.record_id))
+        comparison = self._find_comparison(change.entity)
+        write = plan_write(comparison, record, values, current.get(change.record_id))
         if write is None:
             return ()
         failures = await self._writer.write(tx, [write])
         if failures:
             raise Kept("refused")
         return [*write.values] if write.inverse == "reverted" else ()
+
+    def _find_comparison(self, name: str) -> FieldComparison:
+        """Return what compares values of an entity, which is made once."""
+        comparison = self._comparisons.get(name)
+        if comparison is None:
+            comparison = FieldComparison(self._app.entities[name])
+            self._comparisons[name] = comparison
+        return comparison
 
     def _is_of_app(self, record: TouchedRecord) -> bool:
         if record.inverse is None:
@@ -112,15 +122,15 @@ class UndoAttempt:
         writes: list[PlannedWrite] = []
         for name, records in _by_entity(portion).items():
             ids = [record.id for record in records]
-            entity = self._app.entities[name]
-            current = await self._recorded.lock(tx, entity, ids)
+            comparison = self._find_comparison(name)
+            current = await self._recorded.lock(tx, self._app.entities[name], ids)
             visible_ids = await self._writer.find_visible(tx, name, [*current])
             for record in records:
                 if record.id in current and record.id not in visible_ids:
                     self._refuse(record, f"record '{record.id}' not found")
                     continue
                 try:
-                    write = plan_write(entity, record, values, current.get(record.id))
+                    write = plan_write(comparison, record, values, current.get(record.id))
                 except Kept as kept:
                     self._keep(record, kept.reason)
                     continue

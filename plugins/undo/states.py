@@ -55,6 +55,8 @@ class FieldComparison:
             return _encode_sorted(first) == _encode_sorted(second)
         if first == second:
             return True
+        if first is None or second is None:
+            return False
         stored = self._coerce(kind, first)
         return stored is not _MISSING and stored == self._coerce(kind, second)
 
@@ -134,16 +136,16 @@ class WalkBack:
 
 
 def plan_write(
-    entity: Entity,
+    comparison: FieldComparison,
     record: TouchedRecord,
     values: Mapping[int, ChangeValues],
     current: Mapping[str, Any] | None,
 ) -> PlannedWrite | None:
     """Return what undoing the changes of a record writes, None where nothing is left to undo.
 
-    `values` are those of the changes, `current` is the record as it is now. Raises Kept.
+    `comparison` is that of its entity, `values` are those of the changes, `current` is the record
+    as it is now. Raises Kept.
     """
-    comparison = FieldComparison(entity)
     walk = WalkBack(comparison, exists=record.changes[0].operation != "DELETE")
     for change in record.changes:
         if change.id not in values:  # its month was dropped meanwhile
