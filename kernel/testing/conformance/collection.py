@@ -12,7 +12,7 @@ from kernel.contracts.access import Action, Grant
 from kernel.contracts.apps import Entity
 from kernel.contracts.base import Actor, Change, Event, server_actor
 from kernel.contracts.hookspecs import for_subjects, hookimpl
-from kernel.contracts.records import RECORDS, Page, Records, Tagged, Target
+from kernel.contracts.records import RECORDS, FormerRecord, Page, Records, Tagged, Target
 from kernel.contracts.statements import STATEMENTS, Transaction
 from kernel.errors import BadRequest, NotFound, PluginFailed
 from kernel.hooks.plugin import Plugin
@@ -193,6 +193,12 @@ class Joined:
     async def count_outside(self) -> int:
         return await self._engine.count(self._target, None)
 
+    async def restore(self, *records: FormerRecord) -> None:
+        await self._engine.restore(self._target, records, tx=self._tx)
+
+    async def revert(self, changes: Mapping[str, Row]) -> None:
+        await self._engine.revert(self._target, changes, tx=self._tx)
+
     async def create_outside(self, **values: Any) -> None:
         await self._engine.create(self._target, values)
 
@@ -304,3 +310,46 @@ class TakesPart(RecordsKit):
 
         samples.run_in_transaction(work)
         assert samples.names() == "c"
+
+    def test_a_former_record_is_restored_with_what_the_server_set(
+        self, samples: Collection, guest: GuestPlugin
+    ) -> None:
+        first = samples.create(name="a", code="one", amount=1.5, tags=["x"], day="2030-01-02")
+        second = samples.create(name="b", parent=first["id"])
+        samples.touch(second["id"])
+        second = samples.get(second["id"])
+        for record in (second, first):
+            samples.delete(record["id"])
+        guest.reset()
+
+        async def work(joined: Joined) -> None:
+            await joined.restore(_former(first, gone="x"), _former(second))
+
+        samples.run_in_transaction(work)
+        assert [samples.get(record["id"]) for record in (first, second)] == [first, second]
+        owned = samples.act_as(GHOST, OWN)
+        assert {row["id"] for row in owned.page()} == {first["id"], second["id"]}
+        heard = [event.operation for event in guest.recorded]
+        assert heard == (["INSERT"] * 2 if samples.place[0] == GUARDED else [])
+
+    def test_former_values_come_back_all_or_none(self, samples: Collection) -> None:
+        records = [samples.create(name=name, amount=1, code=name) for name in ("a", "b")]
+        former = {record["id"]: {"amount": 7, "details": {"n": 1}} for record in records}
+
+        async def work(joined: Joined) -> None:
+            await joined.revert(former)
+            with pytest.raises(NotFound):
+                await joined.revert({records[0]["id"]: {"amount": 9}, GHOST: {"amount": 9}})
+            with pytest.raises(BadRequest):
+                await joined.restore(_former(records[0]))
+
+        samples.run_in_transaction(work)
+        assert [row["amount"] for row in samples.page()] == [7, 7]
+        assert [row["details"] for row in samples.page()] == [{"n": 1}] * 2
+
+
+def _former(record: Row, **more: Any) -> FormerRecord:
+    """A record as it was, of the user GHOST; the trail can have fields that are gone."""
+    times = {name: record[name] for name in ("created_at", "updated_at")}
+    values = {name: value for name, value in record.items() if name not in {"id", *times}}
+    return FormerRecord(id=record["id"], values=values | more, owner=GHOST, **times)
