@@ -332,3 +332,21 @@ begin
     return new;
 end
 $$;
+
+-- The jobs that a request enqueued. PostgreSQL takes a Bloom filter for as bad as reading the whole table, so it is
+-- forbidden to do that.
+create function caudex_jobs.of_request(request text, max_rows integer)
+ returns json
+ language sql
+ stable
+ set search_path to ''
+ set enable_seqscan to 'off'
+as $$
+    select json_agg(json_build_object('app', n.app_id, 'id', n.id, 'state', n.status,
+        'at', caudex_jobs.shown_time(n.created_at)) order by n.created_at, n.id)
+    from (
+        select j.app_id, j.id, j.status, j.created_at from caudex_jobs.jobs as j
+        where j.request_id = request
+        order by j.created_at, j.id limit max_rows
+    ) as n
+$$;

@@ -17,15 +17,8 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # One by one: PostgreSQL looks into the index for one value at a time.
 _OF_REQUESTS: Final = """
 select json_build_object('request_id', r.id, 'jobs', j.jobs)
-from unnest($1::text[]) as r (id) cross join lateral (
-    select json_agg(json_build_object('app', n.app_id, 'id', n.id, 'state', n.status,
-        'at', to_char(n.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
-        order by n.created_at, n.id) as jobs
-    from (
-        select * from caudex_jobs.jobs as j where j.request_id = r.id
-        order by j.created_at, j.id limit $2::integer
-    ) as n
-) as j
+from unnest($1::text[]) as r (id)
+cross join lateral (select caudex_jobs.of_request(r.id, $2::integer) as jobs offset 0) as j
 where j.jobs is not null"""
 
 _PARENTS: Final = """
@@ -37,7 +30,7 @@ _decode = msgspec.json.Decoder(RequestTrace).decode
 
 async def trace_jobs(reader: Reader, request_ids: Sequence[str]) -> Sequence[RequestTrace]:
     """Return the jobs of requests, and for those that are jobs what enqueued them."""
-    rows = await reader.fetch_all(_OF_REQUESTS, list(request_ids), MAX_JOBS, custom_plan=True)
+    rows = await reader.fetch_all(_OF_REQUESTS, list(request_ids), MAX_JOBS)
     job_ids = [request_id for request_id in request_ids if _UUID.fullmatch(request_id)]
     if job_ids:
         rows += await reader.fetch_all(_PARENTS, job_ids)
