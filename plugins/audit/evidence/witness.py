@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from typing import Final
 
@@ -81,13 +82,17 @@ class Witness:
 
     async def _execute(self, message: bytes) -> str:
         try:
-            process = await anyio.run_process(
-                shlex.split(self._target),
-                input=message,
-                check=False,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            # Not a pipe: a program may end before it has read everything.
+            with tempfile.TemporaryFile() as lines:
+                lines.write(message)
+                lines.seek(0)
+                process = await anyio.run_process(
+                    shlex.split(self._target),
+                    stdin=lines,
+                    check=False,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
         except (OSError, ValueError) as error:
             return str(error)
         return "" if process.returncode == 0 else f"exit status {process.returncode}"

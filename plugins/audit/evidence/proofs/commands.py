@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import click
 import msgspec
@@ -146,19 +146,23 @@ async def _export(
     rows = RowFilter(
         app_id=app, since=read_moment("--since", since), until=read_moment("--until", until)
     )
-    with ExitStack() as opened:
-        out = sys.stdout.buffer
-        if file is not None:
-            try:
-                out = opened.enter_context(file.open("xb"))
-            except OSError as error:
-                raise BadRequest(f"{file} cannot be written: {error.strerror}") from None
+    with _open_output(file) as out:
         async with open_services() as services:
             exporter = services.get(EVIDENCE).exporter
             async for piece in exporter.export(rows, with_proofs=True):
                 out.write(piece)
         out.flush()
     return 0
+
+
+def _open_output(file: Path | None) -> AbstractContextManager[BinaryIO]:
+    """Create a file, or use the standard output. Raises BadRequest."""
+    if file is None:
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return file.open("xb")
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be written: {error.strerror}") from None
 
 
 async def _prove(open_services: OpenServices, *, row_id: int) -> int:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kernel.testing import Server
+from tests.plugins.audit.evidence.support import seal, tamper
 from tests.plugins.console.browser import drop, needs_browser, until
 from tests.plugins.console.conftest import DATA
 
@@ -277,6 +278,27 @@ def test_a_secret_is_set_and_never_shown(crm: Server, new_tab):
     page.click("[aria-label='Delete SMTP_PASSWORD']")
     page.click("dialog button.danger")
     page.wait_for_selector("text=No secrets")
+
+
+def test_a_core_admin_sees_whether_the_trail_is_as_it_was_sealed(crm: Server, new_tab):
+    crm.admin.post(f"{DATA}/deals", json={"title": "Sealed", "stage": "Lead"})
+    seal(crm)
+    tab = new_tab().sign_in(crm.admin).open("audit?app=crm", ready=".evidence .tag.good")
+    page = tab.page
+    assert "up to" in page.inner_text(".evidence")
+    [(row_id, xid)] = crm.sql(
+        "select last_id, xid from caudex_audit.seals join caudex_audit.log on id = last_id"
+        " order by id desc limit 1"
+    )
+    tamper(crm, f"update caudex_audit.log set xid = '1' where id = {row_id}")
+    try:
+        tab.open("audit", ready=".evidence .tag.bad")
+        assert f"Row {row_id} was changed" in page.inner_text(".evidence")
+    finally:
+        tamper(crm, f"update caudex_audit.log set xid = '{xid}' where id = {row_id}")
+    other = new_tab().sign_in(crm.user(roles={"crm": ["admin"]})).open("audit?app=crm")
+    other.page.wait_for_selector(".trail li")
+    assert other.page.query_selector(".evidence") is None
 
 
 def test_the_trail_leads_from_a_change_to_its_request(crm: Server, new_tab):

@@ -15,6 +15,7 @@ import {
 import { Empty, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/options.js';
 import { shortenId } from '../../parts/titles.js';
+import { Evidence } from './evidence.js';
 import { TrailRow, nameOperation } from './trail.js';
 
 const PATH = '/api/v1/audit';
@@ -68,6 +69,7 @@ export default function Audit({ query }) {
     >
       <${CopyAs} request=${{ method: 'GET', path: PATH, query: filter }} />
     <//>
+    ${admin.value && html`<${Evidence} />`}
     <${Filters}
       query=${query}
       shownApps=${admin.value ? apps.value : ownApps}
