@@ -45,14 +45,15 @@ class UndoAttempt:
         """Undo the changes of records, which are in the order to do it."""
         errors: Errors = {}
         waiting = [record for record in records if self._is_of_app(record)]
-        for _ in range(MAX_PASSES):
+        for number in range(MAX_PASSES):
             errors = {}
             for portion in _portions_of(waiting):
                 errors |= await self._undo_portion(tx, portion)
             failed = [record for record in waiting if (record.entity, record.id) in errors]
-            has_progress = 0 < len(failed) < len(waiting)
+            # After the first pass others may have ended, for which a statement has waited.
+            is_stuck = number > 0 and len(failed) == len(waiting)
             waiting = failed
-            if not has_progress:
+            if is_stuck or not waiting:
                 break
         if len(waiting) > 1 and await self._step_back(tx, waiting):
             return
@@ -67,22 +68,24 @@ class UndoAttempt:
         changes = [change for record in records for change in record.changes]
         if len(changes) > MAX_STEPS:
             return False
-        fields: dict[tuple[str, str], dict[str, None]] = {}
+        written_fields: dict[tuple[str, str], dict[str, None]] = {}
         try:
             async with tx.savepoint():
                 for change in sorted(changes, key=lambda change: change.id, reverse=True):
-                    for name in await self._take_step(tx, change):
-                        fields.setdefault((change.entity, change.record_id), {})[name] = None
+                    write = await self._take_step(tx, change)
+                    if write is not None:
+                        key = (change.entity, change.record_id)
+                        written_fields.setdefault(key, {}).update(dict.fromkeys(write.values))
         except Kept:
             return False
         for record in records:
-            if record.inverse is not None:
-                names = fields.get((record.entity, record.id), {})
-                self._note_undone(record, record.inverse, names)
+            field_names = written_fields.get((record.entity, record.id))
+            if field_names is not None and record.inverse is not None:
+                self._note_undone(record, record.inverse, field_names)
         return True
 
-    async def _take_step(self, tx: Transaction, change: RecordedChange) -> Sequence[str]:
-        """Undo one change, and return the fields that got a former value. Raises Kept."""
+    async def _take_step(self, tx: Transaction, change: RecordedChange) -> PlannedWrite | None:
+        """Undo one change, and return what was written. Raises Kept."""
         inverse = find_inverse([change.operation])
         if not self._writer.may(change.entity, inverse):  # which the net of the changes needs not
             raise Kept("refused")
@@ -92,12 +95,9 @@ class UndoAttempt:
         current = await self._recorded.lock(tx, entity, [change.record_id])
         comparison = self._find_comparison(change.entity)
         write = plan_write(comparison, record, values, current.get(change.record_id))
-        if write is None:
-            return ()
-        failures = await self._writer.write(tx, [write])
-        if failures:
+        if write is not None and await self._writer.write(tx, [write]):
             raise Kept("refused")
-        return [*write.values] if write.inverse == "reverted" else ()
+        return write
 
     def _find_comparison(self, name: str) -> FieldComparison:
         """Return what compares values of an entity, which is made once."""

@@ -5,7 +5,7 @@ import { openDialog } from '../core/dialogs.js';
 import { A } from '../core/router.js';
 import { features, toWords } from '../core/store.js';
 import { ErrorBox, Loaded, fail, toast, useLoad } from '../core/ui.js';
-import { shortenId } from './titles.js';
+import { loadTitlesOf, shortenId } from './titles.js';
 
 /** Records and conflicts that a preview lists. */
 const MOST_LISTED = 100;
@@ -96,7 +96,10 @@ export async function openUndo(appId, body, { done = null, title = 'Undo' } = {}
 
 function Preview({ appId, body, title, close }) {
   const [state, setState] = useState({});
-  const tried = useLoad(() => send(appId, { ...body, dryRun: true }), []);
+  const tried = useLoad(async () => {
+    const found = await send(appId, { ...body, dryRun: true });
+    return { ...found, titles: await loadListedTitles(appId, found) };
+  }, []);
   const run = async () => {
     setState({ busy: true });
     try {
@@ -123,11 +126,27 @@ function Preview({ appId, body, title, close }) {
     <//>`;
 }
 
+/** Titles of the records that a preview lists, by `entity/id`. */
+async function loadListedTitles(appId, { records, conflicts }) {
+  const listed = [...records.slice(0, MOST_LISTED), ...conflicts.slice(0, MOST_LISTED)];
+  const titles = new Map();
+  for (const entity of new Set(listed.map((record) => record.entity))) {
+    const ids = listed.filter((record) => record.entity === entity).map((record) => record.id);
+    const loaded = await loadTitlesOf(appId, entity, ids).catch(() => ({}));
+    for (const id of ids) {
+      // One that is deleted has no title; the beginnings of ids of one hour are the same.
+      const isKnown = loaded[id] && loaded[id] !== shortenId(id);
+      titles.set(`${entity}/${id}`, isKnown ? loaded[id] : `…${id.slice(-8)}`);
+    }
+  }
+  return titles;
+}
+
 const nameButton = ({ undone, conflicts }) =>
   conflicts.length ? `Undo the other ${undone}` : `Undo ${countRecords(undone)}`;
 
 function Found({ appId, found }) {
-  const { undone, records, conflicts } = found;
+  const { undone, records, conflicts, titles } = found;
   if (!undone && !conflicts.length) return html`<p>There is nothing left to undo.</p>`;
   const unlisted = undone - Math.min(records.length, MOST_LISTED);
   return html`${
@@ -137,24 +156,26 @@ function Found({ appId, found }) {
         ${records.slice(0, MOST_LISTED).map(
           (record) => html`<li key=${record.entity + record.id} class="row">
             <span class="tag ${COLOURS[record.operation]}">${record.operation}</span>
-            <${RecordName} appId=${appId} record=${record} />
+            <${RecordName} appId=${appId} record=${record} titles=${titles} />
             <span class="dim cut">${(record.fields ?? []).map(toWords).join(', ')}</span>
           </li>`,
         )}
         ${unlisted > 0 && html`<li class="dim">and ${unlisted} more</li>`}
       </ul>`
   }
-  ${conflicts.length > 0 && html`<${Conflicts} appId=${appId} conflicts=${conflicts} />`}`;
+  ${conflicts.length > 0 && html`<${Conflicts} appId=${appId} conflicts=${conflicts} titles=${titles} />`}`;
 }
 
-function Conflicts({ appId, conflicts }) {
+function Conflicts({ appId, conflicts, titles }) {
   const unlisted = conflicts.length - MOST_LISTED;
   return html`<div class="notice warn">
-    <p>${countRecords(conflicts.length)} ${conflicts.length === 1 ? 'stays' : 'stay'} as now:</p>
+    <p>
+      ${conflicts.length === 1 ? '1 record stays as it is:' : `${conflicts.length} records stay as they are:`}
+    </p>
     <ul class="plain undolist" tabindex="0" aria-label="Records that stay as they are">
       ${conflicts.slice(0, MOST_LISTED).map(
         (conflict) => html`<li key=${conflict.entity + conflict.id} class="row">
-          <${RecordName} appId=${appId} record=${conflict} />
+          <${RecordName} appId=${appId} record=${conflict} titles=${titles} />
           <span>${REASONS[conflict.reason] ?? conflict.error}</span>
         </li>`,
       )}
@@ -163,9 +184,9 @@ function Conflicts({ appId, conflicts }) {
   </div>`;
 }
 
-const RecordName = ({ appId, record }) => html`<${A}
+const RecordName = ({ appId, record, titles }) => html`<${A}
   to=${['record', appId, record.entity, record.id]}
   target="_blank"
 >
-  ${toWords(record.entity)} ${shortenId(record.id)}
+  ${toWords(record.entity)} · ${titles.get(`${record.entity}/${record.id}`)}
 <//>`;

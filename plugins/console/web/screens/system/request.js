@@ -32,8 +32,10 @@ export default function RequestScreen({ parts: [id] }) {
         <${UndoButton} request=${request} reload=${loaded.reload} />
         <${CopyAs} request=${{ method: 'GET', path }} />
       <//>
-      <${Facts} request=${request} names=${names} />
-      <${Parts} request=${request} />`}
+      <div class="stack">
+        <${Facts} request=${request} names=${names} />
+        <${Parts} request=${request} />
+      </div>`}
   <//>`;
 }
 
