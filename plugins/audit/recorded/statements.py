@@ -20,7 +20,8 @@ _MEETS: Final = """
     and ($6::uuid is null or l.actor_id = $6::uuid)"""
 
 # By an index that has an entry for each block of 16 ids, not for each row: see `follows` in
-# schema.sql. The rows of a block without an entry have the time of one with an entry.
+# schema.sql. The rows of a block without an entry have the time of one with an entry. With a limit
+# PostgreSQL looks into each block; it would rather walk the whole trail for all of them.
 _BLOCKS: Final = """
     select l.* from (
         select id >> 4 as block, min(changed_at) as first, max(changed_at) as last
@@ -35,6 +36,7 @@ _IN_BLOCKS: Final = """
         select * from caudex_audit.log
         where id between b.block << 4 and (b.block << 4) + 15
         and changed_at between b.first and b.last
+        order by id desc limit 16
     ) as l
     where"""
 

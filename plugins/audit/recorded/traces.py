@@ -14,7 +14,8 @@ MAX_BLOCKS: Final = 100_000
 MAX_EVENTS: Final = 1001
 """Events that are listed of each request."""
 
-# By the index that has an entry for each block of 16 ids: see `follows` in schema.sql.
+# By the index that has an entry for each block of 16 ids: see `follows` in schema.sql. With a limit
+# PostgreSQL looks into each block; it would rather walk the whole trail for all of them.
 _CHANGES: Final = """
 select json_build_object('request_id', g.request_id, 'changes', json_agg(json_build_object(
     'app', g.table_schema, 'entity', g.table_name, 'operation', g.operation, 'count', g.count,
@@ -34,6 +35,7 @@ from (
         select * from caudex_audit.log
         where id between b.block << 4 and (b.block << 4) + 15
         and changed_at between b.first and b.last
+        order by id desc limit 16
     ) as l
     left join caudex_audit.apps as a on a.app_id = l.table_schema
     where l.request_id = any($1::text[]) and l.table_schema <> 'core'
