@@ -1,5 +1,6 @@
 """What a request caused: its rows, jobs, calls and lines, and who may see them."""
 
+import shutil
 from collections.abc import Generator
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_a_call_of_a_worker(server: Server, app: str) -> None:
     calls_shown = [(call["app"], call["method"], call["error"]) for call in shown["calls"]]
     assert calls_shown == [(app, "add", None), (app, "add", "it broke")]
     assert all(call["ms"] >= 0 for call in shown["calls"])
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node on this machine")
+def test_lines_of_javascript_name_their_request(server: Server) -> None:
+    code = """serve({
+      say: (params, caller, ctx) => { ctx.log.info("said"); log.info("of no request"); },
+    });"""
+    app_id = deployed(server, {"index.js": code})
+    body = {"method": "say", "params": {}}
+    send(server.admin, f"/api/v1/apps/{app_id}/rpc", "say-1", body)
+    assert eventually(lambda: trace(server.admin, "say-1").get("logs") == 1)
 
 
 def test_a_job_is_a_child_with_what_it_wrote(server: Server, app: str) -> None:
