@@ -116,3 +116,20 @@ def test_a_heap_that_keeps_what_was_not_finished_does_not_pass(postgres, tmp_pat
         "test_what_is_not_there_is_not_found",
         "test_what_the_pieces_raise_is_raised_and_nothing_is_stored",
     }
+
+
+def test_an_engine_that_reads_by_ids_does_not_pass(postgres, tmp_path):
+    broken = broken_promises(postgres, tmp_path, "ChangesConformance", "WrongChangesPlugin")
+    assert broken == {
+        "test_a_change_names_its_caller_and_its_request",
+        "test_a_record_that_is_handed_over_has_both_owners",
+        "test_a_table_that_was_emptied_at_once_is_a_loss",
+        "test_a_transaction_that_commits_late_is_not_missed",
+        "test_a_value_that_the_trail_replaced_is_filled_while_the_table_has_it",
+        "test_changed_fields_are_a_loss_once",
+        "test_history_begins_at_the_apps_own_install",
+        "test_of_random_transactions_none_is_missed_and_none_comes_twice",
+        "test_other_texts_are_refused",
+        "test_several_changes_of_a_record_in_one_transaction_are_one",
+        "test_what_a_statement_sees_is_a_position",
+    }

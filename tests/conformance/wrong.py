@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ import plugins.rbac
 from kernel.public import (
     ACCESS,
     APPS,
+    CHANGES,
     HOOKS,
     IDENTITY,
     JOBS,
@@ -25,6 +27,8 @@ from kernel.public import (
     Actor,
     BadRequest,
     Blob,
+    ChangesPage,
+    CommittedChange,
     Grant,
     NotFound,
     Plugin,
@@ -156,6 +160,78 @@ class WrongStoragePlugin(Plugin):
     @hookimpl
     def provide_services(self):
         return [provide(STORAGE, lambda services: WrongStorage())]
+
+
+class WrongChanges:
+    """Reads the trail by its ids: what commits late is missed, and nothing is ever lost."""
+
+    snapshot_expression = "'1'"
+
+    def __init__(self, statements):
+        self._statements = statements
+
+    async def now(self):
+        found = await self._statements.fetch("select coalesce(max(id), 0) from caudex_audit.log")
+        return found.decode()
+
+    async def find(self, time):
+        return None
+
+    def check(self, position):
+        try:
+            int(position)
+        except ValueError:
+            raise BadRequest("position is no number") from None
+
+    async def position_of(self, snapshot):
+        return snapshot.decode()
+
+    async def fill(self, change):
+        return change
+
+    async def read(self, position, subjects, limit=1000):
+        self.check(position)
+        rows = await self._statements.fetch_all(
+            "select json_build_object('id', id, 'app_id', table_schema, 'entity', table_name,"
+            " 'record_id', record_id, 'operation', operation, 'old', old_record::text,"
+            " 'new', new_record::text, 'actor', actor_id, 'request', request_id,"
+            " 'transaction', xid::text::bigint) from caudex_audit.log where id > $1::bigint"
+            " and table_schema || '.' || table_name = any($2::text[]) order by id limit $3::int",
+            int(position), sorted(subjects), limit,
+        )  # fmt: skip
+        changes = []
+        for row in rows:
+            members = msgspec.json.decode(row)
+            for name in ("old", "new"):
+                members[name] = members[name] and members[name].encode()
+            changes.append(CommittedChange(
+                **members, owner_before=None, owner_after=None, at="", position=str(members["id"])
+            ))  # fmt: skip
+        end = changes[-1].position if changes else position
+        return ChangesPage(changes=changes, position=end, complete=len(changes) < limit)
+
+    @asynccontextmanager
+    async def follow(self, subjects, position=None):
+        position = position or await self.now()
+
+        async def pages():
+            at = position
+            while True:
+                page = await self.read(at, subjects)
+                at = page.position
+                yield page
+                await anyio.sleep(0.05)
+
+        yield pages()
+
+
+class WrongChangesPlugin(Plugin):
+    name = "wrong"
+    requires = (STATEMENTS,)
+
+    @hookimpl
+    def provide_services(self):
+        return [provide(CHANGES, lambda services: WrongChanges(services.get(STATEMENTS)))]
 
 
 class WrongIdentity:

@@ -19,6 +19,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(f"{__name__}.{path.stem}" for path in Path(__file__).parent.glob("[!_]*.py")),
     f"{__name__}.files.storage",
+    f"{__name__}.trail.changes",
 )
 
 from kernel.testing.conformance.access import AccessConformance  # noqa: E402
@@ -28,9 +29,11 @@ from kernel.testing.conformance.jobs import JobsConformance  # noqa: E402
 from kernel.testing.conformance.kit import Conformance  # noqa: E402
 from kernel.testing.conformance.records import RecordsConformance  # noqa: E402
 from kernel.testing.conformance.sessions import SessionsConformance  # noqa: E402
+from kernel.testing.conformance.trail.changes import ChangesConformance  # noqa: E402
 from kernel.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
-    "AccessConformance", "Conformance", "IdentityConformance", "JobsConformance",
-    "RecordsConformance", "SessionsConformance", "StorageConformance", "VaultConformance",
+    "AccessConformance", "ChangesConformance", "Conformance", "IdentityConformance",
+    "JobsConformance", "RecordsConformance", "SessionsConformance", "StorageConformance",
+    "VaultConformance",
 ]  # fmt: skip

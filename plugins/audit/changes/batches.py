@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
+import anyio
+import anyio.lowlevel
 import msgspec
 
 from kernel.public import ChangeLoss, ChangesPage, CommittedChange, Statements
@@ -29,6 +31,8 @@ QUICK_PAGE: Final = 1_000
 FAR_BACK: Final = 200
 """Ids that a statement may look at again. If there are more, it takes a number of its own: from
 that follows that later rows are behind those ids."""
+TURN: Final = 200
+"""Changes that are decoded, in some milliseconds, before other tasks have a turn."""
 MAX_BYTES: Final = 16_000_000
 NO_OWNER: Final = "00000000-0000-0000-0000-000000000000"
 """The former owner of a record that had none."""
@@ -207,7 +211,7 @@ class BatchReader:
                 losses=dict.fromkeys(names, Loss(loss, MAX_NUMBER, MAX_NUMBER)),
                 transaction_ends={},
             )
-        return _make_batch(position, names, header, snapshot, rows[1:], limit)
+        return await _make_batch(position, names, header, snapshot, rows[1:], limit)
 
 
 def find_first_loss(losses: Mapping[str, Loss]) -> ChangeLoss:
@@ -230,7 +234,7 @@ def _find_loss(position: Position, header: _Header, now: Snapshot) -> ChangeLoss
     return None
 
 
-def _make_batch(
+async def _make_batch(
     position: Position,
     subjects: frozenset[str],
     header: _Header,
@@ -248,7 +252,9 @@ def _make_batch(
     writer = PositionWriter(reading)
     changes = list[CommittedChange]()
     transaction_ends = dict[int, int]()
-    for row in rows:
+    for number, row in enumerate(rows):
+        if number % TURN == TURN - 1:
+            await anyio.lowlevel.checkpoint()
         decoded = _ROW.decode(row)
         transaction_ends[decoded.transaction] = decoded.end
         change = _read_change(decoded, writer)

@@ -10,7 +10,7 @@ import anyio
 import psycopg
 import pytest
 
-from kernel.public import CHANGES, Changes, CommittedChange
+from kernel.public import CHANGES, POOL, Changes, CommittedChange
 from kernel.testing import Server
 from plugins.audit.changes import tailer
 from tests.plugins.audit.conftest import install
@@ -220,3 +220,28 @@ def test_nothing_is_read_without_followers(queue: Server) -> None:
     audit = next(plugin for plugin in queue.kernel.instances if plugin.name == "audit")
     reader = audit._changes.tailer
     assert reader._position is None or not reader._followers
+
+
+def test_a_write_of_this_process_is_read_at_once(
+    queue: Server, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the news of the pool it would come with the next look, in a quarter of an hour."""
+    monkeypatch.setattr(tailer, "TICK", 900.0)
+    statements = queue.services.get(POOL)
+
+    async def follow() -> list[str]:
+        received: list[CommittedChange] = []
+        async with anyio.create_task_group() as tasks:
+            with anyio.fail_after(30):
+                async with changes.follow(SUBJECTS) as pages:
+                    async for page in pages:
+                        received += page.changes
+                        if len(received) == 1:  # the next look is soon again for other tests
+                            monkeypatch.undo()
+                        if len(received) == 2:
+                            return names_of(received)
+                        insert = "insert into queue.items (name) values ('at once')"
+                        tasks.start_soon(statements.execute, insert)
+        raise AssertionError("the iterator ended")
+
+    assert queue.run(follow) == ["at once", "at once"]
