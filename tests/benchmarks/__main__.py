@@ -16,6 +16,7 @@ import msgspec
 from . import (
     assets,
     beyond,
+    callers,
     calls,
     exchange,
     growth,
@@ -46,6 +47,9 @@ GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "filtered lists",
     "expand": "lists with linked records, and filtered by them",
     "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
+    "few": "reads and creates by one caller and by four",
+    "members": "reads and creates by a member with a role",
+    "mixed": "records with a timestamp, JSON and an array",
     "beyond": "linked records, reports, searches, batches, files",
     "enqueue": "enqueueing alone", "jobs": "jobs, enqueued and run", "rpc": "calls to a worker",
     "assets": "files of a frontend",
@@ -194,6 +198,9 @@ def _run(
     idle = one.memory()
     _everyday(stages, results, plan, only)
     parts: Mapping[str, Callable[[ExitStack], Sequence[Case]]] = {
+        "few": lambda _: callers.cases(one, callers.few()),
+        "members": lambda _: callers.cases(one, callers.members()),
+        "mixed": lambda _: callers.cases(one, callers.mixed()),
         "enqueue": lambda _: [queues.enqueueing(stages)],
         "jobs": lambda _: queues.cases(stages),
         "rpc": lambda _: calls.cases(stages),

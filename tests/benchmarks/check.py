@@ -21,7 +21,7 @@ from signal import SIGCONT, SIGSTOP
 from statistics import fmean, median
 from threading import Event, Thread
 
-from . import calls, login, queues, requests
+from . import callers, calls, login, queues, requests
 from .__main__ import GROUP_OF, groups
 from .figures import Case, Contender, Measured
 from .peers.program import BENCH
@@ -37,6 +37,9 @@ TURN = 0.05
 OURS, EARLIER = "ours", "earlier"
 EVERYDAY = ("get", "list", "filter", "create", "update", "bulk")
 OTHERS: Mapping[str, Mapping[str, Callable[[Stage], Contender]]] = {
+    "few": callers.few(),
+    "members": callers.members(),
+    "mixed": callers.mixed(),
     "login": {"login": login.ours_of},
     "jobs": {
         "jobs: enqueue to done": lambda stage: queues.Ours(stage, waiting=False),

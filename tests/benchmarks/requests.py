@@ -218,9 +218,21 @@ def _connections(want: Want) -> int:
     return HTTP_CONNECTIONS if want.rows < BULK else BULK_CONNECTIONS
 
 
+def want_of(name: str) -> Want:
+    """Return the request of a name."""
+    [want] = [want for want in WANTS if want.name == name]
+    return want
+
+
+def ids_of(stage: Stage) -> list[str]:
+    """Return the ids of the records that requests are about."""
+    oldest = stage.call("GET", f"{COLLECTION}?limit={IDS}&order=asc")
+    return [record["id"] for record in oldest]
+
+
 def ours_of(stage: Stage, want: Want) -> Http:
     """Return the requests to our server."""
-    ids = [each["id"] for each in stage.call("GET", f"{COLLECTION}?limit={IDS}&order=asc")]
+    ids = ids_of(stage)
 
     def requests() -> list[bytes]:
         stage.sign_in()  # tokens are good for a quarter of an hour, runs may be longer

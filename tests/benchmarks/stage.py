@@ -115,6 +115,27 @@ class Stage:
         self.call("POST", "/api/v1/auth/register", account, ok=(201, 400))
         self.token = self.call("POST", "/api/v1/auth/login", account)["accessToken"]
 
+    def sign_in_as_admin(self) -> str:
+        """Log the admin in, and return the token."""
+        self.sign_in()
+        return self.token
+
+    def register(self, username: str) -> None:
+        """Make an account beside the admin's."""
+        account = {"username": username, "password": PASSWORD}
+        self.call("POST", "/api/v1/auth/register", account, ok=(400,))
+
+    def user_id(self, username: str) -> str:
+        """Return the id of an account."""
+        users = self.call("GET", "/api/v1/users")
+        [user_id] = [user["id"] for user in users if user["username"] == username]
+        return user_id
+
+    def sign_in_as(self, username: str) -> str:
+        """Log a user in, and return the token."""
+        account = {"username": username, "password": PASSWORD}
+        return self.call("POST", "/api/v1/auth/login", account)["accessToken"]
+
     def call(self, method: str, path: str, body: object = None, ok: tuple[int, ...] = ()):
         """One request outside of any measurement."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
