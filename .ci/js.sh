@@ -10,14 +10,16 @@ prettier() { (cd "$1" && npx --yes prettier@3.10.1 --log-level warn "$2" "$3"); 
 case $1 in
   format)
     prettier plugins/console --write web
-    prettier contrib/clients/js --write .
+    for client in js react-admin refine; do prettier "contrib/clients/$client" --write .; done
     prettier plugins/authoring/template --write "*/frontend/**/*.{js,css,html}"
     ;;
   check)
     prettier plugins/console --check web
-    prettier contrib/clients/js --check .
+    for client in js react-admin refine; do prettier "contrib/clients/$client" --check .; done
     prettier plugins/authoring/template --check "*/frontend/**/*.{js,css,html}"
     npx --yes --package typescript@7.0.2 tsc --project plugins/console/jsconfig.json
-    npx --yes --package typescript@7.0.2 tsc --project contrib/clients/js/jsconfig.json
+    for client in js react-admin refine; do
+      npx --yes --package typescript@7.0.2 tsc --project "contrib/clients/$client/jsconfig.json"
+    done
     ;;
 esac

@@ -45,7 +45,10 @@ LOCAL_ORIGIN: Final = re.compile(
     r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost|http://tauri\.localhost"
 )
 LOOPBACK: Final = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
-EXPOSED: Final = b"X-Request-Id, Retry-After, Link, ETag, Caudex-Position, Caudex-Event"
+EXPOSED: Final = (
+    b"X-Request-Id, Retry-After, Link, ETag, Caudex-Position, Caudex-Event, Content-Range,"
+    b" X-Total-Count"
+)
 MAX_HOSTS: Final = 100
 """Values of `Host` that were checked and are remembered."""
 MAX_LOGGED: Final = 1000

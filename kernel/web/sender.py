@@ -27,7 +27,7 @@ ALLOWED: Final = (
     b" X-Setup-Token, Last-Event-ID, Caudex-Position"
 )
 PREFLIGHT: Final = [
-    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (b"access-control-allow-headers", ALLOWED),
     (b"access-control-max-age", b"600"),
 ]

@@ -58,7 +58,23 @@ _BULK_REPLY: Final[Members] = {
     },
 }
 
-LIST_DOCS: Final[Members] = {"responses": {"200": {"content": _FILES}}}
+_COUNT: Final[Members] = {
+    "Content-Range": {
+        "description": "With `Prefer: count=exact`: the page among all records, `items 0-24/319`.",
+        "schema": {"type": "string"},
+    },
+    "X-Total-Count": {
+        "description": "With `Prefer: count=exact`: the number of all records.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+}
+_PREFER: Final = _header("Prefer", "`count=exact` counts all records in headers of the reply.")
+
+QUERY_DOCS: Final[Members] = {"responses": {"200": {"content": _FILES}}}
+LIST_DOCS: Final[Members] = {
+    "parameters": [_PREFER],
+    "responses": {"200": {"content": _FILES, "headers": _COUNT}},
+}
 CREATE_DOCS: Final[Members] = {"parameters": [_KEY], "responses": {"201": _ETAG}}
 RECORD_DOCS: Final[Members] = {
     "parameters": [_IF_NONE_MATCH],

@@ -59,7 +59,7 @@ from .models import (
     QueryBody,
     RecordQuery,
 )
-from .openapi import CREATE_DOCS, DELETE_DOCS, LIST_DOCS, RECORD_DOCS, UPDATE_DOCS
+from .openapi import CREATE_DOCS, DELETE_DOCS, LIST_DOCS, QUERY_DOCS, RECORD_DOCS, UPDATE_DOCS
 from .reads.export import Format, choose_format
 from .reads.record_reader import EVERYTHING
 from .reads.totals import answer_page
@@ -73,6 +73,7 @@ from .watches.following import (
     read_page,
     wants_events,
 )
+from .whole_records import count_page, read_whole, wants_count
 
 RECORD: Final = f"{COLLECTION}/{{id}}"
 
@@ -129,12 +130,16 @@ class RecordRoutes(CollectionRoutes):
                 errors=(412,), workers=True, app_hosts=True, openapi=UPDATE_DOCS,
             ),
             Route(
+                "PUT", RECORD, self._replace, update, RecordChanges, returns=Record,
+                errors=(412,), workers=True, app_hosts=True, openapi=UPDATE_DOCS,
+            ),
+            Route(
                 "DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412),
                 workers=True, app_hosts=True, openapi=DELETE_DOCS,
             ),
             Route(
                 "POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found,
-                query=ExportQuery, workers=True, app_hosts=True, openapi=LIST_DOCS,
+                query=ExportQuery, workers=True, app_hosts=True, openapi=QUERY_DOCS,
             ),
         ]  # fmt: skip
 
@@ -171,15 +176,33 @@ class RecordRoutes(CollectionRoutes):
             limit = None if listing.complete else page.limit
             return self._export(request, page, file_format, limit=limit, raw=listing.raw)
         target = target_of(request)
-        changes = None
         if b"prefer" in headers_of(request.scope):
-            changes = find_changes(self._services, request)
+            return await self._list_as_preferred(request, listing, target)
         if listing.complete:
-            return self._stream(target, page, changes)
+            return self._stream(target, page, None)
+        array = await self._records.page(target, page)
+        return reply(array, headers=_link_next(request, listing, array))
+
+    async def _list_as_preferred(
+        self, request: Request, listing: Listing, target: Target
+    ) -> Response:
+        """Answer a list whose client asks for its position, or for the number of all records."""
+        page = listing.page
+        records = self._records
+        changes = find_changes(self._services, request)
+        counts = wants_count(request)
+        if listing.complete:
+            response = self._stream(target, page, changes)
+            if counts:
+                response.headers.update(await count_page(records, target, page, None))
+            return response
+        headers: dict[str, str] = {}
         if changes is None:
-            array = await self._records.page(target, page)
-            return reply(array, headers=_link_next(request, listing, array))
-        array, headers = await read_page(self._records, changes, target, page)
+            array = await records.page(target, page)
+        else:
+            array, headers = await read_page(records, changes, target, page)
+        if counts:
+            headers |= await count_page(records, target, page, array)
         return reply(array, headers={**headers, **(_link_next(request, listing, array) or {})})
 
     def _stream(self, target: Target, page: Page, changes: Changes | None) -> Response:
@@ -226,6 +249,17 @@ class RecordRoutes(CollectionRoutes):
         if_match = header_of(request, b"if-match")
         record = await self._records.update(target, record_id, body, if_match=if_match)
         return _reply_tagged(record)
+
+    async def _replace(self, request: Request, body: dict[str, Any]) -> Response:
+        """Change a record by a whole one, as a list shows it; `If-Match` as with PATCH.
+
+        Required fields must be there. Others that are left out stay as they are.
+        """
+        target = target_of(request)
+        record_id = request.path("id")
+        described = await self._services.get(APPS).entity(target.app_id, target.entity)
+        changes = read_whole(target, described, record_id, body)
+        return await self._update(request, changes)
 
     async def _delete(self, request: Request) -> Response:
         """Delete a record; with `If-Match` unless it has changed."""
@@ -326,7 +360,7 @@ def _read_parameters(parameters: Mapping[str, str], view_parameters: Collection[
     offset = 0
     if "offset" in parameters:
         offset = whole_number("offset", parameters["offset"])
-    order = one_of("order", parameters.get("order", "desc"), ("asc", "desc"))
+    order = one_of("order", parameters.get("order", "desc").lower(), ("asc", "desc"))
     view = _read_view(parameters, view_parameters)
     page = Page(
         where=filters or None,

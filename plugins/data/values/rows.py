@@ -28,6 +28,10 @@ UNREACHABLE_IDS: Final = frozenset(
 )  # fmt: skip
 """Routes of the entity itself or of its app, and segments that clients remove from a path."""
 
+FROM_LISTS: Final = frozenset({"_etag", "expand"})
+"""Members of a record in a list. A body that has them, and no such field, is a record that was read
+there; they are left out."""
+
 _NO_NAMES: Final = frozenset[str]()
 
 Row = dict[str, Any]
@@ -101,6 +105,8 @@ def row_of(
         return row_as_sent
     row: Row = {}
     for name, value in values.items():
+        if name in FROM_LISTS and name not in columns:
+            continue
         column = columns.find(name)
         if column.field is not None:
             if column.field.generated is not None:
