@@ -24,6 +24,7 @@ _ERRORS: Final[Mapping[int, str]] = {
     401: "There is no valid bearer token.",
     403: "The caller may not do this.",
     404: "It does not exist, or not for this caller.",
+    409: "It does not go with what is there now; `error` says why.",
     412: "The record has changed; `current` is the record, for callers that may read it.",
     413: "The body is over the limit of the route.",
     429: "Too many attempts; `Retry-After` says for how long.",

@@ -196,7 +196,8 @@ def test_a_reader_sees_only_what_reads(holder):
     seen = places(user.get(PATH).json())
     records = {place for place in seen if "/collections/" in place}
     one = f"{ONE}/{{id}}"
-    assert records == {f"GET {ONE}", f"GET {one}", f"GET {one}/history", f"POST {ONE}/query"}
+    single = {f"GET {one}", f"GET {one}/history"}
+    assert records == single | {f"GET {ONE}", f"GET {ONE}/feed", f"POST {ONE}/query"}
     assert "POST /api/v1/apps/tasks/rpc" in seen
     assert "POST /api/v1/apps/tasks/jobs" in seen
     assert not [place for place in seen if "/secrets" in place or "/deploy" in place]
@@ -213,6 +214,7 @@ def test_rights_over_own_records_are_reported(holder):
     document = holder("tasks.update.own").get(PATH).json()
     assert {place for place in places(document) if "/collections/" in place} == {
         f"PATCH {ONE}/{{id}}",
+        f"PUT {ONE}/{{id}}",
         f"POST {ONE}/update-where",
     }
     reported = document["paths"][f"{ONE}/{{id}}"]["patch"]
