@@ -245,6 +245,9 @@ def _accounts(story: Story) -> tuple[str, dict[str, str]]:
 def _apps(story: Story, token: str) -> None:
     story.ask(f"GET {API}/manifest.schema.json", token=token)
     story.ask(f"POST {API}/apps/schema/verify", MANIFEST, token=token)
+    rows = [{"customer": "Ada", "sent_on": "2031-01-15"}, {"customer": "Bob", "sent_on": None}]
+    sample = {"name": "Shop", "tables": {"orders": rows}}
+    story.ask(f"POST {API}/apps/from-data", sample, token=token)
     story.ask(f"POST {API}/apps", MANIFEST, token=token)
     story.ask(f"GET {API}/apps", token=token)
     story.ask(f"GET {APP}", token=token, app_id="crm")

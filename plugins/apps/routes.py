@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -48,6 +48,8 @@ from .models import (
     describe,
     summarize,
 )
+from .proposals.bodies import MAX_UPLOAD, Proposals
+from .proposals.models import Proposal
 from .service import SERVICE, AppsService
 from .visible import VisibleApps
 
@@ -59,6 +61,7 @@ class AppsRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._proposals = Proposals()
 
     @property
     def _apps(self) -> AppsService:
@@ -86,6 +89,10 @@ class AppsRoutes:
             Route(
                 "POST", verify, self.verify, ANY_USER, ManifestBody, MAX_BYTES, Verdict,
                 errors=(403,), admit=self.admit,
+            ),
+            Route(
+                "POST", f"{apps}/from-data", self.propose, ANY_USER, None, MAX_UPLOAD, Proposal,
+                errors=(403,), admit=self.admit, openapi=FILES_OR_ROWS,
             ),
             Route("GET", app, self.show, APP_USER, returns=Described, app_hosts=True),
             Route("GET", f"{app}/manifest", self.manifest, APP_ADMIN, returns=dict[str, Any]),
@@ -212,6 +219,14 @@ class AppsRoutes:
         """Say what an install of this manifest would change."""
         return reply(await self._apps.verify(request.actor, _manifest(body)))
 
+    async def propose(self, request: Request) -> Response:
+        """Propose an app from files of CSV or lines of JSON, or from rows; nothing is made.
+
+        The proposal has a manifest with types, keys and links, says why, and how each file is
+        imported once the manifest is installed.
+        """
+        return reply(await self._proposals.propose(request))
+
     async def remove(self, request: Request) -> Response:
         """Uninstall an app with its tables, roles, secrets, jobs and files."""
         app_id = request.path("app_id")
@@ -221,6 +236,45 @@ class AppsRoutes:
     async def prune(self, request: Request, body: Pruning) -> Response:
         """Permanently drop what the manifest no longer names; `dryRun` only lists it."""
         return reply(await self._apps.prune(request.actor, request.path("app_id"), body))
+
+
+FILES_OR_ROWS: Final[Mapping[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string"},
+                        "appId": {"type": "string"},
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                    },
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["name", "tables"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "appId": {"type": "string"},
+                        "tables": {
+                            "type": "object",
+                            "additionalProperties": {
+                                "type": "array", "items": {"type": "object"},
+                            },
+                        },
+                    },
+                }
+            },
+        },
+    }
+}  # fmt: skip
+"""The body of a proposal, which the handler reads itself."""
 
 
 def _if_match(request: Request) -> str | None:

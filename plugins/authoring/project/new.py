@@ -9,10 +9,10 @@ from typing import Final
 
 import click
 
-from kernel.public import BadRequest
+from kernel.public import BadRequest, title_of
 from plugins.authoring.output import Output
 
-from .names import check_name, title_of
+from .names import check_name
 from .tables import CsvApp, read_app
 
 TEMPLATES: Final = Path(__file__).parents[1] / "template"

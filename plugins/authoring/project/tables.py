@@ -8,26 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kernel.public import BadRequest
+from kernel.public import BadRequest, Sheet, dialect_of, read_sheet, title_of
 
-from .columns import Column
-from .names import clean_name, name_of_file, title_of
-
-MAX_COLUMNS: Final = 500
 RECORD_COLUMNS: Final = frozenset({"id", "created_at", "updated_at"})
 """Columns of every record, which a manifest does not declare."""
-EMPTY: Final[list[str]] = []
-LONGEST_VALUE: Final = 1_000_000
 
 
 class Table:
     """One file and the entity that it becomes."""
 
-    def __init__(self, path: Path, columns: Sequence[Column], rows: int) -> None:
+    def __init__(self, path: Path, sheet: Sheet) -> None:
         self.path = path
-        self.entity = name_of_file(path)
-        self.columns = columns
-        self.rows = rows
+        self.entity = sheet.entity
+        self.columns = sheet.columns
+        self.rows = sheet.rows
 
     def contract(self) -> dict[str, Any]:
         """Return the entity of a manifest."""
@@ -86,62 +80,19 @@ def read_app(name: str, paths: Sequence[Path]) -> CsvApp:
 
 
 def read_table(path: Path) -> Table:
-    """Read all rows of a file (RFC 4180, UTF-8), and find the types. Raises BadRequest."""
-    rows = 0
-    columns: list[Column] = []
-    csv.field_size_limit(LONGEST_VALUE)
+    """Read all rows of a file, and find the types. Raises BadRequest."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, _dialect(stream.readline()), strict=True)
-            stream.seek(0)
-            columns = _read_header(path, next(reader, EMPTY))
-            for row in reader:
-                if not row:
-                    continue
-                rows += 1
-                if len(row) != len(columns):
-                    raise BadRequest(
-                        f"{path.name}, line {reader.line_num}: {len(row)} values, the header has "
-                        f"{len(columns)}"
-                    )
-                for column, value in zip(columns, row, strict=True):
-                    column.add(value)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadRequest(f"{path}: {reason.lower()}") from None
-    return Table(path, columns, rows)
-
-
-def _dialect(header: str) -> type[csv.Dialect]:
-    """Return the dialect with the delimiter that the header has most of."""
-
-    class Found(csv.excel):
-        delimiter = max(",;\t", key=header.count)
-
-    return Found
-
-
-def _read_header(path: Path, headings: Sequence[str]) -> list[Column]:
-    if not headings or not any(heading.strip() for heading in headings):
-        raise BadRequest(f"{path.name} has no header")
-    if len(headings) > MAX_COLUMNS:
-        raise BadRequest(f"{path.name} has {len(headings)} columns, at most {MAX_COLUMNS} are used")
-    columns: list[Column] = []
-    names = set[str]()
-    for number, heading in enumerate(headings, 1):
-        name = clean_name(heading) or f"column_{number}"
-        if name in names:
-            name = f"{name[:58]}_{number}"
-        names.add(name)
-        columns.append(Column(heading.strip(), name))
-    return columns
+        with path.open("rb") as stream:
+            return Table(path, read_sheet(stream, path.name))
+    except OSError as error:
+        raise BadRequest(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _clean_copy(table: Table) -> bytes:
     """Return the rows under the names of the fields, as `caudex data import` takes them."""
     lines: list[str] = []
     with table.path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, _dialect(stream.readline()), strict=True)
+        reader = csv.reader(stream, dialect_of(stream.readline()), strict=True)
         stream.seek(0)
         next(reader)
         lines.append(_line([column.name for column in table.columns]))

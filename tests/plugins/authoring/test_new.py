@@ -119,7 +119,7 @@ def test_types_are_found_over_all_rows(stranger: Author, server: Server) -> None
         ("", "has no header"),
         ("a,b\n1\n", "line 2: 1 values, the header has 2"),
         ('a\n"x\n', "unexpected end of data"),
-        ("a\n\xff", "invalid"),
+        ("a\n\xff", "not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_csv_is_refused(stranger: Author, text: str, refusal: str) -> None:

@@ -1,0 +1,1 @@
+"""What files of rows say of themselves: names and types of columns, keys, and links."""

@@ -1,0 +1,1 @@
+"""Apps that are proposed from files of rows."""
