@@ -188,6 +188,17 @@ def test_the_trail_is_proven_as_the_guide_says(make_server: MakeServer, tmp_path
     assert "refused" in outputs[7]
 
 
+def test_spreadsheets_are_exchanged_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    outputs = pasted(page("exchange-with-spreadsheets"), server.url, tmp_path)
+    assert any(output.split() == ["title,amount", "Bolts,8", "Robots,1234.5"] for output in outputs)
+    rows = server.login("ada").get("/api/v1/apps/trade/collections/orders").json()
+    assert {row["title"]: (row["paid"], row["ordered_on"]) for row in rows} == {
+        "Robots": (True, "2030-12-31"),
+        "Bolts": (False, "2031-04-03"),
+    }
+
+
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not on PATH")
 def test_secrets_are_kept_rotated_and_given_up_as_the_guide_says(
     make_server: MakeServer, tmp_path: Path

@@ -30,6 +30,14 @@ class Vendored(NamedTuple):
 
 VENDORED = (
     Vendored(
+        "but-unzip.js",
+        "but-unzip",
+        "0.1.10",
+        "index.browser.min.mjs",
+        "Apache-2.0",
+        "bd2d8bb8070b74ee922895d96e9b1f185432b3db0ea5050ebe1d6fccde6d9792",
+    ),
+    Vendored(
         "preact.js",
         "preact",
         "11.2.0",

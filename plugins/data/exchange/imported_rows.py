@@ -224,19 +224,19 @@ class ImportedRows:
         """Write a row and show what it became."""
         number, row = numbered_row
         table = file_import.table
-        result = "created"
+        written_count = WrittenCount(created=1)
         async with tx.savepoint():
             if file_import.upsert is not None:
-                result, shown = await self._upserts.write_one(tx, file_import.upsert, row)
+                outcome, shown = await self._upserts.write_one(tx, file_import.upsert, row)
+                if outcome.result != "created":
+                    written_count = WrittenCount(updated=1, unchanged=int(outcome.is_unchanged))
             else:
                 insert = Insert(table.full, [row], links=file_import.links)
                 [record] = await self._execution.create_within(tx, insert)
                 written = WrittenRecord(record, row, is_own=True)
                 shown = await self._replies.show(tx.actor, table, written, tx)
         report.add_preview(number, shown.record)
-        if result == "created":
-            return WrittenCount(created=1)
-        return WrittenCount(updated=1)
+        return written_count
 
 
 def _may_be_tested(chunk: Chunk) -> bool:

@@ -67,11 +67,15 @@ class MetRecord(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a row; `sent_fields` are those that its sender knows."""
+    """What became of a row; `sent_fields` are those that its sender knows.
+
+    Of an `updated` record `is_unchanged` says that it had the values of the row already.
+    """
 
     result: Literal["created", "updated", "ignored"]
     record: Tagged
     sent_fields: tuple[str, ...]
+    is_unchanged: bool = False
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -192,14 +196,17 @@ class Upserts:
             if record is not None:
                 outcomes[place] = Outcome("updated", record, tuple(rows[place]))
             else:
-                outcomes[place] = Outcome(result_of_unchanged, unchanged[place], plan.on)
+                record = unchanged[place]
+                outcomes[place] = Outcome(result_of_unchanged, record, plan.on, is_unchanged=True)
         return [outcomes[place] for place in range(len(rows))]
 
-    async def write_one(self, tx: Transaction, plan: UpsertPlan, row: Row) -> tuple[str, Tagged]:
-        """Create, change or leave a record; return which, and the record that is shown."""
+    async def write_one(
+        self, tx: Transaction, plan: UpsertPlan, row: Row
+    ) -> tuple[Outcome, Tagged]:
+        """Create, change or leave a record; return what became of it, and what is shown."""
         [outcome] = await self.write(tx, plan, [row], numbers=False)
         [shown] = await self.show(tx, plan, [outcome])
-        return outcome.result, shown
+        return outcome, shown
 
     async def show(
         self, tx: Transaction, plan: UpsertPlan, outcomes: Sequence[Outcome]

@@ -6,7 +6,7 @@ import { openDialog } from '../../core/dialogs.js';
 import { CopyAs, useTitle } from '../../core/head.js';
 import { Menu } from '../../core/menu.js';
 import { A, go, route, setQuery } from '../../core/router.js';
-import { findApp, may, toWords } from '../../core/store.js';
+import { features, findApp, may, toWords } from '../../core/store.js';
 import { fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
 import { Columns } from './columns.js';
@@ -49,6 +49,12 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
       fail(error);
     }
   };
+  const showLinks = async () => {
+    const { openExports } = await import('./exports.js');
+    const shown = { ...query, fields: fields.map((field) => field.name) };
+    const body = { entity: entity.name, query: shown };
+    openExports({ appId, entity, body, name: title });
+  };
   const conditions = where && (fromWhere(where)?.items.length ?? 1);
   return html`<header class="datahead">
     <h1 class="cut" title=${title}>${title}</h1>
@@ -76,6 +82,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
     <${MoreMenu}
       importAddress=${mayCreate && ['import', appId, entity.name]}
       save=${save}
+      showLinks=${features.value.has('exports') && showLinks}
       request=${request}
       builder=${findApp(appId)?.admin && ((name) => openBuilder(name, appId, entity.name))}
     />
@@ -92,7 +99,7 @@ const NewButton = ({ address }) => html`<button
   <span class="wide-only">New</span>
 </button>`;
 
-function MoreMenu({ importAddress, save, request, builder }) {
+function MoreMenu({ importAddress, save, showLinks, request, builder }) {
   const showCode = async () => {
     const { openCode } = await import('../../parts/code.js');
     openCode(request);
@@ -104,9 +111,15 @@ function MoreMenu({ importAddress, save, request, builder }) {
         run();
       };
       return html`${
-        importAddress && html`<${A} to=${importAddress}>${icon('upload')}Import CSV<//>`
+        importAddress && html`<${A} to=${importAddress}>${icon('upload')}Import CSV or Excel<//>`
       }
         <button onClick=${closing(save)}>${icon('down')}Export what is seen as CSV</button>
+        ${
+          showLinks &&
+          html`<button onClick=${closing(showLinks)}>
+            ${icon('link')}Link for spreadsheets…
+          </button>`
+        }
         <button onClick=${closing(showCode)}>
           ${icon('code')}Copy as curl, Python or TypeScript
         </button>

@@ -186,4 +186,4 @@ const FirstSteps = ({
 }) => html`<${A} class="button" to=${['record', appId, name, 'new']}>
     Create the first record
   <//>
-  <${A} class="button" to=${['import', appId, name]}>Import CSV<//>`;
+  <${A} class="button" to=${['import', appId, name]}>Import CSV or Excel<//>`;

@@ -3,11 +3,17 @@ import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { Menu } from '../../core/menu.js';
-import { findApp } from '../../core/store.js';
+import { features, findApp } from '../../core/store.js';
 import { ErrorBox, Input, fail, icon, toast, useForm, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/options.js';
 
 const PATH = '/api/v1/console/views';
+
+/** Links to what a view shows. */
+async function showLinks(appId, entity, view) {
+  const { openExports } = await import('./exports.js');
+  openExports({ appId, entity, body: { view: view.id }, name: view.name });
+}
 
 /** @param {{appId: string, entity: any, state: object, onApply: (state: any) => void}} props */
 export function Views({ appId, entity, state, onApply }) {
@@ -42,6 +48,7 @@ export function Views({ appId, entity, state, onApply }) {
           view=${view}
           apply=${closing(() => onApply(view.state))}
           drop=${() => drop(view)}
+          link=${features.value.has('exports') && closing(() => showLinks(appId, entity, view))}
         />`,
       )}
         ${list.data?.length === 0 && html`<div class="pad dim">No saved views.</div>`}
@@ -51,11 +58,22 @@ export function Views({ appId, entity, state, onApply }) {
   <//>`;
 }
 
-const ViewLine = ({ view, apply, drop }) => html`<div class="row viewline">
+const ViewLine = ({ view, apply, drop, link }) => html`<div class="row viewline">
   <button class="grow" onClick=${apply}>
     <span class="cut">${view.name}</span>
     ${view.role && html`<small>${view.role}</small>`}
   </button>
+  ${
+    link &&
+    html`<button
+      class="quiet icon small"
+      title="Link for spreadsheets"
+      aria-label=${`Link for spreadsheets: ${view.name}`}
+      onClick=${link}
+    >
+      ${icon('link')}
+    </button>`
+  }
   ${
     view.own &&
     html`<button

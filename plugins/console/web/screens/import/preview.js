@@ -6,11 +6,12 @@ import { Value } from '../../parts/values.js';
 /** Rows that are shown. */
 export const SHOWN = 20;
 
-/** @param {{appId: string, entity: any, csv: string[][], report: any}} props */
-export function Preview({ appId, entity, csv: [heads, ...sentRows], report }) {
+/** @param {{appId: string, entity: any, targets: any[], csv: string[][], report: any}} props */
+export function Preview({ appId, entity, targets, csv: [heads, ...sentRows], report }) {
   const preview = report?.preview ?? [];
   const stored = Object.fromEntries(preview.map(({ row, record }) => [row, record]));
-  const fields = listPreviewFields(entity, heads, Object.values(stored));
+  const sent = heads.map((name) => targets.find((target) => target.name === name).field);
+  const fields = [...sent, ...listFilledFields(entity, sent, Object.values(stored))];
   const rows = sentRows.slice(0, SHOWN).map((cells, index) => ({ number: index + 1, cells }));
   return html`<div
     class="scrollx"
@@ -47,16 +48,15 @@ export function Preview({ appId, entity, csv: [heads, ...sentRows], report }) {
   </div>`;
 }
 
-/** The columns of the file, and the fields that the server fills. */
-function listPreviewFields(entity, heads, records) {
+/** The fields that the server fills itself. */
+function listFilledFields(entity, sent, records) {
   const isFilled = ({ name }) => records.some((record) => name in record && record[name] !== null);
-  const sent = heads.map((name) => entity.fields.find((field) => field.name === name));
-  const added = entity.fields.filter((field) => !heads.includes(field.name) && isFilled(field));
-  return [...sent, ...added];
+  return entity.fields.filter((field) => !sent.includes(field) && isFilled(field));
 }
 
+/** The error of a cell; of a link by a key its field has the name of both. */
 const findProblem = (report, row, field) =>
-  report?.errors.find((error) => error.row === row && error.field === field.name);
+  report?.errors.find((error) => error.row === row && error.field?.split('.')[0] === field.name);
 
 function Cell({ appId, field, sent, record, problem, titles }) {
   const value = record?.[field.name];

@@ -1,17 +1,45 @@
 /** Where the rows of an import come from: a file, or what was copied from a spreadsheet. */
 import { html, useState } from '../../core/kit.js';
+import { toast } from '../../core/ui.js';
 import { FileDrop } from '../../form/filedrop.js';
+import { guessCharset } from './guess.js';
 
-const ACCEPTED = '.csv,.tsv,text/csv';
+const ACCEPTED = '.csv,.tsv,.txt,.xlsx,text/csv';
+/** How the files of Excel before 2007 begin. */
+const OLD_EXCEL = [0xd0, 0xcf, 0x11, 0xe0];
 
-/** @param {{take: (text: string) => void, fields: any[]}} props */
-export function Source({ take, fields }) {
+/**
+ * What was chosen: the sheets of a workbook, or the bytes or the text of a table.
+ * @typedef {{sheets?: {name: string, rows: string[][]}[], bytes?: Uint8Array, text?: string,
+ *   charset?: string}} Source
+ */
+
+/** @param {File} file @returns {Promise<Source>} */
+async function openFile(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (OLD_EXCEL.every((byte, place) => bytes[place] === byte))
+    throw new Error('This file is of Excel before 2007: save it as .xlsx or as CSV.');
+  const { isArchive, readWorkbook } = await import('./xlsx.js');
+  if (!isArchive(bytes)) return { bytes, charset: guessCharset(bytes) };
+  const sheets = await readWorkbook(bytes);
+  if (!sheets.length) throw new Error('The workbook has no cells.');
+  return { sheets };
+}
+
+/** @param {{take: (source: Source) => void, fields: any[]}} props */
+export function SourceChoice({ take, fields }) {
   const [text, setText] = useState('');
   const names = fields.slice(0, 4).map((field) => field.name);
-  const read = async (file) => take(await file.text());
+  const read = async (file) => {
+    try {
+      take(await openFile(file));
+    } catch (error) {
+      toast(error.message, { kind: 'bad' });
+    }
+  };
   return html`<div class="stack narrow">
-    <${FileDrop} label="CSV file" accept=${ACCEPTED} take=${read}>
-      Drop a CSV file or <u>choose one</u>
+    <${FileDrop} label="CSV or Excel file" accept=${ACCEPTED} take=${read}>
+      Drop a CSV or Excel file or <u>choose one</u>
     <//>
     <label class="field">
       <span>Or paste rows <i>as copied from a spreadsheet</i></span>
@@ -24,7 +52,9 @@ export function Source({ take, fields }) {
       />
     </label>
     <div>
-      <button class="primary" disabled=${!text.trim()} onClick=${() => take(text)}>Continue</button>
+      <button class="primary" disabled=${!text.trim()} onClick=${() => take({ text })}>
+        Continue
+      </button>
     </div>
   </div>`;
 }

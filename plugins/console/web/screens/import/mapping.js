@@ -1,0 +1,69 @@
+/** Which field each column of a file is, and the rows as the server reads them. */
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** What people can be named by where a link leads to an account. */
+const OF_ACCOUNTS = ['username'];
+
+/** "Close date" -> "close_date". */
+export function toName(head) {
+  const joined = head.toLowerCase().replace(/[^a-z0-9]+/g, '_');
+  return joined.replace(/^_|_$/g, '');
+}
+
+/**
+ * What a column can be: the id, a field, or a link by a unique field of the other table.
+ * @returns {{name: string, field: any, key?: string}[]}
+ */
+export function listTargets(app, entity) {
+  const targets = [{ name: 'id', field: { name: 'id', type: entity.id_type ?? 'uuid' } }];
+  for (const field of entity.fields.filter((candidate) => !candidate.locked)) {
+    targets.push({ name: field.name, field });
+    for (const key of listKeys(app, field))
+      targets.push({ name: `${field.name}.${key}`, field, key });
+  }
+  return targets;
+}
+
+/** The fields that a link's target can be named by: those with a unique index of their own. */
+function listKeys(app, field) {
+  const target = field.references;
+  if (!target) return [];
+  if (target === 'core:users') return OF_ACCOUNTS;
+  const entity = app.entities.find((candidate) => candidate.name === target);
+  const single = (entity?.unique ?? []).filter((key) => key.length === 1 && key[0] !== 'id');
+  return single.map(([name]) => name);
+}
+
+/** Which target each column is, by its name and, for links, by what is in it. */
+export function matchTargets(heads, rows, targets) {
+  return heads.map((head, index) => {
+    const exact = targets.find((target) => target.name === head.trim().toLowerCase());
+    if (exact) return exact.name;
+    const name = toName(head);
+    const byName = (target) =>
+      [target.name, target.name.replace(/_id$/, '')].includes(name) && target.name !== 'id';
+    const target = targets.find(byName);
+    if (!target?.field.references) return target?.name ?? '';
+    const hasIds = rows.every((row) => !row[index] || UUID.test(row[index].trim()));
+    const byKey = targets.find((candidate) => candidate.field === target.field && candidate.key);
+    return !hasIds && byKey ? byKey.name : target.name;
+  });
+}
+
+/** A cell as the server reads it: spreadsheets write lists with semicolons. */
+function toServer(field, text) {
+  const trimmed = text.trim();
+  const isPlainList = field.type === '[text]' && trimmed && trimmed[0] !== '[';
+  return isPlainList ? JSON.stringify(text.split(/\s*[;|]\s*/)) : text;
+}
+
+/** The rows of the chosen columns, headed by the names of their targets. */
+export function chooseRows(rows, names, targets) {
+  const columns = names
+    .map((name, index) => ({ index, target: targets.find((target) => target.name === name) }))
+    .filter(({ target }) => target);
+  const heads = columns.map(({ target }) => target.name);
+  const choose = (row) =>
+    columns.map(({ index, target }) => toServer(target.field, row[index] ?? ''));
+  return [heads, ...rows.map(choose)];
+}
