@@ -223,7 +223,7 @@ def kernel_commands() -> None:
 @kernel_commands.command("serve", help="Run the server.")
 @click.option("--host", metavar="HOST", help="address to listen on (127.0.0.1)")
 @click.option("--port", type=int, metavar="PORT", help="port to listen on (9100)")
-@click.option("--workers", type=int, metavar="WORKERS", help="number of server processes (1)")
+@click.option("--workers", metavar="WORKERS", help="number of server processes (1), or auto")
 @click.option("--safe", "only_safe", is_flag=True,
               help="load only the plugins that repairing a broken one needs")  # fmt: skip
 @click.option("--reload", is_flag=True, help="restart when a file changes")

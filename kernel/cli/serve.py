@@ -78,6 +78,7 @@ def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
     """Serve until a signal. `read` reads the configuration again: for SIGHUP, and with `reload` to
     restart when a file changes. Returns the exit status; raises BootError."""
     began = time.time()
+    config = config.replaced("server", workers=config.process_count)
     _report_crashes()
     signals.handle([signal.SIGHUP], _nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
@@ -94,7 +95,7 @@ def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
             kernel = load(config.replaced("server", port=port), to_serve=True)
         kernel.reloader.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
-        count = 1 if reload else kernel.config.server.workers
+        count = 1 if reload else kernel.config.process_count
         manager: contract.ProcessManager | None = None
         if reload or count > 1:
             manager = kernel.build_needed(contract.PROCESS_MANAGER, "processes")

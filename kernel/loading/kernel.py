@@ -236,7 +236,7 @@ def _context(config: Config) -> Context:
         loopback=config.loopback,
         config_file=config.source,
         public=config.public,
-        processes=server.workers,
+        processes=config.process_count,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +23,8 @@ _PREFIX_OF_PATHS = Meta(
     pattern=r"^(/[A-Za-z0-9._~-]+)*$",
     description="a path that begins with a slash and ends without one, as /tools/caudex",
 )
+MAX_PROCESSES: Final = 64
+"""Server processes of one start."""
 _Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
@@ -39,8 +42,8 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9100
     """Port to listen on; 0 takes any free one."""
-    workers: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Server processes."""
+    workers: Annotated[int, Meta(ge=1, le=MAX_PROCESSES)] | Literal["auto"] = 1
+    """Server processes. `auto` is one for each core, less one where Caudex runs PostgreSQL."""
     data_dir: str = ""
     """Folder of keys, files and the embedded database; `caudex doctor` shows the default. A
     relative path starts in the server's working directory."""
@@ -113,3 +116,19 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     source: str = ""
     variables: dict[str, dict[str, str]] = {}
     """The environment variables that values come from, by table (`plugins.auth`) and key."""
+
+    @property
+    def process_count(self) -> int:
+        """Server processes of one start: `[server] workers` as a number."""
+        workers = self.server.workers
+        if workers != "auto":
+            return workers
+        spare_cores = 0 if self.database.url else 1  # the embedded PostgreSQL needs one
+        return min(max(1, _count_cores() - spare_cores), MAX_PROCESSES)
+
+
+def _count_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

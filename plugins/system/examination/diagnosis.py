@@ -135,7 +135,7 @@ def _connections(registry: Registry, query: DatabaseQuery) -> Iterator[Finding]:
         return
     config = registry.config
     accepted = int(answer)
-    needed = config.server.workers * (config.database.pool_size + BESIDE_THE_POOL)
+    needed = config.process_count * (config.database.pool_size + BESIDE_THE_POOL)
     text = f"this server opens up to {needed}, PostgreSQL accepts {accepted}"
     if needed <= accepted:
         yield Finding(name="connections", text=text)

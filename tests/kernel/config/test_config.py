@@ -97,6 +97,18 @@ def test_a_file_that_is_no_toml(toml: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cores", "url", "count"), [(1, "", 1), (4, "", 3), (4, "postgresql://x", 4), (200, "", 64)]
+)
+def test_auto_is_a_process_for_each_core(
+    toml: Any, monkeypatch: pytest.MonkeyPatch, cores: int, url: str, count: int
+) -> None:
+    monkeypatch.setattr("kernel.contracts.server.settings._count_cores", lambda: cores)
+    config = toml(f"[server]\nworkers = 'auto'\n[database]\nurl = '{url}'")
+    assert config.process_count == count
+    assert toml("[server]\nworkers = 2").process_count == 2
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[server]\nprot = 1", "[server]: unknown key 'prot'; did you mean 'port'?"),
