@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -130,6 +131,21 @@ def test_a_frontend_is_published_as_the_guide_says(make_server: MakeServer, tmp_
     write_files(text, tmp_path)
     pasted(text, server.url, tmp_path, {"token": token})
     assert (tmp_path / "page.html").read_text() == (tmp_path / "site/index.html").read_text()
+
+
+def test_changes_are_followed_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    outputs = pasted(page("follow-changes"), server.url, tmp_path)
+    events = [line.removeprefix("event: ") for line in outputs[1].split("\n") if line]
+    assert events == ["ready", "enter", "enter", "change"]
+    missed = outputs[2].split("\n")
+    assert missed[0] == "event: change"
+    assert '"price":15' in missed[1]
+    names = [json.loads("{" + line + "}")["subscription"] for line in outputs[3].split()]
+    assert names == ["dear", "all", "dear"] or names == ["dear", "dear", "all"]
+    assert outputs[4].split("\n")[0] == "event: page"
+    assert outputs[4].count("Desk") == 1
+    assert outputs[5].split() == ['"what":"Chair"']
 
 
 def test_changes_are_undone_as_the_guide_says(make_server: MakeServer, tmp_path: Path):

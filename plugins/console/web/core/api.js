@@ -76,7 +76,7 @@ export function url(strings, ...values) {
 
 /**
  * Open a stream (server-sent events), with the token.
- * @param {string} path @param {{signal?: AbortSignal, headers?: object}} options
+ * @param {string} path @param {{signal?: AbortSignal, headers?: object, query?: object}} options
  */
 export async function stream(path, options = {}) {
   await renewExpired();

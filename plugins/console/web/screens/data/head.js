@@ -10,6 +10,7 @@ import { features, findApp, may, toWords } from '../../core/store.js';
 import { fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
 import { Columns } from './columns.js';
+import { LiveButtons } from './live.js';
 import { count, exportCsv, hasMany } from './rows.js';
 import { Views } from './views.js';
 import { fromWhere } from './where.js';
@@ -20,9 +21,9 @@ const REST = 200;
 
 /**
  * @param {{appId: string, entity: any, address: any, where: any, query: any, fields: any[],
- *   data: any, filter: () => void}} props `address` is the query of the page's address.
+ *   data: any, live: any, filter: () => void}} props `address` is the query of the page's address.
  */
-export function TableHead({ appId, entity, address, where, query, fields, data, filter }) {
+export function TableHead({ appId, entity, address, where, query, fields, data, live, filter }) {
   const title = entity.label ?? toWords(entity.name);
   useTitle(title);
   const mayCreate = may(appId, entity.name, 'create');
@@ -75,6 +76,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
     <button class="icon" title="Columns" aria-label="Columns" onClick=${chooseColumns}>
       ${icon('columns')}
     </button>
+    <${LiveButtons} live=${live} />
     <button class="icon quiet" title="Reload" aria-label="Reload" onClick=${data.reload}>
       ${icon('refresh')}
     </button>

@@ -12,6 +12,7 @@ import { HeadMenu } from './facets.js';
 import { readFigures, setFigure, useFigures } from './figures.js';
 import { Filter } from './filter.js';
 import { TableHead } from './head.js';
+import { useLive } from './live.js';
 import { Selection } from './many.js';
 import { useRows } from './rows.js';
 import { makeSaving } from './saving.js';
@@ -78,6 +79,7 @@ function Table({ appId, entity, address }) {
   const query = buildQuery(entity, where, address);
   const data = useRows(appId, entity, query);
   useReloadAfterUndo(data.reload);
+  const live = useLive(appId, entity, query, data);
   const selection = useSelection([address.where, address.q]);
   const fields = chooseFields(appId, entity, address.columns?.split(','));
   const figures = readFigures(address.figures, fields);
@@ -120,6 +122,7 @@ function Table({ appId, entity, address }) {
       query=${query}
       fields=${fields}
       data=${data}
+      live=${live}
       filter=${filter}
     />
     ${
@@ -138,6 +141,7 @@ function Table({ appId, entity, address }) {
           editable=${may(appId, entity.name, 'update')}
           sorting=${{ name: sort, order, change: sortBy }}
           selection=${selection}
+          marks=${live.marks}
           headMenu=${headMenu}
           addColumn=${isBuilder ? addColumn : undefined}
           figures=${shownFigures}

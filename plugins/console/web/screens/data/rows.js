@@ -41,10 +41,14 @@ export function useRows(appId, entity, query) {
   async function load(rows, signal) {
     const limit = rows.length ? PAGE : firstPage.current;
     const body = { ...query, ...findStart(rows), limit, total: false, etag: true };
+    // Of the first page the position too: from there the table follows changes.
+    const headers = rows.length ? {} : { prefer: 'position' };
     try {
-      const { data } = await post(path, body, { signal });
+      const reply = await post(path, body, { signal, headers, full: true });
       if (signal.aborted) return;
+      const { data } = reply.body;
       firstPage.current = PAGE;
+      if (!rows.length) update({ position: reply.headers.get('caudex-event') ?? '' });
       update({ rows: [...rows, ...data], loading: false, done: data.length < limit });
       const titles = await loadTitles(appId, entity, data);
       if (!signal.aborted) addTitles(titles);

@@ -28,7 +28,7 @@ const STEPS = {
 /**
  * @param {{appId: string, entity: any, fields: any[], data: any, editable: boolean,
  *   sorting: {name: string, order: string, change: (name: string) => void},
- *   selection: {ids: Set<string>, change: (ids: Set<string>) => void},
+ *   selection: {ids: Set<string>, change: (ids: Set<string>) => void}, marks: Map<string, string>,
  *   headMenu: (field: any) => any, addColumn?: () => void, figures: Record<string, [string, any]>|null,
  *   onOpen: (row: any) => void, onSave: (row: any, change: object) => Promise<void>,
  *   onPaste: (pairs: [row: any, change: object][]) => Promise<void>}} props
@@ -106,7 +106,9 @@ export function Grid(props) {
 
   const widths = writeWidths(fields);
   const act = { open, edit: editOrOpen, finish, pick, point };
-  const shared = { appId, entity, fields, titles, widths, cursor, block, editing, selection, act };
+  const { marks } = props;
+  const state = { widths, cursor, block, editing, selection, marks };
+  const shared = { appId, entity, fields, titles, act, ...state };
   return html`<div
     class="grid"
     ref=${box}

@@ -14,13 +14,13 @@ const CONTROLS = 'a, input, select, .popup';
  * @param {{grid: any, row: any, index: number}} props `grid` is what all rows share, see grid.js.
  */
 export function Row({ grid, row, index }) {
-  const { entity, fields, widths, cursor, selection, act } = grid;
+  const { entity, fields, widths, cursor, selection, marks, act } = grid;
   const isChosen = selection.ids.has(row.id);
   const chosen = isChosen ? 'chosen' : '';
   const current = index === cursor.row ? 'at' : '';
   const title = makeTitle(entity, row);
   return html`<div
-    class="gr ${chosen} ${current}"
+    class="gr ${chosen} ${current} ${marks.get(row.id) ?? ''}"
     role="row"
     aria-rowindex=${index + 2}
     aria-selected=${isChosen}

@@ -12,10 +12,10 @@ import { saveRecord } from './save.js';
 const MANY = 25;
 
 /**
- * @param {{appId: string, entity: any, row: any, onSaved: (record: any) => void,
+ * @param {{appId: string, entity: any, row: any, isMarked: boolean, onSaved: (record: any) => void,
  *   onReload: () => void}} props
  */
-export function Edit({ appId, entity, row, onSaved, onReload }) {
+export function Edit({ appId, entity, row, isMarked, onSaved, onReload }) {
   const saved = toTexts(entity.fields, row);
   const [values, setValues] = useState(saved);
   const [state, setState] = useState({});
@@ -57,11 +57,13 @@ export function Edit({ appId, entity, row, onSaved, onReload }) {
     entity.fields.length > MANY &&
     html`<${FieldSearch} count=${entity.fields.length} text=${text} setText=${setText} />`;
   if (!may(appId, entity.name, 'update'))
-    return html`<div class="stack recordform">
+    return html`<div class="stack recordform ${isMarked ? 'changed' : ''}">
       ${search}
       <${Facts} fields=${fields} row=${row} />
     </div>`;
-  return html`<form class="stack recordform" onSubmit=${submit} onKeyDown=${press}>
+  return html`<form
+    class="stack recordform ${isMarked ? 'changed' : ''}"
+    onSubmit=${submit} onKeyDown=${press}>
     ${search}
     <${Fields}
       fields=${fields}

@@ -14,6 +14,7 @@ import { hasUndo, toastUndo } from '../../parts/undo.js';
 import { Edit } from './edit.js';
 import { History } from './history.js';
 import { Links } from './links.js';
+import { LaterNotice, useLiveRecord } from './live.js';
 import { NewRecord } from './new.js';
 import { loadRecord } from './save.js';
 
@@ -60,14 +61,15 @@ function Record({ app, entity, id }) {
   const loaded = useLoad((signal) => loadRecord(path, signal), [path]);
   /** Counts what was saved: the history is loaded again. */
   const [round, setRound] = useState(0);
-  if (loaded.error?.status === 404)
-    return html`<${Empty} title="There is no such record" glyph="table">
-      <${A} to=${['data', app.id, entity.name]}>Back to the table<//>
-    <//>`;
   const reload = () => {
     loaded.reload();
     setRound((number) => number + 1);
   };
+  const { later, isMarked } = useLiveRecord({ appId: app.id, entity, row: loaded.data, reload });
+  if (loaded.error?.status === 404)
+    return html`<${Empty} title="There is no such record" glyph="table">
+      <${A} to=${['data', app.id, entity.name]}>Back to the table<//>
+    <//>`;
   const showSaved = (record) => {
     loaded.set(record);
     setRound(round + 1);
@@ -77,10 +79,12 @@ function Record({ app, entity, id }) {
       <${RecordHead} appId=${app.id} entity=${entity} row=${row} path=${path} reload=${loaded.reload} />
       <div class="split">
         <div>
+          <${LaterNotice} later=${later} reload=${reload} />
           <${Edit}
             appId=${app.id}
             entity=${entity}
             row=${row}
+            isMarked=${isMarked}
             onSaved=${showSaved}
             onReload=${reload}
           />

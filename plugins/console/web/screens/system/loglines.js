@@ -3,6 +3,7 @@ import { html } from '../../core/kit.js';
 import { stream } from '../../core/api.js';
 import { A } from '../../core/router.js';
 import { features, mayReadTrail } from '../../core/store.js';
+import { readEvents } from '../../feed/events.js';
 
 /** Milliseconds until a broken stream is opened again: at first, and at most. */
 const SHORTEST = 500;
@@ -17,7 +18,8 @@ const FINAL = [403, 404];
 export async function follow(path, start, abort, take, say) {
   let last = start;
   let pause = SHORTEST;
-  const takeLines = (lines) => {
+  const takeLines = (events) => {
+    const lines = events.filter(({ data }) => data).map(makeLine);
     last = lines.at(-1)?.id || last;
     return !lines.length || take(lines);
   };
@@ -45,31 +47,7 @@ export async function follow(path, start, abort, take, say) {
   }
 }
 
-/** Whether `take` wanted no more before the stream ended. @returns {Promise<boolean>} */
-async function readEvents(body, take) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let incomplete = '';
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return false;
-    const events = (incomplete + value).split('\n\n');
-    incomplete = events.pop();
-    if (!take(events.map(parseEvent).filter(Boolean))) {
-      reader.cancel();
-      return true;
-    }
-  }
-}
-
-function parseEvent(event) {
-  const members = event.split('\n');
-  const read = (name) => {
-    const line = members.find((member) => member.startsWith(`${name}: `));
-    return line?.slice(name.length + 2);
-  };
-  const data = read('data');
-  return data ? { id: read('id'), ...JSON.parse(data) } : null;
-}
+const makeLine = ({ id, data }) => ({ id, ...JSON.parse(data) });
 
 /** @param {{appId: string, lines: any[]}} props */
 export function Lines({ appId, lines }) {

@@ -1,0 +1,97 @@
+/** Changes of records as they happen, where the plugin `feed` is on. */
+import { useEffect, useRef } from '../core/kit.js';
+import { stream, url } from '../core/api.js';
+import { parse, stringify } from '../core/json.js';
+import { features } from '../core/store.js';
+import { readEvents } from './events.js';
+
+/** Milliseconds until a broken stream is opened again: at first, and at most. */
+const SHORTEST = 500;
+const LONGEST = 15_000;
+/** Statuses that another attempt does not change, such as of a condition that no feed takes. */
+const FINAL = [400, 403, 404];
+/** Why a stream ended whose next one shows other records or fields. */
+const OTHER_VIEW = ['role', 'entity changed'];
+
+/**
+ * Follow the changes of an entity: `take` gets `{type, id, record, actor}` of each piece, where
+ * `resync` says that changes are missing. A stream that breaks goes on where it was. One is open
+ * only while the page is seen, as a browser has few connections.
+ * @param {{appId: string, entity: any, where?: any, since?: string, isOn?: boolean}} target `since`
+ *   is the position to begin behind
+ * @param {(events: any[]) => void} take
+ */
+export function useFeed({ appId, entity, where, since, isOn = true }, take) {
+  const latest = useRef(take);
+  latest.current = take;
+  const path = url`/api/v1/apps/${appId}/collections/${entity.name}/feed`;
+  const condition = where ? stringify(where) : '';
+  const isFollowed = isOn && features.value.has('feed');
+  useEffect(() => {
+    if (!isFollowed) return undefined;
+    const ending = new AbortController();
+    const query = { where: condition };
+    follow(path, query, since, ending.signal, (events) => latest.current(events));
+    return () => ending.abort();
+  }, [path, condition, isFollowed]);
+}
+
+async function follow(path, query, since, ended, take) {
+  let last = since;
+  let pause = SHORTEST;
+  const takeAll = (events) => {
+    pause = SHORTEST;
+    last = events.findLast(({ id }) => id)?.id ?? last;
+    const changes = events.filter(({ data }) => data).map(readChange);
+    if (changes.some(({ type }) => type === 'resync')) last = changes.at(-1).position ?? '';
+    if (changes.length) take(changes);
+  };
+  while (!ended.aborted) {
+    await waitUntilSeen(ended);
+    const hidden = endWhenHidden(ended);
+    try {
+      const headers = last ? { 'last-event-id': last } : {};
+      await readEvents(await stream(path, { query, headers, signal: hidden.signal }), takeAll);
+    } catch (error) {
+      if (FINAL.includes(error.status)) return;
+    } finally {
+      hidden.stop();
+    }
+    if (!document.hidden) await rest(pause);
+    pause = Math.min(pause * 2, LONGEST);
+  }
+}
+
+function readChange({ type, id, data }) {
+  const change = parse(data);
+  const isOther = type === 'end' && OTHER_VIEW.includes(change.reason);
+  return { ...change, type: isOther ? 'resync' : type, position: isOther ? '' : id };
+}
+
+const rest = (pause) => new Promise((resolve) => setTimeout(resolve, pause));
+
+/** @param {AbortSignal} ended */
+async function waitUntilSeen(ended) {
+  while (document.hidden && !ended.aborted) {
+    await new Promise((resolve) => {
+      document.addEventListener('visibilitychange', resolve, { once: true });
+      ended.addEventListener('abort', resolve, { once: true });
+    });
+  }
+}
+
+/** A signal that is aborted with another one, or when the page is hidden. @param {AbortSignal} ended */
+function endWhenHidden(ended) {
+  const controller = new AbortController();
+  const end = () => controller.abort();
+  const look = () => {
+    if (document.hidden) end();
+  };
+  document.addEventListener('visibilitychange', look);
+  ended.addEventListener('abort', end);
+  const stop = () => {
+    document.removeEventListener('visibilitychange', look);
+    ended.removeEventListener('abort', end);
+  };
+  return { signal: controller.signal, stop };
+}
