@@ -19,6 +19,7 @@ from . import (
     callers,
     calls,
     exchange,
+    feeds,
     growth,
     login,
     queues,
@@ -57,6 +58,7 @@ GROUPS = {
     "processes": "two, four and eight server processes",
     "plugins": "idle plugins and a listener",
     "exchange": "files in and out, beside COPY",
+    "feeds": "creates that 100 clients follow, and how soon an event comes",
     "reach": "API keys, large files, the deploy of a frontend",
     "undo": "undo of 10,000 records",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
@@ -224,6 +226,8 @@ def _run(
         _beyond(one, results, plan)
     if "exchange" in only:
         _exchange(one, results)
+    if "feeds" in only:
+        _feeds(one, results, plan)
     if "reach" in only:
         _reach(one, results, plan)
     if "undo" in only:
@@ -274,6 +278,17 @@ def _exchange(one: Stage, results: Results) -> None:
     table.row("a dry run, by the import (clock)", *bound(found.dry_run_of_import, 0.6, "times"))
     table.row("CSV, by JSON (processor)", *bound(found.csv_of_json, 1.2, "times"))
     table.row("CSV, by COPY (clock)", *bound(found.csv_of_copy, 3, "times"))
+    table.show()
+
+
+def _feeds(one: Stage, results: Results, plan: Plan) -> None:
+    say("Following changes")
+    one.sign_in()
+    results.add([feeds.case(one)], plan)
+    latency = results.bounds["feeds"] = feeds.measure_latency(one)
+    table = Table("Feeds", "measured", "bound")
+    table.row("an event after the reply, p50", *bound(1000 * latency.p50, 10, "ms"))
+    table.row("an event after the reply, p99", *bound(1000 * latency.p99, 20, "ms"))
     table.show()
 
 

@@ -112,8 +112,8 @@ def ratios(stage: Stage, rounds: int) -> list[Ratio]:
             ("SQL by hand", lambda: _asked(stage, 12)),
         ]),
         (f"{BATCH} creates", [
-            ("a batch", lambda: _kept_busy(stage, whole)),
-            ("single requests", lambda: _times(_kept_busy(stage, single), BATCH)),
+            ("a batch", lambda: kept_busy(stage, whole)),
+            ("single requests", lambda: _times(kept_busy(stage, single), BATCH)),
         ]),
     ]  # fmt: skip
     found: list[Ratio] = []
@@ -162,9 +162,9 @@ def _sent(stage: Stage, raw: bytes, count: int, connections: int = 8) -> Measure
     )
 
 
-def _kept_busy(stage: Stage, raw: bytes) -> Measured:
+def kept_busy(stage: Stage, raw: bytes, seconds: float = 1.0) -> Measured:
     """One connection that sends a request again as soon as it is answered."""
-    return _measured(stage, lambda: load(stage.url, [raw], connections=1, seconds=1.0))
+    return _measured(stage, lambda: load(stage.url, [raw], connections=1, seconds=seconds))
 
 
 def _measured(stage: Stage, act: Callable[[], Sample]) -> Measured:

@@ -31,6 +31,8 @@ port = 0
 rate_limit_logins = false
 [plugins.logs]
 readers_per_app = 200  # of which one user has half
+[plugins.feed]
+streams_per_user = 200
 """
 POOL = """\
 [services]
