@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, cast
 from zoneinfo import available_timezones
@@ -10,8 +10,9 @@ from zoneinfo import available_timezones
 import msgspec
 
 from kernel.public import MAX_PAGE, Aggregation, BadRequest, Target, ValueKind, nearest, show_value
-from plugins.data.columns import CASTS, Column, Columns, Link
+from plugins.data.columns import CASTS, Column, Link
 from plugins.data.rendering import TOO_LARGE, timestamp_text
+from plugins.data.rights.linked_fields import LinkedFields, expand_paths
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
@@ -78,7 +79,8 @@ class AggregateReader:
     async def read(self, target: Target, aggregation: Aggregation) -> bytes:
         """See `Records.aggregate`."""
         where = aggregation.where
-        scope = await self._scopes.resolve(target, "read", where)
+        expansions = expand_paths(_list_fields(aggregation))
+        scope = await self._scopes.resolve(target, "read", where, expansions)
         if aggregation.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
         check_offset(aggregation.offset)
@@ -86,7 +88,8 @@ class AggregateReader:
         if where:
             conditions.require_tree(where)
         await self._searches.require_search(target, scope, conditions, where, aggregation.search)
-        query = compile_aggregation(scope.table, conditions, aggregation)
+        fields = LinkedFields(scope.columns, conditions, scope.related)
+        query = compile_aggregation(scope.table, fields, conditions, aggregation)
         with _name_time_zone(aggregation.timezone):
             reply = await self._sources.large.fetch(query, *conditions.params, custom_plan=True)
         if reply is None or reply == TOO_LARGE:
@@ -94,7 +97,9 @@ class AggregateReader:
         return reply
 
 
-def compile_aggregation(table: Table, conditions: Conditions, aggregation: Aggregation) -> bytes:
+def compile_aggregation(
+    table: Table, fields: LinkedFields, conditions: Conditions, aggregation: Aggregation
+) -> bytes:
     """Return the statement of an aggregation; its row is the whole reply. Raises BadRequest.
 
     Parameters are added to `conditions`.
@@ -105,18 +110,15 @@ def compile_aggregation(table: Table, conditions: Conditions, aggregation: Aggre
     if count > MAX_NAMES:
         raise BadRequest(f"aggregate holds more than {MAX_NAMES} groups and aggregates")
     timezone = aggregation.timezone
-    groups = [
-        _read_group(table.columns, conditions, item, timezone) for item in aggregation.group_by
-    ]
+    groups = [_read_group(fields, conditions, item, timezone) for item in aggregation.group_by]
     names = [group.name for group in groups]
     for name in names:
         if names.count(name) > 1:
             raise BadRequest(f"groupBy: {name!r} is named twice")
     aggregates = [
-        _read_aggregate(table.columns, names, alias, item)
-        for alias, item in aggregation.aggregate.items()
+        _read_aggregate(fields, names, alias, item) for alias, item in aggregation.aggregate.items()
     ]
-    return _write_statement(table, conditions, aggregation, groups, aggregates)
+    return _write_statement(table, fields.joins, conditions, aggregation, groups + aggregates)
 
 
 @contextmanager
@@ -136,19 +138,19 @@ def _name_time_zone(timezone: str | None) -> Generator[None]:
 
 def _write_statement(
     table: Table,
+    joins: bytes,
     conditions: Conditions,
     aggregation: Aggregation,
-    groups: Sequence[_Member],
-    aggregates: Sequence[_Member],
+    members: Sequence[_Member],
 ) -> bytes:
-    members = [*groups, *aggregates]
+    groups = members[: len(aggregation.group_by)]
     items = b", ".join(b"%b as k%d" % (member.sql, place) for place, member in enumerate(members))
     group_by = b""
     if groups:
         places = b", ".join(b"%d" % place for place in range(1, len(groups) + 1))
         group_by = b" group by " + places
-    parts = (items, table.name, conditions.where_clause(), group_by)
-    grouped = b"select %b from %b as t%b%b" % parts
+    parts = (items, table.name, joins, conditions.where_clause(), group_by)
+    grouped = b"select %b from %b as t%b%b%b" % parts
 
     group_columns = GroupColumns(table.entity.name, members)
     having = b""
@@ -219,12 +221,29 @@ class GroupColumns:
         raise BadRequest(f"the aggregates of {self._label} have no link {name[:80]!r}")
 
 
+def _list_fields(aggregation: Aggregation) -> Iterator[str]:
+    """Yield the names of fields; what is wrong with them is found when they become SQL."""
+    for item in aggregation.group_by:
+        yield from _names_in(item)
+    for item in aggregation.aggregate.values():
+        yield from _names_in(item)
+
+
+def _names_in(item: object) -> Iterator[str]:
+    if isinstance(item, str):
+        yield item
+    elif isinstance(item, Mapping):
+        for name in cast("Mapping[str, object]", item).values():
+            if isinstance(name, str):
+                yield name
+
+
 def _read_group(
-    columns: Columns, conditions: Conditions, item: object, timezone: str | None
+    columns: LinkedFields, conditions: Conditions, item: object, timezone: str | None
 ) -> _Member:
     if isinstance(item, str):
         column = columns.find(item)
-        return _Member(column.name, column.sql, column.kind, column.cast)
+        return _Member(item, column.sql, column.kind, column.cast)
     unit, name = _read_pair(item, "groupBy")
     if unit not in UNITS and unit != HOUR:
         hint = nearest(unit, (*UNITS, HOUR))
@@ -243,7 +262,9 @@ def _read_group(
     return _Member(name, UNITS[unit] % local_time, "text", b"text")
 
 
-def _read_aggregate(columns: Columns, groups: Sequence[str], alias: str, item: object) -> _Member:
+def _read_aggregate(
+    columns: LinkedFields, groups: Sequence[str], alias: str, item: object
+) -> _Member:
     if alias in groups:
         raise BadRequest(f"aggregate.{alias[:80]}: a group has this name")
     if not alias or len(alias) > 63 or "\0" in alias:

@@ -14,7 +14,7 @@ from plugins.data.statements.column_lists import ValueWriter
 from plugins.data.statements.entity import OWNER
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions, Tree
-from plugins.data.statements.operators import RELATION_OPERATORS
+from plugins.data.statements.operators import MAX_LINKS, RELATION_OPERATORS, spread_path
 
 from .files import FileLimits
 
@@ -191,6 +191,8 @@ def find_entities_filtered(columns: Columns, tree: object) -> Iterator[tuple[str
                 yield from find_entities_filtered(columns, branch)
         elif name == "$not":
             yield from find_entities_filtered(columns, condition)
+        elif "." in name and name not in columns and name.count(".") <= MAX_LINKS:
+            yield from find_entities_filtered(columns, spread_path(name, condition))
         elif isinstance(condition, Mapping):
             link = columns.links.get(name)
             if link is None:

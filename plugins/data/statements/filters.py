@@ -13,7 +13,15 @@ from kernel.public import BadRequest, Param, ValueKind, coerce_value, show_value
 from plugins.data.columns import Column, Columns, Link
 from plugins.data.models import PARAMETERS
 
-from .operators import ALLOWED_KINDS, INFIX, RELATION_OPERATORS, describe_missing, describe_unknown
+from .operators import (
+    ALLOWED_KINDS,
+    INFIX,
+    MAX_LINKS,
+    RELATION_OPERATORS,
+    describe_missing,
+    describe_unknown,
+    spread_path,
+)
 
 Tree = Mapping[str, Any]
 """A where-tree."""
@@ -187,9 +195,20 @@ class Conditions:
             return b"(not %b)" % self._compile_tree(condition, depth + 1)
         if name.startswith("$"):
             raise BadRequest(f"where: {describe_unknown(name, ('$and', '$or', '$not'))}")
+        if "." in name and name not in self._columns:
+            return self._compile_path(name, condition, depth)
         if _is_relation(condition) or name not in self._columns:
             return self._compile_relation(name, condition, depth)
         return self._compile_field(self._columns.find(name, PARAMETERS), condition)
+
+    def _compile_path(self, name: str, condition: Any, depth: int) -> bytes:
+        """Require a value of a linked record, as `{"customer_id.name": "Acme"}`."""
+        if name.count(".") > MAX_LINKS:
+            raise BadRequest(f"where: {name[:80]!r} is more than {MAX_LINKS} links deep")
+        link = self._columns.find_link(name.partition(".")[0])
+        if link.reverse:
+            raise BadRequest(f"where: {name[:80]!r} leads to several records: use $some or $none")
+        return self._compile_tree(spread_path(name, condition), depth)
 
     def _compile_relation(self, name: str, condition: Any, depth: int) -> bytes:
         """Require linked records, as far as the caller may read them."""

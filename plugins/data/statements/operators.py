@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 from kernel.public import ValueKind, nearest
 
@@ -38,6 +38,35 @@ INFIX: Final[Mapping[str, bytes]] = {
     "$like": b"like",
     "$ilike": b"ilike",
 }
+
+
+MAX_LINKS: Final = 3
+"""Links that a path of a field follows."""
+
+
+def spread_path(name: str, condition: object) -> Mapping[str, Any]:
+    """Return the where-tree of a field of a linked record, as `{"customer_id.name": "Acme"}`.
+
+    A record without a linked one, as far as the caller may read that, has null there.
+    """
+    link, _, rest = name.partition(".")
+    if condition is None:
+        return {"$not": {link: {"$has": {rest: {"$isNull": False}}}}}
+    if not isinstance(condition, Mapping):
+        return {link: {"$has": {rest: condition}}}
+    operators = cast("Mapping[str, Any]", condition)
+    if len(operators) > 1:
+        return {
+            "$and": [spread_path(name, {operator: value}) for operator, value in operators.items()]
+        }
+    if operators.get("$isNull") in (True, "true") or ("$eq", None) in operators.items():
+        return spread_path(name, None)
+    values = operators.get("$in")
+    if isinstance(values, list) and None in values:
+        present = [value for value in cast("list[Any]", values) if value is not None]
+        has_present = {link: {"$has": {rest: {"$in": present}}}}
+        return {"$or": [has_present, spread_path(name, None)]}
+    return {link: {"$has": {rest: operators}}}
 
 
 def describe_missing(operators: Iterable[str]) -> str:

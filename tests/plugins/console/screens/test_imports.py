@@ -155,7 +155,7 @@ def test_a_link_for_spreadsheets_is_made_shown_and_revoked(trade: Server, new_ta
     trade.admin.post(ORDERS, json={"title": "a", "amount": 1})
     tab = new_tab().sign_in(trade.admin).open("data/trade/orders")
     tab.page.wait_for_selector(".grid")
-    tab.page.click("button[title='Import and export']")
+    tab.page.click("button[title='More']")
     tab.page.click("text=Link for spreadsheets")
     tab.page.click("dialog button:has-text('Make a link')")
     tab.page.wait_for_selector("dialog label:has-text('Google Sheets') input")
