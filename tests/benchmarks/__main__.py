@@ -25,6 +25,7 @@ from . import (
     queues,
     reach,
     requests,
+    sealing,
     surroundings,
     undos,
 )
@@ -44,6 +45,8 @@ from .stage import PIPELINE, POOL, Stage, stage
 STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
 FILE_LIMIT = 32
 UNDO_LIMIT = 5.0
+SEAL_LIMIT = 1.0
+VERIFY_LEAST = 50_000
 GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "filtered lists",
     "expand": "lists with linked records, and filtered by them",
@@ -61,6 +64,7 @@ GROUPS = {
     "feeds": "creates that 100 clients follow, and how soon an event comes",
     "reach": "API keys, large files, the deploy of a frontend",
     "undo": "undo of 10,000 records",
+    "sealing": "seals over the audit trail, and their verification",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
 GROUP_OF = {
@@ -232,6 +236,8 @@ def _run(
         _reach(one, results, plan)
     if "undo" in only:
         _undo(one, results)
+    if "sealing" in only:
+        _sealing(config, folder, results, plan)
     if "memory" in only:
         _bounds(one, idle, results, plan)
 
@@ -315,6 +321,20 @@ def _undo(one: Stage, results: Results) -> None:
     table.row("of an update", *bound(found.of_update, UNDO_LIMIT, "s"))
     table.row("of a delete", *bound(found.of_delete, UNDO_LIMIT, "s"))
     table.row("memory that they add", *bound(found.memory_mb, STREAM_LIMIT, "MB"))
+    table.show()
+
+
+def _sealing(config: str, folder: str | None, results: Results, plan: Plan) -> None:
+    say("Sealing the audit trail, and verifying it")
+    found = results.bounds["sealing"] = sealing.compare(config, folder, 3 * plan.seconds)
+    table = Table("Sealing", "measured", "bound")
+    table.row("a row, in processor time", f"{found.row_micros:.1f} µs", "")
+    table.row("of the time of creates", *bound(found.percent_of_time, SEAL_LIMIT, "%"))
+    table.row("of their processor time", f"{found.percent_of_create:.1f} %", "")
+    rate = f"{found.verified_per_second:,.0f} rows/s"
+    missed = "" if found.verified_per_second > VERIFY_LEAST else "  (under)"
+    table.row("verification", rate, f"> {VERIFY_LEAST:,} rows/s{missed}")
+    table.row("memory that a verification adds", *bound(found.memory_mb, STREAM_LIMIT, "MB"))
     table.show()
 
 

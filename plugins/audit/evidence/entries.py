@@ -45,6 +45,10 @@ class Entries:
         """Return the SHA-256 of them all."""
         return sha256(self.content).hexdigest()
 
+    def times(self) -> list[int]:
+        """Return when the rows were written, as in their entries."""
+        return [at for _, at, _ in _FORM.iter_unpack(self.content)]
+
     def leaves(self) -> list[bytes]:
         """Return the hashes of the rows."""
         size = _FORM.size

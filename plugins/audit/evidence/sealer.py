@@ -122,7 +122,7 @@ class Sealer:
 
     def _draft(self, tip: Link | None, entries: Entries, last: int) -> Seal:
         """Make the statement about the rows that follow those of a seal."""
-        times = [entry.at for entry in entries]
+        times = entries.times()
         return Seal(
             seal=1 if tip is None else tip.seal.seal + 1,
             at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",

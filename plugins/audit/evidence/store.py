@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from datetime import datetime
 from typing import Final
 
@@ -290,4 +291,4 @@ async def note_witnessed(statements: Statements, number: int) -> None:
 
 
 def _decode_entries(text: bytes) -> Entries:
-    return Entries(bytes.fromhex(text.decode()))
+    return Entries(unhexlify(text))
