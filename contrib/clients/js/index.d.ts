@@ -184,6 +184,14 @@ export interface Collection<T extends EntityTypes = AnyEntity> {
       on?: string;
       mode?: 'all' | 'valid';
       dryRun?: boolean;
+      create?: 'ids';
+      raw?: boolean;
+      preview?: number;
+      charset?: string;
+      delimiter?: string;
+      decimal?: '.' | ',';
+      dates?: 'iso' | 'dmy' | 'mdy';
+      null?: string;
     },
   ): Promise<ImportReport>;
   export(

@@ -130,9 +130,11 @@ export class Collection {
   }
 
   /**
-   * Import CSV or JSON lines.
+   * Import CSV or JSON lines. The options say how the file is written, as the route has them.
    * @param {string | Blob} body
    * @param {{format?: 'csv' | 'ndjson', on?: string, mode?: 'all' | 'valid', dryRun?: boolean,
+   *   create?: 'ids', raw?: boolean, preview?: number, charset?: string, delimiter?: string,
+   *   decimal?: '.' | ',', dates?: 'iso' | 'dmy' | 'mdy', null?: string,
    *   signal?: AbortSignal}} [options]
    */
   import(body, { format = 'csv', signal, ...query } = {}) {

@@ -274,7 +274,9 @@ class Collection:
 
     def import_file(self, text: str, **options: Any) -> Any:
         """Import the text of a file and return a report: options `format` "csv" (default) or
-        "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `preview`, `raw`."""
+        "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `preview`, `raw`, and those
+        of the route that say how the file is written: `create`, `delimiter`, `decimal`, `dates`,
+        `null`."""
         return self._do("import", {"text": text, **_to_camel(options)})
 
     def changes(self, name: str | None = None, **options: Any) -> Changes:

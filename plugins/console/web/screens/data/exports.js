@@ -105,7 +105,8 @@ const Table = ({ links, revoke }) =>
                 <td>${link.name}</td>
                 <td>${link.by}</td>
                 <td>${link.last_used_at ? html`<${Ago} at=${link.last_used_at} />` : 'never'}</td>
-                <td class="row">
+                <td>
+                  <span class="row">
                   ${
                     link.url &&
                     html`<button
@@ -123,6 +124,7 @@ const Table = ({ links, revoke }) =>
                   >
                     ${icon('trash')}
                   </button>
+                  </span>
                 </td>
               </tr>`,
             )}

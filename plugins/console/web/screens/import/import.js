@@ -144,7 +144,7 @@ function Mapped({ appId, app, entity, targets, state, setState }) {
   const tried = useLoad(
     async (signal) => {
       const hasColumns = csv[0].length > 0;
-      if (!hasColumns || csv.length < 2) return null;
+      if (!hasColumns || csv.length < 2 || cells.dates === '?') return null;
       const report = await send({ mode: 'valid', dryRun: true, preview: SHOWN }, { signal });
       const records = (report.preview ?? []).map((item) => item.record);
       return { ...report, links: await loadLinkTitles(appId, entity, records) };
@@ -190,10 +190,12 @@ function Mapped({ appId, app, entity, targets, state, setState }) {
       change=${(chosen) => setState(begin(app, entity, source, chosen, targets))}
       changeCells=${(chosen) => setState({ ...state, cells: chosen })}
     />
-    <section class="card stack">
+    <section class="card">
       <h2>Columns</h2>
+      <div class="stack">
       <${Mapping} heads=${heads} targets=${targets} names=${names} setNames=${setNames} />
       <${KeyChoice} entity=${entity} names=${names} options=${options} setOptions=${setOptions} />
+      </div>
     </section>
     <section class="card">
       <h2>Result</h2>

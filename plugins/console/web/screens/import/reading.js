@@ -81,7 +81,7 @@ export function Reading({ source, reading, cells, change, changeCells }) {
     </div>
     ${
       cells.dates === '?' &&
-      html`<p class="problem" role="alert">
+      html`<p class="notice warn" role="alert">
         The dates of this file can be read with the day first or with the month first. Choose one.
       </p>`
     }
