@@ -121,7 +121,7 @@ class McpService:
         try:
             output = await self._calls.run(visit, tool, cast("Json", arguments))
         except KernelError as error:
-            return show_error(error.message)
+            return show_error(error.message, error.members)
         return show_result(output)
 
     async def _list_resources(self, visit: Visit, call: Call) -> Json:

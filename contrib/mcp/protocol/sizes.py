@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -40,9 +41,16 @@ def show_result(output: Output) -> Json:
     return _make_result(shortened)
 
 
-def show_error(message: str) -> Json:
-    """Return the result of a call that was refused."""
-    return {"content": [{"type": "text", "text": message[:MAX_ERROR]}], "isError": True}
+def show_error(message: str, members: Mapping[str, Any] | None = None) -> Json:
+    """Return the result of a call that was refused.
+
+    `members` are what the reply has beside the sentence, such as conflicts or the current record.
+    """
+    content = [{"type": "text", "text": message[:MAX_ERROR]}]
+    if members:
+        details = _encode(_clip(dict(members))).decode()[:MAX_ERROR]
+        content += [{"type": "text", "text": details}, {"type": "text", "text": NOTICE}]
+    return {"content": content, "isError": True}
 
 
 def cut_text(text: str, hint: str) -> str:

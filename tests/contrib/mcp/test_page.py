@@ -42,10 +42,12 @@ def test_the_commands_of_the_page_work_in_order(postgres) -> None:
             ["bash", "-eu", "-c", script],
             env=environment, capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
-    _, answer, trail = done.stdout.split("--\n")
+        contacts = server.admin.get("/api/v1/apps/crm/collections/contacts").json()
+    _, answer, trail, undone = done.stdout.split("--\n")
     text = json.loads(answer)["result"]["content"][0]["text"]
     assert [record["first_name"] for record in json.loads(text)["data"]] == ["Ada"]
     assert {"via": "mcp", "client": "page"}.items() <= json.loads(trail)[0].items()
+    assert (json.loads(undone)["undone"], contacts) == (1, [])
 
 
 def test_the_json_of_the_page_is_what_it_says() -> None:

@@ -10,7 +10,7 @@ import pytest
 from kernel.contracts.base import new_delegation
 from kernel.contracts.identity import IDENTITY
 from kernel.testing import Server
-from tests.contrib.mcp.support import INJECTION, Agent, make_key, with_bearer
+from tests.contrib.mcp.support import CRM, INJECTION, Agent, make_key, with_bearer
 
 ORDER = [
     "list_apps", "describe_app", "query_data", "aggregate_data", "search_data", "mutate_data",
@@ -18,18 +18,12 @@ ORDER = [
 ]  # fmt: skip
 
 
-def has_undo(server: Server) -> bool:
-    paths = {(route.method, route.path) for _, route in server.kernel.routes}
-    return ("POST", "/api/v1/apps/{app_id}/undo") in paths
-
-
 def test_tools_are_listed_in_a_fixed_order_by_the_rights_of_the_caller(server: Server) -> None:
-    expected = [name for name in ORDER if name != "undo" or has_undo(server)]
-    assert Agent(server.admin).tools() == expected
+    assert Agent(server.admin).tools() == ORDER
     assert Agent(server.user()).tools() == ["list_apps"]
     reader = server.user(permissions={"crm": ["deals.read"]})
     without_writing = [
-        name for name in expected if name not in ("mutate_data", "undo", "audit_search")
+        name for name in ORDER if name not in ("mutate_data", "undo", "audit_search")
     ]
     assert Agent(reader).tools() == without_writing
 
@@ -282,3 +276,43 @@ def test_hosts_of_apps_have_no_such_route(server: Server) -> None:
         answer = Agent(client).post("tools/list", host=host)
         assert answer.status_code in (401, 403, 404)
         assert set(answer.json()) == {"error"}
+
+
+def test_an_agent_takes_back_its_own_request_only(server: Server, admin: Agent) -> None:
+    member = Agent(server.user(permissions={"crm": ["deals.*"]}), name="undoer")
+    create = [{"op": "create", "entity": "deals", "data": {"title": "Undone"}}]
+    own = member.use("mutate_data", app="crm", operations=create)
+    where = {"title": "Undone"}
+    tried = member.use("undo", app="crm", request=own["request"], dryRun=True)
+    assert tried["undone"] == 1
+    assert member.use("query_data", app="crm", entity="deals", where=where)["total"] == 1
+    refused = admin.refusal("undo", app="crm", request=own["request"])
+    assert "only what the caller itself has changed" in refused
+    done = member.use("undo", app="crm", request=own["request"])
+    assert (done["undone"], done["records"][0]["operation"]) == (1, "removed")
+    assert member.use("query_data", app="crm", entity="deals", where=where)["total"] == 0
+    rows = admin.use("audit_search", app_id="crm", request_id=done["request"])["data"]
+    assert [(row["operation"], row["via"], row["client"]) for row in rows] == [
+        ("DELETE", "mcp", "undoer")
+    ]
+    again = member.use("undo", app="crm", request=own["request"])
+    assert again["undone"] == 0
+
+
+def test_a_conflict_of_an_undo_is_shown(server: Server, admin: Agent) -> None:
+    create = [{"op": "create", "entity": "deals", "data": {"title": "Contested"}}]
+    made = admin.use("mutate_data", app="crm", operations=create)
+    record = made["results"][0]["id"]
+    change = [{"op": "update", "entity": "deals", "id": record, "data": {"value": 1}}]
+    admin.use("mutate_data", app="crm", operations=change)
+    result = admin.call("undo", app="crm", request=made["request"])
+    assert result["isError"] is True
+    [conflict] = json.loads(result["content"][1]["text"])["conflicts"]
+    assert (conflict["id"], conflict["reason"]) == (record, "changed later")
+
+
+def test_without_the_plugin_there_is_no_undo(make_server) -> None:
+    server = make_server({"plugins": {"mcp": {}, "undo": {"enabled": False}}})
+    server.install(CRM)
+    assert "undo" not in Agent(server.admin).tools()
+    assert "query_data" in Agent(server.admin).tools()
