@@ -97,14 +97,6 @@ select coalesce(json_agg(app_id || '/' || name order by app_id, name), '[]') fro
     order by app_id, name limit 100
 ) as failing"""
 
-_SUCCEED: Final = """
-update caudex_webhooks.hooks set failing_since = null
-where id = $1::uuid and failing_since is not null returning 'true'"""
-
-_FAIL: Final = """
-update caudex_webhooks.hooks set failing_since = now()
-where id = $1::uuid and failing_since is null returning 'true'"""
-
 # Keys of signatures
 
 _ADD_KEY: Final = """
@@ -245,11 +237,6 @@ async def move(tx: Transaction, hook_id: str, before: str | None, position: str)
 async def begin(writer: Writer, hook_id: str, position: str) -> None:
     """Begin at a position, where the one before leads to nothing."""
     await writer.execute(_BEGIN, hook_id, position)
-
-
-async def note_attempt(tx: Transaction, hook_id: str, *, is_delivered: bool) -> None:
-    """Store since when a webhook has been failing, or that it has not."""
-    await tx.execute(_SUCCEED if is_delivered else _FAIL, hook_id)
 
 
 async def store_stamp(tx: Transaction, app_id: str, stamp: int) -> bool:

@@ -107,18 +107,15 @@ function Form({ kit, app, hook, path, roles, close }) {
         )}
       </select>
     </label>
-    <fieldset class="stack">
-      <legend>When</legend>
+    <div class="field" role="group" aria-label="When">
+      <span>When</span>
       ${Object.entries(EVENTS).map(
-        ([event, text]) => html`<label key=${event}>
-          <input
-            type="checkbox"
-            checked=${events.has(event)}
-            onChange=${() => toggle(event)}
-          /> <b>${event}</b> <span class="dim">${text}</span>
+        ([event, text]) => html`<label key=${event} class="field line">
+          <input type="checkbox" checked=${events.has(event)} onChange=${() => toggle(event)} />
+          <span><b>${event}</b> <i>${text}</i></span>
         </label>`,
       )}
-    </fieldset>
+    </div>
     <label class="field">
       <span>Where <i>as in a query; all records without it</i></span>
       <textarea class="mono" rows="3" placeholder=${WHERE_EXAMPLE} spellcheck=${false} ...${bind('where')} />

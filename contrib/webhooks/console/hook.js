@@ -21,9 +21,11 @@ export function HookPage({ kit, app, hookId, place }) {
       <${Head} title=${hook.name} request=${{ method: 'GET', path }}>
         <${Tools} kit=${kit} app=${app} hook=${hook} path=${path} place=${place} reload=${reload} />
       <//>
-      <${Trouble} kit=${kit} hook=${hook} />
-      <${Facts} kit=${kit} hook=${hook} />
-      <${Deliveries} kit=${kit} app=${app} path=${path} round=${round} />`}
+      <div class="stack">
+        <${Trouble} kit=${kit} hook=${hook} />
+        <${Facts} kit=${kit} hook=${hook} />
+        <${Deliveries} kit=${kit} app=${app} path=${path} round=${round} />
+      </div>`}
   <//>`;
 }
 
@@ -99,7 +101,7 @@ function Trouble({ kit, hook }) {
 function Facts({ kit, hook }) {
   const { html } = kit;
   const all = html`<span class="dim">all</span>`;
-  return html`<dl class="facts">
+  return html`<dl class="facts card">
     <dt>State</dt>
     <dd><${State} kit=${kit} hook=${hook} /></dd>
     <dt>Sends to</dt>
@@ -126,7 +128,7 @@ function Deliveries({ kit, app, path, round }) {
     setPages([]);
     setState(event.target.value);
   };
-  return html`<section>
+  return html`<section class="stack">
     <div class="row">
       <h2 class="grow">Deliveries</h2>
       <select aria-label="State" onChange=${choose}>
@@ -145,10 +147,7 @@ function Deliveries({ kit, app, path, round }) {
             <//>`
         }
         <div class="actions">
-          ${
-            before &&
-            html`<button onClick=${() => setPages(pages.slice(0, -1))}>Newer</button>`
-          }
+          ${before && html`<button onClick=${() => setPages(pages.slice(0, -1))}>Newer</button>`}
           ${
             rows.length === PAGE &&
             html`<button onClick=${() => setPages([...pages, rows.at(-1).id])}>Older</button>`
@@ -197,7 +196,7 @@ function Delivery({ kit, app, row, retry }) {
     <td class="nowrap" title=${row.id}><${Ago} at=${row.at} /></td>
     <td>${row.event}</td>
     <td>
-      ${isThere ? html`<${A} to=${['data', app.id, row.entity, row.record]}>${record}<//>` : record}
+      ${isThere ? html`<${A} to=${['record', app.id, row.entity, row.record]}>${record}<//>` : record}
     </td>
     <td><span class=${`tag ${TONES[row.state]}`}>${row.state}</span></td>
     <td class="num">${row.attempts}</td>

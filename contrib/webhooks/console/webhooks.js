@@ -36,7 +36,7 @@ function List({ kit, app, apps, choose, place }) {
   };
   return html`<${Head}
       title="Webhooks"
-      sub="Changes of records, sent to other systems: signed, in order, and again until they are taken."
+      sub="Changes of records, sent to other systems: signed, in order, until they are taken."
       request=${{ method: 'GET', path }}
     >
       <select class="apps" aria-label="App" onChange=${(event) => choose(event.target.value)}>
@@ -70,7 +70,7 @@ const Table = ({ kit, hooks, place }) => kit.html`<div class="scrollx">
     <tbody>
       ${hooks.map(
         (hook) => kit.html`<tr key=${hook.id}>
-          <td><${kit.A} to=${[...place, hook.id]}><b>${hook.name}</b><//></td>
+          <td class="nowrap"><${kit.A} to=${[...place, hook.id]}><b>${hook.name}</b><//></td>
           <td class="nowrap"><code>${hook.entity}</code> ${hook.on.join(', ')}</td>
           <td><code>${hook.url}</code></td>
           <td><${State} kit=${kit} hook=${hook} /></td>

@@ -29,7 +29,7 @@ from .sender import Sender
 
 WAITS: Final = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0)
 """Seconds before the second attempt, the third, and so on. After the last one it has failed."""
-CONCURRENT: Final = 4
+CONCURRENT: Final = 8
 """Attempts of one webhook at a time, while its receiver answers."""
 CHECK_SECONDS: Final = 30.0
 """A notification may be lost: then a change is noticed after so long."""
@@ -195,18 +195,10 @@ class _HookRun:
 
     async def _settle(self, due: Due, outcome: Outcome) -> None:
         settled = settle_outcome(outcome, due.attempts + 1)
-
-        async def work(tx: Transaction) -> None:
-            # The lock keeps the queue as it is: what follows is looked up and set due.
-            if await hooks.lock(tx, self.hook.app_id, self.hook.id) is None:
-                return
-            if await store.settle(tx, due, outcome, settled):
-                await hooks.note_attempt(tx, self.hook.id, is_delivered=outcome.is_delivered)
-            if settled.is_gone:
-                await self._record_end(tx, "its receiver answered 410, which means for good")
-
         with anyio.CancelScope(shield=True):
-            await self._statements.run(server_actor("webhooks"), work)
+            await store.settle(self._statements, self.hook.id, due, outcome, settled)
+            if settled.is_gone:
+                await self._disable("its receiver answered 410, which means for good")
         self._is_failing = not outcome.is_delivered
 
     async def _disable(self, reason: str) -> None:

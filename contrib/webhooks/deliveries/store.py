@@ -63,40 +63,30 @@ select count(*)::text from (
 ) as waiting"""
 
 _NEXT: Final = """
-select extract(epoch from min(next_at) - clock_timestamp())::text
+select extract(epoch from next_at - clock_timestamp())::text
 from caudex_webhooks.deliveries
-where hook_id = $1::uuid and state = 'pending' and next_at is not null"""
+where hook_id = $1::uuid and state = 'pending' and next_at is not null
+order by next_at, place limit 1"""
 
+# The first one of its record: a scalar, as a join would look at all that wait for each attempt.
 _DUE: Final = """
 select row_to_json(c) from (
     select d.id, d.entity || ' ' || d.record as record, d.run, d.attempts, d.body
     from caudex_webhooks.deliveries as d
     where d.hook_id = $1::uuid and d.state = 'pending' and d.next_at <= now()
     and d.entity || ' ' || d.record <> all($2::text[])
-    and not exists (
-        select from caudex_webhooks.deliveries as e
+    and d.place = (
+        select e.place from caudex_webhooks.deliveries as e
         where e.hook_id = d.hook_id and e.entity = d.entity and e.record = d.record
-        and e.state = 'pending' and e.place < d.place
+        and e.state = 'pending' order by e.place limit 1
     )
     order by d.next_at, d.place limit 1
 ) as c"""
 
 # One that was retried or replayed while it was on its way is in another run: it is sent again.
 _SETTLE: Final = """
-update caudex_webhooks.deliveries
-set attempts = attempts + 1, state = $3::text, status = $4::integer, error = $5::text,
-    next_at = now() + make_interval(secs => $6::float8),
-    ended_at = case when $3::text <> 'pending' then now() end
-where id = $1::text and state = 'pending' and run = $2::integer returning 'true'"""
-
-_FOLLOW: Final = """
-update caudex_webhooks.deliveries set next_at = now()
-where next_at is null and id = (
-    select d.id from caudex_webhooks.deliveries as d
-    join caudex_webhooks.deliveries as s on s.id = $1::text
-    where d.hook_id = s.hook_id and d.entity = s.entity and d.record = s.record
-    and d.state = 'pending' order by d.place limit 1
-)"""
+select caudex_webhooks.settle($1::uuid, $2::text, $3::integer, $4::text, $5::integer, $6::text,
+    $7::float8)"""
 
 _DELIVERIES: Final = """
 select coalesce(json_agg(caudex_webhooks.shown_delivery(d) order by d.place desc), '[]') from (
@@ -167,18 +157,16 @@ async def seconds_to_next(reader: Reader, hook_id: str) -> float | None:
     return None if row is None else float(row)
 
 
-async def settle(tx: Transaction, due: Due, outcome: Outcome, settled: Settled) -> bool:
-    """Store the end of an attempt; False where the delivery has begun again meanwhile.
+async def settle(
+    writer: Writer, hook_id: str, due: Due, outcome: Outcome, settled: Settled
+) -> None:
+    """Store the end of an attempt, and let what follows for its record go.
 
-    The webhook is locked. What follows for its record is due when this one has ended.
+    Nothing changes for a delivery that has begun again meanwhile.
     """
     error = None if outcome.error is None else outcome.error[:MAX_ERROR]
     values = (settled.state, outcome.status, error, settled.wait)
-    if await tx.execute(_SETTLE, due.id, due.run, *values) is None:
-        return False
-    if settled.state != "pending":
-        await tx.execute(_FOLLOW, due.id)
-    return True
+    await writer.execute(_SETTLE, hook_id, due.id, due.run, *values)
 
 
 async def list_deliveries(

@@ -53,7 +53,7 @@ create table caudex_webhooks.deliveries (
     ended_at timestamptz
 );
 create index deliveries_listed on caudex_webhooks.deliveries (hook_id, place);
-create index deliveries_due on caudex_webhooks.deliveries (hook_id, next_at)
+create index deliveries_due on caudex_webhooks.deliveries (hook_id, next_at, place)
 where state = 'pending' and next_at is not null;
 create index deliveries_of_record on caudex_webhooks.deliveries (hook_id, entity, record, place)
 where state = 'pending';
@@ -72,6 +72,33 @@ language sql stable as $$
                 as updated_at
     ) as s
 $$;
+
+create function caudex_webhooks.settle(
+    hook uuid, delivery text, in_run integer, becomes text, answer integer, problem text, wait float8
+) returns boolean language plpgsql as $$
+declare
+    of caudex_webhooks.deliveries;
+begin
+    perform from caudex_webhooks.hooks where id = hook for no key update;
+    update caudex_webhooks.deliveries
+    set attempts = attempts + 1, state = becomes, status = answer, error = problem,
+        next_at = now() + make_interval(secs => wait),
+        ended_at = case when becomes <> 'pending' then now() end
+    where id = delivery and state = 'pending' and run = in_run returning * into of;
+    if not found then
+        return false;
+    end if;
+    if becomes <> 'pending' then
+        update caudex_webhooks.deliveries set next_at = now()
+        where next_at is null and id = (
+            select d.id from caudex_webhooks.deliveries as d
+            where d.hook_id = hook and d.entity = of.entity and d.record = of.record
+            and d.state = 'pending' order by d.place limit 1);
+    end if;
+    update caudex_webhooks.hooks set failing_since = case when becomes <> 'delivered' then now() end
+    where id = hook and (failing_since is null) <> (becomes = 'delivered');
+    return true;
+end $$;
 
 create function caudex_webhooks.shown_delivery(d caudex_webhooks.deliveries) returns json
 language sql stable as $$
@@ -149,3 +176,6 @@ comment on column caudex_webhooks.deliveries.next_at is
 comment on column caudex_webhooks.deliveries.ended_at is 'When it was delivered or failed.';
 comment on function caudex_webhooks.shown is 'A webhook as REST shows it.';
 comment on function caudex_webhooks.shown_delivery is 'A delivery as REST shows it.';
+comment on function caudex_webhooks.settle is
+'Stores the end of an attempt, and lets the next delivery of its record go. It locks the webhook first, and each statement '
+'after that sees what was queued until then: a delivery that is queued meanwhile is not overlooked.';

@@ -61,7 +61,8 @@ class Receiver(BaseHTTPRequestHandler):
 
     def read_mode(self) -> str:
         """Return the mode of this path, or of all."""
-        for name in (f"{self.file}.mode{self.path.replace('/', '.')}", f"{self.file}.mode"):
+        path = self.path.partition("?")[0].replace("/", ".")
+        for name in (f"{self.file}.mode{path}", f"{self.file}.mode"):
             if Path(name).exists():
                 return Path(name).read_text()
         return "200"

@@ -33,6 +33,9 @@ class Receiver:
         self.file = file
         self.port = port
         self.process: subprocess.Popen[str] | None = None
+        self._lines: list[dict[str, Any]] = []
+        self._read = 0
+        """Bytes of the file that are in the lines."""
 
     def start(self) -> None:
         """Start it, at the same port as before."""
@@ -60,9 +63,14 @@ class Receiver:
 
     def received(self, path: str | None = None) -> list[dict[str, Any]]:
         """Return what it has received, oldest first; a line that is being written is left out."""
-        text = self.file.read_text() if self.file.exists() else ""
-        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in lines if path is None or line["path"] == path]
+        if self.file.exists():
+            with self.file.open("rb") as file:
+                file.seek(self._read)
+                text = file.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            self._read += len(whole)
+            self._lines += [json.loads(line) for line in whole.splitlines()]
+        return [line for line in self._lines if path is None or line["path"] == path]
 
     def bodies(self, path: str | None = None) -> list[dict[str, Any]]:
         return [json.loads(line["body"]) for line in self.received(path)]
