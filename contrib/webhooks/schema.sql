@@ -88,7 +88,7 @@ create table caudex_webhooks.deliveries (
     foreign key (hook_id) references caudex_webhooks.hooks(id) on delete cascade
 );
 create index deliveries_listed on caudex_webhooks.deliveries (hook_id, place);
-create index deliveries_due on caudex_webhooks.deliveries (hook_id, next_at) where ((state = 'pending')
+create index deliveries_due on caudex_webhooks.deliveries (hook_id, next_at, place) where ((state = 'pending')
     and (next_at is not null));
 create index deliveries_of_record on caudex_webhooks.deliveries (hook_id, entity, record, place)
     where (state = 'pending');
@@ -110,6 +110,37 @@ as $$
             to_char(h.updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
                 as updated_at
     ) as s
+$$;
+
+-- Stores the end of an attempt, and lets the next delivery of its record go. It locks the webhook first, and each
+-- statement after that sees what was queued until then: a delivery that is queued meanwhile is not overlooked.
+create function caudex_webhooks.settle(hook uuid, delivery text, in_run integer, becomes text, answer integer, problem text, wait double precision)
+ returns boolean
+ language plpgsql
+as $$
+declare
+    of caudex_webhooks.deliveries;
+begin
+    perform from caudex_webhooks.hooks where id = hook for no key update;
+    update caudex_webhooks.deliveries
+    set attempts = attempts + 1, state = becomes, status = answer, error = problem,
+        next_at = now() + make_interval(secs => wait),
+        ended_at = case when becomes <> 'pending' then now() end
+    where id = delivery and state = 'pending' and run = in_run returning * into of;
+    if not found then
+        return false;
+    end if;
+    if becomes <> 'pending' then
+        update caudex_webhooks.deliveries set next_at = now()
+        where next_at is null and id = (
+            select d.id from caudex_webhooks.deliveries as d
+            where d.hook_id = hook and d.entity = of.entity and d.record = of.record
+            and d.state = 'pending' order by d.place limit 1);
+    end if;
+    update caudex_webhooks.hooks set failing_since = case when becomes <> 'delivered' then now() end
+    where id = hook and (failing_since is null) <> (becomes = 'delivered');
+    return true;
+end
 $$;
 
 -- A delivery as REST shows it.
