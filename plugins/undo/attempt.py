@@ -15,7 +15,7 @@ from .writing import RecordsBack
 
 PORTION_CHANGES: Final = 2000
 """Changes whose values are in memory at once."""
-PORTION_BYTES: Final = 16_000_000
+PORTION_BYTES: Final = 4_000_000
 """Bytes on disk of these values; a portion has at least one record."""
 MAX_PASSES: Final = 10
 """How often records that failed are tried again, while others succeed."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
+from anyio import to_thread
 
 from kernel.public import (
     ACCESS,
@@ -30,6 +32,9 @@ from .rights import UndoRights
 from .selection import read_selection
 from .states import find_inverse
 from .writing import RecordsBack
+
+MAX_INLINE_CHANGES: Final = 5000
+"""Changes that are put together at once; more would delay other requests."""
 
 
 class UndoService:
@@ -79,7 +84,7 @@ class UndoService:
             )
         actor = tx.actor
         await self._rights.check_authors(actor, app.id, changes)
-        records = [*_touched_records(changes)]
+        records = await _find_touched(changes)
         grants = await self._rights.find_grants(actor, app, records)
         writer = RecordsBack(self._services.get(RECORDS), actor, app.id, grants)
         attempt = UndoAttempt(self._recorded, writer, app)
@@ -107,13 +112,19 @@ class UndoService:
             raise BadRequest("to is before the app was installed, or its trail began")
 
 
-def _touched_records(changes: Sequence[RecordedChange]) -> Iterator[TouchedRecord]:
-    """Yield the records of changes that come newest first, in the order of their inverses."""
+async def _find_touched(changes: Sequence[RecordedChange]) -> Sequence[TouchedRecord]:
+    """Return the records of changes that come newest first, in the order of their inverses."""
+    if len(changes) <= MAX_INLINE_CHANGES:
+        return _put_together(changes)
+    return await to_thread.run_sync(_put_together, changes)
+
+
+def _put_together(changes: Sequence[RecordedChange]) -> Sequence[TouchedRecord]:
     changes_of: dict[tuple[str, str], list[RecordedChange]] = {}
     for change in changes:
         changes_of.setdefault((change.entity, change.record_id), []).append(change)
-    records = [
-        TouchedRecord(entity, record_id, own, find_inverse(c.operation for c in own))
-        for (entity, record_id), own in changes_of.items()
-    ]
-    yield from sorted(records, key=lambda record: record.place, reverse=True)
+    records: list[TouchedRecord] = []
+    for (entity, record_id), own_changes in changes_of.items():
+        inverse = find_inverse(change.operation for change in own_changes)
+        records.append(TouchedRecord(entity, record_id, own_changes, inverse))
+    return sorted(records, key=lambda record: record.place, reverse=True)

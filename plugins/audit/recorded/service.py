@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, LiteralString
 
 import msgspec
+from anyio import to_thread
 from psycopg import sql
 
 from kernel.public import (
@@ -24,6 +25,8 @@ _decode_changes = msgspec.json.Decoder(list[RecordedChange]).decode
 _decode_values = msgspec.json.Decoder(ChangeValues).decode
 _decode_record = msgspec.json.Decoder(tuple[str, dict[str, Any]]).decode
 
+MAX_INLINE_BYTES: Final = 1_000_000
+"""Bytes of a list that is decoded at once; more would delay other requests."""
 MAX_COUNTED: Final = 10_000_000
 """Changes that are counted."""
 
@@ -43,6 +46,8 @@ class RecordedChanges:
         chosen = _choose(selection)
         params = _params_of(selection, limit)
         raw = await reader.fetch(chosen.list, *params, custom_plan=True, quick=False)
+        if raw is not None and len(raw) > MAX_INLINE_BYTES:
+            return await to_thread.run_sync(_decode_changes, raw)
         return _decode_changes(raw or b"[]")
 
     async def count(self, reader: Reader, selection: ChangeSelection) -> int:
