@@ -26,7 +26,7 @@ class UndoRoutes:
         return [
             Route(
                 "POST", "/api/v1/apps/{app_id}/undo", self.undo, APP_USER, UndoBody,
-                returns=Undone, errors=(400, 403, 404, 412), workers=True, app_hosts=True,
+                returns=Undone, errors=(400, 403, 404, 412), app_hosts=True,
             ),
         ]  # fmt: skip
 

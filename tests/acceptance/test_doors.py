@@ -71,6 +71,7 @@ OPEN = {
     "POST /api/v1/apps/{app_id}/jobs",
     "POST /api/v1/apps/{app_id}/jobs/{job_id}/cancel",
     "POST /api/v1/apps/{app_id}/rpc",
+    "POST /api/v1/apps/{app_id}/undo",
     "POST /api/v1/auth/login",
     "POST /api/v1/auth/logout",
     "POST /api/v1/auth/refresh",

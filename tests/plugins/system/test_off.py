@@ -143,6 +143,13 @@ def undo(server: Server) -> None:
     assert server.admin.post("/api/v1/apps/tea/undo", json=body).status_code == 404
 
 
+def trace(server: Server) -> None:
+    server.install(TEA)
+    request = server.admin.post(CUPS, json={"title": "x"}).headers["x-request-id"]
+    assert server.admin.get(f"/api/v1/requests/{request}").status_code == 404
+    assert "trace" not in server.kernel.tasks
+
+
 def storage(server: Server) -> None:
     assert server.services.find(STORAGE) is None
     assert not (server.kernel.config.data_dir / "files").exists()
@@ -176,7 +183,7 @@ EFFECTS: dict[str, Callable[[Server], None]] = {
     for each in (apps, audit, auth, authoring, app_logins, backup, console, data, exports, files,
                  frontends,
                  idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
-                 scaffold, storage, system, undo, vault, workers)
+                 scaffold, storage, system, trace, undo, vault, workers)
 }  # fmt: skip
 ALWAYS = {"http_server"}
 """Nothing is served without it: `test_what_nothing_is_served_without_is_refused_beforehand`."""

@@ -133,7 +133,7 @@ def test_a_setting_that_would_break_is_reported_with_the_remedy_and_status_78(pl
     )
     assert len(reasons) > 3
     more = [word for name in ("data", "exports", "files", "frontends", "jobs", "logs", "workers",
-                                  "vault", "undo")
+                                  "vault", "undo", "trace", "feed")
             for word in ("--disable", name)]  # fmt: skip
     assert planned("--disable", "apps", *more).status == 0
 
