@@ -240,7 +240,7 @@ def test_without_a_token_only_core_admins_may_read(make_server):
 def test_without_accounts_and_a_token_no_one_may_read(make_server):
     # No plugin is left that could identify the caller.
     names = ("auth", "rbac", "apps", "data", "files", "frontends", "jobs", "workers", "logs",
-             "vault", "audit", "backup", "undo", "exports")  # fmt: skip
+             "vault", "audit", "backup", "undo", "trace", "exports")  # fmt: skip
     off = {name: {"enabled": False} for name in names}
     server = make_server({"plugins": {**off, "metrics": {}}})
     assert server.http.get("/metrics").status_code == 401
