@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, cast
 
 from kernel.contracts.apps import InstallPlan, Renamed
 
 ACTIONS: Final = ("create", "read", "update", "delete", "*")
 """What may follow the name of an entity in a permission key."""
+GROUPS: Final = ("$and", "$or")
+"""Members of where-trees that hold others."""
+REVERSE: Final = "_via_"
+"""What is between the names of an entity and of its field that links here."""
 
 
 def rename_keys(plan: InstallPlan, keys: Iterable[str]) -> list[str]:
@@ -38,3 +42,81 @@ def _rename_key(key: str, renamed: Iterable[Renamed]) -> str:
         elif is_of_field and name.field and (name.entity, name.former) == (entity, words[0]):
             words[0] = name.field
     return ".".join([entity, *words])
+
+
+class PresentNames:
+    """The names of an app before and after an install."""
+
+    def __init__(self, plan: InstallPlan) -> None:
+        self._app = plan.app
+        self._entities = {name.former: name.entity for name in plan.renamed if name.field is None}
+        self._fields = {
+            (name.entity, name.former): name.field
+            for name in plan.renamed
+            if name.field is not None
+        }
+
+    def entity(self, former: str) -> str:
+        """Return what an entity is called now."""
+        return self._entities.get(former, former)
+
+    def field(self, entity: str, former: str) -> str:
+        """Return what a field is called now; `entity` is the present name."""
+        return self._fields.get((entity, former), former)
+
+    def path(self, entity: str, former: str) -> str:
+        """Return what a path of links and a field is called now, as `customer_id.name`."""
+        present: list[str] = []
+        current = entity
+        for former_name in former.split("."):
+            name = self.field(current, former_name)
+            target = self.target(current, name)
+            if REVERSE in former_name and not target:
+                former_source, _, link = former_name.partition(REVERSE)
+                target = self.entity(former_source)
+                name = f"{target}{REVERSE}{self.field(target, link)}"
+            present.append(name)
+            current = target
+        return ".".join(present)
+
+    def target(self, entity: str, field: str) -> str:
+        """Return the entity that a link leads to, empty for another field; names are present."""
+        described = self._app.entities.get(entity)
+        for candidate in () if described is None else described.fields:
+            if candidate.name == field and candidate.references is not None:
+                return candidate.references.entity
+        return ""
+
+
+def rename_where(tree: Any, entity: str, names: PresentNames) -> Any:
+    """Return a where-tree with present names, those of linked records as well."""
+    if not isinstance(tree, dict):
+        return tree
+    renamed: dict[str, Any] = {}
+    for key, condition in cast("dict[str, Any]", tree).items():
+        if key in GROUPS and isinstance(condition, list):
+            branches = cast("list[Any]", condition)
+            renamed[key] = [rename_where(branch, entity, names) for branch in branches]
+        elif key == "$not":
+            renamed[key] = rename_where(condition, entity, names)
+        elif REVERSE in key and not names.target(entity, names.field(entity, key)):
+            former_source, _, link = key.partition(REVERSE)
+            source = names.entity(former_source)
+            present_key = f"{source}{REVERSE}{names.field(source, link)}"
+            renamed[present_key] = _rename_linked(condition, source, names)
+        elif "." in key:
+            renamed[names.path(entity, key)] = condition
+        else:
+            field = names.field(entity, key)
+            renamed[field] = _rename_linked(condition, names.target(entity, field), names)
+    return renamed
+
+
+def _rename_linked(condition: Any, entity: str, names: PresentNames) -> Any:
+    """Return a condition whose trees of linked records have present names."""
+    if not isinstance(condition, dict) or not entity:
+        return condition
+    return {
+        operator: rename_where(tree, entity, names) if operator.startswith("$") else tree
+        for operator, tree in cast("dict[str, Any]", condition).items()
+    }

@@ -12,6 +12,7 @@ from kernel.public import (
     RECORDS,
     SAVED_VIEWS,
     STATEMENTS,
+    InstallPlan,
     Plugin,
     Provider,
     Route,
@@ -25,6 +26,7 @@ from kernel.public import (
 from . import store
 from .config import ExportsConfig
 from .contents import ExportContents
+from .renames import follow
 from .routes import ExportsRoutes
 from .service import EXPORTS, ExportLinks
 from .signing import LinkSigner
@@ -48,6 +50,12 @@ class ExportsPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes."""
         return ExportsRoutes(services, self.config).routes()
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Follow names of tables and fields that change."""
+        if plan.renamed:
+            await follow(tx, plan)
 
     @hookimpl
     async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:

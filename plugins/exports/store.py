@@ -10,7 +10,7 @@ import msgspec
 
 from kernel.public import Actor, Reader, Statements, Transaction, Writer
 
-from .models import ExportLink, NewLink
+from .models import ExportLink, ExportQuery, NewLink
 
 INSERT: Final = """
 insert into caudex_exports.links as l
@@ -52,6 +52,9 @@ DELETE: Final = "delete from caudex_exports.links where id = $1::uuid"
 NOTE_USE: Final = """
 update caudex_exports.links set last_used_at = now()
 where id = $1::uuid and (last_used_at is null or last_used_at < now() - interval '1 minute')"""
+
+CHANGE: Final = """
+update caudex_exports.links set entity = $2::text, query = $3::jsonb where id = $1::uuid"""
 
 FORGET_USER: Final = "delete from caudex_exports.links where user_id = $1::uuid"
 
@@ -103,6 +106,11 @@ async def read_links(reader: Reader, app_id: str, user_id: str | None) -> Sequen
 async def delete(tx: Transaction, link_id: str) -> None:
     """Delete a link."""
     await tx.execute(DELETE, link_id)
+
+
+async def change(tx: Transaction, link_id: str, entity: str, query: ExportQuery) -> None:
+    """Change what a link shows."""
+    await tx.execute(CHANGE, link_id, entity, msgspec.json.encode(query))
 
 
 async def note_use(writer: Statements, link_id: str) -> None:

@@ -12,7 +12,16 @@ import httpx
 import pytest
 
 from kernel.testing import Client, Postgres, Server, running_server
-from tests.plugins.data.shop import COMPANIES, DEALS, add, empty, holding, install
+from tests.plugins.data.shop import (
+    COMPANIES,
+    CONTACTS,
+    DEALS,
+    MANIFEST,
+    add,
+    empty,
+    holding,
+    install,
+)
 from tests.plugins.data.support import refused
 
 EXPORTS = "/api/v1/apps/shop/exports"
@@ -233,6 +242,41 @@ def test_a_saved_view_is_exported_as_its_maker_sees_it(shop: Server, admin: Clie
     odd = {**view, "name": "Odd", "state": {"where": "["}}
     odd_id = user.post(VIEWS, json=odd).json()["id"]
     assert "no JSON" in refused(user.post(EXPORTS, json={"view": odd_id}))
+
+
+def test_a_link_follows_names_that_change(postgres: Postgres):
+    with running_server(postgres) as server:
+        install(server)
+        follow_names(server.admin)
+
+
+def follow_names(admin: Client) -> None:
+    contact = add(admin, CONTACTS, email="ada")
+    add(admin, DEALS, title="a", value=2, contact_id=contact["id"])
+    add(admin, DEALS, title="b", value=3)
+    query = {
+        "where": {"$or": [{"title": "a"}, {"contact_id.email": "x"}]}, "fields": ["title"],
+        "orderBy": "title",
+    }  # fmt: skip
+    listed = make(admin, entity="deals", query=query)
+    grouped = make(
+        admin, entity="deals",
+        query={"groupBy": ["contact_id.email"], "aggregate": {"value": {"$sum": "value"}},
+               "having": {"value": {"$gt": 2}}, "orderBy": "value"},
+    )  # fmt: skip
+    manifest = json.loads(json.dumps(MANIFEST))
+    _, contacts, deals, _ = manifest["dataContract"]
+    deals |= {"entityName": "orders", "was": "deals"}
+    renamed = {"title": "label", "value": "amount", "contact_id": "person_id"}
+    for field in deals["fields"]:
+        if field["name"] in renamed:
+            field |= {"name": renamed[field["name"]], "was": field["name"]}
+    contacts["fields"][0] |= {"name": "mail", "was": "email"}
+    contacts["indexes"] = [{"columns": ["mail"], "unique": True}]
+    assert admin.post("/api/v1/apps", json=manifest).status_code == 200
+    assert [row[1:] for row in rows(fetch(listed["url"]))] == [["label"], ["a"]]
+    assert rows(fetch(grouped["url"])) == [["person_id.mail", "value"], ["", "3"]]
+    assert {link["entity"] for link in admin.get(EXPORTS).json()} >= {"orders"}
 
 
 def test_links_of_a_deleted_account_and_of_a_removed_app_are_gone(shop: Server, admin: Client):
