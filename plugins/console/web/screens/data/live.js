@@ -152,21 +152,24 @@ function note({ type, id, record }, rows, pending) {
 export function LiveButtons({ live }) {
   if (!live.isOn) return null;
   const { isPaused, waiting, added } = live;
+  const hasNumber = isPaused && waiting > 0;
+  const look = hasNumber ? 'on' : `icon ${isPaused ? 'on' : 'quiet'}`;
   const title = isPaused ? 'Show changes of others' : 'Pause: show no changes of others';
   return html`${
     added > 0 &&
     html`<button class="on" onClick=${live.showAdded}>
-      ${icon('up2')}<span>${added} new</span>
+      ${icon('up2')}
+      <span>${added}<span class="wide-only"> new</span></span>
     </button>`
   }
     <button
-      class=${`icon ${isPaused ? 'on' : 'quiet'}`}
+      class=${look}
       title=${title}
       aria-label=${title}
       aria-pressed=${isPaused}
       onClick=${live.toggle}
     >
       ${icon(isPaused ? 'play' : 'pause')}
-      ${isPaused && waiting > 0 && html`<small>${waiting}</small>`}
+      ${hasNumber && html`<small>${waiting}</small>`}
     </button>`;
 }

@@ -78,7 +78,7 @@ function Record({ app, entity, id }) {
     ${(row) => html`<${Crumbs} appId=${app.id} entity=${entity}>${makeTitle(entity, row)}<//>
       <${RecordHead} appId=${app.id} entity=${entity} row=${row} path=${path} reload=${loaded.reload} />
       <div class="split">
-        <div>
+        <div class="stack">
           <${LaterNotice} later=${later} reload=${reload} />
           <${Edit}
             appId=${app.id}
