@@ -56,6 +56,19 @@ TREES: Sequence[Mapping[str, Any]] = (
 )
 FIELDS: Sequence[list[str] | None] = (None, None, ["name"], ["ready", "tags"], ["updated_at"])
 SCOPES: Sequence[Mapping[str, Any] | None] = (None, {"secret": {"$ne": "hidden"}}, {"size": 1})
+SEEN_BY_MOST: Sequence[Mapping[str, Any]] = [
+    {
+        "name": name,
+        "size": 1,
+        "secret": "open",
+        "ready": False,
+        "tags": ["x"],
+        "data": {"z": 1},
+        "born": "2021-05-05",
+    }
+    for name in ("a", "ab")
+]
+"""Records that meet every scope, and one of them every tree."""
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +197,10 @@ def play(server: Server, callers: Sequence[Client], seed: int, writes: int) -> N
             one = Watched(client, {"where": where, **({"fields": fields} if fields else {})})
             watched.append(one)
             stack.enter_context(one.stream.wait_ready())
+        for values in SEEN_BY_MOST:
+            server.admin.post(f"{BASE}/items", json=values).raise_for_status()
+            for one in watched:
+                one.note_write()
         for _ in range(writes):
             write(chance, callers)
             for one in watched:
