@@ -15,6 +15,10 @@ function describe(problem) {
   return `Row ${problem.id} was ${problem.kind} after it was sealed`;
 }
 
+/** How many rows have no seal yet. */
+const countPending = (count) =>
+  count === 1 ? 'one newer row is not sealed yet' : `${count} newer rows are not sealed yet`;
+
 export function Evidence() {
   const loaded = useLoad(
     (signal) => get(PATH, { since: new Date(Date.now() - HOUR).toISOString() }, { signal }),
@@ -31,6 +35,6 @@ export function Evidence() {
   if (!report.verified_until) return html`<p class="dim evidence">No row is sealed yet.</p>`;
   return html`<p class="dim evidence">
     <span class="tag good">verified</span>${' '}up to <${Ago} at=${report.verified_until} />
-    ${report.pending > 0 && html`, ${report.pending} newer rows are not sealed yet`}
+    ${report.pending > 0 && html`, ${countPending(report.pending)}`}
   </p>`;
 }
