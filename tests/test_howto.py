@@ -157,6 +157,15 @@ def test_changes_are_undone_as_the_guide_says(make_server: MakeServer, tmp_path:
     assert (product["name"], product["price"]) == ("Lamp", 10)
 
 
+def test_an_app_is_built_by_hand_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    outputs = pasted(page("build-an-app-by-hand"), server.url, tmp_path)
+    assert '"client"' in outputs[3]
+    [first] = server.login("ada").get("/api/v1/apps/workshop/collections/repairs?limit=1").json()
+    assert "customer" in first
+    assert "due" not in first
+
+
 def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
     data = tmp_path / "data"
     server = with_ada(make_server, data_dir=data)

@@ -35,6 +35,16 @@ export default function Start() {
         <b>Begin with a blank table</b>
         <span class="dim">Name it and its columns; more can be added at any time.</span>
       </button>
+      <button class="card offer" disabled=${state.busy} onClick=${() => setChosen('data')}>
+        ${icon('upload')}
+        <b>Begin with a CSV file</b>
+        <span class="dim">Tables, types and links are proposed, then the rows are imported.</span>
+      </button>
+      <button class="card offer" disabled=${state.busy} onClick=${() => setChosen('examples')}>
+        ${icon('copy')}
+        <b>Begin with an example</b>
+        <span class="dim">Help desk, inventory or time sheet, without records.</span>
+      </button>
       <button class="card offer" disabled=${state.busy} onClick=${installExample}>
         ${icon('users')}
         <b>Try the CRM example</b>
@@ -49,12 +59,17 @@ export default function Start() {
     ${state.busy && html`<p class="dim" role="status">Installing…</p>`}
     <${ErrorBox} error=${state.error} />
     ${chosen === 'blank' && html`<${Lazy} load=${loadBlank} />`}
+    ${chosen === 'data' && html`<${Lazy} load=${loadData} />`}
+    ${chosen === 'examples' && html`<${Lazy} load=${loadExamples} />`}
     ${chosen === 'manifest' && html`<${Paste} />`}
     <p><button class="link" onClick=${() => go([])}>Not now</button></p>
   </div>`;
 }
 
 const loadBlank = () => import('./builder/newapp.js').then((module) => module.BlankApp);
+
+const loadData = () => import('./builder/fromdata.js').then((module) => module.FromData);
+const loadExamples = () => import('./builder/newapp.js').then((module) => module.Examples);
 
 /** A part that is loaded when it is shown. */
 function Lazy({ load }) {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import Server
-from tests.plugins.console.browser import OpenTab, Tab, until
+from tests.plugins.console.browser import OpenTab, Tab, drop, until
 
 _count = itertools.count(1)
 NARROW: Any = {"width": 360, "height": 740}
@@ -234,3 +234,58 @@ def test_the_dialogs_are_accessible_on_a_narrow_screen(
     page.wait_for_selector("dialog .card[aria-label=Plan]")
     assert not tab.axe("dialog")
     assert tab.overflow() <= 0
+
+
+def test_an_app_is_made_from_a_csv_file(server: Server, tab: Tab) -> None:
+    page = tab.open("start").page
+    click(page, "text=Begin with a CSV file")
+    page.fill("text=Name of the app", "Guest list 9")
+    content = "Name;Seats;Arrives on;Note\nAda;2;31.12.2024;\nBob;1;01.01.2025;veg\n"
+    drop(page, "form .drop", "guests.csv", content.encode())
+    page.wait_for_selector("section[aria-label=Proposal] td:has-text('Arrives on')")
+    assert not tab.axe("main")
+    click(page, "button:has-text('Make the app and import')")
+    page.wait_for_selector(".gs .gr:has-text('Ada')")
+    rows = server.admin.get("/api/v1/apps/guest_list_9/collections/guests").json()
+    assert {(row["name"], row["seats"], row["arrives_on"]) for row in rows} == {
+        ("Ada", 2, "2024-12-31"), ("Bob", 1, "2025-01-01"),
+    }  # fmt: skip
+    server.admin.delete("/api/v1/apps/guest_list_9")
+
+
+def test_an_app_is_made_from_an_example(server: Server, tab: Tab) -> None:
+    page = tab.open("start").page
+    click(page, "text=Begin with an example")
+    click(page, ".cards button:has(b:text-is('Help desk'))")
+    page.wait_for_selector("text=No tickets yet")
+    server.admin.delete("/api/v1/apps/help_desk")
+
+
+def test_the_history_goes_back_to_a_version(server: Server, tab: Tab, shop: str) -> None:
+    path = f"/api/v1/apps/{shop}/manifest/edit"
+    step = {"op": "rename_field", "entity": "orders", "field": "mail", "name": "email"}
+    answer = server.admin.post(path, json={"operations": [step]}, headers={"if-match": "*"})
+    assert answer.status_code == 200
+    page = tab.open(f"apps/{shop}/history", ready=".history li").page
+    page.wait_for_selector(".history li:has-text('by the builder, 1 change')")
+    click(page, ".history li:last-child a")
+    click(page, "button:has-text('Go back to it…')")
+    page.wait_for_selector("dialog .plan:has-text('from email')")
+    click(page, "dialog button:has-text('Go back') >> nth=-1")
+    page.wait_for_selector(".history li:has-text('taken back')")
+    assert server.sql(f"select count(mail) from {shop}.orders") == [(2,)]
+
+
+def test_the_editor_names_the_line_of_an_error_and_completes(tab: Tab, shop: str) -> None:
+    page = tab.allow(400).open(f"apps/{shop}/manifest", ready="textarea").page
+    wrong = page.input_value("textarea").replace('"type": "text"', '"type": "money"', 1)
+    page.fill("textarea", wrong)
+    page.keyboard.press("Control+Enter")
+    line = wrong[: wrong.index('"money"')].count("\n") + 1
+    click(page, f"button.link:has-text('Line {line}: dataContract[0].fields[0].type')")
+    at = page.evaluate("document.querySelector('textarea').selectionStart")
+    assert wrong[at:].startswith('"money"')
+    page.fill("textarea", '{\n  "dataContract": [{"entityName": "a", "fields": [{"ty')
+    page.keyboard.press("Control+Space")
+    click(page, ".completion button:has-text('type')")
+    until(page, "document.querySelector('textarea').value.endsWith('\"type')")

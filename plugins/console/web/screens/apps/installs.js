@@ -14,8 +14,9 @@ const TAGS = { '+': 'ins', '-': 'del', ' ': 'span' };
 
 export function Installs({ id, stamp }) {
   const path = url`/api/v1/apps/${id}/manifests`;
+  const steps = url`/api/v1/apps/${id}/manifest/history`;
   const loaded = useLoad(async () => {
-    const [installs, accounts] = await Promise.all([get(path), loadUsers()]);
+    const [installs, accounts] = await Promise.all([get(steps), loadUsers()]);
     return { installs, names: nameAccounts(accounts) };
   }, [id]);
   return html`<${Loaded} of=${loaded}>
@@ -29,6 +30,7 @@ export function Installs({ id, stamp }) {
           before=${installs[at + 1]}
           id=${id}
           isNewest=${at === 0}
+          done=${loaded.reload}
         />
         <aside>
           <ol class="plain history">
@@ -44,6 +46,7 @@ export function Installs({ id, stamp }) {
                 <div class="dim">
                   ${names[install.by] ?? 'The server'}, <${Ago} at=${install.at} />
                 </div>
+                <div class="dim">${nameSource(install)}</div>
               </li>`,
             )}
           </ol>
@@ -53,7 +56,19 @@ export function Installs({ id, stamp }) {
   <//>`;
 }
 
-function Change({ path, install, before, id, isNewest }) {
+const SOURCES = { edit: 'by the builder', undo: 'taken back', deploy: 'from a folder' };
+
+/** What installed a version, and how much that changed. */
+function nameSource({ via, changes }) {
+  const count = changes.length === 1 ? '1 change' : `${changes.length} changes`;
+  return `${SOURCES[via] ?? 'as a whole'}, ${count}`;
+}
+
+function Change({ path, install, before, id, isNewest, done }) {
+  const goBack = async () => {
+    const { openUndo } = await import('../builder/steps.js');
+    if (await openUndo(id, install.stamp)) done();
+  };
   const readText = async (stored) => {
     if (!stored) return '';
     return formatJson(await get(`${path}/${stored.stamp}`));
@@ -69,6 +84,7 @@ function Change({ path, install, before, id, isNewest }) {
           Open it in the editor
         <//>`
       }
+      ${!isNewest && html`<button onClick=${goBack}>Go back to it…</button>`}
     </div>
     <${Loaded} of=${texts}>
       ${([oldText, newText]) => html`<${Lines} lines=${compareLines(oldText, newText)} />`}

@@ -5,6 +5,7 @@ import { go } from '../../core/router.js';
 import { apps, loadApps } from '../../core/store.js';
 import { ErrorBox, Input } from '../../core/ui.js';
 import { AccessChoice, grantAccess } from './access.js';
+import { EXAMPLES } from './examples.js';
 import { toName } from './names.js';
 import { ColumnRows, FIRST_COLUMNS, toEntity } from './table.js';
 
@@ -65,4 +66,36 @@ export function BlankApp() {
     <${ErrorBox} error=${state.error} />
     <div><button class="primary" disabled=${state.busy}>Make the app</button></div>
   </form>`;
+}
+
+/** Apps to begin with. */
+export function Examples() {
+  const [state, setState] = useState({});
+  const make = async ({ name, dataContract }) => {
+    setState({ busy: true });
+    try {
+      const appId = toAppId(name);
+      await post('/api/v1/apps', { appId, name, dataContract });
+      const tables = dataContract.map((entity) => entity.entityName);
+      await grantAccess(appId, tables, 'all');
+      await loadApps();
+      go(['data', appId, tables.at(-1)]);
+    } catch (error) {
+      setState({ error });
+    }
+  };
+  return html`<div class="cards">
+      ${EXAMPLES.map(
+        (example) => html`<button
+          class="card offer"
+          key=${example.name}
+          disabled=${state.busy}
+          onClick=${() => make(example)}
+        >
+          <b>${example.name}</b>
+          <span class="dim">${example.sub}</span>
+        </button>`,
+      )}
+    </div>
+    <${ErrorBox} error=${state.error} />`;
 }

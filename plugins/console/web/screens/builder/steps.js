@@ -54,6 +54,32 @@ async function undo(appId, etag) {
   toast(changes.length ? 'Taken back. The data of the step is kept.' : 'Taken back.');
 }
 
+/** Show what going back to a former manifest changes, and go back. @returns {Promise<boolean>} */
+export async function openUndo(appId, stamp) {
+  const path = url`/api/v1/apps/${appId}/manifest/undo`;
+  try {
+    const { manifest, etag } = await loadManifest(appId);
+    const headers = { 'if-match': etag };
+    const plan = await post(path, { to: stamp, dryRun: true }, { headers });
+    const content = ({ close }) => html`<div class="stack builder">
+      <h2>Go back to this version?</h2>
+      <${Preview} before=${manifest} plan=${plan} />
+      <div class="actions">
+        <button onClick=${() => close(false)}>Cancel</button>
+        <button class="primary" onClick=${() => close(true)}>Go back</button>
+      </div>
+    </div>`;
+    if (!(await openDialog(content, { label: 'Go back', wide: true }))) return false;
+    await post(path, { to: stamp }, { headers });
+    await loadApps();
+    toast('The former version is installed. Data of both is kept.');
+    return true;
+  } catch (error) {
+    fail(error);
+    return false;
+  }
+}
+
 /** Allow edits of an app that is deployed from a folder, if its admin says so. */
 async function takeOver(appId) {
   const text =
