@@ -316,3 +316,15 @@ def test_without_the_plugin_there_is_no_undo(make_server) -> None:
     server.install(CRM)
     assert "undo" not in Agent(server.admin).tools()
     assert "query_data" in Agent(server.admin).tools()
+
+
+def test_an_answer_of_megabytes_is_refused_before_it_is_read(admin: Agent, server: Server) -> None:
+    path = "/api/v1/apps/crm/collections/deals/bulk"
+    rows = [{"title": f"Bulky {n} {'x' * 5000}"} for n in range(900)]
+    assert server.admin.post(path, json=rows).status_code == 201
+    where = {"title": {"$like": "Bulky%"}}
+    query = {"app": "crm", "entity": "deals", "where": where, "limit": 1000}
+    assert "too large" in admin.refusal("query_data", **query)
+    fewer = admin.use("query_data", **query, fields=["value"])
+    assert fewer["total"] == 900
+    server.sql("delete from crm.deals where title like 'Bulky%'")

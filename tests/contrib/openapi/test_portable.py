@@ -1,4 +1,4 @@
-"""What generators refuse stands in no document."""
+"""What generators refuse is in no document."""
 
 from __future__ import annotations
 
