@@ -24,6 +24,7 @@ from . import (
     login,
     queues,
     reach,
+    replays,
     requests,
     sealing,
     surroundings,
@@ -47,6 +48,8 @@ FILE_LIMIT = 32
 UNDO_LIMIT = 5.0
 SEAL_LIMIT = 1.0
 VERIFY_LEAST = 50_000
+REPLAY_LIMIT = 50.0
+"""Microseconds of a change in a replay: 20,000 a second."""
 GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "filtered lists",
     "expand": "lists with linked records, and filtered by them",
@@ -65,6 +68,7 @@ GROUPS = {
     "reach": "API keys, large files, the deploy of a frontend",
     "undo": "undo of 10,000 records",
     "sealing": "seals over the audit trail, and their verification",
+    "replay": "the trail read as a stream",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
 }  # fmt: skip
 GROUP_OF = {
@@ -238,6 +242,8 @@ def _run(
         _undo(one, results)
     if "sealing" in only:
         _sealing(config, folder, results, plan)
+    if "replay" in only:
+        _replay(one, results)
     if "memory" in only:
         _bounds(one, idle, results, plan)
 
@@ -335,6 +341,18 @@ def _sealing(config: str, folder: str | None, results: Results, plan: Plan) -> N
     missed = "" if found.verified_per_second > VERIFY_LEAST else "  (under)"
     table.row("verification", rate, f"> {VERIFY_LEAST:,} rows/s{missed}")
     table.row("memory that a verification adds", *bound(found.memory_mb, STREAM_LIMIT, "MB"))
+    table.show()
+
+
+def _replay(one: Stage, results: Results) -> None:
+    say(f"Replaying {replays.CHANGES:,} changes")
+    one.sign_in()
+    found = results.bounds["replay"] = replays.measure(one)
+    table = Table(f"Replay of {replays.CHANGES:,} changes", "measured", "bound")
+    table.row("a change (clock)", *bound(1e6 / found.per_second, REPLAY_LIMIT, "µs"))
+    table.row("memory that the reader adds", *bound(found.memory_mb, STREAM_LIMIT, "MB"))
+    table.row("a look that finds one change", *bound(found.poll_ms, 20, "ms"))
+    table.row("a look that finds nothing", *bound(found.idle_ms, 2, "ms"))
     table.show()
 
 

@@ -23,17 +23,17 @@ class ChangesService:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        self._reader = BatchReader(statements)
+        self.reader = BatchReader(statements)
         self._values = ValueFinder(statements)
-        self.tailer = Tailer(self._reader)
+        self.tailer = Tailer(self.reader)
 
     async def now(self) -> str:
         """See `Changes.now`."""
-        return write_position(await self._reader.find_now())
+        return write_position(await self.reader.find_now())
 
     async def find(self, time: datetime) -> str | None:
         """See `Changes.find`."""
-        position = await self._reader.find_mark(time)
+        position = await self.reader.find_mark(time)
         return None if position is None else write_position(position)
 
     def check(self, position: str) -> None:
@@ -44,7 +44,7 @@ class ChangesService:
         self, position: str, subjects: Collection[str], limit: int = 1000
     ) -> ChangesPage:
         """See `Changes.read`."""
-        page, _ = await self._reader.read_page(read_position(position), subjects, limit)
+        page, _ = await self.reader.read_page(read_position(position), subjects, limit)
         return page
 
     def follow(
@@ -65,7 +65,7 @@ class ChangesService:
 
     async def position_of(self, snapshot: bytes) -> str:
         """See `Changes.position_of`."""
-        return write_position(await self._reader.find_now(snapshot))
+        return write_position(await self.reader.find_now(snapshot))
 
     async def mark(self) -> None:
         """Note what is visible now, where something was written since the last time."""

@@ -216,11 +216,12 @@ class Tailer:
             if batch is not None and not batch.complete:
                 continue
             await anyio.sleep(gap)
-            with anyio.move_on_after(TICK - gap) as waited:
-                await self._written.wait()
+            if not self._written.is_set():
+                with anyio.move_on_after(TICK - gap):
+                    await self._written.wait()
+            has_written = self._written.is_set()
             self._written = anyio.Event()
-            is_idle = waited.cancelled_caught
-            gap = FIRST_GAP if is_idle else min(2 * gap, TICK)
+            gap = min(2 * gap, TICK) if has_written else FIRST_GAP
 
     async def _read_batch(self) -> Batch | None:
         """Read the next batch; None where no transaction has ended since the last one."""
@@ -275,15 +276,21 @@ class Tailer:
         while not self._is_stopping:
             # The batch that is being read now was asked for without this follower.
             number = self._next_number + (1 if self._is_reading else 0)
+            has_caught_up = False
             is_joining = True
             while is_joining and not self._is_stopping:
                 # What is read from here on reaches beyond the begin of that batch.
                 is_begun = self._position is not None and self._next_number >= number
-                page, position = await self._reader.read_page(
-                    position, follower.subjects, CATCH_UP_PAGE
-                )
-                if page.changes or page.complete or page.lost:
+                try:
+                    page, position = await self._reader.read_page(
+                        position, follower.subjects, CATCH_UP_PAGE
+                    )
+                except Unavailable:
+                    await anyio.sleep(RETRY)
+                    continue
+                if page.changes or page.lost or (page.complete and not has_caught_up):
                     yield page
+                has_caught_up = page.complete
                 is_joining = not (page.complete and is_begun)
                 if page.complete and not is_begun:
                     await self._wait_for_batch(number)

@@ -150,7 +150,7 @@ class ChangesConformance(Conformance):
                 session = chance.choice(sessions)
                 if chance.random() < 0.5:
                     session.execute(app.insert, [str(step)])
-                    count += session is not None
+                    count += 1
                 else:
                     session.commit()
                 if chance.random() < 0.4:
@@ -309,7 +309,10 @@ class App:
         expression = self._engine.snapshot_expression
         if isinstance(expression, bytes):
             expression = expression.decode()
-        self.count_and_snapshot = COUNT_AND_SNAPSHOT.format(schema, sql.SQL(expression))
+        self.count_and_snapshot = COUNT_AND_SNAPSHOT.format(
+            schema,
+            sql.SQL(expression),  # type: ignore[arg-type] - of the engine
+        )
 
     def update_manifest(self, fields: Sequence[Any]) -> None:
         install(self._admin, self.app_id, dataContract=_contract(fields))
