@@ -197,6 +197,33 @@ def test_only_rows_of_the_time_are_compared(server: Server) -> None:
     assert problem_of(verify(server, since=later - timedelta(hours=1))) == ("removed", ids[0])
 
 
+def test_older_rows_between_recent_ones_are_no_problem(server: Server) -> None:
+    """A clock that was wrong for a while wrote many of them."""
+    write(server, 3)
+    seal(server)
+    server.sql(
+        "insert into caudex_audit.log (table_schema, table_name, operation, changed_at)"
+        " select 'crm', 'contacts', 'INSERT', '2020-01-01' from generate_series(1, 3000)"
+    )
+    seal(server)
+    write(server, 4)
+    seal(server)
+    report = verify(server, since=datetime.now(UTC) - timedelta(hours=1))
+    assert (report.ok, report.rows) == (True, 7)
+
+
+def test_rows_of_a_removed_seal_blame_no_other(server: Server) -> None:
+    for count in (3, 3000, 4):
+        write(server, count)
+        seal(server)
+    chain = seals(server)
+    large = [each.seal for each in chain if each.rows > 4]
+    tamper(
+        server, f"delete from caudex_audit.seals where number between {large[0]} and {large[-1]}"
+    )
+    assert problem_of(verify(server)) == ("seal", large[-1] + 1)
+
+
 def test_a_verification_that_may_not_take_longer_says_from_where(server: Server) -> None:
     for _ in range(3):
         write(server, 5)
