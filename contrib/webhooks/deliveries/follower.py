@@ -133,6 +133,8 @@ class Follower:
 
 def _describe_loss(page: ChangesPage, events: Events) -> str:
     """Say what a page leaves out; empty where that is nothing."""
+    if page.lost == "entity changed":
+        return "an update of the app changed the entity: what it did not come to before is left out"
     if page.lost is not None:
         return f"events were left out, as the trail has a gap: {page.lost}"
     if events.unknown:

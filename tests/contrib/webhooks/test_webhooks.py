@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 import standardwebhooks
@@ -216,3 +217,37 @@ def test_a_disabled_webhook_loses_nothing(server, receiver, make):
     server.admin.patch(path("crm", hook["id"]), json={"enabled": True})
     titles = [body["data"]["record"]["title"] for body in receiver.wait(2)]
     assert titles == ["while it was off", "still off"]
+
+
+def test_a_full_queue_leaves_the_rest_in_the_trail(server, receiver, make, monkeypatch):
+    monkeypatch.setattr("contrib.webhooks.deliveries.follower.MAX_WAITING", 5)
+    receiver.answer("500", "/full")
+    hook = make(receiver.url("/full"))
+    for number in range(12):
+        create(server, title=str(number))
+    eventually(lambda: len(deliveries(server, "crm", hook["id"])) >= 5)
+    assert len(deliveries(server, "crm", hook["id"])) < 12
+    receiver.answer("200", "/full")
+    for row in deliveries(server, "crm", hook["id"]):
+        retry(server, "crm", hook["id"], row["id"])
+    eventually(lambda: states(server, "crm", hook["id"]) == ["delivered"] * 12, 40)
+
+
+def test_ten_thousand_waiting_deliveries_are_not_in_memory(server, receiver, make):
+    hook = make(receiver.url("/many"), enabled=False)
+    server.sql(
+        "insert into caudex_webhooks.deliveries (id, hook_id, place, event, entity, record, body,"
+        " at, next_at) select 'msg_' || n, %s, n, 'enter', 'deals', n::text,"
+        " to_json(repeat('x', 10000)), now(), now() + interval '1 hour'"
+        " from generate_series(1, 10000) as n",
+        hook["id"],
+    )  # fmt: skip
+    server.admin.patch(path("crm", hook["id"]), json={"enabled": True})
+    receiver.wait(20)
+    tracemalloc.start()
+    begin = len(receiver.received())
+    receiver.wait(begin + 100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000  # of 100 MB that wait
+    server.admin.delete(path("crm", hook["id"]))
