@@ -34,6 +34,7 @@ from . import section, store
 from .config import WebhooksConfig
 from .deliveries.deliverer import Deliverer
 from .deliveries.sender import Sender
+from .renames import follow
 from .routes import WebhookRoutes
 from .service import SERVICE, WebhooksService
 from .signing import TOPIC, Endpoints
@@ -96,7 +97,9 @@ class WebhooksPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Store the webhooks that a manifest declares."""
+        """Follow names that change, then store the webhooks that a manifest declares."""
+        if plan.renamed:
+            await follow(tx, plan)
         declared = section.read(plan.section(section.KEY))
         service = self._services.get(SERVICE)
         await service.check_declared(plan.app, declared)

@@ -60,6 +60,10 @@ from json_to_record($2::json) as n (name text, url text, entity text, events tex
     conditions jsonb, fields text[], role text, enabled boolean)
 where h.id = $1::uuid"""
 
+_RENAME_DELIVERIES: Final = """
+update caudex_webhooks.deliveries set entity = $3::text
+where hook_id = $1::uuid and entity = $2::text and state = 'pending'"""
+
 _NAME_TAKEN: Final = """
 select 'true' from caudex_webhooks.hooks
 where app_id = $1::text and name = $2::text and id <> $3::uuid"""
@@ -211,6 +215,11 @@ async def is_name_taken(tx: Transaction, hook: Hook) -> bool:
 async def update(tx: Transaction, hook: Hook) -> None:
     """Store a changed webhook; one that is enabled forgets why it was disabled."""
     await tx.execute(_UPDATE, hook.id, _encode(_row_of(hook)), hook.position)
+
+
+async def rename_deliveries(tx: Transaction, hook_id: str, former: str, entity: str) -> None:
+    """Rename the entity of deliveries that wait: with the id it says which are of one record."""
+    await tx.execute(_RENAME_DELIVERIES, hook_id, former, entity)
 
 
 async def delete(tx: Transaction, hook_id: str) -> None:

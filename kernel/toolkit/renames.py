@@ -114,7 +114,9 @@ def rename_where(tree: Any, entity: str, names: PresentNames) -> Any:
 
 def _rename_linked(condition: Any, entity: str, names: PresentNames) -> Any:
     """Return a condition whose trees of linked records have present names."""
-    if not isinstance(condition, dict) or not entity:
+    if not entity:
+        return condition
+    if not isinstance(condition, dict):
         return condition
     return {
         operator: rename_where(tree, entity, names) if operator.startswith("$") else tree

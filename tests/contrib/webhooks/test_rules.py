@@ -384,3 +384,22 @@ def test_metrics_count_webhooks_and_what_waits(make_server):
         return all(line in text for line in expected)
 
     eventually(are_shown, 20)
+
+
+def test_a_rename_takes_webhooks_along(server):
+    """Another app than that of the other tests, as its tables get other names."""
+    fields = [{"name": "title", "type": "text"}, {"name": "stage", "type": "text"}]
+    entity = {"entityName": "offers", "fields": fields}
+    server.install({"appId": "sales", "name": "Sales", "dataContract": [entity]})
+    where = {"$or": [{"stage": "won"}, {"stage": {"$isNull": True}}]}
+    hook = make_hook(
+        server, "sales", "https://[2606:4700::1111]/hook", entity="offers", where=where,
+        fields=["title", "stage"],
+    )  # fmt: skip
+    renamed = [fields[0], {"name": "state", "type": "text", "was": "stage"}]
+    entity = {"entityName": "quotes", "was": "offers", "fields": renamed}
+    server.install({"appId": "sales", "name": "Sales", "dataContract": [entity]})
+    shown = show_hook(server, "sales", hook["id"])
+    assert (shown["entity"], shown["fields"]) == ("quotes", ["title", "state"])
+    assert shown["where"] == {"$or": [{"state": "won"}, {"state": {"$isNull": True}}]}
+    server.admin.delete("/api/v1/apps/sales")
