@@ -31,7 +31,8 @@ class SharedChunks:
     def __init__(self) -> None:
         self._streams = Counter[Hashable]()
         self._chunks: OrderedDict[Hashable, _Chunk] = OrderedDict()
-        self._size = 0
+        self.size = 0
+        """Bytes that are kept."""
         self._judging = ConcurrencyLimiter(JUDGING, queue=100_000)
 
     @contextmanager
@@ -59,7 +60,7 @@ class SharedChunks:
             if chunk.events is None:
                 chunk.events = await write()
                 if self._chunks.get(key) is chunk:
-                    self._size += len(chunk.events)
+                    self.size += len(chunk.events)
                     self._make_room()
             return chunk.events
 
@@ -77,6 +78,6 @@ class SharedChunks:
 
     def _make_room(self) -> None:
         """Drop the oldest. A stream that still writes one of them goes on with it."""
-        while len(self._chunks) > 1 and (len(self._chunks) > MAX_CHUNKS or self._size > MAX_BYTES):
+        while len(self._chunks) > 1 and (len(self._chunks) > MAX_CHUNKS or self.size > MAX_BYTES):
             _, chunk = self._chunks.popitem(last=False)
-            self._size -= len(chunk.events or b"")
+            self.size -= len(chunk.events or b"")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from kernel.contracts.base import ServiceKey
 from kernel.contracts.records import WithSnapshot
-from kernel.contracts.server.routes import Request
 from kernel.contracts.statements import Query
 from kernel.contracts.trail.watches import Watched
 
@@ -38,8 +37,11 @@ class LiveQuery(msgspec.Struct, frozen=True, kw_only=True):
 class LiveQueries(Protocol):
     """Answers live queries with streams of events."""
 
-    async def answer(self, request: Request, query: LiveQuery) -> Response:
-        """Begin the stream. Raises what the query would, and Unavailable for too many streams."""
+    async def answer(self, request: Any, query: LiveQuery) -> Response:
+        """Begin the stream; `request` is the one that a handler gets.
+
+        Raises what the query would, and Unavailable for too many streams.
+        """
         ...
 
 

@@ -130,10 +130,7 @@ class Watched:
 
     def check(self) -> None:
         """Compare the events with the lists."""
-        ends = lambda stream: any(  # noqa: E731
-            event.data.get("subscription") == "end" for event in stream.named("enter")
-        )
-        self.stream.wait(ends)
+        self.stream.wait(has_ended)
         came = [
             (event.name, event.data["id"], self.text_of(event.data.get("record") or {}))
             for event in self.stream.named("enter", "change", "leave")
@@ -144,6 +141,11 @@ class Watched:
             assert {*came[: len(events)]} == events, self.body
             del came[: len(events)]
         assert came == [], self.body
+
+
+def has_ended(stream: Stream) -> bool:
+    """Whether the mark after the last write came."""
+    return any(event.data["subscription"] == "end" for event in stream.named("enter"))
 
 
 def draw_values(chance: random.Random) -> dict[str, Any]:

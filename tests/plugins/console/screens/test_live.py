@@ -17,6 +17,11 @@ PAUSE = "button[aria-label^='Pause']"
 SHOW = "button[aria-label='Show changes of others']"
 
 
+def is_feed(reply: Any) -> bool:
+    """Whether a reply is the stream of a table or a record."""
+    return "/deals/feed" in reply.url
+
+
 @pytest.fixture
 def deals(crm: Server) -> dict[str, Any]:
     """Six new deals by their titles, and no others."""
@@ -38,7 +43,7 @@ def deals(crm: Server) -> dict[str, Any]:
 
 def open_table(tab: Tab, query: str = "?sort=value&order=asc") -> Any:
     """Open the table of deals, whose stream is open."""
-    with tab.page.expect_response(lambda reply: "/deals/feed" in reply.url):
+    with tab.page.expect_response(is_feed):
         tab.open(f"{DEALS}{query}", ready=".gs .gr")
     return tab.page
 
@@ -109,7 +114,7 @@ def test_a_record_follows_and_keeps_what_is_typed(
 ) -> None:
     deal = deals["Deal 3"]
     page = tab.page
-    with page.expect_response(lambda reply: "/deals/feed" in reply.url):
+    with page.expect_response(is_feed):
         tab.open(f"record/crm/deals/{deal['id']}", ready="form.recordform")
     change(crm, deal, title="Changed by another")
     page.wait_for_selector("h1:has-text('Changed by another')")
