@@ -23,6 +23,7 @@ from kernel.testing import Postgres, running_server
 from kernel.testing.servers import NO_TLS
 from plugins.console.vendored import VENDORED
 from tests.kernel.processes import environment
+from tests.plugins.audit.evidence.support import seal
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +131,29 @@ def _use(client: httpx.Client) -> None:
     assert deployed.status_code == 200, deployed.text
     call = {"method": "greet", "params": {"name": "Ada"}}
     assert client.post("/api/v1/apps/crm/rpc", json=call).json() == "hello Ada"
+
+
+@pytest.mark.slow
+def test_an_auditor_needs_the_wheel_the_export_and_the_key(
+    wheel: Path, postgres: Postgres, tmp_path: Path
+) -> None:
+    """No server, no database, no configuration: the files of the wheel are all that it imports."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "wheel")
+    with running_server(postgres) as server:
+        _ = server.admin
+        seal(server)
+        export = server.admin.get("/api/v1/audit/export?proofs=true").content
+        key = server.admin.get("/api/v1/audit/evidence").json()["key"]
+    file = tmp_path / "trail.ndjson"
+    file.write_bytes(export)
+    here = {"PYTHONPATH": str(tmp_path / "wheel"), "HOME": str(tmp_path)}
+    where = run(
+        sys.executable, "-c", "import kernel; print(kernel.__file__)", folder=tmp_path, **here
+    )
+    assert Path(where).is_relative_to(tmp_path)
+    words = (sys.executable, "-m", "kernel", "audit", "check", file, "--key", key)
+    assert "rows are as they were sealed" in run(*words, folder=tmp_path, **here)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["trail.ndjson", "wheel"]
 
 
 def test_the_container_is_small_unprivileged_and_checks_its_health() -> None:
