@@ -63,6 +63,8 @@ REPORT = {
     "aggregate": {"n": {"$count": "*"}, "sum": {"$sum": "value"}, "mean": {"$avg": "value"}},
     "limit": 1000,
 }
+BY_LINK = {"aggregate": REPORT["aggregate"], "groupBy": ["company_id"], "limit": 1000}
+BY_LINKED_FIELD = {**BY_LINK, "groupBy": ["company_id.name"]}
 BY_HAND = """
 select json_agg(row_to_json(g)) from (
     select stage, to_char(closed_on, 'YYYY-MM') as closed_on, count(*) as n,
@@ -92,12 +94,14 @@ def ratios(stage: Stage, rounds: int) -> list[Ratio]:
     """Compare expanded lists with plain ones, reports with SQL, batches with single requests."""
     deals, batch = f"{BASE}/collections/deals", f"{BASE}/batch"
     many = [{"op": "create", "entity": "files", "data": NEW}] * BATCH
-    plain, expanded, report, single, whole = (
+    plain, expanded, report, by_link, by_linked_field, single, whole = (
         request(method, stage.url, path, stage.token, body and msgspec.json.encode(body))
         for method, path, body in (
             ("GET", f"{deals}?limit=20", None),
             ("GET", f"{deals}?limit=20&expand=company_id", None),
             ("POST", f"{deals}/query", REPORT),
+            ("POST", f"{deals}/query", BY_LINK),
+            ("POST", f"{deals}/query", BY_LINKED_FIELD),
             ("POST", f"{BASE}/collections/files", NEW),
             ("POST", batch, {"operations": many}),
         )
@@ -110,6 +114,10 @@ def ratios(stage: Stage, rounds: int) -> list[Ratio]:
         (f"report of {REPORT_ROWS:,} rows", [
             ("caudex", lambda: _sent(stage, report, 12)),
             ("SQL by hand", lambda: _asked(stage, 12)),
+        ]),
+        ("groups by a link", [
+            ("by a field behind it", lambda: _sent(stage, by_linked_field, 12)),
+            ("by the link", lambda: _sent(stage, by_link, 12)),
         ]),
         (f"{BATCH} creates", [
             ("a batch", lambda: kept_busy(stage, whole)),
