@@ -154,7 +154,8 @@ def test_a_webhook_is_tested_changed_and_ended(server, receiver, new_tab):
     page.wait_for_selector("h1:has-text('renamed')")
     create(server, title="gone")
     eventually(lambda: not show_hook(server, "crm", hook["id"])["enabled"])
-    page.reload()
+    page.click(".crumbs a")  # no reload: a module that was opened a moment ago looks hung
+    page.click("td a")
     page.wait_for_selector(".notice:has-text('The server has disabled this webhook.')")
     receiver.answer("200", "/tools")
     page.click("button:has-text('Enable')")
