@@ -289,3 +289,17 @@ def test_the_editor_names_the_line_of_an_error_and_completes(tab: Tab, shop: str
     page.keyboard.press("Control+Space")
     click(page, ".completion button:has-text('type')")
     until(page, "document.querySelector('textarea').value.endsWith('\"type')")
+
+
+def test_a_link_is_drawn_in_the_diagram(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.open(f"apps/{shop}/tables", ready=".diagram .box").page
+    grip = page.wait_for_selector(".diagram .box:has-text('Orders') .grip").bounding_box()
+    goods = page.wait_for_selector(".diagram .box:has-text('Goods') rect").bounding_box()
+    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(goods["x"] + 60, goods["y"] + 20, steps=4)
+    page.mouse.up()
+    install(page, "Add column")
+    described = server.admin.get(f"/api/v1/apps/{shop}").json()["entities"]
+    (orders,) = [entity for entity in described if entity["name"] == "orders"]
+    assert orders["fields"][-1]["references"] == "goods"

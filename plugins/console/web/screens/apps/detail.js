@@ -4,7 +4,7 @@ import { get, url } from '../../core/api.js';
 import { Head } from '../../core/head.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { describe, features, findApp } from '../../core/store.js';
+import { apps, describe, features, findApp } from '../../core/store.js';
 import { Loaded, useLoad } from '../../core/ui.js';
 import { Diagram } from './diagram.js';
 import { Frontend } from './frontend.js';
@@ -28,7 +28,7 @@ const TABS = {
 };
 
 export function AppDetail({ id, tab = 'tables', query }) {
-  const description = useLoad(() => describe(id), [id]);
+  const description = useLoad(() => describe(id), [id, apps.value]);
   const isAdmin = findApp(id)?.admin;
   const adminTabs = Object.keys(TABS).filter(
     (name) => name !== 'frontend' || features.value.has('frontends'),

@@ -1,19 +1,28 @@
 /** The tables of an app and their links, as SVG: the targets of links are on the left. */
-import { html } from '../../core/kit.js';
+import { html, useRef, useState } from '../../core/kit.js';
 import { go } from '../../core/router.js';
-import { toWords } from '../../core/store.js';
+import { findApp, toWords } from '../../core/store.js';
+import { openBuilder } from '../builder/open.js';
 import { HEAD, LINE, WIDTH, layWire, measureAll, placeTables } from './layout.js';
 
 /** Distance of the first line of text from the head. */
 const BASE = HEAD + 15;
+/** Height of the circle that links are drawn from. */
+const GRIP = 15;
 const LONGEST_NAME = 20;
 const LONGEST_TARGET = 12;
 
 export function Diagram({ app }) {
   const boxes = placeTables(app.entities);
   const { width, height } = measureAll(boxes);
+  const isBuilder = Boolean(findApp(app.id)?.admin);
+  const { box: drawing, drag, start, follow, end } = useDrag(app.id, boxes);
   return html`<div class="scrollx" tabindex="0" role="region" aria-label="Diagram">
+    ${isBuilder && html`<p class="dim">Drag the circle of a table to another one to link them.</p>`}
     <svg
+      ref=${drawing}
+      onPointerMove=${follow}
+      onPointerUp=${end}
       class="diagram"
       width=${width}
       height=${height}
@@ -22,9 +31,49 @@ export function Diagram({ app }) {
       aria-label=${`Tables of ${app.name} and their links`}
     >
       ${boxes.map((box) => html`<${Wires} box=${box} boxes=${boxes} />`)}
-      ${boxes.map((box) => html`<${Box} key=${box.entity.name} appId=${app.id} box=${box} />`)}
+      ${boxes.map(
+        (box) => html`<${Box}
+        key=${box.entity.name}
+        appId=${app.id}
+        box=${box}
+        start=${isBuilder ? start : null}
+      />`,
+      )}
+      ${drag && html`<line class="wire" x1=${drag.fromX} y1=${drag.fromY} x2=${drag.x} y2=${drag.y} />`}
     </svg>
   </div>`;
+}
+
+/** A link that is drawn from the circle of a table to another table, which gets a column for it. */
+function useDrag(appId, boxes) {
+  const box = useRef(null);
+  const [drag, setDrag] = useState(null);
+  const place = (event) => {
+    const point = new DOMPoint(event.clientX, event.clientY);
+    return point.matrixTransform(box.current.getScreenCTM().inverse());
+  };
+  const start = (event, from) => {
+    event.preventDefault();
+    const { x, y } = place(event);
+    setDrag({ from: from.entity.name, fromX: from.left + WIDTH, fromY: from.top + GRIP, x, y });
+  };
+  const follow = (event) => {
+    if (!drag) return;
+    const { x, y } = place(event);
+    setDrag({ ...drag, x, y });
+  };
+  const end = (event) => {
+    if (!drag) return;
+    setDrag(null);
+    const { x, y } = place(event);
+    const isOver = ({ left, top, height }) =>
+      x >= left && x <= left + WIDTH && y >= top && y <= top + height;
+    const target = boxes.find(isOver)?.entity.name;
+    if (!target || target === drag.from) return;
+    const column = { kind: 'link', target, title: toWords(target) };
+    openBuilder('addColumn', appId, drag.from, column);
+  };
+  return { box, drag, start, follow, end };
 }
 
 /** The links of a table to others. */
@@ -37,7 +86,7 @@ function Wires({ box, boxes }) {
   });
 }
 
-function Box({ appId, box }) {
+function Box({ appId, box, start }) {
   const { entity, fields, hidden, height, left, top } = box;
   return html`<g
     class="box"
@@ -45,6 +94,19 @@ function Box({ appId, box }) {
     onClick=${() => go(['data', appId, entity.name])}
   >
     <rect width=${WIDTH} height=${height} rx="7" />
+    ${
+      start &&
+      html`<circle
+        class="grip"
+        cx=${WIDTH}
+        cy=${GRIP}
+        r="7"
+        onClick=${(event) => event.stopPropagation()}
+        onPointerDown=${(event) => start(event, box)}
+      >
+        <title>Link ${toWords(entity.name)} to another table</title>
+      </circle>`
+    }
     <text class="name" x="12" y="20">${toWords(entity.name)}</text>
     <line x1="0" x2=${WIDTH} y1=${HEAD} y2=${HEAD} />
     ${fields.map((field, line) => html`<${Field} field=${field} top=${BASE + line * LINE} />`)}

@@ -7,11 +7,11 @@ import { toLabel, toName } from './names.js';
 import { findEntityOf, findField, openStep } from './steps.js';
 import { kindOf } from './types.js';
 
-/** Open the dialog for a new column. @returns {Promise<boolean>} */
-export function addColumn(appId, entity) {
+/** Open the dialog for a new column; `start` is what is known of it. @returns {Promise<boolean>} */
+export function addColumn(appId, entity, start = {}) {
   let title = '';
   const Form = ({ manifest, change }) => {
-    const [column, setColumn] = useState(newColumn);
+    const [column, setColumn] = useState({ ...newColumn, ...start });
     useEffect(() => {
       title = column.title.trim();
       const name = toName(column.title);
