@@ -47,7 +47,8 @@ class RecordedChange(msgspec.Struct, frozen=True, array_like=True):
 class ChangeValues(msgspec.Struct, frozen=True, array_like=True):
     """The values of a change: of an update those that differ, else the whole record.
 
-    A value over 1 MB is `{"length", "sha256"}` of its text. `owner` is that of the record.
+    `id` is that of the change. A value over 1 MB is `{"length", "sha256"}` of its text. `owner` is
+    that of the record.
     """
 
     id: int
