@@ -2,7 +2,7 @@
 
 glibc keeps what is freed: it raises its threshold for mapped blocks with each large block that is
 freed (mallopt(3), M_MMAP_THRESHOLD), so that later ones stay within its heaps. Here the threshold
-stands still, so large blocks go back. It is above what one reading of a connection brings
+is fixed, so large blocks go back. It is above what one reading of a connection brings
 (256 KiB): a mapped block is new memory each time, and to touch it first takes longer than to hash
 and write its bytes.
 

@@ -124,7 +124,7 @@ def test_only_these_routes_take_the_token_of_a_worker(server: Server):
     jobs = "/api/v1/apps/{app_id}/jobs"
     assert taken == {
         *(f"{method} {records}" for method in ("GET", "POST")),
-        *(f"{method} {records}/{{id}}" for method in ("GET", "PATCH", "DELETE")),
+        *(f"{method} {records}/{{id}}" for method in ("GET", "PATCH", "PUT", "DELETE")),
         *(f"POST {records}/{name}" for name in ("query", "bulk", "update-where", "delete-where")),
         f"POST {records}/import", "POST /api/v1/apps/{app_id}/batch",
         "POST /api/v1/apps/{app_id}/rpc", f"POST {jobs}", f"GET {jobs}", f"GET {jobs}/{{job_id}}",

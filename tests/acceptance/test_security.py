@@ -340,7 +340,7 @@ def test_only_the_owner_can_read_key_files(make_server: MakeServer):
     config = make_server().kernel.config.data_dir / "config"
     assert config.stat().st_mode & 0o077 == 0
     keys = sorted(config.iterdir())
-    assert [key.name for key in keys] == ["master.key", "signing.key"]
+    assert [key.name for key in keys] == ["evidence.key", "master.key", "signing.key"]
     assert all(key.stat().st_mode & 0o177 == 0 for key in keys)
 
 

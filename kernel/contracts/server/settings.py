@@ -23,7 +23,7 @@ _PREFIX_OF_PATHS = Meta(
     pattern=r"^(/[A-Za-z0-9._~-]+)*$",
     description="a path that begins with a slash and ends without one, as /tools/caudex",
 )
-MAX_PROCESSES: Final = 64
+_MAX_PROCESSES: Final = 64
 """Server processes of one start."""
 _Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
@@ -42,7 +42,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9100
     """Port to listen on; 0 takes any free one."""
-    workers: Annotated[int, Meta(ge=1, le=MAX_PROCESSES)] | Literal["auto"] = 1
+    workers: Annotated[int, Meta(ge=1, le=_MAX_PROCESSES)] | Literal["auto"] = 1
     """Server processes. `auto` is one for each core, less one where Caudex runs PostgreSQL."""
     data_dir: str = ""
     """Folder of keys, files and the embedded database; `caudex doctor` shows the default. A
@@ -124,7 +124,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if workers != "auto":
             return workers
         spare_cores = 0 if self.database.url else 1  # the embedded PostgreSQL needs one
-        return min(max(1, _count_cores() - spare_cores), MAX_PROCESSES)
+        return min(max(1, _count_cores() - spare_cores), _MAX_PROCESSES)
 
 
 def _count_cores() -> int:

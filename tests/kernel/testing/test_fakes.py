@@ -47,10 +47,11 @@ ADA = Actor(user_id="ada", username="ada")
 BOB = Actor(user_id="bob", username="bob")
 OF_THE_KERNEL = {
     *KERNEL_SERVICES, "http_server", "database_server", "process_manager", "reads", "idempotency",
-    "storage", "thumbnails", "files", "frontends", "recorded",
+    "storage", "thumbnails", "files", "frontends", "recorded", "changes", "watches", "live_queries",
 }  # fmt: skip
 """Real in every test: processes, folders and PostgreSQL, which `reads` is a standby of, are never
-faked. `idempotency` gives work a transaction; `recorded` reads what triggers wrote."""
+faked. `idempotency` gives work a transaction. `recorded`, `changes`, `watches` and `live_queries`
+read what triggers wrote."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 
 pytestmark = pytest.mark.anyio

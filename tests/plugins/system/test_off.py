@@ -137,6 +137,12 @@ def frontends(server: Server) -> None:
     assert server.admin.get("/api/v1/apps/tea").json()["url"] is None
 
 
+def feed(server: Server) -> None:
+    server.install(TEA)
+    assert server.admin.get(f"{CUPS}/feed").status_code == 404  # a record of that id
+    assert server.admin.post("/api/v1/apps/tea/feed", json={}).status_code == 404
+
+
 def undo(server: Server) -> None:
     server.install(TEA)
     body = {"request": "x"}
@@ -180,9 +186,8 @@ def system(server: Server) -> None:
 
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (apps, audit, auth, authoring, app_logins, backup, console, data, exports, files,
-                 frontends,
-                 idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
+    for each in (apps, audit, auth, authoring, app_logins, backup, console, data, exports, feed,
+                 files, frontends, idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
                  scaffold, storage, system, trace, undo, vault, workers)
 }  # fmt: skip
 ALWAYS = {"http_server"}
