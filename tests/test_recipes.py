@@ -95,7 +95,7 @@ def weekday(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, folder: Path, receiver: SimpleNamespace) -> Iterator[Server]:
     plugins = {
-        "webhooks": {"url": receiver.url},
+        "announcements": {"url": receiver.url},
         "kept": {"subjects": ["shop.customers"]},
         "workers": {"enabled": False},
     }

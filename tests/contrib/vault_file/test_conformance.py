@@ -43,5 +43,5 @@ def test_the_cases_over_http_are_about_files(server):
 
 def test_the_engine_that_is_not_chosen_asks_for_no_key(server):
     keys = {path.name for path in (server.kernel.config.data_dir / "config").iterdir()}
-    assert keys == {"signing.key", "vault_file.key"}
+    assert keys == {"evidence.key", "signing.key", "vault_file.key"}
     assert server.sql("select count(*) from caudex_vault.master") == [(0,)]

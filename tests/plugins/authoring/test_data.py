@@ -59,7 +59,7 @@ def test_an_export_has_the_fields_and_records_that_are_named(goods: Author) -> N
     goods.ok("data", "export", *PARTS, "out.csv", "--fields", "name", "--where", where)
     lines = (goods.folder / "out.csv").read_text("utf-8").splitlines()
     assert lines[0] == "id,name"
-    assert [line.partition(",")[2] for line in lines[1:]] == ['"Bolt"']
+    assert [line.partition(",")[2] for line in lines[1:]] == ["Bolt"]
 
 
 def test_a_dry_run_writes_nothing(goods: Author, server: Server) -> None:

@@ -186,9 +186,11 @@ def system(server: Server) -> None:
 
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (apps, audit, auth, authoring, app_logins, backup, console, data, exports, feed,
-                 files, frontends, idempotency, jobs, logs, notifications, pipeline, postgres, rbac, replica,
-                 scaffold, storage, system, trace, undo, vault, workers)
+    for each in (
+        apps, audit, auth, authoring, app_logins, backup, console, data, exports, feed,
+        files, frontends, idempotency, jobs, logs, notifications, pipeline, postgres,
+        rbac, replica, scaffold, storage, system, trace, undo, vault, workers,
+    )
 }  # fmt: skip
 ALWAYS = {"http_server"}
 """Nothing is served without it: `test_what_nothing_is_served_without_is_refused_beforehand`."""

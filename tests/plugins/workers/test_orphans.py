@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -145,7 +146,15 @@ def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers:
 def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     """A daemon of the new version, looked for by the old one while it executes its program."""
     looks = list[list[bytes]]()
-    monkeypatch.setattr(orphans, "_read_environment", lambda pid: looks.pop(0) if looks else [b""])
+    usual = orphans._read_environment
+    own_thread = threading.get_ident()
+
+    def look(pid: int) -> list[bytes]:
+        if threading.get_ident() != own_thread:  # a server of other tests looks for its own
+            return usual(pid)
+        return looks.pop(0) if looks else [b""]
+
+    monkeypatch.setattr(orphans, "_read_environment", look)
     monkeypatch.setattr(
         orphans, "INIT", -1
     )  # any caller that runs this may be process 1 of a container
@@ -235,10 +244,13 @@ def test_an_environment_without_end_is_not_read_to_its_end():
 def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    read, usual = list[int](), orphans._read_environment
+    read = list[int]()
+    usual = orphans._read_environment
+    own_thread = threading.get_ident()
 
     def noted(pid: int) -> list[bytes]:
-        read.append(pid)
+        if threading.get_ident() == own_thread:  # no server of other tests
+            read.append(pid)
         return usual(pid)
 
     monkeypatch.setattr(orphans, "_read_environment", noted)
