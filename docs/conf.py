@@ -15,7 +15,7 @@ HOME = "docs/README"
 TREE = {
     "Start": ["docs/quickstart"],
     "How-to": ["docs/howto/*"],
-    "Explanation": ["docs/explanation/*", "docs/glossary"],
+    "Explanation": ["docs/explanation/*", "docs/glossary", "docs/agents"],
     "Reference": ["docs/reference/*"],
     "Plugins": ["plugins/*/README"],
     "More plugins": ["contrib/*/README"],

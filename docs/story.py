@@ -61,6 +61,14 @@ def send_report(payload, ctx):
 worker.run()
 """
 PAGE = "<!doctype html><title>CRM</title><h1>Contacts</h1>"
+
+
+def _first_row(lines: str) -> str:
+    """Return the first row of an export, with fixed numbers."""
+    row: dict[str, Any] = json.loads(lines.partition("\n")[0])
+    return json.dumps(row | {"id": 1001, "seal": None}) + "\n"
+
+
 CUT: Mapping[str, Callable[[Any], Any]] = {
     f"GET {API}/status": lambda reply: _some(reply, "runtime", "postgres", "forge"),
     f"GET {APP}/worker/status": lambda reply: _some(reply, "app_id", "status", "replicas"),
@@ -70,6 +78,8 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
     f"GET {APP}/worker/versions": lambda reply: [
         _some(each, "version", "by", "at", "in_service") for each in reply
     ],
+    f"GET {API}/audit/evidence": lambda reply: _some(reply, "ok", "problem"),
+    f"GET {API}/audit/export": _first_row,
     f"POST {API}/plugins/plan": lambda reply: reply | {"lines": reply["lines"][:2]},
     f"GET {API}/console/features": lambda reply: {"plugins": reply["plugins"][-3:]},
     f"GET {API}/console/manuals/{{plugin}}": lambda reply: {"text": reply["text"].split("\n")[0]},
@@ -277,11 +287,14 @@ def _records(story: Story, token: str) -> None:
     story.ask(f"POST {ENTITY}/query", {"where": where, "orderBy": "first_name", "limit": 1}, **more)
     one = f"{ENTITY}/{{id}}"
     story.ask(f"GET {one}", id=made["id"], **more)
+    story.ask(f"PUT {one}", alice | {"tags": ["vip"]}, id=made["id"], **more)
     story.ask(f"PATCH {one}", {"email": "alice@example.com"}, id=made["id"], **more)
     story.ask(f"GET {one}/history", query="?limit=1", id=made["id"], **more)
     asked = "?app_id=crm&entity=contacts&operation=UPDATE&limit=1"
     rows = story.ask(f"GET {API}/audit", query=asked, token=token)
     assert [row["operation"] for row in rows] == ["UPDATE"]
+    story.ask(f"GET {API}/audit/evidence", token=token)
+    story.ask(f"GET {API}/audit/export", query="?app_id=crm", token=token)
     request = {"x-request-id": "delete-alice"}
     story.ask(f"DELETE {one}", given=request, id=made["id"], **more)
     undo = {"request": "delete-alice", "dryRun": True}

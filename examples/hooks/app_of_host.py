@@ -1,7 +1,4 @@
-"""Gives each app of a list a host of its own, such as `shop.example.test`.
-
-The plugin `frontends` does so too; it is off beside this one.
-"""
+"""Gives each app of a list a host of its own, such as `shop.example.test`."""
 
 from caudex import (
     PUBLIC,

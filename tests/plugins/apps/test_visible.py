@@ -18,7 +18,7 @@ MANIFEST: dict[str, Any] = {
     "dataContract": [
         {
             "entityName": "wards",
-            "fields": [{"name": "label", "type": "text", "default_value": "ward default"}],
+            "fields": [{"name": "remark", "type": "text", "default_value": "ward default"}],
         },
         {
             "entityName": "patients",
@@ -83,7 +83,7 @@ def test_an_entity_without_a_right_does_not_exist(clinic: Server):
     assert list(described(reader)) == ["patients"]
     text = reader.get(APP).text
     document = reader.get(f"{APP}/openapi.json").text
-    for hidden in ("invoices", "ward default", "815", "amount", "label"):
+    for hidden in ("invoices", "ward default", "815", "amount", "remark"):
         assert hidden not in text
         assert hidden not in document
     assert list(described(clinic.admin)) == list(ENTITIES)
