@@ -25,11 +25,13 @@ Examples = dict[str, dict[str, Any]]
 
 
 def play_contrib(url: str) -> Examples:
-    """Ask cron, metrics, openapi and webhooks."""
-    stories = {plugin: Story(url) for plugin in ("cron", "metrics", "openapi", "webhooks")}
+    """Ask cron, mcp, metrics, openapi and webhooks."""
+    plugins = ("cron", "mcp", "metrics", "openapi", "webhooks")
+    stories = {plugin: Story(url) for plugin in plugins}
     token = _prepared(Story(url))
     _crons(stories["cron"], {"token": token, "app_id": "crm", "cron": CRON["name"]})
     stories["metrics"].ask("GET /metrics", token=token)
+    _agent(stories["mcp"], token)
     _documents(stories["openapi"], token)
     _webhooks(stories["webhooks"], token)
     return _written(stories)
@@ -67,6 +69,15 @@ def _crons(story: Story, more: Mapping[str, Any]) -> None:
     story.ask(f"GET {crons}/{{cron}}/upcoming", **more)
     story.ask(f"GET {crons}/{{cron}}/runs", query="?limit=1", **more)
     story.ask(f"PATCH {crons}/{{cron}}", {"enabled": False}, **more)
+
+
+def _agent(story: Story, token: str) -> None:
+    """Begin as an agent does, and find out who issues tokens."""
+    client = {"name": "example", "version": "1.0"}
+    greeting = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": greeting}
+    story.ask(f"POST {API}/mcp", message, token=token)
+    story.ask(f"GET /.well-known/oauth-protected-resource{API}/mcp")
 
 
 def _webhooks(story: Story, token: str) -> None:
