@@ -51,7 +51,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
     }
   };
   const showLinks = async () => {
-    const { openExports } = await import('./exports.js');
+    const { openExports } = await import('../exports/links.js');
     const shown = { ...query, fields: fields.map((field) => field.name) };
     const body = { entity: entity.name, query: shown };
     openExports({ appId, entity, body, name: title });

@@ -11,7 +11,7 @@ const PATH = '/api/v1/console/views';
 
 /** Links to what a view shows. */
 async function showLinks(appId, entity, view) {
-  const { openExports } = await import('./exports.js');
+  const { openExports } = await import('../exports/links.js');
   openExports({ appId, entity, body: { view: view.id }, name: view.name });
 }
 
