@@ -19,7 +19,7 @@ def test_the_tour_works_when_pasted_and_shows_what_the_server_replies(make_serve
     for output, shown in outputs:
         if shown is not None:
             assert alike(last_reply(output)) == alike(shown)
-    registered, installed, _, changed, role, bob, trail = (output for output, _ in outputs)
+    registered, installed, _, changed, role, bob, trail, undone = (output for output, _ in outputs)
     for output in (registered, installed, changed, role):
         assert "error" not in output
     assert '"title":"Renewal"' in bob
@@ -27,6 +27,7 @@ def test_the_tour_works_when_pasted_and_shows_what_the_server_replies(make_serve
     assert "' not found" in bob
     operations = [line for line in trail.splitlines() if line.startswith('"operation"')]
     assert operations == [f'"operation":"{word}"' for word in ("DELETE", "UPDATE", "INSERT")]
+    assert undone.splitlines() == ['"undone":1', '"title":"Licences"']
 
 
 def test_the_tour_has_no_comments_that_zsh_would_stumble_over():
