@@ -69,7 +69,11 @@ class KnownHeads:
         return KnownRequest(line[1], line[2], head, data[head_end:])
 
     def remember(self, data: bytes, headers: Headers) -> None:
-        """Remember the `headers` that the parser has found in a piece that is one whole request."""
+        """Remember the `headers` that the parser has found last, if the piece is one whole request.
+
+        Of several requests nothing is remembered: what follows the first head is longer than the
+        body of the last request.
+        """
         line = _FIRST_LINE.match(data)
         if line is None:
             return

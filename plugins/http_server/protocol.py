@@ -132,8 +132,6 @@ class GuardedProtocol(HttpToolsProtocol):
     _in_body = False
     _is_between = False
     """Whether the parser expects the first byte of a request, and nothing of it has arrived."""
-    _heads_read = 0
-    """By the parser, of all requests."""
     _body: _Body
     _running: RequestResponseCycle | None = None
 
@@ -178,9 +176,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if request is not None:
             self._begin_known(request)
             return
-        heads_before = self._heads_read
         self._parse(data)
-        if self._is_between and self._heads_read == heads_before + 1:
+        if self._is_between:
             KNOWN_HEADS.remember(data, self.scope["headers"])  # type: ignore[arg-type]
 
     def _parse(self, data: bytes) -> None:
@@ -206,7 +203,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _begin_known(self, request: KnownRequest) -> None:
         """Begin a whole request as the callbacks of the parser do."""
         self.on_message_begin()
-        self.url = request.target
+        self.on_url(request.target)
         self.headers.extend(request.head.headers)
         self._stop_clock()
         self._complete_scope("1.1", request.method)
@@ -247,7 +244,6 @@ class GuardedProtocol(HttpToolsProtocol):
         version = parser.get_http_version()
         self._complete_scope(version, parser.get_method())
         self.headers = []  # trailers are no part of the head (RFC 9110, 6.5.1)
-        self._heads_read += 1
         if not self._begin_cycle(is_kept_alive=version != "1.0" and parser.should_keep_alive()):
             raise httptools.HttpParserError("too many requests wait")
 
