@@ -16,6 +16,7 @@ from .models import Schema
 from .schemas import select_needed
 
 FORM: Final = "multipart/form-data"
+JSON: Final = "application/json"
 _SINGLE: Final = ("items", "not", "additionalProperties", "propertyNames", "contains")
 _LISTS: Final = ("anyOf", "oneOf", "allOf")
 _MAPS: Final = ("properties", "patternProperties", "$defs")
@@ -30,7 +31,7 @@ def make_portable(tree: Schema) -> None:
     for schema in [*components.values(), *_schemas_of_operations(tree)]:
         _simplify(schema)
     for operation in _operations(tree):
-        _keep_form_of_upload(operation.get("requestBody", {}))
+        _keep_one_form(operation.get("requestBody", {}))
     in_bodies = _components_of_bodies(tree, components)
     _drop_other_spellings(in_bodies)
     _move_defaults(in_bodies)
@@ -104,19 +105,28 @@ def _schemas_of_content(holder: Mapping[str, Any]) -> Iterator[Schema]:
             yield media_type["schema"]
 
 
-def _keep_form_of_upload(body: Schema) -> None:
-    """Leave the form of an upload, beside which the bare bytes are taken too.
+def _keep_one_form(body: Schema) -> None:
+    """Leave the JSON of a body, or the form of an upload, beside which others are taken too.
 
     Generators make one function for both, which sends neither.
     """
     content: Schema = body.get("content", {})
     if FORM not in content:
         return
-    for media_type, described in list(content.items()):
-        if described.get("schema", {}).get("format") == "binary":
-            del content[media_type]
-            description = body.get("description", "A file.")
-            body["description"] = f"{description} It is taken as {media_type}, too."
+    others = [FORM] if JSON in content else _binary_types(content)
+    for media_type in others:
+        del content[media_type]
+        description = body.get("description", "A file.")
+        body["description"] = f"{description} It is taken as {media_type}, too."
+
+
+def _binary_types(content: Schema) -> list[str]:
+    """Return the media types whose body is the bytes of a file."""
+    return [
+        media_type
+        for media_type, described in content.items()
+        if described.get("schema", {}).get("format") == "binary"
+    ]
 
 
 def _components_of_bodies(tree: Schema, components: Mapping[str, Schema]) -> list[Schema]:

@@ -78,7 +78,7 @@ class FieldAccess(msgspec.Struct, frozen=True):
 class FieldHints(msgspec.Struct, frozen=True, kw_only=True):
     """How people see a field: what it is called, how its values are shown, and how wide.
 
-    `colours` are those of the values of an enumeration, by name.
+    `width` is in pixels. `colours` are those of the values of an enumeration, by name.
     """
 
     label: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -48,7 +48,6 @@ class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[TracedCall]
     events: list[TracedEvent]
     logs: int
-    children: list[Any]
-    """Again `ShownRequest`."""
+    children: list[ShownRequest]
     parent: str | msgspec.UnsetType = msgspec.UNSET
     by: Cause | msgspec.UnsetType = msgspec.UNSET

@@ -24,10 +24,13 @@ class UndoPlugin(Plugin):
     """Serves `POST /api/v1/apps/{app_id}/undo`."""
 
     name = "undo"
-    requires = (STATEMENTS, ACCESS, APPS, RECORDED, RECORDS)
+    requires = (STATEMENTS, ACCESS, APPS, RECORDS)
+    uses = (RECORDED,)
     finds = (TRACES,)
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Declare the route."""
+        """Declare the route, where a plugin has recorded what can be undone."""
+        if services.provider(RECORDED.name) is None:
+            return []
         return UndoRoutes(services).routes()

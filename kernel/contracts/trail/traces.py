@@ -78,7 +78,10 @@ class RequestTrace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a worker that has ended; `at` is its begin, in seconds since 1970."""
+    """A call of a worker that has ended.
+
+    `at` is its begin, in seconds since 1970; it took `ms` milliseconds.
+    """
 
     request_id: str
     app_id: str

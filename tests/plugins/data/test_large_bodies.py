@@ -145,7 +145,10 @@ async def test_others_go_on_while_many_values_are_coerced(
 
         return noted
 
-    steps = [(rows, "coerce_field"), (arrays, "_default_of"), (arrays, "_encode_row")]
+    steps = [
+        (rows, "coerce_field"), (rows, "convert_column"), (arrays, "_default_of"),
+        (arrays, "_encode_row"),
+    ]  # fmt: skip
     for module, step in steps:
         monkeypatch.setattr(module, step, noting(getattr(module, step)))
     call, number = CALLS[name]

@@ -139,7 +139,7 @@ def frontends(server: Server) -> None:
 
 def feed(server: Server) -> None:
     server.install(TEA)
-    assert server.admin.get(f"{CUPS}/feed").status_code == 404  # a record of that id
+    assert server.admin.get(f"{CUPS}/feed").status_code == 400  # no id of a record
     assert server.admin.post("/api/v1/apps/tea/feed", json={}).status_code == 404
 
 
