@@ -30,7 +30,10 @@ class InnerCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InnerReply(msgspec.Struct, frozen=True):
-    """The reply of a route, with its HTTP `status`. A large one is not `is_whole`, and its body is empty."""
+    """The reply of a route, with its HTTP `status`.
+
+    One that is too large is not `is_whole`, and its body is empty.
+    """
 
     status: int
     headers: Mapping[str, str]

@@ -33,7 +33,10 @@ class ChangeSelection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedChange(msgspec.Struct, frozen=True, array_like=True):
-    """A change of a record, without its values. `size` is about that of its values on disk."""
+    """A change of a record, without its values.
+
+    `id` is that of its row in the trail. `size` is about that of its values on disk, in bytes.
+    """
 
     id: int
     entity: str

@@ -16,7 +16,7 @@ __all__ = [
 
 
 class TracedChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """How many records of an entity a user changed in the name of a request, and when.
+    """What a user changed in the name of a request: `count` records of an entity, and when.
 
     `current` is False for those of a former app of the same name.
     """
@@ -32,7 +32,7 @@ class TracedChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TracedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the system recorded of itself."""
+    """What the system recorded of itself; `id` is that of the row in the trail."""
 
     id: int
     entity: str
@@ -52,7 +52,7 @@ class TracedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TracedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a worker; `error` is null where it succeeded."""
+    """A call of a worker; it took `ms` milliseconds. `error` is null where it succeeded."""
 
     app: str
     method: str

@@ -64,7 +64,7 @@ WORDS: Final[Mapping[Kind, str]] = {
 
 
 class SheetBudget(msgspec.Struct):
-    """How many values the columns of all files may still remember, to find keys and links."""
+    """How many values are left for the columns of all files to remember, to find keys and links."""
 
     left: int = 1_000_000
 

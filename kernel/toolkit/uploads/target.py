@@ -26,7 +26,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Unpacked(msgspec.Struct, frozen=True):
-    """What an archive held: how many files of how many bytes; `ignored` are paths that were left
+    """What an archive held: `size` bytes in some files; `ignored` are paths that were left
     out, at most 100."""
 
     files: int
