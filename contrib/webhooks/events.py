@@ -63,11 +63,11 @@ class EventMaker:
 
     async def make(self, hook: Hook, watch: Watch, changes: Sequence[CommittedChange]) -> Events:
         """Return the deliveries of changes of the entity, in their order. Raises Unavailable."""
-        whole = [await self._complete(change) for change in changes]
-        verdicts = await watch.judge(whole)
+        complete_changes = [await self._complete(change) for change in changes]
+        verdicts = await watch.judge(complete_changes)
         deliveries: list[NewDelivery] = []
         unknown = 0
-        for change, verdict in zip(whole, verdicts, strict=True):
+        for change, verdict in zip(complete_changes, verdicts, strict=True):
             if verdict is None:
                 continue
             if verdict.event == "unknown":

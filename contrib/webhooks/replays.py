@@ -31,7 +31,7 @@ async def find_events(
     pending = await _list_pending(changes, hook, subject)
     position, earliest = await _find_start(changes, hook, since)
 
-    found: list[NewDelivery] = []
+    deliveries: list[NewDelivery] = []
     size = 0
     async for page in _read(changes, position, subject):
         relevant = [
@@ -40,11 +40,11 @@ async def find_events(
             if change.id not in pending and (earliest is None or _read_time(change.at) >= earliest)
         ]
         part = await events.make(hook, watch, relevant)
-        found += part.deliveries
+        deliveries += part.deliveries
         size += sum(len(delivery.body) for delivery in part.deliveries)
-        if len(found) > MAX_EVENTS or size > MAX_BYTES:
+        if len(deliveries) > MAX_EVENTS or size > MAX_BYTES:
             raise BadRequest(f"since: more than {MAX_EVENTS} events, or 64 MB: name a later time")
-    return found
+    return deliveries
 
 
 async def _list_pending(changes: Changes, hook: Hook, subject: str) -> set[int]:

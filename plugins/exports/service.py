@@ -90,8 +90,8 @@ class ExportLinks:
         A request with a key sees those that were made with the key: others may show more.
         """
         if actor.limits is not None:
-            own = await store.read_links(self._statements, app_id, actor.user_id)
-            return [link for link in own if link.key == actor.limits.key]
+            own_links = await store.read_links(self._statements, app_id, actor.user_id)
+            return [link for link in own_links if link.key == actor.limits.key]
         is_admin = await self._is_admin(actor, app_id)
         return await store.read_links(self._statements, app_id, None if is_admin else actor.user_id)
 

@@ -109,8 +109,8 @@ class ToolCalls:
     async def _query_data(self, visit: Visit, arguments: Json) -> Output:
         body = _without(arguments, "app", "entity")
         path = {"app_id": arguments["app"], "entity": arguments["entity"]}
-        found = await self._post(visit, f"{COLLECTION}/query", path, body)
-        return Output(value=found, hint=GO_ON)
+        answer = await self._post(visit, f"{COLLECTION}/query", path, body)
+        return Output(value=answer, hint=GO_ON)
 
     async def _aggregate_data(self, visit: Visit, arguments: Json) -> Output:
         return await self._query_data(visit, arguments)
@@ -118,11 +118,11 @@ class ToolCalls:
     async def _mutate_data(self, visit: Visit, arguments: Json) -> Output:
         operations: Sequence[Any] = arguments["operations"]
         count = len(operations)
-        most = arguments.get("max", tools.MAX_OPERATIONS)
-        if not isinstance(most, int) or not 1 <= most <= tools.MAX_OPERATIONS:
+        limit = arguments.get("max", tools.MAX_OPERATIONS)
+        if not isinstance(limit, int) or not 1 <= limit <= tools.MAX_OPERATIONS:
             raise BadRequest(f"max must be from 1 to {tools.MAX_OPERATIONS}")
-        if count > most:
-            raise BadRequest(f"there are {count} operations, and at most {most} are allowed")
+        if count > limit:
+            raise BadRequest(f"there are {count} operations, and at most {limit} are allowed")
         expected = arguments.get("expect", count)
         if count != expected:
             raise BadRequest(f"{expected} operations are expected, and there are {count}")

@@ -27,9 +27,9 @@ _encode = msgspec.json.Encoder().encode
 def show_result(output: Output) -> Json:
     """Return the result of a tool, cut with a word on how to go on."""
     value = output.value
-    whole = _make_result(value, is_structured=True)
-    if len(_encode(whole)) <= MAX_RESULT:
-        return whole
+    result = _make_result(value, is_structured=True)
+    if len(_encode(result)) <= MAX_RESULT:
+        return result
     text_only = _make_result(value)
     if len(_encode(text_only)) <= MAX_RESULT:
         return text_only
@@ -58,8 +58,8 @@ def cut_text(text: str, hint: str) -> str:
     if len(_encode(text)) <= MAX_RESULT:
         return text
     room = MAX_RESULT - 200
-    kept = text.encode()[: room // 2].decode(errors="ignore")
-    return f"{kept}\n… cut after {len(kept)} of {len(text)} characters: {hint}"
+    beginning = text.encode()[: room // 2].decode(errors="ignore")
+    return f"{beginning}\n… cut after {len(beginning)} of {len(text)} characters: {hint}"
 
 
 def _make_result(value: Json, *, is_structured: bool = False) -> Json:
@@ -79,19 +79,21 @@ def _cut_items(output: Output) -> Json | None:
     all_items = cast("list[Any]", items)
     shortened: Json = {**output.value, output.items: [], "cut": "x" * 400}
     size = len(_encode(_make_result(shortened)))
-    kept: list[Any] = []
+    first_items: list[Any] = []
     for item in all_items:
         size += len(_encode(_encode(item).decode())) + 1
         if size > MAX_RESULT:
             break
-        kept.append(item)
-    if len(kept) == len(all_items):
+        first_items.append(item)
+    if len(first_items) == len(all_items):
         return output.value
-    if not kept:
+    if not first_items:
         return None
-    words = output.hint.format(shown=len(kept), count=len(all_items), last=_id_of(kept[-1]))
-    shortened[output.items] = kept
-    shortened["cut"] = f"{len(kept)} of {len(all_items)} are shown: {words}"[:400]
+    words = output.hint.format(
+        shown=len(first_items), count=len(all_items), last=_id_of(first_items[-1])
+    )
+    shortened[output.items] = first_items
+    shortened["cut"] = f"{len(first_items)} of {len(all_items)} are shown: {words}"[:400]
     return shortened
 
 
@@ -107,10 +109,10 @@ def _clip(value: Any) -> Any:
         return f"{value[:MAX_TEXT]}… ({len(value)} characters)"
     if isinstance(value, list):
         items = cast("list[Any]", value)
-        kept = [_clip(item) for item in items[:MAX_ITEMS]]
+        clipped_items = [_clip(item) for item in items[:MAX_ITEMS]]
         if len(items) > MAX_ITEMS:
-            kept.append(f"… ({len(items)} items)")
-        return kept
+            clipped_items.append(f"… ({len(items)} items)")
+        return clipped_items
     if isinstance(value, dict):
         return {name: _clip(member) for name, member in cast("Json", value).items()}
     return value

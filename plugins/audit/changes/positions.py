@@ -102,10 +102,10 @@ def read_position(text: str) -> Position:
 def _write_moment(body: bytearray, moment: Moment, *, with_floors: bool) -> None:
     """Append a moment; numbers and floors as differences, the newest transaction first."""
     numbers = sorted(moment.open, reverse=True)
-    own = 0
+    own_offset = 0
     if moment.own:
-        own = moment.own - moment.xmax + 1
-    _write_numbers(body, (moment.xmax, moment.last_id, own, len(numbers)))
+        own_offset = moment.own - moment.xmax + 1
+    _write_numbers(body, (moment.xmax, moment.last_id, own_offset, len(numbers)))
     body += _differences(moment.xmax, numbers)
     if not with_floors:
         return
@@ -179,9 +179,9 @@ class _Reader:
         """Read a moment; the floors of one that follows another are known from that."""
         xmax = self._read_number()
         last_id = self._read_number()
-        own = self._read_number()
-        if own:
-            own += xmax - 1
+        own_number = self._read_number()
+        if own_number:
+            own_number += xmax - 1
         count = self._read_number()
         if count > MAX_OPEN:
             raise ValueError("too many transactions")
@@ -189,11 +189,11 @@ class _Reader:
         if before is not None:
             open_numbers = tuple(numbers)
             return before.lead_to(
-                Snapshot(branch="", xmax=xmax, open=open_numbers, last_id=last_id, own=own)
+                Snapshot(branch="", xmax=xmax, open=open_numbers, last_id=last_id, own=own_number)
             )
         late, *floors = self._read_falling(last_id, count + 1)
         open_transactions = dict(zip(numbers, floors, strict=True))
-        return Moment(xmax=xmax, last_id=last_id, open=open_transactions, late=late, own=own)
+        return Moment(xmax=xmax, last_id=last_id, open=open_transactions, late=late, own=own_number)
 
     def _read_falling(self, first: int, count: int) -> list[int]:
         numbers = list[int]()

@@ -98,15 +98,15 @@ class _View:
 
     def _step_to(self, position: Position) -> None:
         """Take a position of the batches, if it is behind the follower's own in all."""
-        own = self.position
+        own_position = self.position
         finish = position.end or position.begin
-        is_elsewhere = own.branch != position.branch
-        is_behind_own = finish.includes(own.begin)
+        is_elsewhere = own_position.branch != position.branch
+        is_behind_own = finish.includes(own_position.begin)
         if self._is_in_step or is_elsewhere or (is_behind_own and position.end is None):
             self.position = position
             self._is_in_step = True
         elif is_behind_own:
-            self.position = replace(position, begin=own.begin)
+            self.position = replace(position, begin=own_position.begin)
 
     def _find_losses(self, batch: Batch) -> Mapping[str, Loss]:
         """Return the losses that the follower has not read of already."""

@@ -41,18 +41,18 @@ def sparse_path(leaves: Sequence[bytes], shown: Collection[int]) -> list[bytes]:
     """
     path = list[bytes]()
     level = list(leaves)
-    known = set(shown)
+    known_places = set(shown)
     while len(level) > 1:
-        for left in sorted({place & ~1 for place in known}):
+        for left in sorted({place & ~1 for place in known_places}):
             right = left + 1
             if right == len(level):
                 continue
-            if left not in known:
+            if left not in known_places:
                 path.append(level[left])
-            elif right not in known:
+            elif right not in known_places:
                 path.append(level[right])
         level = _next_level(level)
-        known = {place // 2 for place in known}
+        known_places = {place // 2 for place in known_places}
     return path
 
 

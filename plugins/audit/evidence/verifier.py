@@ -209,9 +209,9 @@ class _Examination:
             root = await anyio.to_thread.run_sync(root_of, rows.leaves())
             if root.hex() == seal.root:
                 return None
-        kept = await store.read_kept(self._reader, seal.seal)
-        if kept is not None and kept.hash() == seal.entries:
-            return find_difference(kept, rows, self._kept_from)
+        entries = await store.read_kept(self._reader, seal.seal)
+        if entries is not None and entries.hash() == seal.entries:
+            return find_difference(entries, rows, self._kept_from)
         if self._kept_from is None or seal.end is None or read_time(seal.end) >= self._kept_from:
             return Problem(kind="seal", id=seal.seal, at=seal.at)
         # Retention has dropped its rows, and what was kept of them is removed.
@@ -272,16 +272,16 @@ def find_difference(kept: Entries, rows: Entries, kept_from: int | None) -> Prob
         present.setdefault(row.id, []).append(row)
     for row_id in sorted(sealed.keys() | present.keys()):
         entry = sealed.get(row_id)
-        found = present.get(row_id, [])
+        present_rows = present.get(row_id, [])
         if entry is None:
-            return Problem(kind="added", id=row_id, at=show_time(found[0].at))
-        if not found:
+            return Problem(kind="added", id=row_id, at=show_time(present_rows[0].at))
+        if not present_rows:
             if kept_from is not None and entry.at < kept_from:
                 continue
             return Problem(kind="removed", id=row_id, at=show_time(entry.at))
-        if entry not in found:
+        if entry not in present_rows:
             return Problem(kind="changed", id=row_id, at=show_time(entry.at))
-        others = [row for row in found if row != entry]
+        others = [row for row in present_rows if row != entry]
         if others:
             return Problem(kind="added", id=row_id, at=show_time(others[0].at))
     return None

@@ -212,8 +212,8 @@ def _quick_reader(column: Column, has_comma: bool) -> Callable[[str], Any] | Non
 
 
 def _enum_reader(values: tuple[str, ...]) -> Callable[[str], Any]:
-    known = {value: value for value in values}
-    return lambda cell: known.get(cell, SLOW)
+    by_text = {value: value for value in values}
+    return lambda cell: by_text.get(cell, SLOW)
 
 
 def _read_text(cell: str) -> Any:

@@ -70,18 +70,18 @@ class LinkKeys:
         problems = list[Problem]()
         for number, row in rows:
             problem = None
-            known = dict[str, str]()
+            link_ids = dict[str, str]()
             for field, key in list_keys(row):
                 record_id = ids[field, key.key].get(key.value)
                 if record_id is None:
                     message = no_such_record(table.shown, field).message
                     problem = Problem(number, f"{field}.{key.key}", key.value, message)
                     break
-                known[field] = record_id
+                link_ids[field] = record_id
             if problem is not None:
                 problems.append(problem)
             else:
-                resolved.append((number, {**row, **known}))
+                resolved.append((number, {**row, **link_ids}))
         return resolved, problems
 
     async def _find_ids(

@@ -106,9 +106,9 @@ class ChangeOperations:
         statements = self._services.get(STATEMENTS)
         reader = (self._app_id, entity, request.name)
         if begin is None:
-            kept = await statements.fetch(_FIND, *reader)
-            if kept is not None:
-                return kept.decode()
+            position = await statements.fetch(_FIND, *reader)
+            if position is not None:
+                return position.decode()
             begin = await changes.now()
         if await statements.execute(_SAVE, *reader, begin, MAX_READERS) is None:
             raise BadRequest(f"an app has at most {MAX_READERS} readers of changes with names")

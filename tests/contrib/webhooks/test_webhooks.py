@@ -223,10 +223,14 @@ def test_a_full_queue_leaves_the_rest_in_the_trail(server, receiver, make, monke
     monkeypatch.setattr("contrib.webhooks.deliveries.follower.MAX_WAITING", 5)
     receiver.answer("500", "/full")
     hook = make(receiver.url("/full"))
-    for number in range(12):
+    for number in range(5):
         create(server, title=str(number))
-    eventually(lambda: len(deliveries(server, "crm", hook["id"])) >= 5)
-    assert len(deliveries(server, "crm", hook["id"])) < 12
+    eventually(lambda: len(deliveries(server, "crm", hook["id"])) == 5)
+    make(receiver.url("/beside"))
+    for number in range(5, 12):
+        create(server, title=str(number))
+    receiver.wait(7, "/beside")
+    assert len(deliveries(server, "crm", hook["id"])) == 5
     receiver.answer("200", "/full")
     for row in deliveries(server, "crm", hook["id"]):
         retry(server, "crm", hook["id"], row["id"])

@@ -68,12 +68,12 @@ class Exporter:
         link = None if signed is None else read_link(signed)
         if signed is None or link is None:
             raise Unavailable(f"row {row_id} is not sealed yet: try again in a minute or two")
-        kept = await self._read_entries(link)
-        place = None if kept is None else kept.find(row_id)
-        if kept is None or place is None or kept[place].leaf != read_row(lines[0]).leaf:
+        entries = await self._read_entries(link)
+        place = None if entries is None else entries.find(row_id)
+        if entries is None or place is None or entries[place].leaf != read_row(lines[0]).leaf:
             problem = f"row {row_id} is not as it was sealed"
             raise Unavailable(f"{problem}: run `caudex audit verify`", retry_after=None)
-        path = sparse_path(kept.leaves(), [place])
+        path = sparse_path(entries.leaves(), [place])
         return Proof(
             statement=signed.statement,
             signature=signed.signature,
@@ -96,24 +96,26 @@ class Exporter:
     async def _prove_rows(self, link: Link, shown: list[int]) -> bytes:
         """Return the line that proves rows of a seal."""
         signed = link.signed
-        kept = await self._read_entries(link)
-        places = [] if kept is None else [kept.find(row_id) for row_id in shown]
-        known = [place for place in places if place is not None]
+        entries = await self._read_entries(link)
+        places = [] if entries is None else [entries.find(row_id) for row_id in shown]
+        found_places = [place for place in places if place is not None]
         path: list[str] | None = None
-        if kept is not None and len(known) == len(shown):
-            nodes = await anyio.to_thread.run_sync(sparse_path, kept.leaves(), known)
+        if entries is not None and len(found_places) == len(shown):
+            nodes = await anyio.to_thread.run_sync(sparse_path, entries.leaves(), found_places)
             path = [node.hex() for node in nodes]
         elif not shown:
             path = []
-        evidence = Evidence(signed.statement, signed.signature, shown=join_runs(known), path=path)
+        evidence = Evidence(
+            signed.statement, signed.signature, shown=join_runs(found_places), path=path
+        )
         return msgspec.json.encode(EvidenceLine(evidence)) + b"\n"
 
     async def _read_entries(self, link: Link) -> Entries | None:
         """Return the entries of a seal as they were sealed."""
-        kept = await store.read_kept(self._reader, link.seal.seal)
-        if kept is None or kept.hash() != link.seal.entries:
+        entries = await store.read_kept(self._reader, link.seal.seal)
+        if entries is None or entries.hash() != link.seal.entries:
             return None
-        return kept
+        return entries
 
 
 class _SealQueue:
