@@ -14,6 +14,8 @@ from typing import Final
 PROC: Final = Path("/proc")
 OOM_SCORE: Final = 500
 """As for workers: the system ends these sessions before the server, if memory runs out."""
+_NAMED: Final = "postgres: "
+"""With what a title begins once the process knows what it is: its login stays the same then."""
 _TITLE: Final = re.compile(r"^postgres: (?:.*?: )?(caudex_\d+_w\d+) ")
 _HELPER: Final = re.compile(r"^postgres: (?:.*?: )?parallel worker for PID (\d+)")
 # The other parts are shared: buffers, and the program itself.
@@ -27,6 +29,8 @@ class SessionMemory:
     def __init__(self) -> None:
         self._prefix = ""
         self._children: Path | None = None
+        self._unrelated = set[int]()
+        """Processes whose titles name no login of an app, and never will."""
         self._yielding = set[int]()
         """Sessions that the system ends first."""
 
@@ -37,7 +41,8 @@ class SessionMemory:
         """
         self._prefix = f"caudex_{database}_w"
         self._children = None
-        if not _read(backend, "cmdline").startswith("postgres: "):
+        self._unrelated = set[int]()
+        if not _read(backend, "cmdline").startswith(_NAMED):
             return False
         parent = _PARENT.search(_read(backend, "status"))
         if parent is None:
@@ -60,20 +65,25 @@ class SessionMemory:
 
     def _find_roles(self) -> dict[int, str]:
         """Return the logins of this database by the processes of their sessions."""
-        titles = {pid: _read(pid, "cmdline") for pid in self._sessions()}
+        pids = self._sessions()
+        self._unrelated.intersection_update(pids)
+        titles = {pid: _read(pid, "cmdline") for pid in pids if pid not in self._unrelated}
         roles: dict[int, str] = {}
+        helpers: dict[int, int] = {}
         for pid, title in titles.items():
-            match = _TITLE.match(title)
-            if match is not None:
-                roles[pid] = match[1]
+            session = _TITLE.match(title)
+            helper = _HELPER.match(title)
+            if session is not None:
+                roles[pid] = session[1]
+            elif helper is not None:
+                helpers[pid] = int(helper[1])
+            elif title.startswith(_NAMED):
+                self._unrelated.add(pid)
 
         # A parallel worker names the process of the session that it works for.
-        for pid, title in titles.items():
-            helper = _HELPER.match(title)
-            if helper is not None:
-                leader = int(helper[1])
-                if leader in roles:
-                    roles[pid] = roles[leader]
+        for pid, leader in helpers.items():
+            if leader in roles:
+                roles[pid] = roles[leader]
 
         return {pid: role for pid, role in roles.items() if role.startswith(self._prefix)}
 

@@ -58,3 +58,40 @@ def test_a_server_that_is_not_on_this_machine_is_not_watched(proc: Path, backend
     sessions = SessionMemory()
     assert not sessions.attach(backend, 5)
     assert sessions.by_login() == {}
+
+
+def test_a_process_that_is_no_session_of_an_app_is_read_once(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = SessionMemory()
+    sessions.attach(10, 5)
+    sessions.by_login()
+    titles_read = list[int]()
+    read = memory._read
+
+    def note(pid: int, name: str) -> str:
+        if name == "cmdline":
+            titles_read.append(pid)
+        return read(pid, name)
+
+    monkeypatch.setattr(memory, "_read", note)
+    sessions.by_login()
+    assert {10, 16}.isdisjoint(titles_read)
+    assert {11, 12, 13, 14} <= set(titles_read)
+
+
+def test_a_new_process_is_no_one_else_before_it_says_so(proc: Path) -> None:
+    """A new process has the title of its parent for a moment, and pids are used again."""
+    (proc / "14" / "cmdline").write_text("/usr/lib/postgresql/17/bin/postgres\0-D\0data\0")
+    children = proc / "1" / "task" / "1" / "children"
+    sessions = SessionMemory()
+    sessions.attach(10, 5)
+    assert "caudex_5_w2" not in sessions.by_login()
+    (proc / "14" / "cmdline").write_text("postgres: caudex_5_w2 postgres [local] idle\0")
+    assert sessions.by_login()["caudex_5_w2"] == 101 << 20
+
+    children.write_text("10 14")
+    assert sessions.by_login() == {"caudex_5_w2": 101 << 20}
+    (proc / "16" / "cmdline").write_text("postgres: caudex_5_w9 postgres [local] idle\0")
+    children.write_text("10 14 16")
+    assert sessions.by_login()["caudex_5_w9"] == 101 << 20
