@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from ipaddress import ip_network
 from random import getrandbits
 from typing import Any, Final
@@ -92,9 +92,9 @@ class NoAnswer(PluginFailed):
 def note_passing(app: ASGIApp, plugin: str) -> ASGIApp:
     """Note that the middleware of a plugin has passed a request on."""
 
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+    def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope[PASSED] = plugin
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     return call
 

@@ -40,6 +40,7 @@ TOPIC: Final = "auth"
 """Notifications of what ended: `session:<id>`, `user:<id>` or `key:<id>`."""
 HEADER: Final = re.compile(rb"Bearer ([A-Za-z0-9_.-]+)")
 MAX_HEADER: Final = len("Bearer ") + MAX_TOKEN
+BEARER: Final = b"Bearer "
 BEARER_KEY: Final = b"Bearer cdx_"
 BAD_KEY: Final = "the API key is not valid"
 OTHER_DOOR: Final = "the token is for another host: log in here"
@@ -286,6 +287,8 @@ def authorization(request: Request) -> bytes | None:
     if has_repeated and sum(name == b"authorization" for name, _ in pairs) > 1:
         raise Unauthenticated
     header = headers.get(b"authorization")
-    if header is not None and is_basic(header):
+    if header is None or header.startswith(BEARER):
+        return header
+    if is_basic(header):
         _refuse_page(request)
     return header

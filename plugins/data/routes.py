@@ -401,7 +401,6 @@ def _link_next(request: Request, listing: Listing, array: bytes) -> dict[str, st
     last = last_id(array)
     if last is None:
         return None
-    # Both exist, so they hold nothing to quote.
-    names = {"app_id": request.path("app_id"), "entity": request.path("entity")}
-    path = request.public_path(COLLECTION.format_map(names))
+    # The app and the entity exist, so their names hold nothing to quote.
+    path = request.public_path(request.scope["path"])
     return {"link": f'<{path}?{listing.query}&after={quote(last)}>; rel="next"'}
