@@ -26,12 +26,13 @@ from kernel.public import (
     provide,
 )
 
-from . import hookspecs, section, store
+from . import hookspecs, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
 from .saved.queries import ViewQueries
 from .saved.renames import follow
+from .sections import pages as page_section
 from .service import Preferences
 
 
@@ -63,7 +64,7 @@ class ConsolePlugin(Plugin):
     @hookimpl
     def register_manifest_section(self) -> ManifestSection:
         """Let manifests declare pages for the RPCs of their worker."""
-        return ManifestSection(section.KEY, section.SCHEMA)
+        return ManifestSection(page_section.KEY, page_section.SCHEMA)
 
     @hookimpl
     @asynccontextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from kernel.public import NotFound, Request, Response
+
+from . import lean
 
 WEB: Final = Path(__file__).parent / "web"
 TYPES: Final = {
@@ -30,18 +31,6 @@ HEADERS: Final = {
     "cache-control": "no-cache",
     "vary": "Accept-Encoding",
 }
-UNSENT: Final = re.compile(rb"(?ms)^[ \t]*(?:/\*(?:(?!\*/).)*\*/$|//[^\n]*)|^[ \t]+")
-"""Comments of whole lines, and indentation."""
-
-
-def lean(name: str, body: bytes) -> bytes:
-    """Return what is sent of a script or style: without indentation and comments of whole lines.
-
-    Numbers of lines stay. What is vendored is sent as it is.
-    """
-    if not name.endswith((".js", ".css")) or name.startswith("vendor/"):
-        return body
-    return UNSENT.sub(lambda match: b"\n" * match[0].count(b"\n"), body)
 
 
 class Stored(NamedTuple):
@@ -58,13 +47,13 @@ class Files:
     """Serves the files of one folder. A changed file is read again, so an edit needs no restart."""
 
     def __init__(
-        self, folder: Path, fill: dict[str, str] | None = None, lean: bool = False
+        self, folder: Path, fill: dict[str, str] | None = None, is_lean: bool = False
     ) -> None:
         """In HTML files each `{{name}}` of `fill` is replaced by its value.
 
-        With `lean` what only readers of the source need is not sent.
+        With `is_lean` what only readers of the source need is not sent.
         """
-        self._lean = lean
+        self._is_lean = is_lean
         self._folder = folder
         self._fill = fill or {}
         self._cache: dict[str, Stored] = {}
@@ -95,8 +84,8 @@ class Files:
         stored = self._cache.get(name)
         if stored is None or stored.stamp != stamp:
             body = self._read(path)
-            if self._lean:
-                body = lean(name, body)
+            if self._is_lean:
+                body = lean.shorten(name, body)
             stored = _store(stamp, media_type, body)
             self._cache[name] = stored
         return stored

@@ -29,8 +29,9 @@ from kernel.public import (
     nearest,
 )
 
-from . import hookspecs, section
+from . import hookspecs
 from .models import Manual, ShownAction, ShownColumn, ShownPage, ShownTable, page_id
+from .sections import pages as section
 
 KINDS: Final = ("public", "user", "core_admin", "core_permission", "app_admin")
 """What a page may need: the other kinds are about one app. `app_admin` is an admin of any app."""

@@ -66,7 +66,7 @@ class ConsoleRoutes:
     def __init__(self, services: Services, fill: dict[str, str]) -> None:
         """`fill` are the values of the placeholders in `index.html`."""
         self._services = services
-        self._files = Files(WEB, fill, lean=True)
+        self._files = Files(WEB, fill, is_lean=True)
         self._ext: dict[str, Files] = {}
 
     def routes(self) -> Sequence[Route]:

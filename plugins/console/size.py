@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from .files import WEB, lean
+from . import lean
+from .files import WEB
 
 ALL_BYTES: Final = 200_000
 """All files together, each compressed by gzip as it is sent."""
@@ -28,7 +29,7 @@ def sizes() -> Mapping[str, int]:
 
 
 def _compress(name: str) -> bytes:
-    return gzip.compress(lean(name, (WEB / name).read_bytes()), 9, mtime=0)
+    return gzip.compress(lean.shorten(name, (WEB / name).read_bytes()), 9, mtime=0)
 
 
 def first_paint() -> set[str]:

@@ -26,7 +26,7 @@ from plugins.console import store
 from plugins.console.models import FoundView
 
 MAX_FIELDS: Final = 12
-"""Fields of texts that the box above a table looks into, as in `web/screens/data/where.js`."""
+"""Fields of texts that the box above a table looks into, as in `web/screens/data/filter.js`."""
 
 
 class ViewQueries:

@@ -9,7 +9,8 @@ import pytest
 
 from kernel.hooks.plugin import KERNEL_API
 from kernel.testing import Server
-from plugins.console.files import TYPES, WEB, lean
+from plugins.console.files import TYPES, WEB
+from plugins.console.lean import shorten
 from plugins.console.size import ALL_BYTES, budget, sizes
 from plugins.console.vendored import VENDORED
 
@@ -95,14 +96,35 @@ def test_an_edited_file_needs_no_restart(server: Server, monkeypatch, tmp_path: 
 
 
 def test_what_only_readers_need_is_not_sent():
-    source = (
-        b"/** Why.\n * More. */\nconst a = 1; // kept\n  // gone\n  f(a);\n/* x */ g();\n/* y */\n"
-    )
-    assert lean("a.js", source) == b"\n\nconst a = 1; // kept\n\nf(a);\n/* x */ g();\n\n"
-    assert lean("vendor/a.js", source) == source
-    for name in ASSETS:
-        body = (WEB / name).read_bytes()
-        assert lean(name, body).count(b"\n") == body.count(b"\n"), name
+    source = b"/** Why.\n * More. */\nconst a = 1; // why\n  // gone\n  f( a , b );\n/* x */ g();\n"
+    assert shorten("a.js", source) == b"\n\nconst a=1;\n\nf(a,b);\ng();\n"
+    assert shorten("vendor/a.js", source) == source
+    assert shorten("a.png", source) == source
+    style = b"/* Why. */\n.a > .b,\n.c {\n  margin: 0 4px; /* x */\n  top: 0;\n}\n"
+    assert shorten("a.css", style) == b"\n.a>.b,\n.c{\nmargin:0 4px; /* x */\ntop:0\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "sent"),
+    [
+        ("a + +b - -c", "a+ +b- -c"),
+        ("const word = a in b ? new C() : void 0", "const word=a in b?new C():void 0"),
+        ("return /[/ ]'/ .test(a) / 2 / b", "return/[/ ]'/.test(a)/2/b"),
+        ("f('// a  b', \"/* c */\")", "f('// a  b',\"/* c */\")"),
+        ("x = `a  // ${ {b : `c  ${ d }`} }  e`", "x=`a  // ${{b:`c  ${d}`}}  e`"),
+        ("x = `a\\`  ${ b }\n    c`; // d", "x=`a\\`  ${b}\nc`;"),
+    ],
+)
+def test_text_and_patterns_of_a_script_are_sent_as_they_are(source: str, sent: str):
+    assert shorten("a.js", source.encode()).decode() == sent
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_lines_keep_their_numbers_in_what_is_sent(name: str):
+    body = (WEB / name).read_bytes()
+    sent = shorten(name, body)
+    assert sent.count(b"\n") == body.count(b"\n")
+    assert shorten(name, sent) == sent
 
 
 def test_the_size_holds():

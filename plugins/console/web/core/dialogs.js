@@ -1,5 +1,6 @@
 /** Dialogs: what is shown over a screen, and asking before something is lost. */
-import { html, signal, useLayoutEffect, useRef, useState } from './kit.js';
+import { html, signal, useEffect, useLayoutEffect, useRef, useState } from './kit.js';
+import { guards } from './router.js';
 import { Input } from './ui.js';
 
 const dialogs = signal([]);
@@ -88,4 +89,23 @@ function Question({ title, text, yes, danger, typed, close }) {
       </button>
     </div>
   </form>`;
+}
+
+// --- changes that are not saved: a page that has some is not left without asking
+
+const TEXT = 'What you changed on this page is not saved.';
+
+/** Ask before this page is left while it has unsaved changes. @param {boolean} hasChanges */
+export function useUnsaved(hasChanges) {
+  useEffect(() => {
+    if (!hasChanges) return undefined;
+    const ask = () => confirm('Leave without saving?', TEXT, { yes: 'Leave' });
+    const warn = (event) => event.preventDefault();
+    guards.add(ask);
+    addEventListener('beforeunload', warn);
+    return () => {
+      guards.delete(ask);
+      removeEventListener('beforeunload', warn);
+    };
+  }, [hasChanges]);
 }

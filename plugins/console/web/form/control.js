@@ -1,9 +1,9 @@
-/** The control of one field: what a value is typed or chosen with. */
+/** What the value of a field is typed or chosen with, and a form of several fields. */
 import { focusNow, html } from '../core/kit.js';
+import { nameField } from '../core/store.js';
 import { Tile } from '../kit/tile.js';
-import { isManaged } from '../parts/files.js';
+import { isManaged, toText } from '../parts/values.js';
 import { FileControl } from './files.js';
-import { Options } from './options.js';
 import { Picker } from './picker.js';
 
 const HINTS = {
@@ -105,4 +105,93 @@ function Line({ field, typing }) {
     class=${isNumber ? 'mono' : ''}
     autocomplete="off"
   />`;
+}
+
+// --- choices: those of a `select`, and a `select` that does something with what is chosen
+
+/**
+ * @param {{choices: (string|[value: string, title: string])[], chosen?: string}} props A choice
+ *   that is one text has it as its value and as its title.
+ */
+export function Options({ choices, chosen }) {
+  return choices.map((choice) => {
+    const [value, title] = typeof choice === 'string' ? [choice, choice] : choice;
+    return html`<option key=${value} value=${value} selected=${value === chosen}>${title}</option>`;
+  });
+}
+
+/**
+ * A `select` that acts at once, and then shows its hint again.
+ * @param {{label: string, hint: string, choices: (string|[value: string, title: string])[],
+ *   act: (value: string) => void}} props
+ */
+export function ActingSelect({ label, hint, choices, act }) {
+  const choose = (event) => {
+    const { value } = event.target;
+    event.target.value = '';
+    if (value) act(value);
+  };
+  return html`<select aria-label=${label} onChange=${choose}>
+    <option value="">${hint}</option>
+    <${Options} choices=${choices} />
+  </select>`;
+}
+
+// --- a form made from the fields of an entity, or from a JSON Schema
+
+/**
+ * Every field with its label. `problems` maps field names to sentences.
+ * @param {{fields: any[], values: any, onChange: (name: string, value: any) => void,
+ *   appId: string, problems?: object, prefix?: string, focus?: boolean}} props With `focus` the
+ *   first field gets it; `prefix` makes the ids of this form differ from those of another one.
+ */
+export function Fields({
+  fields,
+  values,
+  onChange,
+  appId,
+  problems = {},
+  prefix = 'f',
+  focus = true,
+}) {
+  return fields.map(
+    (field, index) => html`<${Labelled}
+      key=${field.name}
+      id=${`${prefix}-${field.name}`}
+      field=${field}
+      appId=${appId}
+      value=${values[field.name]}
+      problem=${problems[field.name]}
+      autofocus=${focus && index === 0}
+      onChange=${(value) => onChange(field.name, value)}
+    />`,
+  );
+}
+
+function Labelled({ id, field, problem, value, ...control }) {
+  return html`<div class="field">
+    <label for=${id}>
+      <span>${nameField(field)}</span>
+      ${field.required && html` <span class="dim" title="required">*</span>`}
+    </label>
+    ${
+      field.locked
+        ? html`<output id=${id} class="locked">${value || '–'}</output>`
+        : html`<${Control} id=${id} field=${field} value=${value ?? ''} ...${control} />`
+    }
+    ${problem && html`<div class="problem" role="alert">${problem}</div>`}
+  </div>`;
+}
+
+/** The values of a row as its form has them: texts, by the names of the fields. */
+export function toTexts(fields, row) {
+  const texts = fields.map((field) => [field.name, toText(field, row[field.name])]);
+  return Object.fromEntries(texts);
+}
+
+/** Which field an error of the server names, as in "deals.value: …" or "value: …". */
+export function matchProblem(error, fields) {
+  const name = /^(?:[a-z0-9_]+\.)?([a-z0-9_]+)\b/.exec(error.message)?.[1];
+  const isField = fields.some((field) => field.name === name);
+  return isField ? { [name]: error.message } : {};
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from '../core/kit.js';
 import { api, upload, url } from '../core/api.js';
 import { parse, stringify } from '../core/json.js';
 import { icon } from '../core/ui.js';
-import { formatSize, listFiles } from '../parts/files.js';
+import { formatSize, listFiles } from '../parts/values.js';
 
 /** Bytes of an image that is shown as it is, where the server makes no small pictures. */
 const LARGEST_PREVIEW = 5_000_000;
@@ -134,4 +134,47 @@ export function FileControl({ field, value, onChange, appId, id, label }) {
       }}
     />
   </div>`;
+}
+
+// --- a place to drop a file on, or to choose one
+
+/**
+ * @param {{label: string, accept?: string, disabled?: boolean, take: (file: File) => void,
+ *   children: any}} props The children say what is expected.
+ */
+export function FileDrop({ label, accept, disabled = false, take, children }) {
+  const [isOver, setOver] = useState(false);
+  const hover = (event) => {
+    event.preventDefault();
+    setOver(true);
+  };
+  const drop = (event) => {
+    event.preventDefault();
+    setOver(false);
+    const [file] = event.dataTransfer.files;
+    if (file && !disabled) take(file);
+  };
+  const choose = (event) => {
+    const [file] = event.target.files;
+    if (file) take(file);
+    // So that the same file can be chosen again.
+    event.target.value = '';
+  };
+  return html`<label
+    class="drop ${isOver ? 'over' : ''}"
+    onDragOver=${hover}
+    onDragLeave=${() => setOver(false)}
+    onDrop=${drop}
+  >
+    ${icon('upload')}
+    <span>${children}</span>
+    <input
+      type="file"
+      class="hide"
+      accept=${accept}
+      aria-label=${label}
+      disabled=${disabled}
+      onChange=${choose}
+    />
+  </label>`;
 }

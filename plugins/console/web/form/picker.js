@@ -1,10 +1,9 @@
 /** Choosing a record to link to: the server searches, so a table of any size works. */
-import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
+import { focusNow, html, useEffect, useLayoutEffect, useRef, useState } from '../core/kit.js';
 import { openDialog } from '../core/dialogs.js';
 import { may, toWords } from '../core/store.js';
 import { icon } from '../core/ui.js';
 import { findRecords, loadTitlesOf } from '../parts/titles.js';
-import { useTopLayer } from './toplayer.js';
 
 /** Milliseconds of rest before the server is asked for what is typed. */
 const REST = 120;
@@ -134,7 +133,7 @@ const MakeItem = ({ make }) => html`<hr />
 
 /** Let the user make the record that is missing. @returns {Promise<any>} */
 async function openNewRecord(appId, target) {
-  const { NewRecord } = await import('../screens/record/new.js');
+  const { NewRecord } = await import('../screens/record/edit.js');
   const content = ({ close }) =>
     html`<${NewRecord} appId=${appId} entityName=${target} done=${close} />`;
   return openDialog(content, { label: `New record in ${target}` });
@@ -176,4 +175,44 @@ function useTitleOf(appId, target, id) {
     };
   }, [id]);
   return title;
+}
+
+// --- a list that belongs to an input: drawn over everything else, whatever scrolls or is clipped
+// between them. Styles are set through the object model: the policy allows no style attribute.
+
+/** Pixels between the input and its list, and between the list and the edge of the window. */
+const GAP = 4;
+/** Height in pixels that is enough to open downwards. */
+const ENOUGH = 260;
+
+/**
+ * Keep a list with the attribute `popover="manual"` beside its input as long as it is there.
+ * @param {{current: any}} anchor @param {{current: any}} list
+ */
+export function useTopLayer(anchor, list) {
+  useLayoutEffect(() => {
+    const follow = () => place(list.current, anchor.current.getBoundingClientRect());
+    list.current.showPopover();
+    follow();
+    addEventListener('scroll', follow, true);
+    addEventListener('resize', follow);
+    return () => {
+      removeEventListener('scroll', follow, true);
+      removeEventListener('resize', follow);
+    };
+  }, []);
+}
+
+/** Below where there is room, else above. */
+function place(list, box) {
+  const below = innerHeight - box.bottom - 2 * GAP;
+  const above = box.top - 2 * GAP;
+  const isBelow = below >= ENOUGH || below >= above;
+  const left = Math.min(box.left, innerWidth - list.offsetWidth - GAP);
+  const { style } = list;
+  style.left = `${Math.max(GAP, left)}px`;
+  style.minWidth = `${box.width}px`;
+  style.top = isBelow ? `${box.bottom + GAP}px` : 'auto';
+  style.bottom = isBelow ? 'auto' : `${innerHeight - box.top + GAP}px`;
+  style.maxHeight = `${Math.min(ENOUGH * 1.5, isBelow ? below : above)}px`;
 }

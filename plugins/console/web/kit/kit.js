@@ -1,30 +1,15 @@
-/** The kit of plugins: what a page's module gets as the property `kit`. Stable within `KIT`. */
+/** The kit of plugins: what a page's module gets as the property `kit`, and the place where it is shown. */
 import * as base from '../core/kit.js';
-import { api, get, patch, post, remove, url, user } from '../core/api.js';
-import { copy } from '../core/browser.js';
-import { A, go, route } from '../core/router.js';
+import { html, useEffect, useErrorBoundary, useState } from '../core/kit.js';
+import { api, get, patch, post, remove, resolvePath, url, user } from '../core/api.js';
 import { confirm, openDialog } from '../core/dialogs.js';
-import { Head } from '../core/head.js';
-import { apps } from '../core/store.js';
-import { Ago } from '../core/times.js';
-import {
-  Empty,
-  ErrorBox,
-  Input,
-  Loaded,
-  Loading,
-  attempt,
-  icon,
-  toast,
-  useForm,
-  useLoad,
-} from '../core/ui.js';
 import { formatJson } from '../core/json.js';
-import { Control } from '../form/control.js';
-import { Fields } from '../form/fields.js';
+import { A, go, route } from '../core/router.js';
+import { Ago, Head, copy } from '../core/screen.js';
+import { apps } from '../core/store.js';
+import { Empty, ErrorBox, Input, Loaded, Loading, attempt, icon, toast, useForm, useLoad } from '../core/ui.js';
+import { Control, Fields } from '../form/control.js';
 import { readForm, readSchema } from '../form/schema.js';
-
-const { html, useState } = base;
 
 /** A cell of a table by the kind of its column. */
 export function Cell({ kind, value }) {
@@ -104,6 +89,7 @@ export function Form({ schema, submit, title = 'Send', cancel }) {
   </form>`;
 }
 
+/** Stable within `KIT`. */
 export const kit = {
   ...base,
   signals: { signal: base.signal, computed: base.computed, effect: base.effect },
@@ -137,3 +123,78 @@ export const kit = {
   useForm,
   useLoad,
 };
+
+// --- the place of a plugin's module: it may throw or be missing, the console goes on. One that never
+// returns keeps this tab busy until it is closed; other tabs go on, and none opens it again unasked.
+
+/** Milliseconds within which a module shows something. */
+const WITHIN = 1500;
+/** Milliseconds in which the name of the plugin is drawn: what is seen if the module never returns. */
+const DRAWN = 20;
+const NO_COMPONENT = 'its module has no component as `export default`';
+
+/**
+ * @param {any} props `page`; `part` is the export that is shown, and `fallback` is shown where the
+ *   module has no such export. Further properties are given to the component.
+ */
+export function Plugin({ page, part = 'default', fallback = null, ...props }) {
+  const [opened, setOpened] = useState(null);
+  const [crash, resetCrash] = useErrorBoundary((error) =>
+    console.warn(`page of plugin ${page.plugin}:`, error),
+  );
+  // In the storage of all tabs: the mark of a module that hung outlives its tab.
+  const mark = `caudex.opening.${page.plugin}/${page.id}`;
+  const [isHung, setHung] = useState(() => isOverdue(localStorage[mark]));
+  const removeMark = () => delete localStorage[mark];
+  const load = async () => {
+    try {
+      const exports = await import(resolvePath(page.module));
+      setOpened({ Component: exports[part] });
+    } catch (error) {
+      setOpened({ error });
+    }
+  };
+  useEffect(() => {
+    if (isHung) return undefined;
+    localStorage[mark] = Date.now();
+    const end = setTimeout(removeMark, WITHIN);
+    const start = setTimeout(load, DRAWN);
+    return () => {
+      clearTimeout(end);
+      clearTimeout(start);
+      removeMark();
+    };
+  }, [page.module, isHung]);
+  const openAnyway = () => {
+    removeMark();
+    setHung(false);
+  };
+
+  if (isHung) return html`<${Hung} page=${page} open=${openAnyway} />`;
+  const problem = crash ?? opened?.error;
+  if (problem) return html`<${Failed} page=${page} problem=${problem} retry=${resetCrash} />`;
+  if (!opened)
+    return html`<${Loading} />
+      <p class="dim">Opening “${page.title}” of plugin ${page.plugin}…</p>`;
+  const { Component } = opened;
+  if (!Component && fallback) return fallback;
+  if (typeof Component !== 'function')
+    return html`<${Failed} page=${page} problem=${new Error(NO_COMPONENT)} retry=${resetCrash} />`;
+  return html`<${Component} kit=${kit} page=${page} ...${props} />`;
+}
+
+/** Whether a mark is left of a module that never returned. @param {string|undefined} mark */
+function isOverdue(mark) {
+  return Date.now() - Number(mark ?? NaN) > WITHIN;
+}
+
+const Hung = ({ page, open }) => html`<div class="notice warn">
+  <b>The page “${page.title}” of plugin ${page.plugin} did not answer the last time.</b>
+  <button onClick=${open}>Open it anyway</button>
+</div>`;
+
+const Failed = ({ page, problem, retry }) => html`<div class="notice bad" role="alert">
+  <b>The page “${page.title}” of plugin ${page.plugin} failed.</b>
+  <div>${String(problem.message ?? problem)}</div>
+  <button onClick=${retry}>Try again</button>
+</div>`;

@@ -3,7 +3,7 @@ import { html, useEffect } from '../core/kit.js';
 import { go } from '../core/router.js';
 import { apps } from '../core/store.js';
 import { Empty } from '../core/ui.js';
-import { Options } from '../form/options.js';
+import { Options } from '../form/control.js';
 
 /**
  * @param {{screen: string, appId?: string, fits?: (app: any) => boolean,

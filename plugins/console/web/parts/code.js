@@ -1,9 +1,9 @@
 /** "Copy as": the request behind a screen, to use in a shell or a program. */
 import { html, useState } from '../core/kit.js';
 import { formatQuery, resolvePath } from '../core/api.js';
-import { copy } from '../core/browser.js';
 import { openDialog } from '../core/dialogs.js';
 import { Digits, stringify } from '../core/json.js';
+import { copy } from '../core/screen.js';
 import { icon } from '../core/ui.js';
 
 /** A text of several lines in JavaScript. */

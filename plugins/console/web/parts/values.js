@@ -1,12 +1,11 @@
 /** How a value of a field is shown and typed. A number stays the digits that the server sent. */
 import { html } from '../core/kit.js';
+import { post, url } from '../core/api.js';
 import { Digits, parse, stringify } from '../core/json.js';
 import { A } from '../core/router.js';
-import { formatTime } from '../core/times.js';
-import { icon } from '../core/ui.js';
+import { formatTime } from '../core/screen.js';
+import { fail, icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
-import { FileNames, isManaged } from './files.js';
-import { Formatted } from './formats.js';
 import { shortenId } from './titles.js';
 
 /** Letters of a value that a cell shows. */
@@ -124,4 +123,93 @@ export function measureColumn(field) {
   if (isTitle) return TITLE_WIDTH;
   if (field.type in WIDTHS) return WIDTHS[field.type];
   return field.enum_values?.length ? CHOICE_WIDTH : USUAL_WIDTH;
+}
+
+// --- values as the manifest asks for them: money, percent, addresses
+
+/** Addresses that a link leads to; any other text is shown as it is. */
+const WEB = /^https?:\/\/[^\s]+$/i;
+const MAIL = /^[^\s@]+@[^\s@]+$/;
+
+/** @returns {Intl.NumberFormatOptions} */
+const numberOptions = (field) =>
+  field.currency ? { style: 'currency', currency: field.currency } : { minimumFractionDigits: 2 };
+
+/** A number as money or as percent; one that JavaScript cannot hold stays as it is. */
+function formatNumber(field, value) {
+  if (typeof value !== 'number') return String(value);
+  if (field.format === 'percent') return `${value.toLocaleString()} %`;
+  return value.toLocaleString(undefined, numberOptions(field));
+}
+
+/** @param {{field: any, value: any}} props */
+export function Formatted({ field, value }) {
+  const text = String(value).slice(0, MOST_LETTERS);
+  const stay = (event) => event.stopPropagation();
+  if (field.type === 'number')
+    return html`<span class="mono cut" title=${text}>${formatNumber(field, value)}</span>`;
+  const isMail = field.format === 'email' && MAIL.test(value);
+  const isWeb = field.format === 'url' && WEB.test(value);
+  if (isMail) return html`<a class="cut" href=${`mailto:${value}`} onClick=${stay}>${text}</a>`;
+  if (isWeb)
+    return html`<a class="cut" href=${value} rel="noopener noreferrer" target="_blank" onClick=${stay}>
+      ${text}
+    </a>`;
+  return html`<span class="cut">${text}</span>`;
+}
+
+// --- managed files: what a value of a record holds, in a line
+
+const UNITS = ['bytes', 'kB', 'MB', 'GB'];
+
+/** Whether a field holds files of the server; a `file` that declares nothing is text. */
+export const isManaged = (field) => field.types !== undefined && /^\[?file\]?$/.test(field.type);
+
+/** The files of a value: of a list, of a single file, of none. */
+export const listFiles = (value) => [value ?? []].flat();
+
+/** A size in words. @param {number} bytes */
+export function formatSize(bytes) {
+  let amount = Number(bytes);
+  let unit = 0;
+  while (amount >= 1000 && unit < UNITS.length - 1) {
+    amount /= 1000;
+    unit += 1;
+  }
+  const digits = unit > 0 && amount < 10 ? 1 : 0;
+  return `${amount.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** Save a file to the user's disk, by a link that is good for a minute. */
+async function download(appId, file) {
+  try {
+    const path = url`/api/v1/apps/${appId}/files/${file.id}/link`;
+    const link = await post(path, { seconds: 60 });
+    const anchor = document.createElement('a');
+    anchor.href = `${link.url}&download=1`;
+    anchor.rel = 'noreferrer';
+    anchor.click();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** The files of a record in one line; a click saves one. */
+export function FileNames({ value, appId }) {
+  return html`<span class="cut">
+    ${listFiles(value).map(
+      (file) => html`<button
+        type="button"
+        class="link file-name"
+        key=${file.id}
+        title=${`${file.name}, ${file.type}, ${formatSize(file.size)}`}
+        onClick=${(event) => {
+          event.stopPropagation();
+          download(appId, file);
+        }}
+      >
+        ${icon('audit')} ${file.name}
+      </button>`,
+    )}
+  </span>`;
 }

@@ -1,8 +1,8 @@
 /** The start: the apps and their tables. */
 import { html, useEffect } from '../core/kit.js';
 import { user } from '../core/api.js';
-import { Head } from '../core/head.js';
 import { A, go } from '../core/router.js';
+import { Head } from '../core/screen.js';
 import { admin, apps, listReadable, nameAccount, pages, toWords } from '../core/store.js';
 import { Empty, icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';

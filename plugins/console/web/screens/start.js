@@ -3,8 +3,8 @@ import { html, useState } from '../core/kit.js';
 import { post } from '../core/api.js';
 import { formatJson, parse } from '../core/json.js';
 import { go } from '../core/router.js';
+import { Head } from '../core/screen.js';
 import { findFirstPage, loadApps } from '../core/store.js';
-import { Head } from '../core/head.js';
 import { ErrorBox, Loaded, icon, useLoad } from '../core/ui.js';
 
 export default function Start() {

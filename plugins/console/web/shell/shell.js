@@ -5,8 +5,7 @@ import { Dialogs } from '../core/dialogs.js';
 import { A, route } from '../core/router.js';
 import { loadAll } from '../core/store.js';
 import { Empty, ErrorBox, Loading, icon } from '../core/ui.js';
-import { listen, openPalette } from './keys.js';
-import { SCREENS } from './places.js';
+import { SCREENS, listen, openPalette } from './places.js';
 import { Side, drawer } from './side.js';
 
 /** Milliseconds after which the palette is loaded, so that it opens at once. */

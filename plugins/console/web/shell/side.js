@@ -1,13 +1,12 @@
 /** The navigation at the left: tables of the apps, pages of plugins, screens of the server. */
 import { html, signal, useEffect, useState } from '../core/kit.js';
 import { signOut, user } from '../core/api.js';
-import { Menu } from '../core/menu.js';
 import { A, route } from '../core/router.js';
+import { Menu } from '../core/screen.js';
 import { apps, listReadable, nameAccount, pages, saveSetting, toWords } from '../core/store.js';
 import { icon, setTheme, theme } from '../core/ui.js';
 import { openBuilder } from '../screens/builder/open.js';
-import { openKeys, openPalette } from './keys.js';
-import { listPlaces } from './places.js';
+import { listPlaces, openKeys, openPalette } from './places.js';
 
 /** True while the navigation covers a narrow screen. */
 export const drawer = signal(false);

@@ -1,11 +1,11 @@
 /** Explain: may this user do this, on this record, and why; also under an assumption. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url, user as me } from '../../core/api.js';
-import { CopyAs, Head } from '../../core/head.js';
 import { setQuery } from '../../core/router.js';
+import { CopyAs, Head } from '../../core/screen.js';
 import { admin, apps, loadUsers, nameAccount } from '../../core/store.js';
 import { ErrorBox, Typed, icon, useLoad } from '../../core/ui.js';
-import { Options } from '../../form/options.js';
+import { Options } from '../../form/control.js';
 
 const PATH = '/api/v1/permissions/explain';
 const NONE = ['', '–'];

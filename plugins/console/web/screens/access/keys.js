@@ -1,20 +1,9 @@
 /** API keys: of the caller, and of a service account for core admins. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
-import { copy } from '../../core/browser.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Ago, formatTime } from '../../core/times.js';
-import {
-  Empty,
-  ErrorBox,
-  Input,
-  Loaded,
-  attempt,
-  icon,
-  toast,
-  useForm,
-  useLoad,
-} from '../../core/ui.js';
+import { Ago, copy, formatTime } from '../../core/screen.js';
+import { Empty, ErrorBox, Input, Loaded, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
 
 const PATH = '/api/v1/auth/keys';
 const HOUR = 3600;

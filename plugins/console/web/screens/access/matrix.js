@@ -1,23 +1,12 @@
 /** What a role may do: tables by actions, fields with rights of their own, and other permissions. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { patch, remove, url } from '../../core/api.js';
-import { confirm } from '../../core/dialogs.js';
+import { confirm, useUnsaved } from '../../core/dialogs.js';
 import { leave } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
 import { ErrorBox, Input, attempt, icon, toast } from '../../core/ui.js';
-import { useUnsaved } from '../../core/unsaved.js';
-import { Options } from '../../form/options.js';
-import {
-  ACTIONS,
-  FIELD_RIGHTS,
-  changeLevel,
-  collectInherited,
-  findLevel,
-  holdsTable,
-  isSameSet,
-  listGuardedFields,
-  listTableKeys,
-} from './rights.js';
+import { Options } from '../../form/control.js';
+import { ACTIONS, FIELD_RIGHTS, changeLevel, collectInherited, findLevel, holdsTable, isSameSet, listGuardedFields, listTableKeys } from './rights.js';
 
 /** The same set with a key that was not in it, or without one that was. */
 function toggleKey(keys, key) {

@@ -2,12 +2,12 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
-import { Head } from '../../core/head.js';
 import { A, setQuery } from '../../core/router.js';
+import { Head } from '../../core/screen.js';
 import { admin, describe, findApp, loadUsers, nameAccounts } from '../../core/store.js';
 import { ErrorBox, Input, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import { ActingSelect } from '../../form/control.js';
 import { WithApp } from '../../parts/apppick.js';
-import { ActingSelect } from '../../form/options.js';
 import { Matrix } from './matrix.js';
 
 export default function Roles({ parts: [appId], query }) {

@@ -2,22 +2,11 @@
 import { html } from '../../core/kit.js';
 import { get, patch, post, remove, url, user as me } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Head } from '../../core/head.js';
 import { A, go } from '../../core/router.js';
+import { Ago, Head } from '../../core/screen.js';
 import { admin, apps, loadApps, nameAccount } from '../../core/store.js';
-import { Ago } from '../../core/times.js';
-import {
-  Empty,
-  Input,
-  Loaded,
-  NewPassword,
-  attempt,
-  icon,
-  toast,
-  useForm,
-  useLoad,
-} from '../../core/ui.js';
-import { ActingSelect } from '../../form/options.js';
+import { Empty, Input, Loaded, NewPassword, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import { ActingSelect } from '../../form/control.js';
 import { Keys } from './keys.js';
 
 /** @param {{account: any, reload: () => void}} props */

@@ -2,21 +2,10 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, user as me } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
-import { Head } from '../../core/head.js';
 import { A, setQuery } from '../../core/router.js';
+import { Ago, Head } from '../../core/screen.js';
 import { admin, forgetUsers, nameAccount } from '../../core/store.js';
-import { Ago } from '../../core/times.js';
-import {
-  Empty,
-  ErrorBox,
-  Input,
-  Loaded,
-  NewPassword,
-  icon,
-  toast,
-  useForm,
-  useLoad,
-} from '../../core/ui.js';
+import { Empty, ErrorBox, Input, Loaded, NewPassword, icon, toast, useForm, useLoad } from '../../core/ui.js';
 import { User } from './user.js';
 
 export default function Users({ parts: [id], query: { q: text = '' } }) {

@@ -2,10 +2,10 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
+import { Ago } from '../../core/screen.js';
 import { describe, loadApps } from '../../core/store.js';
-import { Ago } from '../../core/times.js';
 import { ErrorBox, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
-import { FileDrop } from '../../form/filedrop.js';
+import { FileDrop } from '../../form/files.js';
 
 export function Frontend({ id }) {
   const path = url`/api/v1/apps/${id}/frontend`;

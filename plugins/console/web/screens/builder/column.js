@@ -2,10 +2,8 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
 import { Input } from '../../core/ui.js';
-import { FieldForm, newColumn, toField } from './fieldform.js';
-import { toLabel, toName } from './names.js';
+import { FieldForm, kindOf, newColumn, toField, toLabel, toName } from './fieldform.js';
 import { findEntityOf, findField, openStep } from './steps.js';
-import { kindOf } from './types.js';
 
 /** Open the dialog for a new column; `start` is what is known of it. @returns {Promise<boolean>} */
 export function addColumn(appId, entity, start = {}) {

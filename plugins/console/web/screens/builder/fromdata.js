@@ -4,10 +4,10 @@ import { formatQuery, post, upload, url } from '../../core/api.js';
 import { go } from '../../core/router.js';
 import { loadApps, toWords } from '../../core/store.js';
 import { ErrorBox, Input, icon, toast } from '../../core/ui.js';
-import { FileDrop } from '../../form/filedrop.js';
-import { Options } from '../../form/options.js';
-import { AccessChoice, grantAccess } from './access.js';
+import { Options } from '../../form/control.js';
+import { FileDrop } from '../../form/files.js';
 import { toAppId } from './newapp.js';
+import { AccessChoice, grantAccess } from './steps.js';
 
 /** Bytes of a file from which its types are found; a larger one says enough by then. */
 const SAMPLE = 10_000_000;

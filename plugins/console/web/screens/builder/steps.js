@@ -3,14 +3,14 @@
  * step is made from the manifest that its author has seen (`If-Match`).
  */
 import { html, useEffect, useState } from '../../core/kit.js';
-import { ApiError, api, post, put, url } from '../../core/api.js';
+import { ApiError, api, get, patch, post, put, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { formatJson } from '../../core/json.js';
 import { loadApps } from '../../core/store.js';
 import { ErrorBox, attempt, fail, toast } from '../../core/ui.js';
 import { compareLines } from '../../parts/linediff.js';
 import { Lines } from '../apps/installs.js';
-import { Plan } from '../apps/plan.js';
+import { Plan } from '../apps/manifest.js';
 
 /** Milliseconds of rest before what is typed is planned. */
 const REST = 300;
@@ -219,3 +219,51 @@ export const listEntities = (manifest) => manifest.dataContract ?? manifest.data
 export const nameOf = (entity) => entity.entityName ?? entity.entity_name;
 export const findEntityOf = (manifest, name) =>
   listEntities(manifest).find((entity) => nameOf(entity) === name);
+
+// --- who may see and change a table, in four plain choices: permissions of the role `member`
+
+const ROLE = 'member';
+
+/** @type {[name: string, title: string, keys: string[]][]} */
+const CHOICES = [
+  ['all', 'Members see and change all records', ['read', 'create', 'update', 'delete']],
+  ['own', 'Members see all and change their own', ['read', 'create', 'update.own', 'delete.own']],
+  ['read', 'Members see all, admins change them', ['read']],
+  ['admins', 'Admins only', []],
+];
+
+/** @param {{chosen: string, change: (name: string) => void}} props */
+export function AccessChoice({ chosen, change }) {
+  return html`<fieldset class="choices">
+    <legend>Who may see and change it?</legend>
+    ${CHOICES.map(
+      ([name, title]) => html`<label class="row check" key=${name}>
+        <input
+          type="radio"
+          name="access"
+          checked=${chosen === name}
+          onChange=${() => change(name)}
+        />
+        ${title}
+      </label>`,
+    )}
+    <small class="dim">Members have the role “${ROLE}” on the app. Each right can be set at Roles.</small>
+  </fieldset>`;
+}
+
+/** Give the role `member`, which is made if it is missing, what was chosen for tables. */
+export async function grantAccess(appId, entities, chosen) {
+  const [, , actions] = CHOICES.find(([name]) => name === chosen);
+  if (!actions.length) return;
+  const keys = entities.flatMap((entity) => actions.map((action) => `${entity}.${action}`));
+  const path = url`/api/v1/apps/${appId}/roles`;
+  const roles = await get(path);
+  const role = roles.find(({ name }) => name === ROLE);
+  if (role) {
+    const permissions = [...new Set([...role.permissions, ...keys])];
+    await patch(url`/api/v1/apps/${appId}/roles/${ROLE}`, { permissions });
+  } else {
+    const description = 'Works with the records of the app';
+    await post(path, { name: ROLE, description, permissions: keys });
+  }
+}

@@ -3,11 +3,9 @@ import { html, useEffect, useState } from '../../core/kit.js';
 import { go, leave } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
 import { Input, attempt, icon } from '../../core/ui.js';
-import { Options } from '../../form/options.js';
-import { AccessChoice, grantAccess } from './access.js';
-import { toLabel, toName } from './names.js';
-import { openStep } from './steps.js';
-import { PLAIN_KINDS, membersOf } from './types.js';
+import { Options } from '../../form/control.js';
+import { PLAIN_KINDS, membersOf, toLabel, toName } from './fieldform.js';
+import { AccessChoice, grantAccess, openStep } from './steps.js';
 
 /** Columns that a new table begins with. */
 export const FIRST_COLUMNS = [

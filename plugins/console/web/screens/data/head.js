@@ -1,19 +1,17 @@
 /** The line above a table: its name, how many rows it has, the search box, and what it offers. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { url } from '../../core/api.js';
-import { saveAs } from '../../core/browser.js';
 import { openDialog } from '../../core/dialogs.js';
-import { CopyAs, useTitle } from '../../core/head.js';
-import { Menu } from '../../core/menu.js';
 import { A, go, route, setQuery } from '../../core/router.js';
+import { CopyAs, Menu, saveAs, useTitle } from '../../core/screen.js';
 import { features, findApp, may, toWords } from '../../core/store.js';
 import { fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
 import { Columns } from './columns.js';
+import { fromWhere } from './filter.js';
 import { LiveButtons } from './live.js';
 import { count, exportCsv, hasMany } from './rows.js';
 import { Views } from './views.js';
-import { fromWhere } from './where.js';
 
 const MANY = '> 10,000';
 /** Milliseconds of rest before what is typed is looked for. */

@@ -6,18 +6,14 @@ import { A, go, setQuery } from '../../core/router.js';
 import { apps, describe, findApp, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { useReloadAfterUndo } from '../../parts/undo.js';
+import { openBuilder } from '../builder/open.js';
 import { Grid } from '../grid/grid.js';
-import { chooseFields } from './columns.js';
-import { HeadMenu } from './facets.js';
-import { readFigures, setFigure, useFigures } from './figures.js';
-import { Filter } from './filter.js';
+import { HeadMenu, chooseFields } from './columns.js';
+import { Filter, buildQuickWhere, joinWheres } from './filter.js';
 import { TableHead } from './head.js';
 import { useLive } from './live.js';
 import { Selection } from './many.js';
-import { useRows } from './rows.js';
-import { makeSaving } from './saving.js';
-import { openBuilder } from '../builder/open.js';
-import { buildQuickWhere, joinWheres } from './where.js';
+import { makeSaving, readFigures, setFigure, useFigures, useRows } from './rows.js';
 
 /** Statuses of a table that is gone for this user. */
 const GONE = [403, 404];

@@ -2,10 +2,10 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
-import { Menu } from '../../core/menu.js';
+import { Menu } from '../../core/screen.js';
 import { features, findApp } from '../../core/store.js';
 import { ErrorBox, Input, fail, icon, toast, useForm, useLoad } from '../../core/ui.js';
-import { Options } from '../../form/options.js';
+import { Options } from '../../form/control.js';
 
 const PATH = '/api/v1/console/views';
 

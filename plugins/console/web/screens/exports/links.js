@@ -1,9 +1,8 @@
 /** Links to exports: addresses that show a table as a file, for spreadsheets and Power Query. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
-import { copy } from '../../core/browser.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Ago } from '../../core/times.js';
+import { Ago, copy } from '../../core/screen.js';
 import { Empty, ErrorBox, Input, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 
 /**

@@ -1,15 +1,9 @@
 /** The table: only rows in sight are in the page, so a million rows scroll as ten do. */
-import { html, useRef } from '../../core/kit.js';
+import { html, useEffect, useRef, useState } from '../../core/kit.js';
+import { keepPlace, readPlace } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
-import { makeChoice } from './choice.js';
-import { readBlock, writeBlock } from './clipboard.js';
-import { useCursor } from './cursor.js';
-import { FootRow, HeadRow } from './edges.js';
-import { useEditing } from './editing.js';
-import { makeTall, writeWidths } from './geometry.js';
-import { usePlace } from './place.js';
-import { Row } from './row.js';
-import { useView } from './view.js';
+import { readBlock, useEditing, writeBlock } from './cells.js';
+import { FootRow, HeadRow, Row, clamp, findBlock, findDrawnRows, makeTall, reveal, writeWidths } from './rows.js';
 
 /** Keys that move the current cell: by rows and columns. */
 const STEPS = {
@@ -143,4 +137,114 @@ export function Grid(props) {
     </div>
     ${figures && html`<${FootRow} fields=${fields} figures=${figures} widths=${widths} />`}
   </div>`;
+}
+
+// --- the current cell, and the block of cells that ends in it
+
+/** `from` of the cursor is the cell where a block began; null without one. */
+export function useCursor(box, rows, fields) {
+  const [cursor, setCursor] = useState({ row: 0, col: 0, from: null });
+  const move = (row, col, isBlock = false) => {
+    const start = cursor.from ?? { row: cursor.row, col: cursor.col };
+    const target = {
+      row: clamp(row, 0, rows.length - 1),
+      col: clamp(col, 0, fields.length - 1),
+      from: isBlock ? start : null,
+    };
+    setCursor(target);
+    reveal(box.current, target, fields);
+  };
+  return { cursor, block: findBlock(cursor), setCursor, move };
+}
+
+// --- which rows are in sight
+
+/** Rows behind those that are drawn, at which the next page is loaded. */
+const AHEAD = 25;
+
+/**
+ * The part of the box that is seen, and the rows that are drawn for it: from `first` up to the one
+ * before `end`. The next page is loaded before its rows come into sight.
+ */
+export function useView(box, data) {
+  const [view, setView] = useState({ top: 0, height: 600 });
+  const count = data.rows.length;
+  const { first, end } = findDrawnRows(view, count);
+  const measure = () => {
+    const element = box.current;
+    if (element) setView({ top: element.scrollTop, height: element.clientHeight });
+  };
+  useEffect(() => {
+    measure();
+    const watcher = new ResizeObserver(measure);
+    watcher.observe(box.current);
+    return () => watcher.disconnect();
+  }, []);
+  useEffect(() => {
+    if (end > count - AHEAD) data.more();
+  }, [end, count, data.loading]);
+  return { top: view.top, first, end, measure };
+}
+
+// --- where the reader is in a table: the back button leads to the same rows and the same cell
+
+/** Milliseconds of rest before the place is kept: browsers bound how often a page may. */
+const REST = 300;
+
+/**
+ * Restore the place once its rows are there, and keep each that follows. Returns what keeps it at
+ * once, for before another page is opened.
+ * @param {{current: any}} box @param {any} cursor @param {number} top @param {number} count
+ * @param {(cursor: any) => void} setCursor
+ */
+export function usePlace(box, cursor, top, count, setCursor) {
+  const waiting = useRef(readPlace());
+  useEffect(() => {
+    const place = waiting.current;
+    if (!place || !count || !box.current) return;
+    waiting.current = null;
+    setCursor({ row: place.row, col: place.col, from: null });
+    box.current.scrollTop = place.top;
+    box.current.scrollLeft = place.left;
+  }, [count]);
+  const keep = () => {
+    // An effect may still run when the table is gone: the history shows another page by then.
+    if (!box.current) return;
+    const { scrollTop, scrollLeft } = box.current;
+    const { row, col } = cursor;
+    keepPlace({ count, row, col, top: scrollTop, left: scrollLeft });
+  };
+  useEffect(() => {
+    if (!count || waiting.current) return undefined;
+    const timer = setTimeout(keep, REST);
+    return () => clearTimeout(timer);
+  }, [top, cursor.row, cursor.col, count]);
+  return keep;
+}
+
+// --- selecting rows
+
+/**
+ * @param {any[]} rows @param {{ids: Set<string>, change: (ids: Set<string>) => void}} selection
+ */
+export function makeChoice(rows, selection) {
+  const isAllChosen = rows.length > 0 && rows.every((row) => selection.ids.has(row.id));
+  /** Select the rows between two, or give them up where the first is selected. */
+  const toggle = (index, start = index) => {
+    const isGivenUp = selection.ids.has(rows[index].id);
+    const ids = new Set(selection.ids);
+    for (const row of rows.slice(Math.min(index, start), Math.max(index, start) + 1)) {
+      if (isGivenUp) {
+        ids.delete(row.id);
+      } else {
+        ids.add(row.id);
+      }
+    }
+    selection.change(ids);
+  };
+  const toggleAll = () => {
+    const ids = isAllChosen ? [] : rows.map((row) => row.id);
+    selection.change(new Set(ids));
+  };
+  return { isAllChosen, toggle, toggleAll };
 }

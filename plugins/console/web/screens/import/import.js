@@ -1,13 +1,12 @@
 /** Import: drop or paste a table, look at how it is read and at the result, then create the records. */
 import { html, useMemo, useState } from '../../core/kit.js';
 import { api, url } from '../../core/api.js';
-import { saveAs } from '../../core/browser.js';
-import { Head } from '../../core/head.js';
+import { useUnsaved } from '../../core/dialogs.js';
 import { A, leave } from '../../core/router.js';
+import { Head, saveAs } from '../../core/screen.js';
 import { describe, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/ui.js';
-import { useUnsaved } from '../../core/unsaved.js';
-import { Options } from '../../form/options.js';
+import { Options } from '../../form/control.js';
 import { loadLinkTitles } from '../../parts/titles.js';
 import { toastUndo } from '../../parts/undo.js';
 import { writeCsv } from './csv.js';

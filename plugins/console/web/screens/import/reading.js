@@ -1,6 +1,6 @@
 /** How a file is read: what was guessed, to look at and to change before anything is written. */
 import { html } from '../../core/kit.js';
-import { Options } from '../../form/options.js';
+import { Options } from '../../form/control.js';
 import { findSeparator, parseCsv } from './csv.js';
 import { CHARSETS, DATES, DECIMALS, SEPARATORS, guessDates, guessDecimal } from './guess.js';
 

@@ -1,7 +1,7 @@
 /** Where the rows of an import come from: a file, or what was copied from a spreadsheet. */
 import { html, useState } from '../../core/kit.js';
 import { toast } from '../../core/ui.js';
-import { FileDrop } from '../../form/filedrop.js';
+import { FileDrop } from '../../form/files.js';
 import { guessCharset } from './guess.js';
 
 const ACCEPTED = '.csv,.tsv,.txt,.xlsx,text/csv';

@@ -1,7 +1,7 @@
 /** Crons of an app: when they run next, in plain words, and "run now". */
 import { html } from '../../core/kit.js';
 import { get, patch, post, url } from '../../core/api.js';
-import { Ago, formatTime } from '../../core/times.js';
+import { Ago, formatTime } from '../../core/screen.js';
 import { attempt, toast, useLoad } from '../../core/ui.js';
 import { writeSchedule } from './schedule.js';
 

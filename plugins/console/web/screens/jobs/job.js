@@ -4,8 +4,8 @@ import { get, post } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { formatJson, parse } from '../../core/json.js';
 import { A } from '../../core/router.js';
+import { formatTime } from '../../core/screen.js';
 import { features, mayReadTrail } from '../../core/store.js';
-import { formatTime } from '../../core/times.js';
 import { ErrorBox, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
 import { shortenId } from '../../parts/titles.js';
 

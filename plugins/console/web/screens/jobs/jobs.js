@@ -2,10 +2,9 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { CopyAs, Head } from '../../core/head.js';
 import { setQuery } from '../../core/router.js';
+import { Ago, CopyAs, Head, formatTime, useEvery } from '../../core/screen.js';
 import { features, findApp } from '../../core/store.js';
-import { Ago, formatTime, useEvery } from '../../core/times.js';
 import { Empty, Loaded, attempt, icon, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { Bars } from '../../parts/chart.js';

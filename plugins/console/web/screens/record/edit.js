@@ -1,12 +1,16 @@
-/** The form of a record. Only what was changed is sent, so that two people can edit different fields. */
+/**
+ * The form of a record, there already or new. Only what was changed is sent, so that two people can
+ * edit different fields.
+ */
 import { html, useEffect, useState } from '../../core/kit.js';
-import { may, toWords } from '../../core/store.js';
-import { ErrorBox } from '../../core/ui.js';
-import { useUnsaved } from '../../core/unsaved.js';
-import { Fields, matchProblem, toTexts } from '../../form/fields.js';
+import { api, get, post, url } from '../../core/api.js';
+import { openDialog, useUnsaved } from '../../core/dialogs.js';
+import { findEntity, may, toWords } from '../../core/store.js';
+import { ErrorBox, Loaded, useLoad } from '../../core/ui.js';
+import { Fields, matchProblem, toTexts } from '../../form/control.js';
+import { forgetTitle } from '../../parts/titles.js';
 import { toastUndo } from '../../parts/undo.js';
-import { parseText, toText } from '../../parts/values.js';
-import { saveRecord } from './save.js';
+import { isSame, parseText, toText } from '../../parts/values.js';
 
 /** Fields from which on the form can be searched. */
 const MANY = 25;
@@ -104,4 +108,169 @@ function SaveBar({ count, busy, discard }) {
         <span class="dim">${count} changed · <kbd>Ctrl Enter</kbd></span>`
     }
   </div>`;
+}
+
+// --- saving changes of a record without losing another user's
+
+/** Load a record with its entity tag. */
+export async function loadRecord(path, signal) {
+  const { body, headers } = await get(path, null, { full: true, signal });
+  return { ...body, _etag: headers.get('etag') };
+}
+
+/**
+ * Save `changes` of a record that was read as `record`. The server refuses them where the record
+ * is no longer what its entity tag says. Where another user has changed one of the same fields, both
+ * versions are shown and the user decides; changes of other fields are no conflict. Returns the
+ * record with its tag and the id of the request, or null where the user kept the other version.
+ */
+export async function saveRecord(appId, entity, record, changes) {
+  const path = url`/api/v1/apps/${appId}/collections/${entity.name}/${record.id}`;
+  let base = record;
+  for (;;) {
+    try {
+      const saved = await send(path, base, changes);
+      forgetTitle(appId, entity.name, record.id);
+      return saved;
+    } catch (error) {
+      if (error.status !== 412) throw error;
+    }
+    const current = await loadRecord(path);
+    const clashes = findClashes(base, current, changes);
+    if (clashes.length) {
+      const isMine = await askWhich(entity, current, changes, clashes);
+      if (!isMine) return null;
+    }
+    base = current;
+  }
+}
+
+async function send(path, base, changes) {
+  const headers = base._etag ? { 'if-match': base._etag } : {};
+  const saved = await api('PATCH', path, { body: changes, headers, full: true });
+  const marks = { _etag: saved.headers.get('etag'), _request: saved.requestId };
+  return { ...base, ...saved.body, ...marks };
+}
+
+/** Fields that another user has changed since, and not to the same value. */
+function findClashes(base, current, changes) {
+  const names = Object.keys(changes);
+  return names.filter((name) => {
+    const isChanged = !isSame(current[name], base[name]);
+    return isChanged && !isSame(current[name], changes[name]);
+  });
+}
+
+function askWhich(entity, current, changes, clashes) {
+  const content = ({ close }) => html`<${Conflict}
+    entity=${entity}
+    current=${current}
+    changes=${changes}
+    clashes=${clashes}
+    close=${close}
+  />`;
+  return openDialog(content, { label: 'Conflict', wide: true });
+}
+
+function Conflict({ entity, current, changes, clashes, close }) {
+  const write = (name, value) => {
+    const field = entity.fields.find((candidate) => candidate.name === name) ?? {};
+    return toText(field, value) || '–';
+  };
+  return html`<h2>Another user changed this record</h2>
+    <p>It was changed while you were editing. Which version should be kept?</p>
+    <table class="list">
+      <thead>
+        <tr><th>Field</th><th>Now on the server</th><th>Yours</th></tr>
+      </thead>
+      <tbody>
+        ${clashes.map(
+          (name) => html`<tr key=${name}>
+            <td>${toWords(name)}</td>
+            <td><del>${write(name, current[name])}</del></td>
+            <td><ins>${write(name, changes[name])}</ins></td>
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+    <div class="actions">
+      <button autofocus onClick=${() => close(false)}>Keep the server's</button>
+      <button class="primary" onClick=${() => close(true)}>Save mine</button>
+    </div>`;
+}
+
+// --- a new record, on its own page or in a dialog over another form
+
+/** @param {{appId: string, entityName: string, preset?: object, page?: boolean,
+ *   done: (row: any) => void}} props */
+export function NewRecord({ appId, entityName, preset = {}, done, page = false }) {
+  const loaded = useLoad(() => findEntity(appId, entityName), [appId, entityName]);
+  return html`<${Loaded} of=${loaded}>
+    ${(entity) =>
+      html`<${Form} appId=${appId} entity=${entity} preset=${preset} done=${done} page=${page} />`}
+  <//>`;
+}
+
+function Form({ appId, entity, preset, done, page }) {
+  const fields = listWritableFields(entity);
+  const [values, setValues] = useState({ ...readDefaults(fields), ...preset });
+  const [isChanged, setChanged] = useState(false);
+  const [error, setError] = useState(null);
+  useUnsaved(page && isChanged);
+  const change = (name, value) => {
+    setChanged(true);
+    setValues((before) => ({ ...before, [name]: value }));
+  };
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      const body = buildBody(fields, values);
+      done(await post(url`/api/v1/apps/${appId}/collections/${entity.name}`, body));
+    } catch (problem) {
+      setError(problem);
+    }
+  };
+  return html`<form class="stack recordform" onSubmit=${submit}>
+    ${!page && html`<h2>New record in ${toWords(entity.name)}</h2>`}
+    <${Fields}
+      fields=${fields}
+      values=${values}
+      appId=${appId}
+      prefix="n"
+      problems=${error ? matchProblem(error, fields) : {}}
+      onChange=${change}
+    />
+    <${ErrorBox} error=${error} />
+    <div class="actions">
+      <button type="button" onClick=${() => done(null)}>Cancel</button>
+      <button class="primary">Create</button>
+    </div>
+  </form>`;
+}
+
+function listWritableFields(entity) {
+  const fields = entity.fields.filter((field) => !field.locked);
+  if (!entity.id_declared) return fields;
+  const id = { name: 'id', type: entity.id_type, required: entity.id_type === 'text' };
+  return [id, ...entity.fields];
+}
+
+function buildBody(fields, values) {
+  const isTyped = ({ name }) => values[name] !== undefined && values[name] !== '';
+  const members = fields
+    .filter(isTyped)
+    .map((field) => [field.name, parseText(field, values[field.name])]);
+  // At least one member: an empty object is no record.
+  if (!members.length) members.push([fields[0].name, null]);
+  return Object.fromEntries(members);
+}
+
+/** Defaults that the form can show; the server knows those that it computes, as `$now`. */
+function readDefaults(fields) {
+  const isShown = ({ default: value }) => {
+    if (value === null || value === undefined || typeof value === 'object') return false;
+    return !String(value).startsWith('$');
+  };
+  const shown = fields.filter(isShown);
+  return Object.fromEntries(shown.map((field) => [field.name, String(field.default)]));
 }

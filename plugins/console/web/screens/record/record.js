@@ -1,22 +1,19 @@
 /** One record: its form, what links to it, and its history. */
-import { html, useState } from '../../core/kit.js';
+import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { remove, url } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
-import { CopyAs, Head } from '../../core/head.js';
-import { A, go, leave } from '../../core/router.js';
+import { stringify } from '../../core/json.js';
+import { A, go, guards, leave } from '../../core/router.js';
+import { Ago, CopyAs, Head } from '../../core/screen.js';
 import { describe, findPages, may, toWords } from '../../core/store.js';
-import { Ago } from '../../core/times.js';
 import { Empty, Loaded, fail, icon, useLoad } from '../../core/ui.js';
-import { RowActions } from '../../kit/actions.js';
-import { Tile } from '../../kit/tile.js';
+import { useFeed } from '../../feed/feed.js';
+import { RowActions, Tile } from '../../kit/tile.js';
 import { makeTitle } from '../../parts/titles.js';
 import { hasUndo, toastUndo } from '../../parts/undo.js';
-import { Edit } from './edit.js';
+import { count } from '../data/rows.js';
+import { Edit, NewRecord, loadRecord } from './edit.js';
 import { History } from './history.js';
-import { Links } from './links.js';
-import { LaterNotice, useLiveRecord } from './live.js';
-import { NewRecord } from './new.js';
-import { loadRecord } from './save.js';
 
 export default function RecordScreen({ parts: [appId, name, id], query }) {
   const description = useLoad(() => describe(appId), [appId]);
@@ -145,4 +142,121 @@ async function deleteRecord(appId, entity, row, path) {
   } catch (error) {
     fail(error);
   }
+}
+
+// --- what links to a record, with counts: the way from a company to its deals
+
+export function Links({ app, entity, row }) {
+  const links = findLinks(app, entity);
+  const countOne = ({ from, field }) =>
+    count(app.id, from, { where: { [field.name]: row.id } }).catch(() => null);
+  const counts = useLoad(() => Promise.all(links.map(countOne)), [row.id]);
+  if (!links.length) return null;
+  const isAmbiguous = (from) => links.filter((link) => link.from === from).length > 1;
+  return html`<section class="card side-card">
+    <h2>What links here</h2>
+    <ul class="plain links">
+      ${links.map(
+        ({ from, field }, index) => html`<${Link}
+          key=${from.name + field.name}
+          appId=${app.id}
+          table=${from.name}
+          field=${field}
+          id=${row.id}
+          count=${counts.data?.[index] ?? '…'}
+          isAmbiguous=${isAmbiguous(from)}
+        />`,
+      )}
+    </ul>
+  </section>`;
+}
+
+/** The tables that link to an entity, with the fields by which they do. */
+function findLinks(app, entity) {
+  const readable = app.entities.filter((from) => may(app.id, from.name, 'read'));
+  return readable.flatMap((from) => {
+    const fields = from.fields.filter((field) => field.references === entity.name);
+    return fields.map((field) => ({ from, field }));
+  });
+}
+
+function Link({ appId, table, field, id, count: number, isAmbiguous }) {
+  const where = stringify({ [field.name]: { $eq: id } });
+  const title = `New ${toWords(table).toLowerCase()}`;
+  const fieldName = toWords(field.name).toLowerCase();
+  return html`<li class="row">
+    <${A} class="grow" to=${['data', appId, table]} query=${{ where }}>
+      ${toWords(table)}
+      ${isAmbiguous && html` <small>by ${fieldName}</small>`}
+    <//>
+    <span class="dim num">${number}</span>
+    ${
+      may(appId, table, 'create') &&
+      html`<${A}
+        class="add"
+        to=${['record', appId, table, 'new']}
+        query=${{ [field.name]: id }}
+        title=${title}
+        aria-label=${title}
+      >
+        ${icon('plus')}
+      <//>`
+    }
+  </li>`;
+}
+
+// --- changes of others: shown at once, or announced while the user types
+
+/** Milliseconds for which a change is marked. */
+const MARKED = 1000;
+/** Milliseconds until a change is shown: what the user saves here has come back by then. */
+const COLLECTED = 250;
+
+/**
+ * @param {{appId: string, entity: any, row: any, reload: () => void}} props `row` is the record as
+ *   it is shown
+ * @returns {{later: ''|'changed'|'gone', isMarked: boolean}} `later` is what is not shown yet
+ */
+export function useLiveRecord({ appId, entity, row, reload }) {
+  const [later, setLater] = useState(/** @type {''|'changed'|'gone'} */ (''));
+  const [isMarked, setMarked] = useState(false);
+  const shown = useRef(row);
+  shown.current = row;
+  const timers = useRef([]);
+  const wait = (run, pause) => timers.current.push(setTimeout(run, pause));
+  const show = (record) => {
+    if (record.updated_at === shown.current?.updated_at) return;
+    if (guards.size) {
+      setLater('changed'); // what the user typed stays
+      return;
+    }
+    reload();
+    setMarked(true);
+    wait(() => setMarked(false), MARKED);
+  };
+  const take = (events) => {
+    const event = events.findLast(({ type }) => type !== 'ready');
+    if (!event) return;
+    if (event.type === 'leave') setLater('gone');
+    else if (event.type === 'resync') wait(reload, 0);
+    else if (event.record) wait(() => show(event.record), COLLECTED);
+  };
+  useFeed({ appId, entity, where: { id: row?.id }, isOn: Boolean(row) }, take);
+  useEffect(() => setLater(''), [row]);
+  useEffect(() => () => timers.current.forEach(clearTimeout), []);
+  return { later, isMarked };
+}
+
+/** Says what happened to a record meanwhile. @param {{later: string, reload: () => void}} props */
+export function LaterNotice({ later, reload }) {
+  if (later === 'gone')
+    return html`<div class="notice bad" role="status">
+      This record was deleted meanwhile, or is not yours to see any more.
+    </div>`;
+  if (later === 'changed')
+    return html`<div class="notice" role="status">
+      Another user has changed this record.
+      <button onClick=${reload}>Discard mine and show it</button>
+    </div>`;
+  return null;
 }

@@ -1,22 +1,14 @@
 /** The audit trail: who changed what, with a diff, and everything of one request. */
 import { html, useState } from '../../core/kit.js';
 import { get } from '../../core/api.js';
-import { CopyAs, Head } from '../../core/head.js';
-import { setQuery } from '../../core/router.js';
-import {
-  admin,
-  apps,
-  findApp,
-  loadUsers,
-  nameAccount,
-  nameAccounts,
-  toWords,
-} from '../../core/store.js';
+import { A, setQuery } from '../../core/router.js';
+import { Ago, CopyAs, Head } from '../../core/screen.js';
+import { admin, apps, features, findApp, loadUsers, nameAccount, nameAccounts, toWords } from '../../core/store.js';
 import { Empty, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
-import { Options } from '../../form/options.js';
+import { Options } from '../../form/control.js';
 import { shortenId } from '../../parts/titles.js';
-import { Evidence } from './evidence.js';
-import { TrailRow, nameOperation } from './trail.js';
+import { isSame } from '../../parts/values.js';
+import { Diff } from '../record/history.js';
 
 const PATH = '/api/v1/audit';
 const PAGE = 100;
@@ -135,3 +127,119 @@ const RequestTag = ({ id }) => html`<span class="tag info">
     ${icon('x')}
   </button>
 </span>`;
+
+// --- whether the trail is as it was sealed: one line for core admins
+
+const EVIDENCE = '/api/v1/audit/evidence';
+/** The rows that are compared each time: those of the last hour. All of them are the command's. */
+const HOUR = 3600_000;
+
+/** What is wrong, as `caudex audit verify` says it. */
+function describe(problem) {
+  if (problem.kind === 'seal')
+    return `Seal ${problem.id} is not as it was signed, or does not follow its predecessor`;
+  return `Row ${problem.id} was ${problem.kind} after it was sealed`;
+}
+
+/** How many rows have no seal yet. */
+const countPending = (count) =>
+  count === 1 ? 'one newer row is not sealed yet' : `${count} newer rows are not sealed yet`;
+
+export function Evidence() {
+  const loaded = useLoad(
+    (signal) => get(EVIDENCE, { since: new Date(Date.now() - HOUR).toISOString() }, { signal }),
+    [],
+  );
+  if (loaded.error) return html`<p class="dim evidence">${loaded.error.message}</p>`;
+  const report = loaded.data;
+  if (!report) return html`<p class="dim evidence">Comparing the trail with its seals…</p>`;
+  if (report.problem)
+    return html`<p class="evidence" role="alert">
+      <span class="tag bad">changed</span>${' '}${describe(report.problem)}
+      ${report.problem.at && html` (<${Ago} at=${report.problem.at} />)`}.
+    </p>`;
+  if (!report.verified_until) return html`<p class="dim evidence">No row is sealed yet.</p>`;
+  return html`<p class="dim evidence">
+    <span class="tag good">verified</span>${' '}up to <${Ago} at=${report.verified_until} />
+    ${report.pending > 0 && html`, ${countPending(report.pending)}`}
+  </p>`;
+}
+
+// --- one row of the audit trail: what changed, by whom, and in which request
+
+export const COLOURS = {
+  INSERT: 'good',
+  UPDATE: 'info',
+  DELETE: 'bad',
+  TRUNCATE: 'bad',
+  LOGIN_FAILED: 'bad',
+};
+/** Fields that change with every change. */
+const UNTOLD = ['updated_at', 'created_at', 'id'];
+/** Names of changed fields that a closed row shows. */
+const MOST_NAMES = 6;
+
+/** An operation as a reader writes it. */
+export const nameOperation = (operation) => operation.toLowerCase().replaceAll('_', ' ');
+
+/** What a row changed: `[field, [before, after]]`. */
+function listChanges(row) {
+  const before = row.old_record ?? {};
+  const after = row.new_record ?? {};
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names]
+    .filter((name) => !UNTOLD.includes(name) && !isSame(before[name], after[name]))
+    .map((name) => [name, [before[name], after[name]]]);
+}
+
+/** @param {{row: any, name?: string}} props `name` is that of who made the change. */
+export function TrailRow({ row, name }) {
+  const [isOpen, setOpen] = useState(false);
+  const changes = listChanges(row);
+  const names = changes.slice(0, MOST_NAMES).map(([field]) => field);
+  const unnamed = row.actor_id ? 'a former user' : 'the server';
+  return html`<li>
+    <div class="row">
+      <button
+        class="quiet icon small"
+        aria-expanded=${isOpen}
+        aria-label="Show the change"
+        onClick=${() => setOpen(!isOpen)}
+      >
+        ${icon(isOpen ? 'down' : 'right')}
+      </button>
+      <span class="tag ${COLOURS[row.operation] ?? ''}">${nameOperation(row.operation)}</span>
+      <${Place} row=${row} />
+      <span class="dim cut grow">${names.join(', ')}</span>
+      <span>${name ?? html`<span class="dim">${unnamed}</span>`}</span>
+      <span class="dim nowrap"><${Ago} at=${row.changed_at} /></span>
+    </div>
+    ${
+      isOpen &&
+      html`<div class="inner">
+        <${Diff} changes=${changes} />
+        <small>
+          #${row.id} · ${row.changed_at} · record <code>${row.record_id}</code>
+          ${row.request_id && html`<${Request} id=${row.request_id} />`}
+        </small>
+      </div>`
+    }
+  </li>`;
+}
+
+/** The table, with a link to the record where there may still be one. */
+function Place({ row }) {
+  const { table_schema: appId, table_name: table, record_id: id } = row;
+  const text = `${appId}.${table}`;
+  const isLinked = findApp(appId) && row.operation !== 'DELETE';
+  if (!isLinked) return html`<span>${text}</span>`;
+  return html`<${A} to=${['record', appId, table, id]}>${text}<//>`;
+}
+
+const Request = ({ id }) => html` · <button
+    class="link"
+    onClick=${() => setQuery({ request: id })}
+  >
+    request ${id}
+  </button>
+  ${features.value.has('trace') && html` · <${A} to=${['requests', id]}>what it caused<//>`}`;

@@ -1,9 +1,8 @@
 /** How the server is: database, pool, subsystems; the state of each by what it reports. */
 import { html } from '../../core/kit.js';
 import { get, resolvePath } from '../../core/api.js';
-import { Head } from '../../core/head.js';
+import { Ago, Head, useEvery } from '../../core/screen.js';
 import { features, toWords } from '../../core/store.js';
-import { Ago, useEvery } from '../../core/times.js';
 import { Loaded, icon, useLoad } from '../../core/ui.js';
 
 const COLOURS = { Online: 'good', Offline: '', Starting: 'info', Stopping: 'warn', Error: 'bad' };

@@ -3,7 +3,7 @@ import { html } from '../../core/kit.js';
 import { stream } from '../../core/api.js';
 import { A } from '../../core/router.js';
 import { features, mayReadTrail } from '../../core/store.js';
-import { readEvents } from '../../feed/events.js';
+import { readEvents } from '../../feed/feed.js';
 
 /** Milliseconds until a broken stream is opened again: at first, and at most. */
 const SHORTEST = 500;

@@ -1,12 +1,12 @@
 /** The log of an app as it grows, or from a time on: pause, level, text; resumes by id. */
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { formatQuery, url } from '../../core/api.js';
-import { Head } from '../../core/head.js';
 import { setQuery } from '../../core/router.js';
+import { Head } from '../../core/screen.js';
 import { holds } from '../../core/store.js';
 import { Empty, ErrorBox, Typed, icon } from '../../core/ui.js';
+import { Options } from '../../form/control.js';
 import { WithApp } from '../../parts/apppick.js';
-import { Options } from '../../form/options.js';
 import { Lines, follow } from './loglines.js';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'stdout', 'stderr', 'system', 'event'];

@@ -2,11 +2,10 @@
 import { html } from '../../core/kit.js';
 import { api, get, post } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { CopyAs, Head, useTitle } from '../../core/head.js';
+import { CopyAs, Head, useTitle } from '../../core/screen.js';
 import { pages } from '../../core/store.js';
 import { Empty, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
-import { Plugin } from '../../kit/host.js';
-import { Form, Table } from '../../kit/kit.js';
+import { Form, Plugin, Table } from '../../kit/kit.js';
 import { Markdown } from '../../parts/markdown.js';
 
 export default function PageScreen({ parts: [plugin, id] }) {

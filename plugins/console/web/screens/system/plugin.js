@@ -2,10 +2,9 @@
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
-import { Head } from '../../core/head.js';
 import { A } from '../../core/router.js';
+import { Ago, Head, useEvery } from '../../core/screen.js';
 import { pages } from '../../core/store.js';
-import { Ago, useEvery } from '../../core/times.js';
 import { attempt, useLoad } from '../../core/ui.js';
 import { Spark } from '../../parts/chart.js';
 import { Markdown } from '../../parts/markdown.js';

@@ -1,8 +1,8 @@
 /** Plugins: what each provides, needs and costs. */
 import { html } from '../../core/kit.js';
 import { get } from '../../core/api.js';
-import { Head } from '../../core/head.js';
 import { A } from '../../core/router.js';
+import { Head } from '../../core/screen.js';
 import { Empty, Loaded, useLoad } from '../../core/ui.js';
 import { COLOURS, PluginDetail, addUp, writeMilliseconds } from './plugin.js';
 

@@ -1,15 +1,14 @@
 /** What a request caused: rows, jobs, calls of workers, events, lines of logs, and what its jobs did. */
 import { html } from '../../core/kit.js';
 import { get, url } from '../../core/api.js';
-import { CopyAs, Head } from '../../core/head.js';
 import { A } from '../../core/router.js';
+import { Ago, CopyAs, Head, formatTime } from '../../core/screen.js';
 import { features, findApp, loadUsers, nameAccounts, toWords } from '../../core/store.js';
-import { Ago, formatTime } from '../../core/times.js';
 import { Empty, Loaded, icon, useLoad } from '../../core/ui.js';
 import { shortenId } from '../../parts/titles.js';
 import { hasUndo, openUndo } from '../../parts/undo.js';
 import { COLOURS as STATES } from '../jobs/job.js';
-import { COLOURS, nameOperation } from './trail.js';
+import { COLOURS, nameOperation } from './audit.js';
 
 /** Calls and jobs of a request that are listed. */
 const MOST_LISTED = 200;

@@ -2,20 +2,9 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Head } from '../../core/head.js';
+import { Ago, Head } from '../../core/screen.js';
 import { admin } from '../../core/store.js';
-import { Ago } from '../../core/times.js';
-import {
-  Empty,
-  ErrorBox,
-  Input,
-  Loaded,
-  attempt,
-  icon,
-  toast,
-  useForm,
-  useLoad,
-} from '../../core/ui.js';
+import { Empty, ErrorBox, Input, Loaded, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 
 const PLATFORM = 'platform';

@@ -2,9 +2,9 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
-import { Ago } from '../../core/times.js';
+import { Ago } from '../../core/screen.js';
 import { ErrorBox, attempt, toast, useLoad } from '../../core/ui.js';
-import { FileDrop } from '../../form/filedrop.js';
+import { FileDrop } from '../../form/files.js';
 
 /** Drop a .tar.gz; the running version goes on until the new one answers. */
 export function Deploy({ path, done }) {

@@ -1,11 +1,10 @@
 /** The worker of an app: its state, its replicas, starting and stopping it. */
 import { html } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
-import { CopyAs, Head } from '../../core/head.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
+import { CopyAs, Head, useEvery } from '../../core/screen.js';
 import { findApp } from '../../core/store.js';
-import { useEvery } from '../../core/times.js';
 import { Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { shortenId } from '../../parts/titles.js';

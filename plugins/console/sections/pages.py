@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import ColumnKind, PageColumn
 
-from .models import ShownAction, ShownColumn, ShownPage, ShownTable, page_id
+from plugins.console.models import ShownAction, ShownColumn, ShownPage, ShownTable, page_id
 
 KEY: Final = "consolePages"
 _TEXT: Final = {"type": "string", "maxLength": 200}

@@ -1,0 +1,1 @@
+"""The sections of manifests that the console reads."""
