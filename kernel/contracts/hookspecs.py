@@ -143,10 +143,10 @@ def diagnose(query: DatabaseQuery) -> Sequence[Finding]:
 
 
 @hookspec
-def register_manifest_section() -> ManifestSection:
-    """Accept a top-level key of manifests. Collect, at load; one plugin for each key.
+def register_manifest_section() -> ManifestSection | Sequence[ManifestSection]:
+    """Accept top-level keys of manifests. Collect, at load; one plugin for each key.
 
-    Its schema is part of `GET /api/v1/manifest.schema.json` and checks every install. Read the
+    A schema is part of `GET /api/v1/manifest.schema.json` and checks every install. Read the
     value in `app_installing` with `plan.section(key)`, and those of installed apps at the start
     with `APPS.sections(key)`.
     """

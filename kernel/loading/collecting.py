@@ -121,7 +121,7 @@ def _call(implementation: HookImplementation, kind: Any, arguments: dict[str, ob
     at = source_line(implementation.function)
     with blamed(f"plugin {implementation.plugin}", f"{hook} failed", at):
         result: Any = implementation.invoke(arguments)
-        if is_single:
+        if is_single and not isinstance(result, list | tuple):
             items = [result]
         elif isinstance(result, Iterable):
             items = list(cast("Iterable[Any]", result))

@@ -30,9 +30,12 @@ from . import hookspecs, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
+from .saved.declared import catch_up, declare
+from .saved.keeper import ViewKeeper
 from .saved.queries import ViewQueries
 from .saved.renames import follow
 from .sections import pages as page_section
+from .sections.views import describe_sections
 from .service import Preferences
 
 
@@ -62,9 +65,10 @@ class ConsolePlugin(Plugin):
         return self._routes.routes()
 
     @hookimpl
-    def register_manifest_section(self) -> ManifestSection:
-        """Let manifests declare pages for the RPCs of their worker."""
-        return ManifestSection(page_section.KEY, page_section.SCHEMA)
+    def register_manifest_section(self) -> Sequence[ManifestSection]:
+        """Let manifests declare views, dashboards, and pages for the RPCs of their worker."""
+        pages = ManifestSection(page_section.KEY, page_section.SCHEMA)
+        return [pages, *describe_sections()]
 
     @hookimpl
     @asynccontextmanager
@@ -73,7 +77,11 @@ class ConsolePlugin(Plugin):
         statements = services.get(STATEMENTS)
         instance = await store.read_instance(statements)
         self._routes.instance = instance.strip('"')
-        self._routes.preferences = Preferences(statements, services.find(ACCESS))
+        self._routes.preferences = Preferences(statements)
+        self._routes.views = ViewKeeper(services, statements)
+        apps = services.find(APPS)
+        if apps is not None:
+            await catch_up(statements, apps)
         self._routes.pages = collect(services)
         host = self.context.host
         if ":" in host:
@@ -83,9 +91,10 @@ class ConsolePlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Rename tables and fields in saved views, and in the columns that users chose."""
+        """Rename tables and fields in what users saved, and store what the manifest declares."""
         if plan.renamed:
             await follow(tx, plan)
+        await declare(tx, plan)
 
     @hookimpl
     async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:

@@ -37,53 +37,77 @@ class OpenedSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sign_in: Literal["password", "external"] = "password"
 
 
-class NewView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A view of a table to save: its filter, order and columns, as the console understands them.
+class ViewContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a view shows, and to whom.
 
-    With `role` all holders of that role see it; only admins of the app may save such a view.
+    The state of a view of a table has texts by the names that the address of the page has: filter,
+    order, columns, layout. That of a dashboard has `tiles`. With `role` all holders of that role
+    see it; only admins of the app may save such a view.
     """
 
-    app: Name
-    entity: Name
     name: Annotated[str, Meta(min_length=1, max_length=80)]
     state: dict[str, Any]
     role: Annotated[str, Meta(max_length=64)] | None = None
 
 
+class NewView(ViewContent, frozen=True, kw_only=True):
+    """A view of a table to save; without `entity` a dashboard."""
+
+    app: Name
+    entity: Name | None = None
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved view; `own` is true for those that the caller saved."""
+    """A view or a dashboard.
+
+    `own` is true for those that the caller saved, `editable` for those that it may change. One that
+    is `declared` comes from the manifest.
+    """
 
     id: str
+    app: str
+    entity: str | None
     name: str
     role: str | None
     own: bool
+    editable: bool
+    declared: bool
+    version: int
     state: dict[str, Any]
 
 
 class StoredView(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved view of any user, as it is stored."""
+    """A view as it is stored; it has no owner where the manifest declares it."""
 
     id: str
-    entity: str
-    state: dict[str, Any]
-
-
-class FoundView(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved view with who may see it."""
-
-    id: str
-    entity: str
+    app_id: str
+    entity: str | None
     name: str
     role: str | None
-    owner_id: str
+    owner_id: str | None
+    version: int
+    state: dict[str, Any]
+
+    @property
+    def etag(self) -> str:
+        """The entity tag: each change has a number of its own."""
+        return f'"{self.version}"'
+
+
+class DeclaredRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A view or a dashboard of a manifest, to store."""
+
+    name: str
+    entity: str | None = None
+    role: str | None
     state: dict[str, Any]
 
 
 class ViewQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of GET …/views."""
+    """Parameters of GET …/views; without `entity` the views of all tables, and dashboards."""
 
     app: str
-    entity: str
+    entity: str | None = None
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

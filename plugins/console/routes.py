@@ -41,9 +41,11 @@ from .models import (
     OpenSession,
     ShownPage,
     View,
+    ViewContent,
     ViewQuery,
 )
 from .pages import Pages, manual
+from .saved.keeper import ViewKeeper
 from .service import Preferences
 
 API: Final = "/api/v1/console"
@@ -61,6 +63,7 @@ class ConsoleRoutes:
 
     pages: Pages
     preferences: Preferences
+    views: ViewKeeper
     instance: str
 
     def __init__(self, services: Services, fill: dict[str, str]) -> None:
@@ -99,11 +102,14 @@ class ConsoleRoutes:
             Route("GET", f"{API}/settings", self.settings, ANY_USER, returns=dict[str, Any]),
             Route("PATCH", f"{API}/settings", self.keep, ANY_USER, dict[str, Any], 1_000_000,
                   Message),
-            Route("GET", views, self.views, ANY_USER, returns=list[View], query=ViewQuery,
+            Route("GET", views, self.list_views, ANY_USER, returns=list[View], query=ViewQuery,
                   errors=(404,)),
             Route("POST", views, self.save_view, ANY_USER, NewView, 64_000, Kept, 201,
                   errors=(403, 404)),
-            Route("DELETE", view, self.delete_view, ANY_USER, returns=Message),
+            Route("GET", view, self.read_view, ANY_USER, returns=View),
+            Route("PUT", view, self.change_view, ANY_USER, ViewContent, 64_000, View,
+                  errors=(403, 412)),
+            Route("DELETE", view, self.delete_view, ANY_USER, returns=Message, errors=(403,)),
             Route("GET", f"{API}/features", self.features, ANY_USER, returns=Features),
             Route("GET", f"{API}/pages", self.list_pages, ANY_USER, returns=list[ShownPage]),
             *self._manuals(),
@@ -217,22 +223,36 @@ class ConsoleRoutes:
         await self.preferences.change_settings(request.actor, body)
         return reply({"message": "settings kept"})
 
-    async def views(self, request: Request) -> Response:
-        """List the saved views of a table: the caller's, and those for the caller's roles."""
+    async def list_views(self, request: Request) -> Response:
+        """List views: the caller's, those for its roles, and those that the manifest declares.
+
+        Without `entity` they are those of all tables of the app, and its dashboards.
+        """
         query = request.query()
-        if query.keys() != {"app", "entity"}:
-            raise BadRequest("app and entity are required, and nothing else")
-        views = await self.preferences.views(request.actor, query["app"], query["entity"])
+        if "app" not in query or not query.keys() <= {"app", "entity"}:
+            raise BadRequest("app is required, entity may be added, and nothing else")
+        views = await self.views.list_views(request.actor, query["app"], query.get("entity"))
         return reply(views)
 
+    async def read_view(self, request: Request) -> Response:
+        """Show a view or a dashboard."""
+        view = await self.views.read(request.actor, request.path("id"))
+        return reply(view, headers={"etag": f'"{view.version}"'})
+
     async def save_view(self, request: Request, body: NewView) -> Response:
-        """Save a view of a table."""
-        return reply({"id": await self.preferences.save_view(request.actor, body)}, 201)
+        """Save a view of a table; without `entity` a dashboard of the app."""
+        return reply({"id": await self.views.save(request.actor, body)}, 201)
+
+    async def change_view(self, request: Request, body: ViewContent) -> Response:
+        """Change a view that has the tag in `If-Match`; another one is a 412 that shows it."""
+        if_match = request.headers.get("if-match")
+        view = await self.views.change(request.actor, request.path("id"), body, if_match)
+        return reply(view, headers={"etag": f'"{view.version}"'})
 
     async def delete_view(self, request: Request) -> Response:
-        """Delete one of the caller's views."""
+        """Delete a view: one of the caller, or for a role where the caller is an admin."""
         view_id = request.path("id")
-        await self.preferences.delete_view(request.actor, view_id)
+        await self.views.delete(request.actor, view_id)
         return reply({"message": f"view '{view_id}' deleted"})
 
     # --- pages of plugins

@@ -20,10 +20,12 @@ from kernel.public import (
     Services,
     entity,
     is_uuid,
-    limits_of,
 )
 from plugins.console import store
-from plugins.console.models import FoundView
+from plugins.console.models import StoredView
+
+from .callers import identify
+from .states import read_text
 
 MAX_FIELDS: Final = 12
 """Fields of texts that the box above a table looks into, as in `web/screens/data/filter.js`."""
@@ -40,8 +42,10 @@ class ViewQueries:
         access = self._services.get(ACCESS)
         view = None
         if is_uuid(view_id):
-            view = await store.find_view(self._services.get(STATEMENTS), app_id, view_id)
-        if view is None or not await _may_see(access, actor, app_id, view):
+            view = await store.find_view(self._services.get(STATEMENTS), view_id)
+        if view is None or view.app_id != app_id or view.entity is None:
+            raise NotFound(f"view '{view_id[:64]}' not found")
+        if not await _may_see(access, actor, view):
             raise NotFound(f"view '{view_id[:64]}' not found")
         path = {"app_id": app_id, "entity": view.entity}
         grant = await access.authorize(actor, entity("read"), path)
@@ -50,14 +54,9 @@ class ViewQueries:
         return SavedView(id=view.id, app_id=app_id, entity=view.entity, name=view.name, query=query)
 
 
-async def _may_see(access: Access, actor: Actor, app_id: str, view: FoundView) -> bool:
-    user_id = actor.user_id or ""
-    if view.owner_id == user_id:
-        return True
-    if view.role is None:
-        return False
-    rights = await access.effective(user_id, app_id, **limits_of(actor))
-    return view.role in rights.roles
+async def _may_see(access: Access, actor: Actor, view: StoredView) -> bool:
+    caller = await identify(access, actor, view.app_id)
+    return caller.may_see(view)
 
 
 def write_query(shown: Entity, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,8 +66,8 @@ def write_query(shown: Entity, state: Mapping[str, Any]) -> dict[str, Any]:
     shape.
     """
     where = _read_where(state.get("where"))
-    text = _read_text(state, "q").strip()
-    sort = _read_text(state, "sort")
+    text = read_text(state, "q").strip()
+    sort = read_text(state, "sort")
     query: dict[str, Any] = {}
     if text and shown.search is not None:
         query["search"] = text
@@ -79,21 +78,12 @@ def write_query(shown: Entity, state: Mapping[str, Any]) -> dict[str, Any]:
     is_by_rank = "search" in query and not sort
     if not is_by_rank:
         query["orderBy"] = sort or "created_at"
-        query["order"] = _read_text(state, "order") or "desc"
+        query["order"] = read_text(state, "order") or "desc"
     names = {"id", "created_at", "updated_at", *(field.name for field in shown.fields)}
-    columns = [name for name in _read_text(state, "columns").split(",") if name in names]
+    columns = [name for name in read_text(state, "columns").split(",") if name in names]
     if columns:
         query["fields"] = columns
     return query
-
-
-def _read_text(state: Mapping[str, Any], name: str) -> str:
-    value = state.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise BadRequest(f"view: {name} is no text")
-    return value
 
 
 def _read_where(value: object) -> dict[str, Any] | None:

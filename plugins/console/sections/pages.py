@@ -8,7 +8,6 @@ from typing import Any, Final, get_args
 import msgspec
 
 from kernel.public import ColumnKind, PageColumn
-
 from plugins.console.models import ShownAction, ShownColumn, ShownPage, ShownTable, page_id
 
 KEY: Final = "consolePages"
