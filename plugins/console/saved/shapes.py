@@ -69,7 +69,7 @@ class Tile(Selection, frozen=True, kw_only=True):
     width: Annotated[int, Meta(ge=1, le=4)] = 1
 
 
-Tiles = Annotated[tuple[Tile, ...], Meta(min_length=1, max_length=24)]
+Tiles = Annotated[tuple[Tile, ...], Meta(max_length=24)]
 
 
 class DeclaredDashboard(

@@ -63,6 +63,40 @@ export async function confirm(title, text, { yes = 'Continue', danger = true, ty
   return Boolean(answer);
 }
 
+/**
+ * Ask which version is kept of what another user, or another tab, has changed meanwhile.
+ * @param {{title: string, text: string, rows: [name: string, theirs: any, mine: any][]}} question
+ * @returns {Promise<boolean>} whether the own version is kept; both are shown
+ */
+export async function askVersion(question) {
+  const content = ({ close }) => html`<${Versions} ...${question} close=${close} />`;
+  const answer = await openDialog(content, { label: 'Conflict', wide: true });
+  return Boolean(answer);
+}
+
+function Versions({ title, text, rows, close }) {
+  return html`<h2>${title}</h2>
+    <p>${text}</p>
+    <table class="list">
+      <thead>
+        <tr><th /><th>Now on the server</th><th>Yours</th></tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          ([name, theirs, mine]) => html`<tr key=${name}>
+            <td>${name}</td>
+            <td><del>${theirs}</del></td>
+            <td><ins>${mine}</ins></td>
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+    <div class="actions">
+      <button autofocus onClick=${() => close(false)}>Keep the server's</button>
+      <button class="primary" onClick=${() => close(true)}>Save mine</button>
+    </div>`;
+}
+
 function Question({ title, text, yes, danger, typed, close }) {
   const [word, setWord] = useState('');
   const isSure = !typed || word === typed;

@@ -1,6 +1,6 @@
 /** What every screen has: its head, menus, times, and what the browser does with files. */
 import { html, useEffect, useRef, useState } from './kit.js';
-import { icon, toast } from './ui.js';
+import { Loaded, icon, toast, useLoad } from './ui.js';
 
 const SERVER = document.documentElement.dataset.name;
 const COPY = 'Copy as curl, Python or TypeScript';
@@ -36,6 +36,17 @@ export function Head({ title, children = null, sub = null, request = null }) {
       ${children}
     </div>
   </header>`;
+}
+
+/**
+ * A component of a module that is loaded when it is shown. Another one has another `key`.
+ * @param {any} props `load` returns the component; the others are given to it.
+ */
+export function Lazy({ load, ...props }) {
+  const loading = useLoad(load, []);
+  return html`<${Loaded} of=${loading}>
+    ${(Component) => html`<${Component} ...${props} />`}
+  <//>`;
 }
 
 // --- a button that opens a small menu below it

@@ -10,25 +10,25 @@ const LARGEST_PREVIEW = 5_000_000;
 const PREVIEWED = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
 
 /** Return a small picture of a file, or the file where the server makes none. */
-async function loadPicture(file, appId, signal) {
+async function loadPicture(file, appId, size, signal) {
   const path = url`/api/v1/apps/${appId}/files/${file.id}`;
   const options = { blob: true, signal };
   try {
-    return await api('GET', `${path}?thumb=96x96`, options);
+    return await api('GET', `${path}?thumb=${size}`, options);
   } catch (error) {
     if (error.status !== 400 || file.size > LARGEST_PREVIEW) throw error;
     return api('GET', path, options);
   }
 }
 
-/** A small picture of an image, loaded with the token; nothing for other files. */
-function Preview({ file, appId }) {
+/** A small picture of an image, loaded with the token; a sign for other files. */
+export function Preview({ file, appId, size = '96x96' }) {
   const [address, setAddress] = useState('');
   useEffect(() => {
     if (!PREVIEWED.includes(file.type)) return undefined;
     const abort = new AbortController();
     let objectUrl = '';
-    loadPicture(file, appId, abort.signal).then(
+    loadPicture(file, appId, size, abort.signal).then(
       (blob) => {
         objectUrl = URL.createObjectURL(blob);
         setAddress(objectUrl);

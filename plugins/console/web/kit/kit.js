@@ -7,7 +7,18 @@ import { formatJson } from '../core/json.js';
 import { A, go, route } from '../core/router.js';
 import { Ago, Head, copy } from '../core/screen.js';
 import { apps } from '../core/store.js';
-import { Empty, ErrorBox, Input, Loaded, Loading, attempt, icon, toast, useForm, useLoad } from '../core/ui.js';
+import {
+  Empty,
+  ErrorBox,
+  Input,
+  Loaded,
+  Loading,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../core/ui.js';
 import { Control, Fields } from '../form/control.js';
 import { readForm, readSchema } from '../form/schema.js';
 

@@ -136,7 +136,7 @@ const numberOptions = (field) =>
   field.currency ? { style: 'currency', currency: field.currency } : { minimumFractionDigits: 2 };
 
 /** A number as money or as percent; one that JavaScript cannot hold stays as it is. */
-function formatNumber(field, value) {
+export function formatNumber(field, value) {
   if (typeof value !== 'number') return String(value);
   if (field.format === 'percent') return `${value.toLocaleString()} %`;
   return value.toLocaleString(undefined, numberOptions(field));

@@ -3,7 +3,17 @@ import { html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, url } from '../core/api.js';
 import { openDialog } from '../core/dialogs.js';
 import { toHref } from '../core/router.js';
-import { admin, apps, features, findPages, listReadable, loadUsers, nameAccount, pages, toWords } from '../core/store.js';
+import {
+  admin,
+  apps,
+  features,
+  findPages,
+  listReadable,
+  loadUsers,
+  nameAccount,
+  pages,
+  toWords,
+} from '../core/store.js';
 import { fail, icon } from '../core/ui.js';
 import { openPart } from '../kit/tile.js';
 import { findRecords } from '../parts/titles.js';
@@ -136,7 +146,7 @@ function Palette({ close }) {
  */
 
 /** Screens that are about one app each. */
-const OF_APP = ['jobs', 'workers', 'logs', 'roles'];
+const OF_APP = ['dashboards', 'jobs', 'workers', 'logs', 'roles'];
 /** How much is asked of the server for one text. */
 const MOST_APPS = 6;
 const MOST_TABLES = 12;

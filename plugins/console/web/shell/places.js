@@ -11,6 +11,7 @@ export const SCREENS = {
   data: () => import('../screens/data/list.js'),
   import: () => import('../screens/import/import.js'),
   record: () => import('../screens/record/record.js'),
+  dashboards: () => import('../screens/dashboards/dashboards.js'),
   apps: () => import('../screens/apps/apps.js'),
   users: () => import('../screens/access/users.js'),
   roles: () => import('../screens/access/roles.js'),
@@ -37,6 +38,7 @@ const holdsAnywhere = (key) => (apps.value ?? []).some((app) => holds(app, key))
  * @type {{name: string, title: string, glyph: string, key: string, isShown: () => boolean}[]}
  */
 const PLACES = [
+  definePlace('dashboards', 'Dashboards', 'chart', 'b', hasApp),
   definePlace('apps', 'Apps', 'app', 'a', () => isOn('apps') && isAnyAdmin()),
   definePlace('users', 'Users', 'users', 'u', () => true),
   definePlace('roles', 'Roles', 'shield', 'r', () => admin.value || hasApp()),
@@ -93,6 +95,7 @@ const KEYS = [
   ['Ctrl A', 'Select all rows that are loaded'],
   ['s', 'Sort by the column'],
   ['m', 'Menu of the column'],
+  ['Shift ← →', 'Move the card of a board'],
   ['Esc', 'Leave a field or dialog'],
   ['?', 'This list'],
 ];

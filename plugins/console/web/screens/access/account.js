@@ -3,7 +3,17 @@ import { html, useState } from '../../core/kit.js';
 import { get, post, remove, signOut, url, user } from '../../core/api.js';
 import { Ago, Head } from '../../core/screen.js';
 import { apps, nameAccount } from '../../core/store.js';
-import { ErrorBox, Input, Loaded, NewPassword, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import {
+  ErrorBox,
+  Input,
+  Loaded,
+  NewPassword,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 import { Keys } from './keys.js';
 
 export default function Account() {

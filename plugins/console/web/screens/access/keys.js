@@ -3,7 +3,17 @@ import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { Ago, copy, formatTime } from '../../core/screen.js';
-import { Empty, ErrorBox, Input, Loaded, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import {
+  Empty,
+  ErrorBox,
+  Input,
+  Loaded,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 
 const PATH = '/api/v1/auth/keys';
 const HOUR = 3600;

@@ -6,7 +6,17 @@ import { leave } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
 import { ErrorBox, Input, attempt, icon, toast } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
-import { ACTIONS, FIELD_RIGHTS, changeLevel, collectInherited, findLevel, holdsTable, isSameSet, listGuardedFields, listTableKeys } from './rights.js';
+import {
+  ACTIONS,
+  FIELD_RIGHTS,
+  changeLevel,
+  collectInherited,
+  findLevel,
+  holdsTable,
+  isSameSet,
+  listGuardedFields,
+  listTableKeys,
+} from './rights.js';
 
 /** The same set with a key that was not in it, or without one that was. */
 function toggleKey(keys, key) {

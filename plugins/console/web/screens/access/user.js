@@ -5,7 +5,17 @@ import { confirm, openDialog } from '../../core/dialogs.js';
 import { A, go } from '../../core/router.js';
 import { Ago, Head } from '../../core/screen.js';
 import { admin, apps, loadApps, nameAccount } from '../../core/store.js';
-import { Empty, Input, Loaded, NewPassword, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import {
+  Empty,
+  Input,
+  Loaded,
+  NewPassword,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 import { ActingSelect } from '../../form/control.js';
 import { Keys } from './keys.js';
 

@@ -5,7 +5,17 @@ import { openDialog } from '../../core/dialogs.js';
 import { A, setQuery } from '../../core/router.js';
 import { Ago, Head } from '../../core/screen.js';
 import { admin, forgetUsers, nameAccount } from '../../core/store.js';
-import { Empty, ErrorBox, Input, Loaded, NewPassword, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import {
+  Empty,
+  ErrorBox,
+  Input,
+  Loaded,
+  NewPassword,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 import { User } from './user.js';
 
 export default function Users({ parts: [id], query: { q: text = '' } }) {

@@ -4,6 +4,9 @@ import { go } from '../../core/router.js';
 import { findApp, toWords } from '../../core/store.js';
 import { openBuilder } from '../builder/open.js';
 
+const WIDTH = 200;
+const LINE = 19;
+const HEAD = 30;
 /** Distance of the first line of text from the head. */
 const BASE = HEAD + 15;
 /** Height of the circle that links are drawn from. */
@@ -129,9 +132,6 @@ function nameType(field) {
 
 // --- where the tables of a diagram are, and how a link between two of them runs
 
-export const WIDTH = 200;
-export const LINE = 19;
-export const HEAD = 30;
 /** Middle of the first line of fields, from the top of its table. */
 const FIRST_LINE = HEAD + 10;
 const GAP_X = 90;
@@ -145,7 +145,7 @@ const BEND = 40;
 const END = 15;
 
 /** Tables with their places; each is one column right of the furthest table that it links to. */
-export function placeTables(entities) {
+function placeTables(entities) {
   const columns = findColumns(entities);
   const bottoms = [];
   return entities.map((entity) => {
@@ -161,7 +161,7 @@ export function placeTables(entities) {
 }
 
 /** The size of a drawing that holds all tables. */
-export function measureAll(boxes) {
+function measureAll(boxes) {
   const rights = boxes.map((box) => box.left + WIDTH);
   const bottoms = boxes.map((box) => box.top + box.height);
   return {
@@ -198,7 +198,7 @@ function chooseFields(entity) {
 }
 
 /** A link from a line of fields to the head of another table: its path, and where it ends. */
-export function layWire(from, line, to) {
+function layWire(from, line, to) {
   const isBackwards = from.left > to.left;
   const startX = isBackwards ? from.left : from.left + WIDTH;
   const startY = from.top + FIRST_LINE + line * LINE;

@@ -318,3 +318,23 @@ export function joinWheres(left, right) {
   if (left && right) return { $and: [left, right] };
   return left ?? right;
 }
+
+/** The filter of an address. @param {string} [text] */
+export function readWhere(text) {
+  try {
+    return text ? parse(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What an address asks the server for: the words go to its search where the entity has one. */
+export function buildQuery(entity, where, { q: text = '', sort, order = 'desc' }) {
+  const ordering = { orderBy: sort ?? 'created_at', order };
+  if (!entity.search)
+    return { where: joinWheres(where, buildQuickWhere(entity, text)), ...ordering };
+  const search = text.trim() || undefined;
+  // Without an order that was asked for, the best hits of a search come first.
+  const isByRank = search && !sort;
+  return isByRank ? { where, search } : { where, search, ...ordering };
+}

@@ -9,6 +9,7 @@ import { fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
 import { Columns } from './columns.js';
 import { fromWhere } from './filter.js';
+import { LayoutMenu } from './layouts.js';
 import { LiveButtons } from './live.js';
 import { count, exportCsv, hasMany } from './rows.js';
 import { Views } from './views.js';
@@ -65,6 +66,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
       <span class="wide-only">Filter</span>
       ${conditions && html` <small>${conditions}</small>`}
     </button>
+    <${LayoutMenu} entity=${entity} layout=${address.layout} />
     <${Views}
       appId=${appId}
       entity=${entity}

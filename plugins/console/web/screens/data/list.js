@@ -1,16 +1,18 @@
 /** A table of records: filter, order, columns, inline edit, figures, actions on many. */
 import { html, useEffect, useMemo, useState } from '../../core/kit.js';
 import { openDialog } from '../../core/dialogs.js';
-import { parse, stringify } from '../../core/json.js';
+import { stringify } from '../../core/json.js';
 import { A, go, setQuery } from '../../core/router.js';
+import { Lazy } from '../../core/screen.js';
 import { apps, describe, findApp, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { useReloadAfterUndo } from '../../parts/undo.js';
 import { openBuilder } from '../builder/open.js';
 import { Grid } from '../grid/grid.js';
 import { HeadMenu, chooseFields } from './columns.js';
-import { Filter, buildQuickWhere, joinWheres } from './filter.js';
+import { Filter, buildQuery, joinWheres, readWhere } from './filter.js';
 import { TableHead } from './head.js';
+import { LAYOUTS, NoField, findBy } from './layouts.js';
 import { useLive } from './live.js';
 import { Selection } from './many.js';
 import { makeSaving, readFigures, setFigure, useFigures, useRows } from './rows.js';
@@ -28,7 +30,8 @@ export default function DataScreen({ parts: [appId, name], query }) {
       // Rows that were loaded before a column was renamed have its former name.
       const columns = entity.fields.map((field) => field.name).join();
       const key = `${appId}.${name}:${columns}`;
-      return html`<${Table} key=${key} appId=${appId} entity=${entity} address=${query} />`;
+      const Form = Object.hasOwn(LAYOUTS, query.layout ?? '') ? LaidOut : Table;
+      return html`<${Form} key=${key} appId=${appId} entity=${entity} address=${query} />`;
     }}
   <//>`;
 }
@@ -36,25 +39,6 @@ export default function DataScreen({ parts: [appId, name], query }) {
 const NoTable = ({ app, name }) => html`<${Empty} title="There is no such table" glyph="table">
   The app ${app.name} has no table “${name}”. It may have been removed.
 <//>`;
-
-function readWhere(text) {
-  try {
-    return text ? parse(text) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** What is asked of the server: the words go to its search where the entity has one. */
-function buildQuery(entity, where, { q: text = '', sort, order = 'desc' }) {
-  const ordering = { orderBy: sort ?? 'created_at', order };
-  if (!entity.search)
-    return { where: joinWheres(where, buildQuickWhere(entity, text)), ...ordering };
-  const search = text.trim() || undefined;
-  // Without an order that was asked for, the best hits of a search come first.
-  const isByRank = search && !sort;
-  return isByRank ? { where, search } : { where, search, ...ordering };
-}
 
 /** The rows that are selected: some by their ids, or all that match. */
 function useSelection(deps) {
@@ -69,29 +53,54 @@ function useSelection(deps) {
   return { ids, change, everything, setEverything, clear };
 }
 
-function Table({ appId, entity, address }) {
-  const { sort = 'created_at', order = 'desc' } = address;
+/** What the address says: the records that are asked for, and the fields that are shown of each. */
+function useAddress(appId, entity, address) {
   const where = useMemo(() => readWhere(address.where), [address.where]);
   const query = buildQuery(entity, where, address);
-  const data = useRows(appId, entity, query);
-  useReloadAfterUndo(data.reload);
-  const live = useLive(appId, entity, query, data);
-  const selection = useSelection([address.where, address.q]);
   const fields = chooseFields(appId, entity, address.columns?.split(','));
-  const figures = readFigures(address.figures, fields);
-  const shownFigures = useFigures(appId, entity, figures, query, data.round);
-
   const setWhere = (tree) => setQuery({ where: tree ? stringify(tree) : null });
-  const sortBy = (name) => {
-    const isTurned = sort === name && order !== 'desc';
-    setQuery({ sort: name, order: isTurned ? 'desc' : 'asc' });
-  };
-  const { saveOne, saveBlock } = makeSaving(appId, entity, data);
   const filter = (start = where) => {
     const question = { appId, entity, where: start, onChange: setWhere };
     const content = ({ close }) => html`<${Filter} ...${question} close=${close} />`;
     openDialog(content, { label: 'Filter', wide: true });
   };
+  return { where, query, fields, setWhere, filter };
+}
+
+/** The records in another form than a table. */
+function LaidOut({ appId, entity, address }) {
+  const { where, query, fields, filter } = useAddress(appId, entity, address);
+  const { layout } = address;
+  /** Counts how often the user asked for what is there now. */
+  const [round, setRound] = useState(0);
+  const data = { rows: [], done: false, reload: () => setRound(round + 1) };
+  const field = findBy(entity, layout, address.by);
+  const shown = { appId, entity, address, query, fields, field, round };
+  return html`<div class="data">
+    <${TableHead} ...${{ appId, entity, address, where, query, fields, data, filter }} live=${{}} />
+    ${
+      field
+        ? html`<${Lazy} key=${layout} load=${LAYOUTS[layout].load} ...${shown} />`
+        : html`<${NoField} entity=${entity} layout=${layout} name=${address.by} />`
+    }
+  </div>`;
+}
+
+function Table({ appId, entity, address }) {
+  const { sort = 'created_at', order = 'desc' } = address;
+  const { where, query, fields, setWhere, filter } = useAddress(appId, entity, address);
+  const data = useRows(appId, entity, query);
+  useReloadAfterUndo(data.reload);
+  const live = useLive(appId, entity, query, data);
+  const selection = useSelection([address.where, address.q]);
+  const figures = readFigures(address.figures, fields);
+  const shownFigures = useFigures(appId, entity, figures, query, data.round);
+
+  const sortBy = (name) => {
+    const isTurned = sort === name && order !== 'desc';
+    setQuery({ sort: name, order: isTurned ? 'desc' : 'asc' });
+  };
+  const { saveOne, saveBlock } = makeSaving(appId, entity, data);
   const isBuilder = findApp(appId)?.admin;
   const addColumn = () => openBuilder('addColumn', appId, entity.name);
   const headMenu = (field) => html`<${HeadMenu}

@@ -1,13 +1,14 @@
-/** Saved views: filter, order and columns under a name, for oneself or for a role. */
+/** Saved views: filter, order, columns and layout under a name, for oneself or for a role. */
 import { html, useState } from '../../core/kit.js';
-import { get, post, remove, url } from '../../core/api.js';
-import { openDialog } from '../../core/dialogs.js';
+import { get, post, put, remove, url } from '../../core/api.js';
+import { askVersion, openDialog } from '../../core/dialogs.js';
+import { stringify } from '../../core/json.js';
 import { Menu } from '../../core/screen.js';
-import { features, findApp } from '../../core/store.js';
-import { ErrorBox, Input, fail, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import { features, findApp, toWords } from '../../core/store.js';
+import { ErrorBox, Input, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 
-const PATH = '/api/v1/console/views';
+export const VIEWS = '/api/v1/console/views';
 
 /** Links to what a view shows. */
 async function showLinks(appId, entity, view) {
@@ -15,27 +16,50 @@ async function showLinks(appId, entity, view) {
   openExports({ appId, entity, body: { view: view.id }, name: view.name });
 }
 
-/** @param {{appId: string, entity: any, state: object, onApply: (state: any) => void}} props */
+/** Whether a view is as it is stored; columns that it does not name are those of the user. */
+function isAsStored(stored, shown) {
+  const { columns = stored.columns, ...rest } = shown;
+  const write = (state) => Object.entries(state).sort().join('\n');
+  return (
+    write({ ...rest, columns: stored.columns && columns }) ===
+    write({ columns: undefined, ...stored })
+  );
+}
+
+/**
+ * @param {{appId: string, entity: any, state: any, onApply: (state: any) => void}} props `state` is
+ *   that of the address; its `view` is the one that was opened.
+ */
 export function Views({ appId, entity, state, onApply }) {
-  const list = useLoad(() => get(PATH, { app: appId, entity: entity.name }), [appId, entity.name]);
+  const { view: openId, at, ...shown } = state;
+  const query = { app: appId, entity: entity.name };
+  const list = useLoad((signal) => get(VIEWS, query, { signal }), [appId, entity.name]);
   const views = list.data ?? [];
+  const open = views.find((view) => view.id === openId);
+  const isChanged = open && !isAsStored(open.state, shown);
+  const apply = (view) => onApply({ ...view.state, view: view.id });
   const save = async () => {
-    const view = { app: appId, entity: entity.name, state };
-    const content = ({ close }) => html`<${Save} view=${view} close=${close} />`;
-    const name = await openDialog(content, { label: 'Save view' });
-    if (!name) return;
-    toast(`View “${name}” saved.`);
+    const submit = (content) => post(VIEWS, { ...query, ...content, state: shown });
+    const saved = await openSave({ title: 'Save this view', appId, submit });
+    if (!saved) return;
+    toast(`View “${saved.name}” saved.`);
     list.reload();
+    onApply({ ...shown, view: saved.id });
   };
-  const drop = async (view) => {
-    try {
-      await remove(url`/api/v1/console/views/${view.id}`);
+  const saveChanges = () =>
+    attempt(async () => {
+      const { view, isMine } = await changeView(open, { ...readContent(open), state: shown });
+      list.set(views.map((other) => (other.id === view.id ? view : other)));
+      if (isMine) toast(`View “${view.name}” saved.`);
+      else apply(view);
+    });
+  const drop = (view) =>
+    attempt(async () => {
+      await remove(`${VIEWS}/${view.id}`);
       list.reload();
-    } catch (error) {
-      fail(error);
-    }
-  };
-  const label = html`${icon('star')}<span class="wide-only">Views</span>`;
+    });
+  const label = html`${icon('star')}
+    <span class="wide-only cut">${open ? open.name : 'Views'}${isChanged && ' •'}</span>`;
   return html`<${Menu} title="Saved views" label=${label}>
     ${(close) => {
       const closing = (run) => () => {
@@ -46,13 +70,20 @@ export function Views({ appId, entity, state, onApply }) {
         (view) => html`<${ViewLine}
           key=${view.id}
           view=${view}
-          apply=${closing(() => onApply(view.state))}
+          apply=${closing(() => apply(view))}
           drop=${() => drop(view)}
           link=${features.value.has('exports') && closing(() => showLinks(appId, entity, view))}
         />`,
       )}
         ${list.data?.length === 0 && html`<div class="pad dim">No saved views.</div>`}
         <hr />
+        ${
+          isChanged &&
+          open.editable &&
+          html`<button onClick=${closing(saveChanges)}>
+            ${icon('check')}Save the changes of “${open.name}”
+          </button>`
+        }
         <button onClick=${closing(save)}>${icon('plus')}Save this view…</button>`;
     }}
   <//>`;
@@ -75,7 +106,7 @@ const ViewLine = ({ view, apply, drop, link }) => html`<div class="row viewline"
     </button>`
   }
   ${
-    view.own &&
+    view.editable &&
     html`<button
       class="quiet icon small"
       aria-label=${`Delete the view ${view.name}`}
@@ -86,24 +117,76 @@ const ViewLine = ({ view, apply, drop, link }) => html`<div class="row viewline"
   }
 </div>`;
 
-function Save({ view, close }) {
-  const [form, bind, setForm] = useForm({ name: '', role: '' });
+// --- saving, also of dashboards
+
+export const readContent = ({ name, role, state }) => ({ name, role, state });
+
+/**
+ * Store a view that this page has read. Where it was changed meanwhile, the user sees both versions.
+ * @param {any} view @param {{name: string, role: string|null, state: any}} content
+ * @returns {Promise<{view: any, isMine: boolean}>} the view as it is stored then
+ */
+export async function changeView(view, content) {
+  let etag = `"${view.version}"`;
+  for (;;) {
+    try {
+      const headers = { 'if-match': etag };
+      return { view: await put(`${VIEWS}/${view.id}`, content, { headers }), isMine: true };
+    } catch (error) {
+      if (error.status !== 412) throw error;
+      const other = error.body.view;
+      const isMine = await askVersion({
+        title: `“${view.name}” has changed`,
+        text: 'Another tab or user has saved it since you opened it. Which version should be kept?',
+        rows: listDifferences(readContent(other), content),
+      });
+      if (!isMine) return { view: other, isMine };
+      etag = error.body.etag;
+    }
+  }
+}
+
+/** Members that differ, as `askVersion` shows them. @returns {any} */
+function listDifferences(theirs, mine) {
+  const flatten = ({ state, ...rest }) => ({ ...rest, ...state });
+  const left = flatten(theirs);
+  const right = flatten(mine);
+  const names = Object.keys({ ...left, ...right });
+  const write = (value) => (typeof value === 'string' ? value : stringify(value ?? '–', 1));
+  return names
+    .map((name) => [toWords(name), write(left[name]), write(right[name])])
+    .filter(([, before, after]) => before !== after);
+}
+
+/**
+ * Ask for a name and a role, and let `submit` store them.
+ * @param {{title: string, appId: string, start?: {name: string, role: string|null},
+ *   submit: (content: {name: string, role: string|null}) => Promise<any>}} question
+ * @returns {Promise<any>} what was stored, with its name; undefined where the user gave up
+ */
+export function openSave(question) {
+  const content = ({ close }) => html`<${Save} ...${question} close=${close} />`;
+  return openDialog(content, { label: question.title });
+}
+
+function Save({ title, appId, start = { name: '', role: null }, submit, close }) {
+  const [form, bind, setForm] = useForm({ ...start, role: start.role ?? '' });
   const [error, setError] = useState(null);
-  const isAdmin = findApp(view.app)?.admin;
-  const roles = useLoad(() => (isAdmin ? get(url`/api/v1/apps/${view.app}/roles`) : []), []);
-  const submit = async (event) => {
+  const isAdmin = findApp(appId)?.admin;
+  const roles = useLoad(() => (isAdmin ? get(url`/api/v1/apps/${appId}/roles`) : []), []);
+  const send = async (event) => {
     event.preventDefault();
     try {
-      await post(PATH, { ...view, name: form.name, role: form.role || null });
-      close(form.name);
+      const content = { name: form.name, role: form.role || null };
+      close({ ...content, ...(await submit(content)) });
     } catch (problem) {
       setError(problem);
     }
   };
   const roleChoices = (roles.data ?? []).map(({ name }) => [name, `Role ${name}`]);
   const chooseRole = (event) => setForm({ ...form, role: event.target.value });
-  return html`<form class="stack" onSubmit=${submit}>
-    <h2>Save this view</h2>
+  return html`<form class="stack" onSubmit=${send}>
+    <h2>${title}</h2>
     <${Input} title="Name" autofocus required maxlength="80" ...${bind('name')} />
     ${
       isAdmin &&

@@ -3,7 +3,17 @@ import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { keepPlace, readPlace } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
 import { readBlock, useEditing, writeBlock } from './cells.js';
-import { FootRow, HeadRow, Row, clamp, findBlock, findDrawnRows, makeTall, reveal, writeWidths } from './rows.js';
+import {
+  FootRow,
+  HeadRow,
+  Row,
+  clamp,
+  findBlock,
+  findDrawnRows,
+  makeTall,
+  reveal,
+  writeWidths,
+} from './rows.js';
 
 /** Keys that move the current cell: by rows and columns. */
 const STEPS = {

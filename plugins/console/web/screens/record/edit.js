@@ -4,7 +4,7 @@
  */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { api, get, post, url } from '../../core/api.js';
-import { openDialog, useUnsaved } from '../../core/dialogs.js';
+import { askVersion, useUnsaved } from '../../core/dialogs.js';
 import { findEntity, may, toWords } from '../../core/store.js';
 import { ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { Fields, matchProblem, toTexts } from '../../form/control.js';
@@ -162,41 +162,19 @@ function findClashes(base, current, changes) {
 }
 
 function askWhich(entity, current, changes, clashes) {
-  const content = ({ close }) => html`<${Conflict}
-    entity=${entity}
-    current=${current}
-    changes=${changes}
-    clashes=${clashes}
-    close=${close}
-  />`;
-  return openDialog(content, { label: 'Conflict', wide: true });
-}
-
-function Conflict({ entity, current, changes, clashes, close }) {
   const write = (name, value) => {
     const field = entity.fields.find((candidate) => candidate.name === name) ?? {};
     return toText(field, value) || '–';
   };
-  return html`<h2>Another user changed this record</h2>
-    <p>It was changed while you were editing. Which version should be kept?</p>
-    <table class="list">
-      <thead>
-        <tr><th>Field</th><th>Now on the server</th><th>Yours</th></tr>
-      </thead>
-      <tbody>
-        ${clashes.map(
-          (name) => html`<tr key=${name}>
-            <td>${toWords(name)}</td>
-            <td><del>${write(name, current[name])}</del></td>
-            <td><ins>${write(name, changes[name])}</ins></td>
-          </tr>`,
-        )}
-      </tbody>
-    </table>
-    <div class="actions">
-      <button autofocus onClick=${() => close(false)}>Keep the server's</button>
-      <button class="primary" onClick=${() => close(true)}>Save mine</button>
-    </div>`;
+  return askVersion({
+    title: 'Another user changed this record',
+    text: 'It was changed while you were editing. Which version should be kept?',
+    rows: clashes.map((name) => [
+      toWords(name),
+      write(name, current[name]),
+      write(name, changes[name]),
+    ]),
+  });
 }
 
 // --- a new record, on its own page or in a dialog over another form

@@ -3,7 +3,16 @@ import { html, useState } from '../../core/kit.js';
 import { get } from '../../core/api.js';
 import { A, setQuery } from '../../core/router.js';
 import { Ago, CopyAs, Head } from '../../core/screen.js';
-import { admin, apps, features, findApp, loadUsers, nameAccount, nameAccounts, toWords } from '../../core/store.js';
+import {
+  admin,
+  apps,
+  features,
+  findApp,
+  loadUsers,
+  nameAccount,
+  nameAccounts,
+  toWords,
+} from '../../core/store.js';
 import { Empty, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { shortenId } from '../../parts/titles.js';

@@ -4,7 +4,17 @@ import { get, post, remove, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { Ago, Head } from '../../core/screen.js';
 import { admin } from '../../core/store.js';
-import { Empty, ErrorBox, Input, Loaded, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import {
+  Empty,
+  ErrorBox,
+  Input,
+  Loaded,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 
 const PLATFORM = 'platform';

@@ -1,0 +1,191 @@
+/** The form of a tile: what it shows, of which table, and how wide it is. */
+import { html, useState } from '../../core/kit.js';
+import { openDialog } from '../../core/dialogs.js';
+import { nameField, toWords } from '../../core/store.js';
+import { icon } from '../../core/ui.js';
+import { Options } from '../../form/control.js';
+import { listFields } from '../../parts/values.js';
+import { Filter, fromWhere } from '../data/filter.js';
+import { findBy, isTime, listFitting } from '../data/layouts.js';
+import { COUNT, PERIODS, listFigures, readFigure, writeFigure } from '../layouts/groups.js';
+
+const KINDS = [
+  ['number', 'A number'],
+  ['bar', 'Bars'],
+  ['line', 'A line'],
+  ['list', 'A list of records'],
+  ['view', 'A saved view'],
+];
+const SINCE = [
+  ['', 'Without a change'],
+  ['1', 'With the change since yesterday'],
+  ['7', 'With the change in 7 days'],
+  ['30', 'With the change in 30 days'],
+  ['365', 'With the change in a year'],
+];
+const ORDERS = [
+  ['desc', 'Largest or newest first'],
+  ['asc', 'Smallest or oldest first'],
+];
+const WIDTHS = ['1', '2', '3', '4'];
+/** Fields that a list shows beside the title. */
+const MOST_COLUMNS = 3;
+
+/**
+ * Let the user make or change a tile.
+ * @param {any} app @param {any[]} views @param {any} [tile]
+ * @returns {Promise<any>} the tile; undefined where the user gave up
+ */
+export function openTileForm(app, views, tile) {
+  const content = ({ close }) =>
+    html`<${TileForm} app=${app} views=${views} tile=${tile} close=${close} />`;
+  return openDialog(content, { label: 'Tile' });
+}
+
+const START = { kind: 'number', figure: COUNT };
+
+function TileForm({ app, views, tile, close }) {
+  const [draft, setDraft] = useState(() => ({ entity: app.entities[0]?.name, ...START, ...tile }));
+  const change = (members) => setDraft((before) => ({ ...before, ...members }));
+  const { kind } = draft;
+  const entity = app.entities.find(({ name }) => name === draft.entity);
+  const ofTables = views.filter((view) => view.entity);
+  const isReady = kind === 'view' ? Boolean(draft.view) : Boolean(entity);
+  const submit = (event) => {
+    event.preventDefault();
+    close(toTile(entity, draft));
+  };
+  const chooseTable = (name) =>
+    change({ entity: name, where: undefined, by: undefined, figure: COUNT, orderBy: undefined });
+  return html`<form class="stack" onSubmit=${submit}>
+    <h2>${tile ? 'Change the tile' : 'New tile'}</h2>
+    <${Choice} label="Shows" choices=${KINDS} chosen=${kind} take=${(name) => change({ kind: name })} />
+    ${
+      kind === 'view'
+        ? html`<${Choice}
+            label="View"
+            choices=${[['', '…'], ...ofTables.map((view) => [view.id, nameView(view)])]}
+            chosen=${draft.view ?? ''}
+            take=${(id) => change({ view: id })}
+          />`
+        : html`<${Choice}
+            label="Table"
+            choices=${app.entities.map(({ name, label }) => [name, label ?? toWords(name)])}
+            chosen=${draft.entity}
+            take=${chooseTable}
+          />`
+    }
+    ${entity && kind !== 'view' && html`<${Details} ...${{ app, entity, draft, change }} />`}
+    <label class="field">
+      <span>Title<i>optional</i></span>
+      <input
+        maxlength="80"
+        value=${draft.title ?? ''}
+        onInput=${(event) => change({ title: event.target.value })}
+      />
+    </label>
+    <${Choice}
+      label="Width in columns"
+      choices=${WIDTHS}
+      chosen=${String(draft.width ?? 1)}
+      take=${(text) => change({ width: Number(text) })}
+    />
+    <div class="actions">
+      <button type="button" onClick=${() => close()}>Cancel</button>
+      <button class="primary" disabled=${!isReady}>Done</button>
+    </div>
+  </form>`;
+}
+
+const nameView = (view) => `${view.name} (${toWords(view.entity).toLowerCase()})`;
+
+const Choice = ({ label, choices, chosen, take }) => html`<label class="field">
+  <span>${label}</span>
+  <select onChange=${(event) => take(event.target.value)}>
+    <${Options} choices=${choices} chosen=${chosen} />
+  </select>
+</label>`;
+
+function Details({ app, entity, draft, change }) {
+  const { kind, where } = draft;
+  const isChart = kind === 'bar' || kind === 'line';
+  const by = isChart && findBy(entity, 'chart', draft.by);
+  const figures = listFigures(entity).map(([aggregate, title]) => [writeFigure(aggregate), title]);
+  const fields = listFields(entity).filter(({ name }) => name !== 'id');
+  const filter = () => {
+    const question = { appId: app.id, entity, where, onChange: (tree) => change({ where: tree }) };
+    const content = ({ close }) => html`<${Filter} ...${question} close=${close} />`;
+    openDialog(content, { label: 'Filter', wide: true });
+  };
+  const conditions = where ? (fromWhere(where)?.items.length ?? 1) : 0;
+  return html`${
+    kind !== 'list' &&
+    html`<${Choice}
+      label="Figure"
+      choices=${figures}
+      chosen=${writeFigure(draft.figure)}
+      take=${(text) => change({ figure: readFigure(text) })}
+    />`
+  }
+    ${
+      by &&
+      html`<${Choice}
+        label="Groups by"
+        choices=${listFitting(entity, 'chart').map((field) => [field.name, nameField(field)])}
+        chosen=${by.name}
+        take=${(name) => change({ by: name })}
+      />`
+    }
+    ${
+      by &&
+      isTime(by) &&
+      html`<${Choice}
+        label="Each"
+        choices=${PERIODS.map((name) => [name, toWords(name)])}
+        chosen=${draft.period ?? 'month'}
+        take=${(period) => change({ period })}
+      />`
+    }
+    ${
+      kind === 'number' &&
+      html`<${Choice}
+        label="Change"
+        choices=${SINCE}
+        chosen=${String(draft.since ?? '')}
+        take=${(days) => change({ since: Number(days) || undefined })}
+      />`
+    }
+    ${
+      kind === 'list' &&
+      html`<${Choice}
+          label="Order by"
+          choices=${fields.map((field) => [field.name, nameField(field)])}
+          chosen=${draft.orderBy ?? 'created_at'}
+          take=${(orderBy) => change({ orderBy })}
+        />
+        <${Choice}
+          label="Order"
+          choices=${ORDERS}
+          chosen=${draft.order ?? 'desc'}
+          take=${(order) => change({ order })}
+        />`
+    }
+    <button type="button" class=${conditions ? 'on' : ''} onClick=${filter}>
+      ${icon('filter')}${conditions ? `${conditions} conditions` : 'All records'}
+    </button>`;
+}
+
+/** Only what the kind of a tile has is kept. */
+function toTile(entity, draft) {
+  const { kind, title, width, view, where, figure, by, period, since, orderBy, order } = draft;
+  const common = { kind, title: title || undefined, width };
+  if (kind === 'view') return { ...common, view };
+  const ofTable = { ...common, entity: entity.name, where };
+  if (kind === 'number') return { ...ofTable, figure, since };
+  if (kind === 'list') {
+    const shown = draft.columns ?? entity.fields.slice(0, MOST_COLUMNS).map(({ name }) => name);
+    return { ...ofTable, orderBy, order, columns: shown };
+  }
+  const field = findBy(entity, 'chart', by);
+  return { ...ofTable, figure, by: field.name, period: isTime(field) ? period : undefined };
+}
