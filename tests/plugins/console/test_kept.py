@@ -46,7 +46,7 @@ def test_views_are_for_oneself_or_for_a_role(crm: Server):
     ]
     assert other.get(VIEWS, params=query).json() == []
     assert seller.post(VIEWS, json={**view, "role": "sales"}).status_code == 403
-    assert seller.delete(f"{VIEWS}/{shared.json()['id']}").status_code == 404
+    assert seller.delete(f"{VIEWS}/{shared.json()['id']}").status_code == 403
     assert seller.delete(f"{VIEWS}/{own.json()['id']}").status_code == 200
     assert seller.delete(f"{VIEWS}/nonsense").status_code == 404
 

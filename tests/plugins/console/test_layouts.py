@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -312,8 +313,10 @@ def test_a_view_that_a_manifest_declares_is_exported(crm: Server):
     crm.install(CRM)
 
 
-def test_what_was_installed_while_the_console_was_off_is_declared_later(make_server):
-    server = make_server({"plugins": {"console": {"enabled": False}}})
-    server.install(make_manifest("late", views=DECLARED))
-    server = make_server(dsn=server.dsn, data_dir=server.data_dir)
-    assert set(list_views(server.admin, "late")) == {"Pipeline", "Sums"}
+def test_what_was_installed_while_the_console_was_off_is_declared_later(
+    make_server, tmp_path: Path
+):
+    off = make_server({"plugins": {"console": {"enabled": False}}}, data_dir=tmp_path)
+    off.install(make_manifest("late", views=DECLARED))
+    on = make_server(dsn=off.dsn, data_dir=tmp_path)
+    assert set(list_views(on.login(off.admin.username), "late")) == {"Pipeline", "Sums"}
