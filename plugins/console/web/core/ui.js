@@ -216,6 +216,7 @@ const PATHS = {
   plug: 'M9 3v5M15 3v5M6 8h12v3a6 6 0 0 1-12 0zM12 17v4',
   health: 'M3 12h4l2.5-6 4 12 2.5-6h5',
   chart: 'M4 20h16M7 20v-7M12 20V5M17 20v-11',
+  board: 'M4 5h4v14H4zM10 5h4v9h-4zM16 5h4v6h-4z',
   calendar: 'M4 6h16v14H4zM4 10h16M8 3v4M16 3v4',
   image: 'M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01',
   plus: 'M12 5v14M5 12h14',

@@ -20,7 +20,7 @@ export const isTime = (field) => TIMES.includes(field.type);
 export const LAYOUTS = {
   board: {
     title: 'Board',
-    glyph: 'columns',
+    glyph: 'board',
     needs: 'a choice or a link',
     label: 'Columns by',
     fits: (field) => field.enum_values?.length > 0 || Boolean(field.references),

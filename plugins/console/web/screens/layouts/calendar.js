@@ -92,6 +92,7 @@ export function Calendar({ appId, entity, field, address, query, round }) {
   return html`<div class="layoutbar row">
       <${ByChoice} entity=${entity} layout="calendar" field=${field} />
       <span class="grow" />
+      <span class="nowrap">
       <button class="icon quiet" aria-label="The month before" onClick=${() => go(-1)}>
         ${icon('left')}
       </button>
@@ -99,6 +100,7 @@ export function Calendar({ appId, entity, field, address, query, round }) {
       <button class="icon quiet" aria-label="The month after" onClick=${() => go(1)}>
         ${icon('right')}
       </button>
+      </span>
       <button onClick=${() => setQuery({ at: null })}>Today</button>
     </div>
     <div class="layout">
