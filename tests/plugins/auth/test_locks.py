@@ -48,7 +48,9 @@ def test_the_login_of_an_app_cannot_keep_names_from_others(
         worker.execute("select from caudex_kernel.locks for update")
 
 
-def test_who_decides_about_names_does_so_alone_and_is_read_past(server: Server):
+def test_who_decides_about_names_does_so_alone_and_is_read_past(make_server: MakeServer):
+    server = make_server({"database": {"lock_timeout": 30}})
+    server.user()
     store, statements = server.services.get(AUTH).logins._store, server.services.get(STATEMENTS)
     steps: list[str] = []
 
