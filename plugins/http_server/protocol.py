@@ -116,6 +116,65 @@ class _Body:
         self.is_fed = False
 
 
+class _Taking:
+    """Watches whether a client reads a reply that waits in the buffer of its connection."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Expect that the client reads some of what waits."""
+        size = self._transport.get_write_buffer_size()
+        self._timer = self._loop.call_later(TAKEN_SECONDS, self._check, size)
+
+    def end(self) -> None:
+        """Expect nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self, earlier_size: int) -> None:
+        taken_bytes = earlier_size - self._transport.get_write_buffer_size()
+        if taken_bytes >= min(earlier_size, TAKEN_SECONDS * BODY_FLOOR / 4):
+            self.begin()
+        else:
+            self._transport.abort()
+
+
+class _Idling:
+    """Closes a connection that is idle for long; one timer serves all pauses between requests."""
+
+    def __init__(self, connection: GuardedProtocol) -> None:
+        self._connection = connection
+        self._loop = connection.loop
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Note that the client has all replies, or goes on to send what nobody reads."""
+        self._since = self._loop.time()
+        if self._timer is None:
+            seconds = self._connection.timeout_keep_alive
+            self._timer = self._loop.call_later(seconds, self._check)
+
+    def end(self) -> None:
+        """Stop the timer: the connection is lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        self._timer = None
+        if not self._connection.is_idle:  # a busy one has other timers
+            return
+        idle_until = self._since + self._connection.timeout_keep_alive
+        seconds_left = idle_until - self._loop.time()
+        if seconds_left > 0:
+            self._timer = self._loop.call_later(seconds_left, self._check)
+        else:
+            self._connection.transport.close()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Closes connections with a slow or endless head (slowloris), a slow body, a refused body that
     does not end, or a reply that is not read.
@@ -124,15 +183,14 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     _timer: asyncio.TimerHandle | None = None
-    _idle_timer: asyncio.TimerHandle | None = None
-    _idle_since = 0.0
-    _taken_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = False
     _in_body = False
     _is_between = False
     """Whether the parser expects the first byte of a request, and nothing of it has arrived."""
     _body: _Body
+    _idling: _Idling
+    _taking: _Taking
     _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -140,6 +198,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._body = _Body()
+        self._idling = _Idling(self)
+        self._taking = _Taking(transport, self.loop)
         self._in_head = True
         self._is_between = True
         self._time_head()
@@ -148,7 +208,12 @@ class GuardedProtocol(HttpToolsProtocol):
     @property
     def is_silent(self) -> bool:
         """Whether no request is under way: none has arrived whole, or all are answered."""
-        return not self._in_body and self._is_idle()
+        return not self._in_body and self._is_answered()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all requests are answered, and nothing of another one has arrived."""
+        return not self._in_head and self._is_answered() and not self.transport.is_closing()
 
     def end(self) -> None:
         """Close the connection at once."""
@@ -158,9 +223,8 @@ class GuardedProtocol(HttpToolsProtocol):
         CONNECTIONS.remove(self)
         _untaken.remove(self)
         self._stop_clock()
-        for timer in (self._idle_timer, self._taken_timer):
-            if timer is not None:
-                timer.cancel()
+        self._taking.end()
+        self._idling.end()
         super().connection_lost(exc)
         running = self._running
         if running is not None and not running.response_complete:
@@ -219,13 +283,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """Too much of a reply waits: check whether the client reads it."""
         super().pause_writing()
         _untaken.add(self, self.transport.get_write_buffer_size())
-        self._time_taking()
+        self._taking.begin()
 
     def resume_writing(self) -> None:
         """The client has read it."""
         _untaken.remove(self)
-        if self._taken_timer is not None:
-            self._taken_timer.cancel()
+        self._taking.end()
         super().resume_writing()
 
     def on_message_begin(self) -> None:
@@ -284,7 +347,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Continue with the next request; one timer serves all pauses between requests."""
+        """Continue with the next request."""
         self.server_state.total_requests += 1
         if self._body.arrived:
             MEMORY.give_back(self._body.arrived)
@@ -297,9 +360,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if waiting is not None:
             self._start_asgi_task(*waiting)
             return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
+        self._idling.begin()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "this is not a valid HTTP request")
@@ -337,28 +398,6 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self._refuse(408, "the head of the request came too slowly")
 
-    def _time_taking(self) -> None:
-        size = self.transport.get_write_buffer_size()
-        self._taken_timer = self.loop.call_later(TAKEN_SECONDS, self._check_taken, size)
-
-    def _check_taken(self, earlier_size: int) -> None:
-        taken_bytes = earlier_size - self.transport.get_write_buffer_size()
-        if taken_bytes >= min(earlier_size, TAKEN_SECONDS * BODY_FLOOR / 4):
-            self._time_taking()
-        else:
-            self.transport.abort()
-
-    def _check_idle(self) -> None:
-        """Close a connection that was idle for long; a busy one has other timers."""
-        self._idle_timer = None
-        if self._in_head or not self._is_idle() or self.transport.is_closing():
-            return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._check_idle)
-        else:
-            self.transport.close()
-
     def _stop_clock(self) -> None:
         self._in_head = False
         self._in_body = False
@@ -374,8 +413,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(400, "the framing of the request body is too large")
         else:
             self._time_body(size)
-        if self._is_idle():
-            self._idle_since = self.loop.time()
+        if self._is_answered():
+            self._idling.begin()
             body.unread += size
             if body.unread > MAX_UNREAD:
                 self.transport.close()
@@ -408,7 +447,7 @@ class GuardedProtocol(HttpToolsProtocol):
             scope: Any = self.scope
             request_id = request_id_of(scope)
         else:
-            is_next = self._is_idle()
+            is_next = self._is_answered()
             request_id = ""
         self._stop_clock()
         if self.transport.is_closing():
@@ -417,7 +456,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._answer(status, message, request_id or f"{getrandbits(128):032x}")
         self.transport.close()
 
-    def _is_idle(self) -> bool:
+    def _is_answered(self) -> bool:
         """Whether no earlier request waits for its reply."""
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete
