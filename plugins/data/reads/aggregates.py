@@ -21,7 +21,7 @@ from .page_parts import check_offset
 from .searches import Searches
 from .sources import ReadSources
 
-MAX_NAMES: Final = 50
+MAX_NAMES: Final = 200
 """Groups and aggregates of one query."""
 
 UNITS: Final[Mapping[str, bytes]] = {
