@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import IO, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
@@ -16,8 +16,8 @@ from kernel.contracts.statements import Query, Transaction, Work
 __all__ = [
     "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "FileDialect",
     "FormerRecord", "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges",
-    "Records", "SnapshotReads", "SortField", "Tagged", "Target", "View", "Where", "WithSnapshot",
-    "WorkerOperation",
+    "RecordView", "RecordViews", "Records", "SnapshotReads", "SortField", "Tagged", "Target",
+    "View", "Where", "WithSnapshot", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
@@ -235,6 +235,32 @@ class SnapshotReads(Protocol):
         self, target: Target, page: Page, expression: Query
     ) -> AbstractAsyncContextManager[tuple[bytes, AsyncIterator[bytes]]]:
         """Yield the value of the expression, and the pieces of `Records.stream`."""
+        ...
+
+
+class RecordView(msgspec.Struct, frozen=True):
+    """The records of an entity that a caller may read, as a query without parameters.
+
+    With `is_narrowed` these may not be all: what else is asked of them must be computed after its
+    conditions.
+    """
+
+    entity: str
+    query: bytes
+    is_narrowed: bool
+
+
+@runtime_checkable
+class RecordViews(Protocol):
+    """A provider of RECORDS that can say in SQL what a caller may read."""
+
+    async def write_views(
+        self, actor: Actor, app_id: str, entities: Collection[str]
+    ) -> Sequence[RecordView]:
+        """Return what the caller may read of some entities; those without any right are absent.
+
+        Without a user the app itself asks, which may read all.
+        """
         ...
 
 

@@ -386,10 +386,13 @@ class Pool(Statements, Protocol):
         """Return what holds connections of this process, of whatever group they are."""
         ...
 
-    def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+    def connect(
+        self, *, direct: bool = False, login: tuple[str, str] | None = None
+    ) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Open a connection outside of the pool, with the same options, for the context.
 
-        With `direct` it goes past a transaction pooler, where `database.direct_url` is set.
+        With `direct` it goes past a transaction pooler, where `database.direct_url` is set. `login`
+        is another login than that of the server: a role and its password.
 
         Raises: psycopg.Error, OSError.
         """

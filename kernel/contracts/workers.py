@@ -14,9 +14,9 @@ from kernel.contracts.statements import Transaction
 from kernel.errors import KernelError, Unavailable
 
 __all__ = [
-    "APP_LOGINS", "WORKERS", "AppLogins", "Caller", "HandlerFailed", "HandlerUnavailable",
-    "LaunchSpec", "Runtime", "WorkerLost", "WorkerState", "WorkerStatus", "WorkerStopped",
-    "Workers",
+    "APP_LOGINS", "CALLER_SQL", "WORKERS", "AppLogins", "Caller", "CallerSql", "HandlerFailed",
+    "HandlerUnavailable", "LaunchSpec", "Runtime", "WorkerLost", "WorkerState", "WorkerStatus",
+    "WorkerStopped", "Workers",
 ]  # fmt: skip
 
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
@@ -205,3 +205,19 @@ class AppLogins(Protocol):
 
 
 APP_LOGINS = ServiceKey[AppLogins]("app_logins")
+
+
+class CallerSql(Protocol):
+    """Runs SQL of an app's worker, with the rights of a caller and no others."""
+
+    async def query(self, actor: Actor, app: App, statement: str, values: Sequence[Any]) -> bytes:
+        """Return the rows of one statement as a JSON array of objects.
+
+        `values` are those of `$1`, `$2` ...: JSON, where an array becomes one of PostgreSQL. Each
+        entity that the caller may read is a table of its name. What the statement writes is written
+        by RECORDS, and returned. Raises what RECORDS does, BadRequest, Unavailable.
+        """
+        ...
+
+
+CALLER_SQL = ServiceKey[CallerSql]("caller_sql")

@@ -97,12 +97,17 @@ class Database(dialect.FirstColumns):
         """See `Statements.settings`."""
         return msgspec.json.encode(self._settings.collect(actor))
 
-    def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[Connection]:
+    def connect(
+        self, *, direct: bool = False, login: tuple[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
         """See `Pool.connect`."""
         config = self._config
         if direct and config.direct_url:
             config = msgspec.structs.replace(config, url=config.direct_url)
-        return connected(config.url, connect_options(config))
+        options = connect_options(config)
+        if login is not None:
+            options["user"], options["password"] = login
+        return connected(config.url, options)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:

@@ -9,11 +9,15 @@ import anyio
 
 from kernel.public import (
     APP_LOGINS,
+    APPS,
+    CALLER_SQL,
     LOGS,
     POOL,
+    RECORDS,
     STATEMENTS,
     WORKERS,
     App,
+    Command,
     DatabaseQuery,
     Finding,
     InstallPlan,
@@ -28,6 +32,10 @@ from kernel.public import (
 from . import store
 from .config import AppLoginsConfig
 from .memory import SessionMemory
+from .queries.service import CallerQueries
+from .readers import store as readers_store
+from .readers.commands import sql_reader_command
+from .readers.service import READERS, ReadersService
 from .service import SERVICE, AppLoginsService
 from .session_watchdog import SESSION, SessionWatchdog
 
@@ -51,7 +59,7 @@ class AppLoginsPlugin(Plugin):
     name = "app_logins"
     Config = AppLoginsConfig
     requires = (STATEMENTS, POOL)
-    finds = (LOGS, WORKERS)
+    finds = (LOGS, WORKERS, APPS, RECORDS)
     config: AppLoginsConfig
 
     @hookimpl
@@ -60,10 +68,31 @@ class AppLoginsPlugin(Plugin):
         return [
             provide(SERVICE, self._make),
             provide(APP_LOGINS, lambda services: services.get(SERVICE)),
+            provide(READERS, self._make_readers),
+            provide(CALLER_SQL, self._make_queries),
         ]
+
+    @hookimpl
+    def register_commands(self) -> Sequence[Command]:
+        """Add `caudex sql-reader`."""
+        return [sql_reader_command()]
 
     def _make(self, services: Services) -> AppLoginsService:
         return AppLoginsService(services.get(STATEMENTS), self.config)
+
+    def _make_readers(self, services: Services) -> ReadersService:
+        return ReadersService(
+            services.get(POOL), lambda: services.get(APPS), services.get(SERVICE), self.config
+        )
+
+    def _make_queries(self, services: Services) -> CallerQueries:
+        return CallerQueries(
+            services.get(POOL),
+            lambda: services.get(APPS),
+            lambda: services.find(RECORDS),
+            services.get(SERVICE),
+            self.config,
+        )
 
     @hookimpl
     @asynccontextmanager
@@ -75,6 +104,8 @@ class AppLoginsPlugin(Plugin):
             return
         await service.drop_orphans()
         await service.renew_passwords()
+        if await service.may() and services.find(APPS) is not None:
+            await services.get(READERS).grant_again()
         watchdog = SessionWatchdog(services, service, self.config)
         # Not a task of the toolkit, which would end before the workers do.
         async with anyio.create_task_group() as tasks:
@@ -101,12 +132,14 @@ class AppLoginsPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let the login of an app reach the tables that the app has now."""
+        """Let the logins of an app reach the tables that the app has now."""
         await store.renew(tx, plan.app)
+        await readers_store.renew(tx, plan.app)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Drop the login of an app that is uninstalled."""
+        """Drop the logins of an app that is uninstalled."""
+        await readers_store.remove_of_app(tx, app.id)
         await store.remove(tx, app.id)
 
 

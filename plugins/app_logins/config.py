@@ -17,3 +17,4 @@ class AppLoginsConfig(Section, frozen=True, kw_only=True):
     transaction_timeout: Annotated[float, Meta(ge=0.1, le=86_400)] = 300.0
     memory_mb: Annotated[int, Meta(ge=16, le=1_000_000)] = 512
     temp_files_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
+    sql_connections: Annotated[int, Meta(ge=1, le=100)] = 4

@@ -16,7 +16,7 @@ OOM_SCORE: Final = 500
 """As for workers: the system ends these sessions before the server, if memory runs out."""
 _NAMED: Final = "postgres: "
 """With what a title begins once the process knows what it is: its login stays the same then."""
-_TITLE: Final = re.compile(r"^postgres: (?:.*?: )?(caudex_\d+_w\d+) ")
+_TITLE: Final = re.compile(r"^postgres: (?:.*?: )?(caudex_\d+_[qrw]\d+) ")
 _HELPER: Final = re.compile(r"^postgres: (?:.*?: )?parallel worker for PID (\d+)")
 # The other parts are shared: buffers, and the program itself.
 _UNSHARED: Final = re.compile(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", re.MULTILINE)
@@ -39,7 +39,7 @@ class SessionMemory:
 
         Returns False where the server is on another machine, or is not visible here.
         """
-        self._prefix = f"caudex_{database}_w"
+        self._prefix = f"caudex_{database}_"
         self._children = None
         self._unrelated = set[int]()
         if not _read(backend, "cmdline").startswith(_NAMED):

@@ -23,8 +23,31 @@ create unlogged table caudex_app_logins.passwords (
 -- Each server process has a lock on it while it runs. It has no columns and no rows.
 create table caudex_app_logins.servers ();
 
+-- Logins for BI tools, that read the tables of one app. Their passwords are nowhere but in the roles.
+create table caudex_app_logins.readers (
+    name text collate "C" not null,  -- What the operator calls it.
+    app_id text not null,  -- The app whose tables it reads.
+    -- Part of the name of the role, from the sequence of `logins.number`. A restored row has no role until it is
+    -- renewed.
+    number bigint not null,
+    created_at timestamptz not null default now(),  -- When it was made.
+    primary key (name),
+    unique (number),
+    foreign key (app_id) references caudex_kernel.apps(app_id) on delete cascade
+);
+create index readers_app on caudex_app_logins.readers (app_id);
+
+-- The passwords of the logins that SQL of workers runs with, as in `passwords`. Only servers have them.
+create unlogged table caudex_app_logins.query_passwords (
+    number bigint not null,  -- The app, by the number of its login.
+    -- Of a login without rights on tables. It also proves to `show_records` that the server calls it.
+    password text not null,
+    primary key (number),
+    foreign key (number) references caudex_app_logins.logins(number) on delete cascade
+);
+
 -- Called where the plugin is switched off or on. While it is off no login of an app opens a session; a start of the
--- app's worker opens its login again.
+-- app's worker opens its login again, and readers are open as soon as the plugin is on.
 create function caudex_app_logins.switched(enabled boolean, since timestamptz)
  returns void
  language plpgsql
@@ -34,11 +57,21 @@ declare
     login name;
 begin
     for login in
-        select r.rolname from pg_database as d join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
+        select r.rolname from pg_database as d
+        join pg_roles as r on r.rolname ~ format('^caudex_%s_[qrw][0-9]+$', d.oid)
         where d.datname = current_database() and r.rolcanlogin and not enabled
     loop
         execute format('alter role %I nologin', login);
         perform pg_terminate_backend(pid) from pg_stat_activity where usename = login;
+    end loop;
+    for login in
+        select r.rolname from pg_database as d
+        join pg_roles as r on r.rolname ~ format('^caudex_%s_r[0-9]+$', d.oid)
+        where d.datname = current_database() and not r.rolcanlogin and enabled
+            and shobj_description(r.oid, 'pg_authid') is null
+            and substring(r.rolname from '[0-9]+$')::bigint in (select number from caudex_app_logins.readers)
+    loop
+        execute format('alter role %I login', login);
     end loop;
 end
 $$;
@@ -53,12 +86,160 @@ declare
     login name;
 begin
     for login in
-        select r.rolname from pg_database as d join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
+        select r.rolname from pg_database as d
+        join pg_roles as r on r.rolname ~ format('^caudex_%s_[qrw][0-9]+$', d.oid)
         where d.datname = current_database()
     loop
         execute format('drop owned by %I', login);
         execute format('drop role %I', login);
     end loop;
+end
+$$;
+
+-- What an insert, update or delete of such a view does: it changes nothing, and keeps what the server is to do by
+-- RECORDS afterwards, with the rights of the caller. The version is the entity tag of the row that the statement saw.
+create function caudex_app_logins.propose_change()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $$
+declare
+    old_row jsonb;
+    new_row jsonb;
+    version text;
+    number bigint;
+begin
+    if tg_op <> 'INSERT' then
+        old_row := to_jsonb(old);
+        execute format('select ''"'' || encode(xidsend(t.xmin) || timestamptz_send(t.updated_at), ''hex'') || ''"'' '
+            'from %I.%I as t where t.id::text = $1', tg_argv[0], tg_argv[1])
+        into version using old_row ->> 'id';
+    end if;
+    if tg_op = 'INSERT' then
+        select coalesce(jsonb_object_agg(key, value), '{}') into new_row
+        from jsonb_each(to_jsonb(new)) where value <> 'null';
+    elsif tg_op = 'UPDATE' then
+        select coalesce(jsonb_object_agg(key, value), '{}') into new_row
+        from jsonb_each(to_jsonb(new)) where value is distinct from old_row -> key;
+        if new_row ? 'id' then
+            raise feature_not_supported using message = 'the id of a record cannot be changed';
+        end if;
+    end if;
+    if tg_op <> 'UPDATE' or new_row - array['created_at', 'updated_at'] <> '{}' then
+        insert into pg_temp._changes (op, entity, id, data, etag)
+        values (lower(tg_op), tg_argv[1], old_row ->> 'id', new_row, version)
+        returning place into number;
+        if number > tg_argv[2]::bigint then
+            raise program_limit_exceeded using message = format(
+                'a statement writes at most %s records', tg_argv[2]);
+        end if;
+    end if;
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+
+-- Makes a temporary view for each entity that a caller may read, until the transaction ends. It runs with the rights of
+-- the server, and its caller may use the views and nothing else. The SQL of a worker follows in the same transaction
+-- and does not know the secret, so it cannot make views of its own. With `max_changes` a write of a view is kept as a
+-- proposal.
+create function caudex_app_logins.show_records(secret text, app_id text, names text[], queries text[], narrowed boolean[], max_changes integer)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $$
+begin
+    if not exists (
+        select from caudex_app_logins.query_passwords as q
+        join pg_database as d on d.datname = current_database()
+        where session_user = format('caudex_%s_q%s', d.oid, q.number)
+            and sha256(convert_to(q.password, 'UTF8')) = sha256(convert_to(secret, 'UTF8'))
+    ) then
+        raise insufficient_privilege using message = 'only the server shows records';
+    end if;
+    if max_changes > 0 then
+        create temp table _changes (
+            place bigint generated always as identity, op text, entity text, id text, data jsonb, etag text);
+        execute format('grant select on pg_temp._changes to %I', session_user);
+    end if;
+    for place in 1 .. cardinality(names) loop
+        execute format('create temp view %I with (security_barrier = %s) as %s',
+            names[place], narrowed[place], queries[place]);
+        execute format('grant select on pg_temp.%I to %I', names[place], session_user);
+        if max_changes > 0 then
+            execute format('create trigger _changes instead of insert or update or delete on pg_temp.%I '
+                'for each row execute function caudex_app_logins.propose_change(%L, %L, %L)',
+                names[place], app_id, names[place], max_changes);
+            execute format('grant insert, update, delete on pg_temp.%I to %I', names[place], session_user);
+        end if;
+    end loop;
+end
+$$;
+
+-- Runs the prepared statement `caudex_query` with arguments and returns its rows as JSON. It runs with the rights of
+-- the session. It has no search path of its own, as another path would have the statement analyzed again. An error is
+-- cut: the text of a value in it has no bound.
+create function caudex_app_logins.answer_query(arguments text[], max_rows integer, max_bytes integer)
+ returns text
+ language plpgsql
+as $$
+declare
+    list text := '';
+    rows refcursor;
+    item record;
+    line text;
+    lines text[] := '{}';
+    size bigint := 0;
+begin
+    if pg_catalog.cardinality(arguments) > 0 then
+        select '(' || pg_catalog.string_agg(pg_catalog.quote_nullable(a.value), ', ' order by a.place) || ')' into list
+        from pg_catalog.unnest(arguments) with ordinality as a (value, place);
+    end if;
+    begin
+        open rows no scroll for execute 'execute caudex_query' || list;
+    exception when invalid_cursor_definition then
+        execute 'execute caudex_query' || list;
+        return '[]';
+    end;
+    loop
+        fetch rows into item;
+        exit when not found;
+        line := pg_catalog.row_to_json(item)::text;
+        size := size + pg_catalog.octet_length(line) + 1;
+        if pg_catalog.cardinality(lines) >= max_rows then
+            raise program_limit_exceeded using message = pg_catalog.format(
+                'the result has more than %s rows: add a limit', max_rows);
+        elsif size > max_bytes then
+            raise program_limit_exceeded using message = pg_catalog.format(
+                'the result has more than %s bytes: ask for less', max_bytes);
+        end if;
+        if pg_catalog.cardinality(lines) = 0 and (
+            select pg_catalog.count(*) <> pg_catalog.count(distinct k) from pg_catalog.json_object_keys(line::json) as k
+        ) then
+            raise duplicate_column using message = 'two columns of the result have the same name';
+        end if;
+        lines := pg_catalog.array_append(lines, line);
+    end loop;
+    return '[' || pg_catalog.array_to_string(lines, ',') || ']';
+exception when others then
+    raise exception using errcode = sqlstate, message = pg_catalog.left(sqlerrm, 500);
+end
+$$;
+
+-- Returns what a statement proposed, as JSON, and null where that has more bytes of values.
+create function caudex_app_logins.proposed_changes(max_bytes integer)
+ returns text
+ language plpgsql
+as $$
+begin
+    if (select pg_catalog.sum(pg_catalog.octet_length(data::text)) > max_bytes from pg_temp._changes) then
+        return null;
+    end if;
+    return (
+        select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+            'op', op, 'entity', entity, 'id', id, 'data', data, 'etag', etag) order by place), '[]')::text
+        from pg_temp._changes);
 end
 $$;
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 from urllib.parse import quote
 
 import anyio
 import structlog
 
-from kernel.public import App, ServiceKey, Statements, Transaction, server_actor
+from kernel.public import App, ServiceKey, Statements, Transaction, Work, server_actor
 
 from . import store
 from .config import AppLoginsConfig
-from .store import Login
+from .roles import Login, drop
 
+T = TypeVar("T")
 log = structlog.get_logger("caudex.app_logins")
 
 
@@ -60,15 +62,19 @@ class AppLoginsService:
         """See `AppLogins.url`."""
         if not await self.may():
             return None
-        deadline = anyio.current_time() + self.patience
         work = partial(store.make, app=app, config=self._config, passwords=self._passwords)
+        login = await self.run_between_installs(work)
+        if login is None:
+            return None
+        self._passwords[login.number] = login.password
+        return self.url_of(login)
+
+    async def run_between_installs(self, work: Work[T]) -> T:
+        """Run work that raises BeingInstalled while an install has the tables of an app."""
+        deadline = anyio.current_time() + self.patience
         while True:
             try:
-                login = await self.statements.run(server_actor(), work)
-                if login is None:
-                    return None
-                self._passwords[login.number] = login.password
-                return self.url_of(login)
+                return await self.statements.run(server_actor(), work)
             except store.BeingInstalled:
                 if anyio.current_time() > deadline:
                     raise
@@ -99,7 +105,7 @@ class AppLoginsService:
         if not await self.may():
             return
         for role in await store.find_orphans(self.statements):
-            await self.statements.run(server_actor(), partial(store.drop, role=role))
+            await self.statements.run(server_actor(), partial(drop, role=role))
 
     def url_of(self, login: Login) -> str:
         """Return the connection string of a login that a worker on this machine can use."""

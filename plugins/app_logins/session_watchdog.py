@@ -23,6 +23,7 @@ from kernel.public import LOGS, POOL, WORKERS, Services, Unavailable, server_act
 from . import store
 from .config import AppLoginsConfig
 from .memory import SessionMemory
+from .roles import join
 from .service import AppLoginsService
 
 RENEW_SECONDS: Final = 60.0
@@ -63,7 +64,7 @@ logins as (
         coalesce(max(extract(epoch from clock_timestamp() - s.xact_start)), 0) as age,
         count(s.pid) as sessions
     from pg_database as d
-    join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
+    join pg_roles as r on r.rolname ~ format('^caudex_%s_[qrw][0-9]+$', d.oid)
     left join pg_shdescription as c on c.objoid = r.oid and c.classoid = 'pg_authid'::regclass
     left join pg_stat_activity as s on s.usesysid = r.oid
     left join held as h on h.pid = s.pid
@@ -292,9 +293,7 @@ class SessionWatchdog:
     async def _join(self, login: HeldLogin) -> None:
         """Become a member of a login that was made by an older version."""
         try:
-            is_member = await self._statements.run(
-                server_actor(), lambda tx: store.join(tx, login.role)
-            )
+            is_member = await self._statements.run(server_actor(), lambda tx: join(tx, login.role))
         except Unavailable:
             return
         if not is_member:
@@ -308,14 +307,21 @@ class SessionWatchdog:
         action = "its database sessions were ended"
         if is_shut:
             action = "its database login is shut"
-        log.warning("a worker held too much", app_id=app_id, role=role, why=reason, done=action)
+        if _is_reader(role):
+            action = f"the database reader {role}: {action}"
+        log.warning("a login held too much", app_id=app_id, role=role, why=reason, done=action)
         logs = self._services.find(LOGS)
         if app_id is not None and logs is not None:
             logs.write(app_id, "system", f"{action}: {reason}")
 
 
 def _number_of(role: str) -> int:
-    return int(role.rpartition("_w")[2])
+    """Return the number of a login, which follows the letter of its kind."""
+    return int(role.rpartition("_")[2][1:])
+
+
+def _is_reader(role: str) -> bool:
+    return "_r" in role
 
 
 def _find_flooding(holdings: Holdings) -> Sequence[HeldLogin]:

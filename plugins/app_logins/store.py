@@ -1,7 +1,4 @@
-"""Every statement about the logins of apps.
-
-Roles belong to the whole cluster, so the name of one carries the object id of the database.
-"""
+"""Every statement about the logins of workers."""
 
 from __future__ import annotations
 
@@ -9,13 +6,25 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import msgspec
 import structlog
 from psycopg import sql
 
 from kernel.public import App, Statements, Transaction, Unavailable
 
 from .config import AppLoginsConfig
+from .roles import (
+    Login,
+    allow_temporary_tables,
+    attempt,
+    bound_temporary_files,
+    describe_login,
+    drop,
+    exists,
+    find_inner_roles,
+    join,
+    name_role,
+    run_script,
+)
 
 SHUT: Final = "shut by the server: "
 """The comment of a login that is shut begins with this; the reason follows."""
@@ -33,10 +42,6 @@ select count(*) > 0 from pg_proc where pronamespace = 'pg_catalog'::regnamespace
     and (proname ~ '^(lo_|loread$|lowrite$)' or proname = 'pg_logical_emit_message')
     and has_function_privilege('public', oid, 'execute')"""
 
-_NAME: Final = """
-select format('caudex_%s_w%s', d.oid, $1::bigint) from pg_database as d
-where d.datname = current_database()"""
-
 _TAKE: Final = """
 insert into caudex_app_logins.logins as l (app_id)
 select app_id from caudex_kernel.apps where app_id = $1::text and key = $2::bigint
@@ -48,12 +53,9 @@ insert into caudex_app_logins.passwords as p (number, password) values ($1::bigi
 on conflict (number) do update set password = p.password
 returning p.password"""
 
-_FORGET: Final = "delete from caudex_app_logins.passwords"
-
-_ROLES: Final = """
-select r.rolname from pg_database as d
-join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
-where d.datname = current_database()"""
+_FORGET: Final = """
+with queries as (delete from caudex_app_logins.query_passwords)
+delete from caudex_app_logins.passwords"""
 
 HOLD: Final = "lock table caudex_app_logins.servers in access share mode"
 """What each server process does in a transaction that lasts."""
@@ -68,14 +70,19 @@ _REMOVE: Final = "delete from caudex_app_logins.logins where app_id = $1::text r
 _LOCK: Final = "select from caudex_app_logins.logins where number = $1::bigint for update"
 """A start changes the login as well, and PostgreSQL refuses one of two changes at once."""
 
-_APP: Final = "select app_id from caudex_app_logins.logins where number = $1::bigint"
+_LOCK_READER: Final = "select from caudex_app_logins.readers where number = $1::bigint for update"
 
+_APP: Final = """
+select app_id from caudex_app_logins.logins where number = $1::bigint
+union all select app_id from caudex_app_logins.readers where number = $1::bigint"""
+
+# Logins of both kinds take their numbers from one sequence.
 _ORPHANS: Final = """
 select r.rolname from pg_database as d
-join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
-where d.datname = current_database() and not exists (
-    select from caudex_app_logins.logins as l
-    where l.number = substring(r.rolname from '[0-9]+$')::bigint)"""
+join pg_roles as r on r.rolname ~ format('^caudex_%s_[qrw][0-9]+$', d.oid)
+where d.datname = current_database() and substring(r.rolname from '[0-9]+$')::bigint not in (
+    select number from caudex_app_logins.logins
+    union all select number from caudex_app_logins.readers)"""
 
 _TABLES: Final = """
 select tablename from pg_tables where schemaname = $1::name order by tablename"""
@@ -83,35 +90,6 @@ select tablename from pg_tables where schemaname = $1::name order by tablename""
 _SHUT: Final = """
 select rolname from pg_roles
 where rolname = $1::text and starts_with(shobj_description(oid, 'pg_authid'), $2::text)"""
-
-_EXISTS: Final = "select 1 from pg_roles where rolname = $1::text"
-
-_WHERE: Final = """
-select json_build_object('role', $1::text, 'number', $2::bigint, 'password', $3::text,
-    'database', current_database(), 'address', host(inet_server_addr()),
-    'port', current_setting('port')::integer, 'listens', current_setting('listen_addresses'),
-    'socket_folder', case when pg_has_role('pg_read_all_settings', 'usage')
-        then split_part(current_setting('unix_socket_directories'), ',', 1) else '' end)"""
-
-_INHERITS: Final = "select pg_has_role($1::name, 'usage')"
-
-_END: Final = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = {}"
-
-
-class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """A database login of an app, and where the database server answers."""
-
-    role: str
-    number: int
-    password: str
-    database: str
-    address: str | None
-    port: int
-    listens: str
-    socket_folder: str
-
-
-_login = msgspec.json.Decoder(Login).decode
 
 log = structlog.get_logger("caudex.app_logins")
 
@@ -147,13 +125,13 @@ async def forget_passwords(tx: Transaction) -> bool:
 
     Returns whether it did.
     """
-    refusal = await _try(tx, sql.SQL(_BE_ALONE).format())
+    refusal = await attempt(tx, sql.SQL(_BE_ALONE).format())
     if refusal is not None:
         return False
     await tx.execute(_FORGET)
-    for role in await tx.fetch_all(_ROLES):
+    for role in await find_inner_roles(tx):
         statement = sql.SQL("alter role {} password null")
-        await _try(tx, statement.format(sql.Identifier(role.decode())))
+        await attempt(tx, statement.format(sql.Identifier(role)))
     return True
 
 
@@ -166,12 +144,11 @@ async def make(
 
     Raises BeingInstalled, Unavailable.
     """
-    row = await tx.execute(_TAKE, app.id, app.key)
-    if row is None:
-        return None  # a later app has the name
-    number = int(row)
-    await _hold_tables(tx, app.id)
-    role = await _name(tx, number)
+    number = await take_number(tx, app)
+    if number is None:
+        return None
+    await hold_tables(tx, app.id)
+    role = await name_role(tx, number)
     if await tx.fetch(_SHUT, role, SHUT):
         log.warning("a worker gets no database_url: its login is shut", app_id=app.id)
         return None
@@ -179,35 +156,55 @@ async def make(
     password = (await tx.execute(_PASSWORD, number, new_password) or b"").decode()
     # A new role has no powers by itself, and only a superuser may repeat that later.
     verb = sql.SQL("create")
-    if await tx.fetch(_EXISTS, role):
+    if await exists(tx, role):
         verb = sql.SQL("alter")
     script = sql.SQL(
         " role {0} login connection limit {1} password {2};"
         "alter role {0} set statement_timeout = '30s';"
         "alter role {0} set idle_in_transaction_session_timeout = '60s'"
     ).format(sql.Identifier(role), sql.Literal(config.connections), sql.Literal(password))
-    await _script(tx, verb + script)
-    # Refused where the server's login may not set it: `diagnose` says so.
-    limit = sql.SQL("alter role {} set temp_file_limit = {}")
-    bound = sql.Literal(f"{config.temp_files_mb}MB")
-    await _try(tx, limit.format(sql.Identifier(role), bound))
+    await run_script(tx, verb + script)
+    await bound_temporary_files(tx, role, config.temp_files_mb)
+    await allow_temporary_tables(tx, role)
     await join(tx, role)
     await _grant(tx, app, role)
-    return _login(await tx.fetch(_WHERE, role, number, password) or b"")
+    return await describe_login(tx, role, number, password)
+
+
+async def take_number(tx: Transaction, app: App) -> int | None:
+    """Return the number of an app's logins, which others cannot change until the commit.
+
+    Returns None where a later app has the name.
+    """
+    row = await tx.execute(_TAKE, app.id, app.key)
+    return None if row is None else int(row)
+
+
+async def take_turn(tx: Transaction, app: App) -> bool:
+    """Keep others from changing the logins of an app, until the transaction ends.
+
+    Returns False where a later app has the name. Raises BeingInstalled.
+    """
+    number = await take_number(tx, app)
+    if number is None:
+        return False
+    await hold_tables(tx, app.id)
+    return True
 
 
 async def renew(tx: Transaction, app: App) -> None:
     """Grant the login of an app, if it has one, the tables that the app has now."""
     role = await _lock(tx, app.id)
-    if role is not None and await tx.fetch(_EXISTS, role):
+    if role is not None and await exists(tx, role):
         await _grant(tx, app, role)
 
 
 async def shut(tx: Transaction, role: str, number: int, reason: str) -> None:
     """Refuse new sessions to a login; its comment gives the reason."""
     await tx.fetch_all(_LOCK, number)
+    await tx.fetch_all(_LOCK_READER, number)
     script = sql.SQL("alter role {0} nologin; comment on role {0} is {1}")
-    await _script(tx, script.format(sql.Identifier(role), sql.Literal(SHUT + reason)))
+    await run_script(tx, script.format(sql.Identifier(role), sql.Literal(SHUT + reason)))
 
 
 async def reopen(tx: Transaction, app_id: str) -> None:
@@ -215,49 +212,15 @@ async def reopen(tx: Transaction, app_id: str) -> None:
     role = await _lock(tx, app_id)
     if role is not None and await tx.fetch(_SHUT, role, SHUT) and await may_make_roles(tx):
         script = sql.SQL("comment on role {0} is null; alter role {0} login")
-        await _script(tx, script.format(sql.Identifier(role)))
-
-
-async def join(tx: Transaction, role: str) -> bool:
-    """Become a member of a login, without which its sessions cannot be ended.
-
-    The login that made a role may do that. Returns False where it is refused.
-    """
-    if await tx.fetch(_INHERITS, role) == b"t":
-        return True
-    grant = sql.SQL("grant {} to current_user").format(sql.Identifier(role))
-    refusal = await _try(tx, grant + sql.SQL(" with inherit true"))
-    if refusal is not None:  # PostgreSQL 15 does not know the option
-        refusal = await _try(tx, grant)
-    return refusal is None
+        await run_script(tx, script.format(sql.Identifier(role)))
 
 
 async def remove(tx: Transaction, app_id: str) -> None:
-    """Drop the login of an app that is uninstalled."""
+    """Drop the logins of the server and of the worker of an app that is uninstalled."""
     number = await tx.execute(_REMOVE, app_id)
     if number is not None:
-        await drop(tx, await _name(tx, int(number)))
-
-
-async def drop(tx: Transaction, role: str) -> None:
-    """Drop a login, and end its sessions.
-
-    Objects of it in another database keep it, and so may much else that its worker did. It is shut
-    then and remains, because the app must be removable.
-    """
-    if not await tx.fetch(_EXISTS, role):
-        return
-    name = sql.Identifier(role)
-    await join(tx, role)
-    error: Exception | None = None
-    for _ in range(2):  # its worker may have connected again, and made something more
-        await _try(tx, sql.SQL(_END).format(sql.Literal(role)))
-        await _try(tx, sql.SQL("drop owned by {}").format(name))
-        error = await _try(tx, sql.SQL("drop role {}").format(name))
-        if error is None:
-            return
-    await _try(tx, sql.SQL("alter role {} nologin").format(name))
-    log.warning("the database login of an uninstalled app remains", role=role, error=str(error))
+        await drop(tx, await name_role(tx, int(number)))
+        await drop(tx, await name_role(tx, int(number), "q"))
 
 
 async def _grant(tx: Transaction, app: App, role: str) -> None:
@@ -270,10 +233,10 @@ async def _grant(tx: Transaction, app: App, role: str) -> None:
     if app.entities:
         rights = sql.SQL("; grant select, insert, update, delete on {} to {}")
         script += rights.format(_tables(app.id, app.entities), name)
-    await _script(tx, script)
+    await run_script(tx, script)
 
 
-async def _hold_tables(tx: Transaction, app_id: str) -> None:
+async def hold_tables(tx: Transaction, app_id: str) -> None:
     """Keep installs from the tables, since two transactions cannot change rights on one at once.
 
     Raises BeingInstalled without waiting: an install that has them waits for the row, which is
@@ -284,23 +247,9 @@ async def _hold_tables(tx: Transaction, app_id: str) -> None:
         return
     lock = sql.SQL("lock table {} in row exclusive mode nowait")
     try:
-        await _script(tx, lock.format(_tables(app_id, tables)))
+        await run_script(tx, lock.format(_tables(app_id, tables)))
     except Unavailable:
         raise BeingInstalled("the app is being installed", retry_after=5) from None
-
-
-async def _try(tx: Transaction, statement: sql.Composed) -> Exception | None:
-    """Run a statement that may be refused, and return the refusal."""
-    try:
-        async with tx.savepoint():
-            await _script(tx, statement)
-    except Exception as error:
-        return error
-    return None
-
-
-async def _script(tx: Transaction, script: sql.Composed) -> None:
-    await tx.script(script.as_bytes(None))
 
 
 def _tables(app_id: str, entities: Iterable[str]) -> sql.Composed:
@@ -312,8 +261,4 @@ async def _lock(tx: Transaction, app_id: str) -> str | None:
     number = await tx.fetch(_LOCK_APP, app_id)
     if number is None:
         return None
-    return await _name(tx, int(number))
-
-
-async def _name(tx: Transaction, number: int) -> str:
-    return (await tx.fetch(_NAME, number) or b"").decode()
+    return await name_role(tx, int(number))

@@ -35,6 +35,7 @@ from .reads.sources import ReadSources
 from .rights.links import LinkRights
 from .rights.permissions import Permissions
 from .rights.scopes import RowScopes
+from .rights.views import ViewWriter
 from .service import Parts, RecordsService
 from .statements.tables import Tables
 from .watches.service import WatchesService, WatchSources
@@ -111,6 +112,7 @@ def build_records(services: Dependencies) -> RecordsService:
         imports=Imports(tables, links, upserts, transactions, imported_rows, link_keys),
         keyed=KeyedWrites(apps, permissions, execution.participants, services.idempotency),
         permissions=permissions,
+        views=ViewWriter(scopes),
     )
     return RecordsService(parts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import CoroutineType
 from typing import IO, Any, Literal
@@ -21,6 +21,7 @@ from kernel.public import (
     Operation,
     Page,
     Query,
+    RecordView,
     Tagged,
     Target,
     Transaction,
@@ -39,6 +40,7 @@ from .reads.complete import CompleteLists, ExportOptions
 from .reads.pages import PageReader
 from .reads.record_reader import RecordReader
 from .rights.permissions import Permissions
+from .rights.views import ViewWriter
 from .writes.conditional import ConditionalWrites, Expected
 from .writes.former import FormerWrites
 from .writes.once import KeyedWrites
@@ -63,6 +65,7 @@ class Parts(msgspec.Struct, frozen=True):
     imports: Imports
     keyed: KeyedWrites
     permissions: Permissions
+    views: ViewWriter
 
 
 class RecordsService:
@@ -144,6 +147,13 @@ class RecordsService:
         """See `Records.aggregate`."""
         aggregates = self.parts.aggregates
         return self._run(target.app_id, lambda: aggregates.read(target, aggregation))
+
+    def write_views(
+        self, actor: Actor, app_id: str, entities: Collection[str]
+    ) -> CoroutineType[Any, Any, Sequence[RecordView]]:
+        """See `RecordViews.write_views`."""
+        views = self.parts.views
+        return self._run(app_id, lambda: views.write(actor, app_id, entities))
 
     # Writes
 

@@ -11,6 +11,7 @@ from kernel.public import (
     ACCESS,
     APP_LOGINS,
     APPS,
+    CALLER_SQL,
     CHANGES,
     HOOKS,
     IDENTITY,
@@ -60,7 +61,7 @@ class WorkersPlugin(Plugin):
     Config = WorkersConfig
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS, REGISTRY, APPS, ACCESS, IDENTITY)
     uses = (APP_LOGINS,)
-    finds = (CHANGES, LOGS, RECORDS, TRACES, WATCHES)
+    finds = (CALLER_SQL, CHANGES, LOGS, RECORDS, TRACES, WATCHES)
     config: WorkersConfig
     _service: WorkersService | None = None
 

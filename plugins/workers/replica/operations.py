@@ -11,10 +11,12 @@ import structlog
 from kernel.public import (
     ACCESS,
     APPS,
+    CALLER_SQL,
     MAX_PAGE,
     RECORDS,
     Action,
     Actor,
+    App,
     BadRequest,
     Grant,
     KernelError,
@@ -50,11 +52,18 @@ MAX_WAITING: Final = 64
 
 _ACTIONS: Final[dict[str, Action]] = {
     "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
-    "changes": "read",
+    "changes": "read", "sql": "read",
 }  # fmt: skip
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 log = structlog.get_logger("caudex.workers")
+
+
+class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `data` of the operation `sql`: a statement, and the values of `$1`, `$2` ..."""
+
+    query: str
+    values: list[Any] = []
 
 
 class OperationQueue:
@@ -160,6 +169,8 @@ class RecordOperations:
                 return await records.operate(actor, app_id, operation)
             if op.op == "changes":
                 return await self._changes.read(actor, op)
+            if op.op == "sql":
+                return await self._query(actor, app, op)
             grant = Grant()
             if actor.user_id is not None:
                 access = self._services.get(ACCESS)
@@ -167,6 +178,17 @@ class RecordOperations:
                 limits = limits_of(actor)
                 grant = await access.grant(user_id, app_id, op.entity, action, **limits)
             return await _operate(records, Target(actor, grant, app_id, op.entity), op)
+
+    async def _query(self, actor: Actor, app: App, op: CollectionOp) -> bytes:
+        """Run SQL that sees what the caller may read. Raises KernelError."""
+        try:
+            request = msgspec.convert(op.data, SqlRequest)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"sql: {error}") from None
+        queries = self._services.find(CALLER_SQL)
+        if queries is None:
+            raise BadRequest("this server runs no SQL of workers (plugin app_logins)")
+        return await queries.query(actor, app, request.query, request.values)
 
     def _find_actor(self, op: CollectionOp) -> Actor:
         """Return the caller that the operation names, else the app itself.

@@ -200,6 +200,19 @@ class Context:
         """Records, with the rights of the caller."""
         return Collection(self._worker, entity, self.call_id, blocking=self.blocking)
 
+    def sql(self, query: str, values: list[Any] | None = None) -> Any:
+        """Run one statement with the rights of the caller, and return its rows as dictionaries.
+        Awaited in an `async def`.
+
+            rows = ctx.sql("select stage, sum(value) from deals where value > $1 group by 1", [100])
+
+        Each entity is a table of its name, with the records and fields that the caller may read.
+        `values` are those of `$1`, `$2` ...: a list becomes an array, a dictionary JSON. At most
+        10,000 rows and 8 MB. `insert`, `update` and `delete` return what they wrote, as
+        `Collection.batch` does it: 1000 records at most. Raises CollectionError.
+        """
+        return _query(self._worker, query, values, self.call_id, blocking=self.blocking)
+
 
 class Collection:
     """Records of one entity. In an `async def` the methods are awaited, in a `def` they block."""
@@ -331,6 +344,16 @@ class Collection:
         return asyncio.run_coroutine_threadsafe(operation, self._worker.loop).result()
 
 
+def _query(
+    worker: Worker, query: str, values: list[Any] | None, call_id: str | None, *, blocking: bool
+) -> Any:
+    data = {"query": query, "values": values or []}
+    operation = worker.operate("sql", "", data, {"call": call_id})
+    if not blocking:
+        return operation
+    return asyncio.run_coroutine_threadsafe(operation, worker.loop).result()
+
+
 class Changes:
     """What happened to the records of a collection; see `Collection.changes`."""
 
@@ -430,6 +453,11 @@ class Worker:
     def collection(self, entity: str) -> Collection:
         """Records with the app's own rights, for use outside of handlers in `async def`."""
         return Collection(self, entity, None, blocking=False)
+
+    def sql(self, query: str, values: list[Any] | None = None) -> Any:
+        """Run a statement with the app's own rights, for use outside of handlers in `async def`;
+        see `Context.sql`."""
+        return _query(self, query, values, None, blocking=False)
 
     # Running
 

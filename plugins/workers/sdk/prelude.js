@@ -202,6 +202,9 @@
       this.cancelled = false;
       this.progress = (value) => say({ type: "job_progress", id: call, value });
       this.collection = (entity) => collection(entity, call);
+      // One statement, over tables with the records and fields that the caller may read. What it writes is
+      // done as by batch, and returned.
+      this.sql = (query, values = []) => operate("sql", "", { query, values }, call);
     }
 
     // Its lines are found by the request or job.

@@ -1,23 +1,19 @@
 """The database login of a worker: its own tables under their own names, and nothing else."""
 
-import os
 import threading
 import time
-from collections.abc import Generator
-from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from kernel.public import APPS, STATEMENTS, Unavailable
-from kernel.testing import Postgres, Server, running_server
+from kernel.testing import Postgres, Server
 from plugins.app_logins.config import AppLoginsConfig
 from plugins.app_logins.service import SERVICE, AppLoginsService
 from plugins.app_logins.store import Login
-from tests.plugins.workers.support import PYTHON, QUICK, deploy, deployed, install, result, status
+from tests.plugins.workers.support import PYTHON, deploy, deployed, install, result, status
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +24,6 @@ def app(workers: Server) -> str:
 @pytest.fixture(scope="module")
 def url(workers: Server, app: str) -> str:
     return result(workers.admin, app, "facts")["database_url"]
-
-
-@pytest.fixture(scope="module")
-def modest(postgres: Postgres) -> Generator[Server]:
-    """A server whose login may make roles and has no other power, as managed services give it."""
-    modest = f"caudex_test_modest_{os.getpid()}"
-    name = sql.Identifier(modest)
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-
-        def run(statement: LiteralString) -> None:
-            connection.execute(sql.SQL(statement).format(name))
-
-        if connection.execute("show is_superuser").fetchone() != ("on",):
-            pytest.skip("needs a superuser")
-        run("create role {} login createrole password 'x'")
-        run("create database {0} owner {0} encoding 'UTF8' template template0")
-        dsn = make_conninfo(postgres.url, user=modest, password="x", dbname=modest)
-        try:
-            with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}, dsn=dsn) as server:
-                yield server
-        finally:
-            run("drop database {} with (force)")
-            run("drop role {}")
 
 
 def roles(server: Server, url: str) -> list[tuple[bool]]:

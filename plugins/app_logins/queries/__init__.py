@@ -1,0 +1,1 @@
+"""SQL of workers: what a caller may read, through a login that has no other rights."""

@@ -1,0 +1,1 @@
+"""Readers: logins for BI tools, which read the tables of one app."""

@@ -1,0 +1,187 @@
+"""Every statement about readers, and what a reader may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from psycopg import sql
+
+from kernel.public import App, Entity, Statements, Transaction
+from plugins.app_logins.roles import attempt, drop, exists, join, name_role, run_script
+
+from .models import Bounds, ReaderRow
+
+_ADD: Final = """
+insert into caudex_app_logins.readers (name, app_id, number)
+values ($1::text, $2::text, nextval(pg_get_serial_sequence('caudex_app_logins.logins', 'number')))
+on conflict (name) do nothing returning number"""
+"""All logins take their numbers from one sequence."""
+
+_FIND: Final = """
+select json_build_object('number', number, 'app_id', app_id)
+from caudex_app_logins.readers where name = $1::text"""
+_LOCK: Final = _FIND + " for update"
+
+_REMOVE: Final = "delete from caudex_app_logins.readers where name = $1::text"
+
+_OF_APP: Final = """
+select number from caudex_app_logins.readers where app_id = $1::text order by number for update"""
+
+_APPS: Final = "select distinct app_id from caudex_app_logins.readers order by app_id"
+
+_LIST: Final = """
+select json_build_object('name', l.name, 'app_id', l.app_id, 'role', l.role,
+    'created_at', to_char(l.created_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
+    'can_login', r.rolcanlogin, 'connections', r.rolconnlimit,
+    'note', shobj_description(r.oid, 'pg_authid'))
+from (
+    select name, app_id, created_at, format('caudex_%s_r%s', d.oid, number) as role
+    from caudex_app_logins.readers cross join pg_database as d
+    where d.datname = current_database()
+) as l
+left join pg_roles as r on r.rolname = l.role
+order by l.name"""
+
+_MAY_CREATE: Final = "select has_schema_privilege($1::name, 'public', 'create')"
+
+_MAY_WRITE_LARGE_OBJECTS: Final = (
+    "select has_function_privilege($1::name, 'lo_create(oid)', 'execute')"
+)
+
+
+class ReaderKey(msgspec.Struct, frozen=True):
+    """The number of a reader, which its role has in its name, and its app."""
+
+    number: int
+    app_id: str
+
+
+_key = msgspec.json.Decoder(ReaderKey).decode
+_row = msgspec.json.Decoder(ReaderRow).decode
+
+
+async def add(tx: Transaction, name: str, app_id: str) -> int | None:
+    """Add a reader and return its number, None where there is one of this name."""
+    number = await tx.execute(_ADD, name, app_id)
+    return None if number is None else int(number)
+
+
+async def find(statements: Statements, name: str) -> ReaderKey | None:
+    """Return a reader, if there is one of this name."""
+    row = await statements.fetch(_FIND, name)
+    return None if row is None else _key(row)
+
+
+async def lock(tx: Transaction, name: str) -> ReaderKey | None:
+    """Return a reader that nothing else changes until the transaction ends."""
+    row = await tx.fetch(_LOCK, name)
+    return None if row is None else _key(row)
+
+
+async def list_readers(statements: Statements) -> Sequence[ReaderRow]:
+    """Return all readers by name."""
+    return [_row(row) for row in await statements.fetch_all(_LIST)]
+
+
+async def list_apps(statements: Statements) -> Sequence[str]:
+    """Return the apps that have readers."""
+    return [app_id.decode() for app_id in await statements.fetch_all(_APPS)]
+
+
+async def open_role(tx: Transaction, role: str, app: App, verifier: str, bounds: Bounds) -> None:
+    """Make the role of a reader, or give it a new password; it may connect from now on.
+
+    Its sessions may change the timeouts. The watchdog ends long transactions whatever they set, and
+    nothing but its rights prevents writes.
+    """
+    # A new role has no powers by itself, and only a superuser may repeat that later.
+    verb = sql.SQL("create")
+    if await exists(tx, role):
+        verb = sql.SQL("alter")
+    script = sql.SQL(
+        " role {0} login connection limit {1} password {2};"
+        "comment on role {0} is null;"
+        "alter role {0} set statement_timeout = {3};"
+        "alter role {0} set idle_in_transaction_session_timeout = '60s';"
+        "alter role {0} set default_transaction_read_only = on;"
+        "alter role {0} set search_path = {4}"
+    ).format(
+        sql.Identifier(role),
+        sql.Literal(bounds.connections),
+        sql.Literal(verifier),
+        sql.Literal(f"{bounds.timeout}s"),
+        sql.Identifier(app.id),
+    )
+    await run_script(tx, verb + script)
+    await join(tx, role)
+
+
+async def grant(tx: Transaction, app: App, role: str) -> None:
+    """Let a reader see the columns that every user sees who may read an entity, and no others."""
+    schema = sql.Identifier(app.id)
+    name = sql.Identifier(role)
+    script = sql.SQL(
+        "revoke all on all tables in schema {0} from {1}; grant usage on schema {0} to {1}"
+    ).format(schema, name)
+    for entity in app.entities.values():
+        columns = sql.SQL(", ").join(map(sql.Identifier, list_columns(entity)))
+        table = sql.Identifier(app.id, entity.name)
+        script += sql.SQL("; grant select ({}) on {} to {}").format(columns, table, name)
+    await run_script(tx, script)
+
+
+async def renew(tx: Transaction, app: App) -> None:
+    """Grant the readers of an app what they may see of it now."""
+    for number in await tx.fetch_all(_OF_APP, app.id):
+        role = await name_role(tx, int(number), "r")
+        if await exists(tx, role):
+            await grant(tx, app, role)
+
+
+async def remove(tx: Transaction, name: str, role: str) -> None:
+    """Drop a reader with its sessions."""
+    await tx.execute(_REMOVE, name)
+    await drop(tx, role)
+
+
+async def remove_of_app(tx: Transaction, app_id: str) -> None:
+    """Drop the roles of an app that is uninstalled; their rows go with the app's."""
+    for number in await tx.fetch_all(_OF_APP, app_id):
+        await drop(tx, await name_role(tx, int(number), "r"))
+
+
+async def end_sessions(tx: Transaction, role: str) -> None:
+    """End the sessions that a reader opened with its former password."""
+    end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = {}"
+    await attempt(tx, sql.SQL(end).format(sql.Literal(role)))
+
+
+async def may_create_tables(tx: Transaction, role: str) -> bool:
+    """Return whether every login may make tables in the schema `public`."""
+    return await tx.fetch(_MAY_CREATE, role) == b"t"
+
+
+async def may_write_large_objects(tx: Transaction, role: str) -> bool:
+    """Return whether every login may make large objects."""
+    return await tx.fetch(_MAY_WRITE_LARGE_OBJECTS, role) == b"t"
+
+
+def list_columns(entity: Entity) -> list[str]:
+    """Return the columns that a reader sees.
+
+    It holds no role, so a field with a permission to read it is hidden, and so is what is generated
+    from one. Columns of the server and retired ones are no fields.
+    """
+    guarded = {
+        field.name
+        for field in entity.fields
+        if field.access is not None and field.access.read is not None
+    }
+    visible = [
+        field.name
+        for field in entity.fields
+        if field.name not in guarded and guarded.isdisjoint(field.sources)
+    ]
+    return ["id", *visible, "created_at", "updated_at"]
