@@ -83,6 +83,21 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
     f"POST {API}/plugins/plan": lambda reply: reply | {"lines": reply["lines"][:2]},
     f"GET {API}/console/features": lambda reply: {"plugins": reply["plugins"][-3:]},
     f"GET {API}/console/manuals/{{plugin}}": lambda reply: {"text": reply["text"].split("\n")[0]},
+    f"GET {API}/traffic": lambda reply: {
+        "processes": 1,
+        "total": {"requests": 1042, "refusals": 17, "errors": 0, "p50_ms": 2.756, "p95_ms": 15.588},
+        "minutes": [],
+        "routes": [],
+        "failed": reply["failed"],
+    },
+    f"GET {API}/backups": lambda reply: (
+        reply
+        | {"folder": "/srv/caudex/backups", "files": [reply["files"][0] | {"size": 4_200_960}]}
+    ),
+    f"GET {API}/backups/{{name}}": lambda reply: "(the file)",
+    f"POST {API}/auth/totp/recovery-codes": lambda reply: {
+        "recoveryCodes": reply["recoveryCodes"][:1]
+    },
     f"POST {API}/auth/totp/confirm": lambda reply: {"recoveryCodes": reply["recoveryCodes"][:1]},
     f"GET {API}/manifest.schema.json": lambda reply: _some(reply, "$schema", "type", "required"),
     f"GET {API}/plugins": lambda reply: {
@@ -114,6 +129,8 @@ SETTLED = (
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]+)*"), "eyJ..."),
     (re.compile(r"\bwhsec_[\w+/=-]+"), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
     (re.compile(r"\bmsg_[a-z2-7]{32}\b"), "msg_k5xw2zdmfzgk3tupf2ha46nbsw43mzxw"),
+    (re.compile(r"\binvite=[\w-]{43}"), "invite=uM0x0mVb..."),
+    (re.compile(r"\bcaudex-\d{8}T\d{6}Z\b"), "caudex-20310115T103000Z"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "4b3403665fea6a1f0c5e7f0f2b8f9f01"),
     (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
     (re.compile(r"^id: [\w.-]{20,}$", re.MULTILINE), "id: AQEBtmyxbQQ3zN8_4wE"),
@@ -197,6 +214,8 @@ class Story:
     def _member(self, name: str, value: Any) -> Any:
         if name == "postgres" and isinstance(value, dict):  # no port where it is not embedded
             return {**cast("dict[str, Any]", value), "port": 5480}
+        if name == "token" and isinstance(value, str) and len(value) == 43:
+            return "uM0x0mVb..."
         return 1001 if name == "id" and isinstance(value, int) else self._settled(value)
 
     def _id(self, found: str) -> str:
@@ -223,6 +242,8 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _system(story, token)
         _console(story, token)
         _second_factors(story, token, ids["bob"])
+        _people(story, token, ids["bob"])
+        _shop(story, token)
         _keys(story, token)
         _grants(story, token)
         _feeds(story, token)
@@ -537,6 +558,7 @@ def _work(story: Story, token: str) -> None:
     story.ask(f"POST {APP}/worker/stop", **more)
     story.ask(f"POST {APP}/worker/start", **more)
     story.ask(f"GET {APP}/worker/status", **more)
+    story.ask(f"GET {APP}/worker/handlers", **more)
     story.ask(f"GET {APP}/worker/replicas", **more)
     story.ask(f"GET {APP}/worker/versions", **more)
     story.ask(f"POST {APP}/worker/rollback", {"version": 1}, **more)
@@ -652,11 +674,55 @@ def _console(story: Story, token: str) -> None:
 def _second_factors(story: Story, token: str, bob: str) -> None:
     auth, login = f"{API}/auth", {"username": "bob", "password": PASSWORD}
     secret = story.ask(f"POST {auth}/totp", token=token)["secret"]
-    story.ask(f"POST {auth}/totp/confirm", {"code": TOTP(secret).now()}, token=token)
+    code = {"code": TOTP(secret).now()}
+    codes = story.ask(f"POST {auth}/totp/confirm", code, token=token)["recoveryCodes"]
+    story.ask(f"GET {auth}/totp", token=token)
+    story.ask(f"POST {auth}/totp/recovery-codes", {"code": codes[0]}, token=token)
     story.ask(f"DELETE {auth}/totp", {"password": "Str0ngerPass!x"}, token=token)
     of_bob = story.ask(f"POST {auth}/login", login)["accessToken"]
     story.ask(f"POST {auth}/totp", token=of_bob)
     story.ask(f"DELETE {API}/users/{{id}}/totp", token=token, id=bob)
+
+
+def _people(story: Story, token: str, bob: str) -> None:
+    profile = {"email": "alice@example.com", "password": "Str0ngerPass!x"}
+    story.ask(f"PATCH {API}/auth/profile", profile, token=token)
+    story.ask(f"GET {API}/users/accounts", query="?limit=1", token=token)
+    story.ask(f"DELETE {API}/users/{{id}}/sessions", token=token, id=bob)
+    invites, guest = f"{API}/users/invites", f"{API}/auth/invites"
+    form = {"app": "crm", "role": "admin", "email": "carol@example.com"}
+    made = story.ask(f"POST {invites}", form, token=token, status=201)
+    story.ask(f"GET {invites}", token=token)
+    story.ask(f"POST {guest}/show", {"token": made["token"]})
+    account = {"token": made["token"], "username": "carol", "password": PASSWORD}
+    story.ask(f"POST {guest}/accept", account, status=201)
+    spare = story.ask(f"POST {invites}", {}, token=token, status=201)
+    story.ask(f"DELETE {invites}/{{id}}", token=token, id=spare["id"])
+    story.ask(f"GET {API}/permissions/assignments", token=token)
+
+
+def _shop(story: Story, token: str) -> None:
+    """What who runs the server looks at, and a backup."""
+    story.ask(f"GET {API}/traffic", token=token)
+    story.ask(f"GET {API}/updates", token=token)
+    backups = f"{API}/backups"
+    story.ask(f"POST {backups}", token=token, status=202)
+    [file] = _await_run(story, token)["files"]
+    story.ask(f"GET {backups}", token=token)
+    story.ask(f"GET {backups}/{{name}}", token=token, name=file["name"])
+    story.ask(f"POST {backups}/{{name}}/verify", token=token, status=202, name=file["name"])
+    _await_run(story, token)
+
+
+def _await_run(story: Story, token: str) -> dict[str, Any]:
+    """Return the backups once the last run has ended."""
+    headers = {"authorization": f"Bearer {token}"}
+    for _ in range(300):
+        backups = story.http.get(f"{API}/backups", headers=headers).json()
+        if backups["runs"][0]["state"] != "running":
+            return backups
+        time.sleep(0.3)
+    raise AssertionError("the backup takes too long")
 
 
 def _keys(story: Story, token: str) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypedDict, runtime_checkable
 import msgspec
 
 from kernel.contracts.base import Actor, Limits, ServiceKey
+from kernel.contracts.statements import Transaction
 
 __all__ = [
     "ACCESS",
@@ -32,6 +33,7 @@ __all__ = [
     "Effective",
     "FactorDemands",
     "Grant",
+    "JoinedAssignments",
     "Kind",
     "Narrowing",
     "Needs",
@@ -315,6 +317,18 @@ class RoleGrants(Protocol):
         """Return the grant of a role for an action, or None. Raises NotFound.
 
         NotFound is for an unknown app, role or entity.
+        """
+        ...
+
+
+@runtime_checkable
+class JoinedAssignments(Protocol):
+    """A provider of ACCESS that assigns roles within the transaction of another change."""
+
+    async def assign_within(self, tx: Transaction, app_id: str, user_id: str, role: str) -> None:
+        """Assign a role to a user that the transaction can see.
+
+        Raises NotFound for an unknown app, BadRequest for an unknown role.
         """
         ...
 

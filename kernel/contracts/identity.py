@@ -15,8 +15,9 @@ from kernel.errors import BadRequest
 
 __all__ = [
     "IDENTITY", "SESSIONS", "UNPRINTABLE", "AccountKind", "AuthMode", "Directory",
-    "DirectoryPolicy", "Identity", "MemberView", "Person", "Sessions", "SignInProvider", "User",
-    "UserView", "clean_display_name", "clean_email", "clean_username", "fold_name",
+    "DirectoryPolicy", "Identity", "Invitation", "MemberView", "Person", "Sessions",
+    "SignInProvider", "User", "UserView", "clean_display_name", "clean_email", "clean_username",
+    "fold_name",
 ]  # fmt: skip
 
 
@@ -84,6 +85,21 @@ class SignInProvider(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     display_name: str
     url: str
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """An invite whose link a plugin may send. The holder of the link can make the account, once.
+
+    `by` is the username of the core admin who invites; `expires` is RFC 3339 text.
+    """
+
+    id: str
+    link: str
+    email: str | None
+    app: str | None
+    role: str | None
+    expires: str
+    by: str
 
 
 class AuthMode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -29,7 +29,8 @@ from kernel.loading.contributions import Contributions
 from kernel.loading.plugin_set import PluginSet
 from kernel.loading.reloader import Load, Reloader
 from kernel.loading.slow_starts import StartWatch
-from kernel.web.doors import Doors
+from kernel.web.arrivals.doors import Doors
+from kernel.web.arrivals.traffic import TrafficCounter
 from kernel.web.edge import Edge
 from kernel.web.inner_calls import InnerCalls
 from kernel.web.routing import RouteTable
@@ -56,6 +57,8 @@ class Kernel:
         self.services.put(HOOKS, self.bus)
         self.table = RouteTable(self.services, self.bus)
         self.services.put(contract.ROUTES, InnerCalls(self.table))
+        self.traffic = TrafficCounter()
+        self.services.put(contract.TRAFFIC, self.traffic)
         self.plugin_set = PluginSet()
         self.contributions = Contributions()
         self.contributions.middleware.append((KERNEL, self._wrap_in_edge))
@@ -223,7 +226,9 @@ class Kernel:
         implementations = self.bus.implementations(hookspecs.register_middleware)
         places = {each.plugin: source_line(each.function) for each in implementations}
         wrappers = {plugin: places[plugin] for plugin, _ in self.middleware if plugin in places}
-        self.edge = Edge(app, self.config, self.fault_finder, wrappers, Doors(self.bus))
+        self.edge = Edge(
+            app, self.config, self.fault_finder, wrappers, Doors(self.bus), self.traffic
+        )
         return self.edge
 
 

@@ -11,7 +11,7 @@ from kernel.errors.source_lines import declared_at
 from kernel.hooks.plugin import Plugin
 from kernel.loading.kernel import Kernel
 
-KERNEL_SERVICES: Final = ("statements", "pool", "registry", "hooks", "routes")
+KERNEL_SERVICES: Final = ("statements", "pool", "registry", "hooks", "routes", "traffic")
 
 
 def find_unmet(kernel: Kernel) -> list[BootError]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from ipaddress import ip_network
 from random import getrandbits
+from time import perf_counter
 from typing import Any, Final
 
 import structlog
@@ -34,10 +35,11 @@ from kernel.errors import (
 )
 from kernel.errors.source_lines import source_line
 from kernel.hooks.fault_finder import FaultFinder, PluginStep
-from kernel.web.admission import AdmissionControl, client_address
-from kernel.web.doors import NAME, PORT, Doors
+from kernel.web.arrivals.admission import AdmissionControl, client_address
+from kernel.web.arrivals.doors import NAME, PORT, Doors
+from kernel.web.arrivals.traffic import TrafficCounter
 from kernel.web.replies import JSONReply
-from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of
+from kernel.web.scope import PASSED, Arrival, arrival_of, begin_request, call_of, route_of
 from kernel.web.sender import SAFE, Sender
 
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -109,10 +111,12 @@ class Edge:
         fault_finder: FaultFinder,
         wrappers: Mapping[str, str],
         doors: Doors,
+        traffic: TrafficCounter,
     ) -> None:
         """`wrappers` maps the plugins that add middleware, outermost first, to where they do."""
         self.app = app
         self._doors = doors
+        self._traffic = traffic
         self._fault_finder = fault_finder
         self._wrappers = wrappers
         self._admission = AdmissionControl(0, ())
@@ -131,6 +135,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        began = perf_counter()
         if scope["type"] != "http":
             raise NotImplementedError(f"the protocol {scope['type']}")
         scope["app"] = self  # where it is set, Starlette raises HTTPException for a broken form
@@ -143,8 +148,9 @@ class Edge:
         bind_contextvars(request_id=request_id)
         sender = Sender(send, self._reply_headers(headers, request_id))
         origin: str | None = None
+        is_probe = scope["path"] in PROBES
         try:
-            if scope["path"] not in PROBES:
+            if not is_probe:
                 origin = self._admission.take(address)
             self._check_headers(scope, arrival)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -172,6 +178,11 @@ class Edge:
             arrival.has_ended = True
             if origin is not None:
                 self._admission.leave(origin)
+            if not is_probe:
+                answered = sender.answered_at or perf_counter()
+                self._traffic.count(route_of(scope), sender.status, began, answered)
+                if sender.status >= 500:
+                    self._traffic.note_failure(request_id, route_of(scope), sender.status)
 
     def _check_headers(self, scope: Scope, arrival: Arrival) -> None:
         """Refuse repeated headers and foreign hosts, and note the app's host. Raises BadRequest."""

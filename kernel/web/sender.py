@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Final
 
 from starlette.types import Message, Send
@@ -40,7 +41,9 @@ class Sender:
     the server can do that (`kernel.contracts.server.HttpServer`).
     """
 
-    __slots__ = ("_head", "_send", "_send_whole", "headers", "started")
+    __slots__ = (
+        "_head", "_send", "_send_whole", "answered_at", "headers", "started", "status",
+    )  # fmt: skip
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         self._send = send
@@ -49,6 +52,10 @@ class Sender:
         """The head that waits for its body."""
         self.headers = headers
         self.started = False
+        self.status = 0
+        """Of the reply, once it has begun."""
+        self.answered_at = 0.0
+        """When a reply in pieces began: it may last as long as its reader likes."""
 
     def send_whole(self, status: int, headers: Headers, body: bytes) -> bool:
         """Send a reply with its own `headers`; return False where ASGI messages are needed."""
@@ -57,6 +64,7 @@ class Sender:
         is_sent = self._send_whole(status, [*headers, *self._find_common(headers)], body)
         if is_sent:
             self.started = True
+            self.status = status
         return is_sent
 
     async def send_preflight(self) -> None:
@@ -68,6 +76,8 @@ class Sender:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.answered_at = perf_counter()
             headers = message.get("headers", ())
             message["headers"] = [*headers, *self._find_common(headers)]
             if self._send_whole is not None and any(name == LENGTH for name, _ in headers):

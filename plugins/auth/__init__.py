@@ -38,11 +38,13 @@ from .accounts import Accounts
 from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
+from .invites.service import Invites
 from .keys import store as key_store
 from .keys.address import AddressGuard
 from .keys.commands import keys_command
 from .keys.service import Keys
 from .keys.usage import KeyUses
+from .people.service import People
 from .routes import AuthRoutes
 from .rules.passwords import PasswordHasher, PasswordRules, Passwords, read_common
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
@@ -85,7 +87,7 @@ class AuthPlugin(BearerAuthentication, Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes."""
-        return AuthRoutes(services).routes()
+        return AuthRoutes(services, self.config).routes()
 
     @hookimpl
     def register_middleware(self, services: Services) -> Sequence[Middleware]:
@@ -116,6 +118,12 @@ class AuthPlugin(BearerAuthentication, Plugin):
         if self.context.public:
             return "first-user"
         return "open"
+
+    @property
+    def _own_email(self) -> bool:
+        if self.config.own_email is not None:
+            return self.config.own_email
+        return self._registration == "open"
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
@@ -185,4 +193,8 @@ class AuthPlugin(BearerAuthentication, Plugin):
         guard = LoginGuard(hasher, limiter, factors)
         logins = Logins(statements, store, accounts, sessions, guard)
         keys = Keys(statements, accounts, logins, lambda: services.find(ACCESS))
-        yield Auth(accounts, registrations, logins, sessions, setup, factors, keys)
+        invites = Invites(
+            statements, accounts, limiter, services.get(HOOKS), lambda: services.find(ACCESS)
+        )
+        people = People(statements, accounts, logins, own_email=self._own_email)
+        yield Auth(accounts, registrations, logins, sessions, setup, factors, keys, invites, people)

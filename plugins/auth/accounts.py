@@ -36,6 +36,7 @@ from kernel.public import (
 )
 
 from .authenticator import REVOKED_SESSION, TOPIC
+from .invites import store as invite_store
 from .keys import store as key_store
 from .models import Account, ImportedAccount, NewAccount, Registration, UserChanges
 from .rules.names import NAMES, check_names, explain_breach, refuse_taken_email, refuse_taken_names
@@ -220,6 +221,23 @@ class Accounts:
 
         return await self._run(actor, new, insert)
 
+    async def prepare(self, form: Registration) -> tuple[NewAccount, str]:
+        """Check a registration, and hash its password, for `insert_guest`. Raises BadRequest."""
+        new = self._rules.check_registration(form)
+        return new, await self._passwords.hash_chosen(new.password)
+
+    async def insert_guest(self, tx: Transaction, new: NewAccount, password_hash: str) -> User:
+        """Add the account of an invite, never the first one. The caller holds the lock on names.
+
+        Raises BadRequest for a name that is taken, Forbidden.
+        """
+        if not await self._store.has_users(tx):
+            raise Forbidden(FIRST)
+        user = await self._insert(tx, new, password_hash, is_first=False)
+        guest = replace(tx.actor, user_id=user.id, username=user.username)
+        await _record(tx, "REGISTER", guest, new=user)
+        return user
+
     async def lock(self, tx: Transaction, user_id: str) -> None:
         """Lock an account that may be used. Raises NotFound."""
         account = await self._store.lock_account(tx, user_id, with_keys=False)
@@ -297,6 +315,7 @@ class Accounts:
             await self._store.update_account(tx, new)
             if new.disabled:
                 await key_store.delete_all(tx, old.id)
+                await invite_store.delete_all(tx, old.id)
             if new.disabled or new.password_hash != old.password_hash:
                 await self.end_sessions(tx, old.id, except_id=None)
             for operation in _list_operations(old, new):

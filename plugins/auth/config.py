@@ -30,6 +30,10 @@ class AuthConfig(Section, frozen=True, kw_only=True):
 
     `directory` narrows which accounts a user sees: "members" shows those that share an app with the
     user, "admins" none but the own one. Admins of any app see all, and only they see emails then.
+
+    `own_email` lets users change their own email, by default where `registration` is "open".
+    `url` is what the links of invites begin with, as `https://desk.example.com`; without it, the
+    address that a request was sent to.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"throttle": "rate_limit_logins"}
@@ -41,6 +45,8 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     session_max: Lifetime = 30 * DAY
     second_factor: Policy = "optional"
     directory: DirectoryPolicy = "all"
+    own_email: bool | None = None
+    url: Annotated[str, Meta(pattern=r"^(https?://[^/?#@]+)?$")] = ""
     signing_key: str = ""
     refuse_common: bool = False
     common_passwords: str = ""

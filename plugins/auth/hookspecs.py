@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import SignInProvider, hookspec
+from kernel.public import Invitation, SignInProvider, hookspec
 
 
 @hookspec
@@ -19,4 +19,12 @@ def sign_in_providers() -> Sequence[SignInProvider]:
 def app_host_allows_passwords(app_id: str) -> bool:
     """Say whether pages on the host of an app may log users in with passwords. Collect, at each
     login there; one False forbids it."""
+    raise NotImplementedError
+
+
+@hookspec
+async def invite_created(invitation: Invitation) -> bool:
+    """Send the link of an invite, as by mail. Called once the invite is stored; True says that it
+    was sent. A failure is logged, and the invite stays. The link opens an account: do not log it.
+    """
     raise NotImplementedError

@@ -29,6 +29,8 @@ from kernel.public import (
 
 from . import hookspecs
 from .authenticator import authorization
+from .config import AuthConfig
+from .invites.routes import InviteRoutes
 from .keys.routes import KeyRoutes
 from .keys.service import refuse_key
 from .models import (
@@ -44,6 +46,7 @@ from .models import (
     UsersQuery,
     describe_client,
 )
+from .people.routes import PeopleRoutes
 from .service import AUTH, Auth
 from .sign_in.routes import SecondFactorRoutes
 
@@ -53,10 +56,12 @@ MAX_BODY: Final = 64_000
 class AuthRoutes:
     """Decodes requests, calls the service, encodes replies."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, config: AuthConfig) -> None:
         self._services = services
         self._second_factor = SecondFactorRoutes(services)
         self._keys = KeyRoutes(services)
+        self._invites = InviteRoutes(services, config.url)
+        self._people = PeopleRoutes(services)
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes."""
@@ -108,6 +113,8 @@ class AuthRoutes:
             Route("DELETE", user, self.delete, CORE_ADMIN, None, MAX_BODY, Message, errors=(400,)),
             *self._second_factor.routes(),
             *self._keys.routes(),
+            *self._invites.routes(),
+            *self._people.routes(),
         ]  # fmt: skip
 
     @property

@@ -132,3 +132,39 @@ create table caudex_auth.keys (
     foreign key (user_id) references caudex_auth.users(id) on delete cascade
 );
 create index keys_user on caudex_auth.keys (user_id);
+
+-- When each account last signed in. Not a column of users: a login only reads the row of the account.
+create table caudex_auth.sign_ins (
+    user_id uuid not null,  -- The account.
+    at timestamptz not null default now(),  -- The last login, exact to a minute.
+    primary key (user_id),
+    foreign key (user_id) references caudex_auth.users(id) on delete cascade
+);
+
+-- Invites: each lets one person make an account. A row is deleted when its invite is withdrawn, or the account that
+-- made it is disabled or deleted; used and expired ones 30 days later.
+--    open ------ an account is made with it ------> used
+--      |
+--      '----- its time is over ------> expired
+create table caudex_auth.invites (
+    id uuid not null default gen_random_uuid(),  -- What admins withdraw it by; it opens nothing.
+    -- SHA-256 of the token in the link, in hex. It has 256 random bits, so a slow hash would protect nothing.
+    hash text not null,
+    created_by uuid not null,  -- The core admin. An invite is worth nothing without the right to make it.
+    created_at timestamptz not null default now(),  -- The creation.
+    expires_at timestamptz not null,  -- The end of the invite.
+    email text,  -- The address that the account gets; null lets the person name one.
+    app_id text,  -- The app of the role; null for an account without a role.
+    role text,  -- The role that the account gets.
+    installation bigint,  -- The installation key of the app; null for `core`. A later app of the name is another one.
+    used_at timestamptz,  -- When an account was made with it; it works once.
+    used_by uuid,  -- That account.
+    primary key (id),
+    unique (hash),
+    check (((app_id is null) = (role is null))),
+    foreign key (created_by) references caudex_auth.users(id) on delete cascade,
+    foreign key (used_by) references caudex_auth.users(id) on delete set null
+);
+create index invites_created on caudex_auth.invites (created_by);
+create index invites_expiry on caudex_auth.invites (expires_at);
+create index invites_used on caudex_auth.invites (used_by) where (used_by is not null);

@@ -43,7 +43,9 @@ from .sign_in.setup_token import SetupToken
 from .store import AuthStore
 
 if TYPE_CHECKING:
+    from .invites.service import Invites
     from .keys.service import Keys
+    from .people.service import People
 
 
 class Registrations:
@@ -327,6 +329,8 @@ class Auth(NamedTuple):
     setup: SetupToken | None
     factors: SecondFactors
     keys: Keys
+    invites: Invites
+    people: People
 
 
 AUTH = ServiceKey[Auth]("auth")

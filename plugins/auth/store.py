@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.public import Reader, Statements, Transaction, User
 
+from .invites import store as invite_store
 from .keys import store as key_store
 from .models import (
     Account,
@@ -153,6 +154,14 @@ begun as (
         select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
     ))
     for share of u returning id
+),
+signed_in as (
+    insert into caudex_auth.sign_ins (user_id)
+    select $2::uuid from begun where not exists (
+        select from caudex_auth.sign_ins
+        where user_id = $2::uuid and at > now() - interval '1 minute'
+    )
+    on conflict (user_id) do update set at = now()
 ),
 forgiven as (
     delete from caudex_auth.throttle where key = ($10::text[])[1] and exists (select from begun)
@@ -505,3 +514,4 @@ class AuthStore:
         await self._statements.execute(_REMOVE_NETWORKS, limit, NETWORK_SECONDS)
         await self._statements.execute(_REMOVE_FAILURES, limit)
         await key_store.remove_expired(self._statements, limit)
+        await invite_store.remove_expired(self._statements, limit)

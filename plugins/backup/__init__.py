@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from kernel.public import (
+    ACCESS,
     DATABASE_SERVER,
     REGISTRY,
     STATEMENTS,
@@ -18,6 +19,7 @@ from kernel.public import (
     Finding,
     Health,
     Plugin,
+    Route,
     Services,
     Unavailable,
     hookimpl,
@@ -26,6 +28,8 @@ from kernel.public import (
 from . import store
 from .commands import backup_commands
 from .config import BackupConfig
+from .demand.routes import BackupRoutes
+from .demand.service import BackupsOnDemand
 from .history import Last, folder_findings, report_ages
 from .schedule import Schedule
 
@@ -34,14 +38,16 @@ UNSCHEDULED = timedelta(days=7)
 
 
 class BackupPlugin(Plugin):
-    """Adds `caudex backup` and `caudex restore`, and makes backups by schedule."""
+    """Adds `caudex backup` and `caudex restore`, and makes backups by schedule and on demand."""
 
     name = "backup"
     requires = (REGISTRY, STATEMENTS)
+    uses = (ACCESS,)
     finds = (DATABASE_SERVER, STORAGE)
     Config = BackupConfig
     config: BackupConfig
     _services: Services
+    _on_demand: BackupsOnDemand
 
     @hookimpl
     def register_commands(self, services: Services) -> Sequence[Command]:
@@ -50,9 +56,17 @@ class BackupPlugin(Plugin):
         return backup_commands(self.context, self.config, services)
 
     @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes, where roles are known."""
+        if services.provider(ACCESS.name) is None:
+            return []
+        return BackupRoutes(lambda: self._on_demand).routes()
+
+    @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Make the backups that are due, in one server of all."""
+        self._on_demand = BackupsOnDemand(services, self.config, self.context, self.tasks)
         if self.config.folder:
             schedule = Schedule(services, self.config, self.context)
             self.tasks.every(60, schedule.step, "backup", leader=True)

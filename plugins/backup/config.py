@@ -15,7 +15,8 @@ class BackupConfig(Section, frozen=True, kw_only=True):
     With a `folder` one server of all that share the database makes a backup there every
     `every_hours`, keeps the `keep` newest, and proves the newest by a restore every `verify_days`
     (0 never). `with_keys` includes the keys. With a `key_path` every backup is encrypted by the key
-    in it: 32 bytes as base64 or hex text. A first backup creates that file.
+    in it: 32 bytes as base64 or hex text. A first backup creates that file. With `downloads` core
+    admins may download backups without keys in clear, as they may read every record.
     """
 
     folder: str = ""
@@ -24,3 +25,4 @@ class BackupConfig(Section, frozen=True, kw_only=True):
     with_keys: bool = False
     verify_days: Annotated[float, Meta(ge=0, le=365)] = 7.0
     key_path: str = ""
+    downloads: bool = True

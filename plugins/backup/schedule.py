@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
-import anyio
 import structlog
-from anyio.abc import Process
 
-from kernel.public import REGISTRY, STATEMENTS, Context, Services, Unavailable
+from kernel.public import STATEMENTS, Context, Services, Unavailable
 
 from . import store
 from .config import BackupConfig
+from .demand.child import run_caudex
 
 log = structlog.get_logger("caudex.backup")
 
@@ -49,42 +46,8 @@ class Schedule:
         return 60.0
 
     async def _run_caudex(self, *words: str) -> None:
-        options = ["--data-dir", str(self._context.data_dir)]
-        if self._context.config_file:
-            options += ["--config", self._context.config_file]
-        # The embedded server's address is no setting, and a pooler is not for tools.
-        url = self._services.get(REGISTRY).database_url
-        env = {**os.environ, "CAUDEX_DATABASE__URL": url, "CAUDEX_DATABASE__DIRECT_URL": url}
-        command = [sys.executable, "-m", "kernel", *words, *options]
-        async with await anyio.open_process(command, env=env) as process:
-            status, output, errors = await _wait(process)
-        if status:
-            lines = errors.strip().splitlines() or [f"status {status}"]
-            raise Unavailable(lines[-1].removeprefix("caudex: "))
-        log.info("a scheduled backup", said=output.strip())
-
-
-async def _wait(process: Process) -> tuple[int, str, str]:
-    """Wait for a command. If the server stops, the command removes what it began."""
-    texts = dict[str, str]()
-
-    async def read(name: str, stream: anyio.abc.ByteReceiveStream) -> None:
-        content = b"".join([chunk async for chunk in stream])
-        # A few lines; more than this is no message of ours.
-        texts[name] = content[-20_000:].decode("utf-8", "replace")
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            for name in ("stdout", "stderr"):
-                stream = getattr(process, name)
-                if stream:
-                    tasks.start_soon(read, name, stream)
-        return await process.wait(), texts["stdout"], texts["stderr"]
-    except anyio.get_cancelled_exc_class():
-        process.terminate()
-        with anyio.move_on_after(15, shield=True):
-            await process.wait()
-        raise
+        output = await run_caudex(self._services, self._context, *words)
+        log.info("a scheduled backup", said=output)
 
 
 def _is_due(age: float | None, days: float) -> bool:

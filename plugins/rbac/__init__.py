@@ -28,7 +28,6 @@ from kernel.public import (
 
 from .decisions import TOPIC, RoleCache, notification
 from .explain import Explainer
-from .grants import CrossAppGrants
 from .installs import catch_up, install
 from .models import ADMIN, CORE
 from .routes import RbacRoutes
@@ -62,12 +61,9 @@ class RbacPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of roles and permissions."""
-        return RbacRoutes(services, lambda: self._explainer(services), self._cross_app).routes()
-
-    def _cross_app(self) -> CrossAppGrants | None:
-        if self._service is None:
-            return None
-        return self._service.cross_app
+        return RbacRoutes(
+            services, lambda: self._explainer(services), lambda: self._service
+        ).routes()
 
     def _explainer(self, services: Services) -> Explainer | None:
         if self._service is None:

@@ -52,6 +52,15 @@ class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):
     user_id_camel: str | UnsetType = msgspec.field(default=UNSET, name="userId")
 
 
+class AppAssignment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The fact that a user has a role on an app; `assigned_at` is RFC 3339 text."""
+
+    app: str
+    user_id: str
+    role: str
+    assigned_at: str
+
+
 class NewGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST grants: permission keys of another app."""
 

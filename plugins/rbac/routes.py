@@ -34,8 +34,17 @@ from kernel.public import (
 
 from .explain import Explainer
 from .grants import CrossAppGrants
-from .models import ExplainBody, Explained, ExplainQuery, NewGrant, NewRole, RoleChanges, RoleOfUser
-from .service import permissions_for
+from .models import (
+    AppAssignment,
+    ExplainBody,
+    Explained,
+    ExplainQuery,
+    NewGrant,
+    NewRole,
+    RoleChanges,
+    RoleOfUser,
+)
+from .service import RbacService, permissions_for
 
 APP: Final = "/api/v1/apps/{app_id}"
 
@@ -47,11 +56,11 @@ class RbacRoutes:
         self,
         services: Services,
         explainer: Callable[[], Explainer | None],
-        grants: Callable[[], CrossAppGrants | None],
+        service: Callable[[], RbacService | None],
     ) -> None:
         """The two functions return None where another plugin provides ACCESS."""
         self._services = services
-        self._grants = grants
+        self._service = service
         self._explainer = explainer
 
     def routes(self) -> list[Route]:
@@ -92,6 +101,8 @@ class RbacRoutes:
             ),
             Route("POST", why, self.explain_assumed, ANY_USER, ExplainBody, returns=Explained,
                   errors=(403, 404)),
+            Route("GET", "/api/v1/permissions/assignments", self.list_administered, ANY_USER,
+                  returns=list[AppAssignment]),
             Route("GET", grants, self.list_grants, APP_ADMIN, returns=list[AppGrant]),
             Route("POST", grants, self.add_grant, CORE_ADMIN, NewGrant, returns=Message),
             Route("DELETE", f"{grants}/{{app}}", self.revoke_grant, CORE_ADMIN, returns=Message),
@@ -133,6 +144,13 @@ class RbacRoutes:
     async def list_assignments(self, request: Request) -> Response:
         """List who holds which role."""
         return reply(await self._access.assignments(request.path("app_id")))
+
+    async def list_administered(self, request: Request) -> Response:
+        """List who has which role on every app that the caller is admin of, 10,000 at most."""
+        service = self._service()
+        if service is None:
+            raise NotFound("the plugin that decides here lists no assignments of several apps")
+        return reply(await service.administered_assignments(request.actor.user_id or ""))
 
     async def assign(self, request: Request, body: RoleOfUser) -> Response:
         """Give a user a role; twice is once."""
@@ -199,10 +217,10 @@ class RbacRoutes:
 
     @property
     def _cross_app(self) -> CrossAppGrants:
-        grants = self._grants()
-        if grants is None:
+        service = self._service()
+        if service is None:
             raise NotFound("the plugin that decides here has no grants")
-        return grants
+        return service.cross_app
 
 
 def _stored(body: NewRole | RoleChanges) -> dict[str, Any]:

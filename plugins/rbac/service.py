@@ -32,7 +32,7 @@ from .decisions import TOPIC, Decisions, RoleCache, notification
 from .grammar import canonical_user_id, check_keys, check_role_name
 from .grants import CrossAppGrants
 from .inheritance import check_inheritance
-from .models import ADMIN, CORE
+from .models import ADMIN, CORE, AppAssignment
 from .narrowing.limits import WORDS, holds_under, limited_rights
 from .rights import AppPermissions, Rights
 from .store import RbacStore
@@ -149,6 +149,16 @@ class RbacService(Decisions):
         await self._cache.app(app_id)
         return await self._store.assignments(app_id)
 
+    async def administered_assignments(self, user_id: str) -> list[AppAssignment]:
+        """Return who has which role on the apps that a user is admin of; a core admin, of all."""
+        held_roles = await self._cache.held_roles(user_id)
+        administered = [app_id for app_id, roles in held_roles.items() if ADMIN in roles]
+        if CORE in administered:
+            return await self._store.all_assignments(None)
+        if not administered:
+            return []
+        return await self._store.all_assignments(administered)
+
     # --- roles
 
     async def create_role(self, actor: Actor, app_id: str, role: Role) -> None:
@@ -212,11 +222,15 @@ class RbacService(Decisions):
             await store.lock_user(tx, user_id)
             if await self._identity.user(user_id, tx) is None:
                 raise NotFound(f"user '{user_id}' not found")
-            if not await store.share_role(tx, app_id, role):
-                raise BadRequest(f"role: there is no role '{role[:64]}'")
-            await give(tx, app_id, role, user_id)
+            await _give_existing(tx, app_id, role, user_id)
 
         await self._statements.run(actor, work)
+
+    async def assign_within(self, tx: Transaction, app_id: str, user_id: str, role: str) -> None:
+        """See `JoinedAssignments.assign_within`."""
+        await self._cache.app(app_id)
+        await store.lock_user(tx, user_id)
+        await _give_existing(tx, app_id, role, user_id)
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.revoke`."""
@@ -264,6 +278,13 @@ class RbacService(Decisions):
                     continue
                 return
         raise BadRequest(refusal)
+
+
+async def _give_existing(tx: Transaction, app_id: str, role: str, user_id: str) -> None:
+    """Assign a role. Raises BadRequest for one that does not exist."""
+    if not await store.share_role(tx, app_id, role):
+        raise BadRequest(f"role: there is no role '{role[:64]}'")
+    await give(tx, app_id, role, user_id)
 
 
 async def give(tx: Transaction, app_id: str, role: str, user_id: str) -> None:

@@ -19,7 +19,10 @@ from kernel.public import (
 )
 
 from .field_rules import FieldRule
-from .models import ADMIN, AppRow
+from .models import ADMIN, AppAssignment, AppRow
+
+MAX_ASSIGNMENTS: Final = 10_000
+"""Assignments of several apps that are read at once."""
 
 _APP: Final = """
 select row_to_json(r) from (
@@ -47,6 +50,15 @@ select row_to_json(r) from (
             as "assignedAt"
     from caudex_rbac.assignments where app_id = $1::text
     order by role collate "C", assigned_at, user_id
+) r"""
+_ALL_ASSIGNMENTS: Final = """
+select row_to_json(r) from (
+    select app_id as app, user_id as "userId", role,
+        to_char(assigned_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+            as "assignedAt"
+    from caudex_rbac.assignments
+    where $1::text[] is null or app_id = any ($1::text[])
+    order by app_id collate "C", role collate "C", assigned_at, user_id limit $2::int
 ) r"""
 _LOCK_APP: Final = """
 select json_build_object('app_id', app_id, 'entities', entities, 'permissions', permissions,
@@ -118,6 +130,7 @@ _KNOWN: Final = "select to_json(app_id) from caudex_rbac.apps"
 _app = msgspec.json.Decoder(AppRow)
 _role = msgspec.json.Decoder(Role)
 _assignment = msgspec.json.Decoder(Assignment)
+_app_assignment = msgspec.json.Decoder(AppAssignment)
 _grant = msgspec.json.Decoder(AppGrant)
 _keys = msgspec.json.Decoder(list[str])
 _text = msgspec.json.Decoder(str)
@@ -147,6 +160,11 @@ class RbacStore:
         """Every assignment on an app, by role, then by age."""
         rows = await self._statements.fetch_all(_ASSIGNMENTS, app_id)
         return [_assignment.decode(row) for row in rows]
+
+    async def all_assignments(self, app_ids: Sequence[str] | None) -> list[AppAssignment]:
+        """Read the assignments on these apps, None for all: 10,000 at most."""
+        rows = await self._statements.fetch_all(_ALL_ASSIGNMENTS, app_ids, MAX_ASSIGNMENTS)
+        return [_app_assignment.decode(row) for row in rows]
 
 
 async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role]]:

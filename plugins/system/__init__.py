@@ -15,6 +15,7 @@ from kernel.public import (
     PROCESS_MANAGER,
     REGISTRY,
     STATEMENTS,
+    TRAFFIC,
     BootErrors,
     Command,
     DatabaseQuery,
@@ -44,6 +45,7 @@ from .serving.safe_mode import notices
 from .serving.watcher import FileWatcher
 from .switching.states import register_process
 from .timing import time_plugins, time_services
+from .traffic.service import TrafficReports
 
 log = structlog.get_logger("caudex.system")
 
@@ -52,11 +54,12 @@ class SystemPlugin(Plugin):
     """Reports the state of the server; works with every other plugin off."""
 
     name = "system"
-    requires = (STATEMENTS, REGISTRY, HOOKS)
+    requires = (STATEMENTS, REGISTRY, HOOKS, TRAFFIC)
     uses = (ACCESS,)
     finds = (POOL,)
     Config = SystemConfig
     config: SystemConfig
+    _traffic: TrafficReports
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -71,7 +74,7 @@ class SystemPlugin(Plugin):
         always = is_reloaded() or bool(registry.config.server.server_timing)
         self._watch = LoopWatch(registry, always=always, limit=self.config.blocked_timeout)
         self._floods = TableWatch(self.config.table_writes)
-        return SystemRoutes(services, self._watch, self._floods).routes()
+        return SystemRoutes(services, self._watch, self._floods, self._find_traffic).routes()
 
     @hookimpl
     def plugins_loaded(self, services: Services) -> None:
@@ -95,6 +98,8 @@ class SystemPlugin(Plugin):
         if registry.config.server.server_timing:
             time_services(services)
         statements = services.get(STATEMENTS)
+        self._traffic = TrafficReports(services.get(TRAFFIC), statements)
+        self.tasks.every(60, self._traffic.share, "share what requests cost")
         self.tasks.every(
             PERIOD,
             lambda: self._floods.look(statements, registry.plugins),
@@ -108,6 +113,10 @@ class SystemPlugin(Plugin):
         states = register_process(statements, registry, self.tasks, safe=self.config.safe)
         async with states, self._watch.running(), reloading(registry):
             yield
+            await self._traffic.share_last()
+
+    def _find_traffic(self) -> TrafficReports:
+        return self._traffic
 
     @hookimpl
     async def health(self) -> Health:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import msgspec
 from anyio import to_thread
 
@@ -13,6 +16,7 @@ from kernel.public import (
     REGISTRY,
     BadRequest,
     BootError,
+    LoadedPlugins,
     Request,
     Response,
     Route,
@@ -22,18 +26,29 @@ from kernel.public import (
 )
 
 from .blocking import LoopWatch
+from .examination.updates import Hint, find_hints
 from .flooding import TableWatch
 from .inventory import inventory
 from .models import Inventory, Sign, Status, Toggle, TogglePlan
 from .plan import plan
 from .service import SystemService
+from .traffic.models import TrafficView
+from .traffic.service import TrafficReports
 
 
 class SystemRoutes:
     """The handlers. `/health` checks nothing: it answers as long as the process runs."""
 
-    def __init__(self, services: Services, watch: LoopWatch, floods: TableWatch) -> None:
+    def __init__(
+        self,
+        services: Services,
+        watch: LoopWatch,
+        floods: TableWatch,
+        find_traffic: Callable[[], TrafficReports],
+    ) -> None:
+        """`find_traffic` returns the reports once the server has started."""
         self._services = services
+        self._find_traffic = find_traffic
         self._watch = watch
         self._floods = floods
         self._service = SystemService(services, watch, floods)
@@ -50,6 +65,10 @@ class SystemRoutes:
             routes.append(
                 Route("POST", f"{path}/plan", self.plan, CORE_ADMIN, Toggle, returns=TogglePlan)
             )
+            traffic = "/api/v1/traffic"
+            routes.append(Route("GET", traffic, self.traffic, CORE_ADMIN, returns=TrafficView))
+            updates = "/api/v1/updates"
+            routes.append(Route("GET", updates, self.updates, CORE_ADMIN, returns=list[Hint]))
         return routes
 
     async def health(self, request: Request) -> Response:
@@ -71,6 +90,17 @@ class SystemRoutes:
     async def plugins(self, request: Request) -> Response:
         """Show every plugin with what it gives, needs and costs."""
         return reply(inventory(self._services, self._watch.blocked(), self._floods.flooding()))
+
+    async def traffic(self, request: Request) -> Response:
+        """Show the requests of the last hour by minute and route, and the last that failed."""
+        return reply(await self._find_traffic().read())
+
+    async def updates(self, request: Request) -> Response:
+        """Name what is newer than this server process: packages, migrations, the database.
+
+        Nothing outside of this machine and its database is asked.
+        """
+        return reply(await find_hints(cast("LoadedPlugins", self._services.get(REGISTRY))))
 
     async def plan(self, request: Request, body: Toggle) -> Response:
         """Say what enabling or disabling plugins would do; nothing is changed."""

@@ -17,3 +17,13 @@ create table caudex_system.processes (
     expires timestamptz not null,  -- Half a minute after the last sign of life.
     primary key (id)
 );
+
+-- What each server process counted of its requests, a row a minute, for an hour. Unlogged: a crash may lose it.
+create unlogged table caudex_system.traffic (
+    process text not null,  -- Chosen by the process at its start.
+    minute timestamptz not null,  -- When the minute began.
+    -- Requests by route and bucket of duration, and the last that failed. A route is its template, never a path.
+    content jsonb not null,
+    primary key (process, minute)
+);
+create index traffic_minute on caudex_system.traffic (minute);

@@ -31,6 +31,7 @@ from kernel.public import (
 from .models import PutBack, RpcBody, ShownReplica, ShownVersion
 from .ports import AllowedPorts, Ports
 from .replica.callers import CALLERS, Callers
+from .replica.handlers import Handlers
 from .service import SERVICE, WorkersService
 
 APP: Final = "/api/v1/apps/{app_id}"
@@ -89,6 +90,7 @@ class WorkersRoutes:
                 "GET", f"{APP}/worker/replicas", self.replicas, APP_USER,
                 returns=list[ShownReplica],
             ),
+            Route("GET", f"{APP}/worker/handlers", self.handlers, APP_USER, returns=Handlers),
             Route("GET", f"{APP}/worker/ports", self.show_ports, APP_ADMIN, returns=Ports),
             Route(
                 "POST",
@@ -149,6 +151,13 @@ class WorkersRoutes:
     async def replicas(self, request: Request) -> Response:
         """List the replicas of the worker in server processes that are alive."""
         return reply(await self._service.reports.read_replicas(request.path("app_id")))
+
+    async def handlers(self, request: Request) -> Response:
+        """List what the worker's code declares: calls and jobs, with schemas of their parameters.
+
+        Of this server process; `running` is false where no worker takes calls here.
+        """
+        return reply(await self._service.read_handlers(request.path("app_id")))
 
     async def rollback(self, request: Request, body: PutBack) -> Response:
         """Put an earlier version of the worker into service."""

@@ -43,6 +43,7 @@ from .models import Release
 from .releases.builds import Builder, digest_of, store_archive
 from .releases.folders import discard
 from .replica.calls import Progress
+from .replica.handlers import NOT_RUNNING, Handlers
 from .replica.replica import Replica, StartFailed, Waits
 from .replica.traces import CallTrace
 from .status import StatusReports
@@ -288,6 +289,11 @@ class WorkersService:
     async def status(self, app_id: str) -> WorkerStatus:
         """See `Workers.status`."""
         return await self.reports.read_status(app_id, await self._find_replica(app_id))
+
+    async def read_handlers(self, app_id: str) -> Handlers:
+        """Return what the worker that takes calls here declares of its handlers."""
+        replica = await self._find_replica(app_id)
+        return NOT_RUNNING if replica is None else replica.handlers
 
     def running(self) -> Sequence[str]:
         """See `Workers.running`."""

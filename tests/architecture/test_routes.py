@@ -14,6 +14,7 @@ PUBLIC = {
     "GET /health", "GET /health/ready",
     "GET /api/v1/auth/mode", "POST /api/v1/auth/register", "POST /api/v1/auth/login",
     "POST /api/v1/auth/refresh", "POST /api/v1/auth/logout",
+    "POST /api/v1/auth/invites/show", "POST /api/v1/auth/invites/accept",
     "POST /api/v1/console/session", "DELETE /api/v1/console/session",
     "GET /_auth/sign-in", "GET /_auth/callback", "GET /_auth/session", "POST /_auth/sign-out",
     "GET /", "GET /console", "GET /console/", "GET /console/{file}", "GET /console/{folder}/{file}",

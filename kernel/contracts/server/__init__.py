@@ -9,6 +9,7 @@ from kernel.contracts.server import (
     registry,
     routes,
     settings,
+    traffic,
     views,
 )
 from kernel.contracts.server.engines import *
@@ -19,6 +20,7 @@ from kernel.contracts.server.pages import *
 from kernel.contracts.server.registry import *
 from kernel.contracts.server.routes import *
 from kernel.contracts.server.settings import *
+from kernel.contracts.server.traffic import *
 from kernel.contracts.server.views import *
 
 __all__: list[str] = []
@@ -30,4 +32,5 @@ __all__ += pages.__all__
 __all__ += registry.__all__
 __all__ += routes.__all__
 __all__ += settings.__all__
+__all__ += traffic.__all__
 __all__ += views.__all__

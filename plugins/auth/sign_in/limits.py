@@ -56,6 +56,19 @@ class LoginLimiter:
             blocked_for = max(1, blocked_for)
         return blocked_for
 
+    async def check_guesses(self, caller: Actor) -> None:
+        """Raise Throttled for a network that sent too many wrong tokens of invites."""
+        if self._enabled and caller.address:
+            seconds = await self._store.blocked_for(None, [_name_guesses(caller)])
+            if seconds:
+                raise throttled(seconds, "wrong invites")
+
+    async def count_guess(self, caller: Actor) -> None:
+        """Count a wrong token of an invite from a network."""
+        if self._enabled and caller.address:
+            key = _name_guesses(caller)
+            await self._statements.run(caller, lambda tx: self._store.fail_network(tx, key))
+
     async def count_registration(self, caller: Actor) -> None:
         """Raise Throttled for too many registrations from a network; each costs a hash."""
         if not self._enabled or not caller.address:
@@ -68,6 +81,10 @@ class LoginLimiter:
             )
         if seconds:
             raise throttled(seconds, "registrations")
+
+
+def _name_guesses(caller: Actor) -> str:
+    return f"invite:{network_of(caller.address)}"
 
 
 def network_of(address: str) -> str:

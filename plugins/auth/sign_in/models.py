@@ -30,6 +30,13 @@ class RecoveryCodes(Struct, frozen=True, kw_only=True, rename="camel"):
     recovery_codes: list[str]
 
 
+class FactorState(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether an account has a second factor, and how many recovery codes are left."""
+
+    enabled: bool
+    recovery_codes: int
+
+
 class Factor(Struct, frozen=True, kw_only=True):
     """The stored second factor of an account; `last_step` is that of the newest used code."""
 

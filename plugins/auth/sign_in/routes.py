@@ -19,7 +19,7 @@ from kernel.public import (
 from plugins.auth.keys.service import refuse_key
 from plugins.auth.service import AUTH, Auth
 
-from .models import Code, Password, RecoveryCodes, TotpSecret
+from .models import Code, FactorState, Password, RecoveryCodes, TotpSecret
 
 MAX_BODY: Final = 64_000
 
@@ -34,6 +34,14 @@ class SecondFactorRoutes:
         """Declare the routes."""
         totp = "/api/v1/auth/totp"
         return [
+            Route(
+                "GET", totp, self.show, ANY_USER, max_body=MAX_BODY, returns=FactorState,
+                errors=(403,),
+            ),
+            Route(
+                "POST", f"{totp}/recovery-codes", self.renew, ANY_USER, Code, MAX_BODY,
+                RecoveryCodes, errors=(401, 403, 404, 429),
+            ),
             Route(
                 "POST", totp, self.begin, ANY_USER, max_body=MAX_BODY, returns=TotpSecret,
                 errors=(400, 403),
@@ -55,6 +63,16 @@ class SecondFactorRoutes:
     @property
     def _auth(self) -> Auth:
         return self._services.get(AUTH)
+
+    async def show(self, request: Request) -> Response:
+        """Show whether the caller has a second factor, and how many recovery codes are left."""
+        return reply(await self._auth.factors.show(request.actor.user_id or ""))
+
+    async def renew(self, request: Request, body: Code) -> Response:
+        """Replace the caller's recovery codes by new ones, which are shown once; needs a code."""
+        refuse_key(request.actor)
+        use_code = await self._auth.logins.check_code(request.actor, body.code)
+        return reply(await self._auth.factors.renew_codes(request.actor, use_code))
 
     async def begin(self, request: Request) -> Response:
         """Begin to set up a second factor: get a secret for an authenticator app."""

@@ -12,11 +12,12 @@ from kernel.public import (
     Statements,
     Transaction,
     Unauthenticated,
+    Work,
 )
 
 from . import store
 from .codes import DIGITS, Sealer, find_step, hash_recovery_code, new_recovery_codes, new_secret
-from .models import Accepted, RecoveryCodes, TotpSecret
+from .models import Accepted, FactorState, RecoveryCodes, TotpSecret
 
 log = structlog.get_logger("caudex.auth")
 
@@ -76,6 +77,30 @@ class SecondFactors:
             if not await store.confirm_factor(tx, user_id, factor.sealed, step, hashes):
                 raise BadRequest("the second factor was changed at the same moment")
             await self._announce(tx, "SECOND_FACTOR_ADDED", actor, user_id)
+
+        await self._statements.run(actor, write)
+        return RecoveryCodes(recovery_codes=recovery_codes)
+
+    async def show(self, user_id: str) -> FactorState:
+        """Return whether an account has a second factor, and its recovery codes."""
+        count = await store.count_recovery_codes(self._statements, user_id)
+        return FactorState(enabled=await self.is_set_up(user_id), recovery_codes=count)
+
+    async def renew_codes(self, actor: Actor, use_code: Work[None] | None) -> RecoveryCodes:
+        """Replace the caller's recovery codes. Raises NotFound, and what `use_code` raises."""
+        user_id = actor.user_id or ""
+        recovery_codes = new_recovery_codes()
+        hashes = [hash_recovery_code(recovery_code) for recovery_code in recovery_codes]
+        if use_code is None:
+            raise NotFound("no second factor is set up")
+
+        async def write(tx: Transaction) -> None:
+            # First: two that both replace the codes do so one after the other.
+            if not await store.lock_factor(tx, user_id):
+                raise NotFound("no second factor is set up")
+            await use_code(tx)
+            await store.replace_recovery_codes(tx, user_id, hashes)
+            await self._announce(tx, "RECOVERY_CODES_RENEWED", actor, user_id)
 
         await self._statements.run(actor, write)
         return RecoveryCodes(recovery_codes=recovery_codes)

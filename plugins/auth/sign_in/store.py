@@ -53,6 +53,37 @@ async def has_recovery_code(reader: Reader, user_id: str, code_hash: str) -> boo
     return answer == b"t"
 
 
+async def count_recovery_codes(reader: Reader, user_id: str) -> int:
+    """Return how many unused recovery codes an account has."""
+    statement = "select count(*) from caudex_auth.recovery_codes where user_id = $1::uuid"
+    return int(await reader.fetch(statement, user_id) or 0)
+
+
+async def lock_factor(tx: Transaction, user_id: str) -> bool:
+    """Lock the second factor of an account; False without one."""
+    row = await tx.execute(
+        "select true from caudex_auth.totp"
+        " where user_id = $1::uuid and confirmed_at is not null for update",
+        user_id,
+    )
+    return row is not None
+
+
+async def replace_recovery_codes(tx: Transaction, user_id: str, code_hashes: list[str]) -> None:
+    """Replace the recovery codes of an account."""
+    await tx.execute("delete from caudex_auth.recovery_codes where user_id = $1::uuid", user_id)
+    await _insert_recovery_codes(tx, user_id, code_hashes)
+
+
+async def _insert_recovery_codes(tx: Transaction, user_id: str, code_hashes: list[str]) -> None:
+    await tx.execute(
+        "insert into caudex_auth.recovery_codes (user_id, code_hash)"
+        " select $1::uuid, unnest($2::text[])",
+        user_id,
+        code_hashes,
+    )
+
+
 async def put_secret(tx: Transaction, user_id: str, sealed: str) -> bool:
     """Begin or restart a setup; False where an account has a second factor."""
     row = await tx.execute(
@@ -79,12 +110,7 @@ async def confirm_factor(
     )
     if row is None:
         return False
-    await tx.execute(
-        "insert into caudex_auth.recovery_codes (user_id, code_hash)"
-        " select $1::uuid, unnest($2::text[])",
-        user_id,
-        code_hashes,
-    )
+    await _insert_recovery_codes(tx, user_id, code_hashes)
     return True
 
 

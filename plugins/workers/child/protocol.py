@@ -110,7 +110,9 @@ class FromWorker(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 class Discovered(FromWorker, frozen=True, tag="discover"):
     """The worker is up."""
 
-    methods: Any = None
+    methods: msgspec.Raw = NOTHING
+    handlers: msgspec.Raw = NOTHING
+    """What it declares of its handlers, see `replica.handlers`."""
     batches: Any = None
     """Whether it reads `jobs`: only `true` says so."""
 

@@ -29,6 +29,7 @@ from plugins.workers.host import Background
 
 from .attempt import Attempt
 from .calls import Call, Calls, Progress
+from .handlers import NOT_RUNNING, read_handlers
 from .operations import OperationQueue
 from .output import Output
 
@@ -56,6 +57,8 @@ class Inbox(Listener):
         self._background = background
         self.reads_batches = False
         """Whether the worker reads many jobs in one message."""
+        self.handlers = NOT_RUNNING
+        """What the worker declares of its handlers."""
 
     # Lines
 
@@ -106,6 +109,7 @@ class Inbox(Listener):
                 self._note_progress(message)
             case Discovered():
                 self.reads_batches = message.batches is True
+                self.handlers = read_handlers(bytes(message.handlers), bytes(message.methods))
                 self._attempt.become("up")
 
     def _find_request(self, call_id: str | None) -> str:

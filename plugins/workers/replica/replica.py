@@ -29,6 +29,7 @@ from plugins.workers.models import Release
 
 from .attempt import Attempt
 from .calls import Call, Calls, Progress
+from .handlers import Handlers
 from .inbox import Inbox
 from .operations import OperationQueue, RecordOperations
 from .output import Output
@@ -100,6 +101,11 @@ class Replica:
     def is_usable(self) -> bool:
         """Whether calls may go to it."""
         return self.attempt.state == "up"
+
+    @property
+    def handlers(self) -> Handlers:
+        """What its code declares of its handlers."""
+        return self._inbox.handlers
 
     # Start and stop
 

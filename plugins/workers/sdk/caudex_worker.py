@@ -418,21 +418,24 @@ class Worker:
 
     # Declaring
 
-    def rpc(self, handler: Any) -> Any:
-        """Mark a handler of calls: `@worker.rpc`, or `@worker.rpc("name")` for another name."""
-        methods = self._handlers.methods
-        if isinstance(handler, str):
-            return _make_registrar(methods, handler)
-        methods[handler.__name__] = handler
+    def rpc(self, handler: Any = None, *, params: dict[str, Any] | None = None) -> Any:
+        """Mark a handler of calls: `@worker.rpc`, or `@worker.rpc("name")` for another name.
+
+        `params` is a JSON Schema of an object: the console makes a form of it. Nothing checks it.
+        """
+        handlers = self._handlers
+        if handler is None or isinstance(handler, str):
+            return handlers.make_registrar("rpc", handler, params)
+        handlers.add("rpc", handler.__name__, handler)
         return handler
 
-    def job(self, handler: Any) -> Any:
+    def job(self, handler: Any = None, *, params: dict[str, Any] | None = None) -> Any:
         """Mark a handler of jobs: `@worker.job("type")` takes those whose `payload.type` is that,
-        `@worker.job` the rest."""
-        jobs = self._handlers.jobs
-        if isinstance(handler, str):
-            return _make_registrar(jobs, handler)
-        jobs[""] = handler
+        `@worker.job` the rest. `params` is as that of `rpc`, without the type."""
+        handlers = self._handlers
+        if handler is None or isinstance(handler, str):
+            return handlers.make_registrar("job", handler or "", params)
+        handlers.add("job", "", handler)
         return handler
 
     def on_start(self, handler: Handler) -> Handler:
@@ -517,7 +520,8 @@ class Worker:
         except BaseException as error:
             self._end(error)
         methods = sorted(self._handlers.methods)
-        self.say({"type": "discover", "methods": methods, "batches": True})
+        handlers = self._handlers.describe()
+        self.say({"type": "discover", "methods": methods, "handlers": handlers, "batches": True})
 
     def _call(self, call_id: str, message: dict[str, Any]) -> None:
         method = message.get("method", "")
@@ -629,7 +633,45 @@ class _Handlers:
         """By the type of their jobs; the one without a type takes the rest."""
         self.on_start: list[Handler] = []
         self.on_shutdown: list[Handler] = []
+        self._params: dict[tuple[str, str], dict[str, Any]] = {}
+        """JSON Schemas by kind and name."""
         self._signatures: dict[int, tuple[int, bool]] = {}
+
+    def make_registrar(
+        self, kind: str, name: str | None, params: dict[str, Any] | None
+    ) -> Callable[[Handler], Handler]:
+        """Return a decorator; without a name the handler has that of its function."""
+
+        def register(handler: Handler) -> Handler:
+            self.add(kind, handler.__name__ if name is None else name, handler, params)
+            return handler
+
+        return register
+
+    def add(
+        self, kind: str, name: str, handler: Handler, params: dict[str, Any] | None = None
+    ) -> None:
+        """Add a handler of calls ("rpc") or of jobs ("job")."""
+        registry = self.methods if kind == "rpc" else self.jobs
+        registry[name] = handler
+        self._params.pop((kind, name), None)
+        if params is not None:
+            json.dumps(params)  # here, where the traceback names the declaration
+            self._params[kind, name] = params
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what the server shows of the handlers: the first line of each docstring."""
+        registries = (("rpc", self.methods), ("job", self.jobs))
+        return [
+            {
+                "kind": kind,
+                "name": name,
+                "text": (inspect.getdoc(registry[name]) or "").partition("\n")[0][:500],
+                "params": self._params.get((kind, name)),
+            }
+            for kind, registry in registries
+            for name in sorted(registry)
+        ]
 
     def inspect(self, handler: Handler) -> tuple[int, bool]:
         """Return how many arguments a handler takes, and whether it is an `async def`.
@@ -1124,14 +1166,6 @@ def _parse_lines(lines: bytes, parse_int: Any = None) -> list[dict[str, Any]]:
 def _parse_long(digits: str) -> float:
     """Read a number that is too long for `int` as 1e999 is read. It must not lose other jobs."""
     return int(digits) if len(digits) < 4300 else float(digits)
-
-
-def _make_registrar(registry: dict[str, Handler], name: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        registry[name] = handler
-        return handler
-
-    return register
 
 
 def _count_arguments(handler: Handler) -> int:

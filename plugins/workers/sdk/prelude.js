@@ -5,6 +5,9 @@
 //   log.info(...), log.warn(...), log.error(...), log.debug(...)
 //   emit(name, data)
 //
+// With `describe: { rpc: { method: { text, params } }, jobs: { type: { text, params } } }` beside them the
+// console makes forms: `params` is a JSON Schema of an object. Nothing checks it.
+//
 // A handler that throws a `serve.Unavailable`, as operations on records do while the database is away, is
 // no failure: its job runs again later.
 //
@@ -268,6 +271,23 @@
     return methods;
   }
 
+  // What the server shows of the handlers: `describe` names texts and JSON Schemas of parameters.
+  function describeHandlers(names, { describe, onJob }) {
+    const { rpc = {}, jobs: kinds = {} } = describe || {};
+    const list = names.map((name) => ({ kind: "rpc", name, ...pickDescription(rpc[name]) }));
+    if (typeof onJob !== "function") return list;
+    const jobNames = Object.keys(kinds);
+    if (jobNames.length === 0) jobNames.push("");
+    return [
+      ...list,
+      ...jobNames.map((name) => ({ kind: "job", name, ...pickDescription(kinds[name]) })),
+    ];
+  }
+
+  function pickDescription({ text = "", params } = {}) {
+    return { text: String(text).slice(0, 500), params: params === undefined ? null : params };
+  }
+
   function serve(handlers, hooks) {
     if (served) throw new Error("serve was called twice");
     served = true;
@@ -334,7 +354,8 @@
       } finally {
         end();
       }
-      say({ type: "discover", methods: [...methods.keys()], batches: true });
+      const names = [...methods.keys()];
+      say({ type: "discover", methods: names, handlers: describeHandlers(names, callbacks), batches: true });
     }
 
     function call(message) {

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from kernel.errors import Unavailable
-from kernel.web.admission import AdmissionControl
+from kernel.web.arrivals.admission import AdmissionControl
 
 PROXIES = [ip_network("10.0.0.0/8")]
 

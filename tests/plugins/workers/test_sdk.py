@@ -125,7 +125,10 @@ def job(payload, ctx): return ctx.request_id
 """,
         interpreter,
     )
-    assert talk.hear() == {
+    ready = talk.hear()
+    names = [(handler["kind"], handler["name"]) for handler in ready.pop("handlers")]
+    assert names == [("rpc", "a name"), ("rpc", "later"), ("rpc", "plain"), ("job", "")]
+    assert ready == {
         "type": "discover", "methods": ["a name", "later", "plain"], "batches": True
     }  # fmt: skip
     talk.say(type="rpc", id="r1", method="plain", params={"a": 1}, caller=CALLER)
@@ -854,7 +857,9 @@ STYLES = {
 def test_both_styles_of_serve(javascript, style: str):
     talk = javascript(STYLES[style])
     assert talk.hear() == {"type": "log", "level": "info", "message": "up crm"}
-    assert talk.hear() == {"type": "discover", "methods": ["ping", "bad"], "batches": True}
+    ready = talk.hear()
+    assert [handler["name"] for handler in ready.pop("handlers")] == ["ping", "bad", ""]
+    assert ready == {"type": "discover", "methods": ["ping", "bad"], "batches": True}
     talk.say(type="rpc", id="r1", method="ping", params=[1], caller=CALLER)
     assert talk.hear()["result"] == {"params": [1], "who": "ann", "app": "crm"}
     talk.say(type="rpc", id="r2", method="bad", params={}, caller=CALLER)

@@ -1,0 +1,1 @@
+"""Invites: links with which people make their own accounts, once."""

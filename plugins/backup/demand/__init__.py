@@ -1,0 +1,1 @@
+"""Backups that core admins make, verify and download over HTTP."""

@@ -1,0 +1,1 @@
+"""The requests of the last hour: what each server process counted, and their sum."""
