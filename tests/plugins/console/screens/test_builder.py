@@ -21,7 +21,7 @@ def shop(server: Server) -> str:
     server.install(
         {
             "appId": app_id,
-            "name": "Shop",
+            "name": f"Shop {app_id}",
             "dataContract": [
                 {"entityName": "orders", "fields": [{"name": "mail", "type": "text"},
                                                     {"name": "size", "type": "text"}]},
@@ -154,9 +154,10 @@ def test_a_table_is_made_below_the_last_one_renamed_and_removed(
     server: Server, tab: Tab, shop: str
 ) -> None:
     page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
-    section = "h2:has-text('Shop') ~ button.addtable"
-    page.locator(section).last.scroll_into_view_if_needed()
-    page.locator(section).last.click()
+    # The first button behind the name of the app: apps of other tests are listed, too.
+    add = page.locator(f"h2:has(span:text-is('Shop {shop}')) ~ button.addtable").first
+    add.scroll_into_view_if_needed()
+    add.click()
     page.fill("dialog input[placeholder=Invoices]", "Deliveries")
     page.fill("[aria-label='Name of column 2']", "Sent on")
     page.select_option("[aria-label='Type of column 2']", label="Date")
