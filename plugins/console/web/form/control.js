@@ -121,6 +121,18 @@ export function Options({ choices, chosen }) {
 }
 
 /**
+ * A `select` below its title; `change` gets the value that is chosen.
+ * @param {{title: string, choices: (string|[value: string, title: string])[], chosen?: string,
+ *   change: (value: string) => void}} props
+ */
+export const Choice = ({ title, choices, chosen, change }) => html`<label class="field">
+  <span>${title}</span>
+  <select onChange=${(event) => change(event.target.value)}>
+    <${Options} choices=${choices} chosen=${chosen} />
+  </select>
+</label>`;
+
+/**
  * A `select` that acts at once, and then shows its hint again.
  * @param {{label: string, hint: string, choices: (string|[value: string, title: string])[],
  *   act: (value: string) => void}} props

@@ -3,10 +3,11 @@ import { html } from '../core/kit.js';
 import { post, url } from '../core/api.js';
 import { Digits, parse, stringify } from '../core/json.js';
 import { A } from '../core/router.js';
+import { nameField } from '../core/store.js';
 import { formatTime } from '../core/screen.js';
 import { fail, icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
-import { shortenId } from './titles.js';
+import { findTitleFields, shortenId } from './titles.js';
 
 /** Letters of a value that a cell shows. */
 const MOST_LETTERS = 300;
@@ -123,6 +124,32 @@ export function measureColumn(field) {
   if (isTitle) return TITLE_WIDTH;
   if (field.type in WIDTHS) return WIDTHS[field.type];
   return field.enum_values?.length ? CHOICE_WIDTH : USUAL_WIDTH;
+}
+
+// --- several values of a record below its title, as a card shows them
+
+/** Fields of a card. */
+const MOST_LINES = 3;
+
+/** @param {{appId: string, entity: any, row: any, fields: any[], titles: any}} props */
+export function CardLines({ appId, entity, row, fields, titles }) {
+  const ofTitle = findTitleFields(entity);
+  const isShown = ({ name, system }) =>
+    !system && !ofTitle.includes(name) && row[name] !== null && row[name] !== undefined;
+  return html`<dl class="cardlines">
+    ${fields
+      .filter(isShown)
+      .slice(0, MOST_LINES)
+      .map((field) => {
+        const value = row[field.name];
+        return html`<div key=${field.name}>
+          <dt>${nameField(field)}</dt>
+          <dd class="cut">
+            <${Value} field=${field} value=${value} title=${titles[value]} appId=${appId} />
+          </dd>
+        </div>`;
+      })}
+  </dl>`;
 }
 
 // --- values as the manifest asks for them: money, percent, addresses

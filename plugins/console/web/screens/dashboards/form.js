@@ -3,11 +3,11 @@ import { html, useState } from '../../core/kit.js';
 import { openDialog } from '../../core/dialogs.js';
 import { nameField, toWords } from '../../core/store.js';
 import { icon } from '../../core/ui.js';
-import { Options } from '../../form/control.js';
+import { Choice } from '../../form/control.js';
 import { listFields } from '../../parts/values.js';
 import { Filter, fromWhere } from '../data/filter.js';
 import { findBy, isTime, listFitting } from '../data/layouts.js';
-import { COUNT, PERIODS, listFigures, readFigure, writeFigure } from '../layouts/groups.js';
+import { COUNT, PERIODS, listFigures, readFigure, writeFigure } from '../layouts/chart.js';
 
 const KINDS = [
   ['number', 'A number'],
@@ -59,20 +59,20 @@ function TileForm({ app, views, tile, close }) {
     change({ entity: name, where: undefined, by: undefined, figure: COUNT, orderBy: undefined });
   return html`<form class="stack" onSubmit=${submit}>
     <h2>${tile ? 'Change the tile' : 'New tile'}</h2>
-    <${Choice} label="Shows" choices=${KINDS} chosen=${kind} take=${(name) => change({ kind: name })} />
+    <${Choice} title="Shows" choices=${KINDS} chosen=${kind} change=${(name) => change({ kind: name })} />
     ${
       kind === 'view'
         ? html`<${Choice}
-            label="View"
+            title="View"
             choices=${[['', '…'], ...ofTables.map((view) => [view.id, nameView(view)])]}
             chosen=${draft.view ?? ''}
-            take=${(id) => change({ view: id })}
+            change=${(id) => change({ view: id })}
           />`
         : html`<${Choice}
-            label="Table"
+            title="Table"
             choices=${app.entities.map(({ name, label }) => [name, label ?? toWords(name)])}
             chosen=${draft.entity}
-            take=${chooseTable}
+            change=${chooseTable}
           />`
     }
     ${entity && kind !== 'view' && html`<${Details} ...${{ app, entity, draft, change }} />`}
@@ -85,10 +85,10 @@ function TileForm({ app, views, tile, close }) {
       />
     </label>
     <${Choice}
-      label="Width in columns"
+      title="Width in columns"
       choices=${WIDTHS}
       chosen=${String(draft.width ?? 1)}
-      take=${(text) => change({ width: Number(text) })}
+      change=${(text) => change({ width: Number(text) })}
     />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
@@ -98,13 +98,6 @@ function TileForm({ app, views, tile, close }) {
 }
 
 const nameView = (view) => `${view.name} (${toWords(view.entity).toLowerCase()})`;
-
-const Choice = ({ label, choices, chosen, take }) => html`<label class="field">
-  <span>${label}</span>
-  <select onChange=${(event) => take(event.target.value)}>
-    <${Options} choices=${choices} chosen=${chosen} />
-  </select>
-</label>`;
 
 function Details({ app, entity, draft, change }) {
   const { kind, where } = draft;
@@ -121,53 +114,53 @@ function Details({ app, entity, draft, change }) {
   return html`${
     kind !== 'list' &&
     html`<${Choice}
-      label="Figure"
+      title="Figure"
       choices=${figures}
       chosen=${writeFigure(draft.figure)}
-      take=${(text) => change({ figure: readFigure(text) })}
+      change=${(text) => change({ figure: readFigure(text) })}
     />`
   }
     ${
       by &&
       html`<${Choice}
-        label="Groups by"
+        title="Groups by"
         choices=${listFitting(entity, 'chart').map((field) => [field.name, nameField(field)])}
         chosen=${by.name}
-        take=${(name) => change({ by: name })}
+        change=${(name) => change({ by: name })}
       />`
     }
     ${
       by &&
       isTime(by) &&
       html`<${Choice}
-        label="Each"
+        title="Each"
         choices=${PERIODS.map((name) => [name, toWords(name)])}
         chosen=${draft.period ?? 'month'}
-        take=${(period) => change({ period })}
+        change=${(period) => change({ period })}
       />`
     }
     ${
       kind === 'number' &&
       html`<${Choice}
-        label="Change"
+        title="Change"
         choices=${SINCE}
         chosen=${String(draft.since ?? '')}
-        take=${(days) => change({ since: Number(days) || undefined })}
+        change=${(days) => change({ since: Number(days) || undefined })}
       />`
     }
     ${
       kind === 'list' &&
       html`<${Choice}
-          label="Order by"
+          title="Order by"
           choices=${fields.map((field) => [field.name, nameField(field)])}
           chosen=${draft.orderBy ?? 'created_at'}
-          take=${(orderBy) => change({ orderBy })}
+          change=${(orderBy) => change({ orderBy })}
         />
         <${Choice}
-          label="Order"
+          title="Order"
           choices=${ORDERS}
           chosen=${draft.order ?? 'desc'}
-          take=${(order) => change({ order })}
+          change=${(order) => change({ order })}
         />`
     }
     <button type="button" class=${conditions ? 'on' : ''} onClick=${filter}>

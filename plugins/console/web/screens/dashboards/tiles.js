@@ -3,7 +3,7 @@ import { html } from '../../core/kit.js';
 import { post, url } from '../../core/api.js';
 import { A } from '../../core/router.js';
 import { nameField, toWords } from '../../core/store.js';
-import { ErrorBox, Loading, useLoad } from '../../core/ui.js';
+import { Loaded, useLoad } from '../../core/ui.js';
 import { Chart } from '../../parts/chart.js';
 import { findTitleFields, loadLinkTitles, makeTitle } from '../../parts/titles.js';
 import { Value, listFields } from '../../parts/values.js';
@@ -16,7 +16,7 @@ import {
   loadGroups,
   nameFigure,
   readFigure,
-} from '../layouts/groups.js';
+} from '../layouts/chart.js';
 
 const DAY = 86_400_000;
 const MOST_ROWS = 5;
@@ -109,12 +109,6 @@ function buildSelection(entity, { where, orderBy, order, state }) {
   return { where, orderBy: orderBy ?? 'created_at', order: order ?? 'desc' };
 }
 
-/** Show what a tile loads; what was there stays until the next is loaded. */
-function Loads({ of: { data, error, reload }, children }) {
-  if (error) return html`<${ErrorBox} error=${error} retry=${reload} />`;
-  return data === undefined ? html`<${Loading} />` : children(data);
-}
-
 function NumberTile({ app, entity, tile, round }) {
   const { figure = COUNT, since, where } = tile;
   const loaded = useLoad(
@@ -128,7 +122,7 @@ function NumberTile({ app, entity, tile, round }) {
     },
     [JSON.stringify([figure, since, where]), round],
   );
-  return html`<${Loads} of=${loaded}>
+  return html`<${Loaded} of=${loaded}>
     ${({ now, change }) => html`<div class="big">${formatFigure(entity, figure, now)}</div>
       ${
         Number.isFinite(change) &&
@@ -148,7 +142,7 @@ function ChartTile({ app, entity, tile, round }) {
     (signal) => loadGroups(app.id, entity, selection, signal),
     [JSON.stringify(selection), round],
   );
-  return html`<${Loads} of=${loaded}>
+  return html`<${Loaded} of=${loaded}>
     ${(groups) => html`<${Chart}
       groups=${groups}
       isLine=${kind === 'line'}
@@ -175,7 +169,7 @@ function ListTile({ app, entity, tile, round }) {
     },
     [JSON.stringify(body), round],
   );
-  return html`<${Loads} of=${loaded}>
+  return html`<${Loaded} of=${loaded}>
     ${({ rows, titles }) =>
       rows.length
         ? html`<div class="scrollx">

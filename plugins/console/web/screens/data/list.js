@@ -13,7 +13,7 @@ import { HeadMenu, chooseFields } from './columns.js';
 import { Filter, buildQuery, joinWheres, readWhere } from './filter.js';
 import { TableHead } from './head.js';
 import { LAYOUTS, NoField, findBy } from './layouts.js';
-import { useLive } from './live.js';
+import { useChanges, useLive } from './live.js';
 import { Selection } from './many.js';
 import { makeSaving, readFigures, setFigure, useFigures, useRows } from './rows.js';
 
@@ -73,7 +73,10 @@ function LaidOut({ appId, entity, address }) {
   const { layout } = address;
   /** Counts how often the user asked for what is there now. */
   const [round, setRound] = useState(0);
-  const data = { rows: [], done: false, reload: () => setRound(round + 1) };
+  const reload = () => setRound((number) => number + 1);
+  useReloadAfterUndo(reload);
+  useChanges(appId, entity, query, reload);
+  const data = { rows: [], done: false, reload };
   const field = findBy(entity, layout, address.by);
   const shown = { appId, entity, address, query, fields, field, round };
   return html`<div class="data">

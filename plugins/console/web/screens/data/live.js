@@ -15,7 +15,8 @@ const LOOK_AGAIN = 300;
 const MOST = 200;
 
 /** Whether the user is about to change something, or to choose. */
-const isBusy = () => document.querySelector('.celledit, dialog[open], .popup') !== null;
+const isBusy = () =>
+  document.querySelector('.celledit, dialog[open], .popup, .column.over') !== null;
 
 /** Whether new rows may come in at the top: no user is at work in the table. */
 function isWatched() {
@@ -119,6 +120,22 @@ export function useLive(appId, entity, query, data) {
     return () => clearTimeout(timer.current);
   }, [JSON.stringify(query), entity.name]);
   return { marks, isOn, isPaused, waiting, added, toggle, showAdded: reload };
+}
+
+/**
+ * Run something a little after others have changed records of a query, once the user is not at work.
+ * @param {string} appId @param {any} entity @param {any} query @param {() => void} run
+ */
+export function useChanges(appId, entity, query, run) {
+  const latest = useRef(run);
+  latest.current = run;
+  const timer = useRef(0);
+  const schedule = () => {
+    clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => (isBusy() ? schedule() : latest.current()), LOOK_AGAIN);
+  };
+  useFeed({ appId, entity, where: query.where, isOn: !query.search }, schedule);
+  useEffect(() => () => clearTimeout(timer.current), []);
 }
 
 /** Changes that are not shown yet, by the ids of their rows. */

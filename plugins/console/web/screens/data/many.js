@@ -4,7 +4,7 @@ import { post, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { may, toWords } from '../../core/store.js';
 import { ErrorBox, fail, icon } from '../../core/ui.js';
-import { Control, Options } from '../../form/control.js';
+import { Choice, Control } from '../../form/control.js';
 import { RowActions } from '../../kit/tile.js';
 import { runMany } from '../../parts/progress.js';
 import { countRecords, hasUndo, makeRequestId, toastUndo } from '../../parts/undo.js';
@@ -86,8 +86,8 @@ function EditField({ appId, entity, number, close }) {
   const [text, setText] = useState('');
   const [error, setError] = useState(null);
   const chosen = fields.find((field) => field.name === name);
-  const choose = (event) => {
-    setName(event.target.value);
+  const choose = (chosenName) => {
+    setName(chosenName);
     setText('');
   };
   const submit = (event) => {
@@ -101,10 +101,7 @@ function EditField({ appId, entity, number, close }) {
   const choices = fields.map((field) => [field.name, toWords(field.name)]);
   return html`<form class="stack" onSubmit=${submit}>
     <h2>Change ${countRecords(number)}</h2>
-    <label class="field">
-      <span>Field</span>
-      <select onChange=${choose}><${Options} choices=${choices} chosen=${name} /></select>
-    </label>
+    <${Choice} title="Field" choices=${choices} chosen=${name} change=${choose} />
     <div class="field">
       <label for="many-value"><span>New value</span></label>
       <${Control}

@@ -6,7 +6,7 @@ import { stringify } from '../../core/json.js';
 import { Menu } from '../../core/screen.js';
 import { features, findApp, toWords } from '../../core/store.js';
 import { ErrorBox, Input, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
-import { Options } from '../../form/control.js';
+import { Choice } from '../../form/control.js';
 
 export const VIEWS = '/api/v1/console/views';
 
@@ -184,18 +184,17 @@ function Save({ title, appId, start = { name: '', role: null }, submit, close })
     }
   };
   const roleChoices = (roles.data ?? []).map(({ name }) => [name, `Role ${name}`]);
-  const chooseRole = (event) => setForm({ ...form, role: event.target.value });
   return html`<form class="stack" onSubmit=${send}>
     <h2>${title}</h2>
     <${Input} title="Name" autofocus required maxlength="80" ...${bind('name')} />
     ${
       isAdmin &&
-      html`<label class="field">
-        <span>For</span>
-        <select onChange=${chooseRole}>
-          <${Options} choices=${[['', 'Only me'], ...roleChoices]} chosen=${form.role} />
-        </select>
-      </label>`
+      html`<${Choice}
+        title="For"
+        choices=${[['', 'Only me'], ...roleChoices]}
+        chosen=${form.role}
+        change=${(role) => setForm({ ...form, role })}
+      />`
     }
     <${ErrorBox} error=${error} />
     <div class="actions">

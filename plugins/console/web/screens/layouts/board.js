@@ -4,16 +4,14 @@ import { A } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
 import { may } from '../../core/store.js';
 import { ErrorBox, Loading, attempt, icon } from '../../core/ui.js';
-import { useFeed } from '../../feed/feed.js';
 import { makeTitle } from '../../parts/titles.js';
-import { toastUndo, useReloadAfterUndo } from '../../parts/undo.js';
+import { toastUndo } from '../../parts/undo.js';
+import { CardLines } from '../../parts/values.js';
 import { ByChoice } from '../data/layouts.js';
 import { saveRecord } from '../record/edit.js';
-import { CardLines } from './card.js';
 import { addCards, loadColumns } from './columns.js';
 
-/** Milliseconds in which changes of others are collected, and for which they are marked. */
-const COLLECTED = 400;
+/** Milliseconds for which changes of others are marked. */
 const MARKED = 1000;
 const STEPS = { ArrowDown: [0, 1], ArrowUp: [0, -1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 const NOTHING = { columns: null, rest: 0, error: null, marks: new Set() };
@@ -48,16 +46,26 @@ function useColumns({ appId, entity, field, query, round }) {
     load(abort.signal);
     return () => abort.abort();
   }, [key, shown, round]);
+  /** Change the column of a key as it is now: others may have changed it meanwhile. */
+  const changeColumn = (key, change) =>
+    update({
+      columns: current.current.columns.map((column) =>
+        column.key === key ? { ...column, ...change(column) } : column,
+      ),
+    });
   const more = (column) =>
     attempt(async () => {
       const longer = await addCards(target, column);
-      replaceColumns([longer]);
+      changeColumn(column.key, () => longer);
     });
-  const replaceColumns = (changed) => {
-    const byKey = new Map(changed.map((column) => [column.key, column]));
-    update({ columns: current.current.columns.map((column) => byKey.get(column.key) ?? column) });
+  const moveCard = (record, fromKey, toKey) => {
+    changeColumn(fromKey, ({ count, cards }) => ({
+      count: count - 1,
+      cards: cards.filter(({ id }) => id !== record.id),
+    }));
+    changeColumn(toKey, ({ count, cards }) => ({ count: count + 1, cards: [record, ...cards] }));
   };
-  return { ...state, current, load, more, replaceColumns, showMore: setShown };
+  return { ...state, load, more, moveCard, showMore: setShown };
 }
 
 /** Ids of cards that others have changed since the columns were loaded before. */
@@ -74,28 +82,12 @@ function findChanged(before, after) {
 /** @param {{appId: string, entity: any, field: any, query: any, fields: any[], round: number}} props */
 export function Board({ appId, entity, field, query, fields, round }) {
   const board = useColumns({ appId, entity, field, query, round });
-  const { columns, rest, error, marks, current, load } = board;
+  const { columns, rest, error, marks, load } = board;
   const box = useRef(null);
   /** The card that is dragged, and its column. */
   const dragged = useRef(null);
   /** The card that gets the focus when it is drawn in its new column. */
   const focused = useRef(null);
-  const timer = useRef(0);
-  useReloadAfterUndo(() => load());
-  useFeed({ appId, entity, where: query.where, isOn: !query.search }, (events) => {
-    const cards = (current.current.columns ?? []).flatMap((column) => column.cards);
-    const times = new Map(cards.map((card) => [card.id, card.updated_at]));
-    const isNews = ({ id, record }) => !record || times.get(id) !== record.updated_at;
-    if (!events.some(isNews)) return;
-    clearTimeout(timer.current);
-    const show = () => {
-      const isBusy = dragged.current || document.querySelector('dialog[open], .popup');
-      if (isBusy) timer.current = window.setTimeout(show, COLLECTED);
-      else load();
-    };
-    timer.current = window.setTimeout(show, COLLECTED);
-  });
-  useEffect(() => () => clearTimeout(timer.current), []);
   useEffect(() => {
     if (focused.current) box.current.querySelector(`[data-card="${focused.current}"]`)?.focus();
     focused.current = null;
@@ -111,10 +103,7 @@ export function Board({ appId, entity, field, query, fields, round }) {
         return;
       }
       focused.current = card.id;
-      board.replaceColumns([
-        { ...from, count: from.count - 1, cards: from.cards.filter(({ id }) => id !== card.id) },
-        { ...to, count: to.count + 1, cards: [record, ...to.cards] },
-      ]);
+      board.moveCard(record, from.key, to.key);
       toastUndo(`Moved to ${to.title}.`, { appId, request: record._request });
     });
   const press = (event) => {

@@ -4,9 +4,7 @@ import { post, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { A, setQuery } from '../../core/router.js';
 import { Loaded, icon, useLoad } from '../../core/ui.js';
-import { useFeed } from '../../feed/feed.js';
 import { makeTitle } from '../../parts/titles.js';
-import { useReloadAfterUndo } from '../../parts/undo.js';
 import { joinWheres } from '../data/filter.js';
 import { ByChoice } from '../data/layouts.js';
 
@@ -78,8 +76,6 @@ export function Calendar({ appId, entity, field, address, query, round }) {
     (signal) => loadDays(target, days, signal),
     [JSON.stringify(query), field.name, month, round],
   );
-  useReloadAfterUndo(loaded.reload);
-  useFeed({ appId, entity, where: query.where, isOn: !query.search }, loaded.reload);
   const go = (step) => {
     const [year, number] = month.split('-').map(Number);
     setQuery({ at: writeDay(new Date(year, number - 1 + step, 1)).slice(0, 7) });

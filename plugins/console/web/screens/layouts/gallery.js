@@ -1,13 +1,12 @@
 /** Records as pictures: the first image that a field of files holds. */
-import { html } from '../../core/kit.js';
+import { html, useEffect, useRef } from '../../core/kit.js';
 import { A } from '../../core/router.js';
 import { Empty, ErrorBox, Loading } from '../../core/ui.js';
 import { Preview } from '../../form/files.js';
 import { makeTitle } from '../../parts/titles.js';
-import { listFiles } from '../../parts/values.js';
+import { CardLines, listFiles } from '../../parts/values.js';
 import { ByChoice } from '../data/layouts.js';
 import { useRows } from '../data/rows.js';
-import { CardLines } from './card.js';
 
 const SIZE = '320x240';
 const isImage = (file) => file.type.startsWith('image/');
@@ -17,11 +16,16 @@ export function Gallery({ appId, entity, field, query, fields, round }) {
   return html`<div class="layoutbar row">
       <${ByChoice} entity=${entity} layout="gallery" field=${field} />
     </div>
-    <${Pictures} key=${round} ...${{ appId, entity, field, query, fields }} />`;
+    <${Pictures} ...${{ appId, entity, field, query, fields, round }} />`;
 }
 
-function Pictures({ appId, entity, field, query, fields }) {
+function Pictures({ appId, entity, field, query, fields, round }) {
   const data = useRows(appId, entity, query);
+  const shown = useRef(round);
+  useEffect(() => {
+    if (round !== shown.current) data.reload();
+    shown.current = round;
+  }, [round]);
   const { rows, titles, loading, done, error } = data;
   const lines = fields.filter((shown) => shown.name !== field.name);
   return html`<div class="layout">
