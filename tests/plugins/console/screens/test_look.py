@@ -1,5 +1,7 @@
 """Every screen: no serious finding of axe, light and dark, and usable at 360 pixels."""
 
+from typing import Any
+
 import pytest
 
 from kernel.testing import Server
@@ -14,6 +16,13 @@ SCREENS = {
     "start": "start",
     "table": "data/crm/deals",
     "nothing-matches": "data/crm/deals?q=nothing",
+    "board": "data/crm/deals?layout=board&by=stage",
+    "calendar": "data/crm/deals?layout=calendar&by=close_date&at=2031-03",
+    "chart": "data/crm/deals?layout=chart&by=stage",
+    "line": "data/crm/deals?layout=chart&by=close_date&chart=line&figure=value.sum",
+    "gone": "data/crm/deals?layout=board&by=nothing",
+    "dashboard": "dashboards/crm/{dashboard}",
+    "no-dashboard": "dashboards/crm/nothing",
     "empty": "data/crm/contact_emails",
     "record": "record/crm/deals/{deal}",
     "new": "record/crm/deals/new",
@@ -39,6 +48,12 @@ SCREENS = {
     "health": "health",
     "missing": "nowhere",
 }
+TILES: list[dict[str, Any]] = [
+    {"kind": "number", "entity": "deals", "figure": {"$sum": "value"}, "since": 30},
+    {"kind": "bar", "entity": "deals", "by": "stage", "width": 2},
+    {"kind": "line", "entity": "deals", "by": "close_date"},
+    {"kind": "list", "entity": "deals", "columns": ["value", "stage"], "width": 4},
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +62,13 @@ def addresses(crm: Server) -> dict[str, str]:
     crm.admin.post("/api/v1/apps/crm/roles", json={"name": "sales", "permissions": ["deals.read"]})
     crm.admin.post("/api/v1/apps/crm/jobs", json={"payload": {"type": "report"}})
     crm.admin.post("/api/v1/apps/crm/secrets", json={"key": "API_KEY", "value": "x"})
-    return {
-        k: a.replace("{deal}", deal).replace("{user}", crm.admin.id) for k, a in SCREENS.items()
+    dashboard = {"app": "crm", "name": "Sales", "state": {"tiles": TILES}}
+    places = {
+        "deal": deal,
+        "user": crm.admin.id,
+        "dashboard": crm.admin.post("/api/v1/console/views", json=dashboard).json()["id"],
     }
+    return {name: address.format_map(places) for name, address in SCREENS.items()}
 
 
 def settle(tab: Tab) -> None:
@@ -102,7 +121,7 @@ def test_every_screen_looks_well_in_both_colours_and_on_a_phone(tab: Tab, addres
     assert not found, "\n".join(f"{k}: {p}" for k, ps in found.items() for p in ps)
 
 
-ASKS_NOTHING = {"home", "start", "new", "import", "apps", "new-app", "missing"}
+ASKS_NOTHING = {"home", "start", "new", "import", "apps", "new-app", "missing", "gone"}
 """Screens that are drawn from what the frame knows."""
 SAID = "the database is having a rest"
 

@@ -4,9 +4,9 @@ import { post } from '../../core/api.js';
 import { go } from '../../core/router.js';
 import { apps, loadApps } from '../../core/store.js';
 import { ErrorBox, Input } from '../../core/ui.js';
+import { ColumnRows, FIRST_COLUMNS, toEntity } from './tables.js';
 import { toName } from './fieldform.js';
 import { AccessChoice, grantAccess } from './steps.js';
-import { ColumnRows, FIRST_COLUMNS, toEntity } from './table.js';
 
 const RESERVED = /^(core|schema|public|information_schema|pg_.*|caudex_.*)$/;
 

@@ -9,12 +9,17 @@ import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/
 import { Options } from '../../form/control.js';
 import { loadLinkTitles } from '../../parts/titles.js';
 import { toastUndo } from '../../parts/undo.js';
-import { writeCsv } from './csv.js';
-import { chooseRows, listTargets, matchTargets } from './mapping.js';
+import { chooseRows, findSheet, listNext, listTargets, matchTargets } from './mapping.js';
 import { Preview, SHOWN } from './preview.js';
-import { Reading, beginReading, describeReading, guessCells, readRows } from './reading.js';
-import { findSheet, listNext } from './sheets.js';
-import { SourceChoice } from './source.js';
+import {
+  Reading,
+  SourceChoice,
+  beginReading,
+  describeReading,
+  guessCells,
+  readRows,
+  writeCsv,
+} from './reading.js';
 
 const TOO_SHORT = 'The file needs a line with the names of the columns and at least one row.';
 /** Errors that are listed. */
