@@ -89,7 +89,7 @@ def test_a_dashboard_for_a_role_shows_what_its_reader_may_read(crm: Server, new_
     page.wait_for_selector("h1:has-text('Sellers')")
     page.wait_for_selector(".big:has-text('6')")
     page.wait_for_selector(".notice:has-text('“companies” is gone, or you may not read it')")
-    page.wait_for_selector(".plot polyline")
+    page.wait_for_selector(".plot polyline", state="attached")
     assert not page.locator("button:has-text('Edit')").count()
     crm.admin.delete(f"{VIEWS}/{view_id}")
 
