@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, url } from '../core/api.js';
 import { openDialog } from '../core/dialogs.js';
-import { toHref } from '../core/router.js';
+import { route, toHref } from '../core/router.js';
 import {
   admin,
   apps,
@@ -255,9 +255,14 @@ export async function findJobs(text, signal) {
   return lists.flat().slice(0, MOST_JOBS);
 }
 
-/** Records that a text finds, of every readable table; a few of each. @returns {Promise<Item[]>} */
+/**
+ * Records that a text finds, of readable tables, those of the app that is open first; a few of each.
+ * @returns {Promise<Item[]>}
+ */
 export async function findTitles(text, signal) {
-  const tables = apps.value.flatMap((app) => listReadable(app).map((name) => ({ app, name })));
+  const isOpen = (app) => Number(app.id === route.value.parts[1]);
+  const inOrder = apps.value.toSorted((left, right) => isOpen(right) - isOpen(left));
+  const tables = inOrder.flatMap((app) => listReadable(app).map((name) => ({ app, name })));
   const findInTable = async ({ app, name }) => {
     const hits = await findRecords(app.id, name, text, signal, HITS_OF_TABLE);
     return hits.map(({ id, title }) => ({
