@@ -31,7 +31,7 @@ from kernel.public import (
 
 from .config import Policy
 from .keys import store as key_store
-from .keys.secrets import hash_key, is_basic, read_key
+from .keys.secrets import BEARER, hash_key, is_basic, read_key
 from .keys.usage import KeyUses
 from .store import AuthStore
 from .tokens import Tokens
@@ -40,7 +40,6 @@ TOPIC: Final = "auth"
 """Notifications of what ended: `session:<id>`, `user:<id>` or `key:<id>`."""
 HEADER: Final = re.compile(rb"Bearer ([A-Za-z0-9_.-]+)")
 MAX_HEADER: Final = len("Bearer ") + MAX_TOKEN
-BEARER: Final = b"Bearer "
 BEARER_KEY: Final = b"Bearer cdx_"
 BAD_KEY: Final = "the API key is not valid"
 OTHER_DOOR: Final = "the token is for another host: log in here"

@@ -22,7 +22,8 @@ MAX_BYTES: Final = 4096
 """Bytes of a head that is remembered."""
 
 _FIRST_LINE: Final = re.compile(
-    rb"(GET|POST|PATCH|PUT|DELETE) (/[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*) HTTP/1\.1\r\n"
+    rb"(GET|POST|PATCH|PUT|DELETE) (/[A-Za-z0-9._~%!$&'()*+,;=:@/-]*)"
+    rb"(?:\?([A-Za-z0-9._~%!$&'()*+,;=:@/?-]*))? HTTP/1\.1\r\n"
 )
 """What the parser takes as well, and nothing that it refuses."""
 _END: Final = b"\r\n\r\n"
@@ -40,8 +41,9 @@ class KnownHead(msgspec.Struct, frozen=True):
 class KnownRequest(msgspec.Struct, frozen=True):
     """A whole request, read without the parser."""
 
-    method: bytes
-    target: bytes
+    method: str
+    path: bytes
+    query: bytes
     head: KnownHead
     body: bytes
 
@@ -66,7 +68,8 @@ class KnownHeads:
         if head is None or len(data) - head_end != head.body_size:
             return None
         self._heads.move_to_end(block)
-        return KnownRequest(line[1], line[2], head, data[head_end:])
+        method, path, query = line.groups(b"")
+        return KnownRequest(method.decode("ascii"), path, query, head, data[head_end:])
 
     def remember(self, data: bytes, headers: Headers) -> None:
         """Remember the `headers` that the parser has found last, if the piece is one whole request.

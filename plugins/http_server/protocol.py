@@ -266,11 +266,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _begin_known(self, request: KnownRequest) -> None:
         """Begin a whole request as the callbacks of the parser do."""
-        self.on_message_begin()
-        self.on_url(request.target)
+        super().on_message_begin()
         self.headers.extend(request.head.headers)
-        self._stop_clock()
-        self._complete_scope("1.1", request.method)
+        self._complete_scope("1.1", request.method, request.path, request.query)
         if not self._begin_cycle(is_kept_alive=True):
             return
         cycle: Any = self.cycle
@@ -305,7 +303,8 @@ class GuardedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError("its body is not that of the request before it")
         parser: Any = self.parser
         version = parser.get_http_version()
-        self._complete_scope(version, parser.get_method())
+        raw_path, query = _split_target(self.url)
+        self._complete_scope(version, parser.get_method().decode("ascii"), raw_path, query)
         self.headers = []  # trailers are no part of the head (RFC 9110, 6.5.1)
         if not self._begin_cycle(is_kept_alive=version != "1.0" and parser.should_keep_alive()):
             raise httptools.HttpParserError("too many requests wait")
@@ -365,17 +364,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "this is not a valid HTTP request")
 
-    def _complete_scope(self, version: str, method: bytes) -> None:
+    def _complete_scope(self, version: str, method: str, raw_path: bytes, query: bytes) -> None:
         scope = self.scope
-        url = self.url
-        if url[0] == _SLASH and url.find(b"#") < 0:  # a quarter of the time of `parse_url`
-            raw_path, _, query = url.partition(b"?")
-        else:
-            parsed = httptools.parse_url(url)
-            raw_path = parsed.path
-            query = parsed.query or b""
         path = raw_path.decode("ascii")
-        scope["method"] = method.decode("ascii")
+        scope["method"] = method
         scope["http_version"] = version
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
@@ -469,6 +461,15 @@ class GuardedProtocol(HttpToolsProtocol):
             b"content-length: %d\r\nconnection: close\r\n\r\n%s"
             % (status, request_id.encode(), len(body), body)
         )
+
+
+def _split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Return the path and the query of a request's target."""
+    if target[0] == _SLASH and target.find(b"#") < 0:  # a quarter of the time of `parse_url`
+        path, _, query = target.partition(b"?")
+        return path, query
+    parsed = httptools.parse_url(target)
+    return parsed.path, parsed.query or b""
 
 
 def _without_upgrade(data: bytes) -> bytes:

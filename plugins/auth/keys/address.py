@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -12,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 from kernel.public import STATEMENTS, BadRequest, KernelError, Services, Unauthenticated, headers_of
 
 from . import store
-from .secrets import LENGTH, PREFIX, hash_key, is_key
+from .secrets import BEARER, LENGTH, PREFIX, hash_key, is_key
 
 IN_ADDRESS: Final = (
     "an API key must not be part of an address, where logs and histories keep it: send it as"
@@ -25,16 +26,26 @@ BETWEEN: Final = re.compile(r"[&;=]")
 class AddressGuard:
     """Refuses a query string with a key before anything else looks at the request.
 
-    A refused GET that no browser's page has sent learns of Basic, as spreadsheets need it.
+    A refused GET without a bearer that no browser's page has sent learns of Basic, as spreadsheets
+    need it.
     """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self.app = app
         self._services = services
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request; most need no guard, and get none."""
         query: bytes = scope.get("query_string") or b""
+        authorization = headers_of(scope).get(b"authorization")
+        has_token = authorization is not None and authorization.startswith(BEARER)
+        if has_token and len(query) < LENGTH:
+            return self.app(scope, receive, send)
+        return self._serve_guarded(scope, receive, send, query)
+
+    async def _serve_guarded(
+        self, scope: Scope, receive: Receive, send: Send, query: bytes
+    ) -> None:
         if len(query) >= LENGTH:
             key = find_key(query)
             if key is not None:

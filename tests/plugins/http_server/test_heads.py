@@ -160,7 +160,7 @@ def test_a_head_is_known_for_every_target(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(known) == 2
     found = known.read(ask("x-a", target="/c", body=b"34"))
     assert found is not None
-    assert (found.target, found.body) == (b"/c", b"34")
+    assert (found.path, found.query, found.body) == (b"/c", b"", b"34")
     assert known.read(ask("X-a", target="/c")) is None
     assert known.read(ask("x-a", "2", target="/c")) is None
     assert known.read(ask("x-a", target="/c") + b"GET") is None

@@ -119,8 +119,9 @@ def target_of(target: str) -> dict[str, Any]:
     """The scope that the protocol makes of a request line."""
     config = Config(app=lambda *_: None, http=protocol.GuardedProtocol)
     connection = protocol.GuardedProtocol(config, ServerState(), {}, Mock())
-    connection.url, connection.scope = target.encode(), {}
-    connection._complete_scope("1.1", b"GET")
+    connection.scope = {}
+    path, query = protocol._split_target(target.encode())
+    connection._complete_scope("1.1", "GET", path, query)
     return connection.scope
 
 
