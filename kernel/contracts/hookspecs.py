@@ -245,6 +245,14 @@ async def event_committed(event: Event) -> None:
 
 
 @hookspec
+async def app_changing(tx: Transaction, app_id: str) -> None:
+    """Take part in an update of an app, before its tables change. Emit: raising rolls all back.
+
+    Drop what PostgreSQL makes depend on the tables, such as a view; make it in `app_installing`.
+    """
+
+
+@hookspec
 async def app_installing(tx: Transaction, plan: InstallPlan) -> None:
     """Take part in an install or update, after the tables exist. Emit: raising rolls all back."""
 

@@ -131,6 +131,11 @@ class AppLoginsPlugin(Plugin):
         return [Finding(name="app logins", text=text, state="warn") for text in texts]
 
     @hookimpl
+    async def app_changing(self, tx: Transaction, app_id: str) -> None:
+        """Drop the views of readers, under which no column can change its type."""
+        await readers_store.drop_views(tx, app_id)
+
+    @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Let the logins of an app reach the tables that the app has now."""
         await store.renew(tx, plan.app)

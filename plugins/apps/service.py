@@ -285,6 +285,8 @@ class AppsService:
         app = with_constraints(manifest, tables).app(stamp)
         encoded_manifest = msgspec.json.encode(manifest.raw)
         app = await store.save(tx, app, encoded_manifest, via, changes)
+        if plan.steps and not plan.first:
+            await self._bus.emit(hookspecs.app_changing, tx=tx, app_id=app_id)
         await sync.apply(tx, app_id, plan)
         await store.rename_in_ledger(tx, app_id, plan.renamed)
         await sync.write_ledger(tx, manifest)

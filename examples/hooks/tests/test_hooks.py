@@ -244,6 +244,17 @@ def test_app_installing(shop: Server) -> None:
     assert shop.sql("select to_regnamespace('trial')::text") == [(None,)]
 
 
+def test_app_changing(shop: Server) -> None:
+    ordered(shop.admin, title="boat", total=5)
+    text = {"name": "total", "type": "text"}
+    fields = [*SHOP["dataContract"][0]["fields"][:2], text]
+    shop.install({**SHOP, "dataContract": [{"entityName": "orders", "fields": fields}]})
+    view = "select pg_typeof(total)::text from public.all_orders where title = 'boat'"
+    assert shop.sql(view) == [("text",)]
+    shop.install(SHOP)
+    assert shop.sql(view) == [("double precision",)]
+
+
 def test_app_removing(shop: Server) -> None:
     refused = shop.admin.delete("/api/v1/apps/shop")
     assert refused.status_code == 400

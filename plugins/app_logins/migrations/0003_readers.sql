@@ -2,6 +2,7 @@ create table caudex_app_logins.readers (
     name text collate "C" primary key,
     app_id text not null references caudex_kernel.apps (app_id) on delete cascade,
     number bigint not null unique,
+    views boolean not null,
     created_at timestamptz not null default now()
 );
 create index readers_app on caudex_app_logins.readers (app_id);
@@ -51,6 +52,8 @@ comment on column caudex_app_logins.readers.name is 'What the operator calls it.
 comment on column caudex_app_logins.readers.app_id is 'The app whose tables it reads.';
 comment on column caudex_app_logins.readers.number is
 'Part of the name of the role, from the sequence of `logins.number`. A restored row has no role until it is renewed.';
+comment on column caudex_app_logins.readers.views is
+'True: it sees views in a schema of its own, `caudex_read_<name>`. False: it sees columns of the tables.';
 comment on column caudex_app_logins.readers.created_at is 'When it was made.';
 comment on function caudex_app_logins.switched is
 'Called where the plugin is switched off or on. While it is off no login of an app opens a session; a start of the '

@@ -14,8 +14,8 @@ begin
     if tg_op <> 'INSERT' then
         old_row := to_jsonb(old);
         execute format('select ''"'' || encode(xidsend(t.xmin) || timestamptz_send(t.updated_at), ''hex'') || ''"'' '
-            'from %I.%I as t where t.id::text = $1', tg_argv[0], tg_argv[1])
-        into version using old_row ->> 'id';
+            'from %I.%I as t where t.id = $1', tg_argv[0], tg_argv[1])
+        into version using old.id;
     end if;
     if tg_op = 'INSERT' then
         select coalesce(jsonb_object_agg(key, value), '{}') into new_row

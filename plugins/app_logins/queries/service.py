@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from kernel.public import (
     BadRequest,
     ConcurrencyLimiter,
     KernelError,
+    NotFound,
     Operation,
     Pool,
     Records,
@@ -166,7 +167,12 @@ class CallerQueries:
                 return await self._run(actor, app, query)
             except SchemaChanged:
                 await self._apps().refresh()
-                return await self._run(actor, await self._apps().app(app.id), query)
+                current = await self._apps().app(app.id)
+                if current.key != app.key:
+                    raise NotFound(
+                        f"app '{app.id}' not found: it is another one's name now"
+                    ) from None
+                return await self._run(actor, current, query)
 
     async def _run(self, actor: Actor, app: App, query: Query) -> Outcome:
         """Run a statement once. Raises SchemaChanged."""
@@ -198,16 +204,14 @@ class CallerQueries:
         """Connect with the login of an app. Raises LoginRefused."""
         login = await self._find_login(app)
         connecting = self._pool.connect(direct=True, login=(login.role, login.password))
-        try:
-            connection = await connecting.__aenter__()
-        except psycopg.OperationalError as error:
-            if _is_refused_login(error):
-                raise LoginRefused from error
-            raise
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(connecting)
+            except psycopg.OperationalError as error:
+                if _is_refused_login(error):
+                    raise LoginRefused from error
+                raise
             yield Session(connection, login.password)
-        finally:
-            await connecting.__aexit__(None, None, None)
 
     async def _find_login(self, app: App) -> QueryLogin:
         login = self._known_logins.get(app.key)
@@ -216,7 +220,7 @@ class CallerQueries:
         work = partial(store.make_login, app=app, config=self._config)
         login = await self._pool.run(server_actor(), work)
         if login is None:
-            raise BadRequest(f"sql: app '{app.id}' is gone")
+            raise NotFound(f"app '{app.id}' not found: it is another one's name now")
         if len(self._known_logins) >= BOUNDS.logins:
             self._known_logins.clear()
         self._known_logins[app.key] = login

@@ -13,14 +13,16 @@ from . import store
 from .models import Bounds, NewReader
 from .service import READERS
 
-HEADINGS: Final = ("name", "app", "user", "state", "connections", "created (UTC)")
+HEADINGS: Final = ("name", "app", "sees", "user", "state", "connections", "created (UTC)")
 
 
 def sql_reader_command() -> Command:
     """Describe the command."""
+    views_help = "views of the tables, which `select *` can read, in a schema of its own"
     parameters = [
         click.Argument(["name"], required=False),
         click.Option(["--app", "app_id"], help="the app whose tables it reads"),
+        click.Option(["--views"], is_flag=True, help=views_help),
         click.Option(["--renew"], is_flag=True, help="give it a new password"),
         click.Option(["--revoke"], is_flag=True, help="drop it, and end its sessions"),
         click.Option(["--list", "lists"], is_flag=True, help="list all readers"),
@@ -42,6 +44,7 @@ async def _run(
     *,
     name: str | None,
     app_id: str | None,
+    views: bool,
     renew: bool,
     revoke: bool,
     lists: bool,
@@ -49,6 +52,8 @@ async def _run(
     timeout: int,
 ) -> int:
     _check_options(name, app_id, [lists, revoke, renew])
+    if views and app_id is None:
+        raise BadRequest("--views goes with --app: revoke the reader, and make it with --views")
     bounds = Bounds(connections=connections, timeout=timeout)
     async with open_services() as services:
         readers = services.get(READERS)
@@ -60,7 +65,7 @@ async def _run(
         elif renew:
             _show(await readers.renew(name, bounds))
         elif app_id is not None:
-            _show(await readers.create(name, app_id, bounds))
+            _show(await readers.create(name, app_id, bounds, views=views))
     return 0
 
 
@@ -81,7 +86,8 @@ async def _list(services: Services) -> None:
     lines: list[tuple[str, ...]] = [HEADINGS]
     for row in await store.list_readers(services.get(STATEMENTS)):
         connections = "-" if row.connections is None else str(row.connections)
-        lines.append((row.name, row.app_id, row.role, row.state, connections, row.created_at))
+        sees = "views" if row.views else "tables"
+        lines.append((row.name, row.app_id, sees, row.role, row.state, connections, row.created_at))
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
@@ -95,7 +101,7 @@ def _show(reader: NewReader) -> None:
     print(f"host      {address.host}")
     print(f"port      {address.port}")
     print(f"database  {address.database}")
-    print(f"schema    {reader.app_id}")
+    print(f"schema    {reader.schema}")
     print(f"user      {address.user}")
     print(f"password  {address.password}")
     print(f"url       {address.url}")

@@ -12,6 +12,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     timeout: int
 
 
+class ReaderRole(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader as PostgreSQL has it: its role, and the schema of its views, None without them."""
+
+    role: str
+    schema: str | None
+
+
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where a reader connects to, for the forms of BI tools and as a connection string."""
 
@@ -28,6 +35,7 @@ class NewReader(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     app_id: str
+    schema: str
     address: Address
     remarks: tuple[str, ...] = ()
 
@@ -38,6 +46,7 @@ class ReaderRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     app_id: str
     role: str
+    views: bool
     created_at: str
     can_login: bool | None
     connections: int | None

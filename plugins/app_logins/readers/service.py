@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
+import structlog
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq.abc import PGconn
 
@@ -21,6 +22,7 @@ from kernel.public import (
     Pool,
     ServiceKey,
     Transaction,
+    Unavailable,
     server_actor,
 )
 from plugins.app_logins.config import AppLoginsConfig
@@ -36,11 +38,12 @@ from plugins.app_logins.store import take_turn
 
 from . import store
 from .models import Address, Bounds, NewReader
+from .store import ReaderKey
 
-FindNumber = Callable[[Transaction], Awaitable[int]]
-"""Finds the number of a reader within the transaction that opens it."""
+FindKey = Callable[[Transaction], Awaitable[ReaderKey]]
+"""Finds a reader within the transaction that opens it."""
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 NO_ROLES: Final = (
     "the server's login may not make roles in this PostgreSQL: let a superuser run "
     "`alter role LOGIN createrole` with the login of [database] url"
@@ -59,6 +62,17 @@ TABLES: Final = (
 )
 
 
+log = structlog.get_logger("caudex.app_logins")
+
+
+class OpenedReader(msgspec.Struct, frozen=True):
+    """A reader whose role was made or changed; `schema` is what it reads."""
+
+    login: Login
+    schema: str
+    remarks: tuple[str, ...]
+
+
 class ReadersService:
     """Makes, renews and revokes readers."""
 
@@ -74,23 +88,25 @@ class ReadersService:
         self._logins = logins
         self._config = config
 
-    async def create(self, name: str, app_id: str, bounds: Bounds) -> NewReader:
-        """Make a reader of an app. Raises NotFound, BadRequest."""
+    async def create(
+        self, name: str, app_id: str, bounds: Bounds, *, views: bool = False
+    ) -> NewReader:
+        """Make a reader of an app, of its tables or of views. Raises NotFound, BadRequest."""
         if _NAME.fullmatch(name) is None:
             raise BadRequest(
-                "a reader's name has 1 to 63 characters: a-z, 0-9, _ and -, a letter first"
+                "a reader's name has 1 to 40 characters: a-z, 0-9 and _, a letter first"
             )
         app = await self._find_app(app_id)
 
-        async def find_number(tx: Transaction) -> int:
-            number = await store.add(tx, name, app.id)
-            if number is None:
+        async def find_key(tx: Transaction) -> ReaderKey:
+            key = await store.add(tx, name, app.id, views=views)
+            if key is None:
                 raise BadRequest(
                     f"there is a reader '{name}' already: --renew gives it a new password"
                 )
-            return number
+            return key
 
-        return await self._open(name, app, bounds, find_number, "SQL_READER_CREATED")
+        return await self._open(name, app, bounds, find_key, "SQL_READER_CREATED")
 
     async def renew(self, name: str, bounds: Bounds) -> NewReader:
         """Give a reader a new password, and end its sessions. Raises NotFound."""
@@ -99,13 +115,13 @@ class ReadersService:
             raise _no_reader(name)
         app = await self._find_app(reader.app_id)
 
-        async def find_number(tx: Transaction) -> int:
+        async def find_key(tx: Transaction) -> ReaderKey:
             key = await store.lock(tx, name)
             if key is None or key.app_id != app.id:
                 raise _no_reader(name)
-            return key.number
+            return key
 
-        return await self._open(name, app, bounds, find_number, "SQL_READER_RENEWED")
+        return await self._open(name, app, bounds, find_key, "SQL_READER_RENEWED")
 
     async def revoke(self, name: str) -> None:
         """Drop a reader with its sessions. Raises NotFound."""
@@ -115,7 +131,7 @@ class ReadersService:
             if key is None:
                 raise _no_reader(name)
             role = await name_role(tx, key.number, "r")
-            await store.remove(tx, name, role)
+            await store.remove(tx, key)
             values = {"app": key.app_id, "role": role}
             actor = server_actor()
             await tx.record(
@@ -128,7 +144,11 @@ class ReadersService:
         """Grant all readers what they may see now: apps may have changed while this was off."""
         for app_id in await store.list_apps(self._pool):
             app = await self._apps().app(app_id)
-            await self._logins.run_between_installs(partial(_grant_again, app=app))
+            try:
+                await self._logins.run_between_installs(partial(_grant_again, app=app))
+            except Unavailable as error:
+                # Another server installs the app, which does the same.
+                log.warning("readers keep what they see", app_id=app_id, error=error.message)
 
     async def _find_app(self, app_id: str) -> App:
         if not await self._logins.may():
@@ -136,7 +156,7 @@ class ReadersService:
         return await self._apps().app(app_id)
 
     async def _open(
-        self, name: str, app: App, bounds: Bounds, find_number: FindNumber, operation: str
+        self, name: str, app: App, bounds: Bounds, find_key: FindKey, operation: str
     ) -> NewReader:
         """Make the role of a reader or change it, and record that."""
         password = secrets.token_urlsafe(24)
@@ -145,27 +165,32 @@ class ReadersService:
             host = connection.info.host
             port = connection.info.port
 
-        async def work(tx: Transaction) -> tuple[Login, tuple[str, ...]]:
+        async def work(tx: Transaction) -> OpenedReader:
             if not await take_turn(tx, app):
                 raise NotFound(f"app '{app.id}' not found: it is another one's name now")
-            number = await find_number(tx)
-            role = await name_role(tx, number, "r")
-            await store.open_role(tx, role, app, verifier, bounds)
+            key = await find_key(tx)
+            reader = await store.find_role(tx, key)
+            role = reader.role
+            await store.open_role(tx, reader, app, verifier, bounds)
             await bound_temporary_files(tx, role, self._config.temp_files_mb)
             await store.end_sessions(tx, role)
             remarks = await _find_remarks(tx, role)
-            await store.grant(tx, app, role)
+            await store.grant(tx, app, reader)
             values = {"app": app.id, "role": role, "connections": bounds.connections}
             event = Event.core("sql_readers", operation, server_actor(), name, new=values)
             await tx.record(event)
-            return await describe_login(tx, role, number, password), remarks
+            login = await describe_login(tx, role, key.number, password)
+            return OpenedReader(login, reader.schema or app.id, remarks)
 
-        login, remarks = await self._logins.run_between_installs(work)
+        opened = await self._logins.run_between_installs(work)
+        login = opened.login
         is_socket = host.startswith("/")
         if not self._config.address and not is_socket:
             login = msgspec.structs.replace(login, address=host, port=port)
         address = _describe_address(login, self._logins.url_of(login))
-        return NewReader(name=name, app_id=app.id, address=address, remarks=remarks)
+        return NewReader(
+            name=name, app_id=app.id, schema=opened.schema, address=address, remarks=opened.remarks
+        )
 
 
 def _encrypt(connection: PGconn, password: str) -> str:

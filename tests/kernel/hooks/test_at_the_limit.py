@@ -80,6 +80,10 @@ class SleepyPlugin(Plugin):
         await self._sleep("event_recorded")
 
     @hookimpl
+    async def app_changing(self) -> None:
+        await self._sleep("app_changing")
+
+    @hookimpl
     async def app_installing(self) -> None:
         await self._sleep("app_installing")
 
@@ -157,12 +161,20 @@ def register(server: Server) -> httpx.Response:
     return server.http.post("/api/v1/auth/register", json=body)
 
 
+def change(server: Server) -> httpx.Response:
+    """Ask for another table of the app."""
+    added = {"entityName": "spoons", "fields": [{"name": "title", "type": "text"}]}
+    changed = {**TEA, "dataContract": [*TEA["dataContract"], added]}
+    return server.admin.post("/api/v1/apps", json=changed)
+
+
 GUARDS: dict[str, Callable[[Server], httpx.Response]] = {
     "authenticate": lambda server: server.http.get("/sleepy"),
     "record_scope": lambda server: server.admin.get(CUPS),
     "record_writing": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "event_recorded": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "app_installing": lambda s: s.admin.post("/api/v1/apps", json={**TEA, "name": "No"}),
+    "app_changing": lambda server: change(server),
     "app_removing": lambda server: server.admin.delete("/api/v1/apps/tea"),
     "account_created": register,
     "account_closing": lambda s: s.admin.delete(f"/api/v1/users/{OTHER[0]}"),

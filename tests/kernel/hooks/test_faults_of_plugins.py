@@ -101,6 +101,10 @@ class FaultyPlugin(Plugin):
         self._try("event_committed")
 
     @hookimpl
+    async def app_changing(self, tx: Transaction, app_id: str) -> None:
+        self._try("app_changing")
+
+    @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         self._try("app_installing")
 
@@ -160,6 +164,13 @@ def register(server: Server) -> httpx.Response:
     return server.http.post("/api/v1/auth/register", json=body)
 
 
+def change(server: Server) -> httpx.Response:
+    """Ask for another table of the app."""
+    added = {"entityName": "spoons", "fields": [{"name": "title", "type": "text"}]}
+    changed = {**MANIFEST, "dataContract": [*MANIFEST["dataContract"], added]}
+    return server.admin.post("/api/v1/apps", json=changed)
+
+
 GUARDS: dict[str, Callable[[Server], httpx.Response]] = {
     "handler": lambda server: server.admin.get("/faulty"),
     "register_middleware": lambda server: server.http.get("/health"),
@@ -170,6 +181,7 @@ GUARDS: dict[str, Callable[[Server], httpx.Response]] = {
     "record_writing": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "event_recorded": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "app_installing": lambda s: s.admin.post("/api/v1/apps", json={**MANIFEST, "name": "No"}),
+    "app_changing": lambda server: change(server),
     "app_removing": lambda server: server.admin.delete("/api/v1/apps/tea"),
     "account_created": register,
     "account_closing": lambda s: s.admin.delete(f"/api/v1/users/{OTHER[0]}"),

@@ -234,8 +234,6 @@ def test_it_is_one_query_and_nothing_else(clerk: Client, statement: str):
         "select pg_read_file('/etc/passwd')",
         "select pg_ls_dir('.')",
         "select lo_import('/etc/passwd')",
-        "select lo_create(0)",
-        "select lo_from_bytea(0, 'x')",
         "select pg_reload_conf()",
         "select pg_terminate_backend(pid) from pg_stat_activity where usename <> session_user",
         "select nextval('caudex_audit.log_id')",
@@ -278,6 +276,9 @@ def test_nothing_is_left_behind(site: Server, clerk: Client):
     for _ in range(3):
         sql(clerk, query)
     assert sql(clerk, "select current_setting('timezone') as zone") == [{"zone": "UTC"}]
+    for statement in ("select lo_create(0)", "select lo_from_bytea(0, 'x')"):
+        sql(clerk, statement)  # PostgreSQL 15 allows it within a transaction that only reads
+    assert site.sql("select count(*) from pg_largeobject_metadata") == [(0,)]
     count = "select count(*) from pg_class where relname = 'deals' and relpersistence = 't'"
     assert site.sql(count) == [(0,)]
     assert sql(clerk, "select 1 as one -- a comment") == [{"one": 1}]

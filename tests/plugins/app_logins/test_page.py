@@ -20,7 +20,8 @@ def test_bi_tools_read_as_the_guide_says(make_server: MakeServer, tmp_path: Path
     environment = dict(command(server, server.kernel.context.data_dir))
     environment["PATH"] = f"{environment['PATH']}:{BUNDLED}"
     outputs = pasted(page("read-with-bi-tools"), server.url, tmp_path, environment)
-    made, seen, renewed = outputs[1:]
+    made, seen, views, renewed = outputs[1:]
+    assert "Chairs" in views
     assert "Chairs" in made
     assert re.search(r"^password  \S{32}$", made, re.MULTILINE)
     assert seen.count("refused") == 3

@@ -227,6 +227,52 @@ def test_it_follows_what_is_installed(workers: Server, reader: Run):
     assert refused(url, "select stage from deals") == DENIED, "retired with its entity"
 
 
+def test_views_leave_out_the_same_and_follow_what_is_installed(workers: Server, reader: Run):
+    app = install(workers, "viewed", DEALS)
+    path = f"/api/v1/apps/{app}/collections/deals"
+    row = {"title": "5", "stage": "Lead", "margin": 7}
+    assert workers.admin.post(path, json=row).status_code == 201
+    status, out, _ = reader("viewer", "--app", app, "--views")
+    assert (status, shown(out, "schema")) == (0, "caudex_read_viewer")
+    url = shown(out, "url")
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute("select * from deals")
+        names = [column.name for column in cursor.description or ()]
+        assert names == ["id", "title", "stage", "locked", "created_at", "updated_at"]
+        assert len(cursor.fetchall()) == 1
+    for statement in (
+        "select margin from deals",
+        f"select title from {app}.deals",
+        "insert into deals (title) values ('x')",
+        "update deals set title = 'x'",
+        "delete from deals",
+        "create view caudex_read_viewer.mine as select 1",
+        "select text from crm.notes",
+    ):
+        assert refused(url, statement) in (DENIED, "42703"), statement
+
+    with psycopg.connect(url) as connection:
+        connection.execute("select * from deals")  # in a transaction, which has a lock on the view
+        install(workers, app, DEALS)
+
+    fields = [{"name": "title", "type": "number"}, *DEALS["fields"][1:]]
+    install(workers, app, {"entityName": "deals", "fields": fields}, NOTES)
+    assert read(url, "select title from deals") == [(5.0,)], "no view prevents another type"
+    assert read(url, "select text from notes") == []
+    install(workers, app, NOTES)
+    assert refused(url, "select title from deals") == "42P01", "retired"
+    prune = f"/api/v1/apps/{app}/schema/prune"
+    assert workers.admin.post(prune, json={"entity": "deals"}).status_code == 200
+
+    again = shown(reader("viewer", "--renew")[1], "url")
+    assert read(again, "select * from notes") == []
+    assert reader("viewer", "--revoke")[0] == 0
+    assert workers.sql("select to_regnamespace('caudex_read_viewer')::text") == [(None,)]
+    assert reader("viewer", "--app", app, "--views")[0] == 0
+    assert workers.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+    assert workers.sql("select to_regnamespace('caudex_read_viewer')::text") == [(None,)]
+
+
 def test_it_is_made_renewed_listed_and_revoked(workers: Server, reader: Run):
     install(workers, "life", NOTES)
     status, out, err = reader("living", "--app", "life", "--connections", "3")
@@ -236,7 +282,7 @@ def test_it_is_made_renewed_listed_and_revoked(workers: Server, reader: Run):
     assert urlsplit(first).username == shown(out, "user")
     status, out, _ = reader("--list")
     line = next(line for line in out.splitlines() if line.startswith("living"))
-    assert line.split()[1:5] == ["life", urlsplit(first).username, "ready", "3"]
+    assert line.split()[1:6] == ["life", "tables", urlsplit(first).username, "ready", "3"]
     assert (urlsplit(first).password or "") not in out
 
     with psycopg.connect(first, autocommit=True) as connection:
@@ -290,7 +336,7 @@ def test_one_that_was_restored_has_no_login_until_it_is_renewed(workers: Server,
     ("words", "message"),
     [
         (("x", "--app", "nothing"), "app 'nothing' not found"),
-        (("Big", "--app", "crm"), "a reader's name has 1 to 63 characters"),
+        (("Big", "--app", "crm"), "a reader's name has 1 to 40 characters"),
         (("bi", "--app", "crm"), "there is a reader 'bi' already: --renew gives it a new password"),
         (("missing", "--renew"), "there is no reader 'missing'"),
         (("missing", "--revoke"), "there is no reader 'missing'"),
@@ -299,6 +345,7 @@ def test_one_that_was_restored_has_no_login_until_it_is_renewed(workers: Server,
         (("bi", "--renew", "--revoke"), "one of these"),
         (("bi", "--app", "crm", "--renew"), "one of these"),
         (("bi", "--list"), "one of these"),
+        (("bi", "--renew", "--views"), "--views goes with --app"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
