@@ -51,6 +51,7 @@ FACTS: Mapping[str, tuple[str, str, str, str]] = {
     "event_recorded": (*IN_TX, NOT_SQL),
     "event_committed": ("after the commit, before the reply", "the process of the request",
                         "at most once: lost by a crash, a time-out or an open breaker", NOT_SQL),
+    "app_changing": (*IN_TX, ""),
     "app_installing": (*IN_TX, ""),
     "app_removing": (*IN_TX, ""),
     "account_created": (*IN_TX, ""),

@@ -30,6 +30,8 @@ create table caudex_app_logins.readers (
     -- Part of the name of the role, from the sequence of `logins.number`. A restored row has no role until it is
     -- renewed.
     number bigint not null,
+    -- True: it sees views in a schema of its own, `caudex_read_<name>`. False: it sees columns of the tables.
+    views boolean not null,
     created_at timestamptz not null default now(),  -- When it was made.
     primary key (name),
     unique (number),
@@ -113,8 +115,8 @@ begin
     if tg_op <> 'INSERT' then
         old_row := to_jsonb(old);
         execute format('select ''"'' || encode(xidsend(t.xmin) || timestamptz_send(t.updated_at), ''hex'') || ''"'' '
-            'from %I.%I as t where t.id::text = $1', tg_argv[0], tg_argv[1])
-        into version using old_row ->> 'id';
+            'from %I.%I as t where t.id = $1', tg_argv[0], tg_argv[1])
+        into version using old.id;
     end if;
     if tg_op = 'INSERT' then
         select coalesce(jsonb_object_agg(key, value), '{}') into new_row

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 import anyio
@@ -43,17 +44,17 @@ _SCHEMA_CHANGED: Final = ("42703", "42P01", "3F000")
 _AWAY: Final = ("08", "53", "57", "58")
 _CANCELLED: Final = "57014"
 _READ_ONLY: Final = "25006"
-_CHANGED_STATUS: Final = 412
 
 
 class QueryBounds(msgspec.Struct, frozen=True):
-    """What bounds a statement: its characters, rows of its result, records that it writes, bytes of
-    both, and the times that it runs where others change its records meanwhile.
+    """What bounds a statement: its characters and values, rows of its result, records that it
+    writes, bytes of both, and the times that it runs where others change its records meanwhile.
 
     `logins` is how many logins a process remembers.
     """
 
     characters: int = 100_000
+    values: int = 500
     rows: int = 10_000
     changes: int = 1000
     bytes: int = 8_000_000
@@ -145,7 +146,8 @@ class CallerQueries:
                 return await self._write(actor, app, outcome)
             except KernelError as error:
                 # Others have changed a record since the statement saw it.
-                if error.status != _CHANGED_STATUS or attempt == BOUNDS.attempts:
+                has_changed = error.status == HTTPStatus.PRECONDITION_FAILED
+                if not has_changed or attempt == BOUNDS.attempts:
                     raise
             attempt += 1
 
@@ -239,6 +241,8 @@ def _read_query(statement: str, values: Sequence[Any]) -> Query:
         raise BadRequest(f"sql: a statement has {BOUNDS.characters} characters at most")
     if not statement.strip() or "\0" in statement:
         raise BadRequest("sql: a statement is wanted, without the character U+0000")
+    if len(values) > BOUNDS.values:
+        raise BadRequest(f"sql: a statement takes {BOUNDS.values} values at most")
     words = frozenset(_WORD.findall(statement.lower()))
     return Query(statement, write_values(values), words)
 

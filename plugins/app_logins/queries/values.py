@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
 
 from kernel.public import BadRequest
 
-MAX_VALUES: Final = 500
-
 
 def write_values(values: Sequence[Any]) -> list[str | None]:
     """Return JSON values as texts of whatever types their places have. Raises BadRequest."""
-    if len(values) > MAX_VALUES:
-        raise BadRequest(f"sql: a statement takes {MAX_VALUES} values at most")
     texts = [_write(value) for value in values]
     if any(text is not None and "\0" in text for text in texts):
         raise BadRequest("sql: text must not contain the character U+0000")
