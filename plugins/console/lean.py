@@ -28,6 +28,7 @@ TEMPLATE_TEXT: Final = re.compile(r"(?s)(?:[^`\\$]|\\.|\$(?!\{))*")
 """Text in backticks up to its end, or to the next `${`."""
 VALUE_ENDS: Final = frozenset("_$)]}'\"`")
 """What a value can end with, besides letters and digits. A slash behind it divides."""
+CLOSING: Final = frozenset(")]}")
 WORDS_BEFORE_VALUE: Final = frozenset({"await", "case", "in", "of", "return", "typeof"})
 
 
@@ -50,7 +51,8 @@ def _shorten_style(source: str) -> str:
 class _Script:
     """A script that is read token by token.
 
-    Outside text a space stays only between two words, and between two signs such as `+ +`. In
+    Outside text a space stays only between two words, and between two signs such as `+ +`. A comma
+    at the end of a list of several lines is left out: a list never ends with an empty element. In
     backticks the indentation of lines is left out: in HTML it means nothing.
     """
 
@@ -98,8 +100,18 @@ class _Script:
         if self._has_space and _would_join(self._last, text):
             self._parts.append(" ")
         self._has_space = False
+        if text in CLOSING:
+            self._drop_trailing()
         self._parts.append(text)
         self._last = text
+
+    def _drop_trailing(self) -> None:
+        """Leave out a comma at the end of a list over several lines, before what closes it."""
+        at = len(self._parts) - 1
+        while at > 0 and not self._parts[at].strip("\n"):
+            at -= 1
+        if 0 < at < len(self._parts) - 1 and self._parts[at] == ",":
+            del self._parts[at]
 
     def _follow_templates(self, text: str) -> None:
         """Read the text in backticks that begins, or goes on, behind a token."""

@@ -8,14 +8,17 @@ setTheme(theme.value);
 if (page.colour) document.documentElement.style.setProperty('--instance', page.colour);
 
 /** The address that the server prints at its first start carries the setup token. */
-const setup = new URLSearchParams(location.hash.slice(1)).get('setup') ?? '';
+const hashQuery = new URLSearchParams(location.hash.slice(1));
+const setup = hashQuery.get('setup') ?? '';
+/** An invite is for a person without an account here, also where another user is signed in. */
+const invite = hashQuery.get('invite') ?? '';
 const screen = signal(null);
 const problem = signal(null);
 
 async function start() {
   problem.value = null;
   try {
-    const isSignedIn = await resume();
+    const isSignedIn = !invite && (await resume());
     if (isSignedIn) {
       await showShell();
     } else {
@@ -38,7 +41,7 @@ async function showShell() {
 
 async function showSignIn() {
   const { SignIn } = await import('./screens/signin.js');
-  screen.value = html`<${SignIn} setup=${setup} done=${showShell} />`;
+  screen.value = html`<${SignIn} setup=${setup} invite=${invite} done=${showShell} />`;
 }
 
 function App() {

@@ -112,6 +112,7 @@ def test_what_only_readers_need_is_not_sent():
         ("return /[/ ]'/ .test(a) / 2 / b", "return/[/ ]'/.test(a)/2/b"),
         ("f('// a  b', \"/* c */\")", "f('// a  b',\"/* c */\")"),
         ("x = `a  // ${ {b : `c  ${ d }`} }  e`", "x=`a  // ${{b:`c  ${d}`}}  e`"),
+        ("f([\n  a,\n  b,\n], { c, }, [, d])", "f([\na,\nb\n],{c,},[,d])"),
         ("x = `a\\`  ${ b }\n    c`; // d", "x=`a\\`  ${b}\nc`;"),
     ],
 )

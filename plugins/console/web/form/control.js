@@ -5,6 +5,9 @@ import { Tile } from '../kit/tile.js';
 import { isManaged, toText } from '../parts/values.js';
 import { FileControl } from './files.js';
 import { Picker } from './picker.js';
+import { get } from '../core/api.js';
+import { parse } from '../core/json.js';
+import { Loaded, useLoad } from '../core/ui.js';
 
 const HINTS = {
   number: 'a number',
@@ -206,4 +209,105 @@ export function matchProblem(error, fields) {
   const name = /^(?:[a-z0-9_]+\.)?([a-z0-9_]+)\b/.exec(error.message)?.[1];
   const isField = fields.some((field) => field.name === name);
   return isField ? { [name]: error.message } : {};
+}
+
+/** Types of JSON Schema as the controls call them. */
+const TYPES = { string: 'text', integer: 'number', number: 'number', boolean: 'boolean' };
+const NUMBER = /^-?\d+(\.\d+)?$/;
+
+/** Fields of a JSON Schema as the controls understand them. */
+export function readSchema(schema) {
+  const root = schema?.$ref ? schema.$defs?.[schema.$ref.split('/').pop()] : schema;
+  return Object.entries(root?.properties ?? {}).map(([name, member]) => {
+    const shape = member.anyOf?.find((alternative) => alternative.type !== 'null') ?? member;
+    const typeWithout = shape.enum ? 'text' : 'json';
+    return {
+      name,
+      type: TYPES[shape.type] ?? typeWithout,
+      enum_values: shape.enum,
+      required: root.required?.includes(name),
+      schema: shape.type,
+    };
+  });
+}
+
+/** What was typed in a form of a schema, as its JSON; empty fields are left out. */
+export function readForm(fields, values) {
+  const isTyped = (field) => values[field.name] !== undefined && values[field.name] !== '';
+  const members = fields
+    .filter(isTyped)
+    .map((field) => [field.name, readMember(field, values[field.name])]);
+  return Object.fromEntries(members);
+}
+
+/** A text that is no number is sent as it is: the server says what is wrong with it. */
+function readMember(field, text) {
+  if (field.type === 'json') return parse(text);
+  if (field.type === 'boolean') return text === 'true';
+  const isNumber = field.type === 'number' && NUMBER.test(text);
+  return isNumber ? parse(text) : text;
+}
+
+// --- handlers of a worker: what they declare as fields, else JSON
+
+const NONE = { calls: [], jobs: [] };
+
+/** What the worker of an app declares, for `children`; nothing where it does not run. */
+export function WithHandlers({ path, children }) {
+  const handlers = useLoad(() => get(`${path}/worker/handlers`).catch(() => NONE), [path]);
+  return html`<${Loaded} of=${handlers}>${children}<//>`;
+}
+
+/** A form before anything is typed; of the first of `handlers`. */
+export const startCall = (handlers) => ({ name: handlers[0]?.name ?? '', values: {}, text: '{}' });
+
+function findFields(handlers, name) {
+  const schema = handlers.find((handler) => handler.name === name)?.params;
+  return schema ? readSchema(schema) : null;
+}
+
+/** What was typed, as JSON. */
+export function readCall(handlers, call) {
+  const fields = findFields(handlers, call.name);
+  return fields ? readForm(fields, call.values) : parse(call.text || '{}');
+}
+
+/**
+ * @param {{handlers: any[], call: any, change: (call: any) => void, title: string,
+ *   body?: string}} props
+ */
+export function CallFields({ handlers, call, change, title, body = 'Parameters' }) {
+  const fields = findFields(handlers, call.name);
+  const { text = '' } = handlers.find((handler) => handler.name === call.name) ?? {};
+  const choices = handlers.map(({ name }) => [name, name || 'any other']);
+  const choose = (event) => change({ ...call, name: event.target.value, values: {} });
+  const type = (event) => change({ ...call, text: event.target.value });
+  const fill = (name, value) => change({ ...call, values: { ...call.values, [name]: value } });
+  return html`<label class="field">
+      <span>${title}</span>
+      ${
+        handlers.length
+          ? html`<select onChange=${choose}>
+              <${Options} choices=${choices} chosen=${call.name} />
+            </select>`
+          : html`<input class="mono" required value=${call.name} onInput=${choose} />`
+      }
+      ${text && html`<small>${text}</small>`}
+    </label>
+    ${
+      fields
+        ? html`<${Fields}
+            key=${call.name}
+            fields=${fields}
+            values=${call.values}
+            onChange=${fill}
+            appId=""
+            prefix="call"
+            focus=${false}
+          />`
+        : html`<label class="field">
+            <span>${body}</span>
+            <textarea class="mono" rows="4" value=${call.text} onInput=${type} />
+          </label>`
+    }`;
 }

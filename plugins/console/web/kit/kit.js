@@ -20,7 +20,7 @@ import {
   useLoad,
 } from '../core/ui.js';
 import { Control, Fields } from '../form/control.js';
-import { readForm, readSchema } from '../form/schema.js';
+import { readForm, readSchema } from '../form/control.js';
 
 /** A cell of a table by the kind of its column. */
 export function Cell({ kind, value }) {

@@ -1,9 +1,17 @@
-/** The start: the apps and their tables. */
+/** The start: the apps and their tables, and the state of the shop for those who run it. */
 import { html, useEffect } from '../core/kit.js';
 import { user } from '../core/api.js';
 import { A, go } from '../core/router.js';
-import { Head } from '../core/screen.js';
-import { admin, apps, listReadable, nameAccount, pages, toWords } from '../core/store.js';
+import { Head, Lazy } from '../core/screen.js';
+import {
+  admin,
+  apps,
+  isAppAdmin,
+  listReadable,
+  nameAccount,
+  pages,
+  toWords,
+} from '../core/store.js';
 import { Empty, icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
 
@@ -32,8 +40,11 @@ export default function Home() {
           <${Tile} page=${page} />
         </section>`,
       )}
-    </div>`;
+    </div>
+    ${(isAppAdmin.value || admin.value) && html`<${Lazy} load=${loadShop} />`}`;
 }
+
+const loadShop = () => import('./system/shop.js').then((module) => module.Shop);
 
 function AppCard({ app }) {
   const tables = listReadable(app);

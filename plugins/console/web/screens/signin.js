@@ -1,24 +1,25 @@
-/** Signing in; on a new server, making the first account. */
+/** Signing in; making the first account of a new server, or that of an invite. */
 import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, post, signIn } from '../core/api.js';
 import { ErrorBox, Input, Loading, NewPassword, useForm } from '../core/ui.js';
 
 const SERVER = document.documentElement.dataset.name;
 
-export function SignIn({ setup, done }) {
+/** @param {{setup: string, invite: string, done: () => any}} props Both are tokens, or empty. */
+export function SignIn({ setup, invite, done }) {
   const [mode, setMode] = useState(null);
   useEffect(() => {
     get('/api/v1/auth/mode').then(setMode, () => setMode({}));
     document.title = `Sign in · ${SERVER}`;
   }, []);
   if (!mode) return html`<div class="center"><${Loading} /></div>`;
-  const isNew = mode.setupRequired || setup;
+  const isNew = mode.setupRequired || setup || invite;
   return html`<main class="center">
     <div class="card sign">
       <div class="brand"><span class="mark" />${SERVER}</div>
       ${
         isNew
-          ? html`<${FirstAccount} setup=${setup} done=${done} />`
+          ? html`<${NewAccount} setup=${setup} invite=${invite} done=${done} />`
           : html`<${Password} done=${done} />`
       }
     </div>
@@ -87,29 +88,43 @@ const Entry = ({ title, submit, state, children }) => html`<form
   <button class="primary wide" disabled=${state.busy}>${title}</button>
 </form>`;
 
-function FirstAccount({ setup, done }) {
+function NewAccount({ setup, invite, done }) {
   const [form, bind] = useForm({ username: '', password: '', email: '' });
   const [state, setState] = useState({});
+  const [shown, setShown] = useState(null);
+  useEffect(() => {
+    if (invite)
+      post('/api/v1/auth/invites/show', { token: invite }).then(setShown, (error) =>
+        setState({ error, isOver: true }),
+      );
+  }, []);
   const submit = async (event) => {
     event.preventDefault();
     setState({ busy: true });
     try {
       const body = { username: form.username, password: form.password };
       if (form.email) body.email = form.email;
-      if (setup) body.setupToken = setup;
-      await post('/api/v1/auth/register', body);
+      if (invite) body.token = invite;
+      else if (setup) body.setupToken = setup;
+      await post(`/api/v1/auth/${invite ? 'invites/accept' : 'register'}`, body);
       await signIn(form.username, form.password);
-      history.replaceState(null, '', '#/start');
+      history.replaceState(null, '', invite ? '#/' : '#/start');
       dispatchEvent(new Event('hashchange')); // the router may be loaded, and has read the address
       await done();
     } catch (error) {
       setState({ error });
     }
   };
+  const isOver = invite && state.isOver;
+  if (isOver)
+    return html`<${ErrorBox} error=${state.error} />
+      <p><button class="wide" onClick=${forgetInvite}>Sign in</button></p>`;
   return html`<${Entry} title="Create account" submit=${submit} state=${state}>
     <div>
       <h1>Welcome</h1>
-      <p class="dim">The first account is the administrator of this server.</p>
+      <p class="dim">
+        ${invite ? describeInvite(shown) : 'The first account is the administrator of this server.'}
+      </p>
     </div>
     <${Input}
       title="Username"
@@ -118,17 +133,34 @@ function FirstAccount({ setup, done }) {
       box=${focusNow}
       ...${bind('username')}
     />
-    <${Input}
-      title="Email"
-      note="optional"
-      type="email"
-      autocomplete="email"
-      ...${bind('email')}
-    />
+    ${
+      !shown?.email &&
+      html`<${Input}
+        title="Email"
+        note="optional"
+        type="email"
+        autocomplete="email"
+        ...${bind('email')}
+      />`
+    }
     <${NewPassword} required minlength="10" ...${bind('password')}>
       <small>
         At least 10 characters with an upper-case letter, a lower-case letter and a digit.
       </small>
     <//>
   <//>`;
+}
+
+/** "Ada invites you as editor of crm." */
+function describeInvite(invite) {
+  if (!invite) return '';
+  const role = invite.role ? ` as ${invite.role} of ${invite.app}` : '';
+  const email = invite.email ? ` Your email is ${invite.email}.` : '';
+  return `${invite.by} invites you${role}.${email}`;
+}
+
+/** Begin again without the token. */
+function forgetInvite() {
+  history.replaceState(null, '', '#/');
+  location.reload();
 }

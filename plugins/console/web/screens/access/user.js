@@ -23,7 +23,8 @@ import { Keys } from './keys.js';
 export function User({ account, reload }) {
   if (!account) return html`<${Empty} title="There is no such user" glyph="users" />`;
   const email = account.email ? ` · ${account.email}` : '';
-  const facts = html`${account.username}${email} · since <${Ago} at=${account.created_at} />`;
+  const facts = html`${account.username}${email} · since <${Ago} at=${account.created_at} />
+    ${admin.value && html` · last sign-in <${Ago} at=${account.last_sign_in} />`}`;
   const ownsKeys = account.kind === 'service' && admin.value;
   return html`<nav class="crumbs" aria-label="Where this is"><${A} to=${['users']}>Users<//></nav>
     <${Head}
@@ -58,6 +59,26 @@ function Changes({ account, reload }) {
     const isSure = await confirm(`Disable ${nameAccount(account)}?`, text, { yes: 'Disable' });
     if (isSure) change({ disabled: true }, 'User disabled.');
   };
+  const resetFactor = async () => {
+    const text = 'The user signs in by the password alone, until a new one is set up.';
+    const isSure = await confirm('Remove the second factor?', text, { yes: 'Remove' });
+    if (!isSure) return;
+    await attempt(async () => {
+      await remove(`${path}/totp`);
+      toast('Second factor removed.');
+      reload();
+    });
+  };
+  const endSessions = async () => {
+    const text = 'The user has to sign in again everywhere.';
+    const isSure = await confirm('End all sessions?', text, { yes: 'End' });
+    if (!isSure) return;
+    await attempt(async () => {
+      const { ended } = await remove(`${path}/sessions`);
+      toast(`${ended} ${ended === 1 ? 'session' : 'sessions'} ended.`);
+      reload();
+    });
+  };
   const drop = async () => {
     const text = 'The account and its roles are removed. Its records stay.';
     const options = { yes: 'Delete', typed: account.username };
@@ -71,6 +92,8 @@ function Changes({ account, reload }) {
     });
   };
   return html`<button onClick=${edit}>${icon('edit')}Edit</button>
+    ${account.second_factor && html`<button onClick=${resetFactor}>Reset second factor</button>`}
+    ${account.sessions > 0 && html`<button onClick=${endSessions}>End sessions</button>`}
     ${
       account.disabled
         ? html`<button onClick=${enable}>Enable</button>`

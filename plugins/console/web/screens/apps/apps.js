@@ -126,7 +126,11 @@ export function AppDetail({ id, tab = 'tables', query }) {
           <//>`,
         )}
       </nav>
-      ${TABS[tab]?.show({ app, query })}`}
+      ${
+        names.includes(tab)
+          ? TABS[tab].show({ app, query })
+          : html`<${Empty} title="There is no such page" glyph="app" />`
+      }`}
   <//>`;
 }
 

@@ -8,7 +8,7 @@ import { confirm, openDialog } from '../../core/dialogs.js';
 import { formatJson } from '../../core/json.js';
 import { loadApps } from '../../core/store.js';
 import { ErrorBox, attempt, fail, toast } from '../../core/ui.js';
-import { compareLines } from '../../parts/linediff.js';
+import { compareLines } from '../apps/installs.js';
 import { Lines } from '../apps/installs.js';
 import { Plan } from '../apps/manifest.js';
 

@@ -2,11 +2,12 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
-import { formatJson, parse } from '../../core/json.js';
+import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
 import { formatTime } from '../../core/screen.js';
 import { features, mayReadTrail } from '../../core/store.js';
-import { ErrorBox, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
+import { ErrorBox, Input, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
+import { CallFields, WithHandlers, readCall, startCall } from '../../form/control.js';
 import { shortenId } from '../../parts/titles.js';
 
 const MINUTE = 60_000;
@@ -134,14 +135,27 @@ function writeDuration(milliseconds) {
   return `${Math.round(milliseconds / MINUTE)} min`;
 }
 
-export function NewJob({ path, close }) {
-  const [text, setText] = useState('{"type": ""}');
+/** What takes a payload of any type, where the worker does not say which it takes. */
+const ANY = [{ name: '', params: null }];
+
+/** @param {{appPath: string, close: (isMade?: boolean) => void}} props */
+export const NewJob = ({ appPath, close }) => html`<${WithHandlers} path=${appPath}>
+  ${({ jobs }) => html`<${JobForm}
+    path=${`${appPath}/jobs`}
+    handlers=${jobs.length ? jobs : ANY}
+    close=${close}
+  />`}
+<//>`;
+
+function JobForm({ path, handlers, close }) {
+  const [call, setCall] = useState({ ...startCall(handlers), text: '{"type": ""}' });
   const [time, setTime] = useState('');
   const [error, setError] = useState(null);
   const submit = async (event) => {
     event.preventDefault();
     try {
-      const body = { payload: parse(text) };
+      const typed = readCall(handlers, call);
+      const body = { payload: call.name ? { ...typed, type: call.name } : typed };
       if (time) body.run_at = new Date(time).toISOString();
       const { job_id: id } = await post(path, body);
       toast(`Job ${shortenId(id)} enqueued.`);
@@ -152,24 +166,20 @@ export function NewJob({ path, close }) {
   };
   return html`<form class="stack" onSubmit=${submit}>
     <h2>New job</h2>
-    <label class="field">
-      <span>Payload</span>
-      <textarea
-        class="mono"
-        rows="8"
-        autofocus
-        value=${text}
-        onInput=${(event) => setText(event.target.value)}
-      />
-    </label>
-    <label class="field">
-      <span>Run at <i>optional</i></span>
-      <input
-        type="datetime-local"
-        value=${time}
-        onInput=${(event) => setTime(event.target.value)}
-      />
-    </label>
+    <${CallFields}
+      handlers=${handlers}
+      call=${call}
+      change=${setCall}
+      title="Type"
+      body="Payload"
+    />
+    <${Input}
+      title="Run at"
+      note="optional"
+      type="datetime-local"
+      value=${time}
+      onInput=${(event) => setTime(event.target.value)}
+    />
     <${ErrorBox} error=${error} />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>

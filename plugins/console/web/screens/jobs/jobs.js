@@ -1,17 +1,16 @@
 /** Jobs of an app by state, the last hour as a chart, and what can be done with one or all. */
 import { html, useEffect, useState } from '../../core/kit.js';
-import { get, post, url } from '../../core/api.js';
+import { get, patch, post, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { setQuery } from '../../core/router.js';
 import { Ago, CopyAs, Head, formatTime, useEvery } from '../../core/screen.js';
 import { features, findApp } from '../../core/store.js';
-import { Empty, Loaded, attempt, icon, useLoad } from '../../core/ui.js';
+import { Empty, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { Bars } from '../../parts/chart.js';
 import { runPortions } from '../../parts/progress.js';
 import { shortenId } from '../../parts/titles.js';
-import { Crons } from './crons.js';
-import { COLOURS, NewJob, OPEN, cancel, openJob, runAgain } from './job.js';
+import { COLOURS, OPEN, NewJob, cancel, openJob, runAgain } from './job.js';
 
 /** Jobs of a state that the server counts. */
 const MOST_COUNTED = 10_000;
@@ -70,7 +69,8 @@ function Screen({ appId, picker, status, chosen }) {
   }, [chosen]);
   const jobs = [...(newest.data ?? []), ...older];
   const enqueue = async () => {
-    const content = ({ close }) => html`<${NewJob} path=${path} close=${close} />`;
+    const content = ({ close }) =>
+      html`<${NewJob} appPath=${url`/api/v1/apps/${appId}`} close=${close} />`;
     const isMade = await openDialog(content, { label: 'New job', wide: true });
     if (isMade) reload();
   };
@@ -221,4 +221,135 @@ function Hour({ jobs }) {
 /** @returns {[string, number][]} */
 function countStates(jobs) {
   return STATES.map((state) => [state, jobs.filter((job) => job.status === state).length]);
+}
+
+/** Crons whose next times are asked for. */
+const MOST_ASKED = 20;
+
+export function Crons({ appId, admin }) {
+  const listPath = url`/api/v1/apps/${appId}/crons`;
+  const buildPath = (cron) => `${listPath}/${encodeURIComponent(cron.name)}`;
+  const addTimes = async (cron, index) => {
+    if (index >= MOST_ASKED) return { ...cron, due: [] };
+    const { due } = await get(`${buildPath(cron)}/upcoming`);
+    return { ...cron, due };
+  };
+  const list = useLoad(async () => {
+    const crons = await get(listPath);
+    return Promise.all(crons.map(addTimes));
+  }, [appId]);
+  if (!list.data?.length) return null;
+  const act = (work, message) =>
+    attempt(async () => {
+      await work();
+      toast(message);
+      list.reload();
+    });
+  const run = (cron) => act(() => post(`${buildPath(cron)}/trigger`), 'Triggered.');
+  const enable = (cron, enabled) =>
+    act(() => patch(buildPath(cron), { enabled }), enabled ? 'Enabled.' : 'Disabled.');
+  return html`<section class="crons">
+    <h2>Crons</h2>
+    <div class="scrollx">
+      <table class="list">
+        <thead>
+          <tr><th>Name</th><th>Schedule</th><th>Next times</th><th>Last run</th><th /></tr>
+        </thead>
+        <tbody>
+          ${list.data.map(
+            (cron) => html`<${Cron}
+              key=${cron.name}
+              cron=${cron}
+              admin=${admin}
+              run=${() => run(cron)}
+              enable=${(enabled) => enable(cron, enabled)}
+            />`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function Cron({ cron, admin, run, enable }) {
+  const { name, schedule, timezone, enabled, last_run: lastRun } = cron;
+  return html`<tr>
+    <td class="nowrap"><b>${name}</b></td>
+    <td class="nowrap">
+      ${writeSchedule(schedule)}
+      <br />
+      <small><code>${schedule}</code> ${timezone}</small>
+    </td>
+    <td><${NextTimes} cron=${cron} /></td>
+    <td>
+      ${
+        lastRun
+          ? html`${lastRun.state} <${Ago} at=${lastRun.at} />`
+          : html`<span class="dim">never</span>`
+      }
+    </td>
+    <td class="right nowrap">
+      ${
+        admin &&
+        html`<button class="small" onClick=${run}>Run now</button> <button
+            class="small quiet"
+            onClick=${() => enable(!enabled)}
+          >
+            ${enabled ? 'Disable' : 'Enable'}
+          </button>`
+      }
+    </td>
+  </tr>`;
+}
+
+function NextTimes({ cron }) {
+  if (!cron.next_due) return html`<span class="tag warn">disabled</span>`;
+  const texts = cron.due.map((time, index) => writeAfter(cron.due[index - 1], time));
+  return html`<div class="due">
+    ${texts.map((text, index) => html`<span key=${index} class=${index ? 'dim' : ''}>${text}</span>`)}
+  </div>`;
+}
+
+/** A time, without its day where that is the day of the time before. */
+function writeAfter(before, time) {
+  const date = new Date(time);
+  const isSameDay = before && new Date(before).toDateString() === date.toDateString();
+  return isSameDay ? date.toLocaleTimeString(undefined, { timeStyle: 'short' }) : formatTime(time);
+}
+
+const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
+
+const isNumber = (text) => /^\d+$/.test(text);
+/** The number of a step such as that of every five minutes; undefined for another text. */
+const readStep = (text) => /^\*\/(\d+)$/.exec(text)?.[1];
+
+/** The common schedules as a sentence; others are shown as they are written. */
+export function writeSchedule(schedule) {
+  const parts = schedule.trim().split(/\s+/);
+  if (parts.length !== 5) return schedule;
+  const [minute, hour, day, month, weekday] = parts;
+  const isEveryDay = day === '*' && month === '*' && weekday === '*';
+  if (isEveryDay) return writeDaily(minute, hour) ?? schedule;
+  const hasTime = isNumber(minute) && isNumber(hour);
+  if (!hasTime) return schedule;
+  const time = writeTime(hour, minute);
+  const isWeekly = day === '*' && month === '*';
+  if (isWeekly && weekday === '1-5') return `on weekdays at ${time}`;
+  if (isWeekly && isNumber(weekday)) return `every ${DAYS[Number(weekday) % 7]} at ${time}`;
+  const isMonthly = isNumber(day) && month === '*' && weekday === '*';
+  return isMonthly ? `on day ${day} of each month at ${time}` : schedule;
+}
+
+const writeTime = (hour, minute) => `${hour.padStart(2, '0')}:${minute.padStart(2, '0')}`;
+
+/** A schedule of every day; undefined for one that has no short sentence. */
+function writeDaily(minute, hour) {
+  if (hour === '*') {
+    if (minute === '*') return 'every minute';
+    if (readStep(minute)) return `every ${readStep(minute)} minutes`;
+    return isNumber(minute) ? `every hour at minute ${minute}` : undefined;
+  }
+  if (!isNumber(minute)) return undefined;
+  if (readStep(hour)) return `every ${readStep(hour)} hours at minute ${minute}`;
+  return isNumber(hour) ? `every day at ${writeTime(hour, minute)}` : undefined;
 }

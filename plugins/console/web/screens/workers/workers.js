@@ -1,15 +1,16 @@
 /** The worker of an app: its state, its replicas, starting and stopping it. */
-import { html } from '../../core/kit.js';
+import { html, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { CopyAs, Head, useEvery } from '../../core/screen.js';
+import { Ago, CopyAs, Head, useEvery } from '../../core/screen.js';
 import { findApp } from '../../core/store.js';
-import { Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import { ErrorBox, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { shortenId } from '../../parts/titles.js';
-import { Deploy, Versions } from './deploy.js';
-import { Rpc } from './rpc.js';
+import { confirm } from '../../core/dialogs.js';
+import { FileDrop } from '../../form/files.js';
+import { CallFields, WithHandlers, readCall, startCall } from '../../form/control.js';
 
 const PAUSE = 5000;
 const COLOURS = {
@@ -55,7 +56,7 @@ function Screen({ appId, picker }) {
             ${worker.replicas > 0 && html`<${Replicas} path=${path} worker=${worker} />`}
             <${Limits} limits=${worker.sandbox ?? {}} />
           </section>
-          ${worker.status === 'running' && html`<${Rpc} path=${path} />`}
+          ${worker.status === 'running' && html`<${Rpc} path=${path} version=${worker.version} />`}
         </div>
         <aside class="stack">
           ${
@@ -120,4 +121,114 @@ function Limits({ limits }) {
           <dd>${typeof limit === 'object' ? formatJson(limit) : String(limit)}</dd>`,
       )}
     </dl>`;
+}
+
+/** Drop a .tar.gz; the running version goes on until the new one answers. */
+export function Deploy({ path, done }) {
+  const [state, setState] = useState({});
+  const send = async (file) => {
+    setState({ sending: file.name });
+    const form = new FormData();
+    form.append('archive', file);
+    try {
+      const reply = await post(`${path}/deploy`, form);
+      toast(reply.message);
+      setState({});
+    } catch (error) {
+      setState({ error });
+    }
+    done();
+  };
+  const hint = html`Drop a <code>.tar.gz</code> or <u>choose one</u>`;
+  return html`<section class="card stack">
+    <h2>Deploy</h2>
+    <${FileDrop}
+      label="Archive"
+      accept=".gz,.tgz"
+      disabled=${Boolean(state.sending)}
+      take=${send}
+    >
+      ${state.sending ? `Deploying ${state.sending}…` : hint}
+    <//>
+    <p class="dim">
+      With <code>worker.py</code>, <code>main.py</code> or <code>index.js</code> at its top. A
+      version that does not come up is rolled back.
+    </p>
+    <${ErrorBox} error=${state.error} />
+  </section>`;
+}
+
+/** Versions that are kept; an earlier one can be put back. */
+export function Versions({ path, current, done }) {
+  const list = useLoad(() => get(`${path}/worker/versions`), [path, current]);
+  if (!list.data?.length) return null;
+  const goBack = async (number) => {
+    const text = 'Calls go to it when it answers; the version that runs now is kept.';
+    const isSure = await confirm(`Go back to version ${number}?`, text, { yes: 'Go back' });
+    if (!isSure) return;
+    await attempt(async () => {
+      const reply = await post(`${path}/worker/rollback`, { version: number });
+      toast(reply.message);
+    });
+    list.reload();
+    done();
+  };
+  return html`<section class="card">
+    <h2>Versions</h2>
+    <ul class="plain">
+      ${list.data.map(
+        (version) => html`<${Version}
+          key=${version.version}
+          version=${version}
+          goBack=${() => goBack(version.version)}
+        />`,
+      )}
+    </ul>
+  </section>`;
+}
+
+const Version = ({ version, goBack }) => html`<li class="row">
+  <b>${version.version}</b>
+  <span class="grow dim" title=${`SHA-256 ${version.sha256}`}>
+    <${Ago} at=${version.at} />, ${Math.ceil(version.size / 1000)} kB
+  </span>
+  ${
+    version.in_service
+      ? html`<span class="tag good">in service</span>`
+      : html`<button class="small" onClick=${goBack}>Go back to it</button>`
+  }
+</li>`;
+
+/** @param {{path: string, version: number}} props A new version has other handlers. */
+export const Rpc = ({ path, version }) => html`<${WithHandlers} key=${version} path=${path}>
+  ${({ calls }) => html`<${Form} path=${path} handlers=${calls} />`}
+<//>`;
+
+function Form({ path, handlers }) {
+  const [call, setCall] = useState(startCall(handlers));
+  const [state, setState] = useState({});
+  const submit = async (event) => {
+    event.preventDefault();
+    setState({ busy: true });
+    const start = performance.now();
+    try {
+      const params = readCall(handlers, call);
+      const value = await post(`${path}/rpc`, { method: call.name, params });
+      const duration = Math.round(performance.now() - start);
+      setState({ text: formatJson(value), duration });
+    } catch (error) {
+      setState({ error });
+    }
+  };
+  const isAnswered = state.text !== undefined;
+  return html`<form class="card stack" onSubmit=${submit}>
+    <h2>Call a method</h2>
+    <${CallFields} handlers=${handlers} call=${call} change=${setCall} title="Method" />
+    <div><button class="primary" disabled=${state.busy}>Call</button></div>
+    <${ErrorBox} error=${state.error} />
+    ${
+      isAnswered &&
+      html`<div><pre tabindex="0">${state.text}</pre><small>${state.duration} ms</small></div>`
+    }
+  </form>`;
 }
