@@ -100,6 +100,11 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     position: str | None
     begins: str | None
 
+    @property
+    def config(self) -> tuple[object, ...]:
+        """What following and sending depend on."""
+        return (self.name, self.url, self.entity, self.on, self.where, self.fields, self.role)
+
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook as a manifest declares it, with defaults applied."""

@@ -71,7 +71,7 @@ async def _find_start(changes: Changes, hook: Hook, since: str) -> tuple[str, da
     position = await changes.find(time)
     if position is not None:
         # It may be some minutes older, and so be from before the app.
-        page = await changes.read(position, [f"{hook.app_id}.{hook.entity}"], 1)
+        page = await changes.read(position, [f"{hook.app_id}.{hook.entity}"], 1, reshape=True)
         if page.lost is None:
             return position, time
     if hook.begins is None:
@@ -83,7 +83,7 @@ async def _read(changes: Changes, position: str, subject: str) -> AsyncIterator[
     """Yield the pages from a position up to now. Raises BadRequest for a gap and for too many."""
     count = 0
     while True:
-        page = await changes.read(position, [subject])
+        page = await changes.read(position, [subject], reshape=True)
         if page.lost is not None:
             raise BadRequest(f"since: the trail has a gap since then: {page.lost}")
         count += len(page.changes)

@@ -228,14 +228,14 @@ class WebhooksService:
     async def _begin_behind(self, app_id: str) -> None:
         """Let the webhooks of an app begin behind its install, before which there is no trail.
 
-        Those that have a position keep it, unless the install has changed their entity.
+        Those that have a position keep it, unless nothing can be read from there.
         """
         now = await self._changes.now()
         for hook in await store.list_of_app(self._statements, app_id):
             subject = f"{app_id}.{hook.entity}"
             position = hook.position
             if position is not None:
-                page = await self._changes.read(position, [subject], 1)
+                page = await self._changes.read(position, [subject], 1, reshape=True)
                 if page.lost is None:
                     continue
             await store.begin(self._statements, hook.id, now)

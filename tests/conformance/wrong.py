@@ -189,7 +189,7 @@ class WrongChanges:
     async def fill(self, change):
         return change
 
-    async def read(self, position, subjects, limit=1000):
+    async def read(self, position, subjects, limit=1000, *, reshape=False):
         self.check(position)
         rows = await self._statements.fetch_all(
             "select json_build_object('id', id, 'app_id', table_schema, 'entity', table_name,"
@@ -211,7 +211,7 @@ class WrongChanges:
         return ChangesPage(changes=changes, position=end, complete=len(changes) < limit)
 
     @asynccontextmanager
-    async def follow(self, subjects, position=None):
+    async def follow(self, subjects, position=None, *, reshape=False):
         position = position or await self.now()
 
         async def pages():

@@ -116,7 +116,7 @@ class _HookRun:
 
     def is_for(self, hook: Hook) -> bool:
         """Whether a row says what this run was started with."""
-        return _config_of(hook) == _config_of(self.hook)
+        return hook.config == self.hook.config
 
     def wake(self) -> None:
         """Look at the queue now."""
@@ -234,8 +234,3 @@ class _HookRun:
                 failures += 1
                 log.error("a webhook fails", hook=self.hook.id, **failure(error))
             await anyio.sleep(_RETRY.pause(failures) if failures else 0)
-
-
-def _config_of(hook: Hook) -> tuple[object, ...]:
-    """Return what a run depends on."""
-    return (hook.name, hook.url, hook.entity, hook.on, hook.where, hook.fields, hook.role)

@@ -64,26 +64,41 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled, or until the webhook is disabled. Raises KernelError."""
         watch = await self._open()
-        if watch is None:
-            return
-        await self._load_position()
+        while watch is not None:
+            await self._load_position()
+            if not await self._follow(watch):
+                return
+            watch = await self._open()
+
+    async def _follow(self, watch: Watch) -> bool:
+        """Queue what comes while a watch holds; False where the server stops.
+
+        A page that was read before its entity changed has the fields of then. So nothing of it is
+        queued: reading begins again behind what was.
+        """
         subject = f"{self._hook.app_id}.{self._hook.entity}"
-        async with self._changes.follow([subject], self._stored) as pages:
+        following = self._changes.follow([subject], self._stored, reshape=True)
+        async with following as pages:
             async for page in pages:
                 if await watch.find_end() is not None:
-                    watch = await self._open()
-                    if watch is None:
-                        return
+                    return True
                 await self._take(watch, page)
+        return False
 
     async def _load_position(self) -> None:
         """Begin where this or another process has come to."""
-        row = await hooks.find(self._statements, self._hook.app_id, self._hook.id)
+        row = await self._find_row()
         if row is not None:
             self._stored = row.position
 
+    async def _find_row(self) -> Hook | None:
+        return await hooks.find(self._statements, self._hook.app_id, self._hook.id)
+
     async def _open(self) -> Watch | None:
-        """Compile the conditions; disable the webhook where that is not possible any more."""
+        """Compile the conditions; disable the webhook where that is not possible any more.
+
+        Raises Unavailable where an install has renamed what it is about: another run takes over.
+        """
         reason = ""
         for number in range(TRIES):
             if number:
@@ -93,6 +108,9 @@ class Follower:
                 return await self._events.open(self._hook)
             except BadRequest as error:
                 reason = error.message
+        row = await self._find_row()
+        if row is not None and row.config != self._hook.config:
+            raise Unavailable("the webhook has changed")
         await self._disable(reason)
         return None
 
@@ -133,8 +151,6 @@ class Follower:
 
 def _describe_loss(page: ChangesPage, events: Events) -> str:
     """Say what a page leaves out; empty where that is nothing."""
-    if page.lost == "entity changed":
-        return "an update of the app changed the entity: what it did not come to before is left out"
     if page.lost is not None:
         return f"events were left out, as the trail has a gap: {page.lost}"
     if events.unknown:

@@ -103,16 +103,19 @@ class Changes(Protocol):
         ...
 
     async def read(
-        self, position: str, subjects: Collection[str], limit: int = 1000
+        self, position: str, subjects: Collection[str], limit: int = 1000, *, reshape: bool = False
     ) -> ChangesPage:
         """Return the next changes behind a position: at most `limit` (up to 10,000), and 16 MB.
 
         A page without changes need not be `complete`: read on from its position.
+        With `reshape` a change of fields is no loss: records of before have the fields of today.
+        Those that are gone are left out, renamed ones have their present names, also those of the
+        entity. New ones are null, and so are values that the present type does not take.
         """
         ...
 
     def follow(
-        self, subjects: Collection[str], position: str | None = None
+        self, subjects: Collection[str], position: str | None = None, *, reshape: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[ChangesPage]]:
         """Yield pages from a position on, or from now on, and then what is committed, as it is.
 
@@ -121,7 +124,8 @@ class Changes(Protocol):
         elsewhere. Without any change an empty page has the newest position every 15 s. A page with
         `lost` is followed by what comes behind its position. Pages are shared: change none.
         A reader that is slow costs no memory: it goes on from its own position. The iterator ends
-        when the server stops.
+        when the server stops. `reshape` is that of `read`; a page may be older than the last change
+        of fields, so a reader whose watch ends follows anew from its position.
         Raises: Unavailable where there are too many readers.
         """
         ...

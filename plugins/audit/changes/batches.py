@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from kernel.public import ChangeLoss, ChangesPage, CommittedChange, Statements
+from kernel.public import ChangeLoss, ChangesPage, CommittedChange, Statements, Unavailable
 
 from .moments import Moment, Snapshot, read_snapshot
 from .positions import (
@@ -23,6 +23,7 @@ from .positions import (
     write_position,
 )
 from .replaced import find_replaced
+from .reshaping import Reshaper
 from .statements import BATCH_IDS, CHANGES, FIND_MARK, MARK, SEEN_WITH_FLOORS, SNAPSHOT
 
 MAX_PAGE: Final = 10_000
@@ -34,6 +35,8 @@ that follows that later rows are behind those ids."""
 TURN: Final = 200
 """Changes that are decoded, in some milliseconds, before other tasks have a turn."""
 MAX_BYTES: Final = 16_000_000
+RESHAPE_TRIES: Final = 3
+"""Batches that are read until no install comes between them and their records."""
 NO_OWNER: Final = "00000000-0000-0000-0000-000000000000"
 """The former owner of a record that had none."""
 
@@ -49,7 +52,8 @@ class Loss(NamedTuple):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one statement read: the changes of `subjects` behind `begin`, and where it got to.
 
-    Changes of subjects in `losses` are not available.
+    Those of subjects in `gaps` are not all there. Subjects in `reshaped` have other fields since
+    then, so their records cannot be read as those of today.
     """
 
     begin: Position
@@ -57,9 +61,21 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[CommittedChange, ...]
     position: Position
     complete: bool
-    losses: Mapping[str, Loss]
+    gaps: Mapping[str, Loss]
+    reshaped: Mapping[str, Loss]
     transaction_ends: Mapping[int, int]
     """The greatest id of each transaction."""
+
+    @property
+    def concerned(self) -> frozenset[str]:
+        """The subjects that this batch has something about."""
+        changed = {change.subject for change in self.changes}
+        return frozenset(changed | self.gaps.keys() | self.reshaped.keys())
+
+    def narrow_to(self, subjects: frozenset[str]) -> Batch:
+        """Return this batch with the changes of some subjects only."""
+        changes = tuple(change for change in self.changes if change.subject in subjects)
+        return msgspec.structs.replace(self, changes=changes)
 
     @property
     def finish(self) -> Moment:
@@ -76,7 +92,8 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     is_too_old: bool
     was_off: bool
-    losses: dict[str, Loss] | None
+    gaps: dict[str, Loss] | None
+    reshaped: dict[str, Loss] | None
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +131,7 @@ class BatchReader:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+        self._reshaper = Reshaper(statements)
 
     async def find_now(self, seen: bytes | None = None) -> Position:
         """Return the position of now, or of a value of `caudex_audit.seen()`.
@@ -143,11 +161,15 @@ class BatchReader:
         return _SEEN.decode(answer or b"")
 
     async def read_page(
-        self, position: Position, subjects: Collection[str], limit: int
+        self, position: Position, subjects: Collection[str], limit: int, *, reshape: bool = False
     ) -> tuple[ChangesPage, Position]:
         """Read the next changes of one reader, and return the position behind them, too."""
         batch = await self.read(position, subjects, limit)
-        if not batch.losses:
+        losses = {**batch.reshaped, **batch.gaps}
+        if reshape and batch.reshaped:
+            batch = await self._reshape(batch, position, subjects, limit)
+            losses = {**batch.gaps}
+        if not losses:
             page = ChangesPage(
                 changes=batch.changes,
                 position=write_position(batch.position),
@@ -155,9 +177,30 @@ class BatchReader:
             )
             return page, batch.position
         now = await self.find_now()
-        loss = find_first_loss(batch.losses)
+        loss = find_first_loss(losses)
         page = ChangesPage(changes=(), position=write_position(now), complete=False, lost=loss)
         return page, now
+
+    async def _reshape(
+        self, batch: Batch, position: Position, subjects: Collection[str], limit: int
+    ) -> Batch:
+        """Return a batch whose records have the fields of today.
+
+        Raises Unavailable where installs follow one another.
+        """
+        asked = frozenset(subjects)
+        for _ in range(RESHAPE_TRIES):
+            losses = {name: loss for name, loss in batch.reshaped.items() if name in asked}
+            if batch.gaps or not losses:
+                return batch.narrow_to(asked)
+            history = await self._reshaper.read_history(losses)
+            if history.subjects <= batch.subjects and history.has_shapes(losses):
+                changes = await self._reshaper.reshape(history, batch.changes)
+                if changes is not None:
+                    reshaped = msgspec.structs.replace(batch, changes=tuple(changes))
+                    return reshaped.narrow_to(asked)
+            batch = await self.read(position, asked | history.subjects, limit)
+        raise Unavailable("the entities change at this very moment")
 
     async def find_mark(self, time: datetime) -> Position | None:
         """Return the position of the newest mark that was made before a time, or None."""
@@ -208,7 +251,8 @@ class BatchReader:
                 changes=(),
                 position=now,
                 complete=False,
-                losses=dict.fromkeys(names, Loss(loss, MAX_NUMBER, MAX_NUMBER)),
+                gaps=dict.fromkeys(names, Loss(loss, MAX_NUMBER, MAX_NUMBER)),
+                reshaped={},
                 transaction_ends={},
             )
         return await _make_batch(position, names, header, snapshot, rows[1:], limit)
@@ -247,7 +291,6 @@ async def _make_batch(
         seen = f"{now.branch} {header.snapshot} {header.last_id}"
         end = position.begin.lead_to(read_snapshot(seen, header.own or 0))
     reading = msgspec.structs.replace(position, end=end)
-    losses = header.losses or {}
 
     writer = PositionWriter(reading)
     changes = list[CommittedChange]()
@@ -258,7 +301,7 @@ async def _make_batch(
         decoded = _ROW.decode(row)
         transaction_ends[decoded.transaction] = decoded.end
         change = _read_change(decoded, writer)
-        if change is not None and change.subject not in losses:
+        if change is not None:
             changes.append(change)
 
     is_page_cut = len(rows) < header.count
@@ -276,7 +319,8 @@ async def _make_batch(
         changes=tuple(changes),
         position=reached,
         complete=is_complete,
-        losses=losses,
+        gaps=header.gaps or {},
+        reshaped=header.reshaped or {},
         transaction_ends=transaction_ends,
     )
 

@@ -41,18 +41,19 @@ class ChangesService:
         read_position(position)
 
     async def read(
-        self, position: str, subjects: Collection[str], limit: int = 1000
+        self, position: str, subjects: Collection[str], limit: int = 1000, *, reshape: bool = False
     ) -> ChangesPage:
         """See `Changes.read`."""
-        page, _ = await self.reader.read_page(read_position(position), subjects, limit)
+        begin = read_position(position)
+        page, _ = await self.reader.read_page(begin, subjects, limit, reshape=reshape)
         return page
 
     def follow(
-        self, subjects: Collection[str], position: str | None = None
+        self, subjects: Collection[str], position: str | None = None, *, reshape: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[ChangesPage]]:
         """See `Changes.follow`."""
         begin = None if position is None else read_position(position)
-        return self.tailer.follow(subjects, begin)
+        return self.tailer.follow(subjects, begin, reshape=reshape)
 
     async def fill(self, change: CommittedChange) -> CommittedChange:
         """See `Changes.fill`."""

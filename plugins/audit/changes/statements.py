@@ -117,16 +117,19 @@ with now as materialized (
 ), losses as (
     select subject,
         case
-            when a.begins > $1::bigint then json_build_array('too old', s.xid::text::bigint, begins)
-            when s.id > $1::bigint or s.xid = any (array(select number from ended))
-                or (s.xid >= $13::text::xid8 and s.id > $14::bigint)
-                then json_build_array('entity changed', s.xid::text::bigint, s.id)
+            when a.begins > $1::bigint
+                then json_build_array('too old', coalesce(s.xid::text::bigint, 0), begins)
             else (
                 select json_build_array('trail was off', o.xid::text::bigint, o.id)
                 from ordered as o
                 where o.operation = 'TRUNCATE' and o.subject = asked.subject
                 order by o.id desc limit 1)
-        end as loss
+        end as gap,
+        case
+            when s.id > $1::bigint or s.xid = any (array(select number from ended))
+                or (s.xid >= $13::text::xid8 and s.id > $14::bigint)
+                then json_build_array('entity changed', s.xid::text::bigint, s.id)
+        end as reshaped
     from unnest($8::text[]) as asked (subject)
     left join caudex_audit.apps as a on a.app_id = split_part(subject, '.', 1)
     left join caudex_audit.shapes as s on s.app_id = split_part(subject, '.', 1)
@@ -140,7 +143,8 @@ select json_build_object(
         > $12::bigint,
     'was_off', exists (select from ordered where table_schema = 'core' and table_name = 'audit'
         and operation in ('TRAIL_STOPPED', 'TRAIL_RESUMED')),
-    'losses', (select json_object_agg(subject, loss) from losses where loss is not null)
+    'gaps', (select json_object_agg(subject, gap) from losses where gap is not null),
+    'reshaped', (select json_object_agg(subject, reshaped) from losses where reshaped is not null)
 )::text
 from finish
 union all

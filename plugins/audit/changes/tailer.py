@@ -36,8 +36,9 @@ log = structlog.get_logger("caudex.audit")
 class _Follower:
     """A reader that follows subjects, and is woken when a batch is about one of them."""
 
-    def __init__(self, subjects: frozenset[str]) -> None:
+    def __init__(self, subjects: frozenset[str], *, reshapes: bool) -> None:
         self.subjects = subjects
+        self.reshapes = reshapes
         self._woken = anyio.Event()
 
     def wake(self) -> None:
@@ -71,7 +72,7 @@ class _View:
 
     def read(self, batch: Batch, position: str) -> ChangesPage | None:
         """Return the follower's part of a batch, or None where there is none."""
-        losses = self._find_losses(batch)
+        losses = self._find_unread({**batch.reshaped, **batch.gaps})
         if losses:
             self._step_to(batch.position)
             loss = find_first_loss(losses)
@@ -108,16 +109,20 @@ class _View:
         elif is_behind_own:
             self.position = replace(position, begin=own_position.begin)
 
-    def _find_losses(self, batch: Batch) -> Mapping[str, Loss]:
+    def is_reshaped_by(self, batch: Batch) -> bool:
+        """Whether the follower has not seen a change of fields that a batch reaches back over."""
+        return bool(self._find_unread(batch.reshaped))
+
+    def _find_unread(self, losses: Mapping[str, Loss]) -> Mapping[str, Loss]:
         """Return the losses that the follower has not read of already."""
         begin = self.position.begin
-        losses = dict[str, Loss]()
-        for subject, loss in batch.losses.items():
+        unread = dict[str, Loss]()
+        for subject, loss in losses.items():
             if subject not in self._subjects:
                 continue
             if self._is_in_step or not begin.sees(loss.transaction, loss.row_id):
-                losses[subject] = loss
-        return losses
+                unread[subject] = loss
+        return unread
 
     def _leave_out_seen(
         self, batch: Batch, changes: Sequence[CommittedChange]
@@ -173,14 +178,14 @@ class Tailer:
 
     @asynccontextmanager
     async def follow(
-        self, subjects: Collection[str], position: Position | None
+        self, subjects: Collection[str], position: Position | None, *, reshape: bool = False
     ) -> AsyncGenerator[AsyncIterator[ChangesPage]]:
         """See `Changes.follow`."""
         if self._is_stopping:
             raise Unavailable("the server stops")
         if len(self._followers) >= MAX_FOLLOWERS:
             raise Unavailable("too many readers of changes", retry_after=5)
-        follower = _Follower(frozenset(subjects))
+        follower = _Follower(frozenset(subjects), reshapes=reshape)
         self._followers.add(follower)
         self._begun.set()
         try:
@@ -211,7 +216,7 @@ class Tailer:
         gap = FIRST_GAP
         while self._followers:
             batch = await self._read_batch()
-            if batch is not None and (batch.changes or batch.losses):
+            if batch is not None and batch.concerned:
                 gap = FIRST_GAP
             if batch is not None and not batch.complete:
                 continue
@@ -240,7 +245,7 @@ class Tailer:
         finally:
             self._is_reading = False
         self._position = batch.position
-        if batch.changes or batch.losses:
+        if batch.concerned:
             self._keep(batch)
         self._next_number += 1
         self._turn()
@@ -253,7 +258,7 @@ class Tailer:
             dropped = self._kept.popleft()
             self._kept_changes -= len(dropped.batch.changes)
             self._first_kept = dropped.number + 1
-        concerned = {change.subject for change in batch.changes} | batch.losses.keys()
+        concerned = batch.concerned
         for follower in self._followers:
             if not concerned.isdisjoint(follower.subjects):
                 follower.wake()
@@ -283,7 +288,7 @@ class Tailer:
                 is_begun = self._position is not None and self._next_number >= number
                 try:
                     page, position = await self._reader.read_page(
-                        position, follower.subjects, CATCH_UP_PAGE
+                        position, follower.subjects, CATCH_UP_PAGE, reshape=follower.reshapes
                     )
                 except Unavailable:
                     await anyio.sleep(RETRY)
@@ -307,12 +312,17 @@ class Tailer:
     async def _read_kept(
         self, follower: _Follower, view: _View, number: int
     ) -> AsyncIterator[ChangesPage]:
-        """Yield pages until the follower falls behind what is kept, or the server stops."""
+        """Yield pages until the follower has to read by itself, or the server stops.
+
+        It has to where it falls behind what is kept, and where records need the fields of today.
+        """
         heard_at = anyio.current_time()
         while not self._is_stopping and number >= self._first_kept:
             next_batch = next((kept for kept in self._kept if kept.number >= number), None)
             if next_batch is not None:
                 number = next_batch.number + 1
+                if follower.reshapes and view.is_reshaped_by(next_batch.batch):
+                    return
                 page = view.read(next_batch.batch, next_batch.position)
             else:
                 number = self._next_number

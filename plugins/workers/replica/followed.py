@@ -87,7 +87,8 @@ class ChangeOperations:
         if request.limit == 0:
             return _Answer(begin, complete=False, lost=None).encode()
         subject = f"{self._app_id}.{op.entity}"
-        page = await changes.read(begin, [subject], min(request.limit, MAX_PAGE))
+        limit = min(request.limit, MAX_PAGE)
+        page = await changes.read(begin, [subject], limit, reshape=True)
         filled = [await changes.fill(change) for change in page.changes]
         verdicts = await watch.judge(filled)
         answer = _Answer(page.position, complete=page.complete, lost=page.lost)

@@ -175,14 +175,28 @@ def test_a_caller_gets_what_it_may_read(app: App) -> None:
     assert "deals.read" in app.read("of_stranger", by=stranger)["error"]
 
 
+def test_an_update_of_the_app_loses_nothing(app: App) -> None:
+    """Changes of before come with the fields of today."""
+    app.read("patient")
+    app.write("before")
+    fields = [*MANIFEST["dataContract"][0]["fields"], {"name": "extra", "type": "number"}]
+    app.server.install({
+        "appId": app.app_id, "name": "Sales",
+        "dataContract": [{"entityName": "deals", "fields": fields}],
+    })  # fmt: skip
+    app.write("after")
+    changes = app.read("patient")["seen"]
+    assert [change["record"]["title"] for change in changes] == ["before", "after"]
+    assert [change["record"]["extra"] for change in changes] == [None, None]
+    assert app.titles("patient") == []
+
+
 def test_lost_changes_are_reported_and_a_reader_goes_on_behind_them(app: App) -> None:
     app.read("loser")
-    fields = [*MANIFEST["dataContract"][0]["fields"], {"name": "size", "type": "number"}]
-    contract = [{"entityName": "deals", "fields": fields}]
-    app.server.install({"appId": app.app_id, "name": "Sales", "dataContract": contract})
+    app.server.sql(f"truncate {app.app_id}.deals")
     lost = app.read("loser")
-    assert lost["lost"] == "entity changed"
-    assert app.read("loser")["lost"] == "entity changed"
+    assert lost["lost"] == "trail was off"
+    assert app.read("loser")["lost"] == "trail was off"
     app.write("next")
     assert app.titles("loser", options={"since": lost["position"]}) == ["next"]
     assert app.titles("loser") == []

@@ -20,6 +20,7 @@ from kernel.testing import Server
 from kernel.testing.conformance.kit import PATIENCE, Conformance, body_of, install, remove, unique
 
 FIELDS = [{"name": "name", "type": "text"}, {"name": "data", "type": "json"}]
+NEW_FIELD = {"name": "size", "type": "number"}
 ENTITIES = ("runs", "laps")
 INSERT = sql.SQL("insert into {}.runs (name) values (%s) returning id")
 UPDATE = sql.SQL("update {}.runs set name = %s where id = %s")
@@ -252,6 +253,49 @@ class ChangesConformance(Conformance):
         app.create("y")
         assert [name_of(change.new) for change in app.read_all(page.position)] == ["y"]
 
+    def test_reshaped_changes_have_the_fields_of_today(self, app: App) -> None:
+        position = app.now()
+        record_id = app.create("1")
+        app.sql("update {}.runs set data = '[1]' where id = %s", record_id)
+        app.update_manifest([{"name": "title", "type": "text", "was": "name"}, NEW_FIELD])
+        app.sql("update {}.runs set title = '2' where id = %s", record_id)
+        changes = app.read_all(position, reshape=True)
+        assert [values(change.new)["title"] for change in changes] == ["1", "1", "2"]
+        assert values(changes[1].old)["title"] == "1"
+        assert all(values(change.new)["size"] is None for change in changes)
+        assert not any("name" in values(change.new) for change in changes)
+        for number, change in enumerate(changes, start=1):
+            rest = [later.id for later in app.read_all(change.position, reshape=True)]
+            assert rest == [later.id for later in changes[number:]]
+
+    def test_a_value_that_the_type_of_today_does_not_take_is_null(self, app: App) -> None:
+        position = app.now()
+        record_id = app.create("many")
+        app.rename(record_id, "7")
+        app.update_manifest([{"name": "name", "type": "number"}])
+        numbers = [name_of(change.new) for change in app.read_all(position, reshape=True)]
+        assert numbers == [None, 7]
+
+    def test_reshaped_changes_of_a_renamed_entity_have_its_name(self, app: App) -> None:
+        position = app.now()
+        app.create("x")
+        app.rename_entity("ways")
+        app.sql("insert into {}.ways (name) values ('y')")
+        changes = app.read_all(position, subjects=[f"{app.app_id}.ways"], reshape=True)
+        assert [change.entity for change in changes] == ["ways", "ways"]
+        assert [name_of(change.new) for change in changes] == ["x", "y"]
+
+    def test_a_follower_reads_on_over_a_change_of_fields(self, app: App) -> None:
+        position = app.now()
+
+        def act() -> None:
+            app.create("one")
+            app.update_manifest([*FIELDS, NEW_FIELD])
+            app.create("two")
+
+        followed = app.follow(position, 2, act, reshape=True)
+        assert [name_of(change.new) for change in followed] == ["one", "two"]
+
     def test_a_table_that_was_emptied_at_once_is_a_loss(self, app: App) -> None:
         app.create("x")
         position = app.now()
@@ -317,6 +361,11 @@ class App:
     def update_manifest(self, fields: Sequence[Any]) -> None:
         install(self._admin, self.app_id, dataContract=_contract(fields))
 
+    def rename_entity(self, name: str) -> None:
+        contract = _contract(FIELDS)
+        contract[0] = {**contract[0], "entityName": name, "was": contract[0]["entityName"]}
+        install(self._admin, self.app_id, dataContract=contract)
+
     def create(self, name: str, **options: Any) -> str:
         answer = self._admin.post(self._records, json={"name": name}, **options)
         return body_of(answer, 201)["id"]
@@ -344,16 +393,26 @@ class App:
         return self._run(self._engine.position_of, snapshot.encode())
 
     def read(
-        self, position: str, limit: int = 1000, subjects: Sequence[str] | None = None
+        self,
+        position: str,
+        limit: int = 1000,
+        subjects: Sequence[str] | None = None,
+        *,
+        reshape: bool = False,
     ) -> ChangesPage:
         if subjects is None:
             subjects = [f"{self.app_id}.runs"]
-        return self._run(self._engine.read, position, subjects, limit)
+        return self._run(lambda: self._engine.read(position, subjects, limit, reshape=reshape))
 
     def read_all(
-        self, position: str, *, limit: int = 1000, subjects: Sequence[str] | None = None
+        self,
+        position: str,
+        *,
+        limit: int = 1000,
+        subjects: Sequence[str] | None = None,
+        reshape: bool = False,
     ) -> list[CommittedChange]:
-        reader = Reader(self, position, subjects)
+        reader = Reader(self, position, subjects, reshape=reshape)
         reader.read_rest(limit)
         return reader.received
 
@@ -361,18 +420,19 @@ class App:
         return Reader(self, position or self.now(), None)
 
     def follow(
-        self, position: str | None, count: int, act: Callable[[], object]
+        self, position: str | None, count: int, act: Callable[[], object], *, reshape: bool = False
     ) -> list[CommittedChange]:
         """Follow until so many changes came; `act` is called when there is nothing more to read."""
-        return self._run(self._follow, position, count, act)
+        return self._run(self._follow, position, count, act, reshape)
 
     async def _follow(
-        self, position: str | None, count: int, act: Callable[[], object]
+        self, position: str | None, count: int, act: Callable[[], object], reshape: bool
     ) -> list[CommittedChange]:
         received: list[CommittedChange] = []
         actor: threading.Thread | None = None
         with anyio.fail_after(30 * PATIENCE):
-            async with self._engine.follow([f"{self.app_id}.runs"], position) as pages:
+            subjects = [f"{self.app_id}.runs"]
+            async with self._engine.follow(subjects, position, reshape=reshape) as pages:
                 async for page in pages:
                     received += page.changes
                     if page.complete and actor is None:
@@ -388,15 +448,18 @@ class App:
 class Reader:
     """Reads page by page, and keeps what it got."""
 
-    def __init__(self, app: App, position: str, subjects: Sequence[str] | None) -> None:
+    def __init__(
+        self, app: App, position: str, subjects: Sequence[str] | None, *, reshape: bool = False
+    ) -> None:
         self._app = app
         self._subjects = subjects
+        self._reshape = reshape
         self.position = position
         self.received: list[CommittedChange] = []
 
     def read(self, limit: int) -> bool:
         """Read a page; return whether it is complete."""
-        page = self._app.read(self.position, limit, self._subjects)
+        page = self._app.read(self.position, limit, self._subjects, reshape=self._reshape)
         assert page.lost is None, page.lost
         assert len(page.changes) <= limit
         self.received += page.changes

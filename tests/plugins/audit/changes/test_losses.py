@@ -126,6 +126,30 @@ def test_a_time_without_the_trail(things: Server) -> None:
     assert_goes_on(things, page)
 
 
+def test_a_clock_that_jumps_is_no_loss_and_changes_no_order(things: Server) -> None:
+    position = now(things)
+    moments = ["2030-01-01", "2020-01-01", "2031-01-01", "2020-01-01"]
+    for number, moment in enumerate(moments):
+        things.sql(
+            "insert into caudex_audit.log"
+            " (table_schema, table_name, record_id, operation, new_record, changed_at)"
+            " values ('losses', 'things', %s, 'INSERT', json_build_object('name', %s::text), %s)",
+            f"r{number}", str(number), moment,
+        )  # fmt: skip
+    changes = things.services.get(CHANGES)
+    names: list[str] = []
+    times: list[str] = []
+    for _ in moments:
+        page = things.run(changes.read, position, SUBJECTS, 1)
+        [change] = page.changes
+        names.append(msgspec.json.decode(change.new or b"")["name"])
+        times.append(change.at[:10])
+        position = change.position
+    assert names == ["0", "1", "2", "3"]
+    assert times == moments
+    assert read(things, position).changes == ()
+
+
 def test_a_month_that_was_dropped(make_alone: Alone) -> None:
     first = make_alone()
     install(first, "losses", "things")
