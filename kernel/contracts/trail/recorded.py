@@ -35,7 +35,8 @@ class ChangeSelection(msgspec.Struct, frozen=True, kw_only=True):
 class RecordedChange(msgspec.Struct, frozen=True, array_like=True):
     """A change of a record, without its values.
 
-    `id` is that of its row in the trail. `size` is about that of its values on disk, in bytes.
+    `id` is that of its row in the trail. `entity` has its present name. `size` is about that of its
+    values on disk, in bytes.
     """
 
     id: int
@@ -50,8 +51,8 @@ class RecordedChange(msgspec.Struct, frozen=True, array_like=True):
 class ChangeValues(msgspec.Struct, frozen=True, array_like=True):
     """The values of a change: of an update those that differ, else the whole record.
 
-    `id` is that of the change. A value over 1 MB is `{"length", "sha256"}` of its text. `owner` is
-    that of the record.
+    `id` is that of the change. Fields have their present names. A value over 1 MB is
+    `{"length", "sha256"}` of its text. `owner` is that of the record.
     """
 
     id: int

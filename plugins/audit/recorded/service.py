@@ -18,17 +18,30 @@ from kernel.public import (
     RecordedChange,
     Transaction,
 )
+from plugins.audit.names import NameHistory, read_names
 
 from . import statements
 
 _decode_changes = msgspec.json.Decoder(list[RecordedChange]).decode
-_decode_values = msgspec.json.Decoder(ChangeValues).decode
 _decode_record = msgspec.json.Decoder(tuple[str, dict[str, Any]]).decode
 
 MAX_INLINE_BYTES: Final = 1_000_000
 """Bytes of a list that is decoded at once; more would delay other requests."""
 MAX_COUNTED: Final = 10_000_000
 """Changes that are counted."""
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """The values of a change under the names of their time."""
+
+    id: int
+    old: dict[str, Any] | None
+    new: dict[str, Any] | None
+    owner: str | None
+    app_id: str
+
+
+_decode_row = msgspec.json.Decoder(_Row).decode
 
 
 class RecordedChanges:
@@ -43,17 +56,19 @@ class RecordedChanges:
         self, reader: Reader, selection: ChangeSelection, limit: int
     ) -> list[RecordedChange]:
         """See `Recorded.list`."""
+        names = await read_names(reader, selection.app_id)
         chosen = _choose(selection)
-        params = _params_of(selection, limit)
+        params = _params_of(selection, names, limit)
         raw = await reader.fetch(chosen.list, *params, custom_plan=True, quick=False)
         if raw is not None and len(raw) > MAX_INLINE_BYTES:
-            return await to_thread.run_sync(_decode_changes, raw)
-        return _decode_changes(raw or b"[]")
+            return await to_thread.run_sync(_read_changes, raw, selection, names)
+        return _read_changes(raw or b"[]", selection, names)
 
     async def count(self, reader: Reader, selection: ChangeSelection) -> int:
         """See `Recorded.count`."""
+        names = await read_names(reader, selection.app_id)
         chosen = _choose(selection)
-        params = _params_of(selection, MAX_COUNTED)
+        params = _params_of(selection, names, MAX_COUNTED)
         raw = await reader.fetch(chosen.count, *params, custom_plan=True, quick=False)
         return int(raw or 0)
 
@@ -68,8 +83,14 @@ class RecordedChanges:
         rows = await reader.fetch_all(
             statements.READ, ids, min(times), max(times), custom_plan=True, quick=False
         )
-        values = [_decode_values(row) for row in rows]
-        return {change.id: change for change in values}
+        decoded_rows = [_decode_row(row) for row in rows]
+        app_ids = {row.app_id for row in decoded_rows}
+        names_by_app = {app_id: await read_names(reader, app_id) for app_id in sorted(app_ids)}
+        entities = {change.id: change.entity for change in changes}
+        return {
+            row.id: _rename_values(row, entities[row.id], names_by_app[row.app_id])
+            for row in decoded_rows
+        }
 
     async def lock(
         self, tx: Transaction, entity: Entity, record_ids: Sequence[str]
@@ -100,12 +121,40 @@ def _choose(selection: ChangeSelection) -> _Chosen:
     return _OF_ACTOR if selection.record_id is None else _OF_RECORD
 
 
-def _params_of(selection: ChangeSelection, limit: int) -> Sequence[Param]:
-    entities = None if selection.entities is None else list(selection.entities)
-    names: list[str] | None = None
+def _params_of(selection: ChangeSelection, names: NameHistory, limit: int) -> Sequence[Param]:
+    entities: list[str] | None = None
+    if selection.entities is not None:
+        entities = [stored for name in selection.entities for stored in names.list_stored(name)]
+    keys: list[str] | None = None
     if selection.request_ids:
-        names = list(selection.request_ids)
+        keys = list(selection.request_ids)
     elif selection.record_id is not None:
-        names = [selection.record_id]
+        keys = [selection.record_id]
     times = (selection.since, selection.after, selection.until)
-    return (selection.app_id, entities, *times, selection.actor_id, limit, names)
+    return (selection.app_id, entities, *times, selection.actor_id, limit, keys)
+
+
+def _read_changes(
+    raw: bytes, selection: ChangeSelection, names: NameHistory
+) -> list[RecordedChange]:
+    """Return changes under the present names of their entities, those that a selection means."""
+    changes: list[RecordedChange] = []
+    for change in _decode_changes(raw):
+        entity = names.find_entity(change.entity, change.id)
+        is_meant = selection.entities is None or entity in selection.entities
+        if entity is None or not is_meant:
+            continue
+        if entity != change.entity:
+            change = msgspec.structs.replace(change, entity=entity)
+        changes.append(change)
+    return changes
+
+
+def _rename_values(row: _Row, entity: str, names: NameHistory) -> ChangeValues:
+    """Return the values of a change under the present names of their fields."""
+    return ChangeValues(
+        id=row.id,
+        old=names.rename_members(entity, row.id, row.old),
+        new=names.rename_members(entity, row.id, row.new),
+        owner=row.owner,
+    )

@@ -85,7 +85,7 @@ select json_build_array(l.id,
         select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(l.new_record)
         where value is distinct from l.old_record -> key
     ) else l.new_record end,
-    l.owner_id)
+    l.owner_id, l.table_schema)
 from caudex_audit.log as l
 where l.id = any($1::bigint[])
 and l.changed_at between $2::timestamptz and $3::timestamptz"""

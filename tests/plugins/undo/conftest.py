@@ -70,13 +70,15 @@ Row = dict[str, Any]
 class Crm:
     """The app, as one user works with it. Each write is a request with an id of its own."""
 
+    app = APP
+
     def __init__(self, client: Client) -> None:
         self.client = client
         self.requests: list[str] = []
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request below the app."""
-        answer = self.client.request(method, f"{APP}{path}", **options)
+        answer = self.client.request(method, f"{self.app}{path}", **options)
         assert answer.is_success, answer.text
         self.requests.append(answer.headers["x-request-id"])
         return answer
@@ -103,11 +105,11 @@ class Crm:
         return self.send("POST", "/batch", json=body).json()["results"]
 
     def get(self, entity: str, record_id: str) -> Row | None:
-        answer = self.client.get(f"{APP}/collections/{entity}/{record_id}")
+        answer = self.client.get(f"{self.app}/collections/{entity}/{record_id}")
         return answer.json() if answer.is_success else None
 
     def all(self, entity: str) -> list[Row]:
-        path = f"{APP}/collections/{entity}?sort=id&order=asc&limit=1000"
+        path = f"{self.app}/collections/{entity}?sort=id&order=asc&limit=1000"
         return self.client.get(path).json()
 
     def state(self) -> dict[str, list[Row]]:
@@ -118,7 +120,7 @@ class Crm:
         }
 
     def try_undo(self, **body: Any) -> httpx.Response:
-        return self.client.post(f"{APP}/undo", json=body)
+        return self.client.post(f"{self.app}/undo", json=body)
 
     def undo(self, **body: Any) -> Row:
         answer = self.try_undo(**body)

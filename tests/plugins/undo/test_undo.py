@@ -385,6 +385,42 @@ def test_fields_that_are_gone_are_left_out(installed: Server, crm: Crm) -> None:
         installed.install(CRM)
 
 
+def test_what_was_renamed_comes_back_under_its_present_name(installed: Server) -> None:
+    name = {"name": "name", "type": "text"}
+    mail = {"name": "mail", "type": "text"}
+    people = {"entityName": "people", "fields": [name, mail]}
+    manifest: dict[str, Any] = {"appId": "renamed", "name": "Renamed"}
+    installed.install({**manifest, "dataContract": [people]})
+    app = Renamed(installed.admin)
+    kept = app.send("POST", "/collections/people", json={"name": "Ada", "mail": "a@x"}).json()
+    gone = app.send("POST", "/collections/people", json={"name": "Bea", "mail": "b@x"}).json()
+    app.send("PATCH", f"/collections/people/{kept['id']}", json={"mail": "c@x"})
+    update = app.request
+    app.send("DELETE", f"/collections/people/{gone['id']}")
+    delete = app.request
+
+    email = {"name": "email", "type": "text", "was": "mail"}
+    contacts = {"entityName": "contacts", "was": "people", "fields": [name, email]}
+    installed.install({**manifest, "dataContract": [contacts]})
+    [record] = app.undo(request=update)["records"]
+    assert record == {
+        "entity": "contacts", "id": kept["id"], "operation": "reverted", "fields": ["email"],
+    }  # fmt: skip
+    assert app.undo(request=delete, entities=["contacts"])["undone"] == 1
+    emails = {row["name"]: row["email"] for row in app.all("contacts")}
+    assert emails == {"Ada": "a@x", "Bea": "b@x"}
+    body = {"entity": "contacts", "id": kept["id"]}
+    before = app.undo(record=body, to=kept["created_at"], dryRun=True)
+    assert before["conflicts"] == []
+    installed.admin.delete("/api/v1/apps/renamed")
+
+
+class Renamed(Crm):
+    """An app whose names change."""
+
+    app = "/api/v1/apps/renamed"
+
+
 def _without_fields(*names: str) -> dict[str, Any]:
     entities = [
         {
