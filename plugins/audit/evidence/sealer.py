@@ -64,6 +64,7 @@ class Sealer:
                 break
             # No more than half of a connection's time: others read and write meanwhile.
             await anyio.sleep(monotonic() - began)
+            self._looked_at = monotonic()  # a trail of before the seals takes longer than a look
         await self._clean()
         self._done_at = monotonic()
         return SEAL_SECONDS

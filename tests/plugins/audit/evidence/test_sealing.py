@@ -11,8 +11,9 @@ import pytest
 from nacl.signing import VerifyKey
 
 from kernel.public import POOL
-from kernel.testing import Server
+from kernel.testing import MakeServer, Server
 from plugins.audit.evidence import steps
+from plugins.audit.evidence.findings import BEHIND
 from plugins.audit.evidence.horizon import Horizon
 from plugins.audit.evidence.steps import Pace
 from tests.plugins.audit.conftest import Alone
@@ -25,6 +26,7 @@ from tests.plugins.audit.evidence.support import (
     verify,
     write,
 )
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -152,6 +154,42 @@ def test_without_the_key_of_the_database_a_server_serves_and_does_not_seal(
     [problem] = second.run(health).problems
     assert "key is missing" in problem
     assert "audit" not in second.http.get("/health").text
+
+
+def test_health_says_that_the_sealing_is_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that wrote to the trail and stays open holds it up."""
+    monkeypatch.setattr("plugins.audit.evidence.sealer.BEHIND_SECONDS", 0.2)
+    sealer = evidence_of(server).sealer
+    assert sealer is not None
+    audit = next(plugin for plugin in server.kernel.instances if plugin.name == "audit")
+
+    async def look() -> tuple[str, ...]:
+        await sealer.run()
+        return (await audit.health()).problems
+
+    write(server)
+    eventually(lambda: server.run(look) == ())
+    with psycopg.connect(server.dsn) as late:
+        late.execute("insert into crm.contacts (name) values ('late')")
+        write(server)
+        eventually(lambda: server.run(look) == (BEHIND,))
+    eventually(lambda: server.run(look) == ())
+    assert verify(server).pending == 0
+
+
+def test_readiness_and_the_status_show_problems_of_the_sealing(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server()
+    sealer = evidence_of(server).sealer
+    assert sealer is not None
+    monkeypatch.setattr(type(sealer), "is_behind", property(lambda _: True))
+    ready = server.http.get("/health/ready")
+    assert (ready.status_code, ready.json()["problems"]) == (200, [f"audit: {BEHIND}"])
+    status = server.admin.get("/api/v1/status").json()
+    assert BEHIND in str(status)
 
 
 def test_it_can_be_switched_off(make_alone: Alone) -> None:
