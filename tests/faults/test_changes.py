@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import signal
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 
 from kernel.public import ChangesPage, CommittedChange, Unavailable
+from tests.faults.feeding import read_until_ready
 from tests.faults.replicas import Pair
 from tests.faults.support import ROUNDS, DurablePostgres, Load, Site, User, notes, pause
 from tests.faults.test_kill import kill
@@ -110,6 +112,8 @@ def test_changes_survive_kills_of_servers_and_of_postgresql(
         for reader in readers:
             reader.start()
         load = stack.enter_context(Load(user, app_id, writers=4))
+        # The second leaves the processes of PostgreSQL alone, which end by themselves.
+        signals = itertools.cycle((signal.SIGQUIT, signal.SIGKILL))
         for _ in range(2 * ROUNDS):
             with site.serve() as two:
                 there = User(two.url)
@@ -123,7 +127,7 @@ def test_changes_survive_kills_of_servers_and_of_postgresql(
                 pause(0, 0.3)
                 kill(two)
                 load.more(5)
-                durable.signal(signal.SIGQUIT)
+                durable.signal(next(signals))
                 long.close()
                 other.over.set()
                 durable.bring_back()
@@ -158,6 +162,8 @@ def test_a_promoted_standby_refuses_positions_of_before(folders: Callable[[], Pa
             page = read_page(pair.dsn, before, subject)
             assert (len(page.changes), page.lost) == (0, "restored")
             user.post(notes(app_id), json={"name": "after"}).raise_for_status()
+            [resync, _] = read_until_ready(user, app_id, before)
+            assert resync == ("resync", {"reason": "restored"})
             later = read_page(pair.dsn, page.position, subject)
             assert (len(later.changes), later.lost) == (1, None)
 

@@ -30,6 +30,24 @@ def bodies(client):
     return sorted(note["body"] for note in client.get(NOTES).raise_for_status().json())
 
 
+FEED = f"{NOTES}/feed"
+
+
+def read_position(client):
+    """The position of now."""
+    answer = client.get(f"{NOTES}?limit=1", headers={"prefer": "position"})
+    return answer.raise_for_status().headers["caudex-event"]
+
+
+def read_first_event(client, position):
+    """The name and the data of the first event behind a position."""
+    with client.stream("GET", FEED, params={"since": position}) as answer:
+        lines = iter(answer.iter_lines())
+        name = next(line for line in lines if line.startswith("event: "))
+        data = next(line for line in lines if line.startswith("data: "))
+    return name.removeprefix("event: "), data.removeprefix("data: ")
+
+
 def moment():
     time.sleep(0.2)
     at = datetime.now(UTC).isoformat()
@@ -56,6 +74,7 @@ def test_records_come_back_as_they_were_before_a_mistake_a_kill_and_damage():
             for note in client.get(NOTES).json():
                 client.delete(f"{NOTES}/{note['id']}").raise_for_status()
             client.post(NOTES, json={"body": "after"}).raise_for_status()
+            position = read_position(client)
             running = caudex("restore", "--at", at, *here, cwd=folder)
             assert "in use by another Caudex server" in running.refusal
             reported = caudex("doctor", *here, cwd=folder).out
@@ -76,6 +95,7 @@ def test_records_come_back_as_they_were_before_a_mistake_a_kill_and_damage():
         assert "is on a branch that was left (timeline 1 from " in left
         with Served(*here, cwd=folder) as server, signed_in(server.url) as client:
             assert bodies(client) == ["one", "two"]
+            assert read_first_event(client, position) == ("resync", '{"reason":"restored"}')
             client.post(NOTES, json={"body": "three"}).raise_for_status()
             assert bodies(client) == ["one", "three", "two"]
 
