@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kernel.web.requests import Request
+from kernel.web.scope import headers_of
 
-__all__ = ["Response", "StreamedReply", "next_page", "reply", "stream_reply"]
+__all__ = [
+    "Response", "StreamedReply", "next_page", "reply", "reply_if_changed", "stream_reply",
+]  # fmt: skip
 
 JSON = b"application/json"
+TAG_BYTES: Final = 12
+"""Bytes of a hash in an `ETag`: by chance two replies never have the same."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -90,6 +97,21 @@ async def _prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON."""
     return JSONReply(value, status, headers)
+
+
+def reply_if_changed(request: Request, value: object) -> Response:
+    """Answer with JSON and its `ETag`, or with a 304 where `If-None-Match` names it.
+
+    For what clients ask for again and again. The value is made each time; it is not sent.
+    """
+    whole = JSONReply(value)
+    digest = hashlib.blake2b(whole.body, digest_size=TAG_BYTES).hexdigest()
+    tag = f'W/"{digest}"'.encode()
+    known_tags = headers_of(request.scope).get(b"if-none-match", b"")
+    if digest.encode() in known_tags:
+        return Response(status_code=304, headers={"etag": tag.decode()})
+    whole.raw_headers.append((b"etag", tag))
+    return whole
 
 
 def next_page(request: Request, limit: int | None, ids: Sequence[str]) -> dict[str, str]:

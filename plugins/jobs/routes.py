@@ -38,6 +38,7 @@ from kernel.public import (
     plugin_jobs,
     read_limit,
     reply,
+    reply_if_changed,
     supports,
 )
 
@@ -231,7 +232,7 @@ class JobsRoutes:
             before=query.get("before"),
             user_id=user_id,
         )
-        return reply(jobs)
+        return reply_if_changed(request, jobs)
 
     async def get(self, request: Request) -> Response:
         """Show a job."""
@@ -250,7 +251,8 @@ class JobsRoutes:
     async def counts(self, request: Request) -> Response:
         """Count the jobs of an app by state, up to 10,000; without `core:jobs.read` one's own."""
         user_id = await self._find_restriction(request, JOBS_READ)
-        return reply(await self._many.counts(request.path("app_id"), user_id=user_id))
+        counts = await self._many.counts(request.path("app_id"), user_id=user_id)
+        return reply_if_changed(request, counts)
 
     async def attempts(self, request: Request) -> Response:
         """List the attempts of a job, oldest first, with their errors."""

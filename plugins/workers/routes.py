@@ -26,6 +26,7 @@ from kernel.public import (
     WorkerStatus,
     read_pieces,
     reply,
+    reply_if_changed,
 )
 
 from .models import PutBack, RpcBody, ShownReplica, ShownVersion
@@ -142,7 +143,8 @@ class WorkersRoutes:
 
     async def status(self, request: Request) -> Response:
         """Return the state of an app's worker over all server processes."""
-        return reply(await self._workers.status(request.path("app_id")))
+        status = await self._workers.status(request.path("app_id"))
+        return reply_if_changed(request, status)
 
     async def versions(self, request: Request) -> Response:
         """List the versions of the worker that are kept, the newest first."""

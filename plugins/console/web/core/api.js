@@ -68,6 +68,23 @@ export const patch = (path, body, options) => api('PATCH', path, { body, ...opti
 export const put = (path, body, options) => api('PUT', path, { body, ...options });
 export const remove = (path, options) => api('DELETE', path, options);
 
+/** Replies to what screens ask for again and again, by their addresses. */
+const known = new Map();
+const MOST_KNOWN = 20;
+
+/** Like `get`, where the answer is often the same: then the server sends no more than that. */
+export async function getAgain(path, query) {
+  const address = path + formatQuery(query);
+  const before = known.get(address);
+  const headers = before && { 'if-none-match': before.tag };
+  const { body, headers: received } = await get(path, query, { headers, full: true });
+  if (body === null && before) return before.body;
+  known.delete(address);
+  known.set(address, { body, tag: received.get('etag') });
+  if (known.size > MOST_KNOWN) known.delete(known.keys().next().value);
+  return body;
+}
+
 /** Build a path: segments are quoted. @param {any[]} values */
 export function url(strings, ...values) {
   const segments = values.map((value) => encodeURIComponent(String(value)));
@@ -151,7 +168,7 @@ async function read(response, full = false) {
   } catch {
     /* not JSON: shown as it is */
   }
-  if (!response.ok) {
+  if (!response.ok && response.status !== 304) {
     const message = body?.error ?? `The server answered ${response.status}.`;
     throw new ApiError(response.status, message, requestId, body);
   }

@@ -76,6 +76,12 @@ export function mayReadTrail(appId) {
   return features.value.has('audit') && isAdmin;
 }
 
+/** Where to see what a request caused: its page, or its rows of the trail. */
+export function findTrace(appId, id) {
+  if (features.value.has('trace')) return { to: ['requests', id] };
+  return { to: ['audit'], query: { app: appId, request: id } };
+}
+
 /** Names of the tables of an app that the caller may read. */
 export const listReadable = (app) => app.entities.filter((name) => may(app.id, name, 'read'));
 

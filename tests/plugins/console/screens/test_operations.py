@@ -112,8 +112,9 @@ def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
     assert page.query_selector(".ll:has-text(\"'a': 7\")") is None
     page.click("text=Resume")
     page.wait_for_selector(".ll:has-text(\"'a': 7\")")
-    page.click(".ll:has-text(\"'a': 7\") a:has-text('audit')")
-    page.wait_for_url("**audit?app=crm&request=**")
+    page.click(".ll:has-text(\"'a': 7\") a:has-text('request')")
+    page.wait_for_url("**requests/**")
+    page.wait_for_selector("text=crm.add")
     _jobs(crm, tab)
 
 

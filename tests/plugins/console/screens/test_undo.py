@@ -67,6 +67,38 @@ def test_an_import_is_taken_back_with_one_click(crm: Server, new_tab):
     assert crm.admin.get(f"{DATA}/companies?sort=id").json() == before
 
 
+def test_a_wrong_file_over_5000_records_is_taken_back_with_one_click(crm: Server, new_tab):
+    field = {"name": "name", "type": "text"}
+    contract = [{"entityName": "items", "fields": [field]}]
+    crm.install({"appId": "stock", "name": "Stock", "dataContract": contract})
+    crm.sql("insert into stock.items (name) select 'Item ' || n from generate_series(1, 5000) as n")
+    before = crm.sql("select id::text, name from stock.items order by id")
+    rows = "id,name\n" + "".join(f"{record_id},wrong\n" for record_id, _ in before)
+    tab = new_tab().sign_in(crm.admin).open("import/stock/items")
+    drop(tab.page, ".drop", "wrong.csv", rows.encode())
+    tab.page.click("button.primary:has-text('Import 5000')")
+    toast = tab.page.wait_for_selector(".toast:has-text('5000 changed')")
+    assert crm.sql("select distinct name from stock.items") == [("wrong",)]
+    toast.query_selector("button:has-text('Undo')").click()
+    tab.page.wait_for_selector(".toast:has-text('Undone: 5000 records')")
+    assert crm.sql("select id::text, name from stock.items order by id") == before
+
+
+def test_the_screen_of_imports_offers_to_take_them_back(crm: Server, new_tab):
+    before = crm.admin.get(f"{DATA}/companies?sort=id").json()
+    tab = new_tab().sign_in(crm.admin).open("import/crm/companies")
+    drop(tab.page, ".drop", "wrong.csv", b"name\nWrong one\nWrong two\n")
+    tab.page.click("button.primary:has-text('Import 2')")
+    tab.page.wait_for_selector(".toast:has-text('2 records imported')")
+    tab.open("import/crm/companies")
+    note = "[role=note]:has-text('Companies: 2 records imported')"
+    tab.page.click(f"{note} button:has-text('Undo')")
+    tab.page.wait_for_selector("dialog :text('Wrong one')")
+    tab.page.click("dialog button:has-text('Undo 2 records')")
+    tab.page.wait_for_selector(".toast:has-text('Undone: 2 records')")
+    assert crm.admin.get(f"{DATA}/companies?sort=id").json() == before
+
+
 def test_a_change_of_the_history_is_looked_at_and_taken_back(crm: Server, new_tab, deal):
     crm.admin.patch(path_of(deal), json={"value": 20})
     crm.admin.patch(path_of(deal), json={"notes": "called"})

@@ -8,7 +8,7 @@ import { describe, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { loadLinkTitles } from '../../parts/titles.js';
-import { toastUndo } from '../../parts/undo.js';
+import { hasUndo, openUndo, toastUndo } from '../../parts/undo.js';
 import { chooseRows, findSheet, listNext, listTargets, matchTargets } from './mapping.js';
 import { Preview, SHOWN } from './preview.js';
 import {
@@ -27,6 +27,12 @@ const MOST_ERRORS = 200;
 const LONGEST_VALUE = 60;
 /** With this key rows whose id no record has create records under it. */
 const WITH_IDS = 'id+create';
+
+/** Imports that are listed. */
+const MOST_IMPORTS = 20;
+
+/** What was imported since the console was opened, the last one first: a toast is soon gone. */
+let imports = [];
 
 /** The workbook whose other sheets are imported next; the next table's screen takes it. */
 let pending = null;
@@ -91,6 +97,7 @@ function Screen({ appId, app, entity }) {
     >
       ${state && html`<button onClick=${forget}>Another file</button>`}
     <//>
+    ${hasUndo() && html`<${Imported} appId=${appId} />`}
     ${
       state
         ? html`<${NextSheets} appId=${appId} app=${app} entity=${entity} />
@@ -105,6 +112,19 @@ function Screen({ appId, app, entity }) {
         : html`<${SourceChoice} take=${take} fields=${targets.map(({ field }) => field).slice(1)} />`
     }`;
 }
+
+/** Imports into the app, each with a button that shows what taking it back would do. */
+const Imported = ({ appId }) =>
+  imports
+    .filter((item) => item.appId === appId)
+    .map(
+      ({ request, name, words }) => html`<p key=${request} class="row" role="note">
+        <span class="grow">${toWords(name)}: ${words}</span>
+        <button onClick=${() => openUndo(appId, { request }, { title: 'Undo this import' })}>
+          ${icon('history')}Undo
+        </button>
+      </p>`,
+    );
 
 /** Sheets of the same workbook that are other tables; those that this one links to come first. */
 function NextSheets({ appId, app, entity }) {
@@ -170,6 +190,7 @@ function Mapped({ appId, app, entity, targets, state, setState }) {
   };
   /** Go on with the next sheet, which the longer toast with an undo would cover; or to the table. */
   const finish = (words, request) => {
+    imports = [{ appId, request, name: entity.name, words }, ...imports].slice(0, MOST_IMPORTS);
     pending?.done.add(pending.source.sheets[reading.sheet].name);
     const [next] = pending ? listNext(app, pending.source.sheets, pending.done) : [];
     if (next && may(appId, next.entity.name, 'create')) {

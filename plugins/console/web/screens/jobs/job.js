@@ -5,7 +5,7 @@ import { openDialog } from '../../core/dialogs.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
 import { formatTime } from '../../core/screen.js';
-import { features, mayReadTrail } from '../../core/store.js';
+import { findTrace, mayReadTrail } from '../../core/store.js';
 import { ErrorBox, Input, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
 import { CallFields, WithHandlers, readCall, startCall } from '../../form/control.js';
 import { shortenId } from '../../parts/titles.js';
@@ -82,13 +82,7 @@ function Job({ path, id, reload, close }) {
 }
 
 function TrailLink({ job, close }) {
-  const hasPage = features.value.has('trace');
-  return html`<${A}
-    class="button"
-    to=${hasPage ? ['requests', job.id] : ['audit']}
-    query=${hasPage ? {} : { app: job.app_id, request: job.id }}
-    onClick=${() => close()}
-  >
+  return html`<${A} class="button" ...${findTrace(job.app_id, job.id)} onClick=${() => close()}>
     What it changed
   <//>`;
 }

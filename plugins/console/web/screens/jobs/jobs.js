@@ -1,6 +1,6 @@
 /** Jobs of an app by state, the last hour as a chart, and what can be done with one or all. */
 import { html, useEffect, useState } from '../../core/kit.js';
-import { get, patch, post, url } from '../../core/api.js';
+import { get, getAgain, patch, post, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { setQuery } from '../../core/router.js';
 import { Ago, CopyAs, Head, formatTime, useEvery } from '../../core/screen.js';
@@ -52,11 +52,11 @@ export default function Jobs({ parts: [appId], query }) {
 function Screen({ appId, picker, status, chosen }) {
   const path = url`/api/v1/apps/${appId}/jobs`;
   const [older, setOlder] = useState([]);
-  const counts = useLoad(() => get(`${path}/counts`).catch(() => ({})), [appId]);
-  const recent = useLoad(() => get(path, { limit: RECENT }), [appId]);
+  const counts = useLoad(() => getAgain(`${path}/counts`).catch(() => ({})), [appId]);
+  const recent = useLoad(() => getAgain(path, { limit: RECENT }), [appId]);
   const newest = useLoad(() => {
     setOlder([]);
-    return get(path, { status, limit: PAGE });
+    return getAgain(path, { status, limit: PAGE });
   }, [appId, status]);
   const reload = () => {
     newest.reload();

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { formatQuery, stream, url } from '../../core/api.js';
 import { A, setQuery } from '../../core/router.js';
 import { Head } from '../../core/screen.js';
-import { features, holds, mayReadTrail } from '../../core/store.js';
+import { features, findTrace, holds, mayReadTrail } from '../../core/store.js';
 import { Empty, ErrorBox, Typed, icon } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { WithApp } from '../../parts/apppick.js';
@@ -217,7 +217,7 @@ function writeClock(time) {
 /** Ids of requests; those of jobs have dashes, and are the ids of what the job requested as well. */
 const IDS = /\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})\b/;
 
-/** The text of a line, with links from each id to what it changed and to its job. */
+/** The text of a line, with links from each id to what it caused and to its job. */
 function linkIds(appId, text) {
   const parts = text.split(IDS);
   // Of a split by a group every second part is what the group matched.
@@ -228,7 +228,7 @@ function linkIds(appId, text) {
 
 function Id({ appId, id }) {
   const isJob = id.includes('-') && features.value.has('jobs');
-  const audit = html`<${A} to=${['audit']} query=${{ app: appId, request: id }}>audit<//>`;
+  const request = html`<${A} ...${findTrace(appId, id)}>request<//>`;
   const job = html`<${A} to=${['jobs', appId]} query=${{ job: id }}>job<//>`;
-  return html`<span class="id">${id} ${mayReadTrail(appId) && audit} ${isJob && job}</span>`;
+  return html`<span class="id">${id} ${mayReadTrail(appId) && request} ${isJob && job}</span>`;
 }

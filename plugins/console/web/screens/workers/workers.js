@@ -1,6 +1,6 @@
 /** The worker of an app: its state, its replicas, starting and stopping it. */
 import { html, useState } from '../../core/kit.js';
-import { get, post, url } from '../../core/api.js';
+import { get, getAgain, post, url } from '../../core/api.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
 import { Ago, CopyAs, Head, useEvery } from '../../core/screen.js';
@@ -32,7 +32,7 @@ function Screen({ appId, picker }) {
   const path = url`/api/v1/apps/${appId}`;
   const statusPath = `${path}/worker/status`;
   const isAdmin = findApp(appId)?.admin;
-  const status = useLoad(() => get(statusPath), [appId]);
+  const status = useLoad(() => getAgain(statusPath), [appId]);
   useEvery(PAUSE, status.reload, [appId]);
   const act = async (verb) => {
     await attempt(async () => {
