@@ -112,6 +112,7 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
         lambda reply: _some(reply, "openapi", "servers") | {"tags": reply["tags"][:1]},
     ),
     f"GET {API}/docs": lambda reply: reply.partition("\n<head>")[0],
+    "GET /share/{token}": lambda reply: reply.partition("\n<head>")[0],
     f"GET {API}/docs/{{file}}": lambda reply: reply.partition("\n")[0],
     f"POST {APP}/webhooks/{{id}}/test": lambda reply: reply | {"ms": 41},
     "GET /metrics": lambda reply: "\n".join(
@@ -126,6 +127,8 @@ SETTLED = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]{8,}(Z|\+00:00)"), r"2031-01-15T10:30:00\1"),
     (re.compile(r"\bcdx_[0-9A-Za-z]{49}\b"), "cdx_7Tq2hVbE..."),
     (re.compile(r"\bcdx_[0-9A-Za-z]{8}\b"), "cdx_7Tq2hVbE"),
+    (re.compile(r"\bshr_[\w-]{43}"), "shr_9KbTzq4WnVd0..."),
+    (re.compile(r"^shr_[\w-]{8}$"), "shr_9KbTzq4W"),
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]+)*"), "eyJ..."),
     (re.compile(r"\bwhsec_[\w+/=-]+"), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
     (re.compile(r"\bmsg_[a-z2-7]{32}\b"), "msg_k5xw2zdmfzgk3tupf2ha46nbsw43mzxw"),
@@ -553,7 +556,7 @@ def _secrets(story: Story, token: str) -> None:
 
 def _work(story: Story, token: str) -> None:
     more: dict[str, Any] = {"token": token, "app_id": "crm"}
-    _deploy(story, token)
+    deploy(story, token)
     _publish(story, token)
     story.ask(f"POST {APP}/worker/stop", **more)
     story.ask(f"POST {APP}/worker/start", **more)
@@ -584,7 +587,8 @@ def _work(story: Story, token: str) -> None:
     story.ask(f"GET {API}/plugins/{{plugin}}/jobs", query="?status=failed", plugin="jobs", **more)
 
 
-def _deploy(story: Story, token: str) -> None:
+def deploy(story: Story, token: str) -> None:
+    """Deploy the worker."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         entry = tarfile.TarInfo("worker.py")

@@ -14,25 +14,29 @@ from typing import Any
 
 import httpx
 
-from docs.story import API, APP, MANIFEST, PASSWORD, RECORDED, Story, read, write
+from docs.story import API, APP, MANIFEST, PASSWORD, RECORDED, Story, deploy, read, write
 
 EXAMPLES = RECORDED.with_name("examples_contrib.json")
 """By plugin, then by route: one that takes another's place has the same routes."""
 WEBHOOKS = f"{APP}/webhooks"
+SHARES = f"{APP}/public-shares"
+SHARED = f"{API}/public/share"
 CRON = {"name": "report", "schedule": "0 6 * * MON", "method": "send_report"}
 SENT_BY_PROXY = {"x-proxy-secret": "put a secret of the proxy's here", "x-forwarded-user": "alice"}
+PUBLIC = {"rpcs": [{"name": "sendWelcomeEmail", "scope": ["contactId"]}]}
 Examples = dict[str, dict[str, Any]]
 
 
 def play_contrib(url: str) -> Examples:
-    """Ask cron, mcp, metrics, openapi and webhooks."""
-    plugins = ("cron", "mcp", "metrics", "openapi", "webhooks")
+    """Ask cron, mcp, metrics, openapi, shares and webhooks."""
+    plugins = ("cron", "mcp", "metrics", "openapi", "shares", "webhooks")
     stories = {plugin: Story(url) for plugin in plugins}
     token = _prepared(Story(url))
     _crons(stories["cron"], {"token": token, "app_id": "crm", "cron": CRON["name"]})
     stories["metrics"].ask("GET /metrics", token=token)
     _agent(stories["mcp"], token)
     _documents(stories["openapi"], token)
+    _shares(stories["shares"], token)
     _webhooks(stories["webhooks"], token)
     return _written(stories)
 
@@ -58,7 +62,9 @@ def _prepared(story: Story) -> str:
     with story.http:
         story.ask(f"POST {API}/auth/register", alice, status=201)
         token = story.ask(f"POST {API}/auth/login", alice)["accessToken"]
-        story.ask(f"POST {API}/apps", MANIFEST | {"crons": [CRON]}, token=token)
+        manifest = MANIFEST | {"crons": [CRON], "public": PUBLIC}
+        story.ask(f"POST {API}/apps", manifest, token=token)
+        deploy(story, token)
     return token
 
 
@@ -78,6 +84,25 @@ def _agent(story: Story, token: str) -> None:
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": greeting}
     story.ask(f"POST {API}/mcp", message, token=token)
     story.ask(f"GET /.well-known/oauth-protected-resource{API}/mcp")
+
+
+def _shares(story: Story, token: str) -> None:
+    """Share a contact, open the share as a stranger does, and revoke it."""
+    more: dict[str, Any] = {"token": token, "app_id": "crm"}
+    contact = _send(story, token, "POST", "collections/contacts", {"first_name": "Ada"}).json()
+    record = {"entity": "contacts", "id": contact["id"]}
+    context = {"contactId": contact["id"]}
+    new = {"record": record, "fields": ["first_name"], "name": "Our contact", "context": context}
+    share = story.ask(f"POST {SHARES}", new, status=201, **more)
+    page = f"/share/{share['token']}"
+    shown = story.http.get(page, headers={"accept": "text/html"})
+    story.keep("GET /share/{token}", page, None, shown.status_code, shown.text)
+    story.ask(f"GET {SHARED}", token=share["token"])
+    story.ask(f"GET {SHARED}/info", token=share["token"])
+    call = {"method": "sendWelcomeEmail", "params": context}
+    story.ask(f"POST {SHARED}/rpc", call, token=share["token"])
+    story.ask(f"GET {SHARES}", **more)
+    story.ask(f"DELETE {SHARES}/{{id}}", id=share["id"], **more)
 
 
 def _webhooks(story: Story, token: str) -> None:

@@ -30,8 +30,16 @@ from kernel.toolkit.inference.columns import SheetBudget, SheetColumn
 from kernel.toolkit.inference.names import clean_name, title_of
 from kernel.toolkit.inference.sheets import Sheet, as_rows, dialect_of, read_rows, read_sheet
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
-from kernel.toolkit.links import LINK_HEADERS, check_link_maker
-from kernel.toolkit.renames import PresentNames, rename_keys, rename_where
+from kernel.toolkit.links import (
+    LINK_HEADERS,
+    LinkQuery,
+    StoredLink,
+    act_as_maker,
+    check_link_maker,
+    is_link_of,
+    read_link_end,
+)
+from kernel.toolkit.renames import PresentNames, rename_keys, rename_link_query, rename_where
 from kernel.toolkit.requests import on_behalf_of
 from kernel.toolkit.secrets.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.secrets.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
@@ -62,16 +70,17 @@ __all__ = [
     "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS",
     "AccountDirectory", "AddressRules", "ArchiveRules", "Backoff", "BatchLimits", "Batcher",
     "CheckedBlob", "ConcurrencyLimiter", "FormLimits", "FormPart", "FormReader", "InvalidatedCache",
-    "Keyring", "Keys", "NoAddress", "PresentNames", "RateLimiter", "RefusedAddress", "Retry",
-    "RevealedSecrets", "Sheet", "SheetBudget", "SheetColumn", "StorageWatch", "Tasks",
-    "TokenSigner", "Unopenable", "Unpacked", "as_rows", "check_blob", "check_blobs",
-    "check_link_maker", "check_room_for_secret", "clean_name", "code_of", "compare_key",
-    "declared_at", "decode", "dialect", "dialect_of", "for_subjects", "full_disk", "hookimpl",
-    "hookspec", "hookspecs", "is_junk", "missing_secret", "on_behalf_of", "open_plain_file",
-    "open_transaction", "open_value", "read_rows", "read_sheet", "read_small_file", "record_secret",
-    "register_app", "rename_keys", "rename_where", "seal_value", "secret_path", "server_key",
-    "show_users", "source_line", "subjects_from", "sync_folder", "title_of", "unpack_tar",
-    "unpack_zip", "unregister_app", "write_file",
+    "Keyring", "Keys", "LinkQuery", "NoAddress", "PresentNames", "RateLimiter", "RefusedAddress",
+    "Retry", "RevealedSecrets", "Sheet", "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink",
+    "Tasks", "TokenSigner", "Unopenable", "Unpacked", "act_as_maker", "as_rows", "check_blob",
+    "check_blobs", "check_link_maker", "check_room_for_secret", "clean_name", "code_of",
+    "compare_key", "declared_at", "decode", "dialect", "dialect_of", "for_subjects", "full_disk",
+    "hookimpl", "hookspec", "hookspecs", "is_junk", "is_link_of", "missing_secret", "on_behalf_of",
+    "open_plain_file", "open_transaction", "open_value", "read_link_end", "read_rows", "read_sheet",
+    "read_small_file", "record_secret", "register_app", "rename_keys", "rename_link_query",
+    "rename_where", "seal_value", "secret_path", "server_key", "show_users", "source_line",
+    "subjects_from", "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app",
+    "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -23,7 +23,7 @@ from kernel.public import (
 from .catalog.actions import Actions
 from .catalog.calls import ToolCalls, Visit
 from .catalog.definitions import TOOLS
-from .catalog.resources import TEMPLATE, Resources
+from .catalog.resources import MAX_URI, TEMPLATE, Resources
 from .catalog.rights import ToolRights
 from .config import McpConfig
 from .errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
@@ -134,7 +134,8 @@ class McpService:
         try:
             result = await self._resources.read(visit, call)
         except KernelError as error:
-            raise _invalid(call, error.message) from None
+            data = {"uri": str(call.params.get("uri"))[:MAX_URI]}
+            raise _invalid(call, error.message, data) from None
         return _with_freshness(call, result, 0)
 
     def _offered(self) -> Sequence[Tool]:
@@ -148,9 +149,9 @@ class McpService:
         ]
 
 
-def _invalid(call: Call, message: str) -> RpcError:
+def _invalid(call: Call, message: str, data: Json | None = None) -> RpcError:
     status = 400 if call.is_modern else 200
-    return RpcError(INVALID_PARAMS, message, status, call_id=call.id)
+    return RpcError(INVALID_PARAMS, message, status, call_id=call.id, data=data)
 
 
 def _with_freshness(call: Call, result: Json, milliseconds: int) -> Json:

@@ -11,14 +11,18 @@ from kernel.public import (
     IDENTITY,
     SESSIONS,
     STATEMENTS,
+    Access,
+    Actor,
     BootError,
     Plugin,
     Provider,
+    Request,
     Route,
     Services,
     SignInProvider,
     Transaction,
     User,
+    door_of,
     hookimpl,
     provide,
 )
@@ -28,6 +32,7 @@ from .roles import ClaimedRoles
 from .store import OidcStore
 
 try:
+    from .bearer import BearerTokens
     from .provider import OidcProvider, check, client_of
     from .routes import PATH, OidcRoutes
     from .service import OIDC, OidcService
@@ -44,6 +49,7 @@ class OidcPlugin(Plugin):
     uses = (ACCESS,)
     Config = OidcConfig
     config: OidcConfig
+    _bearer: BearerTokens | None = None
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -56,6 +62,14 @@ class OidcPlugin(Plugin):
         """Declare the routes."""
         self._services = services
         return OidcRoutes(services, secure=self.config.public_url.startswith("https:")).routes()
+
+    @hookimpl
+    async def authenticate(self, request: Request) -> Actor | None:
+        """Return the user of an access token of the provider, on the paths that take such."""
+        bearer = self._bearer
+        if bearer is None or not bearer.is_for(request, door_of(request.scope)):
+            return None
+        return await bearer.find_actor(request)
 
     @hookimpl(optionalhook=True)
     def sign_in_providers(self) -> Sequence[SignInProvider]:
@@ -72,12 +86,19 @@ class OidcPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[OidcService]:
         store = OidcStore(services.get(STATEMENTS))
+        identity = services.get(IDENTITY)
+
+        def find_access() -> Access | None:
+            return services.find(ACCESS)
+
         async with client_of(self.config) as client:
+            provider = OidcProvider(self.config, client)
+            self._bearer = BearerTokens(self.config, provider, store, identity, find_access)
             yield OidcService(
                 self.config,
-                OidcProvider(self.config, client),
+                provider,
                 store,
-                services.get(IDENTITY),
+                identity,
                 services.get(SESSIONS),
-                ClaimedRoles(self.config.roles, store, lambda: services.find(ACCESS)),
+                ClaimedRoles(self.config.roles, store, find_access),
             )

@@ -16,7 +16,8 @@ class OidcConfig(Section, frozen=True, kw_only=True):
     account at the first sign-in. `match_email` signs a user in to the existing account with the
     same verified email: only safe where admins create accounts, since registration does not verify
     an email. `domains` restricts the domains of emails. `roles` maps each value of `roles_claim` to
-    roles (`app:role`).
+    roles (`app:role`). `resources` are paths of this server that take the provider's access tokens,
+    which must be issued for `<public_url><path>` (RFC 8707).
     """
 
     issuer: str
@@ -32,3 +33,4 @@ class OidcConfig(Section, frozen=True, kw_only=True):
     username_claim: str = "preferred_username"
     roles_claim: str = "groups"
     roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
+    resources: tuple[str, ...] = ("/api/v1/mcp",)

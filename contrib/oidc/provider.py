@@ -7,7 +7,7 @@ issuer's identification (RFC 9207). The protocol is Authlib's, the signatures ar
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from math import inf
 from typing import Any, Final, TypeVar
 
@@ -132,6 +132,33 @@ class OidcProvider:
             iat={"essential": True},
             nonce={"essential": True, "value": attempt.nonce},
         )
+        claims = await self._decode(metadata, token, rules, allowed)
+        if claims is None or claims.get("azp", self._config.client_id) != self._config.client_id:
+            raise Unauthenticated("the provider's ID token is not valid")
+        return claims
+
+    async def verify_access_token(self, token: str, audience: str) -> Claims:
+        """Check an access token for a resource of this server (RFC 9068, section 4).
+
+        Raises Unauthenticated, Unavailable.
+        """
+        metadata = await self._current_metadata()
+        rules = jwt.JWTClaimsRegistry(
+            leeway=60,
+            iss={"essential": True, "value": metadata.issuer},
+            aud={"essential": True, "value": audience},
+            sub={"essential": True},
+            exp={"essential": True},
+        )
+        claims = await self._decode(metadata, token, rules, SIGNATURES)
+        if claims is None:
+            raise Unauthenticated("the provider's access token is not valid")
+        return claims
+
+    async def _decode(
+        self, metadata: Metadata, token: str, rules: jwt.JWTClaimsRegistry, allowed: Set[str]
+    ) -> Claims | None:
+        """Return the claims of a token that a key of the provider has signed, else None."""
         for fresh in (False, True):
             keys = await self._current_keys(metadata, fresh=fresh)
             try:
@@ -140,12 +167,10 @@ class OidcProvider:
             except (JoseError, ValueError) as error:
                 if not fresh and self._keys_since < time.monotonic() - KEYS_PAUSE_SECONDS:
                     continue  # the signing key may be newer than the cached ones
-                log.warning("an ID token is invalid", error=f"{type(error).__name__}: {error}")
-                break
-            if claims.get("azp", self._config.client_id) != self._config.client_id:
-                break
+                log.warning("a token is invalid", error=f"{type(error).__name__}: {error}")
+                return None
             return claims
-        raise Unauthenticated("the provider's ID token is not valid")
+        return None
 
     async def _fetch_userinfo(self, metadata: Metadata, access_token: str) -> Claims:
         """Get the userinfo endpoint: many providers send more claims there than in a token."""

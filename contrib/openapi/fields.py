@@ -276,7 +276,17 @@ def _where(entity: Entity, links: Mapping[str, Link]) -> Schema:
     trees = {"type": "array", "items": tree}
     properties |= {"$and": trees, "$or": trees, "$not": tree}
     description = f"Which records of {entity.name}: all that is named must hold."
-    return closed(properties, description=description)
+    members: Schema = {"description": description}
+    forward = [name for name, link in links.items() if link.entity and not link.reverse]
+    if forward:
+        members["description"] += " A field of a linked record has its path: `link.field`."
+        members["patternProperties"] = {_pattern_of_paths(forward): {}}
+    return closed(properties, **members)
+
+
+def _pattern_of_paths(links: Iterable[str]) -> str:
+    """Return the pattern of paths that begin with a link: at most three, and a field."""
+    return rf"^({'|'.join(links)})(\.[a-z][a-z0-9_]*){{1,3}}$"
 
 
 def _operators_of(kind: str, value: Schema) -> Schema:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, Protocol
 
-from kernel.contracts.base import Actor, new_delegation
+import msgspec
+
+from kernel.contracts.base import Actor, Limits, new_delegation
 from kernel.contracts.identity import Identity
+from kernel.contracts.records import Page, View, Where
+from kernel.errors import BadRequest
 
 LINK_HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "private, no-store",
@@ -18,6 +23,75 @@ LINK_HEADERS: Final[Mapping[str, str]] = {
 CHECK_SECONDS: Final = 60.0
 
 
+class LinkQuery(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+    omit_defaults=True,
+):
+    """The records that a link shows: members of the body of POST …/query; without any, all."""
+
+    where: Where | None = None
+    search: str | None = None
+    order_by: str | None = None
+    order: Literal["asc", "desc"] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    fields: list[str] | None = None
+
+    @property
+    def view(self) -> View:
+        """What is shown of each record."""
+        return View(fields=self.fields)
+
+    @property
+    def page(self) -> Page:
+        """The records that are shown; the limit of the query is for who reads them."""
+        view = self.view
+        return Page(
+            where=self.where,
+            order_by=self.order_by,
+            order=self.order or "desc",
+            view=None if view == View() else view,
+            search=self.search,
+        )
+
+    def page_of(self, usual: int, most: int) -> Page:
+        """Return one page of them: the limit of the query, else `usual`, and never over `most`."""
+        return msgspec.structs.replace(self.page, limit=min(self.limit or usual, most))
+
+
+class StoredLink(Protocol):
+    """A link with who made it, and the limits of the key that it was made with."""
+
+    @property
+    def user_id(self) -> str:
+        """The id of the user who made it."""
+        ...
+
+    @property
+    def username(self) -> str:
+        """The name of that user, for the log and the trail."""
+        ...
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits of the API key, None without one."""
+        ...
+
+
+def act_as_maker(link: StoredLink, caller: Actor) -> Actor:
+    """Return who made a link, as the actor of what its caller asks for now."""
+    return Actor(
+        user_id=link.user_id,
+        username=link.username,
+        request_id=caller.request_id,
+        address=caller.address,
+        limits=link.limits,
+    )
+
+
 async def check_link_maker(identity: Identity, maker: Actor, app_id: str) -> None:
     """Require that the account and the key of who made a link are good. Raises NotFound.
 
@@ -27,3 +101,28 @@ async def check_link_maker(identity: Identity, maker: Actor, app_id: str) -> Non
     # this question alone, and thrown away.
     delegation = new_delegation(app_id, CHECK_SECONDS)
     await identity.issue_delegated_token(maker.user_id or "", delegation, maker.limits)
+
+
+def is_link_of(link: StoredLink, actor: Actor) -> bool:
+    """Whether an actor made a link; a key made those that were made with it."""
+    if link.user_id != actor.user_id:
+        return False
+    if actor.limits is None:
+        return True
+    key = "" if link.limits is None else link.limits.key
+    return key == actor.limits.key
+
+
+def read_link_end(text: str | None) -> datetime | None:
+    """Read when a link ends, in UTC where it names no offset. Raises BadRequest."""
+    if text is None:
+        return None
+    try:
+        end = msgspec.convert(text, datetime)
+    except (msgspec.ValidationError, OverflowError):
+        raise BadRequest("expires must be an RFC 3339 time") from None
+    if end.tzinfo is None:
+        end = end.replace(tzinfo=UTC)
+    if end <= datetime.now(UTC):
+        raise BadRequest("expires must be in the future")
+    return end

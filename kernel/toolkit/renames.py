@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final, cast
+from collections.abc import Container, Iterable
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
 
 from kernel.contracts.apps import InstallPlan, Renamed
+from kernel.toolkit.links import LinkQuery
+
+Q = TypeVar("Q", bound=LinkQuery)
 
 ACTIONS: Final = ("create", "read", "update", "delete", "*")
 """What may follow the name of an entity in a permission key."""
@@ -122,3 +127,15 @@ def _rename_linked(condition: Any, entity: str, names: PresentNames) -> Any:
         operator: rename_where(tree, entity, names) if operator.startswith("$") else tree
         for operator, tree in cast("dict[str, Any]", condition).items()
     }
+
+
+def rename_link_query(
+    query: Q, entity: str, names: PresentNames, own_names: Container[str] = ()
+) -> Q:
+    """Return what a link shows of an entity with present names; `own_names` are the query's."""
+    changes: dict[str, Any] = {"where": rename_where(query.where, entity, names)}
+    if query.order_by is not None and query.order_by not in own_names:
+        changes["order_by"] = names.path(entity, query.order_by)
+    if query.fields is not None:
+        changes["fields"] = [names.path(entity, field) for field in query.fields]
+    return msgspec.structs.replace(query, **changes)

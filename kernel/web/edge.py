@@ -158,7 +158,7 @@ class Edge:
                 return
             await self.app(scope, receive, sender)
         except ClientDisconnect:
-            log.debug("the client went away", path=scope["path"])
+            log.debug("the client went away", path=_path_to_log(scope))
         except asyncio.CancelledError as error:
             if not is_cancelled():  # code of a plugin raised it
                 await self._fail(error, scope, receive, sender)
@@ -304,8 +304,15 @@ def _plugin_of(scope: Scope) -> str | None:
 
 def _fields(scope: Scope, arrival: Arrival) -> dict[str, Any]:
     """Return the fields of the log that describe a request."""
-    path = scope["path"][:MAX_LOGGED]
+    path = _path_to_log(scope)[:MAX_LOGGED]
     return {"method": scope["method"], "path": path, "peer": arrival.address}
+
+
+def _path_to_log(scope: Scope) -> str:
+    """Return the path without a path parameter `token`, which is a secret."""
+    path: str = scope["path"]
+    token: str | None = scope.get("path_params", {}).get("token")
+    return path.replace(token, "…") if token else path
 
 
 def _caller_of(error: KernelError, scope: Scope) -> dict[str, Any]:

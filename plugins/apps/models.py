@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from kernel.public import App, Entity, Field, FieldAccess, Permission
+from kernel.public import App, Entity, Field, FieldAccess, Permission, Reference
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +86,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the database matches a manifest."""
+    """Whether the database matches a manifest; `ignored` is as in the reply to an install."""
 
     compliant: bool
     changes: list[Change]
+    ignored: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Pruning(
@@ -205,10 +206,31 @@ class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
     label: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class ContractField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A field as a manifest declares it."""
+
+    name: str
+    type: str
+    required: bool = False
+    default_value: Any = None
+    enum_values: tuple[str, ...] = ()
+    references: Reference | None = None
+    on_delete: str | None = None
+    is_primary_key: bool = False
+
+
+class ContractEntity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An entity as a manifest declares it."""
+
+    entity_name: str
+    fields: list[ContractField]
+
+
 class Described(msgspec.Struct, frozen=True, kw_only=True):
     """An app, its entities and their fields. Without a frontend there is no `url`.
 
-    `managedBy` is `files` where the manifest is changed in the folder of a deploy.
+    `dataContract` says the same as `entities`, as a manifest declares it. `managedBy` is `files`
+    where the manifest is changed in the folder of a deploy.
     """
 
     id: str
@@ -219,6 +241,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     has_frontend: bool = msgspec.field(name="hasFrontend")
     url: str | None
     entities: list[DescribedEntity]
+    data_contract: list[ContractEntity] = msgspec.field(name="dataContract")
     managed_by: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="managedBy")
 
 
@@ -247,6 +270,7 @@ def describe(app: App, page: Page) -> Described:
         has_frontend=page.has_frontend,
         url=page.url,
         entities=[_describe_entity(entity) for entity in app.entities.values()],
+        data_contract=[_declare_entity(entity) for entity in app.entities.values()],
         managed_by=msgspec.UNSET if app.managed_by is None else app.managed_by,
     )
 
@@ -287,6 +311,26 @@ def _describe_field(field: Field) -> DescribedField:
         max_size=max_size,
         types=types,
         **_describe_hints(field),
+    )
+
+
+def _declare_entity(entity: Entity) -> ContractEntity:
+    fields: list[ContractField] = []
+    if entity.id_declared:
+        fields.append(ContractField(name="id", type=entity.id_type, is_primary_key=True))
+    fields += [_declare_field(field) for field in entity.fields]
+    return ContractEntity(entity_name=entity.name, fields=fields)
+
+
+def _declare_field(field: Field) -> ContractField:
+    return ContractField(
+        name=field.name,
+        type=field.type,
+        required=field.required,
+        default_value=field.default,
+        enum_values=field.enum_values,
+        references=field.references,
+        on_delete=None if field.references is None else field.on_delete,
     )
 
 

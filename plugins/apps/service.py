@@ -199,7 +199,8 @@ class AppsService:
             manifest = await self._read(raw)
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
             changes = await with_rows(self._statements, manifest.app_id, plan, RENAMES)
-        return Verdict(compliant=not plan.steps, changes=changes)
+        ignored = list(manifest.ignored) or msgspec.UNSET
+        return Verdict(compliant=not plan.steps, changes=changes, ignored=ignored)
 
     async def manifest(self, app_id: str) -> bytes:
         """Return the manifest of an installed app as JSON. Raises NotFound."""

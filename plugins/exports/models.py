@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from kernel.public import Aggregation, Limits, Page, View, Where
+from kernel.public import Aggregation, Limits, LinkQuery, View
 
 Format = Literal["csv", "ndjson"]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class ExportQuery(
-    msgspec.Struct,
+    LinkQuery,
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
@@ -24,12 +24,6 @@ class ExportQuery(
 ):
     """What is exported of a table: members of the body of POST …/query; without any, everything."""
 
-    where: Where | None = None
-    search: str | None = None
-    order_by: str | None = None
-    order: Literal["asc", "desc"] | None = None
-    limit: Annotated[int, Meta(ge=1)] | None = None
-    fields: list[str] | None = None
     expand: list[str | dict[str, Any]] | None = None
     group_by: list[str | dict[str, str]] | None = None
     aggregate: dict[str, dict[str, str]] | None = None
@@ -42,16 +36,9 @@ class ExportQuery(
         return self.group_by is not None or self.aggregate is not None
 
     @property
-    def page(self) -> Page:
-        """The records that are exported."""
-        view = View(fields=self.fields, expand=self.expand or ())
-        return Page(
-            where=self.where,
-            order_by=self.order_by,
-            order=self.order or "desc",
-            view=None if view == View() else view,
-            search=self.search,
-        )
+    def view(self) -> View:
+        """What is exported of each record."""
+        return View(fields=self.fields, expand=self.expand or ())
 
     @property
     def aggregation(self) -> Aggregation:
@@ -102,11 +89,6 @@ class ExportLink(msgspec.Struct, frozen=True, kw_only=True):
     expires: str | None
     last_used_at: str | None
     ended: bool
-
-    @property
-    def key(self) -> str:
-        """The id of the key that the link was made with, empty without one."""
-        return "" if self.limits is None else self.limits.key
 
 
 class NewLink(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from kernel.public import InstallPlan, PresentNames, Transaction, rename_where
+from kernel.public import InstallPlan, PresentNames, Transaction, rename_link_query
 
 from . import store
 from .models import ExportQuery
@@ -30,11 +30,7 @@ def rename_query(query: ExportQuery, entity: str, names: PresentNames) -> Export
     def path(former: str) -> str:
         return former if former in own_names else names.path(entity, former)
 
-    changes: dict[str, Any] = {"where": rename_where(query.where, entity, names)}
-    if query.order_by is not None:
-        changes["order_by"] = path(query.order_by)
-    if query.fields is not None:
-        changes["fields"] = [path(name) for name in query.fields]
+    changes: dict[str, Any] = {}
     if query.expand is not None:
         changes["expand"] = [
             path(link)
@@ -56,7 +52,8 @@ def rename_query(query: ExportQuery, entity: str, names: PresentNames) -> Export
         }
     if query.having is not None:
         changes["having"] = _rename_having(query.having, own_names, entity, names)
-    return msgspec.structs.replace(query, **changes)
+    renamed = rename_link_query(query, entity, names, own_names)
+    return msgspec.structs.replace(renamed, **changes)
 
 
 def _rename_having(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -22,8 +21,11 @@ from kernel.public import (
     Statements,
     Target,
     Transaction,
+    act_as_maker,
+    is_link_of,
     is_uuid,
     limits_of,
+    read_link_end,
 )
 
 from . import store
@@ -68,7 +70,8 @@ class ExportLinks:
         user_id = actor.user_id
         if user_id is None:
             raise BadRequest("a link is made by a user, whose rights it has")
-        expires = _read_end(body.expires)
+        end = read_link_end(body.expires)
+        expires = None if end is None else end.isoformat()
         link = await self._read_body(actor, app_id, body, expires)
         if len(msgspec.json.encode(link.query)) > MAX_QUERY:
             raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
@@ -91,7 +94,7 @@ class ExportLinks:
         """
         if actor.limits is not None:
             own_links = await store.read_links(self._statements, app_id, actor.user_id)
-            return [link for link in own_links if link.key == actor.limits.key]
+            return [link for link in own_links if is_link_of(link, actor)]
         is_admin = await self._is_admin(actor, app_id)
         return await store.read_links(self._statements, app_id, None if is_admin else actor.user_id)
 
@@ -101,7 +104,7 @@ class ExportLinks:
 
         async def remove(tx: Transaction) -> None:
             link = await store.lock(tx, app_id, export_id) if is_uuid(export_id) else None
-            if link is None or not (is_admin or _is_own(link, actor)):
+            if link is None or not (is_admin or is_link_of(link, actor)):
                 raise NotFound(f"export '{export_id[:64]}' not found")
             await store.delete(tx, link.id)
             await _record(tx, "EXPORT_LINK_REVOKED", link)
@@ -116,13 +119,7 @@ class ExportLinks:
         link = await store.read_link(self._statements, app_id, link_id)
         if link is None or link.ended:
             raise Forbidden(BAD_LINK)
-        maker = Actor(
-            user_id=link.user_id,
-            username=link.username,
-            request_id=request.request_id,
-            address=request.address,
-            limits=link.limits,
-        )
+        maker = act_as_maker(link, request)
         try:
             await self._signer.check_maker(maker, app_id)
             target = await self._contents.find_target(maker, app_id, link.entity)
@@ -175,33 +172,11 @@ class ExportLinks:
         return await self._access.is_app_admin(actor.user_id, app_id, **limits_of(actor))
 
 
-def _is_own(link: ExportLink, actor: Actor) -> bool:
-    """Whether a caller made a link; a key made those that were made with it."""
-    if link.user_id != actor.user_id:
-        return False
-    return actor.limits is None or link.key == actor.limits.key
-
-
 def _convert_query(query: Mapping[str, Any]) -> ExportQuery:
     try:
         return msgspec.convert(query, ExportQuery)
     except msgspec.ValidationError as error:
         raise BadRequest(f"view: {error}") from None
-
-
-def _read_end(text: str | None) -> str | None:
-    """Read when a link ends, in UTC where it names no offset. Raises BadRequest."""
-    if text is None:
-        return None
-    try:
-        end = msgspec.convert(text, datetime)
-    except (msgspec.ValidationError, OverflowError):
-        raise BadRequest("expires must be an RFC 3339 time") from None
-    if end.tzinfo is None:
-        end = end.replace(tzinfo=UTC)
-    if end <= datetime.now(UTC):
-        raise BadRequest("expires must be in the future")
-    return end.isoformat()
 
 
 async def _record(tx: Transaction, operation: str, link: ExportLink) -> None:

@@ -11,10 +11,10 @@ const MAX_OPERATIONS = 1000;
  * @param {any} app
  */
 export function dataProvider(app) {
-  /** @param {string} resource @param {any} params @param {Record<string, any>} [also] */
-  async function getList(resource, params, also = {}) {
+  /** @param {string} resource @param {any} params @param {Record<string, any>} [condition] */
+  async function getList(resource, params, condition = {}) {
     const { page = 1, perPage = 25 } = params.pagination ?? {};
-    const { q, ...where } = { ...params.filter, ...also };
+    const { q, ...where } = { ...params.filter, ...condition };
     const query = {
       where,
       search: q || undefined,
@@ -30,19 +30,19 @@ export function dataProvider(app) {
 
   /** @param {string} resource @param {{ids: any[], signal?: AbortSignal}} params */
   async function getMany(resource, { ids, signal }) {
-    const found = new Map();
-    for (const some of chunks(ids)) {
-      const query = { where: { id: { $in: some } }, limit: some.length, total: false };
+    const recordsById = new Map();
+    for (const chunk of chunks(ids)) {
+      const query = { where: { id: { $in: chunk } }, limit: chunk.length, total: false };
       const { data } = await app.collection(resource).query(query, { signal });
-      for (const record of data) found.set(record.id, record);
+      for (const record of data) recordsById.set(record.id, record);
     }
-    return { data: ids.filter((id) => found.has(id)).map((id) => found.get(id)) };
+    return { data: ids.filter((id) => recordsById.has(id)).map((id) => recordsById.get(id)) };
   }
 
   /** @param {string} entity @param {any[]} ids @param {Record<string, any>} operation */
   async function writeMany(entity, ids, operation) {
-    for (const some of chunks(ids)) {
-      await app.batch(some.map((id) => ({ ...operation, entity, id })));
+    for (const chunk of chunks(ids)) {
+      await app.batch(chunk.map((id) => ({ ...operation, entity, id })));
     }
     return { data: ids };
   }

@@ -41,19 +41,19 @@ const OPPOSITES = {
 export function dataProvider(app) {
   /** @param {string} entity @param {any[]} ids */
   async function readMany(entity, ids) {
-    const found = new Map();
-    for (const some of chunks(ids)) {
-      const query = { where: { id: { $in: some } }, limit: some.length, total: false };
+    const recordsById = new Map();
+    for (const chunk of chunks(ids)) {
+      const query = { where: { id: { $in: chunk } }, limit: chunk.length, total: false };
       const { data } = await app.collection(entity).query(query);
-      for (const record of data) found.set(record.id, record);
+      for (const record of data) recordsById.set(record.id, record);
     }
-    return ids.filter((id) => found.has(id)).map((id) => found.get(id));
+    return ids.filter((id) => recordsById.has(id)).map((id) => recordsById.get(id));
   }
 
   /** @param {string} entity @param {any[]} ids @param {Record<string, any>} operation */
   async function writeMany(entity, ids, operation) {
-    for (const some of chunks(ids)) {
-      await app.batch(some.map((id) => ({ ...operation, entity, id })));
+    for (const chunk of chunks(ids)) {
+      await app.batch(chunk.map((id) => ({ ...operation, entity, id })));
     }
   }
 

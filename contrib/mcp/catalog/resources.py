@@ -19,6 +19,8 @@ GUIDES: Final = {
     "caudex://guides/reading": ("reading.md", "How to read records: filters, links, groups"),
     "caudex://guides/writing": ("writing.md", "How to write records, and to take it back"),
 }
+MAX_URI: Final = 2_000
+"""Characters of an address that an error repeats."""
 MANIFEST: Final = re.compile(r"caudex://apps/([a-z][a-z0-9_]{0,62})/manifest")
 TEMPLATE: Final = {
     "uriTemplate": "caudex://apps/{app}/manifest",
@@ -70,7 +72,8 @@ class Resources:
         match = MANIFEST.fullmatch(uri)
         if match is None:
             code = INVALID_PARAMS if call.is_modern else RESOURCE_NOT_FOUND
-            raise RpcError(code, "there is no such resource", call_id=call.id)
+            data = {"uri": uri[:MAX_URI]}
+            raise RpcError(code, "there is no such resource", call_id=call.id, data=data)
         inner = InnerCall(method="GET", route=f"{APP_PATH}/manifest", path={"app_id": match[1]})
         reply = await self._services.get(ROUTES).call(visit.request, visit.actor, inner)
         text = cut_text(reply.body.decode(), "describe_app shows the entities one by one")

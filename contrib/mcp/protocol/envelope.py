@@ -119,6 +119,7 @@ def _decode_header(value: str | None) -> str | None:
     """Return the text of a header; one that is not plain ASCII is in base64."""
     if value is None:
         return None
+    value = value.strip(" \t")  # white space around a value is no part of it (RFC 9110, 5.5)
     match = _ENCODED.fullmatch(value)
     if match is None:
         return value

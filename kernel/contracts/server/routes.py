@@ -25,7 +25,7 @@ class Route(msgspec.Struct, frozen=True):
     """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
 
     `returns`, `status`, `query`, `errors` and `openapi` document the API and cost a request
-    nothing.
+    nothing. A path parameter `{token}` is a secret: the log of refused requests leaves it out.
     """
 
     method: str

@@ -114,12 +114,28 @@ def _rename_field(document: Document, operation: RenameField, path: str) -> None
 
     names = {former: operation.name}
     for index in _list_indexes(entity):
-        index["columns"] = [names.get(column, column) for column in index.get("columns", ())]
+        index["columns"] = [_rename_column(column, names) for column in index.get("columns", ())]
     for number, searched in enumerate(_list_searched(entity)):
         _list_searched(entity)[number] = _rename_searched(searched, names)
     for other in fields_of(entity):
         if other.get("generated") is not None:
             other["generated"] = rename_operands(other["generated"], names)
+
+
+def _name_of_column(column: Any) -> Any:
+    """Return the field in `columns` of an index: a name, or an object with one."""
+    if isinstance(column, dict):
+        return cast("Object", column).get("column")
+    return column
+
+
+def _rename_column(column: Any, names: Mapping[str, str]) -> Any:
+    """Return a column of an index under its new name; the text of an expression stays."""
+    if not isinstance(column, dict):
+        return names.get(column, column)
+    member = cast("Object", column)
+    name = member.get("column")
+    return {**member, "column": names[name]} if name in names else member
 
 
 def _rename_searched(searched: Any, names: Mapping[str, str]) -> Any:
@@ -144,7 +160,8 @@ def _remove_field(document: Document, operation: RemoveField, path: str) -> None
     field = document.field(entity, operation.field, f"{path}.field")
     fields_of(entity).remove(field)
     for index in list(_list_indexes(entity)):
-        if operation.field in index.get("columns", ()):
+        columns = [_name_of_column(column) for column in index.get("columns", ())]
+        if operation.field in columns:
             list_of(entity, "indexes").remove(index)
     searched = _list_searched(entity)
     for item in list(searched):

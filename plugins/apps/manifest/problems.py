@@ -45,6 +45,7 @@ class Part:
         self._problems = problems
         self._read: set[str] = set()
         self._inner: list[Part] = []
+        self._is_unused = False
 
     def path_of(self, name: str) -> str:
         """Return the path of a member, as problems name it."""
@@ -136,11 +137,29 @@ class Part:
         self._inner += parts
         return parts
 
+    def names_and_parts(self, name: str, at_most: int) -> list[Any]:
+        """Return a member that is a list of texts and objects, the objects as parts."""
+        members: list[Any] = []
+        for index, item in enumerate(self.items(name, at_most)):
+            member = item
+            if isinstance(item, dict):
+                path = f"{self.path_of(name)}[{index}]"
+                member = Part(cast("Mapping[str, Any]", item), path, self._problems)
+                self._inner.append(member)
+            members.append(member)
+        return members
+
+    def leave_unused(self) -> None:
+        """Say that the whole object has no effect: `unread` has its path, and none within it."""
+        self._is_unused = True
+
     def unread(self, known_names: Collection[str] = ()) -> list[str]:
         """Return the paths of members that were not read and are not null, inner ones last.
 
         Members with one of `known_names` are not among them.
         """
+        if self._is_unused:
+            return [self._path]
         paths = [
             self.path_of(name)
             for name, value in self._value.items()

@@ -215,7 +215,11 @@ def _read_indexes(
     indexes: dict[tuple[object, ...], Index] = {}
     names: set[str] = set()
     for item in part.parts("indexes"):
-        columns = item.items("columns", 32)  # PostgreSQL's INDEX_MAX_KEYS
+        members = item.names_and_parts("columns", 32)  # PostgreSQL's INDEX_MAX_KEYS
+        if _is_beyond_columns(item, members):
+            item.leave_unused()
+            continue
+        columns = [_name_of_column(member) for member in members]
         if not columns:
             item.problem("columns", "must name at least one field")
         for column in columns:
@@ -234,6 +238,25 @@ def _read_indexes(
         index = Index(columns=tuple(str(column) for column in columns), unique=is_unique, name=name)
         indexes.setdefault((index.columns, index.unique), index)
     return tuple(indexes.values())
+
+
+def _is_beyond_columns(item: Part, members: Sequence[Any]) -> bool:
+    """Whether an index is of an expression, or of another method than a B-tree.
+
+    Such an index is stored with the manifest, and not made.
+    """
+    has_expression = any(
+        isinstance(member, Part) and member.get("expr") is not None for member in members
+    )
+    return has_expression or item.get("using") not in (None, "btree")
+
+
+def _name_of_column(member: Any) -> Any:
+    """Return the name in `columns`, or in an object there: `{"column": "title", "sort": "desc"}`.
+
+    A B-tree is read in both directions, so that the order of one column is left out.
+    """
+    return member.get("column") if isinstance(member, Part) else member
 
 
 def _read_permissions(top: Part) -> tuple[Permission, ...]:

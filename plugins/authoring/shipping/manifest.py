@@ -32,7 +32,12 @@ class ManifestStep:
             return UNCHANGED
         answer = await self._post("/api/v1/apps/schema/verify")
         changes = [_sentence(change) for change in answer["changes"]]
-        return StepPlan(state="changed", changes=changes or ["~ other members of the manifest"])
+        ignored = answer.get("ignored", ())
+        return StepPlan(
+            state="changed",
+            changes=changes or ["~ other members of the manifest"],
+            note=f"ignored: {', '.join(ignored)}" if ignored else "",
+        )
 
     async def apply(self, plan: StepPlan) -> StepReport:
         """Install the manifest: all of it, or nothing."""

@@ -13,6 +13,7 @@ from plugins.data.statements.entity_table import Table
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row
 from plugins.data.writes.refusals import Refusals
+from plugins.data.writes.upsert import UpsertPlan
 
 MAX_KEYS: Final = 500_000
 """Unique values that are remembered, of 16 bytes each. Later rows are written and rolled back."""
@@ -33,6 +34,32 @@ class DryRun:
         references = [field for field in table.entity.fields if field.references is not None]
         self._asks = bool(self._keys or references or table.file_fields or table.entity.id_declared)
         """Whether PostgreSQL could refuse a row."""
+
+    def can_test_upsert(self, plan: UpsertPlan, rows: Sequence[Row]) -> bool:
+        """Whether rows that may meet records can be tested: each has its own values alone.
+
+        A link may lead nowhere, and a value of another key may be taken.
+        """
+        if plan.scope.trees or len(self._seen) + len(rows) > MAX_KEYS or not self.can_test(rows):
+            return False
+        entity = self._table.entity
+        judged_elsewhere = {name for key in self._keys for name in key}
+        judged_elsewhere.update(
+            field.name
+            for field in entity.fields
+            if field.references is not None or field.file is not None
+        )
+        return judged_elsewhere.isdisjoint(rows[0].keys() - {*plan.on})
+
+    def note_keys(self, plan: UpsertPlan, rows: Sequence[Row]) -> Sequence[bool]:
+        """Remember the keys of new rows, and say of each whether an earlier one has made it."""
+        repeated: list[bool] = []
+        for row in rows:
+            digest = self._digest(plan.on, row)
+            repeated.append(digest is not None and digest in self._seen)
+            if digest is not None:
+                self._seen.add(digest)
+        return repeated
 
     @staticmethod
     def knows_rules_of(table: Table) -> bool:

@@ -89,7 +89,7 @@ class ImportedRows:
     def _begin_dry_run(self, file_import: FileImport) -> DryRun | None:
         """Return what tests rows, None where they have to be written."""
         table = file_import.table
-        if not file_import.options.dry_run or file_import.upsert is not None:
+        if not file_import.options.dry_run:
             return None
         if not self._execution.can_group(table.full) or not DryRun.knows_rules_of(table.full):
             return None
@@ -105,6 +105,9 @@ class ImportedRows:
     ) -> None:
         """Test the rows of a part, or write them where that would not find every problem."""
         rows = [row for _, row in chunk.rows]
+        if file_import.upsert is not None:
+            await self._test_upsert(tx, file_import, chunk, report, dry_run)
+            return
         if not rows or not dry_run.can_test(rows):
             await self._write_chunk(tx, file_import, chunk, report)
             return
@@ -118,6 +121,38 @@ class ImportedRows:
             report.add_problem(problem_of(number, file_import.table, error, row))
         tested = len(rows) - len(problems)
         report.count_written(tested, WrittenCount(created=tested))
+        report.errors.sort(key=lambda problem: problem.row)
+
+    async def _test_upsert(
+        self,
+        tx: Transaction,
+        file_import: FileImport,
+        chunk: Chunk,
+        report: Report,
+        dry_run: DryRun,
+    ) -> None:
+        """Test rows that may meet records, see `_test_chunk`."""
+        plan = file_import.upsert
+        rows = [row for _, row in chunk.rows]
+        if plan is None or not dry_run.can_test_upsert(plan, rows):
+            await self._write_chunk(tx, file_import, chunk, report)
+            return
+        report.rows += chunk.read
+        for problem in chunk.problems:
+            report.add_problem(problem)
+        judged = await self._upserts.judge(tx, plan, rows)
+        for place, error in judged.problems.items():
+            number, row = chunk.rows[place]
+            report.add_problem(problem_of(number, file_import.table, error, row))
+        new_rows = [
+            row
+            for place, row in enumerate(rows)
+            if place not in judged.met and place not in judged.problems
+        ]
+        created = dry_run.note_keys(plan, new_rows).count(False)
+        valid = len(rows) - len(judged.problems)
+        written = WrittenCount(created, valid - created, len(judged.unchanged))
+        report.count_written(valid, written)
         report.errors.sort(key=lambda problem: problem.row)
 
     async def _write_chunk(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 from typing import Any, Literal
 
@@ -89,6 +89,17 @@ class Applied(msgspec.Struct, frozen=True):
     def unchanged(self) -> Mapping[int, MetRecord]:
         """The records that were met and not changed."""
         return {place: met for place, met in self.met.items() if place not in self.changed}
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What rows would do, by their places: what is wrong, and the records that they would meet.
+
+    `unchanged` are those of the met ones that have all values already.
+    """
+
+    problems: Mapping[int, BadRequest]
+    met: Set[int]
+    unchanged: Set[int]
 
 
 _decode_met = msgspec.json.Decoder(tuple[int, str, bool, tuple[str, ...]]).decode
@@ -180,6 +191,19 @@ class Upserts:
         changed = await self._change_records(tx, plan, rows, met_records)
         return Applied(created, met_records, changed)
 
+    async def judge(self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]) -> Judged:
+        """Say what rows would do; nothing is locked or written.
+
+        What PostgreSQL refuses is no part of it: a value that is taken, a link that leads nowhere.
+        """
+        met_records = await self._find_met(tx, plan, rows, locked=False)
+        problems = _find_problems(plan, rows, met_records)
+        met = met_records.keys() - problems.keys()
+        unchanged = {
+            place for place in met if not _list_changes(plan, rows[place], met_records[place])
+        }
+        return Judged(problems, met, unchanged)
+
     async def write(
         self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row], *, numbers: bool = True
     ) -> list[Outcome]:
@@ -222,9 +246,9 @@ class Upserts:
         return await self._replies.show_all(tx.actor, plan.scope.table, written, tx)
 
     async def _find_met(
-        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
+        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row], *, locked: bool = True
     ) -> Mapping[int, MetRecord]:
-        """Find the records that have the keys of rows, and lock those that will change."""
+        """Find the records that have the keys of rows; `locked` locks those that will change."""
         shown_names = plan.on
         if plan.is_import:
             shown_names = tuple(dict.fromkeys(chain(plan.on, *rows)))
@@ -240,7 +264,7 @@ class Upserts:
         conditions.related = plan.scope.related
         limits = plan.scope.write_conditions(conditions, b"t")
         lock = b""
-        if plan.then == "update":
+        if locked and plan.then == "update":
             changed_fields = {name for row in rows for name in row} - {*plan.on}
             lock = table.writes.lock_to_change(changed_fields)
         compared = [name for name in shown_names if name not in (*plan.on, "id")]
@@ -291,10 +315,7 @@ class Upserts:
             return {}
         groups: dict[tuple[str, ...], dict[int, RecordChange]] = {}
         for place, met in met_records.items():
-            left_out = {*plan.on, *met.same}
-            if plan.is_import:
-                left_out.add("id")
-            row = {name: value for name, value in rows[place].items() if name not in left_out}
+            row = _list_changes(plan, rows[place], met)
             if row:
                 group = groups.setdefault(tuple(row), {})
                 group[place] = RecordChange(met.record_id, row)
@@ -349,6 +370,14 @@ def _read_key(scope: RowScope, on: str, *, is_import: bool) -> tuple[str, ...]:
     shown_keys = [",".join(key) for key in entity.unique if {*key} in readable_keys]
     hint = nearest(on, shown_keys)
     raise BadRequest(f"on: no unique index of {entity.name} has just {on[:80]!r}; {hint}")
+
+
+def _list_changes(plan: UpsertPlan, row: Row, met: MetRecord) -> Row:
+    """Return the values of a row that the record it meets does not have."""
+    left_out = {*plan.on, *met.same}
+    if plan.is_import:
+        left_out.add("id")
+    return {name: value for name, value in row.items() if name not in left_out}
 
 
 def _find_problems(

@@ -68,7 +68,7 @@ const cases = {
     })) {
       pages.push(page.map((record) => record.title));
     }
-    const found = await deals.query({
+    const page = await deals.query({
       where: { value: { $gt: 1 } },
       orderBy: 'title',
       order: 'asc',
@@ -84,8 +84,8 @@ const cases = {
       stale: stale.status,
       upserted: upserted.map((row) => row.result),
       pages,
-      found: found.data.map((record) => record.title),
-      total: found.total,
+      found: page.data.map((record) => record.title),
+      total: page.total,
       gone,
       listed: listed.map((record) => Object.keys(record).sort()),
     };

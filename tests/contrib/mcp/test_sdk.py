@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
@@ -15,10 +17,12 @@ from tests.contrib.mcp.support import PATH, make_key
 pytestmark = pytest.mark.slow
 
 
-def connect(server: Server, key: str, mode: str) -> McpClient:
-    http = httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"})
-    transport = streamable_http_client(server.url + PATH, http_client=http)
-    return McpClient(transport, mode=mode)
+@asynccontextmanager
+async def connect(server: Server, key: str, mode: str) -> AsyncGenerator[McpClient]:
+    async with httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}) as http:
+        transport = streamable_http_client(server.url + PATH, http_client=http)
+        async with McpClient(transport, mode=mode) as client:
+            yield client
 
 
 @pytest.mark.parametrize("mode", ["auto", "2026-07-28", "legacy"])

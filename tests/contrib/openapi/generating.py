@@ -17,7 +17,9 @@ from kernel.testing import Server
 CRM = json.loads((Path(__file__).parents[3] / "examples/crm/manifest.json").read_text("utf-8"))
 SERVER = "/api/v1/openapi.json"
 APP = "/api/v1/apps/crm/openapi.json"
-PLUGINS: dict[str, Any] = {"openapi": {}, "cron": {}, "metrics": {}, "mcp": {}}
+PLUGINS: dict[str, Any] = {
+    "openapi": {}, "cron": {}, "metrics": {}, "mcp": {}, "shares": {}, "webhooks": {},
+}  # fmt: skip
 
 
 def write_documents(server: Server, folder: Path) -> None:
@@ -54,3 +56,28 @@ def run_npx(folder: Path, *packages_and_command: str) -> str:
     if done.returncode != 0:
         pytest.skip(f"{', '.join(packages)} cannot be installed here")
     return run(folder, "npx", "--yes", *options, *command.split())
+
+
+OPENAPI_GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+
+
+def fetch_openapi_generator(folder: Path) -> Path:
+    """Fetch openapi-generator by Maven. Skips where Java or Maven is missing, or cannot have it."""
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here")
+    target = [f"-Dartifact={OPENAPI_GENERATOR}", f"-DoutputDirectory={folder}"]
+    done = subprocess.run(
+        ["mvn", "-B", "-q", COPY, *target],
+        cwd=folder, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    jars = list(folder.glob("openapi-generator-cli-*.jar"))
+    if done.returncode != 0 or not jars:
+        pytest.skip("openapi-generator cannot be had here")
+    return jars[0]
+
+
+def run_openapi_generator(folder: Path, jar: Path, *options: str) -> str:
+    """Generate a client, and return what the generator printed."""
+    return run(folder, "java", "-jar", str(jar), "generate", *options)

@@ -78,7 +78,8 @@ def server(postgres):
     """A server with the CRM, and with every plugin of contrib that has routes and goes along."""
     with oidc_provider() as issuer:
         oidc = {"issuer": issuer, "client_id": "x", "client_secret": "x", "frontends": [PAGE]}
-        plugins = {"openapi": {}, "cron": {}, "metrics": {}, "oidc": oidc | {"public_url": issuer}}
+        plugins: dict[str, Any] = {"openapi": {}, "cron": {}, "metrics": {}, "shares": {}}
+        plugins |= {"webhooks": {}, "oidc": oidc | {"public_url": issuer}}
         with running_server(postgres, {"plugins": plugins}) as running:
             assert running.admin.post(f"{API}/apps", json=CRM).status_code == 200
             yield running

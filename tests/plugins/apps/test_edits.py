@@ -67,6 +67,34 @@ def test_a_column_is_planned_and_then_made(server, app):
     assert entities(server.admin, app)["companies"]["description"] == "Whom we sell to."
 
 
+def test_indexes_with_objects_follow_names(server):
+    app = fresh_id()
+    columns = ["mail", {"column": "age", "sort": "desc"}]
+    of_expression = {"columns": [{"expr": "lower(mail)"}], "unique": True}
+    contacts = entity(
+        "contacts", field("mail"), field("age"), indexes=[{"columns": columns}, of_expression]
+    )
+    wanted = manifest(app, contacts)
+    answer = server.admin.post("/api/v1/apps/schema/verify", json=wanted)
+    place = "dataContract[0].indexes"
+    ignored = [f"{place}[0].columns[1].sort", f"{place}[1]"]
+    assert sorted(answer.json()["ignored"]) == ignored
+    answer = server.admin.post("/api/v1/apps", json=wanted)
+    assert answer.status_code == 200, answer.text
+    assert sorted(answer.json()["ignored"]) == ignored
+
+    send(
+        server.admin,
+        app,
+        {"op": "rename_field", "entity": "contacts", "field": "age", "name": "years"},
+    )
+    indexes = entities(server.admin, app)["contacts"]["indexes"]
+    assert indexes[0]["columns"] == ["mail", {"column": "years", "sort": "desc"}]
+    assert indexes[1] == of_expression
+    send(server.admin, app, {"op": "remove_field", "entity": "contacts", "field": "years"})
+    assert entities(server.admin, app)["contacts"]["indexes"] == [of_expression]
+
+
 def test_every_operation_changes_the_manifest_and_the_tables(server, app):
     server.sql(f"insert into {app}.contacts (mail, age) values ('a', '7')")
     done = send(

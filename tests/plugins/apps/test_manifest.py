@@ -331,6 +331,24 @@ def test_unknown_parts_further_in_are_listed_too():
     ]  # fmt: skip
 
 
+def test_indexes_that_are_not_made_are_listed():
+    indexes = [
+        {"columns": [{"expr": "lower(c)"}], "unique": True, "name": "by_lower"},
+        {"columns": ["c", {"expr": "length(c)"}], "where": "c > 'x'"},
+        {"columns": [{"column": "c", "ops": "gin_trgm_ops"}], "using": "gin"},
+        {"columns": ["d", {"column": "c", "sort": "desc"}], "using": "btree"},
+    ]
+    read = read_manifest(manifest("shop", entity("a", field("c"), field("d"), indexes=indexes)))
+    assert [index.columns for index in read.indexes["a"]] == [("d", "c")]
+    place = "dataContract[0].indexes"
+    assert list(read.ignored) == [
+        f"{place}[0]", f"{place}[1]", f"{place}[2]", f"{place}[3].columns[1].sort",
+    ]  # fmt: skip
+    for columns in ([{"column": "x"}], [{}], [3], ["c", {"column": "c"}]):
+        said = problems(manifest("shop", entity("a", field("c"), indexes=[{"columns": columns}])))
+        assert said[0].startswith(f"{place}[0].columns: ")
+
+
 def test_limits_of_entities_and_fields():
     read_manifest(manifest("shop", *[entity(f"e{n}") for n in range(200)]))
     assert problems(manifest("shop", *[entity(f"e{n}") for n in range(201)])) == [

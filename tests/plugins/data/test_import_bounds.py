@@ -35,6 +35,15 @@ PEOPLE_ENTITY: dict[str, Any] = {
     ],
     "indexes": [{"columns": ["email"], "unique": True}],
 }
+MARKS = f"{BASE}/marks"
+MARKS_ENTITY: dict[str, Any] = {
+    "entityName": "marks",
+    "fields": [
+        {"name": "code", "type": "text", "required": True},
+        {"name": "note", "type": "text"},
+    ],
+    "indexes": [{"columns": ["code"], "unique": True}],
+}
 CSV = {"content-type": "text/csv"}
 NDJSON = {"content-type": "application/x-ndjson"}
 FIELDS = ("title", "details")
@@ -45,7 +54,8 @@ def shop(postgres: Postgres) -> Generator[Server]:
     tree = overrides()
     tree["database"] = {"lock_timeout": 60.0, "statement_timeout": 60.0}
     with running_server(postgres, tree) as running:
-        install(running, {**MANIFEST, "dataContract": [*MANIFEST["dataContract"], PEOPLE_ENTITY]})
+        entities = [*MANIFEST["dataContract"], PEOPLE_ENTITY, MARKS_ENTITY]
+        install(running, {**MANIFEST, "dataContract": entities})
         yield running
 
 
@@ -185,6 +195,47 @@ def test_a_dry_run_finds_what_the_import_would(
     ]  # fmt: skip
     assert (report["rows"], report["valid"], report["created"]) == (count, count - 4, count - 4)
     assert shop.sql("select count(*) from shop.people") == [(0,)]
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["written", "tested"])
+def test_a_dry_run_with_a_key_says_what_the_import_would(
+    shop: Server, monkeypatch: pytest.MonkeyPatch, written: bool
+):
+    """Later parts of a file with `on` are tested and lock nothing; the report is the same."""
+    empty_people(shop)
+    shop.sql("truncate shop.marks")
+    shop.sql(
+        "insert into shop.marks (code, note) select 'c' || n, 'old' from generate_series(0, %s) n",
+        CHUNK_ROWS + 20,
+    )
+    if written:
+        monkeypatch.setattr("plugins.data.exchange.imported_rows._may_be_tested", lambda _: False)
+    count = 2 * CHUNK_ROWS + 40
+    rows = [[f"c{number}", "old" if number % 2 else "new"] for number in range(count)]
+    rows[CHUNK_ROWS + 30] = [f"c{CHUNK_ROWS + 29}", "again"]  # made by the row before it
+    rows[2 * CHUNK_ROWS + 30] = [f"c{CHUNK_ROWS + 29}", "once more"]  # made in an earlier part
+    rows[2 * CHUNK_ROWS + 31] = ["c3", "old"]  # unchanged
+    rows[2 * CHUNK_ROWS + 32] = ["", ""]  # code is required
+    text = "code,note\n" + "".join(f"{code},{note}\n" for code, note in rows)
+    params = {"dryRun": "true", "on": "code"}
+    answer = shop.admin.post(f"{MARKS}/import", content=text.encode(), params=params, headers=CSV)
+    report = answer.json()
+    assert [(problem["row"], problem["field"]) for problem in report["errors"]] == [
+        (2 * CHUNK_ROWS + 33, "code")
+    ]
+    met = CHUNK_ROWS + 21
+    created = count - met - 4
+    assert (report["valid"], report["created"]) == (count - 1, created)
+    assert (report["updated"], report["unchanged"]) == (count - 1 - created, met // 2 + 1)
+    assert shop.sql("select count(*) from shop.marks") == [(met,)]
+    assert shop.sql("select count(*) from shop.marks where note <> 'old'") == [(0,)]
+    done = shop.admin.post(
+        f"{MARKS}/import",
+        content=text.encode(),
+        params={"on": "code", "mode": "valid"},
+        headers=CSV,
+    ).json()
+    assert done == report
 
 
 def test_a_dry_run_remembers_a_bounded_number_of_values(
