@@ -104,13 +104,20 @@ def _pictures(context: Any, server: Server) -> None:
     shot("roles")
     go("apps/crm", ".diagram")
     shot("diagram")
+    go("data/crm/deals?layout=board&by=stage", ".board .card")
+    shot("board")
+    _dashboard(server)
+    go("dashboards/crm", ".tile .plot")
+    shot("dashboard")
     go("apps/crm/manifest", ".editor")
     text = page.input_value(".editor").replace('"website"', '"homepage"')
     page.fill(".editor", text)
     page.click("text=Show the plan")
     page.wait_for_selector("[aria-label=Plan]")
     shot("plan")
-    go("plugins/rbac", ".md")
+    page.evaluate("(h) => { location.hash = h; }", "#/plugins/rbac")
+    page.click("dialog button:has-text('Leave')")  # the manifest was edited
+    page.wait_for_selector(".md")
     shot("plugin")
     page.click(".who")
     page.click("[title=Dark]")
@@ -124,6 +131,20 @@ def _pictures(context: Any, server: Server) -> None:
     page.keyboard.press("Escape")
     page.set_viewport_size(PHONE)
     shot("phone-dark")
+
+
+def _dashboard(server: Server) -> None:
+    """Save a dashboard of the CRM."""
+    tiles = [
+        {"kind": "number", "entity": "deals", "figure": {"$sum": "value"}, "since": 30},
+        {"kind": "number", "entity": "contacts"},
+        {"kind": "bar", "entity": "deals", "by": "stage", "width": 2},
+        {"kind": "line", "entity": "deals", "by": "close_date", "period": "month", "width": 2},
+        {"kind": "list", "entity": "deals", "columns": ["value", "stage"], "width": 2},
+    ]
+    body = {"app": "crm", "name": "Sales", "state": {"tiles": tiles}}
+    ada = server.login("ada", PASSWORD)
+    assert ada.post("/api/v1/console/views", json=body).status_code == 201
 
 
 def _apps(context: Any, server: Server) -> None:

@@ -166,6 +166,15 @@ def test_an_app_is_built_by_hand_as_the_guide_says(make_server: MakeServer, tmp_
     assert "due" not in first
 
 
+def test_records_are_seen_as_boards_and_charts_as_the_guide_says(
+    make_server: MakeServer, tmp_path: Path
+):
+    server = with_ada(make_server)
+    pasted(page("see-records-as-boards-and-charts"), server.url, tmp_path)
+    views = server.login("ada").get("/api/v1/console/views?app=studio").json()
+    assert len(views) == 5
+
+
 def test_files_are_kept_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
     data = tmp_path / "data"
     server = with_ada(make_server, data_dir=data)

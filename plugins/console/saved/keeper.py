@@ -22,11 +22,11 @@ from kernel.public import (
     is_uuid,
 )
 from plugins.console import store
-from plugins.console.errors import ViewChanged
 from plugins.console.models import NewView, StoredView, View, ViewContent
 
 from .callers import Caller, identify
 from .checks import check_selection, check_tile
+from .errors import ViewChanged
 from .shapes import Dashboard
 from .states import read_layout, read_selection
 
@@ -81,7 +81,7 @@ class ViewKeeper:
     async def change(
         self, actor: Actor, view_id: str, content: ViewContent, if_match: str | None
     ) -> View:
-        """Change a view that nobody else has changed since it was read.
+        """Change a view unless another change was faster.
 
         Raises BadRequest, Forbidden, NotFound, and ViewChanged with the present view.
         """

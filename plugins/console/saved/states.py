@@ -60,7 +60,7 @@ def read_layout(state: Mapping[str, Any]) -> Layout:
     """Return the layout of a state. Raises BadRequest."""
     layout = read_text(state, "layout") or "table"
     if layout not in LAYOUTS:
-        raise BadRequest(f"state.layout: {layout[:80]!r} is none of {', '.join(LAYOUTS)}")
+        raise BadRequest(f"state.layout: {layout[:80]!r} is not one of {', '.join(LAYOUTS)}")
     return cast("Layout", layout)
 
 
@@ -68,7 +68,7 @@ def read_selection(state: Mapping[str, Any]) -> Selection:
     """Return what a state says of fields, to check it. Raises BadRequest."""
     period = read_text(state, "period")
     if period and period not in PERIODS:
-        raise BadRequest(f"state.period: {period[:80]!r} is none of {', '.join(PERIODS)}")
+        raise BadRequest(f"state.period: {period[:80]!r} is not one of {', '.join(PERIODS)}")
     columns = [name for name in read_text(state, "columns").split(",") if name]
     return Selection(
         columns=tuple(columns),

@@ -464,6 +464,7 @@ def test_a_route_that_needs_a_permission_no_one_registers(refusal: Refusal) -> N
         ("register_permissions", "[Permission('tea.drink')]", "permission 'tea.drink'"),
         ("register_commands", "[Command(name='brew', help='', run=None)]", "command 'brew'"),
         ("register_manifest_section", "ManifestSection('tea', {})", "manifest section 'tea'"),
+        ("register_manifest_section", "[ManifestSection('tea', {})]", "manifest section 'tea'"),
     ],
 )
 def test_a_name_that_two_plugins_claim(refusal: Refusal, hook: str, value: str, what: str) -> None:

@@ -60,14 +60,14 @@ def test_a_view_is_changed_by_the_tag_that_was_read(crm: Server):
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        ({"layout": "kanban"}, "state.layout: 'kanban' is none of table, board"),
+        ({"layout": "kanban"}, "state.layout: 'kanban' is not one of table, board"),
         ({"layout": "board"}, "state.by: is needed: the choice or the link"),
         ({"layout": "board", "by": "title"}, "state.by: 'title' is text; wanted is the choice"),
         ({"layout": "board", "by": "stag"}, "deals has no field 'stag'; did you mean 'stage'?"),
         ({"layout": "calendar", "by": "value"}, "state.by: 'value' is number; wanted is the date"),
         ({"layout": "gallery", "by": "title"}, "wanted is the field of files"),
         ({"layout": "chart", "by": "stage", "period": "month"}, "'stage' is text, which has no p"),
-        ({"layout": "chart", "by": "close_date", "period": "era"}, "state.period: 'era' is none"),
+        ({"layout": "chart", "by": "close_date", "period": "era"}, "state.period: 'era' is not one of"),
         ({"layout": "chart", "by": "stage", "figure": "sum"}, "state.figure: 'sum' is no FIELD."),
         ({"layout": "chart", "by": "stage", "figure": "title.sum"}, "'title' is text, and no num"),
         ({"layout": "board", "by": "stage", "columns": "title,nothing"}, "state.columns[1]: deals"),

@@ -58,7 +58,8 @@ function toTile(view) {
 function describeTile(entity, tile) {
   const { kind, by, figure = COUNT } = tile;
   if (kind === 'list') return nameEntity(entity);
-  const name = `${nameEntity(entity)}: ${nameFigure(entity, figure).toLowerCase()}`;
+  const what = figure.$count === '*' ? '' : `: ${nameFigure(entity, figure).toLowerCase()}`;
+  const name = nameEntity(entity) + what;
   const field = by && findField(entity, by);
   return field ? `${name} by ${nameField(field).toLowerCase()}` : name;
 }

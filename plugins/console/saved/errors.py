@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kernel.public import KernelError
-
-from .models import View
+from plugins.console.models import View
 
 
 class ViewChanged(KernelError):
