@@ -67,7 +67,7 @@ def test_a_view_is_changed_by_the_tag_that_was_read(crm: Server):
         ({"layout": "calendar", "by": "value"}, "state.by: 'value' is number; wanted is the date"),
         ({"layout": "gallery", "by": "title"}, "wanted is the field of files"),
         ({"layout": "chart", "by": "stage", "period": "month"}, "'stage' is text, which has no p"),
-        ({"layout": "chart", "by": "close_date", "period": "era"}, "state.period: 'era' is not one of"),
+        ({"layout": "chart", "by": "close_date", "period": "era"}, "period: 'era' is not one of"),
         ({"layout": "chart", "by": "stage", "figure": "sum"}, "state.figure: 'sum' is no FIELD."),
         ({"layout": "chart", "by": "stage", "figure": "title.sum"}, "'title' is text, and no num"),
         ({"layout": "board", "by": "stage", "columns": "title,nothing"}, "state.columns[1]: deals"),
