@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from io import FileIO
+from typing import Any, Final, Literal
 
 import anyio
 import structlog
@@ -25,14 +27,14 @@ Lines are handled for this long, and one line more, without a turn for others.
 """
 MAX_UNREAD: Final = 6 * MAX_FRAME
 """Bytes that may wait for a worker that does not read its input."""
-STDIN: Final = 0
-STDOUT: Final = 1
-STDERR: Final = 2
+
+Mode = Literal["rb", "wb"]
+"""What is done at our end of a pipe: reading or writing."""
 
 log = structlog.get_logger("caudex.workers")
 
 
-class InputPipe:
+class InputPipe(asyncio.BaseProtocol):
     """The standard input of a child. All lines of one turn of the event loop are written at once.
 
     `on_overflow` is called when too much waits for a child that does not read.
@@ -41,16 +43,17 @@ class InputPipe:
     def __init__(self, on_overflow: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_overflow = on_overflow
-        self._process: Any = None
+        self._pipe: Any = None
         self._lines: list[bytes | list[BatchedJob]] = []
         """What is written at the end of this turn."""
         self._room = asyncio.Event()
         self._room.set()
         self._is_ended = False
 
-    def connect(self, process: asyncio.SubprocessTransport) -> None:
-        """Write to this process from now on."""
-        self._process = process
+    async def open(self) -> int:
+        """Make the pipe and return the end for the child. Raises OSError."""
+        self._pipe, end_of_child = await _make_pipe(self, "wb")
+        return end_of_child
 
     @property
     def is_ready(self) -> bool:
@@ -83,35 +86,37 @@ class InputPipe:
     def close(self) -> None:
         """Close it, after what was written."""
         self._flush()
-        pipe = self._find_pipe()
-        if pipe is not None:
-            pipe.close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     def end(self) -> None:
         """Take no more lines: the child has ended."""
         self._is_ended = True
+        if self._pipe is not None and not self._pipe.is_closing():
+            self._pipe.abort()
 
-    def pause(self) -> None:
-        """Take note that it is full."""
+    def pause_writing(self) -> None:
+        """See `asyncio.BaseProtocol`: it is full."""
         self._room.clear()
 
-    def resume(self) -> None:
-        """Take note that it has room again, or is closed."""
+    def resume_writing(self) -> None:
+        """See `asyncio.BaseProtocol`: it has room again."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`: it is closed, so nobody need wait."""
         self._room.set()
 
     def _flush(self) -> None:
         lines = self._lines
         self._lines = []
-        pipe = self._find_pipe()
+        pipe = self._pipe
         if not lines or pipe is None or pipe.is_closing():
             return
         encoded = [line if isinstance(line, bytes) else encode_jobs(line) for line in lines]
         pipe.write(b"".join(encoded))
         if pipe.get_write_buffer_size() > MAX_UNREAD:
             self._on_overflow()
-
-    def _find_pipe(self) -> Any:
-        return None if self._process is None else self._process.get_pipe_transport(STDIN)
 
 
 class Share:
@@ -132,6 +137,57 @@ class Share:
         return self._debt / SHARE if self._debt > MAX_DEBT else 0.0
 
 
+class OutputPipe(asyncio.Protocol):
+    """The standard output or the standard error of a child, and its lines.
+
+    `on_change` is called when there may be another line, and `on_close` at the end.
+    """
+
+    def __init__(
+        self, lines: LineSplitter, on_change: Callable[[], None], on_close: Callable[[], None]
+    ) -> None:
+        self.lines = lines
+        self.is_open = True
+        self._on_change = on_change
+        self._on_close = on_close
+        self._pipe: Any = None
+
+    async def open(self) -> int:
+        """Make the pipe and return the end for the child. Raises OSError."""
+        self._pipe, end_of_child = await _make_pipe(self, "rb")
+        return end_of_child
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`: the child has written something."""
+        if self.is_open:
+            self.lines.feed(data)
+            self._on_change()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`: nothing follows."""
+        if self.is_open:
+            self.is_open = False
+            self.lines.close()
+            self._on_close()
+            self._on_change()
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        if self.is_open and not self._pipe.is_closing():
+            self._pipe.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.is_open and not self._pipe.is_closing():
+            self._pipe.resume_reading()
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        self.is_open = False
+        if self._pipe is not None:
+            self._pipe.close()
+
+
 class OutputPipes:
     """What a child writes. Its lines go to a listener, within its share of the event loop's time.
 
@@ -141,60 +197,41 @@ class OutputPipes:
            └──── no line is left ──── passing on lines ◀───┘
 
     While it is held nothing is read, and lines that were read already wait. `on_progress` is called
-    when lines were passed on.
+    when lines were passed on, and `on_silence` when the child has closed its standard output.
     """
 
-    def __init__(self, listener: Listener, on_progress: Callable[[], None]) -> None:
+    def __init__(
+        self, listener: Listener, on_progress: Callable[[], None], on_silence: Callable[[], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_progress = on_progress
-        self._process: Any = None
-        self._splitters: dict[int, LineSplitter] = {
-            STDOUT: OutputLines(listener),
-            STDERR: ErrorLines(listener),
-        }
-        self._open = {STDOUT, STDERR}
+        self.stdout = OutputPipe(OutputLines(listener), self._pass_on, on_silence)
+        self.stderr = OutputPipe(ErrorLines(listener), self._pass_on, _ignore)
+        self._pipes = [self.stdout, self.stderr]
         self._reasons: set[str] = set()
         """Why it is held."""
         self._is_paused = False
         """Whether reading the pipes is paused: at most as long as it is held, and one turn more."""
         self._share = Share()
 
-    def connect(self, process: asyncio.SubprocessTransport) -> None:
-        """Read from this process from now on."""
-        self._process = process
-
     @property
     def is_done(self) -> bool:
         """Whether all was read and passed on."""
-        return not self._open and not self._has_line()
-
-    def feed(self, fd: int, data: bytes) -> None:
-        """Take what the child wrote."""
-        splitter = self._splitters.get(fd)
-        if splitter is not None:
-            splitter.feed(data)
-            self._pass_on()
-
-    def close(self, fd: int) -> None:
-        """Take note that a pipe is closed."""
-        self._open.discard(fd)
-        splitter = self._splitters.get(fd)
-        if splitter is not None:
-            splitter.close()
-        self._pass_on()
+        return not any(pipe.is_open or pipe.lines.has_line for pipe in self._pipes)
 
     def stop(self) -> None:
         """Drop what was not passed on yet."""
-        self._open.clear()
-        self._splitters.clear()
+        for pipe in self._pipes:
+            pipe.stop()
+        self._pipes = []
 
     def hold(self, reason: str) -> None:
         """Read nothing until `release`."""
         self._reasons.add(reason)
         if not self._is_paused:
             self._is_paused = True
-            for pipe in self._find_pipes():
-                pipe.pause_reading()
+            for pipe in self._pipes:
+                pipe.pause()
 
     def release(self, reason: str) -> None:
         """Read again, unless there is another reason not to."""
@@ -215,14 +252,15 @@ class OutputPipes:
             return
         started = time.monotonic()
         now = started
-        for splitter in self._splitters.values():
-            has_line = splitter.has_line
+        for pipe in self._pipes:
+            lines = pipe.lines
+            has_line = lines.has_line
             while has_line and not self._reasons and now - started <= MAX_DEBT:
                 try:
-                    has_line = splitter.pass_on()
+                    has_line = lines.pass_on()
                 except Exception as error:  # a fault of ours; a call may wait for the next line
                     log.error("a line of a child could not be handled", exc_info=error)
-                    has_line = splitter.has_line
+                    has_line = lines.has_line
                 now = time.monotonic()
         pause = self._share.charge(started, now)
         if pause:
@@ -230,16 +268,32 @@ class OutputPipes:
             self._loop.call_later(pause, self.release, "flood")
         if self._is_paused and not self._reasons:
             self._is_paused = False
-            for pipe in self._find_pipes():
-                pipe.resume_reading()
+            for pipe in self._pipes:
+                pipe.resume()
         self._on_progress()
 
-    def _has_line(self) -> bool:
-        return any(splitter.has_line for splitter in self._splitters.values())
 
-    def _find_pipes(self) -> list[Any]:
-        """Return the pipes that are open."""
-        if self._process is None:
-            return []
-        pipes = [self._process.get_pipe_transport(fd) for fd in self._open]
-        return [pipe for pipe in pipes if pipe is not None]
+async def _make_pipe(protocol: asyncio.BaseProtocol, mode: Mode) -> tuple[Any, int]:
+    """Make a pipe. Return the transport of our end, and the end for the child. Raises OSError.
+
+    `subprocess_exec` of uvloop makes sockets. What they bring waits for another turn of the event
+    loop, so a call took a tenth more of the server's time behind its route.
+    """
+    loop = asyncio.get_running_loop()
+    own_end, end_of_child = os.pipe()
+    connect = loop.connect_read_pipe
+    if mode == "wb":
+        own_end, end_of_child = end_of_child, own_end
+        connect = loop.connect_write_pipe
+    file = FileIO(own_end, mode)
+    try:
+        transport, _ = await connect(lambda: protocol, file)
+    except BaseException:
+        file.close()
+        os.close(end_of_child)
+        raise
+    return transport, end_of_child
+
+
+def _ignore() -> None:
+    pass

@@ -22,7 +22,7 @@ from plugins.workers.isolation.orphans import REPLICA_VARIABLE, is_held, kill_or
 
 from .handover import make_nameless_file, open_parent_pipe
 from .listener import Listener
-from .pipes import STDIN, STDOUT, InputPipe, OutputPipes
+from .pipes import InputPipe, OutputPipes
 
 DRAIN_SECONDS: Final = 1.0
 """What was written before the end is read for this long after it."""
@@ -86,7 +86,7 @@ class Child(asyncio.SubprocessProtocol):
         self.mark = mark
         """Value of the variable that its processes inherit (see `isolation/orphans.py`)."""
         self.input = InputPipe(partial(self.kill, "it does not read its input: killed"))
-        self.output = OutputPipes(listener, self._end_if_done)
+        self.output = OutputPipes(listener, self._end_if_done, self._on_silence)
         self.gone = asyncio.Event()
         self.status: int | None = None
         """Its exit status, or the negative number of the signal that ended it."""
@@ -112,23 +112,29 @@ class Child(asyncio.SubprocessProtocol):
         except BaseException:
             cls.live.pop(mark, None)
             child._close_parent_pipe()
+            child._close_pipes()
             raise
         return child
 
     async def _start(self, program: Program) -> None:
         files: dict[str, int] = {}
+        pipes: list[int] = []
         self._parent_pipe = open_parent_pipe()
         if self._parent_pipe is not None:
             files[PARENT_PIPE] = self._parent_pipe
         try:
             if program.variables:
                 files[VARIABLES] = make_nameless_file(msgspec.json.encode(program.variables))
+            pipes.append(await self.input.open())
+            pipes.append(await self.output.stdout.open())
+            pipes.append(await self.output.stderr.open())
+            stdin, stdout, stderr = pipes
             await self._loop.subprocess_exec(
                 lambda: self,
                 *program.argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
                 cwd=str(program.folder),
                 env={
                     **program.environment,
@@ -141,6 +147,8 @@ class Child(asyncio.SubprocessProtocol):
         finally:
             if VARIABLES in files:
                 os.close(files[VARIABLES])
+            for pipe in pipes:
+                os.close(pipe)
 
     @classmethod
     def list_live(cls, server: str) -> list[Child]:
@@ -190,29 +198,6 @@ class Child(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.SubprocessProtocol`: it runs."""
         self._transport = transport
-        self.input.connect(self._transport)
-        self.output.connect(self._transport)
-
-    def pause_writing(self) -> None:
-        """See `asyncio.SubprocessProtocol`: its input is full."""
-        self.input.pause()
-
-    def resume_writing(self) -> None:
-        """See `asyncio.SubprocessProtocol`: its input has room again."""
-        self.input.resume()
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """See `asyncio.SubprocessProtocol`: it wrote something."""
-        self.output.feed(fd, data)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """See `asyncio.SubprocessProtocol`: it closed a pipe. Without its output it is killed."""
-        if fd == STDIN:
-            self.input.resume()
-        if fd == STDOUT and not self._has_exited:
-            self._loop.call_later(DRAIN_SECONDS, self._kill_silent)
-        self.output.close(fd)
-        self._end_if_done()
 
     def process_exited(self) -> None:
         """See `asyncio.SubprocessProtocol`: it ended. All that it started is killed."""
@@ -230,6 +215,11 @@ class Child(asyncio.SubprocessProtocol):
 
     # The end
 
+    def _on_silence(self) -> None:
+        """End it if it goes on without its standard output."""
+        if not self._has_exited:
+            self._loop.call_later(DRAIN_SECONDS, self._kill_silent)
+
     def _kill_silent(self) -> None:
         if not self._has_exited:
             self.send_signal(signal.SIGKILL)
@@ -246,6 +236,10 @@ class Child(asyncio.SubprocessProtocol):
         self._are_orphans_killed = True
         self._end_if_done()
 
+    def _close_pipes(self) -> None:
+        self.input.end()
+        self.output.stop()
+
     def _close_parent_pipe(self) -> None:
         if self._parent_pipe is not None:
             os.close(self._parent_pipe)
@@ -257,5 +251,6 @@ class Child(asyncio.SubprocessProtocol):
         if self.gone.is_set():
             return
         self.gone.set()
+        self._close_pipes()
         self._transport.close()
         self._listener.on_gone(self.describe_end())

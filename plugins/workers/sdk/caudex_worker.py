@@ -844,9 +844,15 @@ class _Coroutines:
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in a task."""
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self.loop.create_task(self._run(work)))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the coroutine of a task. A callback at its end would take a turn of the loop."""
+        try:
+            await work
+        finally:
+            task: Any = asyncio.current_task()
+            self.tasks.discard(task)
 
     async def _run_ready(self) -> None:
         """Run coroutines one after the other in one task, until one of them waits for something.
@@ -1193,10 +1199,21 @@ def _to_json(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-# Made once: `json.dumps` makes another for each message that is not written its default way.
-_encode = json.JSONEncoder(
-    default=_to_json, allow_nan=False, ensure_ascii=False, separators=(",", ":")
-).encode
+def _make_encoder() -> Callable[[object], str]:
+    """Return what writes JSON. `JSONEncoder` makes an encoder in C anew for each message."""
+    make_c_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make_c_encoder is None:
+        return json.JSONEncoder(
+            default=_to_json, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        ).encode
+    write_text = json.encoder.encode_basestring
+    # No markers of circles, which end as a RecursionError; no indent; keys neither sorted nor
+    # skipped; no NaN.
+    encode = make_c_encoder(None, _to_json, write_text, None, ":", ",", False, False, False)
+    return lambda message: "".join(encode(message, 0))
+
+
+_encode = _make_encoder()
 
 
 def _is_unavailable(error: BaseException) -> bool:

@@ -391,6 +391,11 @@ def nan(params, ctx): return float("nan")
 @worker.rpc
 def big(params, ctx): return "x" * 11_000_000
 @worker.rpc
+def circle(params, ctx):
+    ring = []
+    ring.append(ring)
+    return ring
+@worker.rpc
 def usual(params, ctx):
     return [datetime.date(2024, 1, 2), uuid.UUID(int=1), {1}, (2,)]
 """
@@ -405,6 +410,8 @@ def usual(params, ctx):
     assert "JSON" in talk.hear("rpc_response")["error"]
     talk.say(type="rpc", id="b", method="big", params={}, caller=CALLER)
     assert talk.hear("rpc_response")["error"] == "the rpc_response is over 10 MB"
+    talk.say(type="rpc", id="c", method="circle", params={}, caller=CALLER)
+    assert talk.hear("rpc_response")["error"]
     talk.say(type="rpc", id="u", method="usual", params={}, caller=CALLER)
     answer = talk.hear("rpc_response")["result"]
     assert answer == ["2024-01-02", "00000000-0000-0000-0000-000000000001", [1], [2]]
