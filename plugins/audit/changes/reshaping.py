@@ -144,10 +144,10 @@ class Reshaper:
         rows = await self._statements.fetch_all(
             statement, document, entity.app_id, entity.entity, entity.shape, quick=False
         )
-        return [
-            _replace_records(change, row)
-            for change, row in zip(changes, rows, strict=len(rows) > 0)
-        ]
+        if not rows:
+            return []
+        pairs_of_changes = zip(changes, rows, strict=True)
+        return [_replace_records(change, row) for change, row in pairs_of_changes]
 
 
 def _rename(change: CommittedChange, history: History) -> CommittedChange | None:

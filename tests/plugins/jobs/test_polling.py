@@ -43,7 +43,7 @@ def test_another_caller_is_sent_what_it_sees(server: Server, app_id: str) -> Non
     path = f"/api/v1/apps/{app_id}/jobs"
     server.admin.post(path, json={"payload": {"type": "x"}}).raise_for_status()
     tag = poll(server.admin, path).headers["etag"]
-    role = {"name": "clerk", "permissions": []}
+    role: dict[str, Any] = {"name": "clerk", "permissions": []}
     server.admin.post(f"/api/v1/apps/{app_id}/roles", json=role).raise_for_status()
     clerk = server.user(roles={app_id: ["clerk"]})
     answer = poll(clerk, path, tag)

@@ -415,8 +415,29 @@ def test_what_was_renamed_comes_back_under_its_present_name(installed: Server) -
     installed.admin.delete("/api/v1/apps/renamed")
 
 
+def test_a_former_value_that_the_type_of_today_does_not_take_is_refused(installed: Server) -> None:
+    def install(size_type: str) -> None:
+        fields = [{"name": "name", "type": "text"}, {"name": "size", "type": size_type}]
+        contract = [{"entityName": "people", "fields": fields}]
+        installed.install({"appId": "renamed", "name": "x", "dataContract": contract})
+
+    install("text")
+    app = Renamed(installed.admin)
+    ada = app.send("POST", "/collections/people", json={"name": "Ada", "size": "large"}).json()
+    app.send("PATCH", f"/collections/people/{ada['id']}", json={"name": "Eva", "size": "7"})
+    install("number")
+    refused = app.try_undo(request=app.request)
+    assert refused.status_code == 412
+    [conflict] = refused.json()["conflicts"]
+    assert conflict["reason"] == "refused"
+    assert "size" in conflict["error"]
+    [row] = app.all("people")
+    assert (row["name"], row["size"]) == ("Eva", 7)
+    installed.admin.delete("/api/v1/apps/renamed")
+
+
 class Renamed(Crm):
-    """An app whose names change."""
+    """An app whose names and types change."""
 
     app = "/api/v1/apps/renamed"
 

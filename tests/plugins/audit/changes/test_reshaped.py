@@ -8,14 +8,13 @@ import threading
 from random import Random
 from typing import Any
 
-import psycopg
 import pytest
 
 from kernel.public import CHANGES, BadRequest, ChangesPage, CommittedChange
 from kernel.testing import MakeServer, Server
 
 TYPES = ("text", "number", "json", "boolean", "date", "[text]")
-VALUES = {
+VALUES: dict[str, list[Any]] = {
     "text": ["7", "true", "2024-05-06", "ä", None],
     "number": [7, 0.5, -1e30, None],
     "json": [{"a": [1]}, "7", [], {"length": 3, "sha256": "x"}, None],
@@ -35,12 +34,12 @@ class RandomApp:
         self.app_id = f"random{next(_names)}"
         self.entity = "things"
         self._was: list[str] = []
-        self._fields = {"key": "text", "first": "text"}
+        self.fields = {"key": "text", "first": "text"}
         self._former: dict[str, str] = {}
-        self._install()
+        self.install()
 
-    def _install(self) -> None:
-        fields = [{"name": name, "type": type_} for name, type_ in self._fields.items()]
+    def install(self) -> None:
+        fields = [{"name": name, "type": type_} for name, type_ in self.fields.items()]
         for field in fields:
             if field["name"] in self._former:
                 field["was"] = self._former[field["name"]]
@@ -53,31 +52,31 @@ class RandomApp:
 
     def update(self) -> None:
         """Install another manifest."""
-        others = [name for name in self._fields if name != "key"]
+        others = [name for name in self.fields if name != "key"]
         kind = self._chance.choice(("add", "rename", "remove", "retype", "rename entity"))
         new_name = f"name_{next(_names)}"
         if kind == "add" or not others:
-            self._fields[new_name] = self._chance.choice(TYPES)
+            self.fields[new_name] = self._chance.choice(TYPES)
         elif kind == "rename":
             former = self._chance.choice(others)
-            self._fields[new_name] = self._fields.pop(former)
+            self.fields[new_name] = self.fields.pop(former)
             self._former[new_name] = former
         elif kind == "remove":
-            del self._fields[self._chance.choice(others)]
+            del self.fields[self._chance.choice(others)]
         elif kind == "retype":
             name = self._chance.choice(others)
             self._server.sql(f"update {self.app_id}.{self.entity} set {name} = null")
-            self._fields[name] = self._chance.choice(TYPES)
+            self.fields[name] = self._chance.choice(TYPES)
         else:
             self._was = [self.entity]
             self.entity = new_name
-        self._install()
+        self.install()
 
     def write(self) -> None:
         """Create, change or delete a record."""
         path = f"/api/v1/apps/{self.app_id}/collections/{self.entity}"
         rows = self._server.sql(f"select id::text from {self.app_id}.{self.entity}")
-        body = {name: self._chance.choice(VALUES[type_]) for name, type_ in self._fields.items()}
+        body = {name: self._chance.choice(VALUES[type_]) for name, type_ in self.fields.items()}
         if not rows or self._chance.random() < 0.4:
             answer = self._server.admin.post(path, json=body)
         else:
@@ -87,6 +86,10 @@ class RandomApp:
             else:
                 answer = self._server.admin.patch(f"{path}/{record_id}", json=body)
         assert answer.status_code in (200, 201), answer.text
+
+    def insert(self, key: str) -> None:
+        """Create a record by SQL."""
+        self._server.sql(f"insert into {self.app_id}.{self.entity} (key) values (%s)", key)
 
     def read(self, position: str, limit: int) -> ChangesPage:
         changes = self._server.services.get(CHANGES)
@@ -108,12 +111,12 @@ class RandomApp:
         if record is None:
             return None
         members = json.loads(record)
-        return {name: members[name] for name in self._fields}
+        return {name: members[name] for name in self.fields}
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Return the records of today."""
         rows = self._server.sql(f"select id::text, to_jsonb(t) from {self.app_id}.{self.entity} t")
-        return {row_id: {name: row[name] for name in self._fields} for row_id, row in rows}
+        return {row_id: {name: row[name] for name in self.fields} for row_id, row in rows}
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -244,13 +247,12 @@ def test_pages_of_a_reader_that_follows_have_the_fields_of_their_time(
     results: list[Any] = []
     reader = threading.Thread(target=lambda: results.append(server.run(follow)), daemon=True)
     reader.start()
-    with psycopg.connect(server.dsn, autocommit=True) as connection:
-        for number in range(40):
-            connection.execute(f"insert into {app.app_id}.things (key) values (%s)", [str(number)])
-            if number % 8 == 7:
-                app._fields[f"added_{number}"] = "text"
-                app._install()
-        connection.execute(f"insert into {app.app_id}.things (key) values ('last')")
+    for number in range(40):
+        app.insert(str(number))
+        if number % 8 == 7:
+            app.fields[f"added_{number}"] = "text"
+            app.install()
+    app.insert("last")
     reader.join(60)
     [received] = results
     keys = [json.loads(change.new)["key"] for change in received]
