@@ -48,6 +48,7 @@ from .isolation.diagnosis import diagnose_crashed, diagnose_machine
 from .machine import end_leftovers
 from .releases.folders import Folders
 from .replica.callers import CALLERS, Callers
+from .replica.followed import rename_readers
 from .routes import WorkersRoutes
 from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
 from .service import SERVICE, WorkersService
@@ -118,7 +119,8 @@ class WorkersPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Have a running worker restarted whose ports changed."""
+        """Have a running worker restarted whose ports changed; its readers follow new names."""
+        await rename_readers(tx, plan)
         if not plan.first:
             await tx.publish(PORTS_TOPIC, plan.app.id)
 

@@ -14,7 +14,9 @@ from kernel.public import (
     BadRequest,
     Changes,
     CommittedChange,
+    InstallPlan,
     Services,
+    Transaction,
     Verdict,
     Watched,
 )
@@ -39,6 +41,23 @@ or (select count(*) from caudex_workers.positions where app_id = $1::text) < $5:
 on conflict (app_id, entity, name) do update
 set position = excluded.position, updated_at = excluded.updated_at
 returning 'true'"""
+
+
+_FORGET: Final = """
+delete from caudex_workers.positions where app_id = $1::text and entity = $2::text"""
+
+_RENAME: Final = """
+update caudex_workers.positions set entity = $3::text
+where app_id = $1::text and entity = $2::text"""
+
+
+async def rename_readers(tx: Transaction, plan: InstallPlan) -> None:
+    """Let readers of entities that an install renames go on under the new names."""
+    for name in plan.renamed:
+        if name.field is None:
+            # Those of another entity, which had the new name before.
+            await tx.execute(_FORGET, plan.app.id, name.entity)
+            await tx.execute(_RENAME, plan.app.id, name.former, name.entity)
 
 
 class ChangesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

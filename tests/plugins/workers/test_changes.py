@@ -191,6 +191,24 @@ def test_an_update_of_the_app_loses_nothing(app: App) -> None:
     assert app.titles("patient") == []
 
 
+def test_a_reader_goes_on_under_the_new_name_of_its_entity(app: App) -> None:
+    app.read("renamed")
+    app.write("before")
+    [deals] = MANIFEST["dataContract"]
+    manifest = {"appId": app.app_id, "name": "Sales"}
+    offers = {**deals, "entityName": "offers", "was": "deals"}
+    try:
+        app.server.install({**manifest, "dataContract": [offers]})
+        path = f"/api/v1/apps/{app.app_id}/collections/offers"
+        app.client.post(path, json={"title": "after"}).raise_for_status()
+        changes = app.read("renamed", entity="offers")["seen"]
+        assert [change["record"]["title"] for change in changes] == ["before", "after"]
+    finally:
+        app.server.install({**manifest, "dataContract": [{**deals, "was": "offers"}]})
+    app.write("again deals")
+    assert app.titles("renamed") == ["again deals"]
+
+
 def test_lost_changes_are_reported_and_a_reader_goes_on_behind_them(app: App) -> None:
     app.read("loser")
     app.server.sql(f"truncate {app.app_id}.deals")

@@ -13,6 +13,10 @@ import pytest
 from kernel.public import CHANGES, POOL, Changes, CommittedChange
 from kernel.testing import Server
 from plugins.audit.changes import tailer
+from plugins.audit.changes.batches import Batch, Loss
+from plugins.audit.changes.moments import Moment
+from plugins.audit.changes.positions import Position
+from plugins.audit.changes.tailer import _View
 from tests.plugins.audit.conftest import install
 
 SUBJECTS = ["queue.items"]
@@ -245,3 +249,40 @@ def test_a_write_of_this_process_is_read_at_once(
         raise AssertionError("the iterator ended")
 
     assert queue.run(follow) == ["at once", "at once"]
+
+
+def test_a_follower_that_knows_of_a_change_of_fields_gets_what_came_after_it() -> None:
+    """A batch that began before the change, and ends behind what the follower has read."""
+    batch = Batch(
+        begin=position_at(10, 50),
+        subjects=frozenset(SUBJECTS),
+        changes=(change_at(12, 55), change_at(25, 110)),
+        position=position_at(30, 120),
+        complete=True,
+        gaps={},
+        reshaped={SUBJECTS[0]: Loss("entity changed", 15, 60)},
+        transaction_ends={12: 55, 25: 110},
+    )
+    follower = _View(frozenset(SUBJECTS), position_at(20, 100))
+    assert not follower.is_reshaped_by(batch)
+    page = follower.read(batch, "x")
+    assert page is not None
+    assert ([change.id for change in page.changes], page.lost) == ([110], None)
+    earlier = _View(frozenset(SUBJECTS), position_at(10, 50))
+    assert earlier.is_reshaped_by(batch)
+    page = earlier.read(batch, "x")
+    assert page is not None
+    assert (list(page.changes), page.lost) == ([], "entity changed")
+
+
+def position_at(xmax: int, last_id: int) -> Position:
+    moment = Moment(xmax=xmax, last_id=last_id, open={}, late=last_id)
+    return Position(server=b"x" * 5, branch=b"y" * 5, begin=moment)
+
+
+def change_at(transaction: int, row_id: int) -> CommittedChange:
+    return CommittedChange(
+        id=row_id, app_id="queue", entity="items", record_id="r", operation="INSERT", old=None,
+        new=b"{}", owner_before=None, owner_after=None, actor=None, request=None, at="",
+        transaction=transaction, position="x",
+    )  # fmt: skip
