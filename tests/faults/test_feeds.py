@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-NOBODY = "http://127.0.0.1:1"
+NO_SERVER = "http://127.0.0.1:1"
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def test_followers_of_a_killed_server_come_back_to_the_next_one(
     """The only server is killed again and again, with all its streams."""
     site = make_site()
     with ExitStack() as stack:
-        urls = [NOBODY]
+        urls = [NO_SERVER]
         load: Load | None = None
         followers: Sequence[FeedFollower] = ()
         app_id = ""
@@ -106,8 +106,8 @@ def test_followers_of_a_killed_server_come_back_to_the_next_one(
                 load.goto(server.url)
                 load.more(20)
                 pause(0, 0.3)
-                urls[0] = NOBODY
-                load.goto(NOBODY)
+                urls[0] = NO_SERVER
+                load.goto(NO_SERVER)
                 kill(server)
         assert load is not None
         with site.serve() as server:

@@ -125,7 +125,7 @@ class Changes(Protocol):
         `lost` is followed by what comes behind its position. Pages are shared: change none.
         A reader that is slow costs no memory: it goes on from its own position. The iterator ends
         when the server stops. `reshape` is that of `read`; a page may be older than the last change
-        of fields, so a reader whose watch ends follows anew from its position.
+        of fields, so a reader whose watch ends follows again from its position.
         Raises: Unavailable where there are too many readers.
         """
         ...
