@@ -127,8 +127,9 @@ class Batcher(Generic[T, R]):
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            # 0: the items of this turn of the event loop. anyio's sleep takes twice as long for it.
-            await asyncio.sleep(self.delay if self._open else 0.0)
+            # The wake-up has taken a turn of the event loop: the other items of that turn are here.
+            if self.delay and self._open:
+                await asyncio.sleep(self.delay)
             self._sending = self._take_batch()
             failed = await self._send(self._sending)
             failures = failures + 1 if failed else 0
@@ -137,8 +138,10 @@ class Batcher(Generic[T, R]):
             else:
                 self._queue.extend(failed)
             self._sending = []
-            pause = self.linger if self._open else 0.0
-            await asyncio.sleep(self.retry.pause(failures) if failed else pause)
+            if failed:
+                await asyncio.sleep(self.retry.pause(failures))
+            elif self.linger and self._open:
+                await asyncio.sleep(self.linger)
         drained.set()
 
     def _take_batch(self) -> list[_Waiting]:
