@@ -188,7 +188,8 @@ class PipelinedConnection(ABC):
         After `slow_ticks` with the same one it is slow. After `max_ticks`, if that is not 0, the
         connection is given up.
         """
-        self.receive()  # what has arrived is no fault of the server's
+        if self.pending:
+            self.receive()  # what has arrived is no fault of the server's
         if self.held is not None:
             self.health.check_hold(slow_ticks)
         first = self.pending[0] if self.pending else None

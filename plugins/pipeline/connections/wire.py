@@ -96,11 +96,11 @@ class Wire:
 
     def _flush(self) -> None:
         """Write what was sent; what the socket does not take follows when it can."""
-        self._flush_is_due = False
         if not self.is_open:
             return
         try:
             self._user.prepare_flush()
+            self._flush_is_due = False  # not before: what that has sent is part of this flush
             is_full = self.pg.flush() != 0
         except psycopg.Error as error:
             self._user.close(error)
