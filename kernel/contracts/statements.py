@@ -436,6 +436,14 @@ class Notifications(Protocol):
         """
         ...
 
+    async def announce(self, writer: Writer, topic: str, payload: str | None) -> None:
+        """Publish one message by a statement of its own, sent by `writer`, and no transaction.
+
+        It does not wait for the disk: a crash of the database may lose it. The subscribers of this
+        process are notified before it returns. A `payload` has at most 7,000 bytes.
+        """
+        ...
+
 
 SET_ASIDE_PREFIX = "caudex_before_"
 """Prefix of schemas that a restore has set aside. While there are some, no server sets up a

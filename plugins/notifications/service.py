@@ -15,7 +15,7 @@ import structlog
 from anyio.abc import TaskStatus
 from psycopg import AsyncConnection
 
-from kernel.public import BootError, Pool, Transaction, dialect, failure
+from kernel.public import BootError, Pool, Transaction, Writer, dialect, failure
 
 from . import store
 
@@ -76,6 +76,10 @@ class Notifier:
                 await self.deliver(*message)
 
         return deliver
+
+    async def announce(self, writer: Writer, topic: str, payload: str | None) -> None:
+        revision = await store.announce(writer, topic, payload, self._source)
+        await self.deliver(topic, payload, revision)
 
     async def deliver(self, topic: str, payload: str | None, revision: int) -> None:
         """Notify the subscribers of a topic; after a gap in the revisions the payload is None."""

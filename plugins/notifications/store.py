@@ -3,29 +3,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from psycopg import AsyncConnection, sql
 
-from kernel.public import Transaction
+from kernel.public import Transaction, Writer
 
-
-async def publish(tx: Transaction, topic: str, payload: str | None, source: str) -> int:
-    """Increment the revision of a topic and notify with the commit; return the revision."""
-    revision = await tx.execute(
-        """
+_BUMP: Final = """
 with bump as (
     insert into caudex_kernel.revisions as r (topic, revision) values ($1::text, 1)
     on conflict (topic) do update set revision = r.revision + 1 returning revision
 )
 select revision, pg_notify(c.name, json_build_object(
-    'topic', $1::text, 'revision', revision, 'payload', $2::text, 'source', $3::text)::text)
-from bump, caudex_kernel.channel as c""",
-        topic,
-        payload,
-        source,
-    )
-    return int(revision or 0)
+    'topic', $1::text, 'revision', revision, 'payload', $2::text, 'source', $3::text)::text)"""
+_FROM: Final = """
+from bump, caudex_kernel.channel as c"""
+
+_PUBLISH: Final = _BUMP + _FROM
+_ANNOUNCE: Final = _BUMP + ", set_config('synchronous_commit', 'off', true)" + _FROM
+
+
+async def publish(tx: Transaction, topic: str, payload: str | None, source: str) -> int:
+    """Increment the revision of a topic and notify with the commit; return the revision."""
+    return int(await tx.execute(_PUBLISH, topic, payload, source) or 0)
+
+
+async def announce(writer: Writer, topic: str, payload: str | None, source: str) -> int:
+    """Publish by a transaction of one statement, whose commit does not wait for the disk."""
+    return int(await writer.execute(_ANNOUNCE, topic, payload, source) or 0)
 
 
 async def listen(connection: AsyncConnection[Any]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from kernel.contracts.apps import App
 from kernel.contracts.base import Actor
 from kernel.contracts.jobs import NewJob
-from kernel.contracts.statements import Transaction
+from kernel.contracts.statements import Transaction, Writer
 from kernel.contracts.workers import Caller, WorkerState, WorkerStatus
 from kernel.errors import BadRequest, NotFound, Unavailable
 
@@ -240,6 +240,10 @@ class FakeNotifications:
                 await self.notify(*message)
 
         return deliver
+
+    async def announce(self, writer: Writer, topic: str, payload: str | None) -> None:
+        """See `Notifications.announce`."""
+        await self.notify(topic, payload)
 
     async def notify(self, topic: str, payload: str | None = None) -> None:
         """Call the subscribers of a topic; None means that a notification may be lost."""

@@ -92,6 +92,16 @@ async def test_the_own_process_hears_before_the_transaction_returns_and_once(dat
         assert heard == ["a", "b", "c"]
 
 
+async def test_an_announcement_is_heard_here_at_once_and_by_others(database: str) -> None:
+    async with process(database) as one, process(database) as two:
+        mine, theirs = one.listen(), two.listen()
+        await one.notifier.announce(one.db, "roles", "a")
+        assert mine == ["a"]
+        await one.publish("b")
+        await until(lambda: theirs == ["a", "b"], 30)
+        assert mine == ["a", "b"]
+
+
 @pytest.mark.usefixtures("unpolled")
 @pytest.mark.parametrize("payload", ["x" * 20_000, "\x01" * 3000, "é" * 5000])
 async def test_a_payload_too_long_to_send_means_that_anything_may_have_changed(
