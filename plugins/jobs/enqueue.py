@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from kernel.public import Actor, BadRequest, Batcher, KernelError, NewJob, Statements, server_actor
+from kernel.public import Actor, BadRequest, Batcher, KernelError, NewJob, Notifications, Statements
 
 from .models import NewRow
 
@@ -111,7 +111,8 @@ class PendingNotifier:
     A lost notification only delays a job until the next poll, so none is sent again.
     """
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, notifications: Notifications, statements: Statements) -> None:
+        self._notifications = notifications
         self._statements = statements
         self._apps: set[str] = set()
         self._batcher = Batcher[str, None](self._publish, linger=0.05)
@@ -128,4 +129,4 @@ class PendingNotifier:
         names = ",".join(sorted(app_ids))
         payload = PENDING + names if len(names) <= 3000 else PENDING
         with anyio.CancelScope(shield=True), suppress(KernelError):
-            await self._statements.run(server_actor(), lambda tx: tx.publish(TOPIC, payload))
+            await self._notifications.announce(self._statements, TOPIC, payload)

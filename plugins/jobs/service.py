@@ -44,6 +44,7 @@ from .enqueue import (
     parse_time,
     validate,
 )
+from .inserts import insert_within
 from .maintenance import Maintenance
 from .models import STATUSES, Cursor, NewRow, Portion, PortionDone, Status
 from .running.callers import Callers
@@ -69,8 +70,9 @@ class JobsService:
             BatchLimits(full="too many jobs are being enqueued"),
             size=lambda row: len(row.payload),
         )
-        self._notifier = PendingNotifier(self._statements)
-        self._callers = Callers(services.get(IDENTITY), services.get(NOTIFICATIONS))
+        notifications = services.get(NOTIFICATIONS)
+        self._notifier = PendingNotifier(notifications, self._statements)
+        self._callers = Callers(services.get(IDENTITY), notifications)
         self._owners: set[str] = set()
         """Plugins whose row is known to be there."""
         self._handlers = Handlers(config.drain / 3, services.get(REGISTRY).blame)
@@ -103,7 +105,7 @@ class JobsService:
                 self._owners.add(app_id)
 
     async def _enqueue_within(self, tx: Transaction, row: NewRow) -> str:
-        job_id = await store.insert_within(tx, row)
+        job_id = await insert_within(tx, row)
 
         async def wake() -> None:
             self._wake(row)

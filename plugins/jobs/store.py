@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.public import Param, Statements, Transaction
 
+from .inserts import INSERT, INSERT_KEYED, INSERT_MANY, params_of
 from .models import (
     STATUSES,
     Claimed,
@@ -37,29 +38,10 @@ BATCH_ROWS: Final = 1000
 BATCH_BYTES: Final = 64_000_000
 """Bytes on disk that one statement of the maintenance deletes, one job more at most."""
 
-_INSERT: Final = """
-insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
-    delegation_ends, delegation_epoch, limits, run_at, payload, request_id)
-select n.id, n.app_id, coalesce(n.run_at <= now(), true), n.priority, n.max_attempts, n.timeout_s,
-    n.user_id, n.key, to_timestamp(n.delegation_ends), n.delegation_epoch, n.limits,
-    coalesce(n.run_at, now()), n.payload::json, n.request_id
-from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
-    max_attempts integer, timeout_s double precision, user_id uuid, key text,
-    delegation_ends double precision, delegation_epoch text, limits json, run_at timestamptz,
-    payload text, request_id text)"""
-
 _ADD_OWNER: Final = """
 insert into caudex_kernel.apps (app_id)
 select $1::text where not exists (select from caudex_kernel.apps where app_id = $1::text)
 on conflict do nothing"""
-
-_INSERT_KEYED: Final = (
-    _INSERT
-    + """
-on conflict (app_id, key) where key is not null and status in ('pending', 'running')
-do update set key = excluded.key
-returning id::text"""
-)
 
 _GET: Final = """
 select caudex_jobs.shown(j) from caudex_jobs.jobs as j
@@ -265,11 +247,14 @@ class JobsStore:
 
     async def insert(self, rows: Sequence[NewRow]) -> None:
         """Add jobs that have no key."""
-        await self._finish(_INSERT, _encode(rows))
+        if len(rows) == 1:
+            await self._statements.execute(INSERT, *params_of(rows[0]))
+        else:
+            await self._statements.execute(INSERT_MANY, _encode(rows))
 
     async def insert_keyed(self, row: NewRow) -> str:
         """Add a job with a key and return its id, or the id of the unfinished job with that key."""
-        job_id = await self._statements.execute(_INSERT_KEYED, _encode([row]))
+        job_id = await self._statements.execute(INSERT_KEYED, *params_of(row))
         return (job_id or b"").decode()
 
     async def get(self, app_id: str, job_id: str, user_id: str | None) -> bytes | None:
@@ -362,15 +347,6 @@ class JobsStore:
         with anyio.CancelScope(shield=True):
             rows = await self._statements.execute_all(query, *params)
         return rows
-
-
-async def insert_within(tx: Transaction, row: NewRow) -> str:
-    """Add a job in the caller's transaction and return its id, or that of the one with its key."""
-    if row.key is None:
-        await tx.execute(_INSERT, _encode([row]))
-        return row.id
-    job_id = await tx.execute(_INSERT_KEYED, _encode([row]))
-    return (job_id or b"").decode()
 
 
 async def cancel(tx: Transaction, app_id: str, job_id: str, user_id: str | None) -> Status | None:

@@ -1,6 +1,5 @@
 """Errors of PostgreSQL, such as a damaged page, end no loop."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -50,14 +49,13 @@ class Store:
 
 
 class Statements:
-    def __init__(self) -> None:
-        self.publish = Failing()
-
     async def execute(self, *_: object) -> bytes:
         return b"true"
 
-    async def run(self, _: object, work: Callable[[Any], Awaitable[None]]) -> None:
-        await work(self)
+
+class Notifications:
+    def __init__(self) -> None:
+        self.announce = Failing()
 
 
 @pytest.mark.slow
@@ -78,14 +76,14 @@ async def test_expired_leases_and_old_jobs_are_read_again(monkeypatch: pytest.Mo
 
 
 async def test_other_servers_are_notified_of_later_jobs():
-    statements = Statements()
-    notifier = PendingNotifier(statements)  # type: ignore[arg-type]
+    statements, notifications = Statements(), Notifications()
+    notifier = PendingNotifier(notifications, statements)  # type: ignore[arg-type]
     async with notifier.running():
         with anyio.fail_after(5):
-            while not statements.publish.done.is_set():
+            while not notifications.announce.done.is_set():
                 notifier.notify_pending("crm")
                 await anyio.sleep(0.01)
-    assert statements.publish.calls[0] == (TOPIC, f"{PENDING}crm")
+    assert notifications.announce.calls[0] == (statements, TOPIC, f"{PENDING}crm")
 
 
 async def test_progress_is_stored_later():
