@@ -41,6 +41,10 @@ OTHERS: Mapping[str, Mapping[str, Callable[[Stage], Contender]]] = {
     "members": callers.members(),
     "mixed": callers.mixed(),
     "login": {"login": login.ours_of},
+    "enqueue": {
+        "enqueue": queues.enqueuer,
+        "enqueue, one caller": lambda stage: queues.enqueuer(stage, 1),
+    },
     "jobs": {
         "jobs: enqueue to done": lambda stage: queues.Ours(stage, waiting=False),
         "jobs: work off a queue": lambda stage: queues.Ours(stage, waiting=True),

@@ -18,7 +18,7 @@ from .figures import Case, Contender, Measured
 from .load import measure, request, run
 from .peers.by_hand import database
 from .peers.program import ROOT, program
-from .requests import DATABASE_CONNECTIONS, Http, Statements
+from .requests import DATABASE_CONNECTIONS, HTTP_CONNECTIONS, Http, Statements
 from .stage import Stage
 from .statements import Pgbench, logged, sent
 
@@ -226,17 +226,22 @@ def cases(stages: list[Stage]) -> list[Case]:
     return found
 
 
+def enqueuer(stage: Stage, callers: int = HTTP_CONNECTIONS) -> Http:
+    """Return requests that enqueue jobs, which no worker runs."""
+    stage.call("POST", "/api/v1/apps", {"appId": QUEUE, "name": "Queue", "dataContract": []})
+
+    def requests() -> list[bytes]:
+        stage.sign_in()
+        return [enqueue(stage, QUEUE)]
+
+    return Http(
+        stage.name, stage, stage.url, requests, database=stage.database_cpu, connections=callers
+    )
+
+
 def enqueueing(stages: Sequence[Stage]) -> Case:
     """Jobs that no worker runs, against the same statements."""
-    ours: list[Http] = []
-    for stage in stages:
-        stage.call("POST", "/api/v1/apps", {"appId": QUEUE, "name": "Queue", "dataContract": []})
-
-        def requests(stage: Stage = stage) -> list[bytes]:
-            stage.sign_in()
-            return [enqueue(stage, QUEUE)]
-
-        ours.append(Http(stage.name, stage, stage.url, requests, database=stage.database_cpu))
+    ours = [enqueuer(stage) for stage in stages]
     one = stages[0]
     with logged(one):
         found = sent(one, "insert into caudex_jobs.jobs", ours[0].body)
