@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,7 +13,16 @@ from typing import Final
 import anyio
 import msgspec
 
-from kernel.public import Actor, BadRequest, Batcher, KernelError, NewJob, Notifications, Statements
+from kernel.public import (
+    Actor,
+    BadRequest,
+    Batcher,
+    BatchLimits,
+    KernelError,
+    NewJob,
+    Notifications,
+    Statements,
+)
 
 from .models import NewRow
 
@@ -103,6 +112,41 @@ def check_id(job_id: str, name: str = "job id") -> str:
         shown = job_id if len(job_id) <= 40 else f"{job_id[:37]}..."
         raise BadRequest(f"{name}: a UUID is wanted, not {shown!r}")
     return job_id
+
+
+class NewJobs:
+    """Inserts new jobs: those of one moment together, a lone one without the batcher's task.
+
+    lone ──(a batch of several)──> together
+    together ──(a batch of one)──> lone
+    """
+
+    def __init__(self, insert: Callable[[Sequence[NewRow]], Awaitable[None]]) -> None:
+        self._insert = insert
+        self._batcher = Batcher[NewRow, None](
+            self._insert_batch,
+            BatchLimits(full="too many jobs are being enqueued"),
+            size=lambda row: len(row.payload),
+        )
+        self.running = self._batcher.running
+        self._is_lone = True
+        """Whether the next job, if none is being inserted, waits for no others."""
+        self._is_inserting = False
+
+    async def insert(self, row: NewRow) -> None:
+        """Insert a job. Raises Unavailable."""
+        if self._is_inserting or not self._is_lone:
+            await self._batcher.submit(row)
+            return
+        self._is_inserting = True
+        try:
+            await self._insert([row])
+        finally:
+            self._is_inserting = False
+
+    async def _insert_batch(self, rows: Sequence[NewRow]) -> None:
+        self._is_lone = len(rows) == 1
+        await self._insert(rows)
 
 
 class PendingNotifier:

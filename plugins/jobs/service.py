@@ -18,8 +18,6 @@ from kernel.public import (
     STATEMENTS,
     Actor,
     BadRequest,
-    Batcher,
-    BatchLimits,
     Measure,
     NewJob,
     NotFound,
@@ -39,6 +37,7 @@ from .enqueue import (
     PENDING,
     REMOVED,
     TOPIC,
+    NewJobs,
     PendingNotifier,
     check_id,
     parse_time,
@@ -65,11 +64,7 @@ class JobsService:
         self._registry = services.get(REGISTRY)
         self._statements = services.get(STATEMENTS)
         self._store = JobsStore(self._statements)
-        self._enqueue_batcher = Batcher[NewRow, None](
-            self._store.insert,
-            BatchLimits(full="too many jobs are being enqueued"),
-            size=lambda row: len(row.payload),
-        )
+        self._new_jobs = NewJobs(self._store.insert)
         notifications = services.get(NOTIFICATIONS)
         self._notifier = PendingNotifier(notifications, self._statements)
         self._callers = Callers(services.get(IDENTITY), notifications)
@@ -89,7 +84,7 @@ class JobsService:
         if tx is not None:
             return await self._enqueue_within(tx, row)
         if row.key is None:
-            await self._enqueue_batcher.submit(row)
+            await self._new_jobs.insert(row)
         else:
             job_id = await self._store.insert_keyed(row)
             if job_id != row.id:
@@ -266,7 +261,7 @@ class JobsService:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[JobsService]:
         """Accept jobs."""
-        async with self._notifier.running(drain=1), self._enqueue_batcher.running(drain=1):
+        async with self._notifier.running(drain=1), self._new_jobs.running(drain=1):
             yield self
 
     @asynccontextmanager
