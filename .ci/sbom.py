@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from kernel import VERSION  # noqa: E402 - found by the path above
 from plugins.console.vendored import VENDORED, Vendored  # noqa: E402
 
-LICENCES = {"ahocorasick-rs": "Apache-2.0"}
+LICENCES = {"ahocorasick-rs": "Apache-2.0", "qrcode": "BSD-3-Clause"}
 """Those that the metadata of a package does not name; its file of the licence does."""
 LOCKED = re.compile(r"^([\w.-]+)(?:\[[\w,]+\])?==([\w.]+)(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 

@@ -95,6 +95,7 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
         | {"folder": "/srv/caudex/backups", "files": [reply["files"][0] | {"size": 4_200_960}]}
     ),
     f"GET {API}/backups/{{name}}": lambda reply: "(the file)",
+    f"POST {API}/auth/totp": lambda reply: reply | {"qr": ["11111110...", "10000010..."]},
     f"POST {API}/auth/totp/recovery-codes": lambda reply: {
         "recoveryCodes": reply["recoveryCodes"][:1]
     },

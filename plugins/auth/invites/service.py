@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -54,6 +54,7 @@ MAX_OPEN: Final = 1000
 """Invites that can be used at one moment."""
 MAX_TOKEN: Final = 100
 """Characters of what is hashed and looked up."""
+NO_ROLES: Final = "role: the roles of this server are not given by invites"
 INVALID: Final = "the invite is not valid: it was used, has ended or was withdrawn"
 
 FindAccess = Callable[[], Access | None]
@@ -193,17 +194,15 @@ class Invites:
         return CheckedInvite(app=form.app, role=form.role, email=email, expires=expires)
 
     async def _check_role(self, app_id: str, role: str) -> None:
-        access = self._joined_assignments()
+        """Raise BadRequest for a role that no invite can give; NotFound for an unknown app."""
+        access = self._find_access()
+        if access is None:
+            raise BadRequest(NO_ROLES)
         roles = await access.roles(app_id)
+        if not supports(access, JoinedAssignments):
+            raise BadRequest(NO_ROLES)
         if all(existing.name != role for existing in roles):
             raise BadRequest(f"role: there is no role '{role[:64]}'")
-
-    def _joined_assignments(self) -> Access:
-        """Return ACCESS. Raises BadRequest where it assigns no role together with an account."""
-        access = self._find_access()
-        if access is None or not supports(access, JoinedAssignments):
-            raise BadRequest("role: the roles of this server are not given by invites")
-        return access
 
     async def _open(self, caller: Actor, token: str) -> OpenInvite:
         """Return the invite of a token. Raises Forbidden, and Throttled after many wrong tokens.
@@ -215,12 +214,14 @@ class Invites:
         invite = None
         if len(token) <= MAX_TOKEN:
             invite = await store.find_open(self._statements, _hash(token))
-        access = self._find_access()
-        is_valid = invite is not None and access is not None
-        if is_valid and await access.is_core_admin(invite.created_by):
+        if invite is not None and await self._may_invite(invite.created_by):
             return invite
         await self._limiter.count_guess(caller)
         raise Forbidden(INVALID)
+
+    async def _may_invite(self, user_id: str) -> bool:
+        access = self._find_access()
+        return access is not None and await access.is_core_admin(user_id)
 
     async def _assign(self, tx: Transaction, invite: OpenInvite, user: User) -> None:
         if invite.app is None or invite.role is None:
@@ -255,6 +256,6 @@ def _hash(token: str) -> str:
 
 
 async def _record(
-    tx: Transaction, operation: str, actor: Actor, invite_id: str, values: dict[str, object]
+    tx: Transaction, operation: str, actor: Actor, invite_id: str, values: Mapping[str, object]
 ) -> None:
     await tx.record(Event.core("invites", operation, actor, invite_id, new=values))

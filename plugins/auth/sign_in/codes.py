@@ -17,6 +17,8 @@ from pyotp.totp import TOTP
 
 STEP_SECONDS: Final = 30
 RECOVERY_CODES: Final = 10
+MAX_DRAWN: Final = 400
+"""Characters that a QR code is drawn of: a larger one is hard to scan from a screen."""
 DIGITS: Final = re.compile(r"[0-9]{6}")
 
 
@@ -46,6 +48,21 @@ def new_secret(username: str) -> tuple[str, str]:
     """Make a secret of 160 bits (RFC 4226, R6); return it with its `otpauth:` address."""
     secret = pyotp.random_base32()
     return secret, TOTP(secret).provisioning_uri(name=username, issuer_name="Caudex")
+
+
+def draw_qr_code(text: str) -> list[str] | None:
+    """Return a QR code (ISO/IEC 18004) as rows of squares, `1` for a dark one.
+
+    None for a long text. It computes for hundredths of a second: call it on a thread.
+    """
+    if len(text) > MAX_DRAWN:
+        return None
+    import qrcode  # on demand: few requests need it
+
+    code = qrcode.QRCode(border=0, error_correction=qrcode.ERROR_CORRECT_M)
+    code.add_data(text)
+    code.make(fit=True)
+    return ["".join("1" if dark else "0" for dark in row) for row in code.get_matrix()]
 
 
 def find_step(secret: str, code: str, after: int) -> int | None:

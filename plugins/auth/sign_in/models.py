@@ -18,10 +18,14 @@ class Password(Struct, frozen=True, kw_only=True):
 
 
 class TotpSecret(Struct, frozen=True, kw_only=True):
-    """A new secret in Base32, and the address of it that authenticators read as a QR code."""
+    """A new secret in Base32, and the address of it that authenticators read as a QR code.
+
+    `qr` is that code as rows of squares: `1` is a dark one. It is null for a very long name.
+    """
 
     secret: str
     uri: str
+    qr: list[str] | None
 
 
 class RecoveryCodes(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from anyio import to_thread
 
 from kernel.public import (
     Actor,
@@ -16,7 +17,15 @@ from kernel.public import (
 )
 
 from . import store
-from .codes import DIGITS, Sealer, find_step, hash_recovery_code, new_recovery_codes, new_secret
+from .codes import (
+    DIGITS,
+    Sealer,
+    draw_qr_code,
+    find_step,
+    hash_recovery_code,
+    new_recovery_codes,
+    new_secret,
+)
 from .models import Accepted, FactorState, RecoveryCodes, TotpSecret
 
 log = structlog.get_logger("caudex.auth")
@@ -55,7 +64,8 @@ class SecondFactors:
         )
         if not is_stored:
             raise BadRequest("a second factor is set up: remove it first")
-        return TotpSecret(secret=secret, uri=uri)
+        qr = await to_thread.run_sync(draw_qr_code, uri)
+        return TotpSecret(secret=secret, uri=uri, qr=qr)
 
     async def confirm(self, actor: Actor, code: str) -> RecoveryCodes:
         """Finish the setup by a first code, which is used by that. Raises BadRequest."""

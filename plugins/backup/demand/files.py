@@ -92,9 +92,11 @@ def _read_about(stream: io.BufferedReader) -> About:
     try:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             member = tar.next()
-            content = None if member is None else tar.extractfile(member)
             is_description = member is not None and member.name == ABOUT
-            if content is not None and is_description and member.size <= MAX_ABOUT:
+            content = None
+            if member is not None and is_description and member.size <= MAX_ABOUT:
+                content = tar.extractfile(member)
+            if content is not None:
                 return msgspec.json.decode(content.read(), type=About)
     except (tarfile.TarError, msgspec.MsgspecError) as error:
         raise BadRequest(f"this is no backup of Caudex, or is cut off: {error}") from None

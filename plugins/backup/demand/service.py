@@ -117,8 +117,8 @@ class BackupsOnDemand:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._beat, run_id)
                 output = await run_caudex(self._services, self._context, *words)
+                log.info("a backup on demand", said=output)
                 tasks.cancel_scope.cancel()
-            log.info("a backup on demand", said=output)
         except* (KernelError, OSError) as group:
             problem = group.exceptions[0]
             error = getattr(problem, "message", None) or str(problem)

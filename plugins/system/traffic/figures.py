@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from kernel.public import RouteTraffic, TrafficMinute
 
@@ -107,8 +109,8 @@ def _list_failed(minutes: Iterable[TrafficMinute]) -> list[FailureView]:
     ]
 
 
-def _as_members(figures: Figures) -> dict[str, object]:
-    return {name: getattr(figures, name) for name in figures.__struct_fields__}
+def _as_members(figures: Figures) -> dict[str, Any]:
+    return msgspec.structs.asdict(figures)
 
 
 def _write_time(seconds: float) -> str:

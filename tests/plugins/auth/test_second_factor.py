@@ -70,13 +70,21 @@ def refused(answer):
 def test_setup_gives_a_secret_and_an_address_for_authenticators(server):
     client = server.user("Åsa & co")
     given = client.post(TOTP).json()
-    assert given.keys() == {"secret", "uri"}
+    assert given.keys() == {"secret", "uri", "qr"}
+    assert {len(row) for row in given["qr"]} == {len(given["qr"])}
+    assert [row[:7] for row in given["qr"][:3]] == ["1111111", "1000001", "1011101"]  # a corner
     assert len(base64.b32decode(given["secret"])) == 20
     address = urlsplit(given["uri"])
     assert (address.scheme, address.netloc) == ("otpauth", "totp")
     query = parse_qs(address.query)
     assert query["secret"] == [given["secret"]]
     assert query["issuer"] == ["Caudex"]
+
+
+def test_a_long_name_has_no_code_to_scan(server):
+    given = server.user("Å" * 60).post(TOTP).json()
+    assert given["qr"] is None
+    assert given["uri"].startswith("otpauth://totp/")
 
 
 def test_factor_counts_once_it_is_confirmed(server, clock):
