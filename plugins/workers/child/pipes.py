@@ -104,7 +104,7 @@ class InputPipe(asyncio.BaseProtocol):
         self._room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`: it is closed, so nobody need wait."""
+        """See `asyncio.BaseProtocol`: it is closed, so no caller need wait."""
         self._room.set()
 
     def _flush(self) -> None:
@@ -277,7 +277,7 @@ async def _make_pipe(protocol: asyncio.BaseProtocol, mode: Mode) -> tuple[Any, i
     """Make a pipe. Return the transport of our end, and the end for the child. Raises OSError.
 
     `subprocess_exec` of uvloop makes sockets. What they bring waits for another turn of the event
-    loop, so a call took a tenth more of the server's time behind its route.
+    loop, so a call takes 1.1 to 1.25 of the server's time behind its route.
     """
     loop = asyncio.get_running_loop()
     own_end, end_of_child = os.pipe()

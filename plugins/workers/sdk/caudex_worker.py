@@ -1200,7 +1200,7 @@ def _to_json(value: object) -> object:
 
 
 def _make_encoder() -> Callable[[object], str]:
-    """Return what writes JSON. `JSONEncoder` makes an encoder in C anew for each message."""
+    """Return what writes JSON. `JSONEncoder` makes an encoder in C for each message."""
     make_c_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
     if make_c_encoder is None:
         return json.JSONEncoder(
