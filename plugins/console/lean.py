@@ -29,6 +29,7 @@ TEMPLATE_TEXT: Final = re.compile(r"(?s)(?:[^`\\$]|\\.|\$(?!\{))*")
 VALUE_ENDS: Final = frozenset("_$)]}'\"`")
 """What a value can end with, besides letters and digits. A slash behind it divides."""
 CLOSING: Final = frozenset(")]}")
+OPERATORS: Final = frozenset({"in", "instanceof"})
 WORDS_BEFORE_VALUE: Final = frozenset({"await", "case", "in", "of", "return", "typeof"})
 
 
@@ -52,8 +53,9 @@ class _Script:
     """A script that is read token by token.
 
     Outside text a space stays only between two words, and between two signs such as `+ +`. A comma
-    at the end of a list of several lines is left out: a list never ends with an empty element. In
-    backticks the indentation of lines is left out: in HTML it means nothing.
+    at the end of a list of several lines is left out: a list never ends with an empty element. A
+    semicolon is left out at the end of a line where the next one begins a statement. In backticks
+    the indentation of lines is left out: in HTML it means nothing.
     """
 
     def __init__(self, source: str) -> None:
@@ -64,12 +66,18 @@ class _Script:
         """The token before, which is no space and no line."""
         self._has_space = False
         """Whether a space was left out behind it."""
+        self._semicolon: int | None = None
+        """The place of a semicolon, until it is known whether it is needed."""
+        self._has_line = False
+        """Whether a line ends behind it."""
         self._open_braces: list[int] = []
         """How many braces are open in each `${` around the place."""
 
     def shorten(self) -> str:
         while self._at < len(self._source):
             self._take_token()
+        if self._semicolon is not None:
+            self._parts[self._semicolon] = ";"
         return "".join(self._parts)
 
     def _take_token(self) -> None:
@@ -84,7 +92,15 @@ class _Script:
         elif text == "\n":
             self._parts.append(text)
             self._has_space = False
+            self._has_line = True
+        elif text == ";":
+            self._settle_semicolon(text)
+            self._semicolon = len(self._parts)
+            self._has_line = False
+            self._add("")
+            self._last = ";"
         else:
+            self._settle_semicolon(text)
             self._add(text)
             self._follow_templates(text)
 
@@ -95,6 +111,16 @@ class _Script:
         if is_behind_value and self._last and self._last not in WORDS_BEFORE_VALUE:
             return None
         return PATTERN.match(self._source, self._at)
+
+    def _settle_semicolon(self, following: str) -> None:
+        """Leave a semicolon out at the end of a line, where the next one begins a statement."""
+        if self._semicolon is None:
+            return
+        is_word = _is_of_word(following[0]) and following not in OPERATORS
+        is_needless = self._has_line and (is_word or following == "}")
+        if not is_needless:
+            self._parts[self._semicolon] = ";"
+        self._semicolon = None
 
     def _add(self, text: str) -> None:
         if self._has_space and _would_join(self._last, text):

@@ -97,7 +97,7 @@ def test_an_edited_file_needs_no_restart(server: Server, monkeypatch, tmp_path: 
 
 def test_what_only_readers_need_is_not_sent():
     source = b"/** Why.\n * More. */\nconst a = 1; // why\n  // gone\n  f( a , b );\n/* x */ g();\n"
-    assert shorten("a.js", source) == b"\n\nconst a=1;\n\nf(a,b);\ng();\n"
+    assert shorten("a.js", source) == b"\n\nconst a=1\n\nf(a,b)\ng();\n"
     assert shorten("vendor/a.js", source) == source
     assert shorten("a.png", source) == source
     style = b"/* Why. */\n.a > .b,\n.c {\n  margin: 0 4px; /* x */\n  top: 0;\n}\n"
@@ -114,6 +114,8 @@ def test_what_only_readers_need_is_not_sent():
         ("x = `a  // ${ {b : `c  ${ d }`} }  e`", "x=`a  // ${{b:`c  ${d}`}}  e`"),
         ("f([\n  a,\n  b,\n], { c, }, [, d])", "f([\na,\nb\n],{c,},[,d])"),
         ("x = `a\\`  ${ b }\n    c`; // d", "x=`a\\`  ${b}\nc`;"),
+        ("a = b;\n(c);\n[d];\n`e`;\nf;\n", "a=b;\n(c);\n[d];\n`e`\nf;\n"),
+        ("a = b; c = d;\n}", "a=b;c=d\n}"),
     ],
 )
 def test_text_and_patterns_of_a_script_are_sent_as_they_are(source: str, sent: str):
@@ -126,6 +128,15 @@ def test_lines_keep_their_numbers_in_what_is_sent(name: str):
     sent = shorten(name, body)
     assert sent.count(b"\n") == body.count(b"\n")
     assert shorten(name, sent) == sent
+
+
+def test_no_loop_has_an_empty_statement():
+    """A semicolon at the end of a line may be left out."""
+    group = r"\((?:[^()\n]|\([^()\n]*\))*\)"
+    heads = re.compile(rf"(?m)^\s*(?:for|while|if) \((?:[^()\n]|{group})*\);$")
+    for path in WEB.rglob("*.js"):
+        if path.parent.name != "vendor":
+            assert not heads.search(path.read_text("utf-8")), path
 
 
 def test_the_size_holds():

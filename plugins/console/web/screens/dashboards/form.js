@@ -6,7 +6,7 @@ import { icon } from '../../core/ui.js';
 import { Choice } from '../../form/control.js';
 import { listFields } from '../../parts/values.js';
 import { Filter, fromWhere } from '../data/filter.js';
-import { findBy, isTime, listFitting } from '../data/layouts.js';
+import { findBy, isTime, listFitting } from '../data/views.js';
 import { COUNT, PERIODS, listFigures, readFigure, writeFigure } from '../layouts/chart.js';
 
 const KINDS = [

@@ -8,7 +8,7 @@ import { Chart } from '../../parts/chart.js';
 import { findTitleFields, loadLinkTitles, makeTitle } from '../../parts/titles.js';
 import { Value, listFields } from '../../parts/values.js';
 import { buildQuery, joinWheres, readWhere } from '../data/filter.js';
-import { findBy, isTime } from '../data/layouts.js';
+import { findBy, isTime } from '../data/views.js';
 import {
   COUNT,
   formatFigure,
@@ -32,7 +32,7 @@ const findView = (views, name) =>
   views.find((view) => view.declared && view.entity && view.name === name);
 
 /** Names of fields that a tile needs and the table does not have, for this user at least. */
-function listGone(entity, tile) {
+function listMissing(entity, tile) {
   const figure = Object.values(tile.figure ?? COUNT).filter((name) => name !== '*');
   const names = [tile.by, tile.orderBy, ...figure, ...(tile.columns ?? [])].filter(Boolean);
   return names.filter((name) => !findField(entity, name));
@@ -72,8 +72,8 @@ export function Tile({ app, tile, views, round, children }) {
   const view = tile.kind === 'view' ? findView(views, tile.view) : null;
   const shown = view ? { ...toTile(view), ...(tile.title && { title: tile.title }) } : tile;
   const entity = app.entities.find(({ name }) => name === shown.entity);
-  const gone = entity ? listGone(entity, shown) : [];
-  const title = shown.title || (entity && !gone.length && describeTile(entity, shown)) || 'Tile';
+  const missing = entity ? listMissing(entity, shown) : [];
+  const title = shown.title || (entity && !missing.length && describeTile(entity, shown)) || 'Tile';
   const address = view ? { ...view.state, view: view.id } : { where: writeWhere(tile.where) };
   const Kind = KINDS[shown.kind];
   return html`<section class="card tile" aria-label=${title}>
@@ -88,18 +88,18 @@ export function Tile({ app, tile, views, round, children }) {
       ${children}
     </div>
     ${
-      entity && !gone.length
+      entity && !missing.length
         ? html`<${Kind} app=${app} entity=${entity} tile=${shown} round=${round} />`
-        : html`<p class="notice warn">${sayGone(tile, shown, gone)}</p>`
+        : html`<p class="notice warn">${sayGone(tile, shown, missing)}</p>`
     }
   </section>`;
 }
 
 const writeWhere = (where) => (where ? JSON.stringify(where) : undefined);
 
-function sayGone(tile, shown, gone) {
-  if (gone.length)
-    return `“${gone[0]}” is no longer a field of ${shown.entity}, or you may not read it.`;
+function sayGone(tile, shown, missing) {
+  if (missing.length)
+    return `“${missing[0]}” is no longer a field of ${shown.entity}, or you may not read it.`;
   if (tile.kind === 'view' && shown === tile) return 'This view is gone, or not for you.';
   return `The table “${shown.entity}” is gone, or you may not read it.`;
 }

@@ -9,10 +9,9 @@ import { fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
 import { Columns } from './columns.js';
 import { fromWhere } from './filter.js';
-import { LayoutMenu } from './layouts.js';
 import { LiveButtons } from './live.js';
 import { count, exportCsv, hasMany } from './rows.js';
-import { Views } from './views.js';
+import { LayoutMenu, Views } from './views.js';
 
 const MANY = '> 10,000';
 /** Milliseconds of rest before what is typed is looked for. */
@@ -70,7 +69,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
     <${Views}
       appId=${appId}
       entity=${entity}
-      state=${view}
+      address=${view}
       onApply=${(chosen) => go(route.value.parts, chosen)}
     />
     <button class="icon" title="Columns" aria-label="Columns" onClick=${chooseColumns}>

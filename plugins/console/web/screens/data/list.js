@@ -12,10 +12,10 @@ import { Grid } from '../grid/grid.js';
 import { HeadMenu, chooseFields } from './columns.js';
 import { Filter, buildQuery, joinWheres, readWhere } from './filter.js';
 import { TableHead } from './head.js';
-import { LAYOUTS, NoField, findBy } from './layouts.js';
 import { useChanges, useLive } from './live.js';
 import { Selection } from './many.js';
 import { makeSaving, readFigures, setFigure, useFigures, useRows } from './rows.js';
+import { LAYOUTS, NoField, findBy } from './views.js';
 
 /** Statuses of a table that is gone for this user. */
 const GONE = [403, 404];

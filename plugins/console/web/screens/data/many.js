@@ -6,8 +6,7 @@ import { may, toWords } from '../../core/store.js';
 import { ErrorBox, fail, icon } from '../../core/ui.js';
 import { Choice, Control } from '../../form/control.js';
 import { RowActions } from '../../kit/tile.js';
-import { runMany } from '../../parts/progress.js';
-import { countRecords, hasUndo, makeRequestId, toastUndo } from '../../parts/undo.js';
+import { countRecords, hasUndo, makeRequestId, runMany, toastUndo } from '../../parts/undo.js';
 import { parseText } from '../../parts/values.js';
 import { count, listIds } from './rows.js';
 

@@ -1,12 +1,14 @@
-/** Saved views: filter, order, columns and layout under a name, for oneself or for a role. */
+/** How a table is seen: saved views, and the forms that its records can have. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, put, remove, url } from '../../core/api.js';
 import { askVersion, openDialog } from '../../core/dialogs.js';
 import { stringify } from '../../core/json.js';
+import { setQuery } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
-import { features, findApp, toWords } from '../../core/store.js';
-import { ErrorBox, Input, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
-import { Choice } from '../../form/control.js';
+import { features, findApp, nameField, toWords } from '../../core/store.js';
+import { Empty, ErrorBox, Input, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import { Choice, Options } from '../../form/control.js';
+import { isManaged, listFields } from '../../parts/values.js';
 
 export const VIEWS = '/api/v1/console/views';
 
@@ -17,9 +19,9 @@ async function showLinks(appId, entity, view) {
 }
 
 /** Whether a view is as it is stored; columns that it does not name are those of the user. */
-function isAsStored(stored, shown) {
-  const { columns = stored.columns, ...rest } = shown;
-  const write = (state) => Object.entries(state).sort().join('\n');
+function isAsStored(stored, state) {
+  const { columns = stored.columns, ...rest } = state;
+  const write = (members) => Object.entries(members).sort().join('\n');
   return (
     write({ ...rest, columns: stored.columns && columns }) ===
     write({ columns: undefined, ...stored })
@@ -27,28 +29,28 @@ function isAsStored(stored, shown) {
 }
 
 /**
- * @param {{appId: string, entity: any, state: any, onApply: (state: any) => void}} props `state` is
- *   that of the address; its `view` is the one that was opened.
+ * @param {{appId: string, entity: any, address: any, onApply: (state: any) => void}} props `address`
+ *   is the query of the page's address; its `view` is the one that was opened.
  */
-export function Views({ appId, entity, state, onApply }) {
-  const { view: openId, at, ...shown } = state;
+export function Views({ appId, entity, address, onApply }) {
+  const { view: openId, at, ...state } = address;
   const query = { app: appId, entity: entity.name };
   const list = useLoad((signal) => get(VIEWS, query, { signal }), [appId, entity.name]);
   const views = list.data ?? [];
-  const open = views.find((view) => view.id === openId);
-  const isChanged = open && !isAsStored(open.state, shown);
+  const openView = views.find((view) => view.id === openId);
+  const isChanged = openView && !isAsStored(openView.state, state);
   const apply = (view) => onApply({ ...view.state, view: view.id });
   const save = async () => {
-    const submit = (content) => post(VIEWS, { ...query, ...content, state: shown });
+    const submit = (content) => post(VIEWS, { ...query, ...content, state });
     const saved = await openSave({ title: 'Save this view', appId, submit });
     if (!saved) return;
     toast(`View “${saved.name}” saved.`);
     list.reload();
-    onApply({ ...shown, view: saved.id });
+    onApply({ ...state, view: saved.id });
   };
   const saveChanges = () =>
     attempt(async () => {
-      const { view, isMine } = await changeView(open, { ...readContent(open), state: shown });
+      const { view, isMine } = await changeView(openView, { ...readContent(openView), state });
       list.set(views.map((other) => (other.id === view.id ? view : other)));
       if (isMine) toast(`View “${view.name}” saved.`);
       else apply(view);
@@ -59,7 +61,7 @@ export function Views({ appId, entity, state, onApply }) {
       list.reload();
     });
   const label = html`${icon('star')}
-    <span class="wide-only cut">${open ? open.name : 'Views'}${isChanged && ' •'}</span>`;
+    <span class="wide-only cut">${openView ? openView.name : 'Views'}${isChanged && ' •'}</span>`;
   return html`<${Menu} title="Saved views" label=${label}>
     ${(close) => {
       const closing = (run) => () => {
@@ -79,9 +81,9 @@ export function Views({ appId, entity, state, onApply }) {
         <hr />
         ${
           isChanged &&
-          open.editable &&
+          openView.editable &&
           html`<button onClick=${closing(saveChanges)}>
-            ${icon('check')}Save the changes of “${open.name}”
+            ${icon('check')}Save the changes of “${openView.name}”
           </button>`
         }
         <button onClick=${closing(save)}>${icon('plus')}Save this view…</button>`;
@@ -202,4 +204,122 @@ function Save({ title, appId, start = { name: '', role: null }, submit, close })
       <button class="primary">Save</button>
     </div>
   </form>`;
+}
+
+// --- the forms that the records of a table can be seen in, and the menu that chooses one
+
+const TIMES = ['date', 'timestamp'];
+const UNGROUPED = ['json', 'file', '[file]', '[text]', '[number]'];
+
+export const isTime = (field) => TIMES.includes(field.type);
+
+/**
+ * `fits` says by which fields the records are laid out, `needs` how such a field is called.
+ * @type {Record<string, {title: string, glyph: string, needs: string, label: string,
+ *   fits: (field: any) => boolean, load: () => Promise<any>}>}
+ */
+export const LAYOUTS = {
+  board: {
+    title: 'Board',
+    glyph: 'board',
+    needs: 'a choice or a link',
+    label: 'Columns by',
+    fits: (field) => field.enum_values?.length > 0 || Boolean(field.references),
+    load: () => import('../layouts/board.js').then((module) => module.Board),
+  },
+  calendar: {
+    title: 'Calendar',
+    glyph: 'calendar',
+    needs: 'a date',
+    label: 'Days by',
+    fits: isTime,
+    load: () => import('../layouts/calendar.js').then((module) => module.Calendar),
+  },
+  gallery: {
+    title: 'Gallery',
+    glyph: 'image',
+    needs: 'a field of files',
+    label: 'Pictures of',
+    fits: isManaged,
+    load: () => import('../layouts/gallery.js').then((module) => module.Gallery),
+  },
+  chart: {
+    title: 'Chart',
+    glyph: 'chart',
+    needs: 'a field that makes groups',
+    label: 'Groups by',
+    fits: (field) => field.name !== 'id' && !UNGROUPED.includes(field.type),
+    load: () => import('../layouts/chart.js').then((module) => module.ChartView),
+  },
+};
+
+export const listFitting = (entity, layout) => listFields(entity).filter(LAYOUTS[layout].fits);
+
+/** The field that records are laid out by; the first that fits where none is named. */
+export function findBy(entity, layout, name) {
+  const fitting = listFitting(entity, layout);
+  const isChoice = (field) => field.enum_values?.length > 0;
+  if (!name) return fitting.find(isChoice) ?? fitting[0];
+  return fitting.find((field) => field.name === name);
+}
+
+/** Members of the address that belong to one layout. */
+const OF_LAYOUT = { by: null, period: null, figure: null, chart: null, at: null };
+
+/** @param {{entity: any, layout: string}} props */
+export function LayoutMenu({ entity, layout }) {
+  const shown = LAYOUTS[layout];
+  const label = html`${icon(shown?.glyph ?? 'table')}
+    <span class="wide-only">${shown?.title ?? 'Table'}</span>`;
+  return html`<${Menu} title="Layout" className=${shown ? 'on' : ''} label=${label}>
+    ${(close) => {
+      const choose = (name) => {
+        close();
+        setQuery({ ...OF_LAYOUT, layout: name });
+      };
+      return html`<button onClick=${() => choose(null)}>${icon('table')}Table</button>
+        ${Object.entries(LAYOUTS).map(([name, { title, glyph, needs }]) => {
+          const isPossible = listFitting(entity, name).length > 0;
+          return html`<button key=${name} disabled=${!isPossible} onClick=${() => choose(name)}>
+            ${icon(glyph)}<span class="grow">${title}</span>
+            ${!isPossible && html`<small>needs ${needs}</small>`}
+          </button>`;
+        })}`;
+    }}
+  <//>`;
+}
+
+/**
+ * A choice that is kept in the address.
+ * @param {{label: string, name: string, choices: [string, string][], chosen?: string}} props
+ */
+export const AddressChoice = ({ label, name, choices, chosen }) => html`<label class="row">
+  <span class="dim">${label}</span>
+  <select onChange=${(event) => setQuery({ [name]: event.target.value || null })}>
+    <${Options} choices=${choices} chosen=${chosen} />
+  </select>
+</label>`;
+
+/** The choice of the field that a layout is by. */
+export const ByChoice = ({ entity, layout, field }) => html`<${AddressChoice}
+  label=${LAYOUTS[layout].label}
+  name="by"
+  choices=${listFitting(entity, layout).map((fitting) => [fitting.name, nameField(fitting)])}
+  chosen=${field.name}
+/>`;
+
+/** Said where the field of a view is gone, is another one now, or may not be read. */
+export function NoField({ entity, layout, name }) {
+  const fitting = listFitting(entity, layout);
+  const choices = fitting.map((field) => [field.name, nameField(field)]);
+  const { title, needs, label } = LAYOUTS[layout];
+  return html`<${Empty} title="This view does not fit the table any more" glyph="filter">
+    ${name ? `“${name}” is no longer ${needs} of this table.` : `A ${title.toLowerCase()} needs ${needs}.`}
+    ${
+      fitting.length > 0 &&
+      html`<p class="row">
+        <${AddressChoice} label=${label} name="by" choices=${[['', '…'], ...choices]} chosen="" />
+      </p>`
+    }
+  <//>`;
 }

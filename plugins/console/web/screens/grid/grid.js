@@ -2,7 +2,6 @@
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { keepPlace, readPlace } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
-import { readBlock, useEditing, writeBlock } from './cells.js';
 import {
   FootRow,
   HeadRow,
@@ -11,7 +10,10 @@ import {
   findBlock,
   findDrawnRows,
   makeTall,
+  readBlock,
   reveal,
+  useEditing,
+  writeBlock,
   writeWidths,
 } from './rows.js';
 

@@ -9,8 +9,15 @@ import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/
 import { Options } from '../../form/control.js';
 import { loadLinkTitles } from '../../parts/titles.js';
 import { hasUndo, openUndo, toastUndo } from '../../parts/undo.js';
-import { chooseRows, findSheet, listNext, listTargets, matchTargets } from './mapping.js';
-import { Preview, SHOWN } from './preview.js';
+import {
+  Preview,
+  SHOWN,
+  chooseRows,
+  findSheet,
+  listNext,
+  listTargets,
+  matchTargets,
+} from './mapping.js';
 import {
   Reading,
   SourceChoice,

@@ -8,9 +8,9 @@ import { features, findApp } from '../../core/store.js';
 import { Empty, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { Bars } from '../../parts/chart.js';
-import { runPortions } from '../../parts/progress.js';
 import { shortenId } from '../../parts/titles.js';
-import { COLOURS, OPEN, NewJob, cancel, openJob, runAgain } from './job.js';
+import { runPortions } from '../../parts/undo.js';
+import { COLOURS, NewJob, OPEN, cancel, openJob, runAgain } from './job.js';
 
 /** Jobs of a state that the server counts. */
 const MOST_COUNTED = 10_000;

@@ -1,15 +1,16 @@
 /** Records as cards in columns: of a choice, or of the records that a link leads to. */
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
+import { post, url } from '../../core/api.js';
 import { A } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
 import { may } from '../../core/store.js';
 import { ErrorBox, Loading, attempt, icon } from '../../core/ui.js';
-import { makeTitle } from '../../parts/titles.js';
+import { loadLinkTitles, loadTitlesOf, makeTitle } from '../../parts/titles.js';
 import { toastUndo } from '../../parts/undo.js';
 import { CardLines } from '../../parts/values.js';
-import { ByChoice } from '../data/layouts.js';
+import { joinWheres } from '../data/filter.js';
+import { ByChoice } from '../data/views.js';
 import { saveRecord } from '../record/edit.js';
-import { addCards, loadColumns } from './columns.js';
 
 /** Milliseconds for which changes of others are marked. */
 const MARKED = 1000;
@@ -17,12 +18,12 @@ const STEPS = { ArrowDown: [0, 1], ArrowUp: [0, -1], ArrowLeft: [-1, 0], ArrowRi
 const NOTHING = { columns: null, rest: 0, error: null, marks: new Set() };
 
 /**
- * The columns of a board. `shown` is how many of a link's columns are loaded, and cards that are
- * loaded stay loaded.
+ * The columns of a board. Those of a link are loaded step by step, and cards that are loaded stay
+ * loaded.
  */
 function useColumns({ appId, entity, field, query, round }) {
   const [state, setState] = useState(NOTHING);
-  const [shown, setShown] = useState(undefined);
+  const [limit, setLimit] = useState(SHOWN);
   const current = useRef(state);
   const target = { appId, entity, field, query };
   const update = (changes) => {
@@ -31,7 +32,7 @@ function useColumns({ appId, entity, field, query, round }) {
   };
   const load = async (signal) => {
     try {
-      const loaded = await loadColumns(target, current.current.columns ?? [], shown, signal);
+      const loaded = await loadColumns(target, current.current.columns ?? [], limit, signal);
       if (signal?.aborted) return;
       const marks = findChanged(current.current.columns, loaded.columns);
       update({ ...loaded, marks, error: null });
@@ -45,7 +46,7 @@ function useColumns({ appId, entity, field, query, round }) {
     const abort = new AbortController();
     load(abort.signal);
     return () => abort.abort();
-  }, [key, shown, round]);
+  }, [key, limit, round]);
   /** Change the column of a key as it is now: others may have changed it meanwhile. */
   const changeColumn = (key, change) =>
     update({
@@ -53,7 +54,7 @@ function useColumns({ appId, entity, field, query, round }) {
         column.key === key ? { ...column, ...change(column) } : column,
       ),
     });
-  const more = (column) =>
+  const loadMore = (column) =>
     attempt(async () => {
       const longer = await addCards(target, column);
       changeColumn(column.key, () => longer);
@@ -65,7 +66,7 @@ function useColumns({ appId, entity, field, query, round }) {
     }));
     changeColumn(toKey, ({ count, cards }) => ({ count: count + 1, cards: [record, ...cards] }));
   };
-  return { ...state, load, more, moveCard, showMore: setShown };
+  return { ...state, load, loadMore, moveCard, showMore: () => setLimit(limit + SHOWN) };
 }
 
 /** Ids of cards that others have changed since the columns were loaded before. */
@@ -148,15 +149,10 @@ export function Board({ appId, entity, field, query, fields, round }) {
             marks=${marks}
             isMovable=${isMovable}
             card=${{ appId, entity, fields: fields.filter(({ name }) => name !== field.name) }}
-            act=${{ move, drag, drop, more: board.more }}
+            act=${{ move, drag, drop, loadMore: board.loadMore }}
           />`,
         )}
-        ${
-          rest > 0 &&
-          html`<button onClick=${() => board.showMore(columns.length + rest)}>
-            ${rest} more columns
-          </button>`
-        }
+        ${rest > 0 && html`<button onClick=${board.showMore}>More columns (${rest})</button>`}
       </div>`
     }`;
 }
@@ -225,7 +221,7 @@ function Column({ column, columns, marks, isMovable, card, act }) {
     </ul>
     ${
       cards.length < count &&
-      html`<button class="quiet" onClick=${() => act.more(column)}>
+      html`<button class="quiet" onClick=${() => act.loadMore(column)}>
         ${(count - cards.length).toLocaleString()} more
       </button>`
     }
@@ -252,3 +248,110 @@ const MoveMenu = ({ columns, move }) => html`<${Menu}
       </button>`,
     )}
 <//>`;
+
+// --- the columns of a board: one request counts all, and each column loads a page of its cards
+
+/** Cards that a column loads at once, and those that are loaded again at most. */
+const PAGE = 20;
+const MOST_CARDS = 200;
+/** Columns of a link that are shown at first, and groups that are counted. */
+const SHOWN = 12;
+const MOST_GROUPS = 200;
+/** What the count of a column is called in a reply: no field is. */
+const NUMBER = 'number_of_cards';
+
+/**
+ * A column: `key` is its value as text, `value` what a card that is moved here gets.
+ * @typedef {{key: string, value: any, title: string, count: number, cards: any[],
+ *   titles: Record<string, string>}} Column
+ * @typedef {{appId: string, entity: any, field: any, query: any}} Target
+ */
+
+const buildPath = ({ appId, entity }) =>
+  url`/api/v1/apps/${appId}/collections/${entity.name}/query`;
+
+/**
+ * Load the columns; each has as many cards as it had before, and a page at least.
+ * @param {Target} target @param {Column[]} before @param {number} shown @param {AbortSignal} [signal]
+ * @returns {Promise<{columns: Column[], rest: number}>} `rest` is how many are not shown
+ */
+export async function loadColumns(target, before, shown, signal) {
+  const { appId, field, query } = target;
+  const { data } = await post(
+    buildPath(target),
+    {
+      where: query.where,
+      search: query.search,
+      groupBy: [field.name],
+      aggregate: { [NUMBER]: { $count: '*' } },
+      orderBy: NUMBER,
+      order: 'desc',
+      limit: MOST_GROUPS,
+      total: false,
+    },
+    { signal },
+  );
+  const counts = new Map(data.map((group) => [group[field.name], group[NUMBER]]));
+  const values = listValues(field, counts);
+  const shownValues = values.slice(0, field.references ? shown : values.length);
+  const titles = field.references
+    ? await loadTitlesOf(appId, field.references, shownValues.filter(Boolean))
+    : {};
+  const columns = shownValues.map((value) => {
+    const key = String(value);
+    const former = before.find((column) => column.key === key);
+    return {
+      key,
+      value,
+      title: value === null ? 'None' : (titles[value] ?? key),
+      count: counts.get(value) ?? 0,
+      cards: [],
+      titles: {},
+      limit: Math.min(MOST_CARDS, Math.max(PAGE, former?.cards.length ?? 0)),
+    };
+  });
+  const filled = await Promise.all(columns.map((column) => fill(target, column, signal)));
+  return { columns: filled, rest: values.length - shownValues.length };
+}
+
+/** The values that have a column: choices in their order, links by the number of their cards. */
+function listValues(field, counts) {
+  const counted = [...counts.keys()].filter((value) => value !== null);
+  const choices = field.enum_values ?? [];
+  const others = counted.filter((value) => !choices.includes(value));
+  const nothing = counts.has(null) || !field.required ? [null] : [];
+  return [...choices, ...others, ...nothing];
+}
+
+async function fill(target, column, signal) {
+  const { limit, ...rest } = column;
+  if (!rest.count) return rest;
+  const cards = await loadCards(target, rest, { limit }, signal);
+  return addPage(target, rest, cards);
+}
+
+async function loadCards({ appId, entity, field, query }, column, place, signal) {
+  const isOf = { [field.name]: column.value === null ? { $isNull: true } : { $eq: column.value } };
+  const where = joinWheres(query.where, isOf);
+  const body = { ...query, ...place, where, total: false, etag: true };
+  const reply = await post(buildPath({ appId, entity }), body, { signal });
+  return reply.data;
+}
+
+async function addPage({ appId, entity }, column, cards) {
+  const byField = await loadLinkTitles(appId, entity, cards);
+  const titles = Object.assign({}, column.titles, ...Object.values(byField));
+  return { ...column, cards: [...column.cards, ...cards], titles };
+}
+
+/** Load the next cards of a column. @param {Target} target @param {Column} column */
+export async function addCards(target, column) {
+  // Cards that were moved here have no place in the order: what follows is found by its number.
+  const cards = await loadCards(target, column, { limit: PAGE, offset: column.cards.length });
+  const ids = new Set(column.cards.map((card) => card.id));
+  return addPage(
+    target,
+    column,
+    cards.filter((card) => !ids.has(card.id)),
+  );
+}

@@ -6,7 +6,7 @@ import { A, setQuery } from '../../core/router.js';
 import { Loaded, icon, useLoad } from '../../core/ui.js';
 import { makeTitle } from '../../parts/titles.js';
 import { joinWheres } from '../data/filter.js';
-import { ByChoice } from '../data/layouts.js';
+import { ByChoice } from '../data/views.js';
 
 /** Records of a month that are loaded, and those that a day shows. */
 const MOST = 1000;

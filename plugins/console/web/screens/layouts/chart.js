@@ -9,7 +9,7 @@ import { loadTitlesOf } from '../../parts/titles.js';
 import { formatNumber, listFields } from '../../parts/values.js';
 import { FIGURES } from '../data/columns.js';
 import { joinWheres } from '../data/filter.js';
-import { AddressChoice, ByChoice, isTime } from '../data/layouts.js';
+import { AddressChoice, ByChoice, isTime } from '../data/views.js';
 
 const KINDS = [
   ['', 'Bars'],
@@ -49,11 +49,12 @@ export function ChartView({ appId, entity, field, address, query, round }) {
     <div class="layout">
       <${Loaded} of=${groups}>
         ${(list) => html`<${Chart}
-          groups=${list}
-          isLine=${chart === 'line'}
-          isOrdered=${isOrdered}
-          names=${[nameField(field), nameFigure(entity, figure)]}
-        />`}
+            groups=${list}
+            isLine=${chart === 'line'}
+            isOrdered=${isOrdered}
+            names=${[nameField(field), nameFigure(entity, figure)]}
+          />
+          ${list.length === MOST_GROUPS && html`<p class="dim">The ${MOST_GROUPS} largest groups.</p>`}`}
       <//>
     </div>`;
 }
@@ -63,6 +64,8 @@ export function ChartView({ appId, entity, field, address, query, round }) {
 /** Groups of a time and of other fields that are drawn at most; the newest, and the largest. */
 const MOST_TIMES = 400;
 const MOST_GROUPS = 40;
+/** What the figure of a group is called in a reply: no field is. */
+const NUMBER = 'figure_of_group';
 export const COUNT = { $count: '*' };
 export const PERIODS = ['day', 'week', 'month', 'quarter', 'year'];
 
@@ -131,8 +134,8 @@ export async function loadGroups(appId, entity, selection, signal) {
       where,
       search,
       groupBy: [isOrdered ? { [`$${period}`]: by.name } : by.name],
-      aggregate: { figure },
-      orderBy: isOrdered ? by.name : 'figure',
+      aggregate: { [NUMBER]: figure },
+      orderBy: isOrdered ? by.name : NUMBER,
       order: 'desc',
       limit: isOrdered ? MOST_TIMES : MOST_GROUPS,
       total: false,
@@ -147,8 +150,8 @@ export async function loadGroups(appId, entity, selection, signal) {
     return {
       key: String(value),
       title: value === null ? '–' : (titles[value] ?? String(value)),
-      number: Number(group.figure ?? 0),
-      text: formatFigure(entity, figure, group.figure),
+      number: Number(group[NUMBER] ?? 0),
+      text: formatFigure(entity, figure, group[NUMBER]),
       address: isOrdered ? null : writeAddress(appId, entity, by, value, where, search),
     };
   });

@@ -5,8 +5,8 @@ import { Empty, ErrorBox, Loading } from '../../core/ui.js';
 import { Preview } from '../../form/files.js';
 import { makeTitle } from '../../parts/titles.js';
 import { CardLines, listFiles } from '../../parts/values.js';
-import { ByChoice } from '../data/layouts.js';
 import { useRows } from '../data/rows.js';
+import { ByChoice } from '../data/views.js';
 
 const SIZE = '320x240';
 const isImage = (file) => file.type.startsWith('image/');
