@@ -64,7 +64,12 @@ function useColumns({ appId, entity, field, query, round }) {
       count: count - 1,
       cards: cards.filter(({ id }) => id !== record.id),
     }));
-    changeColumn(toKey, ({ count, cards }) => ({ count: count + 1, cards: [record, ...cards] }));
+    const from = current.current.columns.find(({ key }) => key === fromKey);
+    changeColumn(toKey, ({ count, cards, titles }) => ({
+      count: count + 1,
+      cards: [record, ...cards],
+      titles: { ...from.titles, ...titles },
+    }));
   };
   return { ...state, load, loadMore, moveCard, showMore: () => setLimit(limit + SHOWN) };
 }
@@ -346,8 +351,9 @@ async function addPage({ appId, entity }, column, cards) {
 
 /** Load the next cards of a column. @param {Target} target @param {Column} column */
 export async function addCards(target, column) {
-  // Cards that were moved here have no place in the order: what follows is found by its number.
-  const cards = await loadCards(target, column, { limit: PAGE, offset: column.cards.length });
+  // Cards that were moved here are not in the order of the others: the last page is read again.
+  const offset = Math.max(0, column.cards.length - PAGE);
+  const cards = await loadCards(target, column, { limit: 2 * PAGE, offset });
   const ids = new Set(column.cards.map((card) => card.id));
   return addPage(
     target,
