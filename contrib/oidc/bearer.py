@@ -59,7 +59,7 @@ class BearerTokens:
         return door is None and request.scope["path"] in self._config.resources
 
     async def find_actor(self, request: Request) -> Actor | None:
-        """Return the user of the token; None where it is of another issuer, or there is none.
+        """Return the user of the token; None without one, and for one of another issuer.
 
         Raises Unauthenticated, Forbidden, Unavailable.
         """

@@ -1,4 +1,4 @@
-"""Public shares: addresses that show a record or a list to everybody who has them."""
+"""Public shares: addresses that show a record or a list without an account."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SharesPlugin(Plugin):
     @hookimpl
     def register_permissions(self) -> Sequence[Permission]:
         """Declare the right to make shares, which roles of each app can hold."""
-        description = "Share records with everybody who has a link"
+        description = "Share records by links that need no account"
         return [Permission(PERMISSION, description, on="app")]
 
     @hookimpl

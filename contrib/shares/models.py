@@ -73,7 +73,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenedShare(msgspec.Struct, frozen=True):
-    """A share that somebody opened, and its maker, whose rights it has."""
+    """A share that was opened, and its maker, whose rights it has."""
 
     share: Share
     maker: Actor

@@ -101,7 +101,7 @@ class SharesRoutes:
         ]  # fmt: skip
 
     async def create(self, request: Request, body: NewShare) -> Response:
-        """Share a record or a list with everybody who has the address.
+        """Share a record or a list with people who have no account.
 
         It has the caller's rights at each call, and ends with them. The token is shown once.
         """

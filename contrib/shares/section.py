@@ -40,7 +40,7 @@ _RPC: Final[dict[str, Any]] = {
 }
 SCHEMA: Final[dict[str, Any]] = {
     "title": "Public",
-    "description": "What everybody who has a share of the app may do.",
+    "description": "What a share of the app opens.",
     "type": "object",
     "additionalProperties": False,
     "properties": {

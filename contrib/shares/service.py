@@ -48,7 +48,7 @@ MAX_QUERY: Final = 64_000
 """Bytes of JSON of a context and of a query."""
 MAX_TOKEN: Final = 100
 MARK: Final = "shr_"
-"""What tokens begin with, so that scanners for secrets can tell them."""
+"""What tokens begin with, so that scanners find secrets by it."""
 PREFIX: Final = 12
 """Characters of a token that lists show."""
 STRANGERS: Final = 5
@@ -132,7 +132,7 @@ class Shares:
     async def open(self, token: str, caller: Actor) -> OpenedShare:
         """Return the share of a token, and its maker. Raises NotFound, Throttled.
 
-        Every reason why there is none is the same sentence.
+        Every refusal has the same sentence, whatever the reason.
         """
         self._clients.check(caller.address, "too many requests for shares")
         if len(token) > MAX_TOKEN:

@@ -83,7 +83,7 @@ def is_json(reply: httpx.Response) -> bool:
     return reply.headers["content-type"] == "application/json"
 
 
-def test_a_record_is_shown_to_everybody_who_has_the_address(shop: Server, admin: Client):
+def test_a_record_is_shown_without_an_account(shop: Server, admin: Client):
     deal = add(admin, DEALS, title="<b>Oak</b>", value=2.5, note="secret")
     share = share_deal(admin, deal, "title", "value")
     assert share["url"] == f"{shop.url}/share/{share['token']}"
