@@ -16,7 +16,6 @@ from .models import Schema
 from .schemas import select_needed
 
 FORM: Final = "multipart/form-data"
-JSON: Final = "application/json"
 _SINGLE: Final = ("items", "not", "additionalProperties", "propertyNames", "contains")
 _LISTS: Final = ("anyOf", "oneOf", "allOf")
 _MAPS: Final = ("properties", "patternProperties", "$defs")
@@ -32,9 +31,9 @@ def make_portable(tree: Schema) -> None:
         _simplify(schema)
     for operation in _operations(tree):
         _keep_one_form(operation.get("requestBody", {}))
-    in_bodies = _components_of_bodies(tree, components)
-    _drop_other_spellings(in_bodies)
-    _move_defaults(in_bodies)
+        _name_form(operation)
+    _drop_other_spellings([*components.values(), *_schemas_of_operations(tree)])
+    _move_defaults(_components_of_bodies(tree, components))
     _name_components(components)
 
 
@@ -52,6 +51,8 @@ def _simplify(schema: Any) -> None:
     if all(isinstance(value, bool) for value in values):
         del part["enum"]
         part["type"] = "boolean"
+    if "discriminator" in part and "anyOf" in part:
+        part["oneOf"] = part.pop("anyOf")  # as each value has one tag
     kinds: Any = part.get("type")
     if isinstance(kinds, list):
         _write_as_choice(part, cast("list[str]", kinds))
@@ -106,18 +107,27 @@ def _schemas_of_content(holder: Mapping[str, Any]) -> Iterator[Schema]:
 
 
 def _keep_one_form(body: Schema) -> None:
-    """Leave the JSON of a body, or the form of an upload, beside which others are taken too.
+    """Leave the text of a body, or the form of an upload, beside which others are taken too.
 
     Generators make one function for both, which sends neither.
     """
     content: Schema = body.get("content", {})
     if FORM not in content:
         return
-    others = [FORM] if JSON in content else _binary_types(content)
+    binary_types = _binary_types(content)
+    has_text = any(name != FORM and name not in binary_types for name in content)
+    others = [FORM] if has_text else binary_types
     for media_type in others:
         del content[media_type]
         description = body.get("description", "A file.")
         body["description"] = f"{description} It is taken as {media_type}, too."
+
+
+def _name_form(operation: Schema) -> None:
+    """Make the form of an upload unlike those of others: of equal ones some make one class."""
+    form = operation.get("requestBody", {}).get("content", {}).get(FORM)
+    if form is not None and "schema" in form:
+        form["schema"]["description"] = f"The form of {operation['operationId']}."
 
 
 def _binary_types(content: Schema) -> list[str]:
@@ -143,13 +153,20 @@ def _components_of_bodies(tree: Schema, components: Mapping[str, Schema]) -> lis
 
 
 def _drop_other_spellings(schemas: Iterable[Schema]) -> None:
-    """Leave one spelling of each member in bodies: a server takes both, a client needs one."""
+    """Leave one spelling of each member: a server takes and shows both, a client needs one.
+
+    Some generators spell both in one way.
+    """
     for schema in schemas:
         properties: Schema = schema.get("properties", {})
         for camel in list(properties):
             snake = _CAMEL.sub(lambda match: f"_{match[0].lower()}", camel)
-            if snake != camel and snake in properties:
-                del properties[snake if camel in KEPT else camel]
+            if snake == camel or snake not in properties:
+                continue
+            dropped = snake if camel in KEPT else camel
+            del properties[dropped]
+            if dropped in schema.get("required", ()):
+                schema["required"] = [name for name in schema["required"] if name != dropped]
 
 
 def _move_defaults(schemas: Iterable[Schema]) -> None:

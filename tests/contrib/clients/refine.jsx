@@ -19,7 +19,10 @@ function Deals() {
   if (table.tableQuery.isError) return <p role="alert">{table.tableQuery.error.message}</p>;
   const { data, total } = table.result;
   const [first] = data;
-  const filter = (field, operator, value) => table.setFilters([{ field, operator, value }]);
+  const filter = (field, operator, value) => {
+    table.setFilters([{ field, operator, value }]);
+    table.setCurrentPage(1);
+  };
   const rows = data.map((deal) => (
     <li key={deal.id}>
       {deal.title} {deal.value}
