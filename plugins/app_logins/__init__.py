@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 
@@ -32,7 +32,7 @@ from kernel.public import (
 from . import store
 from .config import AppLoginsConfig
 from .memory import SessionMemory
-from .queries.service import CallerQueries
+from .queries.service import QUERIES, CallerQueries
 from .readers import store as readers_store
 from .readers.commands import sql_reader_command
 from .readers.service import READERS, ReadersService
@@ -69,7 +69,8 @@ class AppLoginsPlugin(Plugin):
             provide(SERVICE, self._make),
             provide(APP_LOGINS, lambda services: services.get(SERVICE)),
             provide(READERS, self._make_readers),
-            provide(CALLER_SQL, self._make_queries),
+            provide(QUERIES, self._make_queries),
+            provide(CALLER_SQL, lambda services: services.get(QUERIES)),
         ]
 
     @hookimpl
@@ -98,6 +99,11 @@ class AppLoginsPlugin(Plugin):
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Watch the sessions of apps while workers may run, unless another plugin makes logins."""
+        async with aclosing(services.get(QUERIES)), self._watching(services):
+            yield
+
+    @asynccontextmanager
+    async def _watching(self, services: Services) -> AsyncGenerator[None]:
         service = services.get(SERVICE)
         if services.get(APP_LOGINS) is not service:
             yield

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,6 +26,7 @@ from kernel.public import (
     RecordView,
     RecordViews,
     SchemaChanged,
+    ServiceKey,
     Unavailable,
     server_actor,
     supports,
@@ -35,7 +35,8 @@ from plugins.app_logins.config import AppLoginsConfig
 from plugins.app_logins.service import AppLoginsService
 
 from . import store
-from .store import ProposedChange, QueryLogin, Session
+from .sessions import Session, SessionRefused, Sessions
+from .store import ProposedChange, QueryLogin
 from .values import write_values
 
 _WORD: Final = re.compile(r"[a-z_][a-z0-9_]*")
@@ -98,11 +99,6 @@ class BatchReply(msgspec.Struct, frozen=True):
     results: list[WrittenRecord]
 
 
-class LoginRefused(Exception):
-    """PostgreSQL does not know the password: another process made a new one, or it was lost in a
-    crash."""
-
-
 _decode_reply = msgspec.json.Decoder(BatchReply).decode
 
 
@@ -122,6 +118,7 @@ class CallerQueries:
         self._records = records
         self._logins = logins
         self._config = config
+        self.sessions = Sessions(pool, config.sql_connections)
         self._known_logins: dict[int, QueryLogin] = {}
         """By the key of the app."""
         self._turns = ConcurrencyLimiter(
@@ -150,6 +147,10 @@ class CallerQueries:
                 if not has_changed or attempt == BOUNDS.attempts:
                     raise
             attempt += 1
+
+    async def aclose(self) -> None:
+        """End the sessions that are free."""
+        await self.sessions.close()
 
     async def _write(self, actor: Actor, app: App, outcome: Outcome) -> bytes:
         """Write what a statement would write, as the caller; return the records."""
@@ -192,28 +193,19 @@ class CallerQueries:
         raise Unavailable("the database is not available")
 
     async def _run_as_login(self, app: App, views: Sequence[RecordView], query: Query) -> Outcome:
-        """Run a statement in a session of its own: what it sets or locks ends with that."""
-        try:
-            async with self._open_session(app) as session:
-                return await _run_in_session(session, app, views, query)
-        except LoginRefused:
-            self._known_logins.pop(app.key, None)
-        async with self._open_session(app) as session:
-            return await _run_in_session(session, app, views, query)
-
-    @asynccontextmanager
-    async def _open_session(self, app: App) -> AsyncGenerator[Session]:
-        """Connect with the login of an app. Raises LoginRefused."""
+        """Run a statement, once more where its session or its login is not as it was."""
         login = await self._find_login(app)
-        connecting = self._pool.connect(direct=True, login=(login.role, login.password))
-        async with AsyncExitStack() as stack:
-            try:
-                connection = await stack.enter_async_context(connecting)
-            except psycopg.OperationalError as error:
-                if _is_refused_login(error):
-                    raise LoginRefused from error
-                raise
-            yield Session(connection, login.password)
+        try:
+            async with self.sessions.open(login) as session:
+                return await _run_in_session(session, app, views, query)
+        except SessionRefused:
+            self._known_logins.pop(app.key, None)
+            await self.sessions.close(login.role)
+        try:
+            async with self.sessions.open(await self._find_login(app)) as session:
+                return await _run_in_session(session, app, views, query)
+        except SessionRefused as refusal:
+            raise Unavailable("the database is not available") from refusal
 
     async def _find_login(self, app: App) -> QueryLogin:
         login = self._known_logins.get(app.key)
@@ -250,12 +242,10 @@ def _read_query(statement: str, values: Sequence[Any]) -> Query:
 async def _run_in_session(
     session: Session, app: App, views: Sequence[RecordView], query: Query
 ) -> Outcome:
-    """Show records and run a statement over them. Raises LoginRefused, SchemaChanged."""
+    """Show records and run a statement over them. Raises SessionRefused, SchemaChanged."""
     max_changes = BOUNDS.changes if query.may_write else 0
     try:
         await session.show_records(app.id, views, max_changes)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise LoginRefused from error
     except psycopg.ProgrammingError as error:
         if error.sqlstate in _SCHEMA_CHANGED:
             raise SchemaChanged("the schema changed while the request ran") from error
@@ -284,12 +274,6 @@ def _show(result: WrittenRecord) -> object:
     return result.record
 
 
-def _is_refused_login(error: psycopg.OperationalError) -> bool:
-    """Whether PostgreSQL knows no such login; libpq gives no SQLSTATE while it connects."""
-    text = str(error)
-    return "authentication failed" in text or "does not exist" in text
-
-
 def _explain(error: psycopg.Error) -> KernelError:
     """Return what a worker gets to know of an error: PostgreSQL's own sentence, if it is one of the
     statement."""
@@ -302,3 +286,6 @@ def _explain(error: psycopg.Error) -> KernelError:
     if state == _READ_ONLY:
         return BadRequest("sql: a statement changes records of the app, and nothing else")
     return BadRequest(f"sql: {message} (SQLSTATE {state})")
+
+
+QUERIES = ServiceKey[CallerQueries]("app_logins_queries")

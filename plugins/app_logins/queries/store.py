@@ -31,6 +31,10 @@ _PREPARE: Final = b"prepare caudex_query as "
 _ANSWER: Final = b"select caudex_app_logins.answer_query($1::text[], $2::integer, $3::integer)"
 
 
+_ROLLBACK: Final = b"rollback"
+_FORGET_ALL: Final = b"discard all"
+_SEED: Final = b"select setseed($1::double precision)"
+
 _CHANGES: Final = b"select caudex_app_logins.proposed_changes($1::integer)"
 
 
@@ -70,6 +74,7 @@ async def make_login(tx: Transaction, app: App, config: AppLoginsConfig) -> Quer
     script = sql.SQL(
         " role {0} login connection limit {1} password {2};"
         "alter role {0} set search_path = '';"
+        "alter role {0} set idle_session_timeout = '60s';"
         "grant usage on schema caudex_app_logins to {0};"
         "grant execute on function caudex_app_logins.show_records, caudex_app_logins.answer_query,"
         " caudex_app_logins.proposed_changes to {0}"
@@ -80,46 +85,65 @@ async def make_login(tx: Transaction, app: App, config: AppLoginsConfig) -> Quer
     return QueryLogin(role, password)
 
 
-class Session:
-    """A connection for one statement of a worker."""
+async def show_records(
+    connection: AsyncConnection[Any],
+    password: str,
+    app_id: str,
+    views: Sequence[RecordView],
+    max_changes: int,
+) -> None:
+    """Begin a transaction that sees only what a caller may read, and writes nothing.
 
-    def __init__(self, connection: AsyncConnection[Any], password: str) -> None:
-        self._connection = connection
-        self._password = password
+    With `max_changes` it may propose that many writes.
+    """
+    names = [view.entity for view in views]
+    queries = [view.query.decode() for view in views]
+    narrowed = [view.is_narrowed for view in views]
+    params = [password, app_id, names, queries, narrowed, max_changes]
+    await connection.execute(_BEGIN)
+    await connection.execute(_SHOW, params)
+    await connection.execute(_READ_ONLY)
 
-    async def show_records(
-        self, app_id: str, views: Sequence[RecordView], max_changes: int
-    ) -> None:
-        """Begin a transaction that sees only what a caller may read, and writes nothing.
 
-        With `max_changes` it may propose that many writes.
-        """
-        names = [view.entity for view in views]
-        queries = [view.query.decode() for view in views]
-        narrowed = [view.is_narrowed for view in views]
-        params = [self._password, app_id, names, queries, narrowed, max_changes]
-        await self._connection.execute(_BEGIN)
-        await self._connection.execute(_SHOW, params)
-        await self._connection.execute(_READ_ONLY)
+async def prepare_query(connection: AsyncConnection[Any], statement: str) -> None:
+    """Prepare the SQL of a worker, one query: the grammar of `prepare` has no settings.
 
-    async def prepare(self, statement: str) -> None:
-        """Prepare the SQL of a worker, one query: the grammar of `prepare` has no settings.
+    A binary result makes psycopg use the extended protocol, which refuses several statements.
+    """
+    await connection.execute(_PREPARE + statement.encode(), binary=True)
 
-        A binary result makes psycopg use the extended protocol, which refuses several statements.
-        """
-        await self._connection.execute(_PREPARE + statement.encode(), binary=True)
 
-    async def answer(self, values: Sequence[str | None], max_rows: int, max_bytes: int) -> bytes:
-        """Run what was prepared and return its rows as JSON."""
-        cursor = await self._connection.execute(_ANSWER, [list(values), max_rows, max_bytes])
-        result = cursor.pgresult
-        assert result is not None
-        return result.get_value(0, 0) or b"[]"
+async def answer_query(
+    connection: AsyncConnection[Any], values: Sequence[str | None], max_rows: int, max_bytes: int
+) -> bytes:
+    """Run what was prepared and return its rows as JSON."""
+    answer = await _fetch(connection, _ANSWER, [list(values), max_rows, max_bytes])
+    return answer or b"[]"
 
-    async def take_changes(self, max_bytes: int) -> list[ProposedChange] | None:
-        """Return what the statement would write, None if that is too much."""
-        cursor = await self._connection.execute(_CHANGES, [max_bytes])
-        result = cursor.pgresult
-        assert result is not None
-        changes = result.get_value(0, 0)
-        return None if changes is None else _decode_changes(changes)
+
+async def take_changes(
+    connection: AsyncConnection[Any], max_bytes: int
+) -> list[ProposedChange] | None:
+    """Return what the statement would write, None if that is too much."""
+    changes = await _fetch(connection, _CHANGES, [max_bytes])
+    return None if changes is None else _decode_changes(changes)
+
+
+async def reset_session(connection: AsyncConnection[Any]) -> None:
+    """Undo the transaction, and forget settings, locks, plans and temporary objects.
+
+    The seed of `random()` is the only state of a session that remains then: it is set to one that
+    no statement knows.
+    """
+    await connection.execute(_ROLLBACK)
+    await connection.execute(_FORGET_ALL)
+    await connection.execute(_SEED, [secrets.randbelow(1 << 53) / (1 << 53)])
+
+
+async def _fetch(
+    connection: AsyncConnection[Any], query: bytes, params: Sequence[object]
+) -> bytes | None:
+    cursor = await connection.execute(query, params)
+    result = cursor.pgresult
+    assert result is not None
+    return result.get_value(0, 0)

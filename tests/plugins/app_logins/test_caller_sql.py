@@ -285,6 +285,25 @@ def test_nothing_is_left_behind(site: Server, clerk: Client):
     assert sql(clerk, "select 1 as one;") == [{"one": 1}]
 
 
+def test_a_session_is_used_again_and_replaced_when_it_is_gone(site: Server, clerk: Client):
+    backend = "select pg_backend_pid() as pid"
+    [first] = sql(clerk, backend)
+    assert sql(site.admin, backend) == [first]
+    numbers = set[float]()
+    for _ in range(2):
+        sql(clerk, "select setseed(0.5)::text as x")
+        [row] = sql(clerk, "select random() as number")
+        numbers.add(row["number"])
+    assert len(numbers) == 2, "a statement chooses no random numbers for the next one"
+    assert "division by zero" in error(clerk, "select 1 / 0 as x")
+    [second] = sql(clerk, backend)
+    assert second != first, "a statement that failed ends its session"
+    site.sql("select pg_terminate_backend(%s)", second["pid"])
+    [third] = sql(clerk, backend)
+    assert third != second
+    assert sql(clerk, "select title from deals") == [{"title": "7"}]
+
+
 def test_an_install_is_followed_and_not_held_up(site: Server, clerk: Client):
     fields = [{"name": "text", "type": "text"}, {"name": "rank", "type": "text"}]
     for kind, value in (("text", "5"), ("number", 5)):
