@@ -80,6 +80,8 @@ class Follower:
         following = self._changes.follow([subject], self._stored, reshape=True)
         async with following as pages:
             async for page in pages:
+                if page.reshaped:  # the catalog of this process may be a moment older
+                    await self._apps.refresh()
                 if await watch.find_end() is not None:
                     return True
                 await self._take(watch, page)

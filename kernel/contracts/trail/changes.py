@@ -70,13 +70,15 @@ class ChangesPage(msgspec.Struct, frozen=True, kw_only=True):
 
     Transactions come one after the other. No change of a record comes before the one that it was
     made on. `complete` says that nothing more was committed when the page was read. With `lost`
-    there are no changes, and `position` is that of now.
+    there are no changes, and `position` is that of now. `reshaped` says that the page reaches back
+    over a change of fields: what a reader has compiled, and its catalog, may be older.
     """
 
     changes: Sequence[CommittedChange]
     position: str
     complete: bool
     lost: ChangeLoss | None = None
+    reshaped: bool = False
 
 
 class Changes(Protocol):

@@ -166,7 +166,8 @@ class BatchReader:
         """Read the next changes of one reader, and return the position behind them, too."""
         batch = await self.read(position, subjects, limit)
         losses = {**batch.reshaped, **batch.gaps}
-        if reshape and batch.reshaped:
+        is_reshaped = reshape and bool(batch.reshaped)
+        if is_reshaped:
             batch = await self._reshape(batch, position, subjects, limit)
             losses = {**batch.gaps}
         if not losses:
@@ -174,6 +175,7 @@ class BatchReader:
                 changes=batch.changes,
                 position=write_position(batch.position),
                 complete=batch.complete,
+                reshaped=is_reshaped,
             )
             return page, batch.position
         now = await self.find_now()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from kernel.public import (
+    APPS,
     CHANGES,
     STATEMENTS,
     WATCHES,
@@ -108,6 +109,9 @@ class ChangeOperations:
         subject = f"{self._app_id}.{op.entity}"
         limit = min(request.limit, MAX_PAGE)
         page = await changes.read(begin, [subject], limit, reshape=True)
+        if page.reshaped:  # the catalog of this process may be a moment older
+            await self._services.get(APPS).refresh()
+            watch = await watches.open(actor, watched)
         filled = [await changes.fill(change) for change in page.changes]
         verdicts = await watch.judge(filled)
         answer = _Answer(page.position, complete=page.complete, lost=page.lost)

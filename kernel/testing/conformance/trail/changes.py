@@ -263,6 +263,8 @@ class ChangesConformance(Conformance):
         assert values(changes[1].old)["title"] == "1"
         assert all(values(change.new)["size"] is None for change in changes)
         assert not any("name" in values(change.new) for change in changes)
+        assert app.read(position, reshape=True).reshaped
+        assert not app.read(app.now(), reshape=True).reshaped
         for number, change in enumerate(changes, start=1):
             rest = [later.id for later in app.read_all(change.position, reshape=True)]
             assert rest == [later.id for later in changes[number:]]
