@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from kernel.public import APPS, App
 from kernel.testing import Server, running_server
 from tests.waiting import eventually
 
@@ -234,3 +235,33 @@ def test_a_replay_from_before_an_update_sends_the_fields_of_today(updated: Updat
     bodies = updated.receiver.wait(39, updated.url)
     places = [body["data"]["record"]["place"] for body in bodies[20:]]
     assert sorted(places) == list(range(1, 20))
+
+
+def test_a_process_that_has_not_heard_of_an_update_loses_nothing(
+    updated: Updated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its catalog is the former one: by that, changes of the new field show nothing."""
+    updated.write(range(2))
+    updated.wait(2)
+    apps: Any = updated.server.services.get(APPS)
+    former = updated.server.run(apps.app, updated.app_id)
+    read_app, refresh = apps.app, apps.refresh
+    refreshes: list[str] = []
+
+    async def read_former(app_id: str) -> App:
+        if app_id == updated.app_id and not refreshes:
+            return former
+        return await read_app(app_id)
+
+    async def note_refresh() -> None:
+        refreshes.append("by the follower")
+        await refresh()
+
+    monkeypatch.setattr(apps, "app", read_former)
+    monkeypatch.setattr(apps, "refresh", note_refresh)
+    updated.install([*FIELDS, {"name": "size", "type": "number"}])
+    updated.server.sql(f"update {updated.app_id}.deals set size = 5 where title = 'record 1'")
+    bodies = updated.receiver.wait(3, updated.url)
+    assert refreshes
+    assert bodies[-1]["data"]["record"]["size"] == 5
+    assert bodies[-1]["data"]["old"]["size"] is None
