@@ -664,7 +664,11 @@ def _console(story: Story, token: str) -> None:
     view = {"app": "crm", "entity": "contacts", "name": "By name", "state": {"sort": "last_name"}}
     made = story.ask(f"POST {console}/views", view, status=201, token=token)
     story.ask(f"GET {console}/views", query="?app=crm&entity=contacts", token=token)
-    story.ask(f"DELETE {console}/views/{{id}}", id=made["id"], token=token)
+    at = {"id": made["id"], "token": token}
+    story.ask(f"GET {console}/views/{{id}}", **at)
+    changed = {"name": "By last name", "state": {"sort": "last_name"}}
+    story.ask(f"PUT {console}/views/{{id}}", changed, given={"if-match": '"1"'}, **at)
+    story.ask(f"DELETE {console}/views/{{id}}", **at)
     story.ask(f"GET {console}/pages", token=token)
     story.ask(f"GET {console}/features", token=token)
     story.ask(f"GET {console}/manuals/{{plugin}}", plugin="console", token=token)
