@@ -137,10 +137,10 @@ def _list_members(owner: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str,
 
 def _list_names(owner: Mapping[str, Any]) -> list[str]:
     """Return the former names of an entity or a field: `was` is a name or a list of names."""
-    was = owner.get("was") or []
+    was = owner.get("was")
     if isinstance(was, str):
         return [was]
-    return [str(name) for name in was]
+    return [str(name) for name in cast("list[Any]", was or [])]
 
 
 def _rename_view(view: DeclaredView, names: PresentNames) -> DeclaredView:

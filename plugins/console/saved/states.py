@@ -48,7 +48,7 @@ def write_state(view: DeclaredView) -> dict[str, str]:
     return {name: text for name, text in members.items() if text}
 
 
-def _write_figure(figure: Mapping[str, str] | None) -> str:
+def _write_figure(figure: Figure | None) -> str:
     """Write a figure as `value.sum`, as `figures` of a table have it."""
     for operator, name in (figure or {}).items():
         if name != "*":
