@@ -16,6 +16,7 @@ from .models import Schema
 from .schemas import select_needed
 
 FORM: Final = "multipart/form-data"
+JSON: Final = "application/json"
 _SINGLE: Final = ("items", "not", "additionalProperties", "propertyNames", "contains")
 _LISTS: Final = ("anyOf", "oneOf", "allOf")
 _MAPS: Final = ("properties", "patternProperties", "$defs")
@@ -107,16 +108,14 @@ def _schemas_of_content(holder: Mapping[str, Any]) -> Iterator[Schema]:
 
 
 def _keep_one_form(body: Schema) -> None:
-    """Leave the text of a body, or the form of an upload, beside which others are taken too.
+    """Leave the JSON of a body, or the form of an upload, beside which others are taken too.
 
     Generators make one function for both, which sends neither.
     """
     content: Schema = body.get("content", {})
     if FORM not in content:
         return
-    binary_types = _binary_types(content)
-    has_text = any(name != FORM and name not in binary_types for name in content)
-    others = [FORM] if has_text else binary_types
+    others = [FORM] if JSON in content else [name for name in content if name != FORM]
     for media_type in others:
         del content[media_type]
         description = body.get("description", "A file.")
@@ -128,15 +127,6 @@ def _name_form(operation: Schema) -> None:
     form = operation.get("requestBody", {}).get("content", {}).get(FORM)
     if form is not None and "schema" in form:
         form["schema"]["description"] = f"The form of {operation['operationId']}."
-
-
-def _binary_types(content: Schema) -> list[str]:
-    """Return the media types whose body is the bytes of a file."""
-    return [
-        media_type
-        for media_type, described in content.items()
-        if described.get("schema", {}).get("format") == "binary"
-    ]
 
 
 def _components_of_bodies(tree: Schema, components: Mapping[str, Schema]) -> list[Schema]:
