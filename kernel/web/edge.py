@@ -35,7 +35,7 @@ from kernel.errors import (
 )
 from kernel.errors.source_lines import source_line
 from kernel.hooks.fault_finder import FaultFinder, PluginStep
-from kernel.web.arrivals.admission import AdmissionControl, client_address
+from kernel.web.arrivals.admission import AdmissionControl, Place, client_address
 from kernel.web.arrivals.doors import NAME, PORT, Doors
 from kernel.web.arrivals.traffic import TrafficCounter
 from kernel.web.replies import JSONReply
@@ -147,11 +147,10 @@ class Edge:
         arrival = begin_request(scope, request_id, address, headers)
         bind_contextvars(request_id=request_id)
         sender = Sender(send, self._reply_headers(headers, request_id))
-        origin: str | None = None
         is_probe = scope["path"] in PROBES
         try:
             if not is_probe:
-                origin = self._admission.take(address)
+                arrival.place = Place(self._admission, self._admission.take(address))
             self._check_headers(scope, arrival)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await sender.send_preflight()
@@ -176,8 +175,8 @@ class Edge:
                 await self._fail(silent, scope, receive, sender)
         finally:
             arrival.has_ended = True
-            if origin is not None:
-                self._admission.leave(origin)
+            if arrival.place is not None:
+                arrival.place.leave()
             if not is_probe:
                 answered = sender.answered_at or perf_counter()
                 self._traffic.count(route_of(scope), sender.status, began, answered)

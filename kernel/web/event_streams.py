@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from kernel.web.scope import leave_place
 
 __all__ = ["EventStream"]
 
@@ -22,7 +26,8 @@ class EventStream(Response):
     takes too long.
 
     What `refusal` returns is sent last. `source` is what the iterator reads from; it is closed with
-    the stream.
+    the stream. A stream takes no place of `[server] max_requests`: who makes it bounds how many
+    there are.
     """
 
     def __init__(
@@ -38,6 +43,8 @@ class EventStream(Response):
         self._source = source
         self._refusal = refusal
         self._last = b""
+        self._write_began: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream; for HEAD, only its headers."""
@@ -47,6 +54,7 @@ class EventStream(Response):
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return
+            leave_place(scope)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
                 await self._send_all(send, tasks)
@@ -55,13 +63,34 @@ class EventStream(Response):
     async def _send_all(self, send: Send, tasks: TaskGroup) -> None:
         with anyio.CancelScope() as sending:
             tasks.start_soon(self._until_refused, sending)
-            async for chunk in self._chunks:
-                with anyio.move_on_after(BLOCKED) as limit:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if limit.cancelled_caught:
-                    return
+            with anyio.CancelScope() as writing:
+                self._watch(writing)
+                try:
+                    async for chunk in self._chunks:
+                        self._write_began = monotonic()
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                        self._write_began = None
+                finally:
+                    self._stop_watching()
+            if writing.cancelled_caught:
+                return
         with anyio.move_on_after(BLOCKED):
             await send({"type": "http.response.body", "body": self._last})
+
+    def _watch(self, writing: anyio.CancelScope) -> None:
+        """End the writes where one takes too long. A deadline for each would cost as much as it."""
+        seconds = 0.0
+        if self._write_began is not None:
+            seconds = monotonic() - self._write_began
+        if seconds >= BLOCKED:
+            writing.cancel()
+            return
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(BLOCKED - seconds, self._watch, writing)
+
+    def _stop_watching(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     async def _until_refused(self, scope: anyio.CancelScope) -> None:
         self._last = await self._refusal()

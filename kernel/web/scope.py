@@ -12,6 +12,7 @@ from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
 from kernel.contracts.server import Route
 from kernel.toolkit.requests import RequestContext
+from kernel.web.arrivals.admission import Place
 
 __all__ = ["door_of", "headers_of", "request_id_of", "route_of", "with_authorization"]
 
@@ -31,6 +32,8 @@ class Arrival(msgspec.Struct):
     """The app whose host it came through; None for the server's own host."""
     has_passed_door: bool = False
     has_ended: bool = False
+    place: Place | None = None
+    """Its place among the requests that the process serves."""
 
 
 class RouteCall:
@@ -66,6 +69,14 @@ def begin_request(
 def arrival_of(scope: Scope) -> Arrival:
     """Return a request as the edge received it. Raises KeyError outside of the edge."""
     return scope[ARRIVAL]
+
+
+def leave_place(scope: Scope) -> None:
+    """Count a request no more among those that the process serves at once: it is a stream, which
+    may stay for days and has a limit of its own."""
+    arrival: Arrival | None = scope.get(ARRIVAL)
+    if arrival is not None and arrival.place is not None:
+        arrival.place.leave()
 
 
 def call_of(scope: Scope) -> RouteCall | None:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
-import anyio
+from kernel.public import (
+    ChangesPage,
+    CommittedChange,
+    ConcurrencyLimiter,
+    SchemaChanged,
+    Verdict,
+    Watch,
+)
 
-from kernel.public import CommittedChange, ConcurrencyLimiter, SchemaChanged, Verdict, Watch
+from .shared import Shared
 
 MAX_BYTES: Final = 32_000_000
 """Bytes of events that are kept for streams that come to them a little later."""
 MAX_CHUNKS: Final = 500
 JUDGING: Final = 8
 """Statements that judge at a time."""
+MAX_PART: Final = 500
+"""Changes that are judged together, and sent in one piece."""
 
-
-@dataclass(eq=False, slots=True)
-class _Chunk:
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-    events: bytes | None = None
+Part = Sequence[CommittedChange]
 
 
 class SharedChunks:
@@ -30,10 +34,12 @@ class SharedChunks:
 
     def __init__(self) -> None:
         self._streams = Counter[Hashable]()
-        self._chunks: OrderedDict[Hashable, _Chunk] = OrderedDict()
+        self._chunks: OrderedDict[Hashable, Shared[bytes]] = OrderedDict()
         self.size = 0
         """Bytes that are kept."""
         self._judging = ConcurrencyLimiter(JUDGING, queue=100_000)
+        self._page: ChangesPage | None = None
+        self._parts: Sequence[Part] = ()
 
     @contextmanager
     def joined(self, key: Hashable) -> Generator[None]:
@@ -45,6 +51,8 @@ class SharedChunks:
             self._streams[key] -= 1
             if not self._streams[key]:
                 del self._streams[key]
+            if not self._streams:
+                self._forget()
 
     async def get(
         self, stream: Hashable, key: Hashable, write: Callable[[], Awaitable[bytes]]
@@ -54,15 +62,26 @@ class SharedChunks:
             return await write()
         chunk = self._chunks.get(key)
         if chunk is None:
-            chunk = _Chunk()
+            chunk = Shared[bytes]()
             self._chunks[key] = chunk
-        async with chunk.lock:
-            if chunk.events is None:
-                chunk.events = await write()
-                if self._chunks.get(key) is chunk:
-                    self.size += len(chunk.events)
-                    self._make_room()
-            return chunk.events
+        if chunk.value is not None:
+            return chunk.value
+
+        async def write_kept() -> bytes:
+            events = await write()
+            if self._chunks.get(key) is chunk:
+                self.size += len(events)
+                self._make_room()
+            return events
+
+        return await chunk.get(write_kept)
+
+    def cut(self, page: ChangesPage) -> Sequence[Part]:
+        """Return the parts of a page. Many streams ask for those of one page in turn."""
+        if page is not self._page:
+            self._parts = tuple(cut_page(page.changes))
+            self._page = page
+        return self._parts
 
     async def judge(
         self, watch: Watch, changes: Sequence[CommittedChange]
@@ -76,8 +95,27 @@ class SharedChunks:
             except SchemaChanged:  # the statement had no effect; its table is another one now
                 return await watch.judge(changes)
 
+    def _forget(self) -> None:
+        """Keep nothing for streams that are closed."""
+        self._chunks.clear()
+        self.size = 0
+        self._page = None
+        self._parts = ()
+
     def _make_room(self) -> None:
         """Drop the oldest. A stream that still writes one of them goes on with it."""
         while len(self._chunks) > 1 and (len(self._chunks) > MAX_CHUNKS or self.size > MAX_BYTES):
             _, chunk = self._chunks.popitem(last=False)
-            self.size -= len(chunk.events or b"")
+            self.size -= len(chunk.value or b"")
+
+
+def cut_page(changes: Sequence[CommittedChange]) -> Iterator[Part]:
+    """Cut changes into parts. One that may have large values is a part of its own."""
+    part: list[CommittedChange] = []
+    for change in changes:
+        if part and (change.replaced or part[-1].replaced or len(part) >= MAX_PART):
+            yield part
+            part = []
+        part.append(change)
+    if part:
+        yield part

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import anyio
@@ -23,12 +24,17 @@ from kernel.public import (
 )
 
 from .events import EndReason, write_end
+from .shared import Shared
 
-EVERY: Final = 0.5
+EVERY: Final = 0.75
 """Seconds between two looks. They read memory, which notifications of changes have corrected by
 then."""
 UNCHECKED: Final = 30.0
 """Seconds for which a stream goes on while the database cannot be asked."""
+
+
+OF_ONE_STREAM: Final = frozenset({b"content-length", b"last-event-id", b"referer", b"x-request-id"})
+"""Headers in which streams of one caller differ."""
 
 
 class StreamGuard:
@@ -38,6 +44,17 @@ class StreamGuard:
         self._services = services
         self._request = request
         self._watches = watches
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for streams that end together: of the same caller, with the same watches."""
+        scope = self._request.scope
+        headers = [header for header in scope["headers"] if header[0] not in OF_ONE_STREAM]
+        request = (self._request.address, scope["path"], scope["query_string"], frozenset(headers))
+        watched = tuple(
+            (watch.watched.app_id, watch.watched.entity, watch.key) for watch in self._watches
+        )
+        return request, watched
 
     async def refusal(self) -> bytes:
         """Wait for the end, and return the event that says why."""
@@ -89,3 +106,25 @@ class StreamGuard:
         if actor.limits is not None and actor.limits.key:
             return "key"
         return "session"
+
+
+class SharedGuards:
+    """Lets one guard watch over all streams of the same caller with the same watches."""
+
+    def __init__(self) -> None:
+        self._ends = dict[Hashable, Shared[bytes]]()
+        self._streams = Counter[Hashable]()
+
+    async def refusal(self, guard: StreamGuard) -> bytes:
+        """See `StreamGuard.refusal`."""
+        key = guard.key
+        end = self._ends.setdefault(key, Shared[bytes]())
+        self._streams[key] += 1
+        try:
+            return await end.get(guard.refusal)
+        finally:
+            self._streams[key] -= 1
+            if not self._streams[key]:
+                del self._streams[key]
+            if self._ends.get(key) is end and (end.value is not None or key not in self._streams):
+                del self._ends[key]

@@ -10,7 +10,7 @@ from kernel.public import ChangesPage
 
 from .events import RETRY, write_end, write_heartbeat, write_ready, write_resync
 from .places import Place
-from .subscribed import Subscribed, ValueLost, cut_page
+from .subscribed import Subscribed, ValueLost
 
 HEARTBEAT: Final = 14.0
 """Seconds without an event after which the position is sent; an idle trail has a page every 15."""
@@ -85,7 +85,7 @@ class FeedStream:
 
     async def _write_page(self, page: ChangesPage) -> AsyncGenerator[bytes]:
         has_events = False
-        for part in cut_page(page.changes):
+        for part in self._subscribed.cut(page):
             events = await self._subscribed.write_events(part, self._place)
             self._place = Place(part[-1].position)
             if events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from kernel.public import (
     CHANGES,
@@ -19,7 +20,7 @@ from kernel.public import (
 
 from .chunks import SharedChunks
 from .config import FeedConfig
-from .guard import StreamGuard
+from .guard import SharedGuards, StreamGuard
 from .places import Place, read_place
 from .subscribed import NamedWatch, Subscribed
 
@@ -33,6 +34,7 @@ class Streams:
     def __init__(self, services: Services, config: FeedConfig) -> None:
         self._services = services
         self.chunks = SharedChunks()
+        self._guards = SharedGuards()
         self._open = ConcurrencyLimiter(
             config.streams, per_key=config.streams_per_user, message="too many feeds are open",
             key_message="this user has too many feeds open", retry_after=5,
@@ -56,7 +58,8 @@ class Streams:
             stack.push_async_callback(events.aclose)
             watches = [item.watch for item in subscribed.subscriptions]
             guard = StreamGuard(self._services, request, watches)
-            return EventStream(events, stack.pop_all(), guard.refusal)
+            refusal = partial(self._guards.refusal, guard)
+            return EventStream(events, stack.pop_all(), refusal)
         raise AssertionError  # the stack above swallows nothing
 
     def read_place(self, request: Request, since: str | None) -> Place | None:

@@ -6,18 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Final
 
 import msgspec
 
-from kernel.public import Changes, CommittedChange, Verdict, Watch
+from kernel.public import Changes, ChangesPage, CommittedChange, Verdict, Watch
 
-from .chunks import SharedChunks
+from .chunks import Part, SharedChunks
 from .events import write_change, write_resync
 from .places import Place
-
-MAX_PART: Final = 500
-"""Changes that are judged together, and sent in one piece."""
 
 
 class NamedWatch(msgspec.Struct, frozen=True):
@@ -84,7 +80,11 @@ class Subscribed:
             return len(self.subscriptions)
         return place.sent
 
-    async def write_events(self, part: Sequence[CommittedChange], place: Place) -> bytes:
+    def cut(self, page: ChangesPage) -> Sequence[Part]:
+        """Return the parts of a page that are written together."""
+        return self._chunks.cut(page)
+
+    async def write_events(self, part: Part, place: Place) -> bytes:
         """Write the events of changes behind a place; streams that send the same share them."""
         if place.sent:
             return await self._write_events(part, place)
@@ -92,7 +92,7 @@ class Subscribed:
         key = (self.key, before, part[0].id, len(part), part[-1].position)
         return await self._chunks.get(self.key, key, lambda: self._write_events(part, place))
 
-    async def _write_events(self, part: Sequence[CommittedChange], place: Place) -> bytes:
+    async def _write_events(self, part: Part, place: Place) -> bytes:
         changes = [await self._fill(change) for change in part]
         verdicts = await self._judge(changes)
         blocks: list[bytes] = []
@@ -146,15 +146,3 @@ class Subscribed:
 
     async def _fill(self, change: CommittedChange) -> CommittedChange:
         return await self._changes.fill(change) if change.replaced else change
-
-
-def cut_page(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
-    """Cut changes into parts. One that may have large values is a part of its own."""
-    part: list[CommittedChange] = []
-    for change in changes:
-        if part and (change.replaced or part[-1].replaced or len(part) >= MAX_PART):
-            yield part
-            part = []
-        part.append(change)
-    if part:
-        yield part

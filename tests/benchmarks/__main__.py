@@ -297,10 +297,15 @@ def _feeds(one: Stage, results: Results, plan: Plan) -> None:
     say("Following changes")
     one.sign_in()
     results.add([feeds.case(one)], plan)
-    latency = results.bounds["feeds"] = feeds.measure_latency(one)
+    here, elsewhere = feeds.measure_latencies(one)
+    idle = feeds.measure_idle(one)
+    results.bounds["feeds"] = {"latency": here, "latency_elsewhere": elsewhere, "idle": idle}
     table = Table("Feeds", "measured", "bound")
-    table.row("an event after the reply, p50", *bound(1000 * latency.p50, 10, "ms"))
-    table.row("an event after the reply, p99", *bound(1000 * latency.p99, 20, "ms"))
+    table.row("an event after the reply, p50", *bound(1000 * here.p50, 10, "ms"))
+    table.row("an event after the reply, p99", *bound(1000 * here.p99, 20, "ms"))
+    table.row("after a write of another process, p99", *bound(1000 * elsewhere.p99, 150, "ms"))
+    table.row(f"memory of {feeds.IDLE_STREAMS:,} idle streams", *bound(idle.memory_mb, 60, "MB"))
+    table.row("what they take of a core", *bound(idle.percent, 2, "%"))
     table.show()
 
 

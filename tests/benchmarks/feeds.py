@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import selectors
-import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import msgspec
+import psycopg
 
 from .beyond import kept_busy
 from .figures import Case, Measured
 from .load import request
+from .readers import open_stream, read_lines, reading
 from .stage import Stage
 
 FOLLOWERS = 100
 EVENTS = 200
+IDLE_STREAMS = 1000
 APP = "feeds"
 BASE = f"/api/v1/apps/{APP}/collections"
 FIELDS = [{"name": "title", "type": "text"}, {"name": "value", "type": "number"}]
@@ -28,14 +28,26 @@ MANIFEST = {
     "name": "Feeds",
     "dataContract": [{"entityName": name, "fields": FIELDS} for name in ("deals", "others")],
 }
+INSERT = f"insert into {APP}.deals (title, value) values ('Deal', 1) returning id"
 DEAL = msgspec.json.encode({"title": "Deal", "value": 1})
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Seconds from the reply to a create until its event; 0 where the event came first."""
+    """Seconds from the end of a write until its event; 0 where the event came first."""
 
     p50: float
     p99: float
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """MB and percent of a core that idle streams take of the server."""
+
+    memory_mb: float
+    percent: float
+
+
+Write = Callable[[], str]
+"""Writes a record, and returns its id."""
 
 
 class Followed:
@@ -65,41 +77,23 @@ def case(stage: Stage) -> Case:
 
 
 @contextmanager
-def following(stage: Stage, entity: str) -> Generator[None]:
-    """Follow an entity by many streams, which are read in a thread."""
+def following(stage: Stage, entity: str, count: int = FOLLOWERS) -> Generator[None]:
+    """Follow an entity by many streams, which are read in another process."""
     if not entity:
         yield
         return
-    is_over = threading.Event()
-    with selectors.DefaultSelector() as selector:
-        streams = [_open(stage, entity) for _ in range(FOLLOWERS)]
-        for stream in streams:
-            selector.register(stream, selectors.EVENT_READ)
-
-        def read() -> None:
-            while not is_over.is_set():
-                for key, _ in selector.select(0.1):
-                    key.fileobj.recv(1 << 18)  # type: ignore[union-attr]
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            reader.join()
-            for stream in streams:
-                stream.close()
+    with reading(stage.url, [_follow(stage, entity)] * count):
+        yield
 
 
-def measure_latency(stage: Stage, events: int = EVENTS) -> Latency:
-    """Create records one after the other, and note when the event of each comes."""
+def measure_latency(stage: Stage, write: Write, events: int = EVENTS) -> Latency:
+    """Write records one after the other, and note when the event of each comes."""
     came: dict[str, float] = {}
-    replied: dict[str, float] = {}
-    with _open(stage, "deals") as stream:
+    written: dict[str, float] = {}
+    with open_stream(stage.url, _follow(stage, "deals")) as stream:
 
         def note() -> None:
-            for line in _lines(stream):
+            for line in read_lines(stream):
                 if line.startswith("data: ") and '"record"' in line:
                     came[json.loads(line[6:])["id"]] = time.perf_counter()
                 if len(came) == events:
@@ -108,32 +102,43 @@ def measure_latency(stage: Stage, events: int = EVENTS) -> Latency:
         reader = threading.Thread(target=note, daemon=True)
         reader.start()
         for _ in range(events):
-            record = stage.call("POST", f"{BASE}/deals", msgspec.json.decode(DEAL))
-            replied[record["id"]] = time.perf_counter()
+            record_id = write()
+            written[record_id] = time.perf_counter()
             time.sleep(0.02)
         reader.join(10)
-    missing = replied.keys() - came.keys()
+    missing = written.keys() - came.keys()
     if missing:
         raise RuntimeError(f"{len(missing)} events did not come")
-    seconds = sorted(max(0.0, came[key] - replied[key]) for key in replied)
+    seconds = sorted(max(0.0, came[key] - written[key]) for key in written)
     return Latency(seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.99)])
 
 
-def _open(stage: Stage, entity: str) -> socket.socket:
-    """Open a stream and read until it is ready."""
-    address = urlsplit(stage.url)
-    stream = socket.create_connection((address.hostname or "", address.port or 80), timeout=30)
-    stream.sendall(request("GET", stage.url, f"{BASE}/{entity}/feed", stage.token))
-    for line in _lines(stream):
-        if line.startswith("HTTP/") and " 200 " not in line:
-            raise RuntimeError(line)
-        if line == "event: ready":
-            return stream
-    raise RuntimeError("the stream ended")
+def measure_latencies(stage: Stage) -> tuple[Latency, Latency]:
+    """Measure what this server writes, and what another process does."""
+
+    def create() -> str:
+        return stage.call("POST", f"{BASE}/deals", msgspec.json.decode(DEAL))["id"]
+
+    here = measure_latency(stage, create)
+    with psycopg.connect(stage.dsn, autocommit=True) as connection:
+
+        def insert() -> str:
+            [record_id] = connection.execute(INSERT).fetchone() or [None]
+            return str(record_id)
+
+        return here, measure_latency(stage, insert)
 
 
-def _lines(stream: socket.socket) -> Iterator[str]:
-    rest = b""
-    while piece := stream.recv(1 << 16):
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from (line.strip().decode() for line in lines)
+def measure_idle(stage: Stage, streams: int = IDLE_STREAMS, seconds: float = 10) -> Idle:
+    """Open many streams, and let nothing happen."""
+    memory = stage.memory()
+    with following(stage, "others", streams):
+        time.sleep(2)  # what opening them took is over
+        used = stage.cpu()
+        time.sleep(seconds)
+        used = stage.cpu() - used
+        return Idle(stage.memory() - memory, 100 * used / seconds)
+
+
+def _follow(stage: Stage, entity: str) -> bytes:
+    return request("GET", stage.url, f"{BASE}/{entity}/feed", stage.token)

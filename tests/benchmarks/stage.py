@@ -32,7 +32,8 @@ rate_limit_logins = false
 [plugins.logs]
 readers_per_app = 200  # of which one user has half
 [plugins.feed]
-streams_per_user = 200
+streams = 2000  # those of the last case may still end
+streams_per_user = 2000
 """
 POOL = """\
 [services]

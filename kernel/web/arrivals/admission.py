@@ -55,6 +55,22 @@ class AdmissionControl:
             self._held[origin] = remaining
 
 
+class Place:
+    """The place that a request has among those of the process."""
+
+    __slots__ = ("_admission", "_origin")
+
+    def __init__(self, admission: AdmissionControl, origin: str) -> None:
+        self._admission = admission
+        self._origin: str | None = origin
+
+    def leave(self) -> None:
+        """Give the place back, unless that was done."""
+        if self._origin is not None:
+            self._admission.leave(self._origin)
+            self._origin = None
+
+
 def client_address(scope: Scope, trusted: Networks) -> str:
     """Return the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
     client = scope.get("client")

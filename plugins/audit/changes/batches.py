@@ -24,7 +24,7 @@ from .positions import (
 )
 from .replaced import find_replaced
 from .reshaping import Reshaper
-from .statements import BATCH_IDS, CHANGES, FIND_MARK, MARK, SEEN_WITH_FLOORS, SNAPSHOT
+from .statements import BATCH_IDS, CHANGES, FIND_MARK, LOOK, MARK, SEEN_WITH_FLOORS
 
 MAX_PAGE: Final = 10_000
 QUICK_PAGE: Final = 1_000
@@ -39,6 +39,16 @@ RESHAPE_TRIES: Final = 3
 """Batches that are read until no install comes between them and their records."""
 NO_OWNER: Final = "00000000-0000-0000-0000-000000000000"
 """The former owner of a record that had none."""
+
+
+Look = Literal["nothing", "others", "changes"]
+"""What is behind a position: no transaction has ended since; some have, but changed nothing of the
+subjects; or there are changes of theirs."""
+_LOOKS: Final[Mapping[bytes, Look]] = {
+    b"nothing": "nothing",
+    b"others": "others",
+    b"changes": "changes",
+}
 
 
 class Loss(NamedTuple):
@@ -212,12 +222,22 @@ class BatchReader:
         [seen] = msgspec.json.decode(answer, type=tuple[str])
         return await self.find_now(seen.encode())
 
-    async def has_more(self, position: Position) -> bool:
-        """Whether anything may be behind a position: no transaction has ended since, otherwise."""
+    async def look(self, position: Position, subjects: Collection[str]) -> Look:
+        """Look whether anything of some subjects is behind a position. Raises Unavailable."""
         if position.end is not None:
-            return True
-        snapshot = await self._statements.fetch(SNAPSHOT)
-        return snapshot != position.begin.snapshot.encode()
+            return "changes"
+        begin = position.begin
+        answer = await self._statements.fetch(
+            LOOK,
+            begin.snapshot,
+            begin.last_id,
+            [str(number) for number in begin.open],
+            list(begin.open.values()),
+            str(begin.xmax),
+            begin.late,
+            sorted(subjects),
+        )
+        return _LOOKS[answer or b""]
 
     async def read(self, position: Position, subjects: Collection[str], limit: int) -> Batch:
         """Read the next changes behind a position. Raises Unavailable."""

@@ -12,7 +12,36 @@ from typing import Final
 BATCH_IDS: Final = 20_000
 """Ids of the trail that one batch goes over, where there are marks: each page orders the whole."""
 
-SNAPSHOT: Final = "select pg_current_snapshot()::text"
+# Whether there is a row for the next statement. $1 the snapshot of a position, $2 its greatest id,
+# $3 the transactions that were open then and $4 their floors, $5 the first number that was not
+# given to a transaction that had ended, $6 the floor of this and later ones, $7 subjects. The
+# orders make PostgreSQL take the index on the ids, however old its statistics are.
+LOOK: Final = """
+with ended as materialized (
+    select number, floor
+    from unnest($3::text[]::xid8[], $4::bigint[]) as o (number, floor)
+    where pg_visible_in_snapshot(number, pg_current_snapshot())
+)
+select case
+    when pg_current_snapshot()::text = $1::text then 'nothing'
+    when (
+        select id from caudex_audit.log
+        where id > $2::bigint
+        and (table_schema || '.' || table_name = any ($7::text[])
+            or (table_schema = 'core' and table_name = 'audit'))
+        order by id limit 1
+    ) is not null or (
+        select id from caudex_audit.log
+        where id > least($6::bigint, (select min(floor) from ended)) and id <= $2::bigint
+        and (xid = any (array(select number from ended))
+            or (xid >= $5::text::xid8 and id > $6::bigint))
+        and (table_schema || '.' || table_name = any ($7::text[])
+            or (table_schema = 'core' and table_name = 'audit'))
+        order by id limit 1
+    ) is not null or (
+        select id from caudex_audit.shapes where id > $2::bigint order by id limit 1
+    ) is not null then 'changes'
+    else 'others' end"""
 
 # The snapshot, and the floors of the transactions that are open and of the later ones: what the
 # newest mark saw that was made before a number was given.
@@ -36,9 +65,12 @@ from (select coalesce($1::text, caudex_audit.seen()) as seen offset 0) as s"""
 # $11 ids of a batch, $12 the lowest id that the position needs, $13 the first number that was not
 # given to a transaction that had ended, $14 the floor of this and later ones, $15 whether to take a
 # number now.
-# A row is one change; the first row is the header.
+# A row is one change; the first row is the header. The ids are taken from `asked`, so that their
+# values do not promise a better plan: to plan it each time would take longer than to run it.
 CHANGES: Final = """
-with now as materialized (
+with asked as materialized (
+    select $1::bigint as last_id, $14::bigint as late
+), now as materialized (
     select seen, split_part(seen, ' ', 2)::pg_snapshot as snapshot,
         split_part(seen, ' ', 3)::bigint as last_id
     from (select caudex_audit.seen() as seen offset 0) as s
@@ -71,16 +103,18 @@ with now as materialized (
 ), fresh as materialized (
     select id, xid, changed_at, table_schema, table_name, record_id, operation
     from caudex_audit.log
-    where id > $1::bigint and id <= (select last_id from finish)
+    where id > (select last_id from asked) and id <= (select last_id from finish)
     and ((select is_now from finish)
         or pg_visible_in_snapshot(xid, (select snapshot from finish)))
     union all
     select id, xid, changed_at, table_schema, table_name, record_id, operation
     from caudex_audit.log
-    where id > least($14::bigint, (select min(floor) from ended)) and id <= $1::bigint
-    and (xid = any (array(select number from ended)) or (xid >= $13::text::xid8 and id > $14::bigint
-        and ((select is_now from finish)
-            or pg_visible_in_snapshot(xid, (select snapshot from finish)))))
+    where id > least((select late from asked), (select min(floor) from ended))
+    and id <= (select last_id from asked)
+    and (xid = any (array(select number from ended))
+        or (xid >= $13::text::xid8 and id > (select late from asked)
+            and ((select is_now from finish)
+                or pg_visible_in_snapshot(xid, (select snapshot from finish)))))
 ), ordered as (
     select *, max(id) over (partition by xid) as transaction_end,
         table_schema || '.' || table_name as subject

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,6 +16,17 @@ from tests.waiting import eventually
 
 from .conftest import prepare
 from .support import APP, DEALS, Stream, create, follow, subscribe
+
+
+def test_streams_take_no_places_of_requests(make_server: MakeServer) -> None:
+    """So many streams of one address would be half of all places, and more are refused."""
+    server = make_server({"server": {"max_requests": 4}})
+    prepare(server)
+    with ExitStack() as opened:
+        for _ in range(6):
+            opened.enter_context(follow(server.admin).wait_ready())
+        create(server.admin, title="there is room for requests")
+    eventually(lambda: server.admin.get(f"{DEALS}?limit=1").status_code == 200)
 
 
 def test_a_stream_ends_when_the_role_is_taken(desk: Server) -> None:

@@ -20,10 +20,10 @@ from kernel.public import (
 )
 from kernel.testing import Server
 from plugins.feed import guard as guard_module
-from plugins.feed.chunks import MAX_BYTES, SharedChunks
-from plugins.feed.guard import StreamGuard
+from plugins.feed.chunks import MAX_BYTES, MAX_PART, SharedChunks, cut_page
+from plugins.feed.guard import SharedGuards, StreamGuard
 from plugins.feed.places import Place, read_place
-from plugins.feed.subscribed import MAX_PART, cut_page
+from tests.waiting import until
 
 from .support import APP
 
@@ -120,6 +120,12 @@ class Answers:
         self.answers = list(answers)
         self.actor = Actor(user_id=None)
         self.asked = 0
+        self.address = "192.0.2.1"
+        self.scope = {
+            "path": "/feed",
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer x"), (b"last-event-id", b"1")],
+        }
 
     def get(self, _: Any) -> Any:
         return self
@@ -128,7 +134,7 @@ class Answers:
         return None
 
     async def first(self, _: Any, request: Any) -> Any:
-        assert request is self
+        assert isinstance(request, Answers)
         self.asked += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -153,6 +159,69 @@ async def test_a_stream_goes_on_while_the_database_is_away(
         ended = await StreamGuard(services, services, []).refusal()
     assert ended == b'event: end\ndata: {"reason":"%b"}\n\n' % reason.encode()
     assert services.asked == 4
+
+
+async def test_one_guard_looks_for_all_streams_of_a_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_module, "EVERY", 0.001)
+    services: Any = Answers(*[Actor(user_id="u")] * 3, None)
+    guards = SharedGuards()
+    ends: list[bytes] = []
+
+    async def watch(last_event_id: bytes) -> None:
+        own: Any = Answers()
+        own.scope["headers"] = [(b"authorization", b"Bearer x"), (b"last-event-id", last_event_id)]
+        guard = StreamGuard(services, own, [])
+        ends.append(await guards.refusal(guard))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for number in range(9):
+                tasks.start_soon(watch, b"%d" % number)
+    assert ends == [b'event: end\ndata: {"reason":"session"}\n\n'] * 9
+    assert services.asked == 4, "as often as for one"
+    assert not guards._ends
+    assert not guards._streams
+
+
+async def test_who_looks_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_module, "EVERY", 0.001)
+    services: Any = Answers(Actor(user_id="u"))
+    guards = SharedGuards()
+    ends: list[bytes] = []
+
+    async def watch() -> None:
+        ends.append(await guards.refusal(StreamGuard(services, services, [])))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as first:
+                first.start_soon(watch)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(watch)
+                await until(lambda: services.asked)
+                first.cancel_scope.cancel()
+            services.answers = [None]
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("address", "192.0.2.2"),
+        ("scope", {"path": "/other", "query_string": b"", "headers": []}),
+        ("scope", {"path": "/feed", "query_string": b"token=x", "headers": []}),
+        ("scope", {"path": "/feed", "query_string": b"", "headers": [(b"cookie", b"x")]}),
+    ],
+)
+def test_other_callers_have_guards_of_their_own(name: str, value: Any) -> None:
+    services: Any = Answers(None)
+    one: Any = Answers(None)
+    other: Any = Answers(None)
+    one.scope["headers"] = []
+    other.scope["headers"] = []
+    assert StreamGuard(services, one, []).key == StreamGuard(services, other, []).key
+    setattr(other, name, value)
+    assert StreamGuard(services, one, []).key != StreamGuard(services, other, []).key
 
 
 def test_a_look_at_the_rights_costs_little(desk: Server) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from kernel.public import CHANGES, POOL, Changes, CommittedChange
 from kernel.testing import Server
-from plugins.audit.changes import tailer
+from plugins.audit.changes import kept, tailer
 from plugins.audit.changes.batches import Batch, Loss
+from plugins.audit.changes.kept import KeptBatch, View
 from plugins.audit.changes.moments import Moment
 from plugins.audit.changes.positions import Position
-from plugins.audit.changes.tailer import _View
 from tests.plugins.audit.conftest import install
 
 SUBJECTS = ["queue.items"]
@@ -94,7 +94,7 @@ def test_followers_that_join_at_any_time_miss_nothing(
     queue: Server, changes: Changes, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under writes of several sessions, with batches that are kept for short."""
-    monkeypatch.setattr(tailer, "MAX_KEPT", 3)
+    monkeypatch.setattr(kept, "MAX_KEPT", 3)
     chance = Random(seed)
     begin = queue.run(changes.now)
     ended = threading.Event()
@@ -170,6 +170,7 @@ def test_without_changes_the_newest_position_comes(
     queue: Server, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tailer, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(tailer, "LOOKS", 0.0)
 
     async def read_two() -> list[str]:
         positions: list[str] = []
@@ -263,14 +264,14 @@ def test_a_follower_that_knows_of_a_change_of_fields_gets_what_came_after_it() -
         reshaped={SUBJECTS[0]: Loss("entity changed", 15, 60)},
         transaction_ends={12: 55, 25: 110},
     )
-    follower = _View(frozenset(SUBJECTS), position_at(20, 100))
+    follower = View(frozenset(SUBJECTS), position_at(20, 100))
     assert not follower.is_reshaped_by(batch)
-    page = follower.read(batch, "x")
+    page = follower.read(KeptBatch(1, batch))
     assert page is not None
     assert ([change.id for change in page.changes], page.lost) == ([110], None)
-    earlier = _View(frozenset(SUBJECTS), position_at(10, 50))
+    earlier = View(frozenset(SUBJECTS), position_at(10, 50))
     assert earlier.is_reshaped_by(batch)
-    page = earlier.read(batch, "x")
+    page = earlier.read(KeptBatch(1, batch))
     assert page is not None
     assert (list(page.changes), page.lost) == ([], "entity changed")
 
