@@ -57,6 +57,7 @@ class KeptBatches:
     def __init__(self) -> None:
         self._batches = list[KeptBatch]()
         self._changes = 0
+        self._empty_page: tuple[Position, ChangesPage] | None = None
         self.first = 0
         """Of the batches from this number on all are kept."""
 
@@ -78,6 +79,14 @@ class KeptBatches:
         if not batches or batches[-1].number < number:
             return None
         return batches[bisect_left(batches, number, key=_number_of)]
+
+    def make_empty_page(self, position: Position) -> ChangesPage:
+        """Return a page that says how far a follower has read; those in step share it."""
+        if self._empty_page is not None and self._empty_page[0] is position:
+            return self._empty_page[1]
+        page = ChangesPage(changes=(), position=write_position(position), complete=True)
+        self._empty_page = (position, page)
+        return page
 
     def forget(self, number: int) -> None:
         """Drop all; the next batch has this number."""

@@ -18,7 +18,7 @@ from .batches import Batch, BatchReader
 from .followers import Follower, Followers
 from .kept import KeptBatches, View
 from .pace import Pace
-from .positions import Position, write_position
+from .positions import Position
 
 MAX_FOLLOWERS: Final = 2_000
 PAGE: Final = 1_000
@@ -55,8 +55,6 @@ class Tailer:
         self._is_reading = False
         self._position: Position | None = None
         """Where that batch begins; None without followers."""
-        self._empty_page: ChangesPage | None = None
-        """The page of followers that have read up to there."""
         self._read_at = -inf
         self._begun = anyio.Event()
         self._written = anyio.Event()
@@ -137,7 +135,7 @@ class Tailer:
     async def _read_batch(self) -> Batch | None:
         """Read the next batch; None where no transaction has ended since the last one."""
         if self._position is None:
-            self._move_to(await self._reader.find_now())
+            self._position = await self._reader.find_now()
             self._turn()
         subjects = self._followers.subjects
         look = await self._reader.look(self._position, subjects)
@@ -153,7 +151,7 @@ class Tailer:
             batch = await self._reader.read(self._position, subjects, PAGE)
         finally:
             self._is_reading = False
-        self._move_to(batch.position)
+        self._position = batch.position
         if batch.concerned:
             self._keep(batch)
         self._next_number += 1
@@ -168,12 +166,8 @@ class Tailer:
         self._turned.set()
         self._turned = anyio.Event()
 
-    def _move_to(self, position: Position | None) -> None:
-        self._position = position
-        self._empty_page = None
-
     def _forget(self) -> None:
-        self._move_to(None)
+        self._position = None
         self._kept.forget(self._next_number)
 
     # Its followers
@@ -243,15 +237,4 @@ class Tailer:
         if self._kept.find(number) is not None or self._position is None:
             return None
         view.step_to(self._position)
-        if view.position is not self._position:
-            return _make_empty_page(view.position)
-        empty_page = self._empty_page
-        if empty_page is None:
-            empty_page = _make_empty_page(self._position)
-            self._empty_page = empty_page
-        return empty_page
-
-
-def _make_empty_page(position: Position) -> ChangesPage:
-    """Return a page that says how far a follower has read."""
-    return ChangesPage(changes=(), position=write_position(position), complete=True)
+        return self._kept.make_empty_page(view.position)
