@@ -164,7 +164,7 @@ async def test_a_stream_goes_on_while_the_database_is_away(
 async def test_one_guard_looks_for_all_streams_of_a_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "EVERY", 0.001)
     services: Any = Answers(*[Actor(user_id="u")] * 3, None)
-    guards = SharedGuards()
+    guards: Any = SharedGuards()
     ends: list[bytes] = []
 
     async def watch(last_event_id: bytes) -> None:
