@@ -137,18 +137,18 @@ class Tailer:
         if self._position is None:
             self._position = await self._reader.find_now()
             self._turn()
-        subjects = self._followers.subjects
-        look = await self._reader.look(self._position, subjects)
+        look = await self._reader.look(self._position, self._followers.subjects)
         is_new = monotonic() - self._read_at < LOOKS
         if look == "nothing" or (look == "others" and is_new):
             # A batch without anything, for followers that wait for its number.
             self._next_number += 1
             self._turn()
             return None
+        # Followers that came during the look count on this batch.
         self._is_reading = True
         self._read_at = monotonic()
         try:
-            batch = await self._reader.read(self._position, subjects, PAGE)
+            batch = await self._reader.read(self._position, self._followers.subjects, PAGE)
         finally:
             self._is_reading = False
         self._position = batch.position

@@ -177,6 +177,39 @@ class _Batch:
         self.__dict__.update(members)
 
 
+def test_who_joins_during_a_look_misses_nothing(
+    line: Server, changes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def follow() -> list[str]:
+        looks = anyio.Event()
+        may_read = anyio.Event()
+        received: list[str] = []
+
+        async def look(*_: Any) -> str:
+            looks.set()
+            await may_read.wait()
+            return "changes"
+
+        async def take(*subjects: str) -> None:
+            async with changes.follow(subjects) as iterator:
+                async for page in iterator:
+                    received.extend(names_of(page.changes))
+
+        monkeypatch.setattr(changes.reader, "look", look)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take, "line.others")
+            await looks.wait()
+            tasks.start_soon(take, *SUBJECTS)
+            await until(lambda: has_waiting_follower(changes, 2))
+            await insert(line, "during the look")
+            may_read.set()
+            await until(lambda: received)
+            tasks.cancel_scope.cancel()
+        return received
+
+    assert line.run(follow) == ["during the look"]
+
+
 def test_a_look_says_whether_a_reading_would_find_something(line: Server, changes: Any) -> None:
     async def look(position: str) -> str:
         return await changes.reader.look(read_position(position), SUBJECTS)
