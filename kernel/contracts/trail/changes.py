@@ -33,8 +33,9 @@ class CommittedChange(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction did to one record, from the state before it to the state after it.
 
     Several changes of a record in a transaction are one; nothing is left of a record that was made
-    and deleted in it. `old` and `new` are the record as JSON text, as the trail has it: None where
-    there was none before, or is none after. `owner_before` and `owner_after` are ids of users.
+    and deleted in it. `old` and `new` are the record as JSON text, as the trail has it: `old` of a
+    new record and `new` of a deleted one are None. `owner_before` and `owner_after` are ids of
+    users.
     `actor`, `request` and `at` (RFC 3339 text ending in Z, the begin of the transaction) are those
     of the last change. `id` is its id in the trail, `transaction` PostgreSQL's number of it.
     `position` is the one behind this change.
