@@ -152,7 +152,7 @@ class _Idling:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Note that the client has all replies, or goes on to send what nobody reads."""
+        """Note that the client has all replies, or still sends the body of a refused request."""
         self._since = self._loop.time()
         if self._timer is None:
             seconds = self._connection.timeout_keep_alive

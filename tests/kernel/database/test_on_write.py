@@ -1,4 +1,4 @@
-"""A pool tells what listens to it of each write of its process, whichever driver carries it."""
+"""A pool reports each write to its listeners of its process, whichever driver carries it."""
 
 from __future__ import annotations
 

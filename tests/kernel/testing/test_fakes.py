@@ -48,10 +48,11 @@ BOB = Actor(user_id="bob", username="bob")
 OF_THE_KERNEL = {
     *KERNEL_SERVICES, "http_server", "database_server", "process_manager", "reads", "idempotency",
     "storage", "thumbnails", "files", "frontends", "recorded", "changes", "watches", "live_queries",
+    "caller_sql",
 }  # fmt: skip
 """Real in every test: processes, folders and PostgreSQL, which `reads` is a standby of, are never
-faked. `idempotency` gives work a transaction. `recorded`, `changes`, `watches` and `live_queries`
-read what triggers wrote."""
+faked. `caller_sql` runs SQL. `idempotency` gives work a transaction. `recorded`, `changes`,
+`watches` and `live_queries` read what triggers wrote."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 
 pytestmark = pytest.mark.anyio
