@@ -21,7 +21,10 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers["content-length"])
-        body = self.rfile.read(length).decode()
+        content = self.rfile.read(length)
+        if len(content) < length:  # its sender was killed within the request
+            return
+        body = content.decode()
         headers = {name.lower(): value for name, value in self.headers.items()}
         line = {"path": self.path, "headers": headers, "body": body, "time": time.time()}
         with self.file.open("a") as file:
