@@ -85,7 +85,7 @@ bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares wit
 	  tests/benchmarks/peers/requirements.in -o tests/benchmarks/peers/requirements.txt
 
 console-size: .venv/.dev ## Print the size of the console, and fail beyond its budget
-	$(python) -m plugins.console.size
+	$(python) -m plugins.console.assets.size
 
 console-check: ## Check types and formatting of the console's JavaScript, where Node.js is
 	@sh .ci/js.sh check

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from kernel import VERSION  # noqa: E402 - found by the path above
-from plugins.console.vendored import VENDORED, Vendored  # noqa: E402
+from plugins.console.assets.vendored import VENDORED, Vendored  # noqa: E402
 
 LICENCES = {"ahocorasick-rs": "Apache-2.0", "qrcode": "BSD-3-Clause"}
 """Those that the metadata of a package does not name; its file of the licence does."""

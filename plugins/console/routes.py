@@ -30,7 +30,7 @@ from kernel.public import (
 )
 
 from . import cookies
-from .files import WEB, Files
+from .assets.files import WEB, Files
 from .models import (
     CloseSession,
     Features,

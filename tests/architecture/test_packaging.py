@@ -12,7 +12,7 @@ import pytest
 
 import caudex
 from kernel import VERSION, public
-from plugins.console.vendored import VENDORED
+from plugins.console.assets.vendored import VENDORED
 from plugins.system.examination.doctor import _is_ours
 
 ROOT = Path(__file__).parents[2]

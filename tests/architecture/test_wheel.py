@@ -21,7 +21,7 @@ from kernel import VERSION
 from kernel.config.settings import load_config
 from kernel.testing import Postgres, running_server
 from kernel.testing.servers import NO_TLS
-from plugins.console.vendored import VENDORED
+from plugins.console.assets.vendored import VENDORED
 from tests.kernel.processes import environment
 from tests.plugins.audit.evidence.support import seal
 from tests.waiting import eventually

@@ -9,10 +9,10 @@ import pytest
 
 from kernel.hooks.plugin import KERNEL_API
 from kernel.testing import Server
-from plugins.console.files import TYPES, WEB
-from plugins.console.lean import shorten
-from plugins.console.size import ALL_BYTES, budget, sizes
-from plugins.console.vendored import VENDORED
+from plugins.console.assets.files import TYPES, WEB
+from plugins.console.assets.lean import shorten
+from plugins.console.assets.size import ALL_BYTES, budget, sizes
+from plugins.console.assets.vendored import VENDORED
 
 ASSETS = sorted(str(path.relative_to(WEB)) for path in WEB.rglob("*") if path.suffix in TYPES)
 
@@ -86,7 +86,7 @@ def test_the_name_of_the_instance_is_text(make_server):
 
 
 def test_an_edited_file_needs_no_restart(server: Server, monkeypatch, tmp_path: Path):
-    from plugins.console.files import Files
+    from plugins.console.assets.files import Files
 
     (tmp_path / "a.js").write_text("1")
     files = Files(tmp_path)

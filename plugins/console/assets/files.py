@@ -11,7 +11,7 @@ from kernel.public import NotFound, Request, Response
 
 from . import lean
 
-WEB: Final = Path(__file__).parent / "web"
+WEB: Final = Path(__file__).parents[1] / "web"
 TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",

@@ -1,4 +1,7 @@
-"""Prints the size of the console, and fails beyond its budget: `python -m plugins.console.size`."""
+"""Prints the size of the console, and fails beyond its budget.
+
+`python -m plugins.console.assets.size` is a part of CI.
+"""
 
 from __future__ import annotations
 
