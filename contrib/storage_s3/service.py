@@ -20,11 +20,10 @@ import anyio
 from kernel.public import BLOB_HASH, Blob, NotFound, StoredBlob, TooLarge, Unavailable
 
 from .bucket import Bucket, Upload
-from .reading import ObjectReader
+from .reading import PIECE, ObjectReader
 
 SMALL: Final = 4 * 2**20
 """Bytes of a blob that is held in memory and written in one request."""
-PIECE: Final = 2**20
 CHECK: Final = "incoming/check"
 """An object that is written to see whether any can be."""
 ABANDONED: Final = timedelta(days=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType, field
 
 from kernel.public import AccountKind, User, UserView
+
+MAX_BODY: Final = 64_000
+"""Bytes of a body about accounts, keys and invites."""
 
 
 class Registration(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -34,6 +33,7 @@ from .invites.routes import InviteRoutes
 from .keys.routes import KeyRoutes
 from .keys.service import refuse_key
 from .models import (
+    MAX_BODY,
     Credentials,
     LoggedIn,
     PasswordChange,
@@ -49,8 +49,6 @@ from .models import (
 from .people.routes import PeopleRoutes
 from .service import AUTH, Auth
 from .sign_in.routes import SecondFactorRoutes
-
-MAX_BODY: Final = 64_000
 
 
 class AuthRoutes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from kernel.public import (
     CORE_ADMIN,
@@ -16,12 +15,10 @@ from kernel.public import (
     find_origin,
     reply,
 )
-from plugins.auth.models import Registered
+from plugins.auth.models import MAX_BODY, Registered
 from plugins.auth.service import AUTH, Auth
 
 from .models import Acceptance, InviteRow, InviteToken, MadeInvite, NewInvite, ShownInvite
-
-MAX_BODY: Final = 64_000
 
 
 class InviteRoutes:

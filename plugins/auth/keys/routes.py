@@ -19,12 +19,12 @@ from kernel.public import (
     read_body,
     reply,
 )
+from plugins.auth.models import MAX_BODY
 from plugins.auth.service import AUTH, Auth
 
 from .models import KeyRow, KeysQuery, MadeAccount, MadeKey, NewKey, NewServiceAccount, Rotation
 from .service import refuse_key
 
-MAX_BODY: Final = 64_000
 ROTATION: Final[dict[str, Any]] = {
     "requestBody": {
         "content": {

@@ -17,12 +17,11 @@ from kernel.public import (
     read_limit,
     reply,
 )
-from plugins.auth.models import UsersQuery
+from plugins.auth.models import MAX_BODY, UsersQuery
 from plugins.auth.service import AUTH, Auth
 
 from .models import AccountRow, EndedSessions, OwnChanges
 
-MAX_BODY: Final = 64_000
 PAGE: Final = 200
 """Accounts of a page whose request names no number."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from kernel.public import (
     ANY_USER,
@@ -17,11 +16,10 @@ from kernel.public import (
     reply,
 )
 from plugins.auth.keys.service import refuse_key
+from plugins.auth.models import MAX_BODY
 from plugins.auth.service import AUTH, Auth
 
 from .models import Code, FactorState, Password, RecoveryCodes, TotpSecret
-
-MAX_BODY: Final = 64_000
 
 
 class SecondFactorRoutes:
