@@ -31,7 +31,10 @@ class LinkQuery(
     rename="camel",
     omit_defaults=True,
 ):
-    """The records that a link shows: members of the body of POST …/query; without any, all."""
+    """The records that a link shows: members of the body of POST …/query; without any, all.
+
+    `limit` is the number of records that it shows at most.
+    """
 
     where: Where | None = None
     search: str | None = None
