@@ -55,7 +55,7 @@ def draw_page(share: Share, records: Sequence[Mapping[str, Any]]) -> str:
     if share.entity is None:
         content = "<p>This share shows no records.</p>"
     elif share.record_id is not None:
-        rows = []
+        rows = list[str]()
         for record in records:
             for field in fields:
                 head = f'<th scope="row">{_escape(title_of(field))}</th>'

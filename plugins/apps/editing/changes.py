@@ -135,7 +135,9 @@ def _rename_column(column: Any, names: Mapping[str, str]) -> Any:
         return names.get(column, column)
     member = cast("Object", column)
     name = member.get("column")
-    return {**member, "column": names[name]} if name in names else member
+    if isinstance(name, str) and name in names:
+        return {**member, "column": names[name]}
+    return member
 
 
 def _rename_searched(searched: Any, names: Mapping[str, str]) -> Any:
