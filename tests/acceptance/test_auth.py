@@ -656,7 +656,7 @@ def test_the_last_core_admin_stays(server):
 
 
 def test_every_route_but_the_public_ones_needs_a_token(server):
-    public = {"register", "login", "refresh", "logout", "mode"}
+    public = {"register", "login", "refresh", "logout", "mode", "show", "accept"}  # of an invite
     for _, route in server.kernel.routes:
         if route.path.startswith((AUTH, "/api/v1/users")):
             name = route.path.rsplit("/", 1)[-1]

@@ -23,7 +23,7 @@ NEXT_LINE = re.compile(r"^(?!\t)", re.MULTILINE)
 PARAMETERS = re.compile(r"^caudex[^>]*> DETAIL:  [Pp]arameters: ", re.MULTILINE)
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
 MADE = re.compile(r'\bselect (?:x\."id"::uuid|n\.id),')
-MADE_ONE = re.compile(r'\("id"[^)]*\) select (\$(\d+)::uuid),')
+MADE_ONE = re.compile(r'\("?id"?,[^)]*\)\s+(?:select |values \()(\$(\d+)::uuid),')
 """Ids that the server makes: a script runs many times, so PostgreSQL makes them there."""
 COUNT = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 TPS = re.compile(r"^tps = ([0-9.]+) \(without", re.MULTILINE)

@@ -25,7 +25,7 @@ import tests.benchmarks.__main__ as command
 from kernel.contracts.apps import Entity, Field
 from kernel.toolkit.limiter import ConcurrencyLimiter
 from plugins.data.statements.entity_table import Table as EntityTable
-from plugins.jobs import store
+from plugins.jobs.inserts import INSERT, INSERT_MANY
 from tests.benchmarks import check, processes, requests
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
@@ -178,7 +178,14 @@ def test_a_pgbench_script_makes_the_ids_that_the_server_makes(tmp_path):
 
 
 def test_a_pgbench_script_makes_the_id_of_a_job(tmp_path):
-    made = Statement(vars(store)["_INSERT"], ("[]",), prepared=True)
+    values = ("01a223b3-8255-7000-86b9-54a1f1f5effd", "crm", *["1"] * 11)
+    made = Statement(INSERT, values, prepared=True)
+    Pgbench(tmp_path, "case", [made])
+    assert "values (uuidv7(), :v0s0p1::text, " in (tmp_path / "case-0.sql").read_text()
+
+
+def test_a_pgbench_script_makes_the_ids_of_several_jobs(tmp_path):
+    made = Statement(INSERT_MANY, ("[]",), prepared=True)
     Pgbench(tmp_path, "case", [made])
     assert "select uuidv7(), n.app_id, " in (tmp_path / "case-0.sql").read_text()
 

@@ -356,7 +356,8 @@ def test_functions_pin_their_search_path_and_are_revoked_from_others(trail: Serv
         " where pronamespace = 'caudex_audit'::regnamespace"
     )
     called = {
-        "record", "record_all", "refuse", "shrunk", "switched", "as_json_in_utc", "branch", "seen"
+        "record", "record_all", "refuse", "shrunk", "switched", "as_json_in_utc", "branch", "seen",
+        "reshaped",
     }  # fmt: skip
     inlined = {"in_utc", "hidden"}  # into those above, where their search path applies
     assert {name for name, _, _ in rows} == called | inlined
