@@ -8,7 +8,7 @@ from kernel.contracts.hookspecs import for_subjects, hookimpl, hookspec, subject
 from kernel.database import dialect
 from kernel.database.transactions import open_transaction
 from kernel.errors import *  # noqa: F403
-from kernel.errors.source_lines import code_of, declared_at, source_line
+from kernel.errors.source_lines import code_of, declared_at, find_frames, source_line
 from kernel.hooks import plugin
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.toolkit import values
@@ -74,8 +74,9 @@ __all__ = [
     "Retry", "RevealedSecrets", "Sheet", "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink",
     "Tasks", "TokenSigner", "Unopenable", "Unpacked", "act_as_maker", "as_rows", "check_blob",
     "check_blobs", "check_link_maker", "check_room_for_secret", "clean_name", "code_of",
-    "compare_key", "declared_at", "decode", "dialect", "dialect_of", "for_subjects", "full_disk",
-    "hookimpl", "hookspec", "hookspecs", "is_junk", "is_link_of", "missing_secret", "on_behalf_of",
+    "compare_key", "declared_at", "decode", "dialect", "dialect_of", "find_frames", "for_subjects",
+    "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk", "is_link_of", "missing_secret",
+    "on_behalf_of",
     "open_plain_file", "open_transaction", "open_value", "read_link_end", "read_rows", "read_sheet",
     "read_small_file", "record_secret", "register_app", "rename_keys", "rename_link_query",
     "rename_where", "seal_value", "secret_path", "server_key", "show_users", "source_line",

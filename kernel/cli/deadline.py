@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 import structlog
 
 from kernel.config.log import write_out
+from kernel.errors.source_lines import find_frames
 
 END_SECONDS: Final = 25.0
 """Seconds from a first signal until a process cancels what still runs."""
@@ -91,7 +92,7 @@ class ProcessDeadline:
 
 def _running_threads() -> list[str]:
     """Return the threads that keep the process, each with the line that it is at."""
-    frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+    frames = find_frames()
     threads = list[str]()
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)

@@ -5,11 +5,12 @@ Frames are looked at once and never kept: they hold what they worked with, such 
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,22 @@ class Step(NamedTuple):
 
     module: str
     at: str
+
+
+def find_frames() -> Mapping[int, FrameType]:
+    """Return the innermost frame of each thread, by the thread's number.
+
+    The interpreter holds a lock meanwhile, which a thread that begins or ends needs too. Garbage
+    that is collected within runs other code, and that lets such a thread go first: both would wait
+    for ever (Python 3.11).
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+    finally:
+        if is_collecting:
+            gc.enable()
 
 
 def source_line(function: Callable[..., Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from kernel.errors.source_lines import Step, steps_to
+from kernel.errors.source_lines import Step, find_frames, steps_to
 from kernel.toolkit.backoff import Backoff
 
 BEAT: Final = 1.0
@@ -88,7 +88,7 @@ class StartWatch:
                 self._report(part)
 
     def _report(self, part: Part) -> None:
-        frame = sys._current_frames().get(part.thread)  # pyright: ignore[reportPrivateUsage]
+        frame = find_frames().get(part.thread)
         steps = [step for step in steps_to(frame) if _may_be_of_plugin(step)]
         at = steps[-1].at if steps else part.place
         log.warning("a plugin takes long to start", plugin=part.plugin, at=at,

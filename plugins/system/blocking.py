@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from kernel.public import FIX_PLUGIN, Backoff, RateLimiter, Registry
+from kernel.public import FIX_PLUGIN, Backoff, RateLimiter, Registry, find_frames
 
 BLOCKED: Final = 0.2
 """Seconds without a turn of the event loop that are reported."""
@@ -133,7 +132,7 @@ class LoopWatch:
                 if now > self._tasks_checked + SHOWN / 2:
                     self._tasks_checked = now
                     loop.call_soon_threadsafe(self._check_tasks)
-                frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
+                frame = find_frames().get(self._loop_thread)
                 block = self._block
                 if block is not None:
                     self._look(block, frame, now)
