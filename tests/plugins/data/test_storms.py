@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from kernel.testing import Client, Postgres, Server, running_server
+from kernel.testing.servers import LIMITS
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import COMPANIES, CONTACTS, add, empty, install
 
@@ -47,7 +48,7 @@ def storm(server: Server, requests: Sequence[Request]) -> list[httpx.Response]:
         room = asyncio.Semaphore(AT_ONCE)
         headers = {"authorization": server.admin.headers["authorization"]}
         async with httpx.AsyncClient(
-            base_url=server.url, headers=headers, timeout=300, verify=False
+            base_url=server.url, headers=headers, timeout=300, verify=False, limits=LIMITS
         ) as client:
 
             async def send(path: str, body: Body) -> httpx.Response:
