@@ -115,7 +115,9 @@ def _keep_one_form(body: Schema) -> None:
     content: Schema = body.get("content", {})
     if FORM not in content:
         return
-    others = [FORM] if JSON in content else [name for name in content if name != FORM]
+    others = [name for name in content if name != FORM]
+    if JSON in content:
+        others = [FORM]
     for media_type in others:
         del content[media_type]
         description = body.get("description", "A file.")

@@ -107,7 +107,7 @@ class SharesRoutes:
         """
         share, token = await self._shares.create(request.actor, request.path("app_id"), body)
         origin = find_origin(request, self._config.url)
-        made = MadeShare(
+        made_share = MadeShare(
             id=share.id,
             url=f"{origin}{request.public_path(f'/share/{token}')}",
             token=token,
@@ -117,7 +117,7 @@ class SharesRoutes:
             created_at=share.created_at,
             expires=share.expires,
         )
-        return reply(made, 201)
+        return reply(made_share, 201)
 
     async def list(self, request: Request) -> Response:
         """List the caller's shares of an app; for its admins those of all users."""

@@ -93,12 +93,12 @@ class Shares:
         await self._parts.records.read(actor, prepared)
         token = f"{MARK}{secrets.token_urlsafe(32)}"
         stored_token = store.StoredToken(_hash(token), token[:PREFIX])
-        most = self._config.most
+        max_shares = self._config.most
 
         async def insert(tx: Transaction) -> Share:
-            share = await store.insert(tx, actor, prepared, stored_token, most)
+            share = await store.insert(tx, actor, prepared, stored_token, max_shares)
             if share is None:
-                raise BadRequest(f"a user has at most {most} shares: revoke one first")
+                raise BadRequest(f"a user has at most {max_shares} shares: revoke one first")
             await _record(tx, "SHARE_CREATED", share)
             return share
 

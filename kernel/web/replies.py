@@ -101,14 +101,14 @@ def reply_if_changed(request: Request, value: object) -> Response:
 
     For what clients ask for again and again. The value is made each time; it is not sent.
     """
-    whole = JSONReply(value)
-    digest = hashlib.blake2b(whole.body, digest_size=16).hexdigest()
+    response = JSONReply(value)
+    digest = hashlib.blake2b(response.body, digest_size=16).hexdigest()
     tag = f'W/"{digest}"'.encode()
     known_tags = headers_of(request.scope).get(b"if-none-match", b"")
     if digest.encode() in known_tags:
         return Response(status_code=304, headers={"etag": tag.decode()})
-    whole.raw_headers.append((b"etag", tag))
-    return whole
+    response.raw_headers.append((b"etag", tag))
+    return response
 
 
 def next_page(request: Request, limit: int | None, ids: Sequence[str]) -> dict[str, str]:

@@ -53,7 +53,10 @@ class TrafficCounter:
 
     def note_failure(self, request_id: str, route: Route | None, status: int) -> None:
         """Remember a request that failed, for those who look for the reason in the log."""
-        method, path = NO_ROUTE if route is None else (route.method, route.path)
+        method, path = NO_ROUTE
+        if route is not None:
+            method = route.method
+            path = route.path
         failed = FailedRequest(
             at=time.time(), request_id=request_id, method=method, route=path, status=status
         )

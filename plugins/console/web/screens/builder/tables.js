@@ -227,14 +227,14 @@ export const FIRST_COLUMNS = [
 
 /** Open the dialog for a new table, and show the table. */
 export async function addTable(appId) {
-  const made = { name: '', title: '', access: 'all' };
+  const newTable = { name: '', title: '', access: 'all' };
   const Form = ({ change }) => {
     const [title, setTitle] = useState('');
     const [columns, setColumns] = useState(FIRST_COLUMNS);
     const [access, setAccess] = useState('all');
     useEffect(() => {
       const entity = toEntity(title, columns);
-      Object.assign(made, { name: entity?.entityName, title: title.trim(), access });
+      Object.assign(newTable, { name: entity?.entityName, title: title.trim(), access });
       change(entity && [{ op: 'add_entity', entity }]);
     }, [title, columns, access]);
     return html`<${Input}
@@ -249,11 +249,11 @@ export async function addTable(appId) {
       <${ColumnRows} columns=${columns} change=${setColumns} />
       <${AccessChoice} chosen=${access} change=${setAccess} />`;
   };
-  const done = () => `The table “${made.title}” was made.`;
+  const done = () => `The table “${newTable.title}” was made.`;
   const isDone = await openStep({ appId, title: 'New table', verb: 'Make table', Form, done });
   if (!isDone) return;
-  await attempt(() => grantAccess(appId, [made.name], made.access));
-  go(['data', appId, made.name]);
+  await attempt(() => grantAccess(appId, [newTable.name], newTable.access));
+  go(['data', appId, newTable.name]);
 }
 
 /** An entity of a manifest, from what is typed; null without a name. */
