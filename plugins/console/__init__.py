@@ -61,7 +61,7 @@ class ConsolePlugin(Plugin):
         fill = {"name": self.config.name, "colour": self.config.colour, "safe": ""}
         if self.config.safe:
             fill["safe"] = "yes"
-        self._routes = ConsoleRoutes(services, fill)
+        self._routes = ConsoleRoutes(services, fill, is_lean=not self.config.sources)
         return self._routes.routes()
 
     @hookimpl

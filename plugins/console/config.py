@@ -23,3 +23,5 @@ class ConsoleConfig(Section, frozen=True, kw_only=True):
     """Colour of the console's mark and edge, as `#c02020`; by default the accent colour."""
     safe: bool = False
     """Show the red bar of safe mode; set by `caudex serve --safe`."""
+    sources: bool = False
+    """Send scripts and styles as they are written, so that errors of a browser name their lines."""

@@ -66,10 +66,10 @@ class ConsoleRoutes:
     views: ViewKeeper
     instance: str
 
-    def __init__(self, services: Services, fill: dict[str, str]) -> None:
-        """`fill` are the values of the placeholders in `index.html`."""
+    def __init__(self, services: Services, fill: dict[str, str], *, is_lean: bool) -> None:
+        """`fill` are the values of the placeholders in `index.html`; for `is_lean` see `Files`."""
         self._services = services
-        self._files = Files(WEB, fill, is_lean=True)
+        self._files = Files(WEB, fill, is_lean)
         self._ext: dict[str, Files] = {}
 
     def routes(self) -> Sequence[Route]:

@@ -51,7 +51,7 @@ class Files:
     ) -> None:
         """In HTML files each `{{name}}` of `fill` is replaced by its value.
 
-        With `is_lean` what only readers of the source need is not sent.
+        With `is_lean` scripts and styles are shortened.
         """
         self._is_lean = is_lean
         self._folder = folder
