@@ -14,7 +14,8 @@ import { Filter, buildQuery, joinWheres, readWhere } from './filter.js';
 import { TableHead } from './head.js';
 import { useChanges, useLive } from './live.js';
 import { Selection } from './many.js';
-import { makeSaving, readFigures, setFigure, useFigures, useRows } from './rows.js';
+import { readFigures, setFigure, useFigures, useRows } from './rows.js';
+import { makeSaving } from './saving.js';
 import { LAYOUTS, NoField, findBy } from './views.js';
 
 /** Statuses of a table that is gone for this user. */

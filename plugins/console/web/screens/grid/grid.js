@@ -2,34 +2,11 @@
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { keepPlace, readPlace } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
-import {
-  FootRow,
-  HeadRow,
-  Row,
-  clamp,
-  findBlock,
-  findDrawnRows,
-  makeTall,
-  readBlock,
-  reveal,
-  useEditing,
-  writeBlock,
-  writeWidths,
-} from './rows.js';
-
-/** Keys that move the current cell: by rows and columns. */
-const STEPS = {
-  ArrowDown: [1, 0],
-  j: [1, 0],
-  ArrowUp: [-1, 0],
-  k: [-1, 0],
-  ArrowRight: [0, 1],
-  l: [0, 1],
-  ArrowLeft: [0, -1],
-  h: [0, -1],
-  PageDown: [15, 0],
-  PageUp: [-15, 0],
-};
+import { readBlock, writeBlock } from './blocks.js';
+import { STEPS, useCursor } from './cursor.js';
+import { useEditing } from './editing.js';
+import { findDrawnRows, makeTall, writeWidths } from './layout.js';
+import { FootRow, HeadRow, Row } from './rows.js';
 
 /**
  * @param {{appId: string, entity: any, fields: any[], data: any, editable: boolean,
@@ -149,24 +126,6 @@ export function Grid(props) {
     </div>
     ${figures && html`<${FootRow} fields=${fields} figures=${figures} widths=${widths} />`}
   </div>`;
-}
-
-// --- the current cell, and the block of cells that ends in it
-
-/** `from` of the cursor is the cell where a block began; null without one. */
-export function useCursor(box, rows, fields) {
-  const [cursor, setCursor] = useState({ row: 0, col: 0, from: null });
-  const move = (row, col, isBlock = false) => {
-    const start = cursor.from ?? { row: cursor.row, col: cursor.col };
-    const target = {
-      row: clamp(row, 0, rows.length - 1),
-      col: clamp(col, 0, fields.length - 1),
-      from: isBlock ? start : null,
-    };
-    setCursor(target);
-    reveal(box.current, target, fields);
-  };
-  return { cursor, block: findBlock(cursor), setCursor, move };
 }
 
 // --- which rows are in sight
