@@ -96,13 +96,18 @@ class WebhooksPlugin(Plugin):
         yield
 
     @hookimpl
+    async def app_planning(self, plan: InstallPlan) -> None:
+        """Refuse webhooks that a manifest must not declare."""
+        declared = section.read(plan.section(section.KEY))
+        await self._services.get(SERVICE).check_declared(plan.app, declared)
+
+    @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Follow names that change, then store the webhooks that a manifest declares."""
         if plan.renamed:
             await follow(tx, plan)
         declared = section.read(plan.section(section.KEY))
         service = self._services.get(SERVICE)
-        await service.check_declared(plan.app, declared)
         await service.declare(tx, plan.app.id, plan.app.version_stamp, declared)
 
     @hookimpl

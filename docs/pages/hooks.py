@@ -51,6 +51,8 @@ FACTS: Mapping[str, tuple[str, str, str, str]] = {
     "event_recorded": (*IN_TX, NOT_SQL),
     "event_committed": ("after the commit, before the reply", "the process of the request",
                         "at most once: lost by a crash, a time-out or an open breaker", NOT_SQL),
+    "app_planning": ("when a plan is asked for, and in each install before its tables change",
+                     "the process of the request", "once for each plan and each install", ""),
     "app_changing": (*IN_TX, ""),
     "app_installing": (*IN_TX, ""),
     "app_removing": (*IN_TX, ""),

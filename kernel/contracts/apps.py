@@ -235,11 +235,12 @@ class Renamed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What an install does; `app_installing` gets it when the tables exist.
+    """What an install does; `app_planning` gets it first, `app_installing` when the tables exist.
 
     `manifest` is the raw manifest; `new_entities` names those whose tables were just made;
     `first` is True if the app was not installed before. `renamed` lists entities, then fields: a
-    plugin whose rows name them renames these in the transaction of the install.
+    plugin whose rows name them renames these in the transaction of the install, one after the
+    other. Names that are swapped have others in between; `PresentNames` leaves these out.
     """
 
     app: App

@@ -245,6 +245,15 @@ async def event_committed(event: Event) -> None:
 
 
 @hookspec
+async def app_planning(plan: InstallPlan) -> None:
+    """Check what an install would do. Emit: raise BadRequest with the place of what is wrong.
+
+    It is called for a plan that is only shown, and again in the transaction of the install, before
+    its tables change. So write nothing here: what is made belongs into `app_installing`.
+    """
+
+
+@hookspec
 async def app_changing(tx: Transaction, app_id: str) -> None:
     """Take part in an update of an app, before its tables change. Emit: raising rolls all back.
 

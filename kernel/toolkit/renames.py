@@ -54,12 +54,13 @@ class PresentNames:
 
     def __init__(self, plan: InstallPlan) -> None:
         self._app = plan.app
-        self._entities = {name.former: name.entity for name in plan.renamed if name.field is None}
-        self._fields = {
-            (name.entity, name.former): name.field
-            for name in plan.renamed
-            if name.field is not None
-        }
+        self._entities: dict[str, str] = {}
+        self._fields: dict[str, dict[str, str]] = {}
+        for name in plan.renamed:
+            if name.field is None:
+                _add_rename(self._entities, name.former, name.entity)
+            else:
+                _add_rename(self._fields.setdefault(name.entity, {}), name.former, name.field)
 
     def entity(self, former: str) -> str:
         """Return what an entity is called now."""
@@ -67,7 +68,7 @@ class PresentNames:
 
     def field(self, entity: str, former: str) -> str:
         """Return what a field is called now; `entity` is the present name."""
-        return self._fields.get((entity, former), former)
+        return self._fields.get(entity, {}).get(former, former)
 
     def path(self, entity: str, former: str) -> str:
         """Return what a path of links and a field is called now, as `customer_id.name`."""
@@ -91,6 +92,15 @@ class PresentNames:
             if candidate.name == field and candidate.references is not None:
                 return candidate.references.entity
         return ""
+
+
+def _add_rename(present_names: dict[str, str], former: str, name: str) -> None:
+    """Add one more rename: names that are swapped have others for a moment in between."""
+    for first, present_name in present_names.items():
+        if present_name == former:
+            present_names[first] = name
+            return
+    present_names[former] = name
 
 
 def rename_where(tree: Any, entity: str, names: PresentNames) -> Any:

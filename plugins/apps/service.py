@@ -38,6 +38,7 @@ from .manifest.reader import app_id_problem, read_manifest
 from .manifest.sections import Sections
 from .models import Change, Installed, Manifest, Pruned, Pruning, Verdict
 from .schema import ddl, prune, sync
+from .schema.steps import Plan
 from .schema.tables import with_constraints
 
 COUNTED: Final = ("edit", "undo")
@@ -183,6 +184,7 @@ class AppsService:
         async with self._verifies.hold():
             manifest = await self._read(raw)
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
+            await self._announce_plan(manifest, plan)
             await check_rows(self._statements, plan)
             changes = await with_rows(self._statements, manifest.app_id, plan)
         return manifest, changes
@@ -198,6 +200,7 @@ class AppsService:
         async with self._verifies.hold():
             manifest = await self._read(raw)
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
+            await self._announce_plan(manifest, plan)
             changes = await with_rows(self._statements, manifest.app_id, plan, RENAMES)
         ignored = list(manifest.ignored) or msgspec.UNSET
         return Verdict(compliant=not plan.steps, changes=changes, ignored=ignored)
@@ -281,24 +284,17 @@ class AppsService:
         changes = plan.changes
         if via in COUNTED:
             changes = await with_rows(tx, app_id, plan)
-        tables = sync.tables_of(manifest, users)
         stamp = await store.next_stamp(tx)
-        app = with_constraints(manifest, tables).app(stamp)
+        install_plan = await self._announce_plan(manifest, plan, stamp)
         encoded_manifest = msgspec.json.encode(manifest.raw)
-        app = await store.save(tx, app, encoded_manifest, via, changes)
+        app = await store.save(tx, install_plan.app, encoded_manifest, via, changes)
         if plan.steps and not plan.first:
             await self._bus.emit(hookspecs.app_changing, tx=tx, app_id=app_id)
         await sync.apply(tx, app_id, plan)
         await store.rename_in_ledger(tx, app_id, plan.renamed)
         await sync.write_ledger(tx, manifest)
 
-        install_plan = InstallPlan(
-            app=app,
-            manifest=manifest.raw,
-            first=plan.first,
-            new_entities=plan.new_tables,
-            renamed=plan.renamed,
-        )
+        install_plan = msgspec.structs.replace(install_plan, app=app)
         await self._bus.emit(hookspecs.app_installing, tx=tx, plan=install_plan)
 
         operation = "APP_UPDATED"
@@ -308,6 +304,19 @@ class AppsService:
         await tx.publish(TOPIC, app_id)
         await sync.apply_foreign(tx, app_id, plan, self._config.lock_timeout)
         return Installation(stamp=stamp, manifest=manifest, changes=changes)
+
+    async def _announce_plan(self, manifest: Manifest, plan: Plan, stamp: int = 0) -> InstallPlan:
+        """Let plugins refuse a plan, and return it as they get it. Raises BadRequest."""
+        tables = sync.tables_of(manifest, self._identity.relation())
+        install_plan = InstallPlan(
+            app=with_constraints(manifest, tables).app(stamp),
+            manifest=manifest.raw,
+            first=plan.first,
+            new_entities=plan.new_tables,
+            renamed=plan.renamed,
+        )
+        await self._bus.emit(hookspecs.app_planning, plan=install_plan)
+        return install_plan
 
 
 def _limiter(total: int) -> ConcurrencyLimiter:

@@ -288,7 +288,10 @@ async def rename(tx: Transaction, app_id: str, renamed: Sequence[Renamed]) -> No
             new_name = name.field
         await tx.execute(RENAME[0], app_id, former_entity, former_field)
         await tx.execute(RENAME[1], app_id, former_entity, former_field, new_name)
-    new_entities = [name.entity for name in renamed if name.field is None]
+    former_entities = {name.former for name in renamed if name.field is None}
+    new_entities = [
+        name.entity for name in renamed if name.field is None and name.entity not in former_entities
+    ]
     if new_entities:
         await _register(tx, app_id, new_entities)
 

@@ -51,7 +51,7 @@ from .service import AUTH, Auth, LoginGuard, Logins, Registrations
 from .sessions import Sessions
 from .sign_in.limits import LoginLimiter
 from .sign_in.second_factor import SecondFactors
-from .sign_in.setup_token import SetupToken, setup_notice
+from .sign_in.setup_token import SetupToken, setup_notice, write_origin
 from .store import AuthStore
 from .tokens import Tokens
 
@@ -97,7 +97,11 @@ class AuthPlugin(BearerAuthentication, Plugin):
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
         """Add `caudex users` and `caudex keys`."""
-        return [users_command(), keys_command()]
+        return [users_command(self._read_origin), keys_command()]
+
+    def _read_origin(self) -> str:
+        """Return what links begin with that the command line prints."""
+        return self.config.url or write_origin(self.context.host, self.context.port)
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:

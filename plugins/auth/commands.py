@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from kernel.public import (
     server_actor,
 )
 
+from .invites.models import NewInvite
+from .invites.service import DAYS, MAX_DAYS
 from .models import ImportedAccount, Registration, UserChanges
 from .rules.names import NameTaken
 from .service import AUTH
@@ -30,8 +33,8 @@ Action = Callable[..., Awaitable[None]]
 HEADINGS: Final = ("username", "email", "display name", "state", "created", "id")
 
 
-def users_command() -> Command:
-    """Describe the command."""
+def users_command(read_origin: Callable[[], str]) -> Command:
+    """Describe the command; `read_origin` says what links begin with unless `--url` does."""
     username = click.Argument(["username"])
     details = [click.Option(["--email"]), click.Option(["--display-name"])]
     permanent = click.Option(
@@ -46,6 +49,20 @@ def users_command() -> Command:
         help="a service account: it has no password, and API keys that `caudex keys` makes",
     )
 
+    invite = [
+        click.Option(["--app"], help="the app of the role"),
+        click.Option(["--role"], help="the role that the account gets, of the app"),
+        click.Option(["--email"], help="the address that the account has"),
+        click.Option(
+            ["--days"], type=click.IntRange(1, MAX_DAYS), default=DAYS,
+            help=f"after how many days the invite ends; {DAYS} unless it is given",
+        ),
+        click.Option(["--by"], help="the core admin who invites; the oldest account of one"),
+        click.Option(
+            ["--url"], help="what the link begins with, such as https://desk.example.com"
+        ),
+    ]  # fmt: skip
+
     def action(name: str, text: str, run: Action, *parameters: click.Parameter) -> Command:
         return Command(name=name, help=text, run=partial(_run, run), parameters=parameters)
 
@@ -55,6 +72,8 @@ def users_command() -> Command:
                _create, username, *details, permanent, service),
         action("import", "create accounts with Argon2id hashes of another system, from stdin",
                _import),
+        action("invite", "make a link that makes one account, with a role, and print it",
+               partial(_invite, read_origin), *invite),
         action("passwd", "give an account a new password and end its sessions", _passwd, username,
                permanent),
         action("reset-second-factor", "remove the second factor of an account",
@@ -124,6 +143,46 @@ async def _import(services: Services) -> None:
     if counts["refused"]:
         raise BadRequest(summary)
     print(summary)
+
+
+async def _invite(
+    read_origin: Callable[[], str],
+    services: Services,
+    *,
+    app: str | None,
+    role: str | None,
+    email: str | None,
+    days: int,
+    by: str | None,
+    url: str | None,
+) -> None:
+    inviter = await _find_inviter(services, by)
+    actor = msgspec.structs.replace(server_actor(), user_id=inviter.id, username=inviter.username)
+    expires = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    form = NewInvite(app=app, role=role, email=email, expires=expires)
+    origin = (url or read_origin()).rstrip("/")
+    made = await services.get(AUTH).invites.create(actor, form, f"{origin}/console/")
+    print(made.link)
+    sent = ", was sent" if made.sent else ""
+    print(
+        f"'{inviter.username}' invites; the link works once{sent}, and ends {made.expires}",
+        file=sys.stderr,
+    )
+
+
+async def _find_inviter(services: Services, username: str | None) -> User:
+    """Return who invites: only core admins do. Raises BadRequest, NotFound."""
+    access = services.get(ACCESS)
+    if username is not None:
+        user = await _find_user(services, username)
+        if not await access.is_core_admin(user.id):
+            raise BadRequest(f"'{username}' is no core admin, and only these invite")
+        return user
+    users = await services.get(AUTH).accounts.users()
+    for user in sorted(users, key=lambda user: user.created_at):
+        if not user.disabled and await access.is_core_admin(user.id):
+            return user
+    raise NotFound("there is no core admin who could invite: `caudex users grant-admin` makes one")
 
 
 async def _passwd(services: Services, *, username: str, password: str, permanent: bool) -> None:

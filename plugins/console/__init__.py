@@ -30,7 +30,7 @@ from . import hookspecs, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
-from .saved.declared import catch_up, declare
+from .saved.declared import catch_up, check, declare
 from .saved.keeper import ViewKeeper
 from .saved.queries import ViewQueries
 from .saved.renames import follow
@@ -88,6 +88,11 @@ class ConsolePlugin(Plugin):
             host = f"[{host}]"
         self.context.notices.append(f"Console: http://{host}:{self.context.port}/console/")
         yield
+
+    @hookimpl
+    async def app_planning(self, plan: InstallPlan) -> None:
+        """Refuse views and dashboards that name what the manifest does not have."""
+        check(plan)
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

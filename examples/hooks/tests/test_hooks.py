@@ -244,6 +244,16 @@ def test_app_installing(shop: Server) -> None:
     assert shop.sql("select to_regnamespace('trial')::text") == [(None,)]
 
 
+def test_app_planning(shop: Server) -> None:
+    contract = [{"entityName": "tmp_orders", "fields": [{"name": "title", "type": "text"}]}]
+    manifest = {"appId": "trial", "name": "Trial", "dataContract": contract}
+    for path in ("/api/v1/apps/schema/verify", "/api/v1/apps"):
+        refused = shop.admin.post(path, json=manifest)
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith("tmp_orders: a table for a while")
+    assert shop.sql("select to_regnamespace('trial')::text") == [(None,)]
+
+
 def test_app_changing(shop: Server) -> None:
     ordered(shop.admin, title="boat", total=5)
     text = {"name": "total", "type": "text"}

@@ -12,6 +12,7 @@ from .document import (
     Document,
     Object,
     add_former_name,
+    continue_history,
     fields_of,
     insert,
     list_of,
@@ -31,6 +32,8 @@ from .operations import (
     RenameEntity,
     RenameField,
     SetMember,
+    SwapEntities,
+    SwapFields,
 )
 
 OF_EDITS: Final = ("appId", "app_id", "dataContract", "data_contract")
@@ -111,8 +114,11 @@ def _rename_field(document: Document, operation: RenameField, path: str) -> None
     _refuse_taken_field(entity, operation.name, f"{path}.name")
     field["name"] = operation.name
     add_former_name(field, former, operation.name)
+    _follow_fields(entity, {former: operation.name})
 
-    names = {former: operation.name}
+
+def _follow_fields(entity: Object, names: Mapping[str, str]) -> None:
+    """Give what names fields of their own entity the new names."""
     for index in _list_indexes(entity):
         index["columns"] = [_rename_column(column, names) for column in index.get("columns", ())]
     for number, searched in enumerate(_list_searched(entity)):
@@ -120,6 +126,35 @@ def _rename_field(document: Document, operation: RenameField, path: str) -> None
     for other in fields_of(entity):
         if other.get("generated") is not None:
             other["generated"] = rename_operands(other["generated"], names)
+
+
+def _swap_entities(document: Document, operation: SwapEntities, path: str) -> None:
+    entity = document.entity(operation.entity, f"{path}.entity")
+    other = document.entity(operation.other, f"{path}.other")
+    if entity is other:
+        raise BadRequest(f"{path}.other: is the same entity")
+    links = [reference_of(field) for _, field in document.links_to(operation.entity)]
+    other_links = [reference_of(field) for _, field in document.links_to(operation.other)]
+    for references, name in ((links, operation.other), (other_links, operation.entity)):
+        for reference in references:
+            reference["entity"] = name
+    set_members(entity, {"entityName": operation.other})
+    set_members(other, {"entityName": operation.entity})
+    continue_history(entity, operation.entity)
+    continue_history(other, operation.other)
+
+
+def _swap_fields(document: Document, operation: SwapFields, path: str) -> None:
+    entity = document.entity(operation.entity, f"{path}.entity")
+    field = document.field(entity, operation.field, f"{path}.field")
+    other = document.field(entity, operation.other, f"{path}.other")
+    if field is other:
+        raise BadRequest(f"{path}.other: is the same field")
+    field["name"] = operation.other
+    other["name"] = operation.field
+    continue_history(field, operation.field)
+    continue_history(other, operation.other)
+    _follow_fields(entity, {operation.field: operation.other, operation.other: operation.field})
 
 
 def _name_of_column(column: Any) -> Any:
@@ -213,6 +248,8 @@ APPLY: Final[Mapping[type, Callable[[Document, Any, str], None]]] = {
     AddField: _add_field,
     ChangeField: _change_field,
     RenameField: _rename_field,
+    SwapEntities: _swap_entities,
+    SwapFields: _swap_fields,
     MoveField: _move_field,
     RemoveField: _remove_field,
     SetMember: _set_member,

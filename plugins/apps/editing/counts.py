@@ -28,7 +28,7 @@ async def with_rows(
 
     A table is counted once, under the name that it has now.
     """
-    former_names = {name.entity: name.former for name in plan.renamed if name.field is None}
+    former_names = plan.former_tables
     rows: dict[str, int] = {}
     changes: list[Change] = []
     for change in plan.changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -95,11 +95,30 @@ def insert(items: list[Object], item: Object, index: int | None) -> None:
     items.insert(len(items) if index is None else index, item)
 
 
+MAX_FORMER_NAMES: Final = 50
+
+
 def add_former_name(owner: Object, former: str, name: str) -> None:
     """Note in `was` that something was called otherwise; its present name is not among these."""
-    declared: Any = owner.get("was") or []
-    names: Sequence[str] = [declared] if isinstance(declared, str) else declared
-    owner["was"] = [former, *(other for other in names if other not in (former, name))]
+    names = read_history(owner)
+    kept = [other for other in names if other not in (former, name)]
+    owner["was"] = [former, *kept][:MAX_FORMER_NAMES]
+
+
+def continue_history(owner: Object, former: str) -> None:
+    """Note in `was` what had its name until now, and keep what is noted there.
+
+    By its whole history a thing is told from another one that takes its name.
+    """
+    owner["was"] = [former, *read_history(owner)][:MAX_FORMER_NAMES]
+
+
+def read_history(owner: Object) -> list[str]:
+    """Return `was`, which is a name or a list of names."""
+    was: Any = owner.get("was") or []
+    if isinstance(was, str):
+        return [was]
+    return list(cast("Sequence[str]", was))
 
 
 def _to_camel(name: str) -> str:

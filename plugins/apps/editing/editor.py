@@ -72,11 +72,8 @@ class Editor:
                 raise BadRequest("to: there is no manifest before the present one")
             former = steps[1].stamp
         manifest = await self._apps.former_manifest(app_id, former)
-        changes: list[Change] = []
-        for step in steps:
-            if step.stamp > former:
-                changes += reversed(step.changes)
-        raw = restore(_decode(manifest), changes)
+        later_changes = [step.changes for step in steps if step.stamp > former]
+        raw = restore(_decode(manifest), _decode(stored.manifest), later_changes)
         if undo.dry_run:
             return await self._plan(actor, raw), stored.etag
         return await self._install(actor, stored, raw, "undo")

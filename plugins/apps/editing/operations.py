@@ -69,6 +69,24 @@ class RenameField(Operation, frozen=True, kw_only=True, tag="rename_field"):
     name: Name
 
 
+class SwapEntities(Operation, frozen=True, kw_only=True, tag="swap_entities"):
+    """Let two entities exchange their names; links follow, and both keep their records."""
+
+    entity: Name
+    other: Name
+
+
+class SwapFields(Operation, frozen=True, kw_only=True, tag="swap_fields"):
+    """Let two fields of an entity exchange their names; both keep their values.
+
+    Indexes, searches and expressions follow. Sections of plugins mean what has the name then.
+    """
+
+    entity: Name
+    field: Name
+    other: Name
+
+
 class MoveField(Operation, frozen=True, kw_only=True, tag="move_field"):
     """Move a field to another place in the order of records and forms."""
 
@@ -99,6 +117,8 @@ AnyOperation = (
     | AddField
     | ChangeField
     | RenameField
+    | SwapEntities
+    | SwapFields
     | MoveField
     | RemoveField
     | SetMember

@@ -198,7 +198,8 @@ def read_former_names(part: Part) -> tuple[str, ...]:
     if len(names) > MAX_FORMER_NAMES or not all(is_identifier(name) for name in names):
         part.problem("was", f"must be a former name, or a list of at most {MAX_FORMER_NAMES}")
         return ()
-    return tuple(dict.fromkeys(cast("list[str]", names)))
+    # As it is written: a name that comes twice is a part of the history.
+    return tuple(cast("list[str]", names))
 
 
 def _read_quietly(item: Part) -> None:

@@ -10,6 +10,12 @@ from kernel.public import Renamed
 from plugins.apps.models import Manifest
 from plugins.apps.schema.current import Schema
 
+from .moves import order_moves
+from .takeovers import find_takeovers
+
+FormerNames = Mapping[str, Sequence[str]]
+"""`was` of an entity by its name, and of a field by `entity.field`."""
+
 
 class Renames(msgspec.Struct, frozen=True, kw_only=True):
     """The former names of entities, and of fields by their entity, by the names they get."""
@@ -26,12 +32,14 @@ class Renames(msgspec.Struct, frozen=True, kw_only=True):
         return self.fields.get(entity, {}).get(name, name)
 
     def list_renamed(self) -> tuple[Renamed, ...]:
-        """List entities, then fields, as plugins get them."""
-        entities = [Renamed(entity=name, former=former) for name, former in self.entities.items()]
+        """List entities, then fields, as plugins get them: one rename after the other."""
+        entities = [
+            Renamed(entity=move.name, former=move.former) for move in order_moves(self.entities)
+        ]
         fields = [
-            Renamed(entity=entity, field=name, former=former)
+            Renamed(entity=entity, field=move.name, former=move.former)
             for entity, names in self.fields.items()
-            for name, former in names.items()
+            for move in order_moves(names)
         ]
         return (*entities, *fields)
 
@@ -44,8 +52,13 @@ class Renames(msgspec.Struct, frozen=True, kw_only=True):
 NO_RENAMES = Renames()
 
 
-def find_renames(manifest: Manifest, schema: Schema) -> tuple[Renames, list[str]]:
-    """Return what is renamed, and why a name in `was` cannot be taken over."""
+def find_renames(
+    manifest: Manifest, schema: Schema, installed: FormerNames
+) -> tuple[Renames, list[str]]:
+    """Return what is renamed, and why a name in `was` cannot be taken over.
+
+    `installed` has the `was` of the manifest that is installed.
+    """
     refusals: list[str] = []
     if not schema.installed:
         return NO_RENAMES, refusals
@@ -56,25 +69,36 @@ def find_renames(manifest: Manifest, schema: Schema) -> tuple[Renames, list[str]
     declared_entities = {
         entity.name: manifest.was.get(entity.name, ()) for entity in manifest.entities
     }
-    entities = _Match("", live_entities, set(schema.tables), declared_entities, refusals).find()
+    installed_entities = {name: installed.get(name, ()) for name in _list_used(live_entities)}
+    entities = _Match("", live_entities, set(schema.tables), refusals).find(
+        declared_entities, installed_entities
+    )
 
     fields: dict[str, Mapping[str, str]] = {}
     for entity in manifest.entities:
-        table = schema.tables.get(entities.get(entity.name, entity.name))
+        former_entity = entities.get(entity.name, entity.name)
+        table = schema.tables.get(former_entity)
         if table is None:
             continue
         columns = {column.name for column in table.columns}
-        ledger = schema.columns.get(entities.get(entity.name, entity.name), {})
+        ledger = schema.columns.get(former_entity, {})
         live_fields = {name: ledger[name] for name in ledger if name in columns}
         declared_fields = {
             field.name: manifest.was.get(f"{entity.name}.{field.name}", ())
             for field in entity.fields
         }
-        match = _Match(f"{entity.name}.", live_fields, columns, declared_fields, refusals)
-        renamed_fields = match.find()
+        installed_fields = {
+            name: installed.get(f"{former_entity}.{name}", ()) for name in _list_used(live_fields)
+        }
+        match = _Match(f"{entity.name}.", live_fields, columns, refusals)
+        renamed_fields = match.find(declared_fields, installed_fields)
         if renamed_fields:
             fields[entity.name] = renamed_fields
     return Renames(entities=entities, fields=fields), refusals
+
+
+def _list_used(live: Mapping[str, bool]) -> list[str]:
+    return [name for name, is_retired in live.items() if not is_retired]
 
 
 class _Match:
@@ -85,24 +109,22 @@ class _Match:
     """
 
     def __init__(
-        self,
-        prefix: str,
-        live: Mapping[str, bool],
-        present: set[str],
-        declared: Mapping[str, Sequence[str]],
-        refusals: list[str],
+        self, prefix: str, live: Mapping[str, bool], present: set[str], refusals: list[str]
     ) -> None:
         self._prefix = prefix
         self._live = live
         self._present = present
-        self._declared = declared
         self._refusals = refusals
 
-    def find(self) -> dict[str, str]:
+    def find(self, declared: FormerNames, installed: FormerNames) -> dict[str, str]:
         """Return the former names by the new ones."""
-        renames: dict[str, str] = {}
-        for name, was in self._declared.items():
-            former_names = list(self._list_fitting(name, was))
+        renames = find_takeovers(declared, installed)
+        given_up = set(renames)
+        for name, was in declared.items():
+            is_in_use = not self._live.get(name, True)
+            if is_in_use:
+                continue
+            former_names = list(self._list_fitting(was, declared.keys() - given_up))
             if not former_names:
                 continue
             former = former_names[0]
@@ -114,20 +136,25 @@ class _Match:
                     name, f"{former!r} cannot be renamed, as something retired or made by hand has "
                     f"the name {name!r}; prune it, or take another name"
                 )  # fmt: skip
-            elif former in renames.values():
-                self._refuse(name, f"{former!r} is taken over twice")
             else:
                 renames[name] = former
+        self._refuse_shared(renames)
         return renames
 
-    def _list_fitting(self, name: str, was: Sequence[str]) -> Iterator[str]:
-        """Yield the former names that exist and that nothing in the manifest has."""
-        is_in_use = not self._live.get(name, True)
-        if is_in_use:
-            return
-        for former in was:
-            if former in self._live and former not in self._declared:
+    def _list_fitting(self, was: Sequence[str], staying: set[str]) -> Iterator[str]:
+        """Yield the former names that exist and that nothing in the manifest keeps."""
+        for former in dict.fromkeys(was):
+            if former in self._live and former not in staying:
                 yield former
+
+    def _refuse_shared(self, renames: dict[str, str]) -> None:
+        """Leave out what takes over the same as another one."""
+        taken: set[str] = set()
+        for name, former in list(renames.items()):
+            if former in taken:
+                self._refuse(name, f"{former!r} is taken over twice")
+                del renames[name]
+            taken.add(former)
 
     def _refuse(self, name: str, sentence: str) -> None:
         self._refusals.append(f"{self._prefix}{name}: was: {sentence}")

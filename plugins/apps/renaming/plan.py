@@ -12,15 +12,22 @@ from plugins.apps.schema.diff import diff
 from plugins.apps.schema.steps import Plan
 from plugins.apps.schema.tables import Relation, Table
 
-from .names import find_renames
+from .names import FormerNames, find_renames
 from .steps import Renaming
 
 
 def compare(
-    tables: Mapping[str, Table], schema: Schema, manifest: Manifest, users: Relation
+    tables: Mapping[str, Table],
+    schema: Schema,
+    manifest: Manifest,
+    users: Relation,
+    installed: FormerNames,
 ) -> Plan:
-    """Return the steps from a schema to the tables of a manifest."""
-    renames, refusals = find_renames(manifest, schema)
+    """Return the steps from a schema to the tables of a manifest.
+
+    `installed` has the `was` of the manifest that is installed.
+    """
+    renames, refusals = find_renames(manifest, schema, installed)
     if renames.is_empty:
         plan = diff(tables, schema, manifest.app_id)
         plan.refusals.extend(refusals)

@@ -7,7 +7,7 @@ former names. What is in both at the same place is one thing with two names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -19,6 +19,7 @@ from plugins.apps.schema.current import CurrentColumn, CurrentTable, Schema
 from plugins.apps.schema.steps import Phase, Step, change
 from plugins.apps.schema.tables import Relation, Table, tables_of, with_trigrams
 
+from .moves import order_moves
 from .names import Renames
 
 
@@ -100,29 +101,58 @@ class Renaming:
         ]
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps, table by table."""
-        for former, table in self._pairs:
-            current = self._schema.tables.get(former.name)
-            if current is None or former.name not in self._schema.entities:
-                continue
-            if former.name != table.name:
-                renamed = change(table.name, "rename_table", None, f"from {former.name}")
-                statement = ddl.rename_table(self._app_id, former.name, table.name)
-                yield Step(Phase.RENAME, table.name, renamed, statement=statement)
-            for name, former_name in self._renames.fields.get(table.name, {}).items():
-                renamed = change(table.name, "rename_column", name, f"from {former_name}")
-                statement = ddl.rename_column(self._app_id, table.name, former_name, name)
-                yield Step(Phase.RENAME, table.name, renamed, statement=statement)
-            yield from self._follow(former, table, current)
+        """Yield the steps: those of tables, of their columns, and of what has names by these."""
+        for move in order_moves(self._renames.entities):
+            statement = ddl.rename_table(self._app_id, move.former, move.name)
+            former = self._renames.former_entity(move.name)
+            renamed = change(move.name, "rename_table", None, f"from {former}")
+            step = Step(Phase.RENAME, move.name, renamed, statement=statement)
+            yield step.silence(not move.is_last)
+        present_pairs = [
+            (former, table, self._schema.tables[former.name])
+            for former, table in self._pairs
+            if former.name in self._schema.tables and former.name in self._schema.entities
+        ]
+        for _, table, _ in present_pairs:
+            yield from self._rename_columns(table)
+        yield from self._rename_rules(present_pairs)
+        for former, table, current in present_pairs:
+            yield from self._mark(former, table, current)
 
-    def _follow(self, former: Table, table: Table, current: CurrentTable) -> Iterator[Step]:
-        """Rename the indexes and constraints of a table, and mark its derived columns."""
-        for name, new_name in rename_rules(former, table, current).items():
-            if any(index.name == name for index in current.indexes):
-                statement = ddl.rename_index(self._app_id, name, new_name)
+    def _rename_columns(self, table: Table) -> Iterator[Step]:
+        names = self._renames.fields.get(table.name, {})
+        for move in order_moves(names):
+            statement = ddl.rename_column(self._app_id, table.name, move.former, move.name)
+            former = names.get(move.name, move.former)
+            renamed = change(table.name, "rename_column", move.name, f"from {former}")
+            step = Step(Phase.RENAME, table.name, renamed, statement=statement)
+            yield step.silence(not move.is_last)
+
+    def _rename_rules(self, pairs: Sequence[tuple[Table, Table, CurrentTable]]) -> Iterator[Step]:
+        """Rename indexes and constraints; the names of indexes are those of the whole schema."""
+        renames: dict[str, str] = {}
+        owners: dict[str, str] = {}
+        indexes: set[str] = set()
+        for former, table, current in pairs:
+            for name, new_name in rename_rules(former, table, current).items():
+                renames[new_name] = name
+                owners[name] = table.name
+            indexes |= {index.name for index in current.indexes}
+        parked: dict[str, str] = {}
+        for move in order_moves(renames):
+            name = parked.get(move.former, move.former)
+            if not move.is_last:
+                parked[move.name] = name
+            if name in indexes:
+                statement = ddl.rename_index(self._app_id, move.former, move.name)
             else:
-                statement = ddl.rename_constraint(self._app_id, table.name, name, new_name)
-            yield Step(Phase.RENAME, table.name, statement=statement)
+                statement = ddl.rename_constraint(
+                    self._app_id, owners[name], move.former, move.name
+                )
+            yield Step(Phase.RENAME, owners[name], statement=statement)
+
+    def _mark(self, former: Table, table: Table, current: CurrentTable) -> Iterator[Step]:
+        """Mark the derived columns of a table."""
         for name, mark in rename_marks(former, table, current).items():
             new_name = _find_new_name(self._renames.fields.get(table.name, {}), name)
             statement = ddl.mark_column(self._app_id, table.name, new_name, mark)
@@ -134,18 +164,19 @@ class Renaming:
         columns = dict(self._schema.columns)
         tables = dict(self._schema.tables)
         new_names = {former: name for name, former in self._renames.entities.items()}
+        for former_name in new_names:
+            del tables[former_name], entities[former_name]
+            columns.pop(former_name, None)
         for former, table in self._pairs:
-            current = tables.pop(former.name, None)
-            if current is None or former.name not in entities:
-                if current is not None:
-                    tables[former.name] = current
+            current = self._schema.tables.get(former.name)
+            if current is None or former.name not in self._schema.entities:
                 continue
             names = self._renames.fields.get(table.name, {})
             tables[table.name] = _rename_table(current, former, table, names)
-            entities[table.name] = entities.pop(former.name)
+            entities[table.name] = self._schema.entities[former.name]
             columns[table.name] = {
                 _find_new_name(names, name): is_retired
-                for name, is_retired in columns.pop(former.name, {}).items()
+                for name, is_retired in self._schema.columns.get(former.name, {}).items()
             }
         # Links of retired tables follow, too: PostgreSQL knows tables by number.
         tables = {name: _retarget(table, self._app_id, new_names) for name, table in tables.items()}
@@ -165,10 +196,14 @@ def rename_rules(former: Table, table: Table, current: CurrentTable) -> dict[str
         pairs += zip(former_rules, rules, strict=True)
     rules_of_table = (*current.indexes, *current.checks, *current.links)
     present_names = {rule.name for rule in rules_of_table} | {current.primary_key}
+    renames = {
+        name: new_name for name, new_name in pairs if name != new_name and name in present_names
+    }
+    # A name that another one keeps is not free.
     return {
         name: new_name
-        for name, new_name in pairs
-        if name != new_name and name in present_names and new_name not in present_names
+        for name, new_name in renames.items()
+        if new_name not in present_names or new_name in renames
     }
 
 

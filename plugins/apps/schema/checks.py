@@ -15,19 +15,25 @@ from .ddl import in_enum, relation
 from .tables import CheckDef, Column, IndexDef, LinkDef, Table
 
 _WIDTH: Final = sql.Literal(60)
+_MAX_SAMPLES: Final = sql.Literal(3)
+_MAX_IDS: Final = sql.Literal(20)
+_MAX_SHARED: Final = sql.Literal(10)
+"""Values that several rows have, of which ids are listed."""
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """How many rows prevent a change, and up to three of their values."""
+    """How many rows prevent a change, up to three of their values, and the first 20 ids."""
 
     count: int
     samples: list[str]
+    ids: list[str] = []
 
 
 class Check(msgspec.Struct, frozen=True):
     """A query that must count nothing; `singular` and `plural` say what it counts."""
 
-    subject: str
+    table: str
+    column: str
     query: sql.Composed
     singular: str
     plural: str
@@ -39,7 +45,7 @@ class Check(msgspec.Struct, frozen=True):
         predicate = self.plural
         if rows.count == 1:
             predicate = self.singular
-        text = f"{self.subject}: {rows.count} {predicate}"
+        text = f"{self.table}.{self.column}: {rows.count} {predicate}"
         if rows.samples:
             text += f" ({_write_samples(rows.samples)})"
         return text
@@ -66,30 +72,25 @@ def stays_unique(table: Table, column: Column, source: str) -> Check:
         n=converted(column.name, source, column.type),
         t=relation(table.schema, table.name),
     )
-    subject = f"{table.name}.{column.name}"
     reason = f"the same as another one in the type {type_name(column.type)}"
-    return Check(subject, query, f"value is {reason}", f"values are {reason}", ("id",))
+    place = (table.name, column.name)
+    return Check(*place, query, f"value is {reason}", f"values are {reason}", ("id",))
 
 
 def is_empty(table: Table, column: Column) -> Check:
     """Find rows of a table that gets a required column without a default."""
-    query = sql.SQL(
-        "select json_build_object('count', count(*), 'samples', '[]'::json) from {}"
-    ).format(relation(table.schema, table.name))
-    subject = f"{table.name}.{column.name}"
+    query = _count_without_value(table, sql.SQL("true"))
     reason = "a value and the field has no default_value"
-    return Check(subject, query, f"row needs {reason}", f"rows need {reason}")
+    return Check(table.name, column.name, query, f"row needs {reason}", f"rows need {reason}")
 
 
 def has_no_null(table: Table, column: Column) -> Check:
     """Find rows without a value in a column that becomes required."""
     condition = sql.SQL("{} is null").format(sql.Identifier(column.name))
-    query = sql.SQL(
-        "select json_build_object('count', count(*), 'samples', '[]'::json) from {} where {}"
-    ).format(relation(table.schema, table.name), condition)
-    subject = f"{table.name}.{column.name}"
+    query = _count_without_value(table, condition)
     reason = "no value in it, and it is required"
-    return Check(subject, query, f"row has {reason}", f"rows have {reason}", (column.name,))
+    place = (table.name, column.name)
+    return Check(*place, query, f"row has {reason}", f"rows have {reason}", (column.name,))
 
 
 def has_no_value(table: Table, column: Column) -> Check:
@@ -112,20 +113,31 @@ def is_unique(table: Table, index: IndexDef) -> Check:
     columns = [sql.Identifier(column) for column in index.columns]
     as_texts = sql.SQL(", ").join(sql.SQL("{}::text").format(column) for column in columns)
     conditions = [sql.SQL("{} is not null").format(column) for column in columns]
+    rows_table = relation(table.schema, table.name)
     shared = sql.SQL(
-        "select left(concat_ws(', ', {}), {}) as sample from {} where {} group by {} "
+        "select {}, left(concat_ws(', ', {}), {}) as sample from {} where {} group by {} "
         "having count(*) > 1"
     ).format(
+        sql.SQL(", ").join(columns),
         as_texts,
         _WIDTH,
-        relation(table.schema, table.name),
+        rows_table,
         sql.SQL(" and ").join(conditions),
         sql.SQL(", ").join(columns),
     )
-    subject = f"{table.name}.{', '.join(index.columns)}"
+    # The rows of a few values only: nothing is read again where no value is shared.
+    ids = sql.SQL(
+        "select r.id::text as id from {} as r join (select * from bad limit {}) as b using ({}) "
+        "order by b.sample, r.id limit {}"
+    ).format(rows_table, _MAX_SHARED, sql.SQL(", ").join(columns), _MAX_IDS)
     reason = "shared by several rows, and it is unique"
     return Check(
-        subject, _count_rows(shared), f"value is {reason}", f"values are {reason}", index.columns
+        table.name,
+        ", ".join(index.columns),
+        _count_rows(shared, ids),
+        f"value is {reason}",
+        f"values are {reason}",
+        index.columns,
     )
 
 
@@ -143,17 +155,30 @@ def has_target(table: Table, link: LinkDef) -> Check:
 
 def _check(table: Table, column: str, rows: sql.Composed, singular: str, plural: str) -> Check:
     value = sql.Identifier(column)
-    query = sql.SQL("select left({}::text, {}) as sample {}").format(value, _WIDTH, rows)
-    return Check(f"{table.name}.{column}", _count_rows(query), singular, plural, (column,))
+    query = sql.SQL("select {}.id::text as id, left({}::text, {}) as sample {}").format(
+        sql.Identifier(table.name), value, _WIDTH, rows
+    )
+    ids = sql.SQL("select id from bad order by id limit {}").format(_MAX_IDS)
+    return Check(table.name, column, _count_rows(query, ids), singular, plural, (column,))
 
 
 def _rows(table: Table, condition: sql.Composable) -> sql.Composed:
     return sql.SQL("from {} where {}").format(relation(table.schema, table.name), condition)
 
 
-def _count_rows(rows: sql.Composed) -> sql.Composed:
+def _count_rows(rows: sql.Composed, ids: sql.Composed) -> sql.Composed:
     return sql.SQL(
         "with bad as materialized ({}) select json_build_object('count', count(*), 'samples', ("
         "select coalesce(json_agg(sample), '[]') from (select distinct sample from bad limit {})"
-        " as s)) from bad"
-    ).format(rows, sql.Literal(3))
+        " as s), 'ids', (select coalesce(json_agg(i.id), '[]') from ({}) as i)) from bad"
+    ).format(rows, _MAX_SAMPLES, ids)
+
+
+def _count_without_value(table: Table, condition: sql.Composable) -> sql.Composed:
+    """Count rows whose values say nothing; the ids are read apart, as there may be many rows."""
+    rows_table = relation(table.schema, table.name)
+    return sql.SQL(
+        "select json_build_object('count', count(*), 'samples', '[]'::json, 'ids', ("
+        "select coalesce(json_agg(i.id), '[]') from ("
+        "select id::text as id from {t} where {c} order by id limit {n}) as i)) from {t} where {c}"
+    ).format(t=rows_table, c=condition, n=_MAX_IDS)

@@ -84,6 +84,15 @@ class Plan(msgspec.Struct, frozen=True):
             change.entity for change in self.changes if change.change_type == "create_table"
         )
 
+    @property
+    def former_tables(self) -> dict[str, str]:
+        """The names that tables have now, by those that they get."""
+        former_names: dict[str, str] = {}
+        for name in self.renamed:
+            if name.field is None:
+                former_names[name.entity] = former_names.pop(name.former, name.former)
+        return former_names
+
     def steps_of(self, phase: Phase) -> list[Step]:
         """Return the steps that are checked and done together."""
         return [step for step in self.steps if step.phase is phase]
@@ -95,6 +104,9 @@ class Plan(msgspec.Struct, frozen=True):
             for step in self.steps
             if step.clause is not None or step.statement is not None or step.check is not None
         }
-        former_names = {name.entity: name.former for name in self.renamed if name.field is None}
-        present_names = names - {"", *self.new_tables}
+        former_names = self.former_tables
+        names_for_a_moment = {name.former for name in self.renamed if name.field is None} - set(
+            former_names.values()
+        )
+        present_names = names - {"", *self.new_tables} - names_for_a_moment
         return sorted(former_names.get(name, name) for name in present_names)

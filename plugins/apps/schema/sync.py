@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -13,8 +13,10 @@ from psycopg import sql
 
 from kernel.public import BadRequest, Reader, SchemaChanged, Transaction, Unavailable
 from plugins.apps import store
+from plugins.apps.errors import RowsInTheWay, RowsOfField
 from plugins.apps.manifest.problems import MAX_PROBLEMS
 from plugins.apps.models import Manifest
+from plugins.apps.renaming.history import read_former_names
 from plugins.apps.renaming.plan import compare
 
 from . import ddl
@@ -36,7 +38,11 @@ async def make_plan(reader: Reader, manifest: Manifest, users: Relation) -> Plan
     """Compare a manifest with the schema. Raises BadRequest where a sync is not possible."""
     schema = await store.read_schema(reader, manifest.app_id)
     tables = await declared_tables(reader, manifest, users, schema.trigrams)
-    plan = await to_thread.run_sync(compare, tables, schema, manifest, users)
+    installed: Mapping[str, Sequence[str]] = {}
+    if schema.installed and manifest.was:
+        stored = await store.read_manifest(reader, manifest.app_id)
+        installed = read_former_names(stored or b"{}")
+    plan = await to_thread.run_sync(compare, tables, schema, manifest, users, installed)
     if plan.refusals:
         raise BadRequest("; ".join(plan.refusals[:MAX_PROBLEMS]))
     return plan
@@ -108,8 +114,9 @@ async def write_ledger(tx: Transaction, manifest: Manifest) -> None:
 
 
 async def check_steps(reader: Reader, steps: Iterable[Step]) -> None:
-    """Refuse steps that rows prevent. Raises BadRequest that describes all of these rows."""
+    """Refuse steps that rows prevent. Raises RowsInTheWay that describes all of these rows."""
     refusals: list[str] = []
+    rows_in_the_way: list[RowsOfField] = []
     for step in steps:
         if step.check is None:
             continue
@@ -117,8 +124,14 @@ async def check_steps(reader: Reader, steps: Iterable[Step]) -> None:
         rows = _decode_counted(answer or b'{"count":0,"samples":[]}')
         if rows.count:
             refusals.append(step.check.describe(rows))
+            rows_in_the_way.append(
+                RowsOfField(
+                    entity=step.check.table, field=step.check.column, count=rows.count, ids=rows.ids
+                )
+            )
     if refusals:
-        raise BadRequest("; ".join(refusals[:MAX_PROBLEMS]))
+        sentence = "; ".join(refusals[:MAX_PROBLEMS])
+        raise RowsInTheWay(sentence, rows_in_the_way[:MAX_PROBLEMS])
 
 
 def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:

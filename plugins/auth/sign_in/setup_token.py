@@ -55,7 +55,12 @@ class SetupToken:
 
 
 def setup_notice(host: str, port: int, token: str) -> str:
-    """Return the line that shows the operator where to create the first account.
+    """Return the line that shows the operator where to create the first account."""
+    return f"Create the first account: {write_origin(host, port)}/console/#setup={token}"
+
+
+def write_origin(host: str, port: int) -> str:
+    """Return what addresses of this server begin with, for an operator.
 
     A server that listens on every address is named by the machine's own name.
     """
@@ -69,4 +74,4 @@ def setup_notice(host: str, port: int, token: str) -> str:
             machine = socket.gethostname()
         elif address.version == 6:
             machine = f"[{host}]"
-    return f"Create the first account: http://{machine}:{port}/console/#setup={token}"
+    return f"http://{machine}:{port}"

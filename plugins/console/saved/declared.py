@@ -42,19 +42,33 @@ def read_dashboards(value: Any) -> list[DeclaredDashboard]:
     return msgspec.convert(value or [], list[DeclaredDashboard])
 
 
+def check(plan: InstallPlan) -> None:
+    """Compare what a manifest declares with its entities.
+
+    Raises BadRequest with the place of each problem.
+    """
+    views, dashboards = _read_declared(plan)
+    problems = [*_check_views(plan.app, views), *_check_dashboards(plan.app, views, dashboards)]
+    if problems:
+        raise BadRequest("; ".join(problems[:MAX_SENTENCES]))
+
+
 async def declare(tx: Transaction, plan: InstallPlan) -> None:
-    """Store what a manifest declares. Raises BadRequest with the place of each problem."""
+    """Store what a manifest declares, once it was checked."""
+    views, dashboards = _read_declared(plan)
+    rows = _list_rows(views, dashboards)
+    await store.declare_views(tx, plan.app.id, plan.app.version_stamp, rows)
+
+
+def _read_declared(plan: InstallPlan) -> tuple[list[DeclaredView], list[DeclaredDashboard]]:
+    """Return what a manifest declares, with present names."""
     names = PresentNames(msgspec.structs.replace(plan, renamed=_list_former(plan)))
     views = [_rename_view(view, names) for view in read_views(plan.section(VIEWS))]
     dashboards = [
         _rename_dashboard(dashboard, names)
         for dashboard in read_dashboards(plan.section(DASHBOARDS))
     ]
-    problems = [*_check_views(plan.app, views), *_check_dashboards(plan.app, views, dashboards)]
-    if problems:
-        raise BadRequest("; ".join(problems[:MAX_SENTENCES]))
-    rows = _list_rows(views, dashboards)
-    await store.declare_views(tx, plan.app.id, plan.app.version_stamp, rows)
+    return views, dashboards
 
 
 async def catch_up(statements: Statements, apps: Apps) -> None:

@@ -80,6 +80,10 @@ class SleepyPlugin(Plugin):
         await self._sleep("event_recorded")
 
     @hookimpl
+    async def app_planning(self) -> None:
+        await self._sleep("app_planning")
+
+    @hookimpl
     async def app_changing(self) -> None:
         await self._sleep("app_changing")
 
@@ -173,6 +177,7 @@ GUARDS: dict[str, Callable[[Server], httpx.Response]] = {
     "record_scope": lambda server: server.admin.get(CUPS),
     "record_writing": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "event_recorded": lambda server: server.admin.post(CUPS, json={"title": "no"}),
+    "app_planning": lambda s: s.admin.post("/api/v1/apps", json={**TEA, "name": "No"}),
     "app_installing": lambda s: s.admin.post("/api/v1/apps", json={**TEA, "name": "No"}),
     "app_changing": lambda server: change(server),
     "app_removing": lambda server: server.admin.delete("/api/v1/apps/tea"),

@@ -101,6 +101,10 @@ class FaultyPlugin(Plugin):
         self._try("event_committed")
 
     @hookimpl
+    async def app_planning(self, plan: InstallPlan) -> None:
+        self._try("app_planning")
+
+    @hookimpl
     async def app_changing(self, tx: Transaction, app_id: str) -> None:
         self._try("app_changing")
 
@@ -180,6 +184,7 @@ GUARDS: dict[str, Callable[[Server], httpx.Response]] = {
     "record_scope": lambda server: server.admin.get(CUPS),
     "record_writing": lambda server: server.admin.post(CUPS, json={"title": "no"}),
     "event_recorded": lambda server: server.admin.post(CUPS, json={"title": "no"}),
+    "app_planning": lambda s: s.admin.post("/api/v1/apps/schema/verify", json=MANIFEST),
     "app_installing": lambda s: s.admin.post("/api/v1/apps", json={**MANIFEST, "name": "No"}),
     "app_changing": lambda server: change(server),
     "app_removing": lambda server: server.admin.delete("/api/v1/apps/tea"),

@@ -304,3 +304,37 @@ def test_an_app_from_a_folder_is_edited_once_an_admin_says_so(server, app):
     send(server.admin, app, step, status=409)
     odd = server.admin.post("/api/v1/apps?source=moon", json=shown)
     assert odd.status_code == 400
+
+
+def test_a_refusal_names_the_rows_that_must_be_corrected(server):
+    app = fresh_id()
+    install(server.admin, manifest(app, entity("contacts", field("mail"), field("age"))))
+    server.sql(
+        f"insert into {app}.contacts (mail, age) "
+        "select 'm' || n, case when n % 2 = 0 then 'old' end from generate_series(1, 60) as n"
+    )
+    ids = server.sql(f"select id::text, age from {app}.contacts order by id")
+    of_words = [row_id for row_id, age in ids if age == "old"]
+    without = [row_id for row_id, age in ids if age is None]
+
+    def rows(*operations, dry=True):
+        refusal = send(server.admin, app, *operations, status=400, dryRun=dry)
+        return refusal.json()["rows"]
+
+    to_number = {"op": "change_field", "entity": "contacts", "field": "age"}
+    for dry in (True, False):
+        assert rows(to_number | {"set": {"type": "number"}}, dry=dry) == [
+            {"entity": "contacts", "field": "age", "count": 30, "ids": of_words[:20]}
+        ]
+    assert rows(to_number | {"set": {"required": True}}) == [
+        {"entity": "contacts", "field": "age", "count": 30, "ids": without[:20]}
+    ]
+    added = {"op": "add_field", "entity": "contacts", "field": field("a", required=True)}
+    (missing,) = rows(added)
+    assert (missing["field"], missing["count"], len(missing["ids"])) == ("a", 60, 20)
+    unique = [{"columns": ["age"], "unique": True}]
+    (shared,) = rows({"op": "change_entity", "entity": "contacts", "set": {"indexes": unique}})
+    assert (shared["field"], shared["count"]) == ("age", 1)
+    assert shared["ids"] == of_words[:20]
+    choices = to_number | {"set": {"enum_values": ["new"]}}
+    assert rows(choices)[0]["ids"] == of_words[:20]

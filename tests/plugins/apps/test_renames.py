@@ -250,3 +250,163 @@ def test_held_files_follow(server, app):
         file_id,
     )
     assert held == [("documents", "paper", False)]
+
+
+def swapped(app, *, first="mail", second="note"):
+    """An app whose two fields are called so; both are indexed, searched, and one has choices."""
+    return manifest(
+        app,
+        entity(
+            "people",
+            field(first, enum_values=["a", "b"]),
+            field(second),
+            field("shown", generated={"$concat": [first, "-", second]}),
+            indexes=[{"columns": [first], "unique": True}, {"columns": [second]}],
+            search={"fields": [{"name": first, "weight": "A"}, second], "language": "english"},
+        ),
+    )
+
+
+def history(part, *names):
+    part["was"] = list(names)
+
+
+def test_two_fields_swap_their_names_and_keep_their_values(server, app):
+    install(server.admin, swapped(app))
+    server.sql(f"insert into {app}.people (mail, note) values ('a', 'one')")
+    before = names_of_rules(server, app)
+    wanted = swapped(app, first="note", second="mail")
+    first, second, _ = wanted["dataContract"][0]["fields"]
+    history(first, "mail")
+    history(second, "note")
+    assert kinds(server.admin, wanted) == [
+        ("people", "rename_column", "note"),
+        ("people", "rename_column", "mail"),
+    ]
+    install(server.admin, wanted)
+    assert server.sql(f"select note, mail, shown from {app}.people") == [("a", "one", "a-one")]
+    assert names_of_rules(server, app) == before
+    path = f"/api/v1/apps/{app}/collections/people"
+    assert server.admin.post(path, json={"note": "c"}).status_code == 400
+    assert "note" in server.admin.post(path, json={"note": "a"}).json()["error"]
+    assert server.admin.post(path, json={"note": "b", "mail": "two"}).status_code == 201
+
+    # What was swapped stays so, whatever else changes.
+    second["label"] = "Mail"
+    assert kinds(server.admin, wanted) == []
+    install(server.admin, wanted)
+    assert server.sql(f"select mail from {app}.people order by mail") == [("one",), ("two",)]
+
+
+def test_a_swap_is_swapped_again_by_the_whole_history(server, app):
+    install(server.admin, swapped(app))
+    server.sql(f"insert into {app}.people (mail, note) values ('a', 'one')")
+    etag = server.admin.get(f"/api/v1/apps/{app}/manifest").headers["etag"]
+    step = {"op": "swap_fields", "entity": "people", "field": "mail", "other": "note"}
+    path = f"/api/v1/apps/{app}/manifest/edit"
+    manifests = []
+    for number in range(1, 4):
+        answer = server.admin.post(path, json={"operations": [step]}, headers={"if-match": etag})
+        assert answer.status_code == 200, answer.text
+        etag = answer.headers["etag"]
+        manifests.append(answer.json()["manifest"])
+        row = ("one", "a") if number % 2 else ("a", "one")
+        assert server.sql(f"select mail, note from {app}.people") == [row]
+    assert manifests[0]["dataContract"][0]["indexes"][0]["columns"] == ["note"]
+    assert manifests[1]["dataContract"][0]["fields"][0]["was"] == ["note", "mail"]
+
+    # A server that was not there in between comes to the same: two swaps are none.
+    other = f"{app}_other"
+    install(server.admin, swapped(other))
+    server.sql(f"insert into {other}.people (mail, note) values ('a', 'one')")
+    late = manifests[1] | {"appId": other}
+    assert kinds(server.admin, late) == []
+    assert kinds(server.admin, manifests[2] | {"appId": other}) == [
+        ("people", "rename_column", "note"),
+        ("people", "rename_column", "mail"),
+    ]
+
+
+def test_undo_swaps_back(server, app):
+    install(server.admin, swapped(app))
+    server.sql(f"insert into {app}.people (mail, note) values ('a', 'one')")
+    step = {"op": "swap_fields", "entity": "people", "field": "mail", "other": "note"}
+    path = f"/api/v1/apps/{app}/manifest"
+    match = {"if-match": "*"}
+    edit = {"operations": [step]}
+    assert server.admin.post(f"{path}/edit", json=edit, headers=match).is_success
+    for row in (("a", "one"), ("one", "a")):
+        answer = server.admin.post(f"{path}/undo", json={}, headers=match)
+        assert answer.status_code == 200, answer.text
+        assert server.sql(f"select mail, note from {app}.people") == [row]
+
+
+def test_two_tables_swap_their_names_with_links_rights_and_views(server, app):
+    wanted = manifest(
+        app,
+        entity("drafts", field("title"), indexes=[{"columns": ["title"]}]),
+        entity("papers", field("title"), field("pages", "number"),
+               indexes=[{"columns": ["title"]}]),
+        entity("notes", link("draft_id", "drafts"), link("paper_id", "papers")),
+    )  # fmt: skip
+    install(server.admin, wanted)
+    server.sql(
+        f"with d as (insert into {app}.drafts (title) values ('d') returning id), "
+        f"p as (insert into {app}.papers (title, pages) values ('p', 7) returning id) "
+        f"insert into {app}.notes (draft_id, paper_id) select d.id, p.id from d, p"
+    )
+    role = {"name": "reader", "permissions": ["drafts.read", "papers.update"]}
+    assert server.admin.post(f"/api/v1/apps/{app}/roles", json=role).is_success
+    view = {"app": app, "entity": "papers", "name": "mine", "state": {"columns": "pages"}}
+    assert server.admin.post("/api/v1/console/views", json=view).status_code == 201
+    before = names_of_rules(server, app)
+
+    step = {"op": "swap_entities", "entity": "drafts", "other": "papers"}
+    path = f"/api/v1/apps/{app}/manifest/edit"
+    body = {"operations": [step]}
+    planned = server.admin.post(path, json=body | {"dryRun": True}, headers={"if-match": "*"})
+    changes = planned.json()["changes"]
+    assert [(c["entity"], c["change_type"], c["rows"]) for c in changes] == [
+        ("papers", "rename_table", 1), ("drafts", "rename_table", 1),
+    ]  # fmt: skip
+    answer = server.admin.post(path, json=body, headers={"if-match": "*"})
+    assert answer.status_code == 200, answer.text
+    assert server.sql(f"select title, pages from {app}.drafts") == [("p", 7.0)]
+    assert names_of_rules(server, app) == before
+    notes = server.admin.get(
+        f"/api/v1/apps/{app}/collections/notes?expand=draft_id,paper_id"
+    ).json()
+    assert notes[0]["expand"]["draft_id"]["title"] == "d"
+    assert kinds(server.admin, answer.json()["manifest"]) == []
+    (stored,) = server.admin.get("/api/v1/console/views", params={"app": app}).json()
+    assert (stored["entity"], stored["name"]) == ("drafts", "mine")
+    roles = {part["name"]: part for part in server.admin.get(f"/api/v1/apps/{app}/roles").json()}
+    assert set(roles["reader"]["permissions"]) == {"papers.read", "drafts.update"}
+
+
+def test_names_move_along_a_row_of_fields(server, app):
+    install(server.admin, manifest(app, entity("things", field("a"), field("b"))))
+    server.sql(f"insert into {app}.things (a, b) values ('1', '2')")
+    moved = manifest(app, entity("things", field("b", was="a"), field("c", was="b")))
+    assert kinds(server.admin, moved) == [
+        ("things", "rename_column", "c"),
+        ("things", "rename_column", "b"),
+    ]
+    install(server.admin, moved)
+    assert server.sql(f"select b, c from {app}.things") == [("1", "2")]
+
+
+def test_the_trail_of_swapped_fields_is_shown_under_their_names_of_today(server, app):
+    install(server.admin, swapped(app))
+    path = f"/api/v1/apps/{app}/collections/people"
+    record = server.admin.post(path, json={"mail": "a", "note": "one"}).json()
+    step = {"op": "swap_fields", "entity": "people", "field": "mail", "other": "note"}
+    edit = f"/api/v1/apps/{app}/manifest/edit"
+    answer = server.admin.post(edit, json={"operations": [step]}, headers={"if-match": "*"})
+    assert answer.status_code == 200, answer.text
+    server.admin.patch(f"{path}/{record['id']}", json={"mail": "two"})
+    later, created = server.admin.get(f"{path}/{record['id']}/history").json()
+    assert later["changes"]["mail"] == ["one", "two"]
+    assert "note" not in later["changes"]
+    assert created["changes"]["mail"] == [None, "one"]
+    assert created["changes"]["note"] == [None, "a"]

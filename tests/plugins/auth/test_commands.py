@@ -184,3 +184,40 @@ def test_an_import_never_makes_the_first_account(make_server, command):
     assert status == 1
     assert "the first account is made here: caudex users create" in err
     assert server.sql("select count(*) from caudex_auth.users") == [(0,)]
+
+
+def test_an_invite_is_a_link_that_works_once(server, caudex):
+    server.install({"appId": "desk", "name": "Desk"})
+    role = {"name": "seller", "permissions": []}
+    assert server.admin.post("/api/v1/apps/desk/roles", json=role).status_code == 200
+    status, out, err = caudex(
+        "invite", "--app", "desk", "--role", "seller", "--email", "ida@example.com",
+        "--url", "https://desk.example.com/",
+    )  # fmt: skip
+    assert status == 0, err
+    link, _, token = out.strip().partition("#invite=")
+    assert link == "https://desk.example.com/console/"
+    assert "'admin' invites; the link works once" in err
+    form = {"token": token, "username": "ida", "password": PASSWORD}
+    made = server.http.post("/api/v1/auth/invites/accept", json=form)
+    assert made.status_code == 201, made.text
+    assert made.json()["user"]["email"] == "ida@example.com"
+    rights = server.login("ida").get("/api/v1/apps/desk/permissions").json()
+    assert rights["roles"] == ["seller"]
+    again = server.http.post("/api/v1/auth/invites/accept", json=form | {"username": "ida2"})
+    assert again.status_code == 403
+    assert again.json()["error"].startswith("the invite is not valid")
+
+
+def test_an_invite_is_of_a_core_admin(server, caudex):
+    server.user("Pia")
+    assert caudex("invite", "--by", "Pia")[::2] == (
+        1, "caudex: 'Pia' is no core admin, and only these invite\n",
+    )  # fmt: skip
+    assert caudex("invite", "--by", "nobody")[0] == 1
+    status, _, err = caudex("invite", "--app", "nowhere", "--role", "x")
+    assert (status, err.startswith("caudex: ")) == (1, True)
+    assert caudex("invite", "--days", "31")[0] == 2
+    status, out, _ = caudex("invite")
+    assert status == 0
+    assert out.startswith("http://")

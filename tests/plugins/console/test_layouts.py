@@ -320,3 +320,44 @@ def test_what_was_installed_while_the_console_was_off_is_declared_later(
     off.install(make_manifest("late", views=DECLARED))
     on = make_server(dsn=off.dsn, data_dir=tmp_path)
     assert set(list_views(on.login(off.admin.username), "late")) == {"Pipeline", "Sums"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"views": [{"name": "V", "entity": "deels"}]}, "views[0].entity: the app has no entity"),
+        ({"views": [{**DECLARED[1], "by": "dy"}]}, "views[0].by: deals has no field 'dy'"),
+        (
+            {"dashboards": [{"name": "D", "tiles": [{"kind": "list", "entity": "deals",
+                                                     "columns": ["titel"]}]}]},
+            "dashboards[0].tiles[0].columns[0]: deals has no field 'titel'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_plan_is_refused_as_the_install_is(server: Server, sections, sentence: str):
+    app_id = "planned"
+    server.install(make_manifest(app_id))
+    wrong = make_manifest(app_id, **sections)
+    verified = server.admin.post("/api/v1/apps/schema/verify", json=wrong)
+    installed = server.admin.post("/api/v1/apps", json=wrong)
+    operations = [{"op": "set", "key": key, "value": value} for key, value in sections.items()]
+    path = f"/api/v1/apps/{app_id}/manifest/edit"
+    match = {"if-match": "*"}
+    planned = server.admin.post(
+        path, json={"operations": operations, "dryRun": True}, headers=match
+    )
+    for answer in (verified, installed, planned):
+        assert answer.status_code == 400
+        assert answer.json()["error"] == installed.json()["error"]
+    assert sentence in installed.json()["error"]
+    assert list_views(server.admin, app_id) == {}
+
+
+def test_a_plan_that_takes_away_what_a_view_shows_names_it(server: Server):
+    server.install(make_manifest("plans", views=DECLARED))
+    edit = {"operations": [{"op": "remove_field", "entity": "deals", "field": "stage"}],
+            "dryRun": True}  # fmt: skip
+    path = "/api/v1/apps/plans/manifest/edit"
+    reply = server.admin.post(path, json=edit, headers={"if-match": "*"})
+    assert reply.status_code == 400
+    assert "views[0].by: deals has no field 'stage'" in reply.json()["error"]
