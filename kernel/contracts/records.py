@@ -82,13 +82,16 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """The requested part of a collection, validated against the entity by the provider.
 
     `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). Without
-    `order_by` the order is that of `created_at`, for a `search` that of the rank. `limit` is the
-    number of records, 1 to MAX_PAGE; `offset` the number that is skipped.
+    `order_by` the order is that of `created_at`, for a `search` that of the rank. `then_by` orders
+    records with the same value of it: each object names one more field and its direction, as
+    `{"value": "asc"}`. `limit` is the number of records, 1 to MAX_PAGE; `offset` the number that is
+    skipped.
     """
 
     where: Mapping[str, Any] | None = None
     order_by: str | None = None
     order: Literal["asc", "desc"] = "desc"
+    then_by: Sequence[Mapping[str, Literal["asc", "desc"]]] = ()
     limit: int = 100
     offset: int = 0
     after: str | None = None

@@ -40,6 +40,9 @@ class LinkQuery(
     search: str | None = None
     order_by: str | None = None
     order: Literal["asc", "desc"] | None = None
+    then_by: (
+        Annotated[list[dict[str, Literal["asc", "desc"]]], msgspec.Meta(max_length=7)] | None
+    ) = None
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
     fields: list[str] | None = None
 
@@ -56,6 +59,7 @@ class LinkQuery(
             where=self.where,
             order_by=self.order_by,
             order=self.order or "desc",
+            then_by=self.then_by or (),
             view=None if view == View() else view,
             search=self.search,
         )

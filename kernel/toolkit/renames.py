@@ -146,6 +146,11 @@ def rename_link_query(
     changes: dict[str, Any] = {"where": rename_where(query.where, entity, names)}
     if query.order_by is not None and query.order_by not in own_names:
         changes["order_by"] = names.path(entity, query.order_by)
+    if query.then_by is not None:
+        changes["then_by"] = [
+            {names.path(entity, field): order for field, order in item.items()}
+            for item in query.then_by
+        ]
     if query.fields is not None:
         changes["fields"] = [names.path(entity, field) for field in query.fields]
     return msgspec.structs.replace(query, **changes)

@@ -88,7 +88,8 @@ select coalesce(jsonb_object_agg(app_id, stamp), '{}') from (
     select app_id, max(install_stamp) as stamp from caudex_console.views
     where install_stamp is not null group by app_id) as s"""
 
-# A setting `columns:<app>.<entity>` is a list of names of fields.
+# A setting `columns:<app>.<entity>` is a list of names of fields; `widths:<app>.<entity>` an object
+# with such names.
 _RENAME_TABLE: Final = """
 update caudex_console.settings as s set key = $2::text
 where key = $1::text and not exists (
@@ -100,6 +101,11 @@ update caudex_console.settings set value = (
         order by place)
     from jsonb_array_elements(value) with ordinality as i (item, place))
 where key = $1::text and jsonb_typeof(value) = 'array' and value ? $2::text"""
+
+_RENAME_WIDTH: Final = """
+update caudex_console.settings
+set value = (value - $2::text) || jsonb_build_object($3::text, value -> $2::text)
+where key = $1::text and jsonb_typeof(value) = 'object' and value ? $2::text"""
 
 _CLOSE: Final = (
     "delete from caudex_console.settings where user_id = $1::uuid",
@@ -198,13 +204,15 @@ async def read_install_stamps(reader: Reader) -> dict[str, int]:
 
 
 async def rename_columns(tx: Transaction, app_id: str, name: Renamed) -> None:
-    """Rename a table or a field in the columns that users chose."""
+    """Rename a table or a field in the columns that users chose, and in their widths."""
+    columns = f"columns:{app_id}."
+    widths = f"widths:{app_id}."
     if name.field is None:
-        former_key = f"columns:{app_id}.{name.former}"
-        await tx.execute(_RENAME_TABLE, former_key, f"columns:{app_id}.{name.entity}")
+        for prefix in (columns, widths):
+            await tx.execute(_RENAME_TABLE, prefix + name.former, prefix + name.entity)
     else:
-        key = f"columns:{app_id}.{name.entity}"
-        await tx.execute(_RENAME_FIELD, key, name.former, name.field)
+        await tx.execute(_RENAME_FIELD, columns + name.entity, name.former, name.field)
+        await tx.execute(_RENAME_WIDTH, widths + name.entity, name.former, name.field)
 
 
 async def forget_user(tx: Transaction, user_id: str) -> None:

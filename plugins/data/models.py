@@ -25,6 +25,9 @@ from kernel.public import (
 MAX_PREVIEW: Final = 100
 """Rows of an import of which a reply shows what they become."""
 
+MAX_THEN_BY: Final = 7
+"""Fields that a page is ordered by beside the first."""
+
 Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
 """The body of POST …/bulk; the service checks how many records there are."""
 
@@ -33,6 +36,15 @@ OrderBy = Annotated[
     Meta(
         description="A field; of groups a member of theirs, such as the name of an aggregate.",
         extra_json_schema={"anyOf": [{SCHEMA_SHAPE: "SortField"}, {"type": "string"}]},
+    ),
+]
+
+ThenBy = Annotated[
+    list[dict[str, Literal["asc", "desc"]]],
+    Meta(
+        description="More fields to order by, each with its direction, for equal values of"
+        ' `orderBy`: `[{"value": "desc"}]`.',
+        max_length=MAX_THEN_BY,
     ),
 ]
 
@@ -121,6 +133,7 @@ class QueryBody(
     where: Where | None = None
     order_by: OrderBy | None = None
     order: Literal["asc", "desc"] | None = None
+    then_by: ThenBy | None = None
     limit: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "default": 100})] = None
     offset: Annotated[int | None, Meta(extra_json_schema={"minimum": 0})] = None
     after: str | None = None
@@ -142,8 +155,15 @@ class QueryBody(
                 if value is not None:
                     raise BadRequest(f"{name} goes with groupBy and aggregate only")
             return False
-        for name in ("after", "fields", "expand", "etag"):
-            if getattr(self, name):
+        refused = {
+            "after": self.after,
+            "fields": self.fields,
+            "expand": self.expand,
+            "etag": self.etag,
+            "thenBy": self.then_by,
+        }
+        for name, value in refused.items():
+            if value:
                 raise BadRequest(f"{name} does not go with groupBy and aggregate")
         return True
 
@@ -166,6 +186,7 @@ class QueryBody(
             where=self.where,
             order_by=self.order_by,
             order=self.order or "desc",
+            then_by=self.then_by or (),
             limit=100 if self.limit is None else self.limit,
             offset=self.offset or 0,
             after=self.after,

@@ -209,6 +209,19 @@ class RecordsConformance(TakesPart):
         skipped = samples.page(order_by=order_by, order=order, limit=5, offset=20)
         assert skipped == all_records[20:]
 
+    def test_equal_values_are_ordered_by_further_fields(self, samples: Collection) -> None:
+        rows = [
+            {"name": f"n{n}", "amount": n % 3, "kind": ["Soil", "Blood"][n % 2]} for n in range(12)
+        ]
+        samples.create_many(rows)
+        then_by = [{"amount": "desc"}, {"name": "asc"}]
+        page = samples.page(order_by="kind", order="asc", then_by=then_by)
+        assert [(row["kind"], -row["amount"], row["name"]) for row in page] == sorted(
+            (row["kind"], -row["amount"], row["name"]) for row in page
+        )
+        rest = samples.page(order_by="kind", order="asc", then_by=then_by, after=page[4]["id"])
+        assert rest == page[5:]
+
     def test_a_stream_holds_everything(self, samples: Collection) -> None:
         assert samples.stream() == []
         for _ in range(3):

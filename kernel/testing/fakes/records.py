@@ -255,16 +255,23 @@ class FakeRecords:
     def _sort(self, target: Target, page: Page) -> list[Record]:
         """Return rows in order; rows without a value come last, as in PostgreSQL."""
         rows = self._select(target, page.where)
-        sort = page.order_by or "created_at"
-        with_value = [row for row in rows if row.get(sort) is not None]
-        without_value = [row for row in rows if row.get(sort) is None]
-        with_value.sort(key=lambda row: row[sort], reverse=page.order == "desc")
-        return with_value + without_value
+        # A sort keeps the order of equal values: the last field is sorted by first.
+        for item in reversed(page.then_by):
+            for name, order in item.items():
+                rows = _sort_by(rows, name, order)
+        return _sort_by(rows, page.order_by or "created_at", page.order)
 
     def _moment(self) -> str:
         """Return the time of a clock that each write advances, for a definite order."""
         self._now += TICK
         return self._now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sort_by(rows: Sequence[Record], name: str, order: str) -> list[Record]:
+    with_value = [row for row in rows if row.get(name) is not None]
+    without_value = [row for row in rows if row.get(name) is None]
+    with_value.sort(key=lambda row: row[name], reverse=order == "desc")
+    return with_value + without_value
 
 
 def _only_on_a_server(method: str) -> NotImplementedError:

@@ -25,7 +25,7 @@ from plugins.console import store
 from plugins.console.models import StoredView
 
 from .callers import identify
-from .states import read_text
+from .states import read_order, read_text
 
 MAX_FIELDS: Final = 12
 """Fields of texts that the box above a table looks into, as in `web/screens/data/filter.js`."""
@@ -67,7 +67,7 @@ def write_query(shown: Entity, state: Mapping[str, Any]) -> dict[str, Any]:
     """
     where = _read_where(state.get("where"))
     text = read_text(state, "q").strip()
-    sort = read_text(state, "sort")
+    terms = read_order(state)
     query: dict[str, Any] = {}
     if text and shown.search is not None:
         query["search"] = text
@@ -75,10 +75,12 @@ def write_query(shown: Entity, state: Mapping[str, Any]) -> dict[str, Any]:
         where = _join(where, _write_quick_where(shown, text))
     if where is not None:
         query["where"] = where
-    is_by_rank = "search" in query and not sort
+    is_by_rank = "search" in query and not terms
     if not is_by_rank:
-        query["orderBy"] = sort or "created_at"
-        query["order"] = read_text(state, "order") or "desc"
+        first, *others = terms or [("created_at", read_text(state, "order") or "desc")]
+        query["orderBy"], query["order"] = first
+        if others:
+            query["thenBy"] = [{name: order} for name, order in others]
     names = {"id", "created_at", "updated_at", *(field.name for field in shown.fields)}
     columns = [name for name in read_text(state, "columns").split(",") if name in names]
     if columns:

@@ -15,8 +15,10 @@ from .shapes import Dashboard, Selection, Tile
 
 _decode_exactly: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode_exactly: Final = msgspec.json.Encoder(decimal_format="number").encode
-OF_FIGURES: Final = ("figure", "figures")
-OF_FIELDS: Final = ("sort", "by")
+OF_PAIRS: Final = ("figure", "figures", "widths")
+"""Members with pairs, as `price.sum,due.max`."""
+OF_FIELDS: Final = ("columns", "sort", "by", "group")
+"""Members with a name, or several with commas between them."""
 
 SomeSelection = TypeVar("SomeSelection", bound=Selection)
 
@@ -26,15 +28,13 @@ def rename_state(state: Mapping[str, Any], entity: str, names: PresentNames) -> 
     renamed = dict(state)
     for member in OF_FIELDS:
         if isinstance(state.get(member), str):
-            renamed[member] = names.field(entity, state[member])
-    if isinstance(state.get("columns"), str):
-        columns = [names.field(entity, name) for name in state["columns"].split(",")]
-        renamed["columns"] = ",".join(columns)
-    for member in OF_FIGURES:
+            fields = [names.field(entity, name) for name in state[member].split(",")]
+            renamed[member] = ",".join(fields)
+    for member in OF_PAIRS:
         if isinstance(state.get(member), str):
-            figures = [figure.partition(".") for figure in state[member].split(",")]
+            pairs = [pair.partition(".") for pair in state[member].split(",")]
             renamed[member] = ",".join(
-                names.field(entity, name) + dot + kind for name, dot, kind in figures
+                names.field(entity, name) + dot + rest for name, dot, rest in pairs
             )
     if isinstance(state.get("where"), str):
         renamed["where"] = _rename_text(state["where"], entity, names)

@@ -26,6 +26,22 @@ def read_text(state: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def read_order(state: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the fields that a state sorts by, each with its direction. Raises BadRequest.
+
+    Groups come first, in the order of their field. Without a field that is named it is none, or
+    the time of creation within groups.
+    """
+    names = [name for name in read_text(state, "sort").split(",") if name]
+    orders = read_text(state, "order").split(",")
+    orders += [""] * len(names)
+    terms = dict(zip(names, orders, strict=False))
+    group = read_text(state, "group")
+    if group:
+        terms = {group: terms.get(group) or "asc"} | (terms or {"created_at": "desc"})
+    return [(name, order or "desc") for name, order in terms.items()]
+
+
 def write_state(view: DeclaredView) -> dict[str, str]:
     """Return the state of a view that a manifest declares."""
     members = {

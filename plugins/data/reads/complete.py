@@ -16,7 +16,7 @@ from plugins.data.statements.csv_lines import write_line
 from plugins.data.watches.snapshots import put_first
 
 from .export import Format, csv_pieces, ndjson_pieces
-from .page_parts import expansions_of, page_conditions, select_shown, sort_column
+from .page_parts import expansions_of, order_of_page, page_conditions, select_shown
 from .searches import Searches
 from .sources import ReadSources
 
@@ -121,7 +121,7 @@ class CompleteLists:
             target, scope, conditions, page.where, page.search
         )
         selection = select_shown(scope, conditions, page, expansions)
-        order = scope.table.order_by(sort_column(scope, page), page.order)
+        order = order_of_page(scope, page)
         if rank is not None and page.order_by is None:
             order = scope.table.order_by_rank(rank)
         reads = scope.table.reads

@@ -32,6 +32,7 @@ from .page_parts import (
     check_offset,
     expansions_of,
     last_record_not_found,
+    order_of_page,
     page_conditions,
     select_shown,
     sort_column,
@@ -140,7 +141,8 @@ class PageReader:
         sort = sort_column(scope, page)
         limit = min(page.limit, source.at_most)
         counts_linked = may_carry_too_many(scope, expansions, limit)
-        has_conditions = page.where or page.after is not None or scope.trees or terms
+        is_searched = bool(scope.trees or terms)
+        has_conditions = page.where or page.after is not None or page.then_by or is_searched
         if not (has_conditions or counts_linked):
             selection = _selection_without_parameters(scope, page, expansions)
             if selection is not None:
@@ -149,10 +151,10 @@ class PageReader:
 
         # The same statement looks up the last record seen, where an index can serve that.
         cursor = None
-        if page.after is not None and not sort.nullable:
+        if page.after is not None and not (sort.nullable or page.then_by):
             cursor = scope.begin_conditions_of_record(page.after)
         conditions = await page_conditions(reader, scope, page, cursor)
-        order = table.order_by(sort, page.order)
+        order = order_of_page(scope, page)
         if terms is not None:
             rank = await self._searches.require_terms(table, conditions, terms, similar=similar)
             if rank is None:
@@ -229,7 +231,7 @@ def _is_quick(page: Page, sort: Column, selection: Selection) -> bool:
     Every table has an index for these orders. Others may have one: their pages may take long.
     """
     is_indexed = sort.name in ("id", "created_at") and page.offset <= MAX_QUICK_OFFSET
-    return is_indexed and not selection.links
+    return is_indexed and not (selection.links or page.then_by)
 
 
 def _check_page(raw: bytes | None, page: Page) -> bytes:

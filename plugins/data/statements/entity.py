@@ -48,6 +48,25 @@ class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
     value: str | None
 
 
+class LastSeenOfMany(msgspec.Struct, frozen=True, kw_only=True):
+    """The same for several sorted fields, in their order."""
+
+    record_id: str
+    values: list[str | None]
+
+
+class SortTerm(msgspec.Struct, frozen=True):
+    """A column that records are ordered by, and the direction."""
+
+    column: Column
+    order: Order
+
+    @property
+    def sql(self) -> bytes:
+        """The term of an `order by`."""
+        return b"%b %b" % (self.column.sql, self.order.encode())
+
+
 class Selection(msgspec.Struct, frozen=True):
     """What a statement shows of each record: a select list, and what finishes its JSON.
 
@@ -182,6 +201,34 @@ class EntityStatements:
             parts = (sort.sql, self.columns.id.sql, operator)
             conditions.parts.append(b"(%b, %b) %b (select value, id from cursor)" % parts)
 
+    def require_after_terms(
+        self, conditions: Conditions, terms: Sequence[SortTerm], last: LastSeenOfMany
+    ) -> None:
+        """Require records after the last one seen, in an order of several fields and the id.
+
+        A record is later if it is by one of the fields, and equal by all of those before.
+        """
+        key = self.columns.id
+        record_id = conditions.bind(last.record_id, key.cast)
+        equal: list[bytes] = []
+        later: list[bytes] = []
+        for term, value in zip(terms, last.values, strict=True):
+            column = term.column.sql
+            if value is None:
+                is_equal = b"%b is null" % column
+                is_later = b"false" if term.order == "asc" else b"%b is not null" % column
+            else:
+                bound = conditions.bind(value, term.column.cast)
+                is_equal = b"%b = %b" % (column, bound)
+                is_later = b"%b %b %b" % (column, _operator_after(term.order), bound)
+                if term.order == "asc" and term.column.nullable:
+                    is_later = b"(%b or %b is null)" % (is_later, column)
+            later.append(b" and ".join([*equal, is_later]))
+            equal.append(is_equal)
+        operator = _operator_after(terms[0].order)
+        later.append(b" and ".join([*equal, b"%b %b %b" % (key.sql, operator, record_id)]))
+        conditions.parts.append(b"(%b)" % b" or ".join(b"(%b)" % part for part in later))
+
     def select_one(
         self, conditions: Conditions, *, selection: Selection | None = None, lock: bytes = b""
     ) -> bytes:
@@ -229,6 +276,11 @@ class EntityStatements:
         if sort is key:
             return b" order by %b %b" % (key.sql, direction)
         return b" order by %b %b, %b %b" % (sort.sql, direction, key.sql, direction)
+
+    def order_by_terms(self, terms: Sequence[SortTerm]) -> bytes:
+        """Order by several fields; ties by the id, in the direction of the first."""
+        last = SortTerm(self.columns.id, terms[0].order)
+        return b" order by " + b", ".join(term.sql for term in (*terms, last))
 
     def find_or_make(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
         """Return the statement of a shape, which is made once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from plugins.data.columns import Column
@@ -126,6 +127,14 @@ class ListStatements:
         return limit_size(
             b"(select %b::text as record_id, %b::text as value from %b as t%b)"
             % (self._table.columns.id.sql, sort.sql, self._table.name, conditions.where_clause())
+        )
+
+    def select_positions(self, conditions: Conditions, sorts: Iterable[Column]) -> bytes:
+        """Return the SQL of the same for several columns, as a `LastSeenOfMany`."""
+        values = b", ".join(b"%b::text" % sort.sql for sort in sorts)
+        parts = (self._table.columns.id.sql, values, self._table.name, conditions.where_clause())
+        return limit_size(
+            b"(select %b::text as record_id, array[%b] as values from %b as t%b)" % parts
         )
 
     def exists_statement(self, conditions: Conditions) -> bytes:

@@ -275,8 +275,8 @@ class Collection:
         """Return `{"data": [...], "total": n}`: a page of records, or groups of them.
 
         Options are the members of POST .../query, in either spelling: `fields`, `expand`, `search`,
-        `etag`, `order_by`, `order`, `limit`, `offset`, `after`, `total`, `group_by`, `aggregate`,
-        `having`, `timezone`.
+        `etag`, `order_by`, `order`, `then_by`, `limit`, `offset`, `after`, `total`, `group_by`,
+        `aggregate`, `having`, `timezone`.
         """
         return self._do("query", {"where": where, **_to_camel(options)})
 

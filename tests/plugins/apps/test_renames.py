@@ -171,14 +171,19 @@ def test_roles_keys_and_views_follow(server, app):
         "state": {
             "where": '{"$or":[{"mail":{"$eq":"a@x.org"}},{"chief_id":{"$has":{"mail":"b"}}}]}',
             "columns": "mail,note",
-            "sort": "mail",
+            "sort": "note,mail",
+            "group": "mail",
+            "widths": "mail.300,note.90",
         },
     }
     assert server.admin.post("/api/v1/console/views", json=view).status_code == 201
     other = view | {"entity": "tasks", "state": {"where": '{"person_id":{"$has":{"mail":"b"}}}'}}
     assert server.admin.post("/api/v1/console/views", json=other).status_code == 201
-    columns = {f"columns:{app}.contacts": ["mail", "note"]}
-    assert server.admin.patch("/api/v1/console/settings", json=columns).status_code == 200
+    kept = {
+        f"columns:{app}.contacts": ["mail", "note"],
+        f"widths:{app}.contacts": {"mail": 300, "note": 90},
+    }
+    assert server.admin.patch("/api/v1/console/settings", json=kept).status_code == 200
 
     renamed = people(app, table="people", column="email")
     renamed["dataContract"][1]["was"] = "contacts"
@@ -195,12 +200,15 @@ def test_roles_keys_and_views_follow(server, app):
     assert shown["state"] == {
         "where": '{"$or":[{"email":{"$eq":"a@x.org"}},{"chief_id":{"$has":{"email":"b"}}}]}',
         "columns": "email,note",
-        "sort": "email",
+        "sort": "note,email",
+        "group": "email",
+        "widths": "email.300,note.90",
     }
     (shown,) = server.admin.get(f"/api/v1/console/views?app={app}&entity=tasks").json()
     assert shown["state"] == {"where": '{"person_id":{"$has":{"email":"b"}}}'}
     settings = server.admin.get("/api/v1/console/settings").json()
     assert settings[f"columns:{app}.people"] == ["email", "note"]
+    assert settings[f"widths:{app}.people"] == {"email": 300, "note": 90}
 
 
 def test_the_trail_of_a_record_is_found_under_its_new_names(server, app):

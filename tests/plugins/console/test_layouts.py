@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from kernel.testing import Server
@@ -311,6 +312,19 @@ def test_a_view_that_a_manifest_declares_is_exported(crm: Server):
     reply = crm.admin.post("/api/v1/apps/crm/exports", json={"view": view_id})
     assert reply.status_code == 201, reply.text
     crm.install(CRM)
+
+
+def test_an_exported_view_is_in_its_order(crm: Server):
+    state = {"group": "stage", "sort": "value,title", "order": "desc,asc", "columns": "stage,value"}
+    view_id = save(crm, state).json()["id"]
+    link = crm.admin.post("/api/v1/apps/crm/exports", json={"view": view_id})
+    assert link.status_code == 201, link.text
+    address = link.json()["url"]
+    head, *lines = httpx.get(address).text.splitlines()
+    assert head == "id,value,stage"
+    rows = [(stage, -int(value)) for _, value, stage in (line.split(",") for line in lines)]
+    assert rows == sorted(rows)
+    assert len(rows) == 6
 
 
 def test_what_was_installed_while_the_console_was_off_is_declared_later(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -100,6 +101,67 @@ def test_cursors_show_every_record_once(shop: Server, admin: Client, field: str,
     assert rest.json() == whole[11:]
     body = {"orderBy": field, "order": order, "after": middle, "limit": 4}
     assert admin.post(f"{SAMPLES}/query", json=body).json() == {"data": whole[11:15], "total": 23}
+
+
+LATEST_OF_EACH = {"orderBy": "kind", "order": "asc", "thenBy": [{"amount": "desc"}]}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        LATEST_OF_EACH,
+        {"orderBy": "amount", "order": "desc", "thenBy": [{"kind": "asc"}, {"ready": "desc"}]},
+        {"orderBy": "ready", "order": "asc", "thenBy": [{"amount": "asc"}, {"name": "desc"}]},
+        {"orderBy": "level", "order": "desc", "thenBy": [{"id": "asc"}]},
+    ],
+)
+def test_an_order_of_several_fields_is_paged_without_a_gap(
+    shop: Server, admin: Client, order: dict[str, Any]
+):
+    rows: list[dict[str, Any]] = [{"name": f"n{i}"} for i in range(29)]
+    for i, row in enumerate(rows):
+        row["kind"] = [None, "Soil", "Blood"][i % 3]
+        row["amount"] = None if i % 5 == 0 else i % 2
+        row["ready"] = [None, True, False, True][i % 4]
+    filled(shop, rows)
+    query = f"{SAMPLES}/query"
+    every = admin.post(query, json=order | {"limit": 1000}).json()["data"]
+    assert every == sort_as_said(every, order)
+    paged: list[dict[str, Any]] = []
+    after = None
+    while page := admin.post(query, json=order | {"limit": 4, "after": after}).json()["data"]:
+        paged += page
+        after = page[-1]["id"]
+    assert paged == every
+    backwards = {
+        "orderBy": order["orderBy"],
+        "order": turn(order["order"]),
+        "thenBy": [{name: turn(way) for name, way in item.items()} for item in order["thenBy"]],
+    }
+    before = admin.post(query, json=backwards | {"after": every[9]["id"]}).json()["data"]
+    assert before == every[8::-1]
+    exported = admin.post(query, json=order, headers={"accept": "application/x-ndjson"})
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    assert [line["id"] for line in lines] == [row["id"] for row in every]
+
+
+def turn(order: str) -> str:
+    return "desc" if order == "asc" else "asc"
+
+
+def sort_as_said(rows: list[dict[str, Any]], order: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sort by the last field first; a null is greater than every value."""
+    terms = {order["orderBy"]: order["order"]}
+    for item in order["thenBy"]:
+        terms |= item
+    terms["id"] = terms.get("id", order["order"])
+    for name, way in reversed(terms.items()):
+        present = lambda row, name=name: "" if row[name] is None else row[name]  # noqa: E731
+        filled_rows = [row for row in rows if row[name] is not None]
+        empty_rows = [row for row in rows if row[name] is None]
+        filled_rows.sort(key=present, reverse=way == "desc")
+        rows = [*empty_rows, *filled_rows] if way == "desc" else [*filled_rows, *empty_rows]
+    return rows
 
 
 def test_nulls_are_greater_than_every_value(shop: Server, admin: Client):
