@@ -134,10 +134,13 @@ const UNITS = [
 ];
 const SECOND = UNITS[3];
 
-/** A time in the user's language and zone; empty without one. */
+const times = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+/** A time in the user's language and zone; empty without one, and as it is if it is none. */
 export function formatTime(text) {
   if (!text) return '';
-  return new Date(text).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  const time = new Date(text);
+  return Number.isNaN(time.getTime()) ? String(text) : times.format(time);
 }
 
 /** "3 minutes ago", for a time that the title shows in full. */

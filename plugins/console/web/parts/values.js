@@ -7,6 +7,7 @@ import { nameField } from '../core/store.js';
 import { formatTime } from '../core/screen.js';
 import { fail, icon } from '../core/ui.js';
 import { Tile } from '../kit/tile.js';
+import { formatDate, formatNumber } from './format.js';
 import { findTitleFields, shortenId } from './titles.js';
 
 /** Letters of a value that a cell shows. */
@@ -65,7 +66,9 @@ export function Value({ field, value, title, appId }) {
     case 'boolean':
       return html`<${Flag} value=${value} />`;
     case 'number':
-      return html`<span class="mono cut" title=${String(value)}>${String(value)}</span>`;
+      return html`<${Amount} field=${field} value=${value} />`;
+    case 'date':
+      return html`<time datetime=${value} title=${value}>${formatDate(value)}</time>`;
     case 'timestamp':
       return html`<time datetime=${value} title=${value}>${formatTime(value)}</time>`;
     case 'uuid':
@@ -158,23 +161,15 @@ export function CardLines({ appId, entity, row, fields, titles }) {
 const WEB = /^https?:\/\/[^\s]+$/i;
 const MAIL = /^[^\s@]+@[^\s@]+$/;
 
-/** @returns {Intl.NumberFormatOptions} */
-const numberOptions = (field) =>
-  field.currency ? { style: 'currency', currency: field.currency } : { minimumFractionDigits: 2 };
-
-/** A number as money or as percent; one that JavaScript cannot hold stays as it is. */
-export function formatNumber(field, value) {
-  if (typeof value !== 'number') return String(value);
-  if (field.format === 'percent') return `${value.toLocaleString()} %`;
-  return value.toLocaleString(undefined, numberOptions(field));
-}
+/** A number in the user's language; its title has the digits that the server sent. */
+const Amount = ({ field, value }) =>
+  html`<span class="mono cut" title=${String(value)}>${formatNumber(value, field)}</span>`;
 
 /** @param {{field: any, value: any}} props */
 export function Formatted({ field, value }) {
   const text = String(value).slice(0, MOST_LETTERS);
   const stay = (event) => event.stopPropagation();
-  if (field.type === 'number')
-    return html`<span class="mono cut" title=${text}>${formatNumber(field, value)}</span>`;
+  if (field.type === 'number') return html`<${Amount} field=${field} value=${value} />`;
   const isMail = field.format === 'email' && MAIL.test(value);
   const isWeb = field.format === 'url' && WEB.test(value);
   if (isMail) return html`<a class="cut" href=${`mailto:${value}`} onClick=${stay}>${text}</a>`;

@@ -107,7 +107,7 @@ def test_what_is_refused_stays_in_its_cell(table: Tab, crm: Server):
     assert page.locator(".toast.bad").count() == 1
     page.fill("#cell", "2000.5")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#c-2-1:has-text('2000.5')")
+    page.wait_for_selector("#c-2-1:has-text('2,000.5')")
     assert page.query_selector(".celledit") is None
     row = crm.admin.get(f"{DATA}/deals?value=2000.5").json()[0]
     crm.admin.patch(f"{DATA}/deals/{row['id']}", json={"value": 2000})

@@ -60,13 +60,13 @@ def test_two_browsers_see_each_others_edits(crm: Server, tab: Tab, new_tab: Open
     other.keyboard.press("Control+a")
     other.keyboard.type("1234")
     other.keyboard.press("Enter")
-    page.wait_for_selector(".gr.changed #c-1-1:has-text('1234')")
+    page.wait_for_selector(".gr.changed #c-1-1:has-text('1,234')")
     page.wait_for_selector(".gr:not(.changed) #c-1-1")
     page.dblclick("#c-1-1")
     page.keyboard.press("Control+a")
     page.keyboard.type("4321")
     page.keyboard.press("Enter")
-    other.wait_for_selector("#c-1-1:has-text('4321')")
+    other.wait_for_selector("#c-1-1:has-text('4,321')")
 
 
 def test_nothing_moves_while_one_types(crm: Server, tab: Tab, deals: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ import {
 } from '../layouts/chart.js';
 
 const DAY = 86_400_000;
+/** Digits that the difference of two numbers has without noise. */
+const EXACT = 15;
 const MOST_ROWS = 5;
 const MOST_COLUMNS = 4;
 const KINDS = { number: NumberTile, bar: ChartTile, line: ChartTile, list: ListTile };
@@ -119,7 +121,8 @@ function NumberTile({ app, entity, tile, round }) {
       const start = new Date(Date.now() - since * DAY).toISOString();
       const former = joinWheres(where, { created_at: { $lt: start } });
       const before = await loadFigure(app.id, entity, figure, former, signal);
-      return { now, change: Number(now ?? 0) - Number(before ?? 0) };
+      const change = Number(now ?? 0) - Number(before ?? 0);
+      return { now, change: Number(change.toPrecision(EXACT)) };
     },
     [JSON.stringify([figure, since, where]), round],
   );

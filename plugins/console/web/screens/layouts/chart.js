@@ -6,7 +6,8 @@ import { nameField, toWords } from '../../core/store.js';
 import { Loaded, useLoad } from '../../core/ui.js';
 import { Chart } from '../../parts/chart.js';
 import { loadTitlesOf } from '../../parts/titles.js';
-import { formatNumber, listFields } from '../../parts/values.js';
+import { formatAmount } from '../../parts/format.js';
+import { listFields } from '../../parts/values.js';
 import { FIGURES } from '../data/columns.js';
 import { joinWheres } from '../data/filter.js';
 import { AddressChoice, ByChoice, isTime } from '../data/views.js';
@@ -101,12 +102,9 @@ export function nameFigure(entity, aggregate) {
 
 /** A figure as people read it. */
 export function formatFigure(entity, aggregate, value) {
-  if (value === null || value === undefined) return '–';
   const [[operator, name]] = Object.entries(aggregate);
-  const field = entity.fields.find((candidate) => candidate.name === name);
-  const isAmount = field?.format && operator !== '$countDistinct';
-  if (isAmount) return formatNumber(field, value);
-  return typeof value === 'number' ? value.toLocaleString() : String(value);
+  const field = listFields(entity).find((candidate) => candidate.name === name);
+  return formatAmount(field ?? { type: 'number' }, operator.slice(1), value);
 }
 
 const buildPath = (appId, entity) => url`/api/v1/apps/${appId}/collections/${entity.name}/query`;
