@@ -6,6 +6,7 @@ import itertools
 import re
 from typing import Any
 
+import httpx
 import pyotp
 import pytest
 
@@ -139,6 +140,27 @@ def test_an_admin_resets_a_factor_and_ends_sessions(crm: Server, new_tab):
     click(page, "dialog button.danger")
     page.wait_for_selector(".toast:has-text('1 session ended')")
     assert crm.login(user.username).get("/api/v1/auth/totp").json()["enabled"] is False
+
+
+def test_sessions_are_ended_on_a_phone(crm: Server, new_tab):
+    user = crm.user(f"sessions{next(_count)}")
+    crm.login(user.username)
+    program = {"user-agent": "AQuiteLongNameOfAProgramWithoutAnySpaces/123.456.789-beta"}
+    account = {"username": user.username, "password": PASSWORD}
+    httpx.post(f"{crm.url}/api/v1/auth/login", json=account, headers=program).raise_for_status()
+    tab = new_tab(viewport=PHONE, has_touch=True).sign_in(user).open("account", ready=".sessions")
+    page = tab.page
+    box = page.locator(".sessions").bounding_box()
+    assert box["x"] + box["width"] <= PHONE["width"]
+    sessions = page.locator(".sessions tbody tr").count()
+    for button in page.locator(".sessions button").all():
+        place = button.bounding_box()
+        assert place["x"] + place["width"] <= PHONE["width"]
+    row = page.locator(".sessions tr:has-text('AQuiteLong') button")
+    place = row.bounding_box()
+    page.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    page.wait_for_selector(".toast:has-text('Session ended')")
+    until(page, f"document.querySelectorAll('.sessions tbody tr').length === {sessions - 1}")
 
 
 def test_the_start_shows_what_needs_a_look(crm: Server, new_tab):

@@ -69,9 +69,9 @@ function Sessions() {
     </div>
     <${Loaded} of=${list}>
       ${(sessions) => html`<div class="scrollx">
-        <table class="list">
+        <table class="list sessions">
           <thead>
-            <tr><th>Program</th><th>Address</th><th>Last used</th><th /></tr>
+            <tr><th>Program and address</th><th>Last used</th><th /></tr>
           </thead>
           <tbody>
             ${sessions.map(
@@ -89,9 +89,11 @@ function Sessions() {
 }
 
 const SessionRow = ({ session, end }) => html`<tr>
-  <td>${nameProgram(session.user_agent)}</td>
-  <td><code>${session.address}</code></td>
-  <td class="nowrap"><${Ago} at=${session.last_used_at} /></td>
+  <td>
+    ${nameProgram(session.user_agent)}
+    <div><code class="dim">${session.address}</code></div>
+  </td>
+  <td><${Ago} at=${session.last_used_at} /></td>
   <td class="right">
     ${
       session.current
