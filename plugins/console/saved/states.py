@@ -29,8 +29,8 @@ def read_text(state: Mapping[str, Any], name: str) -> str:
 def read_order(state: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the fields that a state sorts by, each with its direction. Raises BadRequest.
 
-    Groups come first, in the order of their field. Without a field that is named it is none, or
-    the time of creation within groups.
+    Groups come first, in the order of their field. Where the state names no field, the list is
+    empty, and within groups the newest record comes first.
     """
     names = [name for name in read_text(state, "sort").split(",") if name]
     orders = read_text(state, "order").split(",")

@@ -15,6 +15,10 @@ let isAsking = false;
 
 addEventListener('hashchange', async () => {
   if (isAsking || location.hash === shownAddress) return;
+  if (isBesideAsBefore()) {
+    show();
+    return;
+  }
   const before = shownAddress;
   isAsking = true;
   const mayLeave = await askGuards();
@@ -33,8 +37,15 @@ async function askGuards() {
   return true;
 }
 
+/** Whether the same record is open beside a table as before: what is typed there stays. */
+function isBesideAsBefore() {
+  const { parts, query } = readAddress();
+  const isSamePage = parts.join('/') === route.value.parts.join('/');
+  return isSamePage && Boolean(query.open) && query.open === route.value.query.open;
+}
+
 function show() {
-  guards.clear();
+  if (!isBesideAsBefore()) guards.clear();
   shownAddress = location.hash;
   route.value = readAddress();
 }
@@ -69,7 +80,7 @@ export function setQuery(changes, { replace = false } = {}) {
   const address = toHref(route.value.parts, { ...route.value.query, ...changes });
   if (address === location.hash) return;
   if (replace) {
-    history.replaceState(null, '', address);
+    history.replaceState(history.state, '', address);
     show();
   } else {
     location.hash = address;

@@ -136,7 +136,7 @@ const SECOND = UNITS[3];
 
 const times = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
-/** A time in the user's language and zone; empty without one, and as it is if it is none. */
+/** A time in the user's language and zone; empty without one, and another text as it is. */
 export function formatTime(text) {
   if (!text) return '';
   const time = new Date(text);

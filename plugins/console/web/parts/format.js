@@ -68,7 +68,7 @@ const OF_AVERAGE = 4;
 const OF_MONEY = 2;
 
 /**
- * A figure over the values of a field; of records where there is none.
+ * A figure over the values of a field; of records without one.
  * @param {string} kind `sum`, `avg`, `min`, `max`, `count` or `countDistinct`
  */
 export function formatAmount(field, kind, value) {

@@ -60,6 +60,7 @@ def test_back_leads_to_the_same_rows(crm: Server, new_tab: OpenTab):
     page.click("#c-299-0")
     title = page.inner_text("#c-299-0")
     page.keyboard.press("Enter")
+    page.click(".panel a:has-text('Open as a page')")
     page.wait_for_selector(f"h1:has-text('{title}')")
     page.go_back()
     page.wait_for_selector("#c-299-0.cur")

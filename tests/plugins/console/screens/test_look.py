@@ -16,6 +16,8 @@ SCREENS = {
     "start": "start",
     "table": "data/crm/deals",
     "nothing-matches": "data/crm/deals?q=nothing",
+    "grouped": "data/crm/deals?group=stage&sort=value,title&order=desc,asc&figures=value.sum",
+    "beside": "data/crm/deals?open={deal}",
     "board": "data/crm/deals?layout=board&by=stage",
     "calendar": "data/crm/deals?layout=calendar&by=close_date&at=2031-03",
     "chart": "data/crm/deals?layout=chart&by=stage",

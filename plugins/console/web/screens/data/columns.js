@@ -1,11 +1,15 @@
-/** The columns of a table: which are shown is kept in the database for the user; each has a menu. */
+/**
+ * The columns of a table. Which are shown, in which order and how wide, is kept in the view where the
+ * address has it, else in the database for the user. Each has a menu.
+ */
 import { html, useState } from '../../core/kit.js';
-import { route, setQuery } from '../../core/router.js';
+import { setQuery } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
 import { findApp, saveSetting, settings, toWords } from '../../core/store.js';
 import { fail, icon, useLoad } from '../../core/ui.js';
-import { listFields } from '../../parts/values.js';
+import { listFields, measureColumn } from '../../parts/values.js';
 import { openBuilder } from '../builder/open.js';
+import { isGrouping, listTerms, readTerms, setTerms } from './order.js';
 import { loadValues } from './rows.js';
 
 /** Columns of a table for which none were chosen. */
@@ -14,7 +18,16 @@ const FIRST_COLUMNS = 9;
 const MOST_LISTED = 60;
 const SEARCHED = 20;
 
+/** Widths that a column can have, and what a step of the menu changes, in pixels. */
+const NARROWEST = 48;
+const WIDEST = 1200;
+const STEP = 24;
+/** Width of the first column on a phone, beside which others are seen, and that of a phone. */
+const FIRST_ON_PHONE = 150;
+export const isPhone = () => innerWidth <= 760;
+
 const buildKey = (appId, entity) => `columns:${appId}.${entity.name}`;
+const buildWidthsKey = (appId, entity) => `widths:${appId}.${entity.name}`;
 const matches = (name, text) => toWords(name).toLowerCase().includes(text.toLowerCase());
 
 /** The fields to show; those that the app no longer has are left out. */
@@ -28,28 +41,83 @@ export function chooseFields(appId, entity, chosen) {
   return [...plain.slice(0, FIRST_COLUMNS), everyField.at(-1)];
 }
 
-/** Show a table without a column. */
-export function hideColumn(appId, entity, name) {
-  const chosen = route.value.query.columns?.split(',');
-  const shown = chooseFields(appId, entity, chosen).map((field) => field.name);
-  saveSetting(
-    buildKey(appId, entity),
-    shown.filter((other) => other !== name),
-  );
-  if (chosen) setQuery({ columns: null });
+/** Widths that the user gave to columns, by their names. @param {string} [text] of the address */
+export function readWidths(appId, entity, text) {
+  if (!text) return settings.value[buildWidthsKey(appId, entity)] ?? {};
+  const pairs = text.split(',').map((pair) => pair.split('.'));
+  return Object.fromEntries(pairs.map(([name, width]) => [name, Number(width) || undefined]));
 }
 
-export function Columns({ appId, entity, close }) {
+/** Widths as an address has them; nothing where there are none. */
+export const writeWidths = (widths) =>
+  Object.entries(widths)
+    .map((pair) => pair.join('.'))
+    .join(',') || undefined;
+
+/**
+ * The columns of a table with their widths, and what changes them.
+ * @returns {{fields: any[], show: (names: string[]) => void, reset: () => void,
+ *   move: (name: string, index: number) => void,
+ *   widen: (name: string, width: number|null, isOver: boolean) => void}} `move` puts a column before
+ *   the one at an index; `widen` follows a pointer until `isOver`, and null is the usual width.
+ */
+export function useColumns(appId, entity, address) {
+  /** Of the column that is being widened. */
+  const [drag, setDrag] = useState(null);
+  const kept = readWidths(appId, entity, address.widths);
+  const widths = { ...kept, ...drag };
+  const isNarrow = isPhone();
+  const fields = chooseFields(appId, entity, address.columns?.split(',')).map((field, index) => {
+    const width = widths[field.name] ?? measureColumn(field);
+    const isCut = isNarrow && index === 0;
+    return { ...field, width: isCut ? Math.min(FIRST_ON_PHONE, width) : width };
+  });
+  const names = fields.map((field) => field.name);
+
+  const show = (chosen) => {
+    if (address.columns) setQuery({ columns: chosen.join(',') }, { replace: true });
+    else saveSetting(buildKey(appId, entity), chosen);
+  };
+  const reset = () => {
+    setQuery({ columns: null, widths: null });
+    saveSetting(buildKey(appId, entity), null);
+    saveSetting(buildWidthsKey(appId, entity), null);
+  };
+  const move = (name, index) => {
+    const from = names.indexOf(name);
+    const place = index > from ? index - 1 : index;
+    const isMoved = place !== from && place >= 0 && place < names.length;
+    if (isMoved) show(names.toSpliced(from, 1).toSpliced(place, 0, name));
+  };
+  const widen = (name, width, isOver) => {
+    const bounded = width && Math.round(Math.max(NARROWEST, Math.min(WIDEST, width)));
+    setDrag(isOver ? null : { [name]: bounded });
+    if (!isOver) return;
+    const { [name]: former, ...others } = kept;
+    const changed = bounded ? { ...others, [name]: bounded } : others;
+    if (address.widths) setQuery({ widths: writeWidths(changed) }, { replace: true });
+    else saveSetting(buildWidthsKey(appId, entity), changed);
+  };
+  return { fields, show, reset, move, widen };
+}
+
+/** @param {{entity: any, columns: any, close: () => void}} props */
+export function Columns({ entity, columns, close }) {
   const everyField = listFields(entity);
-  const [names, setNames] = useState(() => chooseFields(appId, entity).map((field) => field.name));
+  const [names, setNames] = useState(() => columns.fields.map((field) => field.name));
   const [text, setText] = useState('');
-  const finish = (chosen) => {
-    saveSetting(buildKey(appId, entity), chosen);
+  const reset = () => {
+    columns.reset();
     close();
   };
   const save = (event) => {
     event.preventDefault();
-    finish(names.length ? names : null);
+    if (!names.length) {
+      reset();
+      return;
+    }
+    columns.show(names);
+    close();
   };
   const hide = (name) => setNames(names.filter((other) => other !== name));
   const move = (index, step) => {
@@ -61,6 +129,8 @@ export function Columns({ appId, entity, close }) {
   const hidden = everyField
     .map((field) => field.name)
     .filter((name) => !names.includes(name) && matches(name, text));
+  const rest = hidden.length - MOST_LISTED;
+  const showAll = () => setNames([...names, ...hidden]);
   return html`<form onSubmit=${save}>
     <h2>Columns</h2>
     <ul class="plain columns">
@@ -75,7 +145,13 @@ export function Columns({ appId, entity, close }) {
         />`,
       )}
     </ul>
-    <h3>Not shown</h3>
+    <div class="row">
+      <h3 class="grow">Not shown (${hidden.length})</h3>
+      ${
+        hidden.length > 0 &&
+        html`<button type="button" class="link" onClick=${showAll}>Show all</button>`
+      }
+    </div>
     ${
       everyField.length > SEARCHED &&
       html`<input
@@ -95,8 +171,9 @@ export function Columns({ appId, entity, close }) {
         </li>`,
       )}
     </ul>
+    ${rest > 0 && html`<p class="dim">${rest} more: find them by name.</p>`}
     <div class="actions">
-      <button type="button" class="quiet" onClick=${() => finish(null)}>Reset</button>
+      <button type="button" class="quiet" onClick=${reset}>Reset</button>
       <span class="grow" />
       <button type="button" onClick=${() => close()}>Cancel</button>
       <button class="primary">Save</button>
@@ -145,7 +222,8 @@ export const FIGURES = [
 const ANSWERS = ['true', 'false'];
 
 /**
- * @param {{appId: string, entity: any, field: any, query: any, quick: boolean, figure?: string,
+ * @param {{appId: string, entity: any, field: any, address: any, columns: any, query: any,
+ *   quick: boolean, figure?: string,
  *   add: (condition: object) => void, filter: (start: object) => void,
  *   setFigure: (name: string|null) => void}} props `quick` says that all rows are loaded, so that
  *   counting costs little.
@@ -168,7 +246,7 @@ function listPlainValues(field) {
   return field.type === 'boolean' ? ANSWERS : [];
 }
 
-function Choices({ appId, entity, field, query, quick, figure, add, filter, setFigure, close }) {
+function Choices({ appId, entity, field, query, quick, add, filter, close, ...props }) {
   const plain = listPlainValues(field);
   const hasFew = plain.length > 0 || Boolean(field.references);
   const loadCounts = () => loadValues(appId, entity, field, query);
@@ -188,7 +266,7 @@ function Choices({ appId, entity, field, query, quick, figure, add, filter, setF
   return html`${values.map(
     ({ value, title, count: rows }) => html`<button key=${title} onClick=${() => pickValue(value)}>
         <span class="grow cut">${title}</span>
-        ${rows !== undefined && html`<small class="num">${rows}</small>`}
+        ${rows !== undefined && html`<small class="num">${rows.toLocaleString()}</small>`}
       </button>`,
   )}
     ${!counted.data && html`<button class="dim" onClick=${count}>Count each</button>`}
@@ -197,31 +275,102 @@ function Choices({ appId, entity, field, query, quick, figure, add, filter, setF
     <button onClick=${() => pick({ $isNull: false })}>is not empty</button>
     <button onClick=${compose}>${icon('filter')}Condition…</button>
     <hr />
-    <${FigureChoices} field=${field} figure=${figure} setFigure=${setFigure} close=${close} />
-    <${ColumnSteps} appId=${appId} entity=${entity} field=${field} close=${close} />`;
+    <${OrderSteps} field=${field} address=${props.address} close=${close} />
+    <hr />
+    <${FigureChoices}
+      field=${field}
+      figure=${props.figure}
+      setFigure=${props.setFigure}
+      close=${close}
+    />
+    <hr />
+    <${PlaceSteps} field=${field} columns=${props.columns} close=${close} />
+    <${BuilderSteps} appId=${appId} entity=${entity} field=${field} close=${close} />`;
 }
 
-/** What a column offers: to hide it, and to admins of the app its name, type and place. */
-function ColumnSteps({ appId, entity, field, close }) {
+/** Sorting by a column, alone or after others, and grouping by it. */
+function OrderSteps({ field, address, close }) {
+  const { name } = field;
+  const others = readTerms(address).filter((term) => term.name !== name);
+  const isSorted = listTerms(address).some((term) => term.name === name);
+  const isGrouped = address.group === name;
+  const closing = (run) => () => {
+    close();
+    run();
+  };
+  const sort = (terms, order) => closing(() => setTerms([...terms, { name, order }]));
+  const group = closing(() => setQuery({ group: isGrouped ? null : name, folded: null }));
+  return html`<button onClick=${sort([], 'asc')}>${icon('up')}Sort ascending</button>
+    <button onClick=${sort([], 'desc')}>${icon('down')}Sort descending</button>
+    ${
+      others.length > 0 &&
+      html`<button onClick=${sort(others, 'asc')}>${icon('up')}Then by it, ascending</button>
+        <button onClick=${sort(others, 'desc')}>${icon('down')}Then by it, descending</button>`
+    }
+    ${
+      isSorted &&
+      address.sort &&
+      html`<button onClick=${closing(() => setTerms(others))}>${icon('x')}Do not sort by it</button>`
+    }
+    ${
+      isGrouping(field) &&
+      html`<button aria-pressed=${isGrouped} onClick=${group}>
+        ${icon('board')}${isGrouped ? 'Do not group by it' : 'Group by it'}
+      </button>`
+    }`;
+}
+
+/** Where a column is and how wide: for the user, or in the view. Some steps leave the menu open. */
+function PlaceSteps({ field, columns, close }) {
+  const { fields, move, widen, show } = columns;
+  const { name } = field;
+  const names = fields.map((other) => other.name);
+  const index = names.indexOf(name);
+  const width = fields[index].width;
+  /** The browser forgets the focus of what moves. */
+  const moveTo = (event, place) => {
+    const button = event.currentTarget;
+    move(name, place);
+    requestAnimationFrame(() => button.focus());
+  };
+  const closing = (run) => () => {
+    close();
+    run();
+  };
+  return html`<button disabled=${index === 0} onClick=${(event) => moveTo(event, index - 1)}>
+      ${icon('left')}Move left
+    </button>
+    <button
+      disabled=${index === names.length - 1}
+      onClick=${(event) => moveTo(event, index + 2)}
+    >
+      ${icon('right')}Move right
+    </button>
+    <button onClick=${() => widen(name, width + STEP, true)}>Wider</button>
+    <button onClick=${() => widen(name, width - STEP, true)}>Narrower</button>
+    <button onClick=${closing(() => widen(name, null, true))}>Usual width</button>
+    <button
+      disabled=${names.length === 1}
+      onClick=${closing(() => show(names.filter((other) => other !== name)))}
+    >
+      Hide
+    </button>`;
+}
+
+/** What a column offers to admins of the app: its name, type and place for all. */
+function BuilderSteps({ appId, entity, field, close }) {
   const open = (name, ...more) => {
     close();
     openBuilder(name, appId, entity.name, field.name, ...more);
   };
-  const hide = () => {
-    close();
-    hideColumn(appId, entity, field.name);
-  };
   const isBuilder = findApp(appId)?.admin && !field.system;
+  if (!isBuilder) return null;
   return html`<hr />
-    <button onClick=${hide}>Hide</button>
-    ${
-      isBuilder &&
-      html`<button onClick=${() => open('renameColumn')}>${icon('edit')}Rename…</button>
-        <button onClick=${() => open('changeColumn')}>Type and rules…</button>
-        <button onClick=${() => open('moveColumn', -1)}>${icon('left')}Move left…</button>
-        <button onClick=${() => open('moveColumn', 1)}>${icon('right')}Move right…</button>
-        <button onClick=${() => open('removeColumn')}>${icon('trash')}Remove…</button>`
-    }`;
+    <button onClick=${() => open('renameColumn')}>${icon('edit')}Rename…</button>
+    <button onClick=${() => open('changeColumn')}>Type and rules…</button>
+    <button onClick=${() => open('moveColumn', -1)}>${icon('left')}Move left for all…</button>
+    <button onClick=${() => open('moveColumn', 1)}>${icon('right')}Move right for all…</button>
+    <button onClick=${() => open('removeColumn')}>${icon('trash')}Remove…</button>`;
 }
 
 function FigureChoices({ field, figure, setFigure, close }) {

@@ -5,6 +5,7 @@ import { toWords } from '../../core/store.js';
 import { ErrorBox, icon } from '../../core/ui.js';
 import { Control, Options } from '../../form/control.js';
 import { isManaged, listFields } from '../../parts/values.js';
+import { buildOrder, findGroup } from './order.js';
 
 /** Operators whose value is typed as text, whatever the field. */
 const OF_TEXT = ['in', 'has', 'contains', 'begins'];
@@ -329,12 +330,14 @@ export function readWhere(text) {
 }
 
 /** What an address asks the server for: the words go to its search where the entity has one. */
-export function buildQuery(entity, where, { q: text = '', sort, order = 'desc' }) {
-  const ordering = { orderBy: sort ?? 'created_at', order };
+export function buildQuery(entity, where, address) {
+  const { q: text = '', sort } = address;
+  const group = findGroup(entity, address)?.name;
+  const ordering = buildOrder({ ...address, group });
   if (!entity.search)
     return { where: joinWheres(where, buildQuickWhere(entity, text)), ...ordering };
   const search = text.trim() || undefined;
   // Without an order that was asked for, the best hits of a search come first.
-  const isByRank = search && !sort;
+  const isByRank = search && !sort && !group;
   return isByRank ? { where, search } : { where, search, ...ordering };
 }

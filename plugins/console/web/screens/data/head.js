@@ -7,10 +7,11 @@ import { CopyAs, Menu, saveAs, useTitle } from '../../core/screen.js';
 import { features, findApp, may, toWords } from '../../core/store.js';
 import { fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
-import { Columns } from './columns.js';
+import { Columns, readWidths, writeWidths } from './columns.js';
 import { fromWhere } from './filter.js';
+import { GroupMenu, countGroups } from './groups.js';
 import { LiveButtons } from './live.js';
-import { count, exportCsv, hasMany } from './rows.js';
+import { exportCsv, hasMany } from './rows.js';
 import { LayoutMenu, Views } from './views.js';
 
 const MANY = '> 10,000';
@@ -18,27 +19,26 @@ const MANY = '> 10,000';
 const REST = 200;
 
 /**
- * @param {{appId: string, entity: any, address: any, where: any, query: any, fields: any[],
- *   data: any, live: any, filter: () => void}} props `address` is the query of the page's address.
+ * @param {{appId: string, entity: any, address: any, where: any, query: any, columns: any,
+ *   data: any, group?: any, live: any, filter: () => void}} props `address` is the query of the page's address.
  */
-export function TableHead({ appId, entity, address, where, query, fields, data, live, filter }) {
+export function TableHead(props) {
+  const { appId, entity, address, where, query, columns, data, group, live, filter } = props;
   const title = entity.label ?? toWords(entity.name);
   useTitle(title);
   const mayCreate = may(appId, entity.name, 'create');
-  const view = { ...address, columns: fields.map((field) => field.name).join(',') };
+  const { fields } = columns;
+  const widths = writeWidths(readWidths(appId, entity, address.widths));
+  const view = { ...address, columns: fields.map((field) => field.name).join(','), widths };
+  const hidden = entity.fields.filter(({ name }) => !fields.some((field) => field.name === name));
   const request = {
     method: 'POST',
     path: url`/api/v1/apps/${appId}/collections/${entity.name}/query`,
     body: { ...query, limit: 100 },
   };
   const chooseColumns = () => {
-    const content = ({ close }) => {
-      const finish = () => {
-        setQuery({ columns: null });
-        close();
-      };
-      return html`<${Columns} appId=${appId} entity=${entity} close=${finish} />`;
-    };
+    const content = ({ close }) =>
+      html`<${Columns} entity=${entity} columns=${columns} close=${close} />`;
     openDialog(content, { label: 'Columns' });
   };
   const save = async () => {
@@ -58,6 +58,12 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
   return html`<header class="datahead">
     <h1 class="cut" title=${title}>${title}</h1>
     <${Total} appId=${appId} entity=${entity} query=${query} data=${data} />
+    ${
+      hidden.length > 0 &&
+      html`<button class="link count wide-only" onClick=${chooseColumns}>
+        ${hidden.length} more ${hidden.length === 1 ? 'field' : 'fields'}
+      </button>`
+    }
     <span class="grow" />
     <${Quick} value=${address.q ?? ''} />
     <button class=${where ? 'on' : ''} title="Filter" onClick=${() => filter()}>
@@ -65,6 +71,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
       <span class="wide-only">Filter</span>
       ${conditions && html` <small>${conditions}</small>`}
     </button>
+    ${group && data.groups && html`<${GroupMenu} field=${group} groups=${data.groups} />`}
     <${LayoutMenu} entity=${entity} layout=${address.layout} />
     <${Views}
       appId=${appId}
@@ -83,6 +90,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
     <${MoreMenu}
       importAddress=${mayCreate && ['import', appId, entity.name]}
       save=${save}
+      jump=${data.rows.length > 0 && (() => goToRow(data))}
       showLinks=${features.value.has('exports') && showLinks}
       request=${request}
       builder=${findApp(appId)?.admin && ((name) => openBuilder(name, appId, entity.name))}
@@ -100,7 +108,12 @@ const NewButton = ({ address }) => html`<button
   <span class="wide-only">New</span>
 </button>`;
 
-function MoreMenu({ importAddress, save, showLinks, request, builder }) {
+async function goToRow(data) {
+  const { openJump } = await import('./jump.js');
+  openJump(data);
+}
+
+function MoreMenu({ importAddress, save, jump, showLinks, request, builder }) {
   const showCode = async () => {
     const { openCode } = await import('../../parts/code.js');
     openCode(request);
@@ -114,6 +127,7 @@ function MoreMenu({ importAddress, save, showLinks, request, builder }) {
       return html`${
         importAddress && html`<${A} to=${importAddress}>${icon('upload')}Import CSV or Excel<//>`
       }
+        ${jump && html`<button onClick=${closing(jump)}>${icon('right')}Go to a row…</button>`}
         <button onClick=${closing(save)}>${icon('down')}Export what is seen as CSV</button>
         ${
           showLinks &&
@@ -146,8 +160,8 @@ function Total({ appId, entity, query, data }) {
     const isAskedTwice = total !== '';
     const isMany = !isAskedTwice && (await hasMany(appId, entity, query));
     if (isMany) return MANY;
-    const number = await count(appId, entity, query);
-    return number.toLocaleString();
+    await data.count();
+    return '';
   };
   const ask = async () => {
     setTotal('…');
@@ -158,11 +172,12 @@ function Total({ appId, entity, query, data }) {
       fail(error);
     }
   };
-  const loaded = data.rows.length;
-  if (data.done) return html`<span class="dim count">${loaded}</span>`;
-  if (!loaded) return null;
-  const isCounted = total && total !== MANY;
-  if (isCounted) return html`<span class="dim count">${total}</span>`;
+  const { rows, groups } = data;
+  const number = (groups && countGroups(groups).matching) ?? data.total;
+  if (Number.isInteger(number))
+    return html`<span class="dim count">${number.toLocaleString()}</span>`;
+  if (!rows.length) return null;
+  const loaded = ((data.base ?? 0) + rows.length).toLocaleString();
   return html`<button class="link count" title="Count the rows" onClick=${ask}>
     ${total ? `${total} · count exactly` : `${loaded}+ · count`}
   </button>`;

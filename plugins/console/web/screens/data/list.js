@@ -2,18 +2,21 @@
 import { html, useEffect, useMemo, useState } from '../../core/kit.js';
 import { openDialog } from '../../core/dialogs.js';
 import { stringify } from '../../core/json.js';
-import { A, go, setQuery } from '../../core/router.js';
+import { A, setQuery } from '../../core/router.js';
 import { Lazy } from '../../core/screen.js';
 import { apps, describe, findApp, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, useLoad } from '../../core/ui.js';
 import { useReloadAfterUndo } from '../../parts/undo.js';
 import { openBuilder } from '../builder/open.js';
 import { Grid } from '../grid/grid.js';
-import { HeadMenu, chooseFields } from './columns.js';
+import { HeadMenu, useColumns } from './columns.js';
 import { Filter, buildQuery, joinWheres, readWhere } from './filter.js';
 import { TableHead } from './head.js';
 import { useChanges, useLive } from './live.js';
 import { Selection } from './many.js';
+import { readFolded } from './groups.js';
+import { Panel, useOpenRow } from './panel.js';
+import { findGroup, listTerms, sortBy } from './order.js';
 import { readFigures, setFigure, useFigures, useRows } from './rows.js';
 import { makeSaving } from './saving.js';
 import { LAYOUTS, NoField, findBy } from './views.js';
@@ -58,19 +61,20 @@ function useSelection(deps) {
 function useAddress(appId, entity, address) {
   const where = useMemo(() => readWhere(address.where), [address.where]);
   const query = buildQuery(entity, where, address);
-  const fields = chooseFields(appId, entity, address.columns?.split(','));
+  const columns = useColumns(appId, entity, address);
   const setWhere = (tree) => setQuery({ where: tree ? stringify(tree) : null });
   const filter = (start = where) => {
     const question = { appId, entity, where: start, onChange: setWhere };
     const content = ({ close }) => html`<${Filter} ...${question} close=${close} />`;
     openDialog(content, { label: 'Filter', wide: true });
   };
-  return { where, query, fields, setWhere, filter };
+  return { where, query, columns, setWhere, filter };
 }
 
 /** The records in another form than a table. */
 function LaidOut({ appId, entity, address }) {
-  const { where, query, fields, filter } = useAddress(appId, entity, address);
+  const { where, query, columns, filter } = useAddress(appId, entity, address);
+  const { fields } = columns;
   const { layout } = address;
   /** Counts how often the user asked for what is there now. */
   const [round, setRound] = useState(0);
@@ -81,7 +85,7 @@ function LaidOut({ appId, entity, address }) {
   const field = findBy(entity, layout, address.by);
   const shown = { appId, entity, address, query, fields, field, round };
   return html`<div class="data">
-    <${TableHead} ...${{ appId, entity, address, where, query, fields, data, filter }} live=${{}} />
+    <${TableHead} ...${{ appId, entity, address, where, query, columns, data, filter }} live=${{}} />
     ${
       field
         ? html`<${Lazy} key=${layout} load=${LAYOUTS[layout].load} ...${shown} />`
@@ -91,19 +95,18 @@ function LaidOut({ appId, entity, address }) {
 }
 
 function Table({ appId, entity, address }) {
-  const { sort = 'created_at', order = 'desc' } = address;
-  const { where, query, fields, setWhere, filter } = useAddress(appId, entity, address);
-  const data = useRows(appId, entity, query);
+  const { where, query, columns, setWhere, filter } = useAddress(appId, entity, address);
+  const { fields } = columns;
+  const group = findGroup(entity, address);
+  const folded = readFolded(address.folded);
+  const data = useRows(appId, entity, query, group ? { field: group, folded } : null);
   useReloadAfterUndo(data.reload);
   const live = useLive(appId, entity, query, data);
   const selection = useSelection([address.where, address.q]);
   const figures = readFigures(address.figures, fields);
   const shownFigures = useFigures(appId, entity, figures, query, data.round);
 
-  const sortBy = (name) => {
-    const isTurned = sort === name && order !== 'desc';
-    setQuery({ sort: name, order: isTurned ? 'desc' : 'asc' });
-  };
+  const { open, openRow, leaveRow } = useOpenRow(appId, entity, address);
   const { saveOne, saveBlock } = makeSaving(appId, entity, data);
   const isBuilder = findApp(appId)?.admin;
   const addColumn = () => openBuilder('addColumn', appId, entity.name);
@@ -111,6 +114,8 @@ function Table({ appId, entity, address }) {
     appId=${appId}
     entity=${entity}
     field=${field}
+    address=${address}
+    columns=${columns}
     query=${query}
     quick=${data.done}
     figure=${figures[field.name]}
@@ -120,7 +125,8 @@ function Table({ appId, entity, address }) {
   />`;
   // Rows of an app that was removed, or that the user may no longer read, are not left on the screen.
   const isGone = GONE.includes(data.error?.status);
-  const isEmpty = !data.error && !data.loading && !data.rows.length;
+  const hasLines = data.rows.length > 0 || data.groups?.length > 0;
+  const isEmpty = !data.error && !data.loading && !hasLines;
   const isNarrowed = query.where !== undefined || Boolean(query.search);
   return html`<div class="data">
     <${TableHead}
@@ -129,8 +135,9 @@ function Table({ appId, entity, address }) {
       address=${address}
       where=${where}
       query=${query}
-      fields=${fields}
+      columns=${columns}
       data=${data}
+      group=${group}
       live=${live}
       filter=${filter}
     />
@@ -139,26 +146,44 @@ function Table({ appId, entity, address }) {
       html`<div class="padded"><${ErrorBox} error=${data.error} retry=${data.reload} /></div>`
     }
     ${isEmpty && html`<${Nothing} appId=${appId} entity=${entity} isNarrowed=${isNarrowed} />`}
-    ${
-      !isEmpty &&
-      !isGone &&
-      html`<${Grid}
+    <div class="beside">
+      ${
+        !isEmpty &&
+        !isGone &&
+        html`<${Grid}
+            appId=${appId}
+            entity=${entity}
+            fields=${fields}
+            data=${data}
+            editable=${may(appId, entity.name, 'update')}
+            sorting=${{
+              terms: listTerms(address),
+              change: (name, isAdded) => sortBy(address, name, isAdded),
+            }}
+            columns=${columns}
+            selection=${selection}
+            marks=${live.marks}
+            headMenu=${headMenu}
+            addColumn=${isBuilder ? addColumn : undefined}
+            figures=${shownFigures}
+            opened=${open}
+            onOpen=${openRow}
+            onSave=${saveOne}
+            onPaste=${saveBlock}
+          />`
+      }
+      ${
+        open &&
+        html`<${Panel}
           appId=${appId}
           entity=${entity}
-          fields=${fields}
+          id=${open}
           data=${data}
-          editable=${may(appId, entity.name, 'update')}
-          sorting=${{ name: sort, order, change: sortBy }}
-          selection=${selection}
-          marks=${live.marks}
-          headMenu=${headMenu}
-          addColumn=${isBuilder ? addColumn : undefined}
-          figures=${shownFigures}
-          onOpen=${(row) => go(['record', appId, entity.name, row.id])}
-          onSave=${saveOne}
-          onPaste=${saveBlock}
+          openRow=${openRow}
+          close=${leaveRow}
         />`
-    }
+      }
+    </div>
     ${
       selection.ids.size > 0 &&
       html`<${Selection}

@@ -18,11 +18,14 @@ const MOST = 200;
 const isBusy = () =>
   document.querySelector('.celledit, dialog[open], .popup, .column.over') !== null;
 
+/** What is there while a user is at work: selected rows, or a record beside the table. */
+const IN_USE = '.gr.chosen, .panel';
+
 /** Whether new rows may come in at the top: no user is at work in the table. */
 function isWatched() {
   const grid = document.querySelector('.grid');
   if (!grid) return true; // the table was empty
-  const isUsed = grid.contains(document.activeElement) || grid.querySelector('.gr.chosen');
+  const isUsed = grid.contains(document.activeElement) || document.querySelector(IN_USE);
   return grid.scrollTop === 0 && !isUsed;
 }
 

@@ -18,13 +18,13 @@ async function showLinks(appId, entity, view) {
   openExports({ appId, entity, body: { view: view.id }, name: view.name });
 }
 
-/** Whether a view is as it is stored; columns that it does not name are those of the user. */
+/** Whether a view is as it is stored; columns and widths that it does not name are the user's. */
 function isAsStored(stored, state) {
-  const { columns = stored.columns, ...rest } = state;
+  const { columns = stored.columns, widths = stored.widths, ...rest } = state;
   const write = (members) => Object.entries(members).sort().join('\n');
+  const shown = { columns: stored.columns && columns, widths: stored.widths && widths };
   return (
-    write({ ...rest, columns: stored.columns && columns }) ===
-    write({ columns: undefined, ...stored })
+    write({ ...rest, ...shown }) === write({ columns: undefined, widths: undefined, ...stored })
   );
 }
 
@@ -33,7 +33,7 @@ function isAsStored(stored, state) {
  *   is the query of the page's address; its `view` is the one that was opened.
  */
 export function Views({ appId, entity, address, onApply }) {
-  const { view: openId, at, ...state } = address;
+  const { view: openId, at, open, ...state } = address;
   const query = { app: appId, entity: entity.name };
   const list = useLoad((signal) => get(VIEWS, query, { signal }), [appId, entity.name]);
   const views = list.data ?? [];

@@ -16,8 +16,11 @@ export const STEPS = {
   PageUp: [-15, 0],
 };
 
-/** `from` of the cursor is the cell where a block began; null without one. */
-export function useCursor(box, rows, fields) {
+/**
+ * `from` of the cursor is the cell where a block began; null without one. `topOf` says where a row is,
+ * in pixels.
+ */
+export function useCursor(box, rows, fields, topOf) {
   const [cursor, setCursor] = useState({ row: 0, col: 0, from: null });
   const move = (row, col, isBlock = false) => {
     const start = cursor.from ?? { row: cursor.row, col: cursor.col };
@@ -27,7 +30,7 @@ export function useCursor(box, rows, fields) {
       from: isBlock ? start : null,
     };
     setCursor(target);
-    reveal(box.current, target, fields);
+    reveal(box.current, topOf(target.row), target.col, fields);
   };
   return { cursor, block: findBlock(cursor), setCursor, move };
 }

@@ -1,38 +1,50 @@
 /** The table: only rows in sight are in the page, so a million rows scroll as ten do. */
-import { html, useEffect, useRef, useState } from '../../core/kit.js';
-import { keepPlace, readPlace } from '../../core/router.js';
+import { html, useEffect, useMemo, useRef } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
+import { fail } from '../../core/ui.js';
+import { GroupHead, makePlan, toggleGroup } from '../data/groups.js';
 import { readBlock, writeBlock } from './blocks.js';
 import { STEPS, useCursor } from './cursor.js';
 import { useEditing } from './editing.js';
-import { findDrawnRows, makeTall, writeWidths } from './layout.js';
-import { FootRow, HeadRow, Row } from './rows.js';
+import { FootRow, HeadRow } from './heads.js';
+import { layRow, makeTall, writeWidths } from './layout.js';
+import { Row } from './rows.js';
+import { useJump, usePlace, useView } from './view.js';
 
 /**
  * @param {{appId: string, entity: any, fields: any[], data: any, editable: boolean,
- *   sorting: {name: string, order: string, change: (name: string) => void},
+ *   sorting: {terms: {name: string, order: string}[],
+ *     change: (name: string, isAdded?: boolean) => void}, columns: any,
  *   selection: {ids: Set<string>, change: (ids: Set<string>) => void}, marks: Map<string, string>,
  *   headMenu: (field: any) => any, addColumn?: () => void, figures: Record<string, [string, any]>|null,
- *   onOpen: (row: any) => void, onSave: (row: any, change: object) => Promise<void>,
+ *   opened?: string, onOpen: (row: any) => void, onSave: (row: any, change: object) => Promise<void>,
  *   onPaste: (pairs: [row: any, change: object][]) => Promise<void>}} props
  */
 export function Grid(props) {
   const { appId, entity, fields, data, editable, sorting, selection, headMenu, figures } = props;
   const { rows, titles } = data;
   const box = useRef(null);
-  const { top, first, end, measure } = useView(box, data);
-  const { cursor, block, setCursor, move } = useCursor(box, rows, fields);
+  const plan = useMemo(() => makePlan(data.groups), [data.groups]);
+  const { topOf, height, lines, top, first, end, heads, measure } = useView(box, data, plan);
+  const { cursor, block, setCursor, move } = useCursor(box, rows, fields, topOf);
+  const goTo = useJump(box, data, cursor, { setCursor, move, measure });
+  data.goTo.current = goTo;
   const { editing, edit, finish } = useEditing(box, rows, fields, props.onSave);
   const { isAllChosen, toggle, toggleAll } = makeChoice(rows, selection);
-  const keepPlace = usePlace(box, cursor, top, rows.length, setCursor);
+  const keepPlace = usePlace(box, cursor, top, data, setCursor);
 
-  const open = (row) => {
+  const open = (row, index = cursor.row) => {
+    setCursor({ ...cursor, row: index, from: null });
     keepPlace();
     props.onOpen(row);
   };
+  useEffect(() => {
+    const index = rows.findIndex((row) => row.id === props.opened);
+    if (index >= 0 && index !== cursor.row) move(index, cursor.col);
+  }, [props.opened, rows.length > 0]);
   const editOrOpen = (index, col) => {
     const isEdited = editable && edit(rows[index], fields[col]);
-    if (!isEdited) open(rows[index]);
+    if (!isEdited) open(rows[index], index);
   };
   const pick = (index, isSpan) => {
     toggle(index, isSpan ? cursor.row : index);
@@ -70,8 +82,10 @@ export function Grid(props) {
     s: () => sorting.change(fields[cursor.col].name),
     m: openMenu,
     c: () => props.addColumn?.(),
-    Home: () => move(0, cursor.col),
-    End: () => move(rows.length - 1, cursor.col),
+    'Ctrl Home': () => goTo(0),
+    'Ctrl End': () => data.count().then((total) => goTo(total - 1), fail),
+    Home: () => goTo(0),
+    End: () => data.count().then((total) => goTo(total - 1), fail),
     Escape: () => setCursor({ ...cursor, from: null }),
   };
   const copy = (event) => {
@@ -89,16 +103,17 @@ export function Grid(props) {
 
   const widths = writeWidths(fields);
   const act = { open, edit: editOrOpen, finish, pick, point };
-  const { marks } = props;
-  const state = { widths, cursor, block, editing, selection, marks };
-  const shared = { appId, entity, fields, titles, act, ...state };
+  const { marks, opened } = props;
+  const state = { widths, cursor, block, editing, selection, marks, opened };
+  const shared = { appId, entity, fields, titles, act, topOf, base: data.base, plan, ...state };
+  const folded = (data.groups ?? []).filter(({ isFolded }) => isFolded).map(({ value }) => value);
   return html`<div
     class="grid"
     ref=${box}
     role="grid"
     tabindex="0"
     aria-label=${toWords(entity.name)}
-    aria-rowcount=${data.done ? rows.length + 1 : -1}
+    aria-rowcount=${data.total === null ? -1 : lines + 1}
     aria-colcount=${fields.length + 1}
     aria-multiselectable="true"
     aria-activedescendant=${rows.length ? `c-${cursor.row}-${cursor.col}` : undefined}
@@ -111,12 +126,21 @@ export function Grid(props) {
       fields=${fields}
       widths=${widths}
       sorting=${sorting}
+      columns=${props.columns}
       headMenu=${headMenu}
       isAllChosen=${isAllChosen}
       toggleAll=${toggleAll}
       addColumn=${props.addColumn}
     />
-    <div class="gs" role="presentation" ref=${makeTall(rows.length)}>
+    <div class="gs" role="presentation" ref=${makeTall(height)}>
+      ${heads.map(
+        (head) => html`<${GroupHead}
+          key=${`group ${head.line}`}
+          head=${head}
+          lay=${layRow('', head.top)}
+          toggle=${() => toggleGroup(folded, head)}
+        />`,
+      )}
       ${rows
         .slice(first, end)
         .map(
@@ -126,71 +150,6 @@ export function Grid(props) {
     </div>
     ${figures && html`<${FootRow} fields=${fields} figures=${figures} widths=${widths} />`}
   </div>`;
-}
-
-// --- which rows are in sight
-
-/** Rows behind those that are drawn, at which the next page is loaded. */
-const AHEAD = 25;
-
-/**
- * The part of the box that is seen, and the rows that are drawn for it: from `first` up to the one
- * before `end`. The next page is loaded before its rows come into sight.
- */
-export function useView(box, data) {
-  const [view, setView] = useState({ top: 0, height: 600 });
-  const count = data.rows.length;
-  const { first, end } = findDrawnRows(view, count);
-  const measure = () => {
-    const element = box.current;
-    if (element) setView({ top: element.scrollTop, height: element.clientHeight });
-  };
-  useEffect(() => {
-    measure();
-    const watcher = new ResizeObserver(measure);
-    watcher.observe(box.current);
-    return () => watcher.disconnect();
-  }, []);
-  useEffect(() => {
-    if (end > count - AHEAD) data.more();
-  }, [end, count, data.loading]);
-  return { top: view.top, first, end, measure };
-}
-
-// --- where the reader is in a table: the back button leads to the same rows and the same cell
-
-/** Milliseconds of rest before the place is kept: browsers bound how often a page may. */
-const REST = 300;
-
-/**
- * Restore the place once its rows are there, and keep each that follows. Returns what keeps it at
- * once, for before another page is opened.
- * @param {{current: any}} box @param {any} cursor @param {number} top @param {number} count
- * @param {(cursor: any) => void} setCursor
- */
-export function usePlace(box, cursor, top, count, setCursor) {
-  const waiting = useRef(readPlace());
-  useEffect(() => {
-    const place = waiting.current;
-    if (!place || !count || !box.current) return;
-    waiting.current = null;
-    setCursor({ row: place.row, col: place.col, from: null });
-    box.current.scrollTop = place.top;
-    box.current.scrollLeft = place.left;
-  }, [count]);
-  const keep = () => {
-    // An effect may still run when the table is gone: the history shows another page by then.
-    if (!box.current) return;
-    const { scrollTop, scrollLeft } = box.current;
-    const { row, col } = cursor;
-    keepPlace({ count, row, col, top: scrollTop, left: scrollLeft });
-  };
-  useEffect(() => {
-    if (!count || waiting.current) return undefined;
-    const timer = setTimeout(keep, REST);
-    return () => clearTimeout(timer);
-  }, [top, cursor.row, cursor.col, count]);
-  return keep;
 }
 
 // --- selecting rows

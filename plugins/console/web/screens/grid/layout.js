@@ -7,7 +7,7 @@ import { measureColumn } from '../../parts/values.js';
 /** Height of a row in pixels; `--row` of the style. */
 export const HEIGHT = 33;
 /** Width of the first column, which selects and opens a row. */
-const PICK = 62;
+const PICK = 74;
 /** Rows that are drawn above and below those in sight. */
 const MARGIN = 8;
 /** Pixels that stay free below the row that is scrolled to. */
@@ -21,11 +21,11 @@ export function writeWidths(fields) {
   return `${PICK}px ${widths.join(' ')} minmax(0,1fr)`;
 }
 
-/** The first row that is drawn, and the one behind the last. */
-export function findDrawnRows({ top, height }, count) {
+/** The first line that is drawn, and the one behind the last; `origin` is the one at the top. */
+export function findDrawnLines({ top, height }, origin) {
   return {
-    first: Math.max(0, Math.floor(top / HEIGHT) - MARGIN),
-    end: Math.min(count, Math.ceil((top + height) / HEIGHT) + MARGIN),
+    line: origin + Math.max(0, Math.floor(top / HEIGHT) - MARGIN),
+    endLine: origin + Math.ceil((top + height) / HEIGHT) + MARGIN,
   };
 }
 
@@ -36,14 +36,13 @@ export const layRow = (widths, top) => (element) => {
   if (top !== undefined) element.style.transform = `translateY(${top}px)`;
 };
 
-/** A `ref` that gives the rows the height of all, drawn or not. */
-export const makeTall = (count) => (element) => {
-  if (element) element.style.height = `${count * HEIGHT}px`;
+/** A `ref` that gives the rows the height of all lines, drawn or not. */
+export const makeTall = (lines) => (element) => {
+  if (element) element.style.height = `${lines * HEIGHT}px`;
 };
 
-/** Scroll until a cell is in sight. */
-export function reveal(box, { row, col }, fields) {
-  const top = row * HEIGHT;
+/** Scroll until a cell is in sight; the first column is always, and covers others. */
+export function reveal(box, top, col, fields) {
   const bottom = top + 2 * HEIGHT;
   if (top < box.scrollTop) {
     box.scrollTop = top;
@@ -52,8 +51,10 @@ export function reveal(box, { row, col }, fields) {
   }
   const left = fields.slice(0, col).reduce((sum, field) => sum + measureColumn(field), PICK);
   const right = left + measureColumn(fields[col]);
-  if (left < box.scrollLeft + PICK) {
-    box.scrollLeft = left - PICK;
+  if (col === 0) return;
+  const frozen = PICK + measureColumn(fields[0]);
+  if (left < box.scrollLeft + frozen) {
+    box.scrollLeft = left - frozen;
   } else if (right > box.scrollLeft + box.clientWidth) {
     box.scrollLeft = right - box.clientWidth;
   }

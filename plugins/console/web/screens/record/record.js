@@ -35,6 +35,18 @@ export default function RecordScreen({ parts: [appId, name, id], query }) {
   <//>`;
 }
 
+/**
+ * A record beside its table.
+ * @param {{appId: string, entity: any, id: string,
+ *   table: {replace: (record: any) => void, drop: () => void}}} props `table` takes what happens
+ */
+export function Beside({ appId, entity, id, table }) {
+  const description = useLoad(() => describe(appId), [appId]);
+  return html`<${Loaded} of=${description}>
+    ${(app) => html`<${Record} app=${app} entity=${entity} id=${id} table=${table} />`}
+  <//>`;
+}
+
 const NoTable = () => html`<${Empty} title="There is no such table" glyph="table">
   It may have been removed.
 <//>`;
@@ -61,7 +73,7 @@ function Create({ appId, entity, preset }) {
     <${NewRecord} appId=${appId} entityName=${entity.name} preset=${preset} done=${done} page />`;
 }
 
-function Record({ app, entity, id }) {
+function Record({ app, entity, id, table }) {
   const path = url`/api/v1/apps/${app.id}/collections/${entity.name}/${id}`;
   const loaded = useLoad((signal) => loadRecord(path, signal), [path]);
   /** Counts what was saved: the history is loaded again. */
@@ -78,11 +90,21 @@ function Record({ app, entity, id }) {
   const showSaved = (record) => {
     loaded.set(record);
     setRound(round + 1);
+    table?.replace(record);
   };
   return html`<${Loaded} of=${loaded}>
-    ${(row) => html`<${Crumbs} appId=${app.id} entity=${entity}>${makeTitle(entity, row)}<//>
-      <${RecordHead} appId=${app.id} entity=${entity} row=${row} path=${path} reload=${loaded.reload} />
-      <div class="split">
+    ${(row) => html`${
+      !table && html`<${Crumbs} appId=${app.id} entity=${entity}>${makeTitle(entity, row)}<//>`
+    }
+      <${RecordHead}
+        appId=${app.id}
+        entity=${entity}
+        row=${row}
+        path=${path}
+        reload=${loaded.reload}
+        table=${table}
+      />
+      <div class=${table ? 'stack' : 'split'}>
         <div class="stack">
           <${LaterNotice} later=${later} reload=${reload} />
           <${Edit}
@@ -110,10 +132,11 @@ function Record({ app, entity, id }) {
   <//>`;
 }
 
-function RecordHead({ appId, entity, row, path, reload }) {
+function RecordHead({ appId, entity, row, path, reload, table }) {
   const times = html`Created <${Ago} at=${row.created_at} /> · changed <${Ago} at=${row.updated_at} />`;
-  const drop = () => deleteRecord(appId, entity, row, path);
-  return html`<${Head} title=${makeTitle(entity, row)} sub=${times}>
+  const drop = () => deleteRecord(appId, entity, row, path, table);
+  const Heading = table ? BesideHead : Head;
+  return html`<${Heading} title=${makeTitle(entity, row)} sub=${times}>
     <${RowActions} appId=${appId} entity=${entity} ids=${[row.id]} done=${reload} />
     <${CopyAs} request=${{ method: 'GET', path }} />
     ${
@@ -125,6 +148,15 @@ function RecordHead({ appId, entity, row, path, reload }) {
   <//>`;
 }
 
+/** The head of a record beside its table, which names the page. */
+const BesideHead = ({ title, sub, children }) => html`<header class="head">
+  <div>
+    <h2>${title}</h2>
+    <p class="dim">${sub}</p>
+  </div>
+  <div class="tools">${children}</div>
+</header>`;
+
 /** What plugins add to the record. */
 function PluginCards({ appId, entity, row }) {
   return findPages('record', appId, entity.name).map(
@@ -135,7 +167,7 @@ function PluginCards({ appId, entity, row }) {
   );
 }
 
-async function deleteRecord(appId, entity, row, path) {
+async function deleteRecord(appId, entity, row, path, table) {
   const isSure = await confirm(
     `Delete “${makeTitle(entity, row)}”?`,
     hasUndo() ? 'It can be undone.' : 'The record is gone for good.',
@@ -144,8 +176,13 @@ async function deleteRecord(appId, entity, row, path) {
   if (!isSure) return;
   try {
     const { requestId: request } = await remove(path, { full: true });
-    const done = () => go(['record', appId, entity.name, row.id]);
-    leave(['data', appId, entity.name]);
+    const done = table ? undefined : () => go(['record', appId, entity.name, row.id]);
+    if (table) {
+      guards.clear();
+      table.drop();
+    } else {
+      leave(['data', appId, entity.name]);
+    }
     toastUndo('Record deleted.', { appId, request, done });
   } catch (error) {
     fail(error);
