@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -34,7 +35,10 @@ from kernel.public import (
 )
 
 from . import hookspecs
-from .accounts import Accounts
+from .accounts.changes import AccountChanges
+from .accounts.creation import AccountCreation
+from .accounts.identity import Accounts
+from .accounts.store import AccountStore
 from .authenticator import TOPIC, BearerAuthentication, Demands, TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
@@ -44,15 +48,16 @@ from .keys.address import AddressGuard
 from .keys.commands import keys_command
 from .keys.service import Keys
 from .keys.usage import KeyUses
+from .maintenance import remove_expired
 from .people.service import People
 from .routes import AuthRoutes
 from .rules.passwords import PasswordHasher, PasswordRules, Passwords, read_common
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
-from .sessions import Sessions
+from .sessions.service import Sessions
+from .sessions.store import SessionStore
 from .sign_in.limits import LoginLimiter
 from .sign_in.second_factor import SecondFactors
 from .sign_in.setup_token import SetupToken, setup_notice, write_origin
-from .store import AuthStore
 from .tokens import Tokens
 
 OPEN: Final = (
@@ -149,8 +154,8 @@ class AuthPlugin(BearerAuthentication, Plugin):
             log.warning(OPEN, host=self.context.host)
         if self._registration != "closed":
             await self._announce_setup(services.get(AUTH))
-        store = AuthStore(services.get(STATEMENTS))
-        self.tasks.every(600, store.remove_expired, "remove expired sessions")
+        remove = partial(remove_expired, services.get(STATEMENTS))
+        self.tasks.every(600, remove, "remove expired sessions")
         async with self._uses.running():
             yield
 
@@ -168,37 +173,50 @@ class AuthPlugin(BearerAuthentication, Plugin):
     async def _open(self, services: Services) -> AsyncGenerator[Auth]:
         config = self.config
         statements = services.get(STATEMENTS)
+        hooks = services.get(HOOKS)
+        find_access = partial(services.find, ACCESS)
         key = await server_key(statements, "signing", config.signing_key, self.context.data_dir)
         tokens = Tokens(key)
-        store = AuthStore(statements)
+        account_store = AccountStore(statements)
+        session_store = SessionStore(statements)
+
         hasher = PasswordHasher()
         common = read_common(config.common_passwords)
         rules = PasswordRules(common, refuse_common=config.refuse_common)
-        directory = AccountDirectory(config.directory, lambda: services.find(ACCESS))
-        accounts = Accounts(
-            statements, store, services.get(HOOKS), Passwords(hasher, rules), tokens, directory
-        )
-        demands = Demands(config.second_factor, lambda: services.find(ACCESS))
-        notifications = services.get(NOTIFICATIONS)
+        passwords = Passwords(hasher, rules)
+        creation = AccountCreation(statements, account_store, hooks, passwords)
+        changes = AccountChanges(statements, account_store, session_store, hooks, passwords)
+        directory = AccountDirectory(config.directory, find_access)
+        accounts = Accounts(account_store, session_store, creation, tokens, directory)
+
+        demands = Demands(config.second_factor, find_access)
         self._uses = KeyUses(statements)
         self._authenticator = TokenAuthenticator(
-            tokens, store, notifications, demands, uses=self._uses
+            tokens, session_store, services.get(NOTIFICATIONS), demands, uses=self._uses
         )
         limiter = LoginLimiter(statements, enabled=config.rate_limit_logins)
         setup = None
         if self.context.public:
             setup = SetupToken(statements, key)
         registrations = Registrations(
-            self._registration, setup, accounts, self._authenticator, limiter,
-            lambda: services.find(ACCESS),
-        )  # fmt: skip
-        sessions = Sessions(statements, store, tokens, limiter, config)
+            self._registration, setup, creation, self._authenticator, limiter, find_access
+        )
+
+        sessions = Sessions(statements, account_store, session_store, tokens, limiter, config)
         factors = SecondFactors(statements, key, TOPIC)
         guard = LoginGuard(hasher, limiter, factors)
-        logins = Logins(statements, store, accounts, sessions, guard)
-        keys = Keys(statements, accounts, logins, lambda: services.find(ACCESS))
-        invites = Invites(
-            statements, accounts, limiter, services.get(HOOKS), lambda: services.find(ACCESS)
+        logins = Logins(statements, account_store, changes, sessions, guard)
+
+        yield Auth(
+            accounts=accounts,
+            creation=creation,
+            changes=changes,
+            registrations=registrations,
+            logins=logins,
+            sessions=sessions,
+            setup=setup,
+            factors=factors,
+            keys=Keys(statements, accounts, logins, find_access),
+            invites=Invites(statements, accounts, creation, limiter, hooks, find_access),
+            people=People(statements, accounts, changes, logins, own_email=self._own_email),
         )
-        people = People(statements, accounts, logins, own_email=self._own_email)
-        yield Auth(accounts, registrations, logins, sessions, setup, factors, keys, invites, people)

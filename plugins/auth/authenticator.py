@@ -35,7 +35,7 @@ from .config import Policy
 from .keys import store as key_store
 from .keys.secrets import BEARER, hash_key, is_basic, read_key
 from .keys.usage import KeyUses
-from .store import AuthStore
+from .sessions.store import SessionStore
 from .tokens import Tokens
 
 TOPIC: Final = "auth"
@@ -106,7 +106,7 @@ class TokenAuthenticator:
     def __init__(
         self,
         tokens: Tokens,
-        store: AuthStore,
+        store: SessionStore,
         notifications: Notifications,
         demands: Demands,
         size: int = 20_000,

@@ -110,28 +110,28 @@ async def _list(services: Services) -> None:
 
 
 async def _create(services: Services, *, permanent: bool, service: bool, **members: Any) -> None:
-    accounts = services.get(AUTH).accounts
+    creation = services.get(AUTH).creation
     if service:
         if members["email"] is not None:
             raise BadRequest("a service account has no email")
-        user = await accounts.create_service(
+        user = await creation.create_service(
             server_actor(), members["username"], members["display_name"]
         )
         print(f"created service account '{user.username}' ({user.id})")
         return
     form = Registration(**members)
-    user = await accounts.create(server_actor(), form, by_itself=False, temporary=not permanent)
+    user = await creation.create(server_actor(), form, by_itself=False, temporary=not permanent)
     print(f"created user '{user.username}' ({user.id})")
 
 
 async def _import(services: Services) -> None:
     """Goes on after a line that is refused, and fails at the end."""
-    accounts = services.get(AUTH).accounts
+    creation = services.get(AUTH).creation
     counts = {"imported": 0, "skipped": 0, "refused": 0}
     for number, line in enumerate(filter(str.strip, sys.stdin), 1):
         try:
             account = msgspec.json.decode(line, type=ImportedAccount)
-            await accounts.take_over(server_actor(), account)
+            await creation.take_over(server_actor(), account)
             counts["imported"] += 1
         except NameTaken as taken:
             print(f"line {number}: skipped: {taken}")
@@ -216,8 +216,8 @@ async def _change(
     services: Services, username: str, changes: UserChanges, *, permanent: bool = False
 ) -> User:
     user = await _find_user(services, username)
-    accounts = services.get(AUTH).accounts
-    return await accounts.update(server_actor(), user.id, changes, permanent=permanent)
+    account_changes = services.get(AUTH).changes
+    return await account_changes.update(server_actor(), user.id, changes, permanent=permanent)
 
 
 async def _find_user(services: Services, username: str) -> User:

@@ -157,7 +157,7 @@ class Account(Struct, frozen=True, kw_only=True):
     """A row of users with its password hash.
 
     `factor`: a second factor is set up. `password_temporary`: an admin has set the password.
-    `known_network`: it has signed in from the network of `AuthStore.sign_in` within 30 days.
+    `known_network`: it has signed in from the network of `AccountStore.sign_in` within 30 days.
     """
 
     id: str

@@ -213,10 +213,10 @@ class AuthRoutes:
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Change an account: display name, email, password, or whether it is disabled."""
-        user = await self._auth.accounts.update(request.actor, request.path("id"), body)
+        user = await self._auth.changes.update(request.actor, request.path("id"), body)
         return reply(user.view)
 
     async def delete(self, request: Request) -> Response:
         """Remove an account."""
-        user = await self._auth.accounts.delete(request.actor, request.path("id"))
+        user = await self._auth.changes.delete(request.actor, request.path("id"))
         return reply({"message": f"user '{user.username}' deleted"})

@@ -24,7 +24,10 @@ from kernel.public import (
     limits_of,
 )
 
-from .accounts import Accounts
+from .accounts.changes import AccountChanges
+from .accounts.creation import AccountCreation
+from .accounts.identity import Accounts
+from .accounts.store import AccountStore
 from .authenticator import REVOKED_SESSION, TokenAuthenticator
 from .models import (
     Account,
@@ -36,11 +39,10 @@ from .models import (
     describe_client,
 )
 from .rules.passwords import MAX_PASSWORD, PasswordHasher
-from .sessions import AccountChanged, Login, Sessions
+from .sessions.service import AccountChanged, Login, Sessions
 from .sign_in.limits import LoginLimiter, network_of, throttled
 from .sign_in.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
 from .sign_in.setup_token import SetupToken
-from .store import AuthStore
 
 if TYPE_CHECKING:
     from .invites.service import Invites
@@ -58,21 +60,21 @@ class Registrations:
         self,
         mode: str,
         setup: SetupToken | None,
-        accounts: Accounts,
+        creation: AccountCreation,
         authenticator: TokenAuthenticator,
         limiter: LoginLimiter,
         find_access: Callable[[], Access | None],
     ) -> None:
         self._mode = mode
         self._setup = setup
-        self._accounts = accounts
+        self._creation = creation
         self._authenticator = authenticator
         self._limiter = limiter
         self._find_access = find_access
 
     async def setup_required(self) -> bool:
         """Whether any client may create the first account now."""
-        return self._setup is None and not await self._accounts.has_any()
+        return self._setup is None and not await self._creation.has_accounts()
 
     async def register(self, form: Registration, caller: Actor, header: bytes | None) -> User:
         """Register an account. Raises Forbidden where only core admins may; BadRequest."""
@@ -80,25 +82,25 @@ class Registrations:
         if admin is not None:
             # Where registration is open, clients register their user with any token at hand.
             temporary = self._mode != "open"
-            return await self._accounts.create(admin, form, by_itself=False, temporary=temporary)
+            return await self._creation.create(admin, form, by_itself=False, temporary=temporary)
 
         if self._mode == "closed":
             raise Forbidden("registration is closed")
         only_first = self._mode == "first-user"
         setup = self._setup
         if only_first or setup is not None:
-            has_accounts = await self._accounts.has_any()
+            has_accounts = await self._creation.has_accounts()
             if only_first and has_accounts:
                 raise Forbidden("registration is closed")
             if setup is not None and not has_accounts:
                 await setup.check(form.setup_token)
 
-        self._accounts.check(form)
+        self._creation.check(form)
         await self._limiter.count_registration(caller)
         admit_first = None
         if setup is not None:
             admit_first = partial(setup.spend, token=form.setup_token)
-        return await self._accounts.create(
+        return await self._creation.create(
             caller, form, by_itself=True, only_first=only_first, admit_first=admit_first
         )
 
@@ -138,14 +140,14 @@ class Logins:
     def __init__(
         self,
         statements: Statements,
-        store: AuthStore,
-        accounts: Accounts,
+        store: AccountStore,
+        changes: AccountChanges,
         sessions: Sessions,
         guard: LoginGuard,
     ) -> None:
         self._statements = statements
         self._store = store
-        self._accounts = accounts
+        self._changes = changes
         self._sessions = sessions
         self._hasher = guard.hasher
         self._limiter = guard.limiter
@@ -218,10 +220,7 @@ class Logins:
         """Whether a session begins without a password; one that rests on another is as that."""
         if caller.session_id is None:
             return True
-        is_external = await self._store.is_external(caller.session_id, user_id)
-        if is_external is None:
-            raise Unauthenticated(REVOKED_SESSION)
-        return is_external
+        return await self._sessions.is_external(caller.session_id, user_id)
 
     async def refresh(self, token: str, caller: Actor) -> bytes:
         """See `kernel.contracts.identity.Sessions.refresh`."""
@@ -235,7 +234,7 @@ class Logins:
         """Change the caller's password and end the other sessions. Raises BadRequest, Throttled."""
         account, keys = await self._confirm_password(actor, form.current)
         await self._limiter.check(keys)  # against guesses that ran at the same time
-        await self._accounts.set_password(
+        await self._changes.set_password(
             actor,
             account,
             form.new,
@@ -323,6 +322,8 @@ class Auth(NamedTuple):
     """The parts of this plugin, for its routes and commands."""
 
     accounts: Accounts
+    creation: AccountCreation
+    changes: AccountChanges
     registrations: Registrations
     logins: Logins
     sessions: Sessions

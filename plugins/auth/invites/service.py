@@ -30,9 +30,11 @@ from kernel.public import (
     supports,
 )
 from plugins.auth import hookspecs
-from plugins.auth.accounts import Accounts, check_id
+from plugins.auth.accounts.creation import AccountCreation
+from plugins.auth.accounts.identity import Accounts
 from plugins.auth.keys.service import read_end, refuse_key
 from plugins.auth.models import Registration
+from plugins.auth.rules.ids import check_id
 from plugins.auth.rules.names import NAMES, explain_breach
 from plugins.auth.sign_in.limits import LoginLimiter
 
@@ -69,12 +71,14 @@ class Invites:
         self,
         statements: Statements,
         accounts: Accounts,
+        creation: AccountCreation,
         limiter: LoginLimiter,
         hooks: HookBus,
         find_access: FindAccess,
     ) -> None:
         self._statements = statements
         self._accounts = accounts
+        self._creation = creation
         self._limiter = limiter
         self._hooks = hooks
         self._find_access = find_access
@@ -151,7 +155,7 @@ class Invites:
             email=invite.email or form.email,
             display_name=form.display_name or form.display_name_camel,
         )
-        new, password_hash = await self._accounts.prepare(registration)
+        prepared = await self._creation.prepare(registration)
         inviter = await self._accounts.user(invite.created_by)
         if inviter is None:
             raise Forbidden(INVALID)
@@ -160,7 +164,7 @@ class Invites:
 
         async def insert(tx: Transaction) -> User:
             await tx.lock(NAMES)
-            user = await self._accounts.insert_guest(tx, new, password_hash)
+            user = await self._creation.insert_guest(tx, prepared)
             if not await store.use(tx, invite.id, user.id):
                 raise Forbidden(INVALID)
             await self._assign(tx, invite, user)
@@ -172,7 +176,7 @@ class Invites:
         try:
             return await self._statements.run(giver, insert)
         except ConstraintViolation as breach:
-            raise explain_breach(breach, new) from None
+            raise explain_breach(breach, prepared.account) from None
 
     async def _check(self, form: NewInvite) -> CheckedInvite:
         """Return an invite that can be stored. Raises BadRequest, NotFound."""

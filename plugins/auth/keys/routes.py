@@ -88,7 +88,7 @@ class KeyRoutes:
 
     async def create_account(self, request: Request, body: NewServiceAccount) -> Response:
         """Create a service account: it cannot sign in, and has API keys that core admins make."""
-        user = await self._auth.accounts.create_service(
+        user = await self._auth.creation.create_service(
             request.actor, body.username, body.display_name
         )
         return reply(MadeAccount(user.view), 201)

@@ -25,8 +25,9 @@ from kernel.public import (
     limits_of,
     supports,
 )
-from plugins.auth.accounts import Accounts, check_id
+from plugins.auth.accounts.identity import Accounts
 from plugins.auth.authenticator import TOPIC
+from plugins.auth.rules.ids import check_id
 from plugins.auth.service import Logins
 
 from . import store

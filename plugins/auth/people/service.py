@@ -14,7 +14,8 @@ from kernel.public import (
     User,
     is_uuid,
 )
-from plugins.auth.accounts import Accounts
+from plugins.auth.accounts.changes import AccountChanges
+from plugins.auth.accounts.identity import Accounts
 from plugins.auth.keys.service import refuse_key
 from plugins.auth.service import Logins
 
@@ -28,11 +29,18 @@ class People:
     """Changes profiles, and shows accounts to admins."""
 
     def __init__(
-        self, statements: Statements, accounts: Accounts, logins: Logins, *, own_email: bool
+        self,
+        statements: Statements,
+        accounts: Accounts,
+        changes: AccountChanges,
+        logins: Logins,
+        *,
+        own_email: bool,
     ) -> None:
         """`own_email`: users may change their own email."""
         self._statements = statements
         self._accounts = accounts
+        self._changes = changes
         self._logins = logins
         self._own_email = own_email
 
@@ -49,7 +57,7 @@ class People:
             if form.password is UNSET:
                 raise BadRequest("password is required to change the email")
             await self._logins.check_password(actor, form.password)
-        return await self._accounts.update(actor, actor.user_id or "", form.changes)
+        return await self._changes.update(actor, actor.user_id or "", form.changes)
 
     async def list_accounts(self, limit: int, after: str | None) -> list[AccountRow]:
         """Return a page of accounts. Raises BadRequest for an `after` that is no account."""
@@ -70,7 +78,7 @@ class People:
         async def end(tx: Transaction) -> int:
             count = await store.count_sessions(tx, user.id)
             except_id = actor.session_id if user.id == actor.user_id else None
-            await self._accounts.end_sessions(tx, user.id, except_id=except_id)
+            await self._changes.end_sessions(tx, user.id, except_id=except_id)
             values = {"user_id": user.id, "sessions": count}
             await tx.record(Event.core("users", "SESSIONS_ENDED", actor, user.id, new=values))
             return count

@@ -13,8 +13,8 @@ from kernel.public import (
     clean_username,
     fold_name,
 )
+from plugins.auth.accounts.store import AccountStore
 from plugins.auth.models import Account, NewAccount, Registration
-from plugins.auth.store import AuthStore
 
 NAMES: Final = "auth.names"
 """The lock on names of accounts, and on which account is the first."""
@@ -59,7 +59,7 @@ def check_names(form: Registration) -> NewAccount:
     )
 
 
-async def refuse_taken_names(store: AuthStore, tx: Transaction, new: NewAccount) -> None:
+async def refuse_taken_names(store: AccountStore, tx: Transaction, new: NewAccount) -> None:
     """Raise NameTaken where another account has a name of a new account."""
     conflict = await store.find_taken(tx, new.username_key, new.email_key, None)
     if conflict.username and not new.email_only:
@@ -68,7 +68,7 @@ async def refuse_taken_names(store: AuthStore, tx: Transaction, new: NewAccount)
         raise NameTaken(f"email '{new.email}' is already taken")
 
 
-async def refuse_taken_email(store: AuthStore, tx: Transaction, changed: Account) -> None:
+async def refuse_taken_email(store: AccountStore, tx: Transaction, changed: Account) -> None:
     """Raise NameTaken where another account has the email of a changed one."""
     username_key = fold_name(changed.username)
     conflict = await store.find_taken(tx, username_key, changed.email_key, changed.id)

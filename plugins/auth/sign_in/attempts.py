@@ -64,6 +64,11 @@ _COUNT_ADDRESS: Final = (
 returning case when t.failures > 30
     then ceil(extract(epoch from t.blocked_until - clock_timestamp()))::int else 0 end"""
 )
+_REMOVE_FORGIVEN: Final = """
+delete from caudex_auth.throttle where key in (
+    select key from caudex_auth.throttle where failed_at < now() - interval '1 hour'
+    limit $1::int for update skip locked
+)"""
 
 
 class AttemptStore:
@@ -96,3 +101,8 @@ class AttemptStore:
         Returns the seconds until then for an attempt beyond the allowed ones, else 0.
         """
         return int(await tx.execute(_COUNT_ADDRESS, key) or 0)
+
+
+async def remove_forgiven(statements: Statements, limit: int) -> None:
+    """Delete failures that are forgiven."""
+    await statements.execute(_REMOVE_FORGIVEN, limit)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import pytest
 
-from kernel.public import Plugin, hookimpl
+from kernel.public import STATEMENTS, Plugin, hookimpl
 from kernel.testing import running_server
+from plugins.auth.maintenance import remove_expired
 
 PASSWORD = "Str0ngPass!x"
 INVITES = "/api/v1/users/invites"
@@ -334,7 +335,5 @@ def test_old_invites_are_removed(server):
         "update caudex_auth.invites set expires_at = now() - interval '31 days' where id = %s",
         made["id"],
     )
-    from plugins.auth.service import AUTH
-
-    server.run(server.services.get(AUTH).logins._store.remove_expired)
+    server.run(remove_expired, server.services.get(STATEMENTS))
     assert made["id"] not in states(server)

@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from kernel.public import STATEMENTS
 from kernel.testing import running_server
-from plugins.auth import store
+from plugins.auth.maintenance import remove_expired
 from plugins.auth.service import AUTH
+from plugins.auth.sessions import store
 from tests.plugins.auth.test_throttle import PASSWORD, hold, pass_time
 
 HOME, OFFICE, STRANGER, ABROAD = "192.0.2.1", "198.18.0.77", "198.51.100.7", "203.0.113.9"
@@ -68,7 +70,7 @@ def refresh(server, tokens, address):
 
 
 def sweep(server):
-    server.run(server.services.get(AUTH).logins._store.remove_expired)
+    server.run(remove_expired, server.services.get(STATEMENTS))
 
 
 def networks(server, user):

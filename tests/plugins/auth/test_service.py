@@ -12,6 +12,7 @@ from kernel.public import (
     ACCESS,
     IDENTITY,
     SESSIONS,
+    STATEMENTS,
     Actor,
     BadRequest,
     BootError,
@@ -26,10 +27,11 @@ from kernel.public import (
     server_actor,
 )
 from kernel.testing import MakeServer, running_server
-from plugins.auth import store
+from plugins.auth.maintenance import remove_expired
 from plugins.auth.models import Family
 from plugins.auth.service import AUTH
-from plugins.auth.sessions import find_link
+from plugins.auth.sessions import store
+from plugins.auth.sessions.service import find_link
 from plugins.auth.sign_in.limits import network_of
 from plugins.auth.tokens import Tokens, digest
 
@@ -291,7 +293,7 @@ def test_sweeping_removes_what_is_over_and_nothing_else(server):
         "update caudex_auth.sessions set revoked_at = now() - interval '2 days' where id = %s",
         session,
     )
-    server.run(server.services.get(AUTH).logins._store.remove_expired)
+    server.run(remove_expired, server.services.get(STATEMENTS))
     assert len(server.sql("select id from caudex_auth.sessions where user_id = %s", user.id)) == 1
     assert user.get("/api/v1/auth/me").status_code == 200
     assert over.post("/api/v1/auth/refresh", json={"refreshToken": over.tokens["refreshToken"]}
@@ -299,7 +301,7 @@ def test_sweeping_removes_what_is_over_and_nothing_else(server):
 
 
 def test_a_failing_hook_leaves_no_account(server, monkeypatch):
-    hooks = server.services.get(AUTH).accounts._hooks
+    hooks = server.services.get(AUTH).creation._hooks
 
     async def refuse(*_, **__):
         raise BadRequest("not today")
@@ -370,7 +372,8 @@ def test_an_account_that_no_password_opens_is_made_whatever_chance_brings(server
     identity = server.services.get(IDENTITY)
     for number, letter in enumerate("aZ7-"):
         monkeypatch.setattr(
-            "plugins.auth.accounts.secrets.token_urlsafe", lambda size, letter=letter: letter * 43
+            "plugins.auth.accounts.creation.secrets.token_urlsafe",
+            lambda size, letter=letter: letter * 43,
         )
         person = Person(username=f"chance{number}")
         assert server.run(identity.add, server_actor(), person).username == person.username

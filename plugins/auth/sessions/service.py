@@ -9,11 +9,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated, Work
-
-from .accounts import check_id
-from .authenticator import OTHER_DOOR, REVOKED_SESSION, TOPIC
-from .config import AuthConfig
-from .models import (
+from plugins.auth.accounts.store import AccountStore
+from plugins.auth.authenticator import OTHER_DOOR, REVOKED_SESSION, TOPIC
+from plugins.auth.config import AuthConfig
+from plugins.auth.models import (
     Account,
     Client,
     Family,
@@ -23,9 +22,11 @@ from .models import (
     Refreshed,
     SessionView,
 )  # fmt: skip
-from .sign_in.limits import LoginLimiter, network_of
-from .store import AuthStore
-from .tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
+from plugins.auth.rules.ids import check_id
+from plugins.auth.sign_in.limits import LoginLimiter, network_of
+from plugins.auth.tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
+
+from .store import SessionStore
 
 Link = Literal["current", "next", "parent", "stale"]
 
@@ -54,12 +55,14 @@ class Sessions:
     def __init__(
         self,
         statements: Statements,
-        store: AuthStore,
+        accounts: AccountStore,
+        store: SessionStore,
         tokens: Tokens,
         limiter: LoginLimiter,
         config: AuthConfig,
     ) -> None:
         self._statements = statements
+        self._accounts = accounts
         self._store = store
         self._tokens = tokens
         self._limiter = limiter
@@ -91,7 +94,7 @@ class Sessions:
             if login.new_hash is not None:
                 # First: two that both read the row and then write it would wait for each other.
                 old_hash = account.password_hash
-                await self._store.renew_hash(tx, account.id, old_hash, login.new_hash)
+                await self._accounts.renew_hash(tx, account.id, old_hash, login.new_hash)
                 current = replace(account, password_hash=login.new_hash)
 
             result = await self._store.begin_session(tx, session, current, client, network)
@@ -122,6 +125,13 @@ class Sessions:
             expires_in=expires_in,
             user=account.user.view,
         )
+
+    async def is_external(self, session_id: str, user_id: str) -> bool:
+        """Whether a session began without a password. Raises Unauthenticated where it ended."""
+        is_external = await self._store.is_external(session_id, user_id)
+        if is_external is None:
+            raise Unauthenticated(REVOKED_SESSION)
+        return is_external
 
     async def refresh(self, token: str, caller: Actor) -> Refreshed:
         """Issue an access token, and the successor of the refresh token where tokens rotate.

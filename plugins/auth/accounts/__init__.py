@@ -1,0 +1,1 @@
+"""Accounts: who knows them, how they are made, and how they change."""
