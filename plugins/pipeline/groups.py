@@ -15,7 +15,7 @@ from psycopg.pq.abc import PGresult
 from kernel.public import Param, Query, Shares, dialect
 
 from .connections.connection import PipelinedConnection, ReadConnection, WriteConnection
-from .connections.requests import OwnedRequest, Request, SendOutcome
+from .connections.requests import OwnedRequest, Request, SendOutcome, SlowShare
 from .waiting import WaitingLine
 
 TICK_SECONDS: Final = 0.02
@@ -258,14 +258,13 @@ class FilterGroup(ReadGroup):
     """The connections for reads that may take long: a slow one counts for its user and app."""
 
     def _make_request(self, query: Query, values: list[bytes | None]) -> Request:
-        return OwnedRequest(query, values, self._loop.create_future(), self._shares.owner())
+        return OwnedRequest(query, values, self._loop.create_future(), SlowShare(self._shares))
 
     def _relieve(self, member: ReadConnection) -> None:
         super()._relieve(member)
         first = member.pending[0] if member.pending else None
-        if isinstance(first, OwnedRequest) and not first.is_counted:
-            first.release_at_end(self._shares.discount)
-            self._shares.count(first.owner)
+        if isinstance(first, OwnedRequest):
+            first.share.count()
 
 
 class WriteGroup(ConnectionGroup[WriteConnection, Request | Reservation]):

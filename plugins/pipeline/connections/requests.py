@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psycopg.pq.abc import PGresult
 
-from kernel.public import Query
+from kernel.public import Query, Shares
 
 from .prepared import Command
 
@@ -86,34 +86,45 @@ class Request:
             self.answer.set_result(outcome)
 
 
+class SlowShare:
+    """Counts a connection for the owner of the current request, once and while that is slow."""
+
+    __slots__ = ("_is_counted", "_owner", "_shares")
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self._owner = shares.owner()
+        self._is_counted = False
+
+    def count(self) -> None:
+        """Count the connection from now on."""
+        if not self._is_counted:
+            self._shares.count(self._owner)
+            self._is_counted = True
+
+    def discount(self) -> None:
+        """Count it no more."""
+        if self._is_counted:
+            self._shares.discount(self._owner)
+            self._is_counted = False
+
+
 class OwnedRequest(Request):
     """A request that counts for its owner from the moment when it is slow, until it ends."""
 
-    __slots__ = ("_release", "owner")
+    __slots__ = ("share",)
 
     def __init__(
         self,
         query: Query,
         values: list[bytes | None],
         answer: asyncio.Future[PGresult | SendOutcome],
-        owner: Any,
+        share: SlowShare,
     ) -> None:
         super().__init__(query, values, answer, key="")
-        self.owner = owner
-        self._release: Callable[[Any], None] | None = None
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether it counts for its owner."""
-        return self._release is not None
-
-    def release_at_end(self, release: Callable[[Any], None]) -> None:
-        """Call `release` with the owner when the request ends."""
-        self._release = release
+        self.share = share
 
     def settle(self, outcome: PGresult | SendOutcome) -> None:
         """Set the answer, and count no more."""
-        if self._release is not None:
-            self._release(self.owner)
-            self._release = None
+        self.share.discount()
         super().settle(outcome)
