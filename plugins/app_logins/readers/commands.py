@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Any, Final
 
 import click
+import msgspec
 
 from kernel.public import STATEMENTS, BadRequest, Command, OpenServices, Services
 
@@ -39,47 +40,49 @@ def sql_reader_command() -> Command:
     return Command(name="sql-reader", help=text, run=_run, parameters=parameters)
 
 
-async def _run(
-    open_services: OpenServices,
-    *,
-    name: str | None,
-    app_id: str | None,
-    views: bool,
-    renew: bool,
-    revoke: bool,
-    lists: bool,
-    connections: int,
-    timeout: int,
-) -> int:
-    _check_options(name, app_id, [lists, revoke, renew])
-    if views and app_id is None:
-        raise BadRequest("--views goes with --app: revoke the reader, and make it with --views")
-    bounds = Bounds(connections=connections, timeout=timeout)
+class ReaderWords(msgspec.Struct, frozen=True, kw_only=True):
+    """The words of the command line, as the parameters of the command are called."""
+
+    name: str | None
+    app_id: str | None
+    views: bool
+    renew: bool
+    revoke: bool
+    lists: bool
+    connections: int
+    timeout: int
+
+    def check(self) -> None:
+        """Raise BadRequest unless the words ask for one thing."""
+        actions = sum([self.renew, self.revoke, self.lists])
+        is_list = self.lists and actions == 1 and self.name is None and self.app_id is None
+        is_new = self.name is not None and self.app_id is not None and actions == 0
+        changes_one = actions == 1 and not self.lists
+        is_change = self.name is not None and self.app_id is None and changes_one
+        if not (is_list or is_new or is_change):
+            raise BadRequest(
+                "say NAME --app APP, NAME --renew, NAME --revoke, or --list alone: one of these"
+            )
+        if self.views and not is_new:
+            raise BadRequest("--views goes with --app: revoke the reader, and make it with --views")
+
+
+async def _run(open_services: OpenServices, **parameters: Any) -> int:
+    words = ReaderWords(**parameters)
+    words.check()
+    bounds = Bounds(connections=words.connections, timeout=words.timeout)
     async with open_services() as services:
         readers = services.get(READERS)
-        if name is None:
+        if words.name is None:
             await _list(services)
-        elif revoke:
-            await readers.revoke(name)
-            print(f"reader '{name}' revoked")
-        elif renew:
-            _show(await readers.renew(name, bounds))
-        elif app_id is not None:
-            _show(await readers.create(name, app_id, bounds, views=views))
+        elif words.revoke:
+            await readers.revoke(words.name)
+            print(f"reader '{words.name}' revoked")
+        elif words.renew:
+            _show(await readers.renew(words.name, bounds))
+        elif words.app_id is not None:
+            _show(await readers.create(words.name, words.app_id, bounds, views=words.views))
     return 0
-
-
-def _check_options(name: str | None, app_id: str | None, actions: list[bool]) -> None:
-    """Raise BadRequest unless the words ask for one thing."""
-    lists = actions[0]
-    if lists and name is None and app_id is None and sum(actions) == 1:
-        return
-    is_new = app_id is not None and sum(actions) == 0
-    is_change = app_id is None and sum(actions) == 1 and not lists
-    if name is None or not (is_new or is_change):
-        raise BadRequest(
-            "say NAME --app APP, NAME --renew, NAME --revoke, or --list alone: one of these"
-        )
 
 
 async def _list(services: Services) -> None:
