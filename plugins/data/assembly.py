@@ -22,10 +22,13 @@ from .batches.creates import CreateBatches
 from .batches.groups import GroupWriter
 from .batches.preparation import BatchPreparation, OperationChecks
 from .calls import Calls
-from .exchange.imported_rows import ImportedRows
-from .exchange.imports import Imports
-from .exchange.link_keys import LinkKeys
-from .execution.execution import WriteExecution
+from .execution.statement_or_transaction import WriteExecution
+from .imports.attempts import WriteAttempts
+from .imports.chunks import ChunkWriter
+from .imports.dry_runs import DryRuns
+from .imports.imported_rows import ImportedRows
+from .imports.imports import Imports
+from .imports.link_keys import LinkKeys
 from .reads.aggregates import AggregateReader
 from .reads.complete import CompleteLists
 from .reads.pages import PageReader
@@ -38,6 +41,9 @@ from .rights.scopes import RowScopes
 from .rights.views import ViewWriter
 from .service import Parts, RecordsService
 from .statements.tables import Tables
+from .upserts.plan import UpsertPlanner
+from .upserts.upserts import Upserts
+from .upserts.writer import UpsertWriter
 from .watches.service import WatchesService, WatchSources
 from .writes.conditional import ConditionalWrites
 from .writes.descriptions import ErrorDescriptions
@@ -46,7 +52,6 @@ from .writes.once import KeyedWrites
 from .writes.records import RecordWriter
 from .writes.refusals import Refusals
 from .writes.replies import Replies
-from .writes.upsert import Upserts
 
 
 class Dependencies(msgspec.Struct, frozen=True):
@@ -86,15 +91,19 @@ def build_records(services: Dependencies) -> RecordsService:
     replies = Replies(permissions, tables, scopes, reader)
     refusals = Refusals(scopes.linked)
     descriptions = ErrorDescriptions(statements, replies, refusals)
-    upserts = Upserts(permissions, scopes, links, execution, replies, descriptions)
+    planner = UpsertPlanner(permissions, scopes, links)
+    upsert_writer = UpsertWriter(execution)
+    upserts = Upserts(planner, upsert_writer, transactions, replies, descriptions)
 
     # Batches and imports
     creates = CreateBatches(statements, tables, permissions, links, execution, replies)
-    checks = OperationChecks(apps, permissions, scopes, links, execution, upserts)
+    checks = OperationChecks(apps, permissions, scopes, links, execution, planner)
     preparation = BatchPreparation(checks, replies)
     groups = GroupWriter(execution, upserts, replies)
     link_keys = LinkKeys(scopes)
-    imported_rows = ImportedRows(upserts, execution, replies, descriptions, refusals, link_keys)
+    attempts = WriteAttempts(execution, upserts, upsert_writer, replies)
+    chunks = ChunkWriter(attempts, descriptions, refusals, link_keys)
+    imported_rows = ImportedRows(chunks, DryRuns(execution, refusals, upsert_writer))
 
     parts = Parts(
         calls=calls,
@@ -109,7 +118,7 @@ def build_records(services: Dependencies) -> RecordsService:
         ),
         former=FormerWrites(tables, scopes, links, execution, descriptions),
         batches=Batches(creates, preparation, groups, transactions, replies, descriptions),
-        imports=Imports(tables, links, upserts, transactions, imported_rows, link_keys),
+        imports=Imports(tables, links, planner, transactions, imported_rows, link_keys),
         keyed=KeyedWrites(apps, permissions, execution.participants, services.idempotency),
         permissions=permissions,
         views=ViewWriter(scopes),

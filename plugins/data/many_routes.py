@@ -39,7 +39,7 @@ from .models import (
 from .openapi import BULK_DOCS, IMPORT_DOCS, WRITE_DOCS
 
 if TYPE_CHECKING:
-    from .writes.upsert import Then
+    from .upserts.plan import Then
 
 BATCH: Final = "/api/v1/apps/{app_id}/batch"
 

@@ -17,7 +17,7 @@ import msgspec
 
 from kernel.public import BadRequest, Tagged
 
-from .columns import Column, quoted
+from .columns.column import Column, quoted
 
 MAX_RECORD_BYTES: Final = 64_000_000
 """JSON of a record, and of all records of a bulk together. A body has at most 50 MB, but each row

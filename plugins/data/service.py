@@ -33,19 +33,19 @@ from kernel.public import (
 
 from .batches.batch import Batches, check_number
 from .calls import Calls
-from .exchange.imports import Imports
 from .exchange.worker_operations import WorkerOperations
+from .imports.imports import Imports
 from .reads.aggregates import AggregateReader
 from .reads.complete import CompleteLists, ExportOptions
 from .reads.pages import PageReader
 from .reads.record_reader import RecordReader
 from .rights.permissions import Permissions
 from .rights.views import ViewWriter
+from .upserts.upserts import Upserts
 from .writes.conditional import ConditionalWrites, Expected
 from .writes.former import FormerWrites
 from .writes.once import KeyedWrites
 from .writes.records import RecordWriter
-from .writes.upsert import Upserts
 
 
 class Parts(msgspec.Struct, frozen=True):

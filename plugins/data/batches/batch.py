@@ -17,7 +17,7 @@ from .groups import GroupWriter
 from .locks import lock_named_records
 from .operations import PreparedOperation
 from .preparation import BatchPreparation
-from .results import reply_of
+from .reply import reply_of
 from .runs import BatchRun, Failed
 
 MAX_OPERATIONS: Final = 1000

@@ -8,8 +8,8 @@ from operator import attrgetter
 from typing import Any
 
 from kernel.public import Actor, KernelError, Operation, Statements, forget_frames
-from plugins.data.execution.execution import WriteExecution
 from plugins.data.execution.inserts import Insert, Inserted, insert_rows
+from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.statements.entity_table import Table
@@ -17,7 +17,7 @@ from plugins.data.statements.tables import Tables
 from plugins.data.values.rows import Row, coerce_bodies
 from plugins.data.writes.replies import Replies, WrittenRecord
 
-from .results import result_of, results_of_creates
+from .reply import result_of, results_of_creates
 
 
 class CreateBatches:
@@ -68,7 +68,7 @@ class CreateBatches:
 
     async def _insert(self, actor: Actor, table: Table, rows: Sequence[Row]) -> Inserted:
         limits = None
-        if table.limited_fields:
+        if table.limited.names:
             field_names = {*chain.from_iterable(rows)}
             limits = await self._links.find_limits(actor, table, field_names)
         insert = Insert(table.full, rows, links=limits)

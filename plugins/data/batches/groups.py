@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from kernel.public import Tagged, Transaction
 from plugins.data.execution.changes import RecordChange
-from plugins.data.execution.execution import WriteExecution
 from plugins.data.execution.inserts import Insert
+from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.rights.row_scope import RowScope
+from plugins.data.upserts.plan import UpsertPlan
+from plugins.data.upserts.upserts import Upserts
 from plugins.data.values.rows import Row
 from plugins.data.writes.replies import Replies, WrittenRecord
-from plugins.data.writes.upsert import UpsertPlan, Upserts
 
 from .operations import OperationWrite
 
-ShownWrite = tuple[Tagged | None, str]
-"""What the caller may see of a record that was written, and what became of an upsert."""
+
+class ShownWrite(NamedTuple):
+    """What the caller may see of a record that was written, if it is still there.
+
+    `upsert_result` says what an upsert has done.
+    """
+
+    record: Tagged | None
+    upsert_result: str = ""
 
 
 class GroupWriter:
@@ -42,7 +51,7 @@ class GroupWriter:
         if op == "update":
             return await self._update_all(tx, rights.scope, changes)
         await self._execution.delete_all(tx, rights.scope, changes)
-        return [(None, "")] * len(group)
+        return [ShownWrite(None)] * len(group)
 
     async def _create_all(
         self, tx: Transaction, scope: RowScope, rows: Sequence[Row]
@@ -54,14 +63,13 @@ class GroupWriter:
             for record, row in zip(records, rows, strict=True)
         ]
         shown = await self._replies.show_all(tx.actor, scope.table, written, tx)
-        return [(record, "") for record in shown]
+        return [ShownWrite(record) for record in shown]
 
     async def _upsert_all(
         self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
     ) -> Sequence[ShownWrite]:
-        outcomes = await self._upserts.write(tx, plan, rows, numbers=False)
-        shown = await self._upserts.show(tx, plan, outcomes)
-        return [(record, outcome.result) for record, outcome in zip(shown, outcomes, strict=True)]
+        outcomes = await self._upserts.write_within(tx, plan, rows)
+        return [ShownWrite(outcome.shown, outcome.result) for outcome in outcomes]
 
     async def _update_all(
         self, tx: Transaction, scope: RowScope, changes: Sequence[RecordChange]
@@ -75,4 +83,4 @@ class GroupWriter:
                 )
             written.append(WrittenRecord(record, change.row, is_own=scope.own_only))
         shown = await self._replies.show_all(tx.actor, scope.table, written, tx)
-        return [(record, "") for record in shown]
+        return [ShownWrite(record) for record in shown]

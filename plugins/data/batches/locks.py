@@ -14,9 +14,9 @@ from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
 from plugins.data.statements.write_statements import FULL_LOCK
+from plugins.data.upserts.plan import UpsertPlan
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import coerce_field
-from plugins.data.writes.upsert import UpsertPlan
 
 from .operations import OperationRights, PreparedOperation
 

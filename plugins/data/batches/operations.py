@@ -10,8 +10,8 @@ import msgspec
 from kernel.public import Action, App, BadRequest, Grant, Operation
 from plugins.data.execution.tags import IfMatch
 from plugins.data.rights.row_scope import RowScope
+from plugins.data.upserts.plan import UpsertPlan
 from plugins.data.values.rows import Row
-from plugins.data.writes.upsert import UpsertPlan
 
 NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {
     "create": ("create",),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from kernel.public import Actor, Apps, KernelError, Operation, Target
-from plugins.data.execution.execution import WriteExecution
+from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.execution.tags import NO_IF_MATCH
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.upserts.plan import UpsertPlanner
 from plugins.data.values.rows import add_place
 from plugins.data.writes.replies import Replies
-from plugins.data.writes.upsert import Upserts
 
 from .operations import (
     NEEDED,
@@ -34,14 +34,14 @@ class OperationChecks:
         scopes: RowScopes,
         links: LinkRights,
         execution: WriteExecution,
-        upserts: Upserts,
+        planner: UpsertPlanner,
     ) -> None:
         self._apps = apps
         self._permissions = permissions
         self._scopes = scopes
         self._links = links
         self._execution = execution
-        self._upserts = upserts
+        self._planner = planner
 
     async def find_rights(self, actor: Actor, app_id: str, operation: Operation) -> OperationRights:
         """Check an operation. Raises Forbidden, NotFound, BadRequest."""
@@ -52,10 +52,10 @@ class OperationChecks:
         target = Target(actor, grant, app_id, entity)
         upsert = None
         if operation.op == "upsert":
-            upsert = await self._upserts.plan(target, operation.on or "", operation.then)
+            upsert = await self._planner.plan(target, operation.on or "", operation.then)
         scope = await self._scopes.resolve(target, action)
         if operation.op != "delete":
-            scope = await self._links.limit_changes(actor, scope, scope.table.limited_fields)
+            scope = await self._links.limit_changes(actor, scope, scope.table.limited.names)
         app = await self._apps.app(app_id)
         grouped = can_be_grouped(operation.op, app, scope, upsert)
         # In one statement, upserts keep one order of their new keys; an update has its hooks alone.

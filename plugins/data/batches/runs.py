@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from kernel.public import BadRequest, KernelError, Operation, Tagged, Transaction, nearest
+from kernel.public import BadRequest, KernelError, Operation, Transaction, nearest
 from plugins.data.values.rows import Row, coerce_row
-from plugins.data.writes.upsert import coerce_upserted, key_of
 
-from .groups import GroupWriter
+from .groups import GroupWriter, ShownWrite
 from .operations import OperationWrite, PreparedOperation, is_reference
-from .results import result_of, result_of_delete
+from .reply import result_of, result_of_delete
 
 _decode_record = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -97,8 +96,8 @@ class BatchRun:
             first = group[0]
             in_group = len(group) > 1
             raise Failed(error, first.prepared, first.record_id, in_group=in_group) from error
-        for write, (record, upsert_result) in zip(group, shown_writes, strict=True):
-            self._note_result(write, record, upsert_result)
+        for write, shown in zip(group, shown_writes, strict=True):
+            self._note_result(write, shown)
 
     def _resolve(self, prepared: PreparedOperation) -> OperationWrite:
         """Coerce an operation with the values that it refers to. Raises Failed."""
@@ -112,8 +111,8 @@ class BatchRun:
                 record_id = self._references.resolve_id(operation)
                 key = record_id
             if rights.upsert is not None:
-                row = coerce_upserted(rights.upsert, self._references.resolve_data(prepared))
-                key = key_of(rights.upsert, row)
+                row = rights.upsert.coerce_row(self._references.resolve_data(prepared))
+                key = rights.upsert.key_of(row)
             elif operation.op != "delete":
                 values = self._references.resolve_data(prepared)
                 creating = operation.op == "create"
@@ -123,16 +122,15 @@ class BatchRun:
             raise Failed(error, prepared, record_id, in_group=in_group) from None
         return OperationWrite(prepared, record_id, row, key)
 
-    def _note_result(
-        self, write: OperationWrite, record: Tagged | None, upsert_result: str
-    ) -> None:
+    def _note_result(self, write: OperationWrite, shown: ShownWrite) -> None:
         operation = write.prepared.operation
+        record = shown.record
         if record is None:
             self._results.append(result_of_delete(write.record_id))
             return
         if operation.as_ is not None:
             self._references.add(operation.as_, record.record)
-        self._results.append(result_of(operation.op, record, upsert_result))
+        self._results.append(result_of(operation.op, record, shown.upsert_result))
 
 
 class References:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import BadRequest, FileDialect, decode, show_value
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.reads.export import FORMULA
 from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import coerce_field

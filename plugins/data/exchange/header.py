@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import BadRequest, Grant, nearest
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import check_locked

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import IO, Final
 
 from kernel.public import BadRequest, FileDialect
-from plugins.data.columns import MAX_COLUMNS
+from plugins.data.columns.columns import MAX_COLUMNS
 
 MAX_CELL: Final = 50_000_000
 """Characters of a cell: no body is larger."""

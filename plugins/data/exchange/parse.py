@@ -6,12 +6,12 @@ import codecs
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, NamedTuple, cast
 
 import msgspec
 
 from kernel.public import BadRequest, Grant, ImportOptions, decode
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import Row, check_needed, coerce_field, row_of
@@ -25,8 +25,13 @@ CHUNK_CHARACTERS: Final = 4_000_000
 MAX_SHOWN: Final = 200
 """Characters of a wrong value in a report."""
 
-NumberedRow = tuple[int, Row]
-"""A row with its number in the file, from 1 without the header."""
+
+class NumberedRow(NamedTuple):
+    """A row with its number in the file, from 1 without the header."""
+
+    number: int
+    row: Row
+
 
 _NO_TARGETS: Final[Mapping[str, RowScope]] = {}
 _json_decoder = msgspec.json.Decoder()
@@ -107,7 +112,7 @@ class RowReader:
                 if isinstance(row, Problem):
                     chunk.problems.append(row)
                 else:
-                    chunk.rows.append((self._number, row))
+                    chunk.rows.append(NumberedRow(self._number, row))
                 size += weight
                 if chunk.read >= CHUNK_ROWS or size >= CHUNK_CHARACTERS:
                     break
@@ -169,7 +174,7 @@ class RowReader:
     def _makes_plain_rows(self, columns: Sequence[FileColumn]) -> bool:
         """Whether rows with these columns have the order of a record, and all that is needed."""
         names = [column.column.name for column in columns if column.column is not None]
-        needed = {column.name for column in self._table.columns.needed}
+        needed = {column.name for column in self._table.columns.bodies.needed}
         is_complete = not self._complete or needed.issubset(names)
         return is_complete and "id" not in names and names == self._table.columns.sort_names(names)
 

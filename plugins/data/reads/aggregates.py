@@ -10,7 +10,8 @@ from zoneinfo import available_timezones
 import msgspec
 
 from kernel.public import MAX_PAGE, Aggregation, BadRequest, Target, ValueKind, nearest, show_value
-from plugins.data.columns import CASTS, Column, Link
+from plugins.data.columns.column import CASTS, Column
+from plugins.data.columns.links import Link
 from plugins.data.rendering import TOO_LARGE, timestamp_text
 from plugins.data.rights.linked_fields import LinkedFields, expand_paths
 from plugins.data.rights.scopes import RowScopes

@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import BadRequest, Page, Query, Target
 from plugins.data.calls import Calls
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.csv_lines import write_line

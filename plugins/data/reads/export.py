@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from kernel.public import preferred_type
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import TOO_LARGE, check_readable
 
 Format = Literal["csv", "ndjson"]

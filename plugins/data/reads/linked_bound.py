@@ -13,7 +13,9 @@ from typing import Final
 import msgspec
 
 from kernel.public import BadRequest, Reader
-from plugins.data.columns import Column, Columns, Link
+from plugins.data.columns.column import Column
+from plugins.data.columns.columns import Columns
+from plugins.data.columns.links import Link
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.expansions import Expansion, Expansions
 from plugins.data.statements.filters import Conditions, join

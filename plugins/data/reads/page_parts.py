@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from kernel.public import BadRequest, Page, Reader
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import check_readable
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity import LastSeen, LastSeenOfMany, Selection, SortTerm

@@ -17,7 +17,7 @@ from kernel.public import (
     Transaction,
     WithSnapshot,
 )
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import TOO_LARGE, check_readable
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes

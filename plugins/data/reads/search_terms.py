@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from kernel.public import BadRequest
-from plugins.data.columns import quoted
+from plugins.data.columns.column import quoted
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
 

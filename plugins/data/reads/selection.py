@@ -10,7 +10,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from kernel.public import BadRequest, View, nearest, show_value
-from plugins.data.columns import Columns, Link
+from plugins.data.columns.columns import Columns
+from plugins.data.columns.links import Link
 from plugins.data.rendering import NestedRendering
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.caching import keep

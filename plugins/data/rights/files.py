@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from plugins.data.columns import Column, Columns
+from plugins.data.columns.column import Column
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.filters import Conditions, Related
 
 

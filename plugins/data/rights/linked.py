@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain, starmap
 
 from kernel.public import Actor, Directory, Entity, Field, Identity, Target, supports
-from plugins.data.columns import Columns
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.entity import USERS
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.expansions import Expansions, find_entities_expanded

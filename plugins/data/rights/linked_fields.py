@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kernel.public import BadRequest
-from plugins.data.columns import CASTS, Column, Columns
+from plugins.data.columns.column import CASTS, Column
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.expansions import MAX_DEPTH, Expansions, read_expand
 from plugins.data.statements.filters import Conditions, Related, join
 

@@ -34,7 +34,7 @@ class LinkRights:
         With `changing` the writer may also send the link that it reads in a record.
         """
         finding = self._find_link_limits(actor, table, names, changing=changing)
-        if table.file_fields.isdisjoint(names):
+        if table.limited.files.isdisjoint(names):
             return finding
         return self._add_file_limits(actor, table, names, finding)
 
@@ -57,7 +57,7 @@ class LinkRights:
             app_id=app_id,
             user_id=actor.user_id,
             tables=FileTables(*sources),
-            fields=table.file_fields.intersection(names),
+            fields=table.limited.files.intersection(names),
             rows={name: readable[name] for name in entities if name in readable},
         )
         if limits is None:
@@ -68,11 +68,11 @@ class LinkRights:
     async def _find_link_limits(
         self, actor: Actor, table: Table, names: Collection[str], *, changing: bool
     ) -> LinkLimits | None:
-        if not table.checked_links or table.checked_links.keys().isdisjoint(names):
+        if not table.limited.links or table.limited.links.keys().isdisjoint(names):
             return None
         app_id = table.entity.app_id
         linked_entities = {
-            field: entity for field, entity in table.checked_links.items() if field in names
+            field: entity for field, entity in table.limited.links.items() if field in names
         }
         if not await self._may_be_narrowed(actor, app_id, {*linked_entities.values()}):
             return None
@@ -93,7 +93,7 @@ class LinkRights:
         self, actor: Actor, scope: RowScope, names: Collection[str]
     ) -> RowScope:
         """Add to rows that will change the limits of links and files among the fields `names`."""
-        if scope.table.limited_fields.isdisjoint(names):
+        if scope.table.limited.names.isdisjoint(names):
             return scope
         limits = await self.find_limits(actor, scope.table, names, changing=True)
         return scope if limits is None else msgspec.structs.replace(scope, links=limits)

@@ -9,7 +9,8 @@ from typing import cast
 import msgspec
 
 from kernel.public import BadRequest, HookFailed, Implementation, NotFound, Param
-from plugins.data.columns import Column, Columns
+from plugins.data.columns.column import Column
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.column_lists import ValueWriter
 from plugins.data.statements.entity import OWNER
 from plugins.data.statements.entity_table import Table

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from kernel.public import ValueKind
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 
 _ITEMS: Final[Mapping[ValueKind, bytes]] = {"texts": b"text", "numbers": b"text", "files": b"text"}
 """What arrays of values hold where a value is an array: its text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import timestamp_text
 
 MAX_CELLS: Final = 40

@@ -14,7 +14,9 @@ from typing import Final, Literal, Self
 import msgspec
 
 from kernel.public import OWNER_COLUMN, BadRequest, Entity, Param, is_uuid, show_value
-from plugins.data.columns import Column, Columns, Link, quoted
+from plugins.data.columns.column import Column, quoted
+from plugins.data.columns.columns import Columns
+from plugins.data.columns.links import Link
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
 from plugins.data.statements.caching import keep
 from plugins.data.statements.filters import Conditions
@@ -80,6 +82,33 @@ class Selection(msgspec.Struct, frozen=True):
     links: bytes = b""
 
 
+class LimitedFields(msgspec.Struct, frozen=True):
+    """The fields whose values depend on what their writer may read.
+
+    `links` lead to records that it must be able to read: their entities by the names of the fields.
+    `files` are the fields of managed files.
+    """
+
+    links: Mapping[str, str]
+    files: frozenset[str]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, entity: Entity, *, has_files: bool) -> LimitedFields:
+        """Find these fields; without managed files an id of one is a value like others."""
+        links = {
+            field.name: field.references.entity
+            for field in entity.fields
+            if field.references is not None
+            and field.references.entity != USERS
+            and not field.unchecked
+        }
+        files = frozenset[str]()
+        if has_files:
+            files = frozenset(field.name for field in entity.fields if field.file is not None)
+        return cls(links, files, files.union(links))
+
+
 class StatementCache(msgspec.Struct):
     """What is made once for each shape of a request: statements, and what they show.
 
@@ -112,22 +141,7 @@ class EntityStatements:
         self.columns = Columns(self.shown, links=links, has_times=has_times, files=files)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
-        self.checked_links: Mapping[str, str] = {
-            field.name: field.references.entity
-            for field in entity.fields
-            if field.references is not None
-            and field.references.entity != USERS
-            and not field.unchecked
-        }
-        """The links whose targets their writer must be able to read, and their entities."""
-        self.file_fields: frozenset[str] = frozenset()
-        """The fields of managed files, which their writer must be able to read."""
-        if files is not None:
-            self.file_fields = frozenset(
-                field.name for field in entity.fields if field.file is not None
-            )
-        self.limited_fields: frozenset[str] = self.file_fields.union(self.checked_links)
-        """The fields whose values depend on what their writer may read."""
+        self.limited = LimitedFields.of(entity, has_files=files is not None)
         items = b", ".join(column.item for column in self.columns)
         self.everything = Selection(items, self.rendering, tuple(self.columns))
         self.cache = StatementCache({}, {}, {})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from kernel.public import Entity
-from plugins.data.columns import Link
+from plugins.data.columns.links import Link
 
 from .entity import EntityStatements
 from .lists import ListStatements

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from kernel.public import BadRequest, show_value
-from plugins.data.columns import Columns
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.filters import Tree
 
 MAX_DEPTH: Final = 3

@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from kernel.public import BadRequest, Param, ValueKind, coerce_value, show_value
-from plugins.data.columns import Column, Columns, Link
+from plugins.data.columns.column import Column
+from plugins.data.columns.columns import Columns
+from plugins.data.columns.links import Link
 from plugins.data.models import PARAMETERS
 
 from .operators import (

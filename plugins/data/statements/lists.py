@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE
 from plugins.data.statements.filters import Conditions
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 
 if TYPE_CHECKING:
     from plugins.data.statements.entity_table import Table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kernel.public import Apps, Entity, ManagedFiles
-from plugins.data.columns import links_of, quoted
+from plugins.data.columns.column import quoted
+from plugins.data.columns.links import links_of
 from plugins.data.statements.entity_table import Table
 
 from .caching import keep

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
-from plugins.data.columns import Column
+from plugins.data.columns.column import Column
 from plugins.data.rendering import MAX_RECORD_BYTES, SIZE_ERROR
 
 from .column_lists import (

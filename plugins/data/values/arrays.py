@@ -10,7 +10,8 @@ from operator import itemgetter
 from typing import Any, Final
 
 from kernel.public import Param, ValueKind
-from plugins.data.columns import Column, Columns
+from plugins.data.columns.column import Column
+from plugins.data.columns.columns import Columns
 from plugins.data.rendering import MAX_RECORD_BYTES, too_large
 
 from .encoding import encode

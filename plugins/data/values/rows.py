@@ -9,7 +9,9 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import msgspec
 
 from kernel.public import BadRequest, Entity, Field, Forbidden, Grant, KernelError
-from plugins.data.columns import BodyFields, Column, Columns
+from plugins.data.columns.bodies import BodyFields
+from plugins.data.columns.column import Column
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.entity_table import Table
 
 from .threads import run_in_thread_if_large
@@ -72,7 +74,7 @@ def coerce_row(table: Table, grant: Grant, values: Mapping[str, Any], *, creatin
         check_locked(table, grant, values)
     row = row_of(table.shown, table.columns, values, creating=creating)
     if creating and table.hidden:
-        for column in table.full.columns.needed:
+        for column in table.full.columns.bodies.needed:
             if column.name in table.hidden:
                 raise Forbidden(f"{table.entity.name} has required fields that you may not set")
     return row
@@ -128,12 +130,12 @@ def _row_as_sent(columns: Columns, values: Mapping[str, Any], *, complete: bool)
 
     Fields of the kinds that always need a conversion get it. Raises BadRequest.
     """
-    body_fields = columns.describe_body(tuple(values))
+    body_fields = columns.bodies.describe(tuple(values))
     if body_fields is None or (complete and not body_fields.complete):
         return None
     row = {name: values[name] for name in body_fields.names}
     try:
-        msgspec.convert(row, columns.body_struct)
+        msgspec.convert(row, columns.bodies.struct)
     except msgspec.ValidationError:
         return None
     for name in body_fields.texts:
@@ -150,11 +152,11 @@ def _rows_as_sent(columns: Columns, bodies: Sequence[Mapping[str, Any]]) -> list
     have_same_fields = {*map(tuple, bodies)} == {names}
     if not names or not have_same_fields:
         return None
-    body_fields = columns.describe_body(names)
+    body_fields = columns.bodies.describe(names)
     if body_fields is None or not body_fields.complete:
         return None
     try:
-        msgspec.convert(bodies, list[columns.body_struct])
+        msgspec.convert(bodies, list[columns.bodies.struct])
     except msgspec.ValidationError:
         return None
     for name in body_fields.texts:
@@ -182,7 +184,7 @@ def _convert_rows(body_fields: BodyFields, bodies: Sequence[Mapping[str, Any]]) 
 
 def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:
     """Raise BadRequest where a record cannot be created from a row."""
-    for column in columns.needed:
+    for column in columns.bodies.needed:
         if column.name not in row:
             raise BadRequest(f"{column.label} is required")
 

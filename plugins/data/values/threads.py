@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from anyio import to_thread
 
-from plugins.data.columns import Columns
+from plugins.data.columns.columns import Columns
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import ValueKind
-from plugins.data.columns import AS_SENT, Column
+from plugins.data.columns.bodies import AS_SENT
+from plugins.data.columns.column import Column
 
 _FINE_DIGITS: Final = re.compile(r"\.[0-9]{7}")
 """A fraction of a second that the column cannot hold; the decoder would round it."""

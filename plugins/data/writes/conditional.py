@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import Action, Actor, BadRequest, Param, Statements, Target, Transaction
 from plugins.data.execution.changes import RecordChange
-from plugins.data.execution.execution import WriteExecution
+from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope

@@ -10,8 +10,8 @@ import msgspec
 
 from kernel.public import BadRequest, Forbidden, FormerRecord, Grant, Target, Transaction, ValueKind
 from plugins.data.execution.changes import RecordChange
-from plugins.data.execution.execution import WriteExecution
 from plugins.data.execution.inserts import Insert
+from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.rights.scopes import RowScopes
@@ -56,7 +56,7 @@ class FormerWrites:
         values = [record.values for record in records]
         rows = await self._coerce(table, target.grant, values, creating=True)
         limits = None
-        if table.limited_fields:
+        if table.limited.names:
             field_names = {*chain.from_iterable(rows)}
             limits = await self._links.find_limits(target.actor, table, field_names)
             limits = _allow_files(table, limits)
@@ -148,7 +148,7 @@ def _as_double(value: Any) -> Any:
 
 def _allow_files(table: Table, limits: LinkLimits | None) -> LinkLimits | None:
     """Return limits without those of files: the records held these before."""
-    return None if limits is None else limits.without(table.file_fields)
+    return None if limits is None else limits.without(table.limited.files)
 
 
 def _check_number(count: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from kernel.public import BadRequest, ConstraintViolation, Tagged, Target, Transaction
 from plugins.data.errors import PreconditionFailed
 from plugins.data.execution.changes import RecordChange
-from plugins.data.execution.execution import WriteExecution
 from plugins.data.execution.inserts import Insert
+from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.rendering import describe_size_error, join_records, records_in
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.scopes import RowScopes
@@ -50,7 +50,7 @@ class RecordWriter:
         table = await self._tables.find(target.app_id, target.entity, target.grant.hidden)
         row = await coerce_body(table, target.grant, values, creating=True)
         limits = None
-        if not table.limited_fields.isdisjoint(row):
+        if not table.limited.names.isdisjoint(row):
             limits = await self._links.find_limits(actor, table, row)
         insert = Insert(table.full, [row], links=limits)
         try:
@@ -69,7 +69,7 @@ class RecordWriter:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(bodies)}")
         rows = await coerce_bodies(table, target.grant, bodies)
         limits = None
-        if table.limited_fields:
+        if table.limited.names:
             field_names = {*chain.from_iterable(rows)}
             limits = await self._links.find_limits(actor, table, field_names)
         insert = Insert(table.full, rows, links=limits)

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from kernel.public import BadRequest, ConstraintViolation, Entity, Field, Reader, Transaction, Work
-from plugins.data.columns import quoted
+from plugins.data.columns.column import quoted
 from plugins.data.execution.inserts import Insert, insert_one
 from plugins.data.execution.violations import already_taken, no_such_record
 from plugins.data.rights.linked import LinkedRows

@@ -14,7 +14,7 @@ from psycopg import RawCursor
 
 from kernel.database.dialect import AsText, to_text
 from kernel.public import BadRequest, Entity, Field
-from plugins.data.columns import Columns
+from plugins.data.columns.columns import Columns
 from plugins.data.statements.filters import Conditions
 
 TYPES: Final = {

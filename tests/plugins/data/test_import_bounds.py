@@ -16,10 +16,10 @@ import pytest
 
 from kernel.public import BadRequest, Entity, Field, Grant, ImportOptions
 from kernel.testing import Client, Postgres, Server, running_server
-from plugins.data.columns import MAX_COLUMNS
-from plugins.data.exchange import imports
+from plugins.data.columns.columns import MAX_COLUMNS
 from plugins.data.exchange.lines import MAX_COMMAS
 from plugins.data.exchange.parse import CHUNK_ROWS, Problem, RowReader
+from plugins.data.imports import imports
 from plugins.data.statements.entity_table import Table
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import BASE, CONTACTS, DEALS, MANIFEST, holding, install, query
@@ -173,7 +173,7 @@ def test_a_dry_run_finds_what_the_import_would(
     shop.sql("insert into shop.companies (name) values ('x')")
     missing = "00000000-0000-4000-8000-000000000000"
     if written:
-        monkeypatch.setattr("plugins.data.exchange.imported_rows._may_be_tested", lambda _: False)
+        monkeypatch.setattr("plugins.data.imports.imported_rows._may_be_tested", lambda _: False)
     count = 2 * CHUNK_ROWS + 10
     rows = [[f"user{number}", ""] for number in range(count)]
     rows[CHUNK_ROWS + 5] = ["user3", ""]  # as in the part that is written
@@ -209,7 +209,7 @@ def test_a_dry_run_with_a_key_says_what_the_import_would(
         CHUNK_ROWS + 20,
     )
     if written:
-        monkeypatch.setattr("plugins.data.exchange.imported_rows._may_be_tested", lambda _: False)
+        monkeypatch.setattr("plugins.data.imports.imported_rows._may_be_tested", lambda _: False)
     count = 2 * CHUNK_ROWS + 40
     rows = [[f"c{number}", "old" if number % 2 else "new"] for number in range(count)]
     rows[CHUNK_ROWS + 30] = [f"c{CHUNK_ROWS + 29}", "again"]  # made by the row before it
@@ -241,7 +241,7 @@ def test_a_dry_run_with_a_key_says_what_the_import_would(
 def test_a_dry_run_remembers_a_bounded_number_of_values(
     shop: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("plugins.data.exchange.dry_runs.MAX_KEYS", CHUNK_ROWS)
+    monkeypatch.setattr("plugins.data.imports.dry_runs.MAX_KEYS", CHUNK_ROWS)
     empty_people(shop)
     lines = "".join(f"user{number},\n" for number in range(3 * CHUNK_ROWS))
     text = "email,company_id\n" + lines + "user5,\n"

@@ -17,7 +17,7 @@ from kernel.public import App, BadRequest, Entity, Field, Grant, Target, server_
 from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.bodies import decode
 from plugins.data.assembly import Dependencies, build_records
-from plugins.data.columns import Columns
+from plugins.data.columns.columns import Columns
 from plugins.data.rendering import Rendering
 from plugins.data.service import RecordsService
 from plugins.data.statements.filters import Conditions

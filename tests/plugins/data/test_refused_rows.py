@@ -13,7 +13,7 @@ import pytest
 
 from kernel.database.transactions import Transaction
 from kernel.testing import Client, Server
-from plugins.data.exchange import imported_rows
+from plugins.data.imports import chunks
 from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, query
 
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -164,8 +164,8 @@ def test_a_file_is_read_as_it_is_row_by_row(
     for _ in range(12):
         found: list[Any] = []
         state = random.getstate()
-        for rounds in (imported_rows.MAX_ROUNDS, 0):
-            monkeypatch.setattr(imported_rows, "MAX_ROUNDS", rounds)
+        for rounds in (chunks.MAX_ROUNDS, 0):
+            monkeypatch.setattr(chunks, "MAX_ROUNDS", rounds)
             random.setstate(state)
             empty(shop)
             ids = [add(admin, COMPANIES, name=name)["id"] for name in "ab"]

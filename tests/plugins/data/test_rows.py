@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.public import BadRequest, Entity, Field, Grant
-from plugins.data.columns import MAX_KNOWN, BodyFields, Columns
+from plugins.data.columns.bodies import MAX_KNOWN, BodyFields, BodyShapes
+from plugins.data.columns.columns import Columns
 from plugins.data.values.arrays import new_ids, rows_to_arrays
 from plugins.data.values.rows import Row, new_rows, row_of
 
@@ -32,11 +33,15 @@ ENTITY = Entity(app_id="a", name="things", id_type="uuid", id_declared=False, fi
 COLUMNS = Columns(ENTITY)
 
 
-class Slow(Columns):
-    """Columns that know nothing of any body."""
+class UnknownBodies(BodyShapes):
+    """Knows nothing of any body, so that each value is converted by itself."""
 
-    def describe_body(self, names: tuple[str, ...]) -> BodyFields | None:
+    def describe(self, names: tuple[str, ...]) -> BodyFields | None:
         return None
+
+
+SLOW = Columns(ENTITY)
+SLOW.bodies = UnknownBodies(ENTITY, {column.name: column for column in SLOW})
 
 
 texts = st.text(max_size=12) | st.sampled_from(["", "a", "true", "1", "2026-01-02", "20260102"])
@@ -79,7 +84,7 @@ def test_a_row_is_the_same_both_ways(body: dict[str, Any], creating: bool) -> No
         except BadRequest as error:
             return error.message
 
-    assert repr(outcome(COLUMNS)) == repr(outcome(Slow(ENTITY)))
+    assert repr(outcome(COLUMNS)) == repr(outcome(SLOW))
 
 
 # Bodies with the same fields take the short way together.
@@ -135,7 +140,7 @@ def test_rows_are_the_same_together(rows: list[dict[str, Any]]) -> None:
         except BadRequest as error:
             return error.message
 
-    assert repr(outcome(COLUMNS)) == repr(outcome(Slow(ENTITY)))
+    assert repr(outcome(COLUMNS)) == repr(outcome(SLOW))
 
 
 def test_frequent_bodies_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,10 +164,10 @@ def test_frequent_bodies_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> 
 def test_only_so_many_lists_of_fields_are_remembered() -> None:
     columns = Columns(ENTITY)
     for names in islice(permutations(field.name for field in FIELDS), MAX_KNOWN + 1):
-        assert columns.describe_body(names) is not None
-    assert len(columns._body_fields) == 1
-    assert columns.describe_body(("label", "x" * 1000)) is None
-    assert len(columns._body_fields) == 1
+        assert columns.bodies.describe(names) is not None
+    assert len(columns.bodies._known) == 1
+    assert columns.bodies.describe(("label", "x" * 1000)) is None
+    assert len(columns.bodies._known) == 1
 
 
 def test_ids_of_a_statement_ascend() -> None:

@@ -31,7 +31,7 @@ from kernel.public import (
 )
 from kernel.testing import Client, Server
 from plugins.data.assembly import Dependencies, build_records
-from plugins.data.columns import Columns
+from plugins.data.columns.columns import Columns
 from plugins.data.rendering import id_of
 from plugins.data.statements.entity import LastSeen, Order
 from plugins.data.statements.entity_table import Table

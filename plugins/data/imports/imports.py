@@ -20,9 +20,10 @@ from plugins.data.execution.transactions import WriteTransactions
 from plugins.data.rights.links import LinkRights
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
-from plugins.data.writes.upsert import Upserts
+from plugins.data.upserts.plan import UpsertPlanner
 
-from .imported_rows import FileImport, ImportedRows
+from .file_import import FileImport
+from .imported_rows import ImportedRows
 from .link_keys import LinkKeys
 from .reports import Report
 
@@ -41,14 +42,14 @@ class Imports:
         self,
         tables: Tables,
         links: LinkRights,
-        upserts: Upserts,
+        planner: UpsertPlanner,
         transactions: WriteTransactions,
         rows: ImportedRows,
         link_keys: LinkKeys,
     ) -> None:
         self._tables = tables
         self._links = links
-        self._upserts = upserts
+        self._planner = planner
         self._transactions = transactions
         self._rows = rows
         self._link_keys = link_keys
@@ -96,10 +97,10 @@ class Imports:
         table = await self._tables.find(target.app_id, target.entity, grant.hidden)
         plan = None
         if options.on is not None:
-            plan = await self._upserts.plan_import(
+            plan = await self._planner.plan_import(
                 target, options.on, creates_ids=options.create_ids
             )
-        limits = await self._links.find_limits(target.actor, table, table.limited_fields)
+        limits = await self._links.find_limits(target.actor, table, table.limited.names)
         targets = await self._link_keys.find_targets(target.actor, table)
         return FileImport(file, options, grant, table, plan, limits, targets)
 

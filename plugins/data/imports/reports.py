@@ -7,9 +7,8 @@ from typing import Final
 
 import msgspec
 
+from plugins.data.exchange.parse import Problem
 from plugins.data.statements.lists import MAX_PAGE_BYTES
-
-from .parse import Problem
 
 MAX_PROBLEMS: Final = 1000
 """Problems that a report lists."""

@@ -12,15 +12,13 @@ from collections.abc import Awaitable, Mapping, Sequence
 from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hookspecs
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import id_of, join_records, records_in
-from plugins.data.rights.row_scope import RowScope, record_not_found
+from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
-from plugins.data.statements.write_statements import NO_SETTINGS
-from plugins.data.values.encoding import encode
 
 from .changes import RecordChange
 from .hooked import HookedWrites, event_of
 from .inserts import Insert, insert_rows, insert_tagged
+from .many_writes import delete_many, update_many
 from .participants import Participants
 from .single_writes import SingleWrites
 from .transactions import WriteTransactions, check_reentry
@@ -161,20 +159,7 @@ class WriteExecution:
         """
         if len(changes) == 1 or self.participants.need_each_record(scope.table):
             return [await self.update_within(tx, scope, change) for change in changes]
-        table = scope.table.full
-        field_names = tuple(changes[0].row)
-        has_tags = _have_tags(changes)
-        conditions = _select_changed(scope, changes, has_tags=has_tags)
-        statement = table.writes.update_many_statement(
-            field_names, conditions, tagged=has_tags, write_value=scope.link_values(conditions)
-        )
-        raw = await tx.execute(statement, *conditions.params)
-        records = table.rendering.split_tagged(raw or b"")
-        records_by_id = {id_of(record.record): record for record in records}
-        for change in changes:
-            if change.record_id not in records_by_id:
-                raise record_not_found(change.record_id)
-        return [records_by_id[change.record_id] for change in changes]
+        return [*await update_many(tx, scope, changes)]
 
     async def delete_all(
         self, tx: Transaction, scope: RowScope, changes: Sequence[RecordChange]
@@ -182,15 +167,8 @@ class WriteExecution:
         """Delete records, in which no plugin takes part if they are several."""
         if len(changes) == 1:
             await self.delete_within(tx, scope, changes[0])
-            return
-        has_tags = _have_tags(changes)
-        conditions = _select_changed(scope, changes, has_tags=has_tags)
-        raw = await tx.execute(
-            scope.table.writes.delete_many_statement(conditions, tagged=has_tags),
-            *conditions.params,
-        )
-        if int(raw or 0) < len(changes):
-            raise record_not_found(changes[0].record_id)
+        else:
+            await delete_many(tx, scope, changes)
 
     async def _notify(
         self, actor: Actor, table: Table, operation: str, records: Sequence[bytes]
@@ -199,22 +177,3 @@ class WriteExecution:
         for record in records:
             event = event_of(table, operation, actor, id_of(record), new=record)
             await self._bus.notify(hookspecs.event_committed, event=event)
-
-
-def _have_tags(changes: Sequence[RecordChange]) -> bool:
-    return any(change.condition.tags is not None for change in changes)
-
-
-def _select_changed(
-    scope: RowScope, changes: Sequence[RecordChange], *, has_tags: bool
-) -> Conditions:
-    """Begin the conditions of a statement about several records, with their new values."""
-    rows: list[dict[str, object]] = []
-    for change in changes:
-        scope.table.check_id(change.record_id)
-        row: dict[str, object] = {"_id": change.record_id}
-        if has_tags:
-            row["_tags"] = change.condition.tags
-        row |= change.row
-        rows.append(row)
-    return scope.begin_conditions(NO_SETTINGS, encode(rows))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from kernel.public import Actor, Transaction
+from plugins.data.exchange.header import LinkKey
+from plugins.data.exchange.parse import NumberedRow, Problem
 from plugins.data.execution.violations import no_such_record
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.filters import Conditions
 from plugins.data.values.rows import Row
-
-from .header import LinkKey
-from .parse import NumberedRow, Problem
 
 
 class LinkTargets(msgspec.Struct, frozen=True):
@@ -27,6 +26,13 @@ class LinkTargets(msgspec.Struct, frozen=True):
 
     by_field: Mapping[str, RowScope]
     related: Mapping[str, RowScope]
+
+
+class ResolvedRows(NamedTuple):
+    """Rows with ids in place of keys, and what is wrong with those whose key no record has."""
+
+    rows: Sequence[NumberedRow]
+    problems: Sequence[Problem]
 
 
 _decode_target = msgspec.json.Decoder(tuple[Any, str]).decode
@@ -56,8 +62,8 @@ class LinkKeys:
 
     async def resolve(
         self, tx: Transaction, table: Table, targets: LinkTargets, rows: Sequence[NumberedRow]
-    ) -> tuple[list[NumberedRow], list[Problem]]:
-        """Return rows with ids in place of keys, and what is wrong with those that name none."""
+    ) -> ResolvedRows:
+        """Put ids in place of keys."""
         sent = dict[tuple[str, str], dict[Any, None]]()
         for _, row in rows:
             for field, key in list_keys(row):
@@ -81,8 +87,8 @@ class LinkKeys:
             if problem is not None:
                 problems.append(problem)
             else:
-                resolved.append((number, {**row, **link_ids}))
-        return resolved, problems
+                resolved.append(NumberedRow(number, {**row, **link_ids}))
+        return ResolvedRows(resolved, problems)
 
     async def _find_ids(
         self, tx: Transaction, targets: LinkTargets, field: str, key: str, values: list[Any]

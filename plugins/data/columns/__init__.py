@@ -1,0 +1,1 @@
+"""The columns of an entity; every name comes from the stored manifest."""

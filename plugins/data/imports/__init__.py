@@ -1,0 +1,1 @@
+"""Imports: the rows of a file become records, and a report names what is wrong."""

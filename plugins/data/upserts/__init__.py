@@ -1,0 +1,1 @@
+"""Upserts: rows that create a record or meet the one that has their key."""
