@@ -232,8 +232,8 @@ class Logins:
 
     async def change_password(self, actor: Actor, form: PasswordChange) -> None:
         """Change the caller's password and end the other sessions. Raises BadRequest, Throttled."""
-        account, keys = await self._confirm_password(actor, form.current)
-        await self._limiter.check(keys)  # against guesses that ran at the same time
+        account = await self._confirm_password(actor, form.current)
+        keys = _name_failures(account.id)
         await self._changes.set_password(
             actor,
             account,
@@ -251,7 +251,7 @@ class Logins:
         user_id = actor.user_id or ""
         if not await self._factors.is_set_up(user_id):
             return None
-        keys = [f"password:{user_id}"]
+        keys = _name_failures(user_id)
         await self._limiter.check(keys)
         if not code:
             raise SecondFactorRequired().with_caller(user_id)
@@ -267,15 +267,14 @@ class Logins:
 
     async def check_password(self, actor: Actor, password: str) -> None:
         """Raise BadRequest for another password than the caller's; Throttled."""
-        _, keys = await self._confirm_password(actor, password)
-        await self._limiter.check(keys)  # against guesses that ran at the same time
+        await self._confirm_password(actor, password)
 
-    async def _confirm_password(self, actor: Actor, password: str) -> tuple[Account, list[str]]:
-        """Return the caller's account, and the keys that its failures are counted under."""
+    async def _confirm_password(self, actor: Actor, password: str) -> Account:
+        """Return the caller's account. Raises BadRequest for another password; Throttled."""
         account = await self._store.account(actor.user_id or "")
         if account is None:
             raise Unauthenticated(REVOKED_SESSION)
-        keys = [f"password:{account.id}"]
+        keys = _name_failures(account.id)
         await self._limiter.check(keys)
         if not await self._matches(account, password):
             blocked_for = await self._statements.run(
@@ -284,7 +283,8 @@ class Logins:
             if blocked_for:
                 raise throttled(blocked_for)
             raise BadRequest("the current password is wrong")
-        return account, keys
+        await self._limiter.check(keys)  # against guesses that ran at the same time
+        return account
 
     async def _matches(self, account: Account | None, password: str) -> bool:
         if len(password) > MAX_PASSWORD:
@@ -308,6 +308,11 @@ class Logins:
         if blocked_for:
             raise throttled(blocked_for)
         raise Unauthenticated("invalid credentials").with_caller(user_id)
+
+
+def _name_failures(user_id: str) -> list[str]:
+    """Return the keys under which wrong passwords and codes of a signed-in user are counted."""
+    return [f"password:{user_id}"]
 
 
 async def _try_twice(attempt: Callable[[], Awaitable[LoggedIn]]) -> LoggedIn:
