@@ -8,7 +8,7 @@ import stat
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -65,8 +65,15 @@ def find_backup(folder: Path, name: str) -> Path:
     return path
 
 
-def open_backup(folder: Path, name: str) -> tuple[io.BufferedReader, int]:
-    """Open a backup to send it, with its size. Raises NotFound, BadRequest.
+class OpenBackup(NamedTuple):
+    """A backup that is open to be read, and its bytes."""
+
+    stream: io.BufferedReader
+    size: int
+
+
+def open_backup(folder: Path, name: str) -> OpenBackup:
+    """Open a backup to send it. Raises NotFound, BadRequest.
 
     Raises Forbidden for one that holds the keys of the server in clear: who has them reads every
     secret and signs any token.
@@ -84,7 +91,7 @@ def open_backup(folder: Path, name: str) -> tuple[io.BufferedReader, int]:
     except BaseException:
         stream.close()
         raise
-    return stream, size
+    return OpenBackup(stream, size)
 
 
 def _read_about(stream: io.BufferedReader) -> About:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -32,7 +31,7 @@ from plugins.backup.store import read_last
 
 from . import store
 from .child import run_caudex
-from .files import find_backup, list_backups, open_backup
+from .files import OpenBackup, find_backup, list_backups, open_backup
 from .models import Backups, Kind
 
 BEAT: Final = 15.0
@@ -138,24 +137,24 @@ class BackupsOnDemand:
         """Open a backup to send it, and record that. Raises Forbidden, NotFound, BadRequest."""
         if not self._config.downloads:
             raise Forbidden("[plugins.backup] downloads is off: copy the file on the machine")
-        stream, size = await to_thread.run_sync(open_backup, self._folder, name)
+        backup = await to_thread.run_sync(open_backup, self._folder, name)
         try:
             statements = self._services.get(STATEMENTS)
-            values = {"file": name, "size": size, "address": actor.address}
+            values = {"file": name, "size": backup.size, "address": actor.address}
             event = Event.core("backups", "BACKUP_DOWNLOADED", actor, name, new=values)
             await statements.run(actor, lambda tx: tx.record(event))
         except BaseException:
-            stream.close()
+            backup.stream.close()
             raise
-        return Download(stream, size, self._downloads)
+        return Download(backup, self._downloads)
 
 
 class Download:
     """A backup that is being sent."""
 
-    def __init__(self, stream: io.BufferedReader, size: int, limiter: ConcurrencyLimiter) -> None:
-        self._stream = stream
-        self.size = size
+    def __init__(self, backup: OpenBackup, limiter: ConcurrencyLimiter) -> None:
+        self._stream = backup.stream
+        self.size = backup.size
         self._limiter = limiter
 
     @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,29 @@ NEEDS_MATCH: Final = (
 )
 
 
+class VisibleView(NamedTuple):
+    """A view with the caller that may see it."""
+
+    stored: StoredView
+    caller: Caller
+
+    def describe(self) -> View:
+        """Return the view as this caller sees it."""
+        view = self.stored
+        return View(
+            id=view.id,
+            app=view.app_id,
+            entity=view.entity,
+            name=view.name,
+            role=view.role,
+            own=view.owner_id == self.caller.user_id,
+            editable=self.caller.may_change(view),
+            declared=view.owner_id is None,
+            version=view.version,
+            state=view.state,
+        )
+
+
 class ViewKeeper:
     """Lists, saves, changes and deletes views."""
 
@@ -52,12 +75,12 @@ class ViewKeeper:
         views = await store.read_views(
             self._statements, app_id, entity_name, caller.user_id, caller.roles, caller.is_admin
         )
-        return [_describe(caller, view) for view in views]
+        return [VisibleView(view, caller).describe() for view in views]
 
     async def read(self, actor: Actor, view_id: str) -> View:
         """Return a view. Raises NotFound."""
-        stored, caller = await self._find(actor, view_id)
-        return _describe(caller, stored)
+        visible = await self._find(actor, view_id)
+        return visible.describe()
 
     async def save(self, actor: Actor, view: NewView) -> str:
         """Save a view and return its id. Raises BadRequest, Forbidden, NotFound."""
@@ -85,13 +108,14 @@ class ViewKeeper:
 
         Raises BadRequest, Forbidden, NotFound, and ViewChanged with the present view.
         """
-        stored, caller = await self._find_changeable(actor, view_id)
+        visible = await self._find_changeable(actor, view_id)
+        stored = visible.stored
         if if_match is None:
             raise BadRequest(NEEDS_MATCH)
         tags = [tag.strip() for tag in if_match.split(",")]
         if "*" not in tags and stored.etag not in tags:
-            raise ViewChanged(_describe(caller, stored))
-        self._check_size_and_role(caller, content)
+            raise ViewChanged(visible.describe())
+        self._check_size_and_role(visible.caller, content)
         await self._check_state(actor, stored.app_id, stored.entity, content.state)
 
         async def work(tx: Transaction) -> StoredView | None:
@@ -99,9 +123,9 @@ class ViewKeeper:
 
         changed = await self._statements.run(actor, work)
         if changed is None:
-            present, caller = await self._find(actor, view_id)
-            raise ViewChanged(_describe(caller, present))
-        return _describe(caller, changed)
+            present = await self._find(actor, view_id)
+            raise ViewChanged(present.describe())
+        return VisibleView(changed, visible.caller).describe()
 
     async def delete(self, actor: Actor, view_id: str) -> None:
         """Delete a view. Raises BadRequest, Forbidden, NotFound."""
@@ -113,7 +137,7 @@ class ViewKeeper:
     async def _identify(self, actor: Actor, app_id: str) -> Caller:
         return await identify(self._services.find(ACCESS), actor, app_id)
 
-    async def _find(self, actor: Actor, view_id: str) -> tuple[StoredView, Caller]:
+    async def _find(self, actor: Actor, view_id: str) -> VisibleView:
         """Return a view that the caller may see. Raises NotFound."""
         stored = None
         if is_uuid(view_id):
@@ -123,15 +147,17 @@ class ViewKeeper:
         caller = await self._identify(actor, stored.app_id)
         if not caller.may_see(stored):
             raise _not_found(view_id)
-        return stored, caller
+        return VisibleView(stored, caller)
 
-    async def _find_changeable(self, actor: Actor, view_id: str) -> tuple[StoredView, Caller]:
-        stored, caller = await self._find(actor, view_id)
+    async def _find_changeable(self, actor: Actor, view_id: str) -> VisibleView:
+        """Return a view that the caller may change. Raises BadRequest, Forbidden, NotFound."""
+        visible = await self._find(actor, view_id)
+        stored = visible.stored
         if stored.owner_id is None:
             raise BadRequest(f"the manifest declares the view '{stored.name}': change it there")
-        if not caller.may_change(stored):
+        if not visible.caller.may_change(stored):
             raise Forbidden("only its owner and admins of the app may change a view")
-        return stored, caller
+        return visible
 
     @staticmethod
     def _check_size_and_role(caller: Caller, content: ViewContent) -> None:
@@ -182,21 +208,6 @@ class ViewKeeper:
         grant = await self._services.get(ACCESS).authorize(actor, entity("read"), path)
         described = await self._services.get(APPS).entity(app_id, name)
         return described.hide(grant.hidden)
-
-
-def _describe(caller: Caller, view: StoredView) -> View:
-    return View(
-        id=view.id,
-        app=view.app_id,
-        entity=view.entity,
-        name=view.name,
-        role=view.role,
-        own=view.owner_id == caller.user_id,
-        editable=caller.may_change(view),
-        declared=view.owner_id is None,
-        version=view.version,
-        state=view.state,
-    )
 
 
 def _not_found(view_id: str) -> NotFound:
