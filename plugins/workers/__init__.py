@@ -46,7 +46,7 @@ from .config import WorkersConfig
 from .host import Host
 from .isolation.diagnosis import diagnose_crashed, diagnose_machine
 from .machine import end_leftovers
-from .releases.folders import Folders
+from .releases.folders import PRELUDE, Folders
 from .replica.callers import CALLERS, Callers
 from .replica.followed import rename_readers
 from .routes import WorkersRoutes
@@ -109,7 +109,7 @@ class WorkersPlugin(Plugin):
         is_usable = self._machine.sandbox.can_run
         return [
             PythonRuntime(config.python, sdk, is_usable),
-            JavaScriptRuntime(config.bun, config.node, sdk / "prelude.cjs", is_usable),
+            JavaScriptRuntime(config.bun, config.node, sdk / PRELUDE, is_usable),
         ]
 
     @hookimpl

@@ -42,10 +42,10 @@ class StatusReports:
     async def _list_rows(self, app_id: str) -> list[ReplicaRow]:
         """Return the rows of other processes, and what is true in this one."""
         server_id = self._reconciler.server_id
-        stored = await self._host.store.read_replicas(app_id)
-        others = [row for row in stored if row.server_id != server_id]
-        here = [row for row in self._reconciler.list_rows() if row.app_id == app_id]
-        return others + here
+        stored_rows = await self._host.store.read_replicas(app_id)
+        rows = [row for row in stored_rows if row.server_id != server_id]
+        rows += [row for row in self._reconciler.list_rows() if row.app_id == app_id]
+        return rows
 
     async def read_status(self, app_id: str, replica: Replica | None) -> WorkerStatus:
         """Return the state over all server processes; `replica` takes calls in this one."""
@@ -97,7 +97,9 @@ class StatusReports:
     def list_crashed(self) -> Sequence[str]:
         """Return the apps whose worker crashed too often here, sorted."""
         supervisors = self._reconciler.supervisors.values()
-        return sorted(one.app_id for one in supervisors if one.state == "crashed")
+        return sorted(
+            supervisor.app_id for supervisor in supervisors if supervisor.state == "crashed"
+        )
 
     def measure(self) -> list[Measure]:
         """Count the replicas of this process by state."""

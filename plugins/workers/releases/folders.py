@@ -25,8 +25,9 @@ from plugins.workers.isolation.wrapping import Place
 from plugins.workers.models import Installation, Release
 
 SDK: Final = Path(__file__).parents[1] / "sdk"
-SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelude.cjs"}
-"""What is copied, and under which name: node needs `.cjs` to know the kind of module."""
+SDK_PACKAGE: Final = "caudex_worker"
+PRELUDE: Final = "prelude.cjs"
+"""The name of its copy, by which node knows the kind of module."""
 
 log = structlog.get_logger("caudex.workers")
 
@@ -37,8 +38,8 @@ class Folders:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self.base = data_dir / "workers"
-        texts = [(SDK / name).read_bytes() for name in SDK_FILES]
-        self.sdk = self.base / f".sdk-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
+        texts = _read_sdk()
+        self.sdk = self.base / f".sdk-{hashlib.sha256(b''.join(texts.values())).hexdigest()[:12]}"
         """What workers import: a copy, because workers may not reach the original."""
         self.servers = self.base / ".servers"
         self.database = ""
@@ -56,8 +57,9 @@ class Folders:
         _make_folder(self.base / ".uploads", 0o700)
         _make_folder(self.servers, 0o700)
         _make_folder(self.sdk, 0o755)
-        for name, copy in SDK_FILES.items():
-            _write_file(self.sdk / copy, (SDK / name).read_bytes())
+        _make_folder(self.sdk / SDK_PACKAGE, 0o755)
+        for name, text in _read_sdk().items():
+            _write_file(self.sdk / name, text)
         self._sweep(time.monotonic() + seconds, time.time() - stale)
 
     def locate_upload(self) -> Path:
@@ -220,6 +222,14 @@ def _run(command: list[str], uid: int | None, deadline: float) -> None:
             timeout=max(0.0, deadline - time.monotonic()),
             user=uid, group=uid, extra_groups=groups,
         )  # fmt: skip
+
+
+def _read_sdk() -> dict[str, bytes]:
+    """Return what workers import, by the names in their copy."""
+    modules = sorted((SDK / SDK_PACKAGE).glob("*.py"))
+    texts = {f"{SDK_PACKAGE}/{module.name}": module.read_bytes() for module in modules}
+    texts[PRELUDE] = (SDK / "prelude.js").read_bytes()
+    return texts
 
 
 def _make_folder(

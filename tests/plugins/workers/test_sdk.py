@@ -770,19 +770,17 @@ def test_nonsense_from_the_server_is_ignored(python):
 def test_the_sdk_needs_nothing_but_an_old_python():
     import ast
 
-    tree = ast.parse((SDK / "caudex_worker.py").read_text(), feature_version=(3, 9))
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert imported <= sys.stdlib_module_names
+    modules = sorted((SDK / "caudex_worker").glob("*.py"))
+    assert modules
+    for module in modules:
+        tree = ast.parse(module.read_text("utf-8"), feature_version=(3, 9))
+        imported: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add((node.module or "").split(".")[0])
+        assert imported <= sys.stdlib_module_names, module
 
 
 # JavaScript
