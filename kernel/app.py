@@ -37,7 +37,9 @@ def build_app(kernel: Kernel) -> ASGIApp:
     """
     app: ASGIApp = kernel.table.handle
     for plugin, wrap in reversed(kernel.middleware):
-        app = wrap(app if plugin == KERNEL else note_passing(app, plugin))
+        if plugin != KERNEL:
+            app = note_passing(app, plugin)
+        app = wrap(app)
     return app
 
 
@@ -116,7 +118,7 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
 def _longest_first(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return the plugins whose start took a measurable time, in milliseconds' precision."""
     ranked = sorted(seconds.items(), key=lambda item: item[1], reverse=True)
-    return {plugin: round(took, 3) for plugin, took in ranked if took >= 0.0005}
+    return {plugin: round(duration, 3) for plugin, duration in ranked if duration >= 0.0005}
 
 
 def _lifespan(impl: HookImplementation, services: Services) -> AbstractAsyncContextManager[Any]:

@@ -56,12 +56,12 @@ class Cursor:
             pieces = first_column(await self._run(b"fetch %d from stream" % BATCH))
             if not pieces:
                 return
-            *batch, rest = b"".join(pieces).split(b"\0")
+            *batch, unfinished = b"".join(pieces).split(b"\0")
             if batch:
                 batch[0] = b"".join([*begun, batch[0]])
                 begun.clear()
                 yield batch
-            begun.append(rest)
+            begun.append(unfinished)
 
     async def _run(
         self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False

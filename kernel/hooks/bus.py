@@ -175,8 +175,8 @@ class PluggyBus:
         listeners = self._listeners.get(key)
         if listeners is not None:
             return listeners
-        listeners = [each for each in implementations if each.matches(subject)]
-        if any(each.subjects.find is not None for each in implementations):
+        listeners = [impl for impl in implementations if impl.matches(subject)]
+        if any(impl.subjects.find is not None for impl in implementations):
             return listeners  # they can be others next time
         if len(self._listeners) >= self.max_subjects:
             self._listeners.clear()

@@ -70,18 +70,20 @@ def run_limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, 
     task = asyncio.current_task()
     assert task is not None
     limit = TimeLimit(task, seconds)
-    rest = _rest(work, waits_for, limit)
-    del waits_for  # as in `_rest`
+    finishing = _finish(work, waits_for, limit)
+    del waits_for  # as in `_finish`
     try:
-        return (yield from rest)
+        return (yield from finishing)
     finally:
         if limit.end():
             remedy = LET_PASS if limit.is_ignored else FIX_PLUGIN
             raise HookTimeout(f"a hook of a plugin took more than {seconds:g} seconds", remedy)
 
 
-def _rest(work: Coroutine[Any, Any, T], waits_for: Any, limit: TimeLimit) -> Generator[Any, Any, T]:
-    """Run the rest of a coroutine that waits, as `await` does."""
+def _finish(
+    work: Coroutine[Any, Any, T], waits_for: Any, limit: TimeLimit
+) -> Generator[Any, Any, T]:
+    """Run a coroutine that waits to its end, as `await` does."""
     while True:
         try:
             answer = yield waits_for

@@ -73,7 +73,7 @@ class _Collector:
         implementations = kernel.bus.implementations(spec)
         if spec is not hookspecs.register_middleware:
             built_in = {info.name for info in kernel.plugins if info.origin == BUILT_IN}
-            implementations = sorted(implementations, key=lambda each: each.plugin not in built_in)
+            implementations = sorted(implementations, key=lambda impl: impl.plugin not in built_in)
         for implementation in implementations:
             try:
                 with kernel.starts.timing(implementation.plugin):
@@ -96,17 +96,16 @@ class _Collector:
     def _add_route(self, plugin: str, route: Route) -> None:
         """Add a route to the table, or report why it cannot be added."""
         where = f"plugin {plugin}, {source_line(route.handler)}"
-        what = f"the route {route.method} {route.path}"
+        name = f"the route {route.method} {route.path}"
         try:
-            with blamed(where, f"{what} cannot be declared"):
+            with blamed(where, f"{name} cannot be declared"):
                 owner = self._kernel.table.add(plugin, route)
         except BootError as error:
             self.errors.append(error)
             return
         if owner:
             remedy = "remove one of the two" if owner == plugin else "disable one of the two"
-            error = BootError(where, f"{what} is already plugin {owner}'s", remedy)
-            self.errors.append(error)
+            self.errors.append(BootError(where, f"{name} is already plugin {owner}'s", remedy))
 
 
 def _where(implementation: HookImplementation) -> str:
@@ -117,23 +116,25 @@ def _call(implementation: HookImplementation, kind: Any, arguments: dict[str, ob
     """Return the items of one implementation. Raises BootError where one is of another type."""
     hook = implementation.hook
     is_single = kind is ManifestSection
-    items: list[Any] | None = None
+    is_told = kind is object  # a hook that tells expects nothing in return
     at = source_line(implementation.function)
     with blamed(f"plugin {implementation.plugin}", f"{hook} failed", at):
         result: Any = implementation.invoke(arguments)
         if is_single and not isinstance(result, list | tuple):
-            items = [result]
+            result = [result]
+        elif result is None and is_told:
+            result = []
         elif isinstance(result, Iterable):
-            items = list(cast("Iterable[Any]", result))
-    if items is None:
-        if result is None and kind is object:
-            return []
-        misfits: list[Any] = [result]
-    else:
-        misfits = [item for item in items if item is not None and not isinstance(item, kind)]
+            result = list(cast("Iterable[Any]", result))
+
+    wrong = result
+    if isinstance(result, list):
+        items = [item for item in cast("list[Any]", result) if item is not None]
+        misfits = [item for item in items if not isinstance(item, kind)]
         if not misfits:
-            return [item for item in items if item is not None]
-    actual = "nothing" if misfits[0] is None else f"a {type(misfits[0]).__name__}"
+            return items
+        wrong = misfits[0]
+    actual = "nothing" if wrong is None else f"a {type(wrong).__name__}"
     expected = kind.__name__ if is_single else f"list of {kind.__name__}"
     problem = f"{hook} returned {actual}"
     raise BootError(_where(implementation), problem, f"return a {expected}")

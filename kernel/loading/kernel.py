@@ -224,7 +224,7 @@ class Kernel:
     def _wrap_in_edge(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the edge, which knows the middleware within it."""
         implementations = self.bus.implementations(hookspecs.register_middleware)
-        places = {each.plugin: source_line(each.function) for each in implementations}
+        places = {impl.plugin: source_line(impl.function) for impl in implementations}
         wrappers = {plugin: places[plugin] for plugin, _ in self.middleware if plugin in places}
         self.edge = Edge(
             app, self.config, self.fault_finder, wrappers, Doors(self.bus), self.traffic

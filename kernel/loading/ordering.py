@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from operator import attrgetter
 from typing import Final
 
 from kernel.errors import BootError
@@ -39,7 +40,8 @@ def arrange(kernel: Kernel) -> list[BootError]:
     """Put providers before the plugins that need them; names break ties, so it never changes."""
     errors = list[BootError]()
     ordered = list[Plugin]()
-    waiting = {plugin.name: plugin for plugin in sorted(kernel.instances, key=lambda p: p.name)}
+    by_name = sorted(kernel.instances, key=attrgetter("name"))
+    waiting = {plugin.name: plugin for plugin in by_name}
     while waiting:
         ready = next((name for name in waiting if not _needs(kernel, waiting, name)), None)
         if ready is None:

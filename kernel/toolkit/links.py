@@ -64,9 +64,12 @@ class LinkQuery(
             search=self.search,
         )
 
-    def page_of(self, usual: int, most: int) -> Page:
-        """Return one page of them: the limit of the query, else `usual`, and never over `most`."""
-        return msgspec.structs.replace(self.page, limit=min(self.limit or usual, most))
+    def page_of(self, default: int, maximum: int) -> Page:
+        """Return one page of them, of `maximum` records at most.
+
+        Their number is the limit of the query, else `default`.
+        """
+        return msgspec.structs.replace(self.page, limit=min(self.limit or default, maximum))
 
 
 class StoredLink(Protocol):
