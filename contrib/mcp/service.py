@@ -98,20 +98,16 @@ class McpService:
 
     async def _list_tools(self, visit: Visit, call: Call) -> Json:
         apps = await self._services.get(APPS).all()
-        tools = await self._rights.select(visit.actor, apps, self._offered())
+        tools = await self._rights.select(visit.actor, apps, self._list_offered())
         result: Json = {"tools": [tool.view for tool in tools]}
         return _with_freshness(call, result, TOOLS_FOR)
 
     async def _call_tool(self, visit: Visit, call: Call) -> Json:
-        name: Any = call.params.get("name")
-        tool = None
-        for offered in self._offered():
-            if offered.name == name:
-                tool = offered
+        name = str(call.params.get("name"))
+        tools = {tool.name: tool for tool in self._list_offered()}
+        tool = tools.get(name)
         if tool is None:
-            names = [offered.name for offered in self._offered()]
-            message = f"there is no tool {str(name)[:80]!r}; {nearest(str(name), names)}"
-            raise _invalid(call, message)
+            raise _invalid(call, f"there is no tool {name[:80]!r}; {nearest(name, tools)}")
         arguments: Any = call.params.get("arguments")
         if arguments is None:
             arguments = {}
@@ -138,7 +134,7 @@ class McpService:
             raise _invalid(call, error.message, data) from None
         return _with_freshness(call, result, 0)
 
-    def _offered(self) -> Sequence[Tool]:
+    def _list_offered(self) -> Sequence[Tool]:
         """Return the tools that this server has, for any caller."""
         routes = self._services.get(ROUTES)
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -55,6 +55,13 @@ class LiveQueryService:
         return frozenset(f"{watched.app_id}.{entity}" for entity in entities)
 
 
+class ReadPage(NamedTuple):
+    """The event with a complete reply, and the place from which changes follow it."""
+
+    event: bytes
+    place: Place
+
+
 class FollowedQuery:
     """A complete reply, and the changes of its records."""
 
@@ -67,8 +74,8 @@ class FollowedQuery:
         """Read the reply, unless the client has it already; then return the stream."""
         if place is not None:
             return self._write(RETRY, place)
-        page, position = await self._read_page()
-        return self._write(RETRY + page, Place(position))
+        page = await self._read_page()
+        return self._write(RETRY + page.event, page.place)
 
     async def _write(self, first: bytes, place: Place) -> AsyncGenerator[bytes]:
         yield first
@@ -80,15 +87,14 @@ class FollowedQuery:
                     yield piece
             if not stream.has_lost:
                 return
-            page, position = await self._read_page()
-            place = Place(position)
-            yield page
+            page = await self._read_page()
+            place = page.place
+            yield page.event
 
-    async def _read_page(self) -> tuple[bytes, str]:
-        """Return the event with the reply, and its position."""
-        seen = await self._query.read(self._changes.snapshot_expression)
-        position = await self._changes.position_of(seen.snapshot)
-        return write_page(seen.reply, position), position
+    async def _read_page(self) -> ReadPage:
+        read = await self._query.read(self._changes.snapshot_expression)
+        position = await self._changes.position_of(read.snapshot)
+        return ReadPage(write_page(read.reply, position), Place(position))
 
 
 class RepeatedQuery:
@@ -139,5 +145,5 @@ class RepeatedQuery:
         return write_page(reply, position)
 
     async def _read(self) -> bytes:
-        seen = await self._query.read(self._changes.snapshot_expression)
-        return seen.reply
+        read = await self._query.read(self._changes.snapshot_expression)
+        return read.reply

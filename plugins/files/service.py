@@ -56,8 +56,8 @@ class UploadRights:
                 continue
             if await self._may_write(actor, app_id, described.name):
                 return
-        what = "records" if any_entity else "records with files"
-        raise Forbidden(f"only who may create or change {what} of the app sends files to it")
+        records = "records" if any_entity else "records with files"
+        raise Forbidden(f"only who may create or change {records} of the app sends files to it")
 
     async def _may_write(self, actor: Actor, app_id: str, name: str) -> bool:
         path = {"app_id": app_id, "entity": name}

@@ -115,8 +115,8 @@ class FrontendsService:
                 raise NotFound(f"app '{app_id}' has no frontend")
             chosen = await store.find_version(tx, app_id, version, current)
             if chosen is None:
-                which = "earlier version" if version is None else f"version {version}"
-                raise NotFound(f"the frontend of app '{app_id}' has no {which}")
+                target = "earlier version" if version is None else f"version {version}"
+                raise NotFound(f"the frontend of app '{app_id}' has no {target}")
             await store.put_in_service(tx, app_id, chosen, current)
             details = {"version": chosen, "former": current}
             await store.record(tx, "FRONTEND_ROLLED_BACK", app_id, details)

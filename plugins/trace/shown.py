@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from kernel.public import RequestTrace, TracedCall, TracedEvent, TracedJob
+from kernel.public import RequestTrace, TracedCall, TracedChanges, TracedEvent, TracedJob
 
 from .models import MAX_LISTED, Cause, ChangeCount, ShownRequest
 from .service import RequestTree
@@ -46,42 +46,34 @@ class TreeView:
     def _parts(self, request_id: str) -> Sequence[RequestTrace]:
         return self._tree.get(request_id, ())
 
-    def _show(self, request_id: str, by: Cause | msgspec.UnsetType, seen: set[str]) -> ShownRequest:
-        counts: Counter[tuple[str, str, str]] = Counter()
-        actors: dict[str, None] = {}
-        times: list[str] = []
-        logs = 0
-        parent: str | msgspec.UnsetType = msgspec.UNSET
-        for part in self._parts(request_id):
-            if part.parent is not None and part.app is not None and self._apps.has(part.app):
-                parent = part.parent
-            for change in part.changes:
-                is_own = change.current or self._apps.sees_everything
-                if not is_own or not self._apps.has(change.app):
-                    continue
-                counts[change.app, change.entity, change.operation] += change.count
-                times += [change.first, change.last]
-                if change.actor is not None:
-                    actors[change.actor] = None
-            logs += sum(count for app, count in part.logs.items() if self._apps.has(app))
+    def _show(
+        self, request_id: str, by: Cause | msgspec.UnsetType, shown_ids: set[str]
+    ) -> ShownRequest:
+        """Show a request and what its jobs caused; `shown_ids` are those that are shown already."""
+        changes = [*self._changes(request_id)]
         jobs = [*self._jobs(request_id)]
         calls = [*self._calls(request_id)]
         events = [*self._events(request_id)]
-        for event in events:
-            if event.actor is not None:
-                actors[event.actor] = None
-        times += [thing.at for thing in (*jobs, *calls, *events)]
+
+        times = [action.at for action in (*jobs, *calls, *events)]
+        for change in changes:
+            times += [change.first, change.last]
+        actors = [action.actor for action in (*changes, *events) if action.actor is not None]
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for change in changes:
+            counts[change.app, change.entity, change.operation] += change.count
+
         children: list[ShownRequest] = []
         for job in jobs:
-            if job.id in self._tree and job.id not in seen:
-                seen.add(job.id)
-                child = self._show(job.id, Cause(job.id), seen)
+            if job.id in self._tree and job.id not in shown_ids:
+                shown_ids.add(job.id)
+                child = self._show(job.id, Cause(job.id), shown_ids)
                 children.append(msgspec.structs.replace(child, parent=request_id))
         return ShownRequest(
             id=request_id,
             first=min(times, default=None),
             last=max(times, default=None),
-            actors=[*actors],
+            actors=[*dict.fromkeys(actors)],
             changes=[
                 ChangeCount(app=app, entity=entity, operation=operation, count=count)
                 for (app, entity, operation), count in sorted(counts.items())
@@ -89,11 +81,34 @@ class TreeView:
             jobs=jobs[:MAX_LISTED],
             calls=calls[:MAX_LISTED],
             events=events[:MAX_LISTED],
-            logs=logs,
+            logs=self._count_logs(request_id),
             children=children,
-            parent=parent,
+            parent=self._find_parent(request_id),
             by=by,
         )
+
+    def _find_parent(self, request_id: str) -> str | msgspec.UnsetType:
+        parent: str | msgspec.UnsetType = msgspec.UNSET
+        for part in self._parts(request_id):
+            if part.parent is not None and part.app is not None and self._apps.has(part.app):
+                parent = part.parent
+        return parent
+
+    def _count_logs(self, request_id: str) -> int:
+        return sum(
+            count
+            for part in self._parts(request_id)
+            for app, count in part.logs.items()
+            if self._apps.has(app)
+        )
+
+    def _changes(self, request_id: str) -> Iterator[TracedChanges]:
+        """Yield counts of changes, without those of a former app of the same name."""
+        for part in self._parts(request_id):
+            for change in part.changes:
+                is_current = change.current or self._apps.sees_everything
+                if is_current and self._apps.has(change.app):
+                    yield change
 
     def _jobs(self, request_id: str) -> Iterator[TracedJob]:
         for part in self._parts(request_id):

@@ -93,6 +93,13 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         return self.position.end or self.position.begin
 
 
+class ReadPage(NamedTuple):
+    """Changes of one reader, and the position behind them."""
+
+    page: ChangesPage
+    position: Position
+
+
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     snapshot: str
@@ -172,8 +179,8 @@ class BatchReader:
 
     async def read_page(
         self, position: Position, subjects: Collection[str], limit: int, *, reshape: bool = False
-    ) -> tuple[ChangesPage, Position]:
-        """Read the next changes of one reader, and return the position behind them, too."""
+    ) -> ReadPage:
+        """Read the next changes of one reader."""
         batch = await self.read(position, subjects, limit)
         losses = {**batch.reshaped, **batch.gaps}
         is_reshaped = reshape and bool(batch.reshaped)
@@ -187,11 +194,11 @@ class BatchReader:
                 complete=batch.complete,
                 reshaped=is_reshaped,
             )
-            return page, batch.position
+            return ReadPage(page, batch.position)
         now = await self.find_now()
         loss = find_first_loss(losses)
         page = ChangesPage(changes=(), position=write_position(now), complete=False, lost=loss)
-        return page, now
+        return ReadPage(page, now)
 
     async def _reshape(
         self, batch: Batch, position: Position, subjects: Collection[str], limit: int
@@ -200,18 +207,18 @@ class BatchReader:
 
         Raises Unavailable where installs follow one another.
         """
-        asked = frozenset(subjects)
+        names = frozenset(subjects)
         for _ in range(RESHAPE_TRIES):
-            losses = {name: loss for name, loss in batch.reshaped.items() if name in asked}
+            losses = {name: loss for name, loss in batch.reshaped.items() if name in names}
             if batch.gaps or not losses:
-                return batch.narrow_to(asked)
+                return batch.narrow_to(names)
             history = await self._reshaper.read_history(losses)
             if history.subjects <= batch.subjects and history.has_shapes(losses):
                 changes = await self._reshaper.reshape(history, batch.changes)
                 if changes is not None:
                     reshaped = msgspec.structs.replace(batch, changes=tuple(changes))
-                    return reshaped.narrow_to(asked)
-            batch = await self.read(position, asked | history.subjects, limit)
+                    return reshaped.narrow_to(names)
+            batch = await self.read(position, names | history.subjects, limit)
         raise Unavailable("the entities change at this very moment")
 
     async def find_mark(self, time: datetime) -> Position | None:
@@ -310,8 +317,8 @@ async def _make_batch(
 ) -> Batch:
     end = position.end
     if end is None:
-        seen = f"{now.branch} {header.snapshot} {header.last_id}"
-        end = position.begin.lead_to(read_snapshot(seen, header.own or 0))
+        snapshot = f"{now.branch} {header.snapshot} {header.last_id}"
+        end = position.begin.lead_to(read_snapshot(snapshot, header.own or 0))
     reading = msgspec.structs.replace(position, end=end)
 
     writer = PositionWriter(reading)

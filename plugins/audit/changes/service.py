@@ -45,8 +45,8 @@ class ChangesService:
     ) -> ChangesPage:
         """See `Changes.read`."""
         begin = read_position(position)
-        page, _ = await self.reader.read_page(begin, subjects, limit, reshape=reshape)
-        return page
+        read = await self.reader.read_page(begin, subjects, limit, reshape=reshape)
+        return read.page
 
     def follow(
         self, subjects: Collection[str], position: str | None = None, *, reshape: bool = False

@@ -184,12 +184,14 @@ class Tailer:
                 # What is read from here on reaches beyond the begin of that batch.
                 is_begun = self._position is not None and self._next_number >= number
                 try:
-                    page, position = await self._reader.read_page(
+                    read = await self._reader.read_page(
                         position, follower.subjects, CATCH_UP_PAGE, reshape=follower.reshapes
                     )
                 except Unavailable:
                     await anyio.sleep(RETRY)
                     continue
+                page = read.page
+                position = read.position
                 if page.changes or page.lost or (page.complete and not has_caught_up):
                     yield page
                 has_caught_up = page.complete

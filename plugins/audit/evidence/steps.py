@@ -24,15 +24,15 @@ class Pace:
     A row has from a hundred bytes to some megabytes.
     """
 
-    def __init__(self, most: int = STEP_ROWS) -> None:
-        self._most = most
-        self.amount = min(1000, most)
+    def __init__(self, maximum: int = STEP_ROWS) -> None:
+        self._maximum = maximum
+        self.amount = min(1000, maximum)
 
     def note(self, seconds: float) -> None:
         """Learn from a step that took so many seconds."""
         factor = STEP_SECONDS / max(seconds, 0.001)
         amount = int(self.amount * min(max(factor, 0.1), 4))
-        self.amount = min(max(amount, 1), self._most)
+        self.amount = min(max(amount, 1), self._maximum)
 
     def shrink(self) -> bool:
         """Do less after a step that PostgreSQL ended; False where there is no less."""
@@ -64,8 +64,8 @@ class EntryReader:
                 self._pace.note(monotonic() - began)
             return entries, is_whole
 
-    async def read(self, after: int, last: int, most: int) -> Entries:
-        """Return all entries of a range, or more than `most` of them. Raises Unavailable."""
+    async def read(self, after: int, last: int, maximum: int) -> Entries:
+        """Return all entries of a range, or more than `maximum` of them. Raises Unavailable."""
         content = b""
         while True:
             entries, is_whole = await self.read_some(after, last)
@@ -74,7 +74,7 @@ class EntryReader:
             # Where rows were added, others may have the same id: all of it come with the next.
             after = entries[-1].id - 1
             complete = entries.select(entries[0].id - 1, after)
-            if not complete or len(content) // 48 + len(complete) > most:
+            if not complete or len(content) // 48 + len(complete) > maximum:
                 return Entries(content + entries.content)
             content += complete.content
 
