@@ -169,14 +169,14 @@ class AppsRoutes:
         Everything that an install refuses is refused. `dryRun` says what would change.
         """
         app_id = request.path("app_id")
-        edited, etag = await self._editor.edit(request.actor, app_id, body, _if_match(request))
-        return reply(edited, headers={"etag": etag})
+        result = await self._editor.edit(request.actor, app_id, body, _if_match(request))
+        return reply(result.edited, headers={"etag": result.etag})
 
     async def undo(self, request: Request, body: Undo) -> Response:
         """Go back to a former manifest; what was renamed since keeps its data."""
         app_id = request.path("app_id")
-        edited, etag = await self._editor.undo(request.actor, app_id, body, _if_match(request))
-        return reply(edited, headers={"etag": etag})
+        result = await self._editor.undo(request.actor, app_id, body, _if_match(request))
+        return reply(result.edited, headers={"etag": result.etag})
 
     async def history(self, request: Request) -> Response:
         """List the installs of an app with what each changed, the newest first; 50 are kept."""

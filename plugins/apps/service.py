@@ -56,6 +56,13 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     changes: list[Change]
 
 
+class PlannedInstall(msgspec.Struct, frozen=True):
+    """What would be installed, and what that would change."""
+
+    manifest: Manifest
+    changes: list[Change]
+
+
 class Installers:
     """Checks who may install, update and remove apps."""
 
@@ -174,7 +181,7 @@ class AppsService:
         async with self._installs.hold():
             return await self._statements.run(actor, work, quick=False)
 
-    async def plan(self, actor: Actor, raw: Mapping[str, Any]) -> tuple[Manifest, list[Change]]:
+    async def plan(self, actor: Actor, raw: Mapping[str, Any]) -> PlannedInstall:
         """Return what an install would change, with the rows of each table.
 
         Raises BadRequest where an install would, as far as that is known without a lock.
@@ -187,7 +194,7 @@ class AppsService:
             await self._announce_plan(manifest, plan)
             await check_rows(self._statements, plan)
             changes = await with_rows(self._statements, manifest.app_id, plan)
-        return manifest, changes
+        return PlannedInstall(manifest, changes)
 
     async def check_any(self, actor: Actor) -> None:
         """Refuse a caller that may not install or update any app. Raises Forbidden."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,13 @@ NEEDS_MATCH: Final = (
 )
 
 
+class TaggedEdit(NamedTuple):
+    """A manifest after an edit, and its entity tag; that of the present one after a dry run."""
+
+    edited: Edited
+    etag: str
+
+
 class Editor:
     """Writes the next manifest of an app, and installs it or says what it would change."""
 
@@ -44,22 +51,18 @@ class Editor:
         """List the installs of an app with what each changed, the newest first, as JSON."""
         return await store.list_steps(self._statements, app_id)
 
-    async def edit(
-        self, actor: Actor, app_id: str, edit: Edit, if_match: str | None
-    ) -> tuple[Edited, str]:
-        """Apply operations; return the next manifest, and its entity tag.
+    async def edit(self, actor: Actor, app_id: str, edit: Edit, if_match: str | None) -> TaggedEdit:
+        """Apply operations, and return the next manifest.
 
         Raises BadRequest, Forbidden, NotFound, ManifestChanged, ManagedByFiles.
         """
         stored = await self._read_for_change(app_id, if_match)
         raw = apply_operations(_decode(stored.manifest), edit.operations)
         if edit.dry_run:
-            return await self._plan(actor, raw), stored.etag
+            return TaggedEdit(await self._plan(actor, raw), stored.etag)
         return await self._install(actor, stored, raw, "edit")
 
-    async def undo(
-        self, actor: Actor, app_id: str, undo: Undo, if_match: str | None
-    ) -> tuple[Edited, str]:
+    async def undo(self, actor: Actor, app_id: str, undo: Undo, if_match: str | None) -> TaggedEdit:
         """Go back to a former manifest; what was renamed since keeps its data.
 
         Raises what `edit` raises.
@@ -75,7 +78,7 @@ class Editor:
         later_changes = [step.changes for step in steps if step.stamp > former]
         raw = restore(_decode(manifest), _decode(stored.manifest), later_changes)
         if undo.dry_run:
-            return await self._plan(actor, raw), stored.etag
+            return TaggedEdit(await self._plan(actor, raw), stored.etag)
         return await self._install(actor, stored, raw, "undo")
 
     async def set_source(self, actor: Actor, app_id: str, source: Source) -> None:
@@ -98,12 +101,12 @@ class Editor:
 
     async def _plan(self, actor: Actor, raw: Mapping[str, Any]) -> Edited:
         """Return what a manifest would change; what rows would refuse is refused now."""
-        manifest, changes = await self._apps.plan(actor, raw)
-        return _describe(manifest, changes)
+        planned = await self._apps.plan(actor, raw)
+        return _describe(planned.manifest, planned.changes)
 
     async def _install(
         self, actor: Actor, stored: StoredManifest, raw: Mapping[str, Any], via: str
-    ) -> tuple[Edited, str]:
+    ) -> TaggedEdit:
         async def check_unchanged(tx: Transaction, app_id: str) -> None:
             """Refuse to install over a step of others, now that the app is locked."""
             present = await store.read_stored(tx, app_id)
@@ -115,8 +118,8 @@ class Editor:
                 raise ManagedByFiles(app_id)
 
         installation = await self._apps.install_step(actor, raw, via, check_unchanged)
-        etag = f'"{installation.stamp}"'
-        return _describe(installation.manifest, installation.changes), etag
+        edited = _describe(installation.manifest, installation.changes)
+        return TaggedEdit(edited, etag=f'"{installation.stamp}"')
 
 
 def _check_match(app_id: str, stored: StoredManifest, if_match: str | None) -> None:

@@ -54,13 +54,13 @@ def _list_keys(
 def _fits_name(name: str, entity: str, key: str) -> bool:
     """Whether the name of a column says that it names records of an entity by a key."""
     stems = {entity, singular_of(entity)}
-    fitting = {*stems, *(f"{stem}_{key}" for stem in stems)}
-    if key != "id":
+    fitting_names = {*stems, *(f"{stem}_{key}" for stem in stems)}
+    if key == "id":
+        fitting_names |= {f"{stem}_{word}" for stem in stems for word in ("no", "number", "ref")}
+    elif any(key.startswith(f"{stem}_") for stem in stems):
         # `orders.customer_id` and `customers.customer_id` are the same key.
-        fitting |= {key} if any(key.startswith(f"{stem}_") for stem in stems) else set[str]()
-    else:
-        fitting |= {f"{stem}_{word}" for stem in stems for word in ("no", "number", "ref")}
-    return name in fitting
+        fitting_names.add(key)
+    return name in fitting_names
 
 
 def singular_of(entity: str) -> str:
