@@ -20,6 +20,7 @@ from kernel.toolkit.blobs.watching import WATCH_SECONDS, StorageWatch
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.directory import AccountDirectory, show_users
 from kernel.toolkit.files import (
+    FILE_PIECE,
     full_disk,
     open_plain_file,
     read_small_file,
@@ -36,6 +37,7 @@ from kernel.toolkit.links import (
     StoredLink,
     act_as_maker,
     check_link_maker,
+    check_link_query,
     is_link_of,
     read_link_end,
 )
@@ -53,7 +55,7 @@ from kernel.toolkit.secrets.vaults import (
 )
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.uploads.archives import ArchiveRules, is_junk
-from kernel.toolkit.uploads.multipart import FormLimits, FormPart, FormReader
+from kernel.toolkit.uploads.multipart import FORM_FRAME, FormLimits, FormPart, FormReader
 from kernel.toolkit.uploads.tar import unpack_tar
 from kernel.toolkit.uploads.target import Unpacked
 from kernel.toolkit.uploads.zips import unpack_zip
@@ -67,21 +69,20 @@ from kernel.web.requests import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS",
-    "AccountDirectory", "AddressRules", "ArchiveRules", "Backoff", "BatchLimits", "Batcher",
-    "CheckedBlob", "ConcurrencyLimiter", "FormLimits", "FormPart", "FormReader", "InvalidatedCache",
-    "Keyring", "Keys", "LinkQuery", "NoAddress", "PresentNames", "RateLimiter", "RefusedAddress",
-    "Retry", "RevealedSecrets", "Sheet", "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink",
-    "Tasks", "TokenSigner", "Unopenable", "Unpacked", "act_as_maker", "as_rows", "check_blob",
-    "check_blobs", "check_link_maker", "check_room_for_secret", "clean_name", "code_of",
-    "compare_key", "declared_at", "decode", "dialect", "dialect_of", "find_frames", "for_subjects",
-    "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk", "is_link_of", "missing_secret",
-    "on_behalf_of",
-    "open_plain_file", "open_transaction", "open_value", "read_link_end", "read_rows", "read_sheet",
-    "read_small_file", "record_secret", "register_app", "rename_keys", "rename_link_query",
-    "rename_where", "seal_value", "secret_path", "server_key", "show_users", "source_line",
-    "subjects_from", "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app",
-    "write_file",
+    "FILE_PIECE", "FORM_FRAME", "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_TOKEN", "SEAL_OVERHEAD",
+    "VERSION", "WATCH_SECONDS", "AccountDirectory", "AddressRules", "ArchiveRules", "Backoff",
+    "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter", "FormLimits", "FormPart",
+    "FormReader", "InvalidatedCache", "Keyring", "Keys", "LinkQuery", "NoAddress", "PresentNames",
+    "RateLimiter", "RefusedAddress", "Retry", "RevealedSecrets", "Sheet", "SheetBudget",
+    "SheetColumn", "StorageWatch", "StoredLink", "Tasks", "TokenSigner", "Unopenable", "Unpacked",
+    "act_as_maker", "as_rows", "check_blob", "check_blobs", "check_link_maker", "check_link_query",
+    "check_room_for_secret", "clean_name", "code_of", "compare_key", "declared_at", "decode",
+    "dialect", "dialect_of", "find_frames", "for_subjects", "full_disk", "hookimpl", "hookspec",
+    "hookspecs", "is_junk", "is_link_of", "missing_secret", "on_behalf_of", "open_plain_file",
+    "open_transaction", "open_value", "read_link_end", "read_rows", "read_sheet", "read_small_file",
+    "record_secret", "register_app", "rename_keys", "rename_link_query", "rename_where",
+    "seal_value", "secret_path", "server_key", "show_users", "source_line", "subjects_from",
+    "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -28,6 +28,7 @@ from kernel.public import (
     act_as_maker,
     app_permission,
     check_link_maker,
+    check_link_query,
     is_link_of,
     is_uuid,
     limits_of,
@@ -44,8 +45,7 @@ PERMISSION: Final = "public.share"
 """What a role of an app holds whose users make shares."""
 MAKES_SHARES: Final = app_permission(PERMISSION)
 MAX_CONTEXT: Final = 4_000
-MAX_QUERY: Final = 64_000
-"""Bytes of JSON of a context and of a query."""
+"""Bytes of JSON of a context."""
 MAX_TOKEN: Final = 100
 MARK: Final = "shr_"
 """What tokens begin with, so that scanners find secrets by it."""
@@ -170,8 +170,7 @@ class Shares:
             query = msgspec.structs.replace(query, fields=body.fields)
         if source.entity is not None and not query.fields:
             raise BadRequest("fields: name what is shown of each record")
-        if len(msgspec.json.encode(query)) > MAX_QUERY:
-            raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
+        check_link_query(query)
         if len(msgspec.json.encode(body.context)) > MAX_CONTEXT:
             raise BadRequest(f"context: at most {MAX_CONTEXT} bytes of JSON are wanted")
         name = body.name or source.name

@@ -14,14 +14,16 @@ from kernel.contracts.idempotency import Answer, KeyedRequest
 from kernel.contracts.statements import Query, Transaction, Work
 
 __all__ = [
-    "MAX_PAGE", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters", "FileDialect",
-    "FormerRecord", "ImportOptions", "NewRecord", "Operation", "Page", "Record", "RecordChanges",
-    "RecordView", "RecordViews", "Records", "SnapshotReads", "SortField", "Tagged", "Target",
-    "View", "Where", "WithSnapshot", "WorkerOperation",
+    "MAX_PAGE", "MAX_PAGE_BYTES", "RECORDS", "SCHEMA_SHAPE", "Aggregation", "FieldFilters",
+    "FileDialect", "FormerRecord", "ImportOptions", "NewRecord", "Operation", "Page", "Record",
+    "RecordChanges", "RecordView", "RecordViews", "Records", "SnapshotReads", "SortField", "Tagged",
+    "Target", "View", "Where", "WithSnapshot", "WorkerOperation",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
-"""Records of a page at most."""
+"""Records of a page at most, and rows of other lists that have no limit of their own."""
+MAX_PAGE_BYTES = 16_000_000
+"""JSON of a page, unless it is a single record: a client that reads slowly keeps it in memory."""
 SCHEMA_SHAPE: Final = "x-caudex-shape"
 """Marks, in the schema of a type, what depends on the entity: a document of an app puts the fields
 there. It does not affect decoding."""

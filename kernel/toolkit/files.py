@@ -17,6 +17,9 @@ from kernel.errors import BadRequest, Unavailable
 SMALL_FILE: Final = 1_000_000
 """Bytes of a file that is read as a whole. What people write by hand is a hundredth of it."""
 
+FILE_PIECE: Final = 256 * 1024
+"""Bytes of a file that are read at once, and sent on before the next ones."""
+
 
 def write_file(file: Path, content: bytes, *, replace: bool = True) -> None:
     """Write a file in one step (rename(2)), readable for its owner only. Raises OSError.

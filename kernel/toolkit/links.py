@@ -20,6 +20,8 @@ LINK_HEADERS: Final[Mapping[str, str]] = {
 }
 """Headers of what a link shows: its address is a secret."""
 
+MAX_QUERY: Final = 64_000
+"""Bytes of JSON of the query of a link."""
 CHECK_SECONDS: Final = 60.0
 
 
@@ -70,6 +72,12 @@ class LinkQuery(
         Their number is the limit of the query, else `default`.
         """
         return msgspec.structs.replace(self.page, limit=min(self.limit or default, maximum))
+
+
+def check_link_query(query: LinkQuery) -> None:
+    """Raise BadRequest for a query that is too large to be kept."""
+    if len(msgspec.json.encode(query)) > MAX_QUERY:
+        raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
 
 
 class StoredLink(Protocol):

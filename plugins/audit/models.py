@@ -32,9 +32,6 @@ SYSTEM_OPERATIONS = (
 """What the system reports of itself, so that one can ask for it before it ever happened; the
 operations of other plugins are known once they did."""
 
-MAX_PAGE_BYTES = 16_000_000
-"""A page of the trail ends before its rows are larger; a row holds two whole records."""
-
 
 class Months(msgspec.Struct, frozen=True, kw_only=True):
     """Which months, by their first day, want a partition and which have had theirs long enough.

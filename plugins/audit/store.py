@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 from psycopg import sql
 
-from kernel.public import App, AuditFilter, Event, Reader, Renamed, Transaction
+from kernel.public import MAX_PAGE_BYTES, App, AuditFilter, Event, Reader, Renamed, Transaction
 
 from .changes.shapes import FORGET_SHAPES, SHAPE, shape_of
-from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, HistoryPage, Months, SeenRecord
+from .models import ROW_OPERATIONS, HistoryPage, Months, SeenRecord
 from .names import LAST, FormerName, NamePeriod, periods_of_entity, periods_of_fields
 from .searches import choose_statement
 

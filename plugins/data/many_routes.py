@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from kernel.public import (
     APP_USER,
+    FORM_FRAME,
     MAX_BODY,
     Action,
     Record,
@@ -21,7 +22,7 @@ from kernel.public import (
     while_connected,
 )
 
-from .exchange.bodies import FRAME, ImportBodies, read_options
+from .exchange.bodies import ImportBodies, read_options
 from .exchange.worker_operations import permissions_of_batch
 from .handlers import COLLECTION, CollectionRoutes, check_parameters, header_of, target_of
 from .models import (
@@ -72,7 +73,7 @@ class ManyRoutes(CollectionRoutes):
             ),
             Route(
                 "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
-                max_body=MAX_BODY + FRAME, query=ImportQuery, errors=(400,), workers=True,
+                max_body=MAX_BODY + FORM_FRAME, query=ImportQuery, errors=(400,), workers=True,
                 app_hosts=True, openapi=IMPORT_DOCS,
             ),
             Route(

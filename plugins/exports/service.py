@@ -22,6 +22,7 @@ from kernel.public import (
     Target,
     Transaction,
     act_as_maker,
+    check_link_query,
     is_link_of,
     is_uuid,
     limits_of,
@@ -35,8 +36,6 @@ from .signing import LinkSigner
 
 MAX_LINKS: Final = 100
 """Links of a user."""
-MAX_QUERY: Final = 64_000
-"""Bytes of JSON of a query."""
 BAD_LINK: Final = "the link is not valid, or has ended"
 LOST_RIGHT: Final = "the link has ended with the right of who made it"
 
@@ -73,8 +72,7 @@ class ExportLinks:
         end = read_link_end(body.expires)
         expires = None if end is None else end.isoformat()
         link = await self._read_body(actor, app_id, body, expires)
-        if len(msgspec.json.encode(link.query)) > MAX_QUERY:
-            raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
+        check_link_query(link.query)
         target = await self._contents.find_target(actor, app_id, link.entity)
         await self._contents.check(target, link)
 

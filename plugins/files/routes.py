@@ -11,6 +11,7 @@ from kernel.public import (
     ANY_USER,
     APP_USER,
     APPS,
+    FORM_FRAME,
     LINK_HEADERS,
     PUBLIC,
     STORAGE,
@@ -45,7 +46,7 @@ from .models import (
     UploadQuery,
 )
 from .service import UPLOADS, UploadRights, Uploads
-from .uploads.bodies import FRAME, open_body
+from .uploads.bodies import open_body
 
 APP: Final = "/api/v1/apps/{app_id}"
 FILE: Final = f"{APP}/files/{{id}}"
@@ -110,7 +111,7 @@ class FilesRoutes:
 
         Tokens of workers and of app hosts are good for all of them.
         """
-        largest = self._config.max_size + FRAME
+        largest = self._config.max_size + FORM_FRAME
         open_to: dict[str, Any] = {"workers": True, "app_hosts": True}
         return [
             Route(

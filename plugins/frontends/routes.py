@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 from kernel.public import (
     APP_ADMIN,
     CORE_ADMIN,
+    FORM_FRAME,
+    MAX_BODY,
     PUBLIC,
     Forbidden,
     Message,
@@ -28,7 +30,7 @@ from .models import Deployed, RollBack, ShownVersion
 from .service import SERVICE, FrontendsService
 from .serving.directory import DIRECTORY, Frontend
 from .serving.door import DOOR, AppDoor
-from .uploads import FRAME, MAX_ARCHIVE, receive_archive
+from .uploads import receive_archive
 
 APP: Final = "/api/v1/apps/{app_id}/frontend"
 UPLOAD: Final[dict[str, Any]] = {
@@ -80,7 +82,7 @@ class FrontendsRoutes:
         handler = self.send_page if self._hosts.serve_paths else self.lead_to_host
         return [
             Route(
-                "POST", APP, self.deploy, deployer, None, MAX_ARCHIVE + FRAME, Deployed,
+                "POST", APP, self.deploy, deployer, None, MAX_BODY + FORM_FRAME, Deployed,
                 openapi=UPLOAD,
             ),
             Route("DELETE", APP, self.remove, APP_ADMIN, returns=Message),
@@ -99,7 +101,7 @@ class FrontendsRoutes:
         """
         app_id = request.path("app_id")
         async with self._service.receive_upload(request.actor) as archive:
-            body = read_pieces(request, MAX_ARCHIVE + FRAME)
+            body = read_pieces(request, MAX_BODY + FORM_FRAME)
             await receive_archive(request.headers.get("content-type"), body, archive)
             version, ignored = await self._service.deploy(request.actor, app_id, archive)
         return reply(

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
 
 from anyio import to_thread
 
-from kernel.public import BadRequest, FormLimits, FormReader, TooLarge, full_disk
-
-MAX_ARCHIVE: Final = 50_000_000
-"""Bytes of an archive."""
-FRAME: Final = 64 * 1024
-"""Bytes of a form around it."""
+from kernel.public import MAX_BODY, BadRequest, FormLimits, FormReader, TooLarge, full_disk
 
 
 async def receive_archive(
@@ -27,8 +21,8 @@ async def receive_archive(
         size = await _save_part(content_type, body, target)
     else:
         size = await _save_body(body, target)
-    if size > MAX_ARCHIVE:
-        raise TooLarge(MAX_ARCHIVE)
+    if size > MAX_BODY:
+        raise TooLarge(MAX_BODY)
 
 
 async def _save_body(body: AsyncIterator[bytes], target: Path) -> int:

@@ -13,6 +13,7 @@ import msgspec
 from kernel.public import (
     APPS,
     IDENTITY,
+    MAX_PAGE_BYTES,
     NOTIFICATIONS,
     REGISTRY,
     STATEMENTS,
@@ -131,7 +132,7 @@ class JobsService:
         cursor = None if before is None else await self._find_cursor(app_id, before, user_id)
         page = await self._store.page(app_id, checked, limit, cursor, user_id)
         if page is None:
-            size = store.MAX_PAGE_BYTES // 1_000_000
+            size = MAX_PAGE_BYTES // 1_000_000
             raise BadRequest(f"these jobs have over {size} MB together: ask for fewer by limit")
         return page
 

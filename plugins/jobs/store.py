@@ -8,7 +8,7 @@ from typing import Final, LiteralString
 import anyio
 import msgspec
 
-from kernel.public import Param, Statements, Transaction
+from kernel.public import MAX_PAGE_BYTES, Param, Statements, Transaction
 
 from .inserts import INSERT, INSERT_KEYED, INSERT_MANY, params_of
 from .models import (
@@ -25,9 +25,6 @@ from .models import (
     Renewed,
     Status,
 )
-
-MAX_PAGE_BYTES: Final = 16_000_000
-"""Total size of the jobs of one page: a client that reads slowly keeps it in memory."""
 
 MAX_COUNT: Final = 100_000
 """Jobs of one state that are counted."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Final, Self
+from typing import Self
 
-from kernel.public import Unavailable
+from kernel.public import FILE_PIECE, Unavailable
 
 from .folder import BlobFolder
 from .threads import DiskThreads
-
-PIECE: Final = 256 * 1024
-"""Bytes that are read at once."""
 
 
 class OpenFile:
@@ -66,7 +63,7 @@ class FileReader:
         return self
 
     async def __anext__(self) -> bytes:
-        size = min(PIECE, self._end - self._position)
+        size = min(FILE_PIECE, self._end - self._position)
         if size <= 0:
             await self.aclose()
             raise StopAsyncIteration

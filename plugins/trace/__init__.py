@@ -9,6 +9,7 @@ from kernel.public import (
     ACCESS,
     APPS,
     HOOKS,
+    MAX_PAGE,
     STATEMENTS,
     TRACES,
     Plugin,
@@ -22,7 +23,6 @@ from kernel.public import (
 
 from . import hookspecs, store
 from .config import TraceConfig
-from .models import MAX_LISTED
 from .routes import SERVICE, TraceRoutes
 from .service import TraceService
 
@@ -57,7 +57,7 @@ class TracePlugin(Plugin):
     @hookimpl
     async def trace_requests(self, request_ids: Sequence[str]) -> Sequence[RequestTrace]:
         """Name the calls of requests."""
-        return await store.find_calls(self._statements, request_ids, MAX_LISTED + 1)
+        return await store.find_calls(self._statements, request_ids, MAX_PAGE + 1)
 
     @hookimpl
     @asynccontextmanager

@@ -12,8 +12,6 @@ MAX_DEPTH: Final = 5
 """Levels of requests below the one that is asked for."""
 MAX_REQUESTS: Final = 1000
 """Requests of one tree."""
-MAX_LISTED: Final = 1000
-"""Jobs, calls and events that are listed of a request."""
 
 
 class ChangeCount(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from kernel.public import RequestTrace, TracedCall, TracedChanges, TracedEvent, TracedJob
+from kernel.public import MAX_PAGE, RequestTrace, TracedCall, TracedChanges, TracedEvent, TracedJob
 
-from .models import MAX_LISTED, Cause, ChangeCount, ShownRequest
+from .models import Cause, ChangeCount, ShownRequest
 from .service import RequestTree
 
 
@@ -78,9 +78,9 @@ class TreeView:
                 ChangeCount(app=app, entity=entity, operation=operation, count=count)
                 for (app, entity, operation), count in sorted(counts.items())
             ],
-            jobs=jobs[:MAX_LISTED],
-            calls=calls[:MAX_LISTED],
-            events=events[:MAX_LISTED],
+            jobs=jobs[:MAX_PAGE],
+            calls=calls[:MAX_PAGE],
+            events=events[:MAX_PAGE],
             logs=self._count_logs(request_id),
             children=children,
             parent=self._find_parent(request_id),

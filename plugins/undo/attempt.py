@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import App, KernelError, Recorded, RecordedChange, Transaction
+from kernel.public import MAX_PAGE, App, KernelError, Recorded, RecordedChange, Transaction
 
-from .models import MAX_LISTED, Conflict, Inverse, PlannedWrite, Reason, TouchedRecord, UndoneRecord
+from .models import Conflict, Inverse, PlannedWrite, Reason, TouchedRecord, UndoneRecord
 from .states import FieldComparison, Kept, find_inverse, plan_write
 from .writing import RecordsBack
 
@@ -150,7 +150,7 @@ class UndoAttempt:
         self, record: TouchedRecord, inverse: Inverse, field_names: Iterable[str]
     ) -> None:
         self.undone += 1
-        if len(self.records) >= MAX_LISTED:
+        if len(self.records) >= MAX_PAGE:
             return
         fields: list[str] | msgspec.UnsetType = msgspec.UNSET
         if inverse == "reverted":

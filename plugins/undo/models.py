@@ -12,8 +12,6 @@ from kernel.public import Action, RecordedChange
 
 MAX_CHANGES: Final = 100_000
 """Changes that one undo takes back."""
-MAX_LISTED: Final = 1000
-"""Records that a reply lists."""
 
 Inverse = Literal["restored", "reverted", "removed"]
 """What becomes of a record: a delete, an update or a create of it is undone."""

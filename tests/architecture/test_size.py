@@ -12,7 +12,7 @@ from tests.architecture.code_lines import code_lines
 
 KERNEL = numbers.ROOT / "kernel"
 SOURCES = numbers.sources()
-LIMITS = {numbers.kernel_entries: 14, numbers.layers: 9, numbers.constants_per_thousand: 5.2}
+LIMITS = {numbers.kernel_entries: 14, numbers.layers: 9, numbers.constants_per_thousand: 5}
 """Lower a limit whenever a change allows it; each ends at the goal behind it."""
 MODULES_LIMIT = 12
 """Modules in one folder."""

@@ -18,6 +18,8 @@ from kernel.toolkit.files import full_disk
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+FORM_FRAME: Final = 64_000
+"""Bytes that a form may have beside its file: boundaries, headers and other fields."""
 BUFFER: Final = 1024 * 1024
 """Bytes that are collected before they are written to a file."""
 

@@ -12,10 +12,10 @@ from typing import IO, Final
 import msgspec
 
 from kernel.errors import BadRequest
+from kernel.toolkit.files import FILE_PIECE
 
 from .archives import ArchiveRules, fold, shorten
 
-PIECE: Final = 256 * 1024
 MAX_SYNCED: Final = 200
 """Files that are synced one by one; after more of them all are synced at the end."""
 MAX_IGNORED: Final = 100
@@ -135,7 +135,7 @@ class ArchiveTarget:
     def _copy(self, read: Callable[[int], bytes], file: IO[bytes] | None, size: int) -> None:
         while size > 0:
             self.check_time()
-            data = read(min(size, PIECE))
+            data = read(min(size, FILE_PIECE))
             size -= len(data)
             if file is not None:
                 file.write(data)

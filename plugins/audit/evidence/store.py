@@ -8,8 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Reader, Statements, Transaction
-from plugins.audit.models import MAX_PAGE_BYTES
+from kernel.public import MAX_PAGE_BYTES, Reader, Statements, Transaction
 
 from .entries import Entries
 from .seals import Seal, SignedSeal

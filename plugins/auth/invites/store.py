@@ -6,11 +6,9 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Reader, Statements, Transaction
+from kernel.public import MAX_PAGE, Reader, Statements, Transaction
 
 from .models import CheckedInvite, InviteRow, OpenInvite
-
-MAX_LISTED: Final = 1000
 
 _COUNT: Final = """
 select count(*) from caudex_auth.invites where used_at is null and expires_at > now()"""
@@ -89,7 +87,7 @@ async def insert(
 
 async def read_all(statements: Statements) -> list[InviteRow]:
     """Read the invites, the newest first."""
-    return [_row(row) for row in await statements.fetch_all(_LIST, MAX_LISTED)]
+    return [_row(row) for row in await statements.fetch_all(_LIST, MAX_PAGE)]
 
 
 async def find_open(reader: Reader, token_hash: str) -> OpenInvite | None:

@@ -14,10 +14,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from kernel.public import BadRequest
+from kernel.public import MAX_BODY, BadRequest
 from plugins.authoring.output import Advance, show_size
 
-MAX_ARCHIVE: Final = 50_000_000
 PIECE: Final = 64 * 1024
 
 
@@ -48,16 +47,16 @@ class Archive:
             for name, path in sorted(files.items()):
                 content = path.read_bytes()
                 total += len(content)
-                if total > 4 * MAX_ARCHIVE:
-                    raise BadRequest(f"the files are over {show_size(4 * MAX_ARCHIVE)} together")
+                if total > 4 * MAX_BODY:
+                    raise BadRequest(f"the files are over {show_size(4 * MAX_BODY)} together")
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 entry.mode = 0o644
                 tar.addfile(entry, io.BytesIO(content))
                 self.digests[name] = hashlib.sha256(content).hexdigest()
-        if packed.tell() > MAX_ARCHIVE:
+        if packed.tell() > MAX_BODY:
             raise BadRequest(
-                f"the archive has {show_size(packed.tell())}, at most {show_size(MAX_ARCHIVE)} "
+                f"the archive has {show_size(packed.tell())}, at most {show_size(MAX_BODY)} "
                 "are allowed"
             )
         return packed.getvalue()

@@ -13,6 +13,7 @@ import structlog
 from anyio import to_thread
 
 from kernel.public import (
+    FILE_PIECE,
     STATEMENTS,
     Actor,
     BadRequest,
@@ -36,7 +37,6 @@ from .models import Backups, Kind
 
 BEAT: Final = 15.0
 """Seconds between two signs of life of a run."""
-PIECE: Final = 1 << 18
 DOWNLOADS: Final = 2
 """Downloads at once: each keeps the disk busy."""
 MAX_ERROR: Final = 2000
@@ -167,7 +167,7 @@ class Download:
             self._stream.close()
 
     async def _read(self) -> AsyncGenerator[bytes]:
-        while piece := await to_thread.run_sync(self._stream.read, PIECE):
+        while piece := await to_thread.run_sync(self._stream.read, FILE_PIECE):
             yield piece
 
 

@@ -13,6 +13,7 @@ import msgspec
 from anyio import to_thread
 
 from kernel.public import (
+    FORM_FRAME,
     MAX_BODY,
     BadRequest,
     ConcurrencyLimiter,
@@ -40,8 +41,6 @@ MEDIA: Final[Mapping[str, Format]] = {
     "application/x-ndjson": "ndjson",
 }
 FORM: Final = "multipart/form-data"
-FRAME: Final = 64_000
-"""Bytes of a form around the file."""
 MAX_NULL: Final = 100
 """Characters of the text that means no value."""
 
@@ -97,7 +96,7 @@ class ImportBodies:
             read_options(request, content_type)  # a wrong one is refused before the body is read
         with tempfile.SpooledTemporaryFile(1_000_000) as file:
             try:
-                pieces = read_pieces(request, MAX_BODY + FRAME if is_form else MAX_BODY)
+                pieces = read_pieces(request, MAX_BODY + FORM_FRAME if is_form else MAX_BODY)
                 if is_form:
                     form = FormReader(content_type, pieces, FormLimits())
                     part = await _find_file(form)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import (
+    MAX_PAGE_BYTES,
     Action,
     Actor,
     Answer,
@@ -39,7 +40,6 @@ from plugins.data.models import (
 )
 from plugins.data.reads.totals import answer_page
 from plugins.data.rights.permissions import Permissions
-from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 from .group_files import grouped_file
 

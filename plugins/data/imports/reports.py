@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from kernel.public import MAX_PAGE_BYTES
 from plugins.data.exchange.parse import Problem
-from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 MAX_PROBLEMS: Final = 1000
 """Problems that a report lists."""

@@ -9,6 +9,7 @@ import msgspec
 
 from kernel.public import (
     MAX_PAGE,
+    MAX_PAGE_BYTES,
     BadRequest,
     Page,
     Query,
@@ -24,7 +25,6 @@ from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import Expansions
 from plugins.data.statements.filters import Conditions, Tree
-from plugins.data.statements.lists import MAX_PAGE_BYTES
 from plugins.data.watches.snapshots import SnapshotReader
 
 from .linked_bound import PageRows, check_linked, may_carry_too_many

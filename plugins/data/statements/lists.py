@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from kernel.public import MAX_PAGE_BYTES
 from plugins.data.columns.column import Column
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE
 from plugins.data.statements.filters import Conditions
 
 from .entity import EntityStatements, Order, Selection, limit_size
-
-MAX_PAGE_BYTES: Final = 16_000_000
-"""JSON of the records of a page together, unless it is a single record."""
 
 TRIGRAMS: Final = b"""select extnamespace::regnamespace::text from pg_extension
 where extname = 'pg_trgm'"""

@@ -7,10 +7,16 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import BadRequest, FormLimits, FormPart, FormReader, Request, read_pieces
+from kernel.public import (
+    FORM_FRAME,
+    BadRequest,
+    FormLimits,
+    FormPart,
+    FormReader,
+    Request,
+    read_pieces,
+)
 
-FRAME: Final = 64_000
-"""Bytes of a body around the file: the heads of parts, and other fields."""
 PART: Final = "file"
 
 
@@ -30,7 +36,7 @@ async def open_body(request: Request, name: str, limit: int) -> Incoming:
     is_form = (content_type or "").lower().startswith("multipart/form-data")
     if not is_form:
         return Incoming(name, read_pieces(request, limit))
-    form = FormReader(content_type, read_pieces(request, limit + FRAME), FormLimits())
+    form = FormReader(content_type, read_pieces(request, limit + FORM_FRAME), FormLimits())
     async for part in form:
         if part.name == PART or part.file_name is not None:
             return Incoming(name or part.file_name or "", _read_to_end(form, part))

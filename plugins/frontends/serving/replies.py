@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from starlette.types import Scope, Send
 
-from kernel.public import headers_of
+from kernel.public import FILE_PIECE, headers_of
 from plugins.frontends.bundles.bundle import Bundle, Entry, Span
 from plugins.frontends.bundles.names import find_type, has_hash
 
@@ -15,7 +15,6 @@ from .conditions import UnsatisfiableRange, choose_encoding, find_range, has_cur
 from .directory import Frontend
 from .sites import MAX_IN_MEMORY, SiteFile, Sites
 
-PIECE: Final = 256 * 1024
 FOREVER: Final = b"max-age=31536000, immutable"
 Headers = list[tuple[bytes, bytes]]
 
@@ -83,7 +82,7 @@ class FileSender:
         """Send a part of a bundle piece by piece, as fast as the client takes it."""
         sent = 0
         while sent < span.size:
-            size = min(PIECE, span.size - sent)
+            size = min(FILE_PIECE, span.size - sent)
             piece = await self._sites.read_piece(bundle, Span(span.offset + sent, size))
             sent += size
             message = {"type": "http.response.body", "body": piece, "more_body": sent < span.size}

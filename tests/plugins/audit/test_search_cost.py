@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from kernel.contracts.statements import POOL
-from kernel.public import AUDIT, AuditFilter
+from kernel.public import AUDIT, MAX_PAGE_BYTES, AuditFilter
 from kernel.testing import Server
-from plugins.audit.models import MAX_PAGE_BYTES
 from plugins.audit.searches import choose_statement
 
 ABSENT = "99999999-9999-4999-8999-999999999999"
