@@ -48,11 +48,13 @@ from .keys.address import AddressGuard
 from .keys.commands import keys_command
 from .keys.service import Keys
 from .keys.usage import KeyUses
+from .logins import LoginGuard, Logins
 from .maintenance import remove_expired
 from .people.service import People
+from .registrations import Registrations
 from .routes import AuthRoutes
 from .rules.passwords import PasswordHasher, PasswordRules, Passwords, read_common
-from .service import AUTH, Auth, LoginGuard, Logins, Registrations
+from .service import AUTH, Auth
 from .sessions.service import Sessions
 from .sessions.store import SessionStore
 from .sign_in.limits import LoginLimiter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from kernel.public import (
     APP_USER,
@@ -38,9 +38,7 @@ from .models import (
     UpdateWhere,
 )
 from .openapi import BULK_DOCS, IMPORT_DOCS, WRITE_DOCS
-
-if TYPE_CHECKING:
-    from .upserts.plan import Then
+from .upserts.plan import Then
 
 BATCH: Final = "/api/v1/apps/{app_id}/batch"
 

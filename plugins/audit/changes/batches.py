@@ -23,7 +23,7 @@ from .positions import (
     write_position,
 )
 from .replaced import find_replaced
-from .reshaping import Reshaper
+from .reshaping import Loss, Reshaper
 from .statements import BATCH_IDS, CHANGES, FIND_MARK, LOOK, MARK, SEEN_WITH_FLOORS
 
 MAX_PAGE: Final = 10_000
@@ -49,14 +49,6 @@ _LOOKS: Final[Mapping[bytes, Look]] = {
     b"others": "others",
     b"changes": "changes",
 }
-
-
-class Loss(NamedTuple):
-    """Why changes of a subject are lost: what a row of a transaction says."""
-
-    reason: ChangeLoss
-    transaction: int
-    row_id: int
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):

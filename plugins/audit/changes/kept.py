@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from kernel.public import ChangesPage, CommittedChange
 
-from .batches import Batch, Loss, find_first_loss
+from .batches import Batch, find_first_loss
 from .positions import Place, Position, PositionWriter, write_position
+from .reshaping import Loss
 
 MAX_KEPT: Final = 5_000
 """Changes that wait for followers, at least those of the newest batch."""

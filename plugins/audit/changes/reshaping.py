@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 from psycopg import sql
 
-from kernel.public import CommittedChange, Statements
+from kernel.public import ChangeLoss, CommittedChange, Statements
 from plugins.audit.names import (
     FormerName,
     NamePeriod,
@@ -19,9 +19,6 @@ from plugins.audit.names import (
 )
 
 from .replaced import find_replaced
-
-if TYPE_CHECKING:
-    from .batches import Loss
 
 MAX_PART: Final = 8_000_000
 """Bytes of JSON of the records that one statement reshapes, unless it is a single change."""
@@ -52,6 +49,14 @@ order by place""")
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_pair = msgspec.json.Decoder(tuple[msgspec.Raw, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class Loss(NamedTuple):
+    """Why changes of a subject are lost: what a row of a transaction says."""
+
+    reason: ChangeLoss
+    transaction: int
+    row_id: int
 
 
 class EntityHistory(msgspec.Struct, frozen=True, kw_only=True):

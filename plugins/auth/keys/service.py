@@ -27,8 +27,8 @@ from kernel.public import (
 )
 from plugins.auth.accounts.identity import Accounts
 from plugins.auth.authenticator import TOPIC
+from plugins.auth.logins import Logins
 from plugins.auth.rules.ids import check_id
-from plugins.auth.service import Logins
 
 from . import store
 from .models import KeyRow, MadeKey, NewKey, OwnedKey, Rotation

@@ -17,7 +17,7 @@ from kernel.public import (
 from plugins.auth.accounts.changes import AccountChanges
 from plugins.auth.accounts.identity import Accounts
 from plugins.auth.keys.service import refuse_key
-from plugins.auth.service import Logins
+from plugins.auth.logins import Logins
 
 from . import store
 from .models import AccountRow, EndedSessions, OwnChanges

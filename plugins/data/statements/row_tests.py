@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from plugins.data.columns.column import Column
-
-if TYPE_CHECKING:
-    from plugins.data.statements.entity_table import Table
+from plugins.data.statements.entity_table import Table
 
 
 class RowTest(msgspec.Struct, frozen=True):
