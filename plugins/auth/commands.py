@@ -145,27 +145,29 @@ async def _import(services: Services) -> None:
     print(summary)
 
 
-async def _invite(
-    read_origin: Callable[[], str],
-    services: Services,
-    *,
-    app: str | None,
-    role: str | None,
-    email: str | None,
-    days: int,
-    by: str | None,
-    url: str | None,
-) -> None:
-    inviter = await _find_inviter(services, by)
+class InviteWords(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `users invite`."""
+
+    app: str | None
+    role: str | None
+    email: str | None
+    days: int
+    by: str | None
+    url: str | None
+
+
+async def _invite(read_origin: Callable[[], str], services: Services, **options: Any) -> None:
+    words = InviteWords(**options)
+    inviter = await _find_inviter(services, words.by)
     actor = msgspec.structs.replace(server_actor(), user_id=inviter.id, username=inviter.username)
-    expires = (datetime.now(UTC) + timedelta(days=days)).isoformat()
-    form = NewInvite(app=app, role=role, email=email, expires=expires)
-    origin = (url or read_origin()).rstrip("/")
-    made = await services.get(AUTH).invites.create(actor, form, f"{origin}/console/")
-    print(made.link)
-    sent = ", was sent" if made.sent else ""
+    expires = (datetime.now(UTC) + timedelta(days=words.days)).isoformat()
+    form = NewInvite(app=words.app, role=words.role, email=words.email, expires=expires)
+    origin = (words.url or read_origin()).rstrip("/")
+    invite = await services.get(AUTH).invites.create(actor, form, f"{origin}/console/")
+    print(invite.link)
+    sent = ", was sent" if invite.sent else ""
     print(
-        f"'{inviter.username}' invites; the link works once{sent}, and ends {made.expires}",
+        f"'{inviter.username}' invites; the link works once{sent}, and ends {invite.expires}",
         file=sys.stderr,
     )
 

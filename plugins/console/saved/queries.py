@@ -78,7 +78,8 @@ def write_query(shown: Entity, state: Mapping[str, Any]) -> dict[str, Any]:
     is_by_rank = "search" in query and not terms
     if not is_by_rank:
         first, *others = terms or [("created_at", read_text(state, "order") or "desc")]
-        query["orderBy"], query["order"] = first
+        query["orderBy"] = first[0]
+        query["order"] = first[1]
         if others:
             query["thenBy"] = [{name: order} for name, order in others]
     names = {"id", "created_at", "updated_at", *(field.name for field in shown.fields)}
