@@ -16,6 +16,7 @@ from kernel.public import (
     NOTIFICATIONS,
     SESSIONS,
     STATEMENTS,
+    Access,
     AccountDirectory,
     App,
     Command,
@@ -176,7 +177,10 @@ class AuthPlugin(BearerAuthentication, Plugin):
         config = self.config
         statements = services.get(STATEMENTS)
         hooks = services.get(HOOKS)
-        find_access = partial(services.find, ACCESS)
+
+        def find_access() -> Access | None:
+            return services.find(ACCESS)
+
         key = await server_key(statements, "signing", config.signing_key, self.context.data_dir)
         tokens = Tokens(key)
         account_store = AccountStore(statements)
