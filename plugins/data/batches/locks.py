@@ -10,10 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kernel.public import KernelError, Operation, Transaction
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
-from plugins.data.statements.write_statements import FULL_LOCK
+from plugins.data.statements.locking import (
+    FULL_LOCK,
+    lock_all_statement,
+    lock_to_change,
+    select_ids,
+    select_ids_by_keys,
+)
 from plugins.data.upserts.plan import UpsertPlan
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import coerce_field
@@ -68,8 +74,8 @@ async def _lock_records(tx: Transaction, kinds: Sequence[Kind]) -> None:
             changed_fields.update(_changed_fields(rights, operation))
     if not selections:
         return
-    lock = FULL_LOCK if has_deletes else table.writes.lock_to_change(changed_fields)
-    await tx.execute(table.writes.lock_all_statement(selections, lock), *conditions.params)
+    lock = FULL_LOCK if has_deletes else lock_to_change(table, changed_fields)
+    await tx.execute(lock_all_statement(table, selections, lock), *conditions.params)
 
 
 def _changed_fields(rights: OperationRights, operation: Operation) -> set[str]:
@@ -95,7 +101,7 @@ def _select_by_ids(
     key = table.columns.id
     limits = [b"%b = any(%b)" % (key.sql, conditions.bind(ids, key.cast + b"[]"))]
     limits += scope.write_conditions(conditions, b"t")
-    return [table.writes.select_ids(limits)]
+    return [select_ids(table, limits)]
 
 
 def _is_id(table: Table, record_id: str) -> bool:
@@ -115,9 +121,7 @@ def _select_by_keys(
     if not complete_keys:
         return []
     table = upsert.scope.table.full
-    return [
-        table.writes.select_ids_by_keys(upsert.on, conditions.bind(encode(complete_keys), b"json"))
-    ]
+    return [select_ids_by_keys(table, upsert.on, conditions.bind(encode(complete_keys), b"json"))]
 
 
 def _find_key(upsert: UpsertPlan, operation: Operation) -> Mapping[str, Any] | None:

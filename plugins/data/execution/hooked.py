@@ -23,7 +23,8 @@ from kernel.public import (
 from plugins.data.rendering import check_readable, id_of, split_version
 from plugins.data.rights.row_scope import LinkLimits, RowScope, record_not_found
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.write_statements import FULL_LOCK, NO_SETTINGS
+from plugins.data.statements.locking import FULL_LOCK, lock_to_change
+from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.arrays import params_of
 from plugins.data.values.rows import Row, row_of
 
@@ -64,7 +65,7 @@ class HookedWrites:
         """Change a record and return it, or None where the hooks left nothing to change."""
         record_id = change.record_id
         table = scope.table.full
-        old = await self._lock(tx, scope, record_id, table.writes.lock_to_change(change.row))
+        old = await self._lock(tx, scope, record_id, lock_to_change(table, change.row))
         change.condition.check(record_id, old)
         draft = _Draft(table, "update", change.row, record_id, old.record)
         await self._ask_hooks(tx, draft)

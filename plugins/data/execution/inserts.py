@@ -16,11 +16,11 @@ from kernel.public import (
     Transaction,
     Writer,
 )
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import id_of
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.column_lists import ValueWriter
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.arrays import new_ids, rows_to_arrays
 from plugins.data.values.encoding import encode

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernel.public import Tagged, Transaction
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import id_of
 from plugins.data.rights.row_scope import RowScope, record_not_found
-from plugins.data.statements.filters import Conditions
 from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.encoding import encode
 

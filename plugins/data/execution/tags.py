@@ -9,8 +9,8 @@ import msgspec
 
 from kernel.public import BadRequest, Tagged
 from plugins.data.errors import PreconditionFailed
+from plugins.data.filters.conditions import Conditions
 from plugins.data.statements.entity import ETAG
-from plugins.data.statements.filters import Conditions
 
 _TAG: Final = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 

@@ -11,10 +11,10 @@ from kernel.public import Actor, Transaction
 from plugins.data.exchange.header import LinkKey
 from plugins.data.exchange.parse import NumberedRow, Problem
 from plugins.data.execution.violations import no_such_record
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 from plugins.data.values.rows import Row
 
 

@@ -12,11 +12,11 @@ import msgspec
 from kernel.public import MAX_PAGE, Aggregation, BadRequest, Target, ValueKind, nearest, show_value
 from plugins.data.columns.column import CASTS, Column
 from plugins.data.columns.links import Link
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import TOO_LARGE, timestamp_text
 from plugins.data.rights.linked_fields import LinkedFields, expand_paths
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 
 from .page_parts import check_offset
 from .searches import Searches

@@ -16,9 +16,9 @@ from kernel.public import BadRequest, Reader
 from plugins.data.columns.column import Column
 from plugins.data.columns.columns import Columns
 from plugins.data.columns.links import Link
+from plugins.data.filters.conditions import Conditions, join
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.expansions import Expansion, Expansions
-from plugins.data.statements.filters import Conditions, join
 
 from .selection import linked_limit, order_of
 

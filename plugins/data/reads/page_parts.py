@@ -8,11 +8,11 @@ import msgspec
 
 from kernel.public import BadRequest, Page, Reader
 from plugins.data.columns.column import Column
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import check_readable
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.entity import LastSeen, LastSeenOfMany, Selection, SortTerm
 from plugins.data.statements.expansions import Expansions, read_expand
-from plugins.data.statements.filters import Conditions
 
 from .selection import select_view
 

@@ -19,12 +19,12 @@ from kernel.public import (
     WithSnapshot,
 )
 from plugins.data.columns.column import Column
+from plugins.data.filters.conditions import Conditions, Tree
 from plugins.data.rendering import TOO_LARGE, check_readable
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import Expansions
-from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.watches.snapshots import SnapshotReader
 
 from .linked_bound import PageRows, check_linked, may_carry_too_many

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from kernel.public import Reader, Tagged, Target, Transaction, View
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import Rendering, check_readable, split_version
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import read_expand
-from plugins.data.statements.filters import Conditions
 
 from .linked_bound import PageRows, check_linked, may_carry_too_many
 from .selection import select_view

@@ -14,8 +14,8 @@ import msgspec
 
 from kernel.public import BadRequest
 from plugins.data.columns.column import quoted
+from plugins.data.filters.conditions import Conditions
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 
 MAX_LENGTH: Final = 500
 """Characters of a search."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from kernel.public import Statements, Target, Transaction
+from plugins.data.filters.conditions import Conditions, Tree
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions, Tree
 from plugins.data.statements.lists import TRIGRAMS
 
 from .search_terms import Matching, Terms, read_terms

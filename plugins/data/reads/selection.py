@@ -12,13 +12,13 @@ from typing import Any, Final, cast
 from kernel.public import BadRequest, View, nearest, show_value
 from plugins.data.columns.columns import Columns
 from plugins.data.columns.links import Link
+from plugins.data.filters.conditions import Conditions, join
 from plugins.data.rendering import NestedRendering
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.statements.caching import keep
 from plugins.data.statements.entity import ETAG, Selection
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.expansions import Expansion, Expansions
-from plugins.data.statements.filters import Conditions, join
 
 MAX_LINKED: Final = 100
 """Records of one reverse link."""

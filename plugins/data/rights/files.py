@@ -8,7 +8,7 @@ import msgspec
 
 from plugins.data.columns.column import Column
 from plugins.data.columns.columns import Columns
-from plugins.data.statements.filters import Conditions, Related
+from plugins.data.filters.conditions import Conditions, Related
 
 
 class FileTables(msgspec.Struct, frozen=True):

@@ -7,10 +7,10 @@ from itertools import chain, starmap
 
 from kernel.public import Actor, Directory, Entity, Field, Identity, Target, supports
 from plugins.data.columns.columns import Columns
+from plugins.data.filters.conditions import Tree
 from plugins.data.statements.entity import USERS
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.expansions import Expansions, find_entities_expanded
-from plugins.data.statements.filters import Tree
 
 from .permissions import Permissions
 from .row_scope import RowScope, find_entities_filtered

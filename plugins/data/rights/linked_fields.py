@@ -8,8 +8,8 @@ from typing import Final
 from kernel.public import BadRequest
 from plugins.data.columns.column import CASTS, Column
 from plugins.data.columns.columns import Columns
+from plugins.data.filters.conditions import Conditions, Related, join
 from plugins.data.statements.expansions import MAX_DEPTH, Expansions, read_expand
-from plugins.data.statements.filters import Conditions, Related, join
 
 MAX_PATH: Final = 63
 """Bytes of a name in PostgreSQL: the path is the name of a member."""

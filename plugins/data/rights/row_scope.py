@@ -11,11 +11,11 @@ import msgspec
 from kernel.public import BadRequest, HookFailed, Implementation, NotFound, Param
 from plugins.data.columns.column import Column
 from plugins.data.columns.columns import Columns
+from plugins.data.filters.conditions import Conditions, Tree
+from plugins.data.filters.operators import MAX_LINKS, RELATION_OPERATORS, spread_path
 from plugins.data.statements.column_lists import ValueWriter
 from plugins.data.statements.entity import OWNER
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions, Tree
-from plugins.data.statements.operators import MAX_LINKS, RELATION_OPERATORS, spread_path
 
 from .files import FileLimits
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from kernel.public import Action, HookBus, Identity, Implementation, Target, hookspecs
+from plugins.data.filters.conditions import Tree
 from plugins.data.statements.expansions import Expansions
-from plugins.data.statements.filters import Tree
 from plugins.data.statements.tables import Tables
 
 from .linked import LinkedRows

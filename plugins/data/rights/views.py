@@ -9,7 +9,7 @@ from typing import Final
 from psycopg import sql
 
 from kernel.public import Actor, Param, RecordView, dialect
-from plugins.data.statements.filters import Conditions
+from plugins.data.filters.conditions import Conditions
 
 from .row_scope import RowScope
 from .scopes import RowScopes

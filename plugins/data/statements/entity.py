@@ -17,9 +17,9 @@ from kernel.public import OWNER_COLUMN, BadRequest, Entity, Param, is_uuid, show
 from plugins.data.columns.column import Column, quoted
 from plugins.data.columns.columns import Columns
 from plugins.data.columns.links import Link
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
 from plugins.data.statements.caching import keep
-from plugins.data.statements.filters import Conditions
 
 OWNER: Final = quoted(OWNER_COLUMN)
 USERS: Final = "core:users"

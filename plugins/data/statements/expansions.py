@@ -10,7 +10,7 @@ import msgspec
 
 from kernel.public import BadRequest, show_value
 from plugins.data.columns.columns import Columns
-from plugins.data.statements.filters import Tree
+from plugins.data.filters.conditions import Tree
 
 MAX_DEPTH: Final = 3
 MAX_EXPANDED: Final = 20

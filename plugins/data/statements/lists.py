@@ -7,8 +7,8 @@ from typing import Final
 
 from kernel.public import MAX_PAGE_BYTES
 from plugins.data.columns.column import Column
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE
-from plugins.data.statements.filters import Conditions
 
 from .entity import EntityStatements, Order, Selection, limit_size
 

@@ -1,8 +1,8 @@
-"""Statements that create, change, lock and delete records of one entity."""
+"""Statements that create, change and delete records of one entity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.public import SETTINGS, SETTINGS_AS_CONDITION
 from plugins.data.columns.column import Column
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import MAX_RECORD_BYTES, SIZE_ERROR
 
 from .column_lists import (
@@ -17,7 +18,6 @@ from .column_lists import (
     bare_names,
     unnest_arrays,
     write_changes,
-    write_definitions,
     write_params,
     write_plainly,
 )
@@ -30,18 +30,13 @@ from .entity import (
     find_unique_fields,
     limit_size,
 )
-from .filters import Conditions
 
-FULL_LOCK: Final = b"for update of t"
-"""Locks a record that is deleted, or changed in a field of a unique index."""
-NO_KEY_LOCK: Final = b"for no key update of t"
-"""Locks a record that is changed in other fields."""
 NO_SETTINGS: Final = b"{}"
 """The parameter for settings in a transaction, which has them since it began."""
 
 
 class WriteStatements:
-    """The statements that create, change, lock and delete records of a table."""
+    """The statements that create, change and delete records of a table."""
 
     def __init__(self, table: EntityStatements) -> None:
         self._table = table
@@ -158,139 +153,6 @@ class WriteStatements:
             conditions.parts.append(b"(x._tags is null or %b = any(x._tags))" % ETAG.sql)
         definitions += [b"%b %b" % (column.bare, column.cast) for column in columns]
         return b"json_to_recordset($2::json) as x(%b)" % b", ".join(definitions)
-
-    def find_by_keys_statement(
-        self,
-        on: Sequence[str],
-        limits: Sequence[bytes],
-        lock: bytes = b"",
-        compared: Sequence[str] = (),
-    ) -> bytes:
-        """Return the SQL that finds the records with the keys of rows.
-
-        Parameter: a JSON array of objects with `_place`, the key, and the fields in `compared`.
-        Each row is the place, the record's id, whether the record is within `limits`, and the
-        compared fields whose values it has. With a `lock` they are locked, in the order of their
-        ids.
-        """
-        is_within = b" and ".join(limits) or b"true"
-        columns = self._table.find_columns(compared)
-        same = b"'[]'::json"
-        if columns:
-            names = b", ".join(
-                b"case when %b then '%b' end" % (_is_same(column), column.name.encode())
-                for column in columns
-            )
-            same = b"to_json(array_remove(array[%b], null))" % names
-        source = self._join_keys((*on, *compared), on, b"$1::json")
-        query = b"select json_build_array(x._place, t.id::text, %b, %b)%b" % (
-            is_within,
-            same,
-            source,
-        )
-        if lock:
-            query += b" order by t.id " + lock
-        return query
-
-    def _join_keys(self, names: Sequence[str], on: Sequence[str], rows: bytes) -> bytes:
-        """Join records to rows, objects with `names`, that have their values of the fields `on`."""
-        keys = self._table.find_columns(on)
-        return b" from json_to_recordset(%b) as x(_place int, %b) join %b as t on %b" % (
-            rows,
-            write_definitions(self._table.find_columns(names)),
-            self._table.name,
-            b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in keys),
-        )
-
-    def select_ids_by_keys(self, on: Sequence[str], rows: bytes) -> bytes:
-        """Select the ids of records that have the keys of `rows`, a placeholder."""
-        return b"select t.id" + self._join_keys(on, on, rows)
-
-    def select_ids(self, conditions: Sequence[bytes]) -> bytes:
-        """Select the ids of records within conditions."""
-        return b"select t.id from %b as t where %b" % (self._table.name, b" and ".join(conditions))
-
-    def lock_all_statement(self, selections: Sequence[bytes], lock: bytes) -> bytes:
-        """Return the SQL that locks the records of selections, in the order of their ids."""
-        ids = b" union all ".join(selections)
-        return b"select from %b as t where t.id in (%b) order by t.id %b" % (
-            self._table.name,
-            ids,
-            lock,
-        )
-
-    def lock_to_change(self, names: Iterable[str]) -> bytes:
-        """Return the lock that an update of these fields takes.
-
-        The weaker one lets others link to the record meanwhile.
-        """
-        return NO_KEY_LOCK if self.unique_fields.isdisjoint(names) else FULL_LOCK
-
-    def change_where_statement(
-        self,
-        names: tuple[str, ...],
-        conditions: Conditions,
-        at_least: int,
-        at_most: int,
-        write_value: ValueWriter | None = None,
-    ) -> bytes:
-        """Return the SQL that changes the records that match, from `at_least` to `at_most`.
-
-        With another number of records it changes none. Parameters: settings, object, conditions.
-        It yields how many there are, at most one more than `at_most`, and how many were changed.
-        """
-        columns = self._table.find_columns(names)
-        changes = write_changes(columns, write_value or write_plainly)
-        return self._write_hits(conditions, at_least, at_most, self.lock_to_change(names)) + (
-            b", _made as (update %b as t set %b"
-            b" from settings, _hit, _fits, json_to_record($2::json) as x(%b)"
-            b" where t.id = _hit.id returning 1) %b"
-            % (self._table.name, changes, write_definitions(columns), _HOW_MANY)
-        )
-
-    def delete_where_statement(self, conditions: Conditions, at_least: int, at_most: int) -> bytes:
-        """Return the SQL that deletes the records that match, from `at_least` to `at_most`.
-
-        See `change_where_statement`. Parameters: settings, conditions.
-        """
-        return self._write_hits(conditions, at_least, at_most, FULL_LOCK) + (
-            b", _made as (delete from %b as t using settings, _hit, _fits"
-            b" where t.id = _hit.id returning 1) %b" % (self._table.name, _HOW_MANY)
-        )
-
-    def lock_where_statement(self, conditions: Conditions, at_most: int, lock: bytes) -> bytes:
-        """Return the SQL that locks the records that match, at most one more than `at_most`.
-
-        It yields their ids.
-        """
-        return self._select_locked(
-            b"t.id::text", conditions, conditions.bind(at_most, b"bigint"), lock
-        )
-
-    def _select_locked(
-        self, items: bytes, conditions: Conditions, limit: bytes, lock: bytes
-    ) -> bytes:
-        # An order by id of every record that matches could take long where few are wanted. So they
-        # are found first. Those that change meanwhile are compared again when they are locked.
-        where = conditions.where_clause() or b" where true"
-        return (
-            b"select %b from %b as t%b"
-            b" and t.id = any(array(select t.id from %b as t%b limit %b + 1))"
-            b" order by t.id %b"
-            % (items, self._table.name, where, self._table.name, where, limit, lock)
-        )
-
-    def _write_hits(
-        self, conditions: Conditions, at_least: int, at_most: int, lock: bytes
-    ) -> bytes:
-        low = conditions.bind(at_least, b"bigint")
-        high = conditions.bind(at_most, b"bigint")
-        return SETTINGS + (
-            b", _hit as materialized (%b),"
-            b" _n as materialized (select count(*) as n from _hit),"
-            b" _fits as (select from _n where n between %b and %b)"
-            % (self._select_locked(b"t.id", conditions, high, lock), low, high)
-        )
 
     def delete_statement(self, conditions: Conditions) -> bytes:
         """Return the SQL that deletes one record and yields its id.
@@ -409,20 +271,6 @@ class WriteStatements:
         return b"with _made as (update %b as t set %b" % (self._table.name, changes)
 
 
-def _is_same(column: Column) -> bytes:
-    """Return whether a record has the value of a row; an empty cell leaves an empty text."""
-    stored = column.sql
-    sent = b"x." + column.bare
-    if column.kind == "text":
-        return b"%b is not distinct from %b or (%b = '' and %b is null)" % (
-            stored,
-            sent,
-            stored,
-            sent,
-        )
-    return b"%b is not distinct from %b" % (stored, sent)
-
-
 # A failing cast rolls the statement back, with our text in PostgreSQL's message. It depends on the
 # row, as a constant would fail while the statement is planned.
 _FAILING: Final = b"('%b' || left(json::text, 0))::int::text" % SIZE_ERROR.encode()
@@ -435,4 +283,3 @@ _ALL_MADE: Final = (
 )
 """The records of a source as an array with one per line."""
 _FEW_MADE: Final = b"'[' || string_agg(row_to_json(_r)::text, E',\\n') || ']' from %b _r"
-_HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"

@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.public import BadRequest, Transaction
 from plugins.data.execution.violations import already_taken
+from plugins.data.statements.locking import find_by_keys_statement, lock_to_change
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row, check_needed
 
@@ -49,8 +50,8 @@ async def find_met_records(
     lock = b""
     if locked and plan.then == "update":
         changed_fields = {name for row in rows for name in row} - {*plan.on}
-        lock = table.writes.lock_to_change(changed_fields)
-    query = table.writes.find_by_keys_statement(plan.on, limits, lock, compared_fields)
+        lock = lock_to_change(table, changed_fields)
+    query = find_by_keys_statement(table, plan.on, limits, lock, compared_fields)
     raw_records = await tx.execute_all(query, *conditions.params)
     met_records = [MetRecord(*_decode_met(raw)) for raw in raw_records]
     return {met.place: met for met in met_records}

@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import Param
+from plugins.data.filters.conditions import Tree
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
 from plugins.data.rights.row_scope import RowScope
-from plugins.data.statements.filters import Tree
 
 from .trees import find_fields, has_patterns
 

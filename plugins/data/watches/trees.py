@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from kernel.public import BadRequest
-from plugins.data.statements.filters import Tree
-from plugins.data.statements.operators import RELATION_OPERATORS
+from plugins.data.filters.conditions import Tree
+from plugins.data.filters.operators import RELATION_OPERATORS
 
 PATTERNS: Final = ("$like", "$ilike")
 

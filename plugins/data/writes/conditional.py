@@ -10,12 +10,18 @@ import msgspec
 from kernel.public import Action, Actor, BadRequest, Param, Statements, Target, Transaction
 from plugins.data.execution.changes import RecordChange
 from plugins.data.execution.statement_or_transaction import WriteExecution
+from plugins.data.filters.conditions import Conditions, Tree
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
-from plugins.data.statements.filters import Conditions, Tree
-from plugins.data.statements.write_statements import FULL_LOCK, NO_SETTINGS
+from plugins.data.statements.locking import FULL_LOCK, lock_to_change
+from plugins.data.statements.where_statements import (
+    change_where_statement,
+    delete_where_statement,
+    lock_where_statement,
+)
+from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row, coerce_row
 
@@ -195,8 +201,8 @@ class ConditionalWrites:
         """Change the records one by one, as plugins take part in it."""
         conditions = matched.begin_conditions()
         table = matched.scope.table.full
-        lock = FULL_LOCK if row is None else table.writes.lock_to_change(row)
-        query = table.writes.lock_where_statement(conditions, expected.maximum, lock)
+        lock = FULL_LOCK if row is None else lock_to_change(table, row)
+        query = lock_where_statement(table, conditions, expected.maximum, lock)
         ids = [raw.decode() for raw in await tx.execute_all(query, *conditions.params)]
         expected.check(len(ids))
         for record_id in ids:
@@ -213,12 +219,12 @@ async def _write_at_once(
     table = matched.scope.table.full
     if row is None:
         conditions = matched.begin_conditions(NO_SETTINGS)
-        query = table.writes.delete_where_statement(conditions, expected.minimum, expected.maximum)
+        query = delete_where_statement(table, conditions, expected.minimum, expected.maximum)
     else:
         conditions = matched.begin_conditions(NO_SETTINGS, encode(row))
         link_values = matched.scope.link_values(conditions)
         bounds = (expected.minimum, expected.maximum)
-        query = table.writes.change_where_statement(tuple(row), conditions, *bounds, link_values)
+        query = change_where_statement(table, tuple(row), conditions, *bounds, link_values)
     raw = await tx.execute(query, *conditions.params)
     matching, written = _decode_counts(raw or b"[0, 0]")
     expected.check(matching)

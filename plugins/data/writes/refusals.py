@@ -11,10 +11,10 @@ from kernel.public import BadRequest, ConstraintViolation, Entity, Field, Reader
 from plugins.data.columns.column import quoted
 from plugins.data.execution.inserts import Insert, insert_one
 from plugins.data.execution.violations import already_taken, no_such_record
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rights.linked import LinkedRows
 from plugins.data.statements.entity import USERS
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 from plugins.data.statements.row_tests import (
     RowTest,
     has_target,

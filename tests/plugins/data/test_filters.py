@@ -15,7 +15,7 @@ from psycopg import RawCursor
 from kernel.database.dialect import AsText, to_text
 from kernel.public import BadRequest, Entity, Field
 from plugins.data.columns.columns import Columns
-from plugins.data.statements.filters import Conditions
+from plugins.data.filters.conditions import Conditions
 
 TYPES: Final = {
     "word": ("text", "text"),

@@ -18,9 +18,9 @@ from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.bodies import decode
 from plugins.data.assembly import Dependencies, build_records
 from plugins.data.columns.columns import Columns
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import Rendering
 from plugins.data.service import RecordsService
-from plugins.data.statements.filters import Conditions
 from plugins.data.values import arrays, rows
 
 STAMP = "2024-01-15T10:30:00.5Z"

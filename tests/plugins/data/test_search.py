@@ -9,9 +9,9 @@ import pytest
 
 from kernel.public import APPS
 from kernel.testing import Client, Postgres, Server, running_server
+from plugins.data.filters.conditions import Conditions
 from plugins.data.reads.search_terms import Matching, read_terms
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import refused
 

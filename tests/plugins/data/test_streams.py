@@ -32,10 +32,10 @@ from kernel.public import (
 from kernel.testing import Client, Server
 from plugins.data.assembly import Dependencies, build_records
 from plugins.data.columns.columns import Columns
+from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import id_of
 from plugins.data.statements.entity import LastSeen, Order
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.filters import Conditions
 from tests.plugins.data.support import SAMPLES, clear, installed, refused
 
 SAMPLES_OF_LAB = Target(server_actor(), Grant(), "lab", "samples")

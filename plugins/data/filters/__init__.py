@@ -1,0 +1,1 @@
+"""Filters: where-trees, and the conditions of statements that they become."""
