@@ -116,13 +116,13 @@ def _call(implementation: HookImplementation, kind: Any, arguments: dict[str, ob
     """Return the items of one implementation. Raises BootError where one is of another type."""
     hook = implementation.hook
     is_single = kind is ManifestSection
-    is_told = kind is object  # a hook that tells expects nothing in return
+    expects_nothing = kind is object  # in return: such a hook notifies
     at = source_line(implementation.function)
     with blamed(f"plugin {implementation.plugin}", f"{hook} failed", at):
         result: Any = implementation.invoke(arguments)
         if is_single and not isinstance(result, list | tuple):
             result = [result]
-        elif result is None and is_told:
+        elif result is None and expects_nothing:
             result = []
         elif isinstance(result, Iterable):
             result = list(cast("Iterable[Any]", result))
