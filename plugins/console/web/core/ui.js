@@ -1,5 +1,5 @@
 /** Pieces that every screen uses: toasts, errors, what is loading, forms, the theme, icons. */
-import { html, signal, useEffect, useState } from './kit.js';
+import { focusNow, html, signal, useEffect, useState } from './kit.js';
 import { ApiError } from './api.js';
 
 // --- toasts
@@ -180,7 +180,7 @@ export function Typed({ value = '', change, ...attributes }) {
 export const Input = ({ title, note = '', box = null, children = null, ...attributes }) =>
   html`<label class="field">
     <span>${title}${note && html` <i>${note}</i>`}</span>
-    <input ref=${box} ...${attributes} />
+    <input ref=${box ?? (attributes.autofocus ? focusNow : null)} ...${attributes} />
     ${children}
   </label>`;
 

@@ -1,5 +1,5 @@
 /** The first app of a new server: the CRM example, or a manifest to paste. */
-import { html, useState } from '../core/kit.js';
+import { focusNow, html, useState } from '../core/kit.js';
 import { post } from '../core/api.js';
 import { formatJson, parse } from '../core/json.js';
 import { go } from '../core/router.js';
@@ -114,7 +114,7 @@ function Paste() {
         class="mono"
         rows="14"
         spellcheck=${false}
-        autofocus
+        ref=${focusNow}
         value=${text}
         onInput=${(event) => setText(event.target.value)}
       />

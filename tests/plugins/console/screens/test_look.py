@@ -1,4 +1,4 @@
-"""Every screen: no serious finding of axe, light and dark, and usable at 360 pixels."""
+"""Every screen: no serious finding of axe in both colour schemes, at 1280 pixels and at 360."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from tests.plugins.console.conftest import DATA
 pytestmark = needs_browser
 
 CONTRAST = "color-contrast"
+PARTS = 4
 SCREENS = {
     "home": "",
     "start": "start",
@@ -25,6 +26,8 @@ SCREENS = {
     "gone": "data/crm/deals?layout=board&by=nothing",
     "dashboard": "dashboards/crm/{dashboard}",
     "no-dashboard": "dashboards/crm/nothing",
+    "dashboards": "dashboards/looks",
+    "gallery": "data/looks/pictures?layout=gallery&by=photo",
     "empty": "data/crm/contact_emails",
     "record": "record/crm/deals/{deal}",
     "new": "record/crm/deals/new",
@@ -34,6 +37,7 @@ SCREENS = {
     "manifest": "apps/crm/manifest",
     "retired": "apps/crm/retired",
     "app-history": "apps/crm/history",
+    "frontend": "apps/crm/frontend",
     "new-app": "apps/new",
     "users": "users",
     "user": "users/{user}",
@@ -44,12 +48,19 @@ SCREENS = {
     "workers": "workers/crm",
     "logs": "logs/crm",
     "audit": "audit?app=crm&entity=deals",
+    "request": "requests/{request}",
+    "page": "pages/guests/guests",
     "secrets": "secrets/crm",
     "plugins": "plugins",
     "plugin": "plugins/notifications",
     "health": "health",
     "missing": "nowhere",
 }
+SIZES: Any = ({"width": 1280, "height": 800}, {"width": 360, "height": 740})
+LOOKS: dict[str, Any] = {
+    "appId": "looks", "name": "Looks", "dataContract": [{"entityName": "pictures", "fields": [
+        {"name": "title", "type": "text"}, {"name": "photo", "type": "file", "maxSize": "1MB"}]}],
+}  # fmt: skip
 TILES: list[dict[str, Any]] = [
     {"kind": "number", "entity": "deals", "figure": {"$sum": "value"}, "since": 30},
     {"kind": "bar", "entity": "deals", "by": "stage", "width": 2},
@@ -64,9 +75,14 @@ def addresses(crm: Server) -> dict[str, str]:
     crm.admin.post("/api/v1/apps/crm/roles", json={"name": "sales", "permissions": ["deals.read"]})
     crm.admin.post("/api/v1/apps/crm/jobs", json={"payload": {"type": "report"}})
     crm.admin.post("/api/v1/apps/crm/secrets", json={"key": "API_KEY", "value": "x"})
+    crm.install(LOOKS)
+    crm.admin.post("/api/v1/apps/looks/collections/pictures", json={"title": "Harbour"})
+    headers = {"x-request-id": "a-request-to-look-at"}
+    crm.admin.patch(f"{DATA}/deals/{deal}", json={"notes": "called"}, headers=headers)
     dashboard = {"app": "crm", "name": "Sales", "state": {"tiles": TILES}}
     places = {
         "deal": deal,
+        "request": headers["x-request-id"],
         "user": crm.admin.id,
         "dashboard": crm.admin.post("/api/v1/console/views", json=dashboard).json()["id"],
     }
@@ -79,24 +95,29 @@ def settle(tab: Tab) -> None:
 
 
 def look(tab: Tab, frame: bool) -> list[str]:
-    """Return what is wrong with a screen: in light and dark colours, and 360 pixels wide.
+    """Return what is wrong with a screen: in both sizes, each in light and dark colours.
 
     Contrast takes most of the time: it is checked of the frame only where this is wanted.
     """
-    page, where = tab.page, "html" if frame else "#main"
-    found = tab.axe(rules={CONTRAST: {"enabled": False}}) + tab.axe(where, runOnly=[CONTRAST])
+    page = tab.page
+    found: list[str] = []
     if not page.query_selector("[aria-label^='Copy as'], .empty:has-text('no such page')"):
         found.append("its request cannot be copied")
     if not reached_by_keyboard(tab):
         found.append("no key leads into it")
-    page.emulate_media(color_scheme="dark")
-    found += [f"dark: {each}" for each in tab.axe(where, runOnly=[CONTRAST])]
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.wait_for_timeout(50)
-    if (wide := tab.overflow()) > 0:
-        found.append(f"{wide} pixels too wide")
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 1280, "height": 800})
+    for size in SIZES:
+        page.set_viewport_size(size)
+        page.wait_for_timeout(50)
+        where = "html" if frame else "#main"
+        # The rules beside contrast see no colours.
+        problems = tab.axe(rules={CONTRAST: {"enabled": False}})
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            problems += [f"{scheme}: {each}" for each in tab.axe(where, runOnly=[CONTRAST])]
+        if (wide := tab.overflow()) > 0:
+            problems.append(f"{wide} pixels too wide")
+        found += [f"at {size['width']} pixels: {problem}" for problem in problems]
+    page.set_viewport_size(SIZES[0])
     return found
 
 
@@ -110,11 +131,11 @@ def reached_by_keyboard(tab: Tab) -> bool:
     return page.evaluate("document.querySelector('#main :focus-visible') !== null")
 
 
-# In three parts, so that processes can share them.
-@pytest.mark.parametrize("part", range(3))
+# In parts, so that processes can share them.
+@pytest.mark.parametrize("part", range(PARTS))
 def test_every_screen_looks_well_in_both_colours_and_on_a_phone(tab: Tab, addresses, part: int):
     found, checked = dict[str, list[str]](), list[str]()
-    for name, address in list(addresses.items())[part::3]:
+    for name, address in list(addresses.items())[part::PARTS]:
         tab.open(address)
         settle(tab)
         if problems := look(tab, frame=not checked):
@@ -158,18 +179,55 @@ def test_the_navigation_opens_at_360_pixels(crm: Server, new_tab: OpenTab):
     assert not tab.page.is_visible("nav.side")
 
 
-def test_dialogs_are_free_of_serious_findings(tab: Tab):
-    tab.open("data/crm/deals", ready=".gs .gr")
+DIALOGS = {
+    "filter": ("data/crm/deals", "button[title=Filter]"),
+    "columns": ("data/crm/deals", "button[title=Columns]"),
+    "copy": ("data/crm/deals", "[aria-label^='Copy as']"),
+    "new-column": ("data/crm/deals", ".gh .add button"),
+    "new-dashboard": ("dashboards/crm/nothing", "button:has-text('New dashboard')"),
+    "new-job": ("jobs/crm", "button:has-text('New job')"),
+    "delete": ("record/crm/deals/{deal}", "[aria-label=Delete]"),
+}
+"""Screens, and the buttons that open a dialog there."""
+
+
+def test_dialogs_are_free_of_serious_findings(tab: Tab, addresses: dict[str, str]):
+    page = tab.page
     found = list[str]()
-    for opener in ("button[title=Filter]", "button[title=Columns]", "[aria-label^='Copy as']"):
-        tab.page.click(opener)
-        tab.page.wait_for_selector("dialog[open]")
-        found += tab.axe()
-        tab.page.keyboard.press("Escape")
-        tab.page.wait_for_selector("dialog", state="detached")
-    tab.page.keyboard.press("Control+k")
-    tab.page.wait_for_selector(".palette li")
-    found += tab.axe()
+    for name, (address, opener) in DIALOGS.items():
+        place = addresses["record"] if name == "delete" else address
+        tab.open(place)
+        settle(tab)
+        page.click(opener)
+        page.wait_for_selector("dialog[open]")
+        settle(tab)
+        found += [f"{name}: {problem}" for problem in look_at_part(tab, "dialog[open]")]
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette li")
+    found += [f"palette: {problem}" for problem in look_at_part(tab, "dialog[open]")]
+    assert not found, "\n".join(found)
+
+
+def look_at_part(tab: Tab, where: str) -> list[str]:
+    """Return what is wrong with a part of a screen, in both sizes and colour schemes."""
+    problems = list[str]()
+    for size in SIZES:
+        tab.page.set_viewport_size(size)
+        for scheme in ("dark", "light"):
+            tab.page.emulate_media(color_scheme=scheme)
+            problems += [f"{size['width']}, {scheme}: {each}" for each in tab.axe(where)]
+        if (wide := tab.overflow()) > 0:
+            problems.append(f"{wide} pixels too wide")
+    tab.page.set_viewport_size(SIZES[0])
+    return problems
+
+
+@pytest.mark.parametrize("address", ["", "invite=a-token", "setup=a-token"])
+def test_forms_to_sign_in_look_well(server: Server, new_tab: OpenTab, address: str):
+    tab = new_tab().open(address, ready="[name=password]")
+    found = look_at_part(tab, "html")
     assert not found, "\n".join(found)
 
 

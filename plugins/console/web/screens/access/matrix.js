@@ -95,7 +95,7 @@ export function Matrix({ appId, role, roles, keys, entities, editable, reload })
 }
 
 function Tables({ entities, rights }) {
-  return html`<div class="scrollx">
+  return html`<div class="scrollx" tabindex="0">
     <table class="list matrix">
       <thead>
         <tr>

@@ -208,7 +208,11 @@ function Form({ appId, entity, preset, done, page }) {
       setError(problem);
     }
   };
-  return html`<form class="stack recordform" onSubmit=${submit}>
+  const press = (event) => {
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (isCommand && event.key === 'Enter') event.currentTarget.requestSubmit();
+  };
+  return html`<form class="stack recordform" onSubmit=${submit} onKeyDown=${press}>
     ${!page && html`<h2>New record in ${toWords(entity.name)}</h2>`}
     <${Fields}
       fields=${fields}

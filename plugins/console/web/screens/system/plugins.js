@@ -136,7 +136,7 @@ function Hooks({ name, hooks }) {
       ${calls.length > 1 && html`<small>${calls.at(-1)} calls in 5 s</small>`}
       <${Spark} values=${calls} title="Calls in each five seconds" />
     </div>
-    <div class="scrollx">
+    <div class="scrollx" tabindex="0">
       <table class="list">
         <thead>
           <tr>
@@ -172,7 +172,7 @@ function Hook({ hook }) {
 
 const Routes = ({ routes }) => html`<section>
   <h2>Routes</h2>
-  <div class="scrollx">
+  <div class="scrollx" tabindex="0">
     <table class="list">
       <thead>
         <tr><th>Route</th><th>Needs</th></tr>
