@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
+from PIL import Image
 
 from kernel.testing import Server
 from kernel.testing.servers import PASSWORD
@@ -31,6 +33,16 @@ def looked_at(tab, where: str = "html") -> None:
     tab.page.set_viewport_size({"width": 1280, "height": 800})
 
 
+def scan(page: Any, selector: str) -> str:
+    """Read a QR code from the screen, as a phone does."""
+    import zxingcpp
+
+    picture = page.wait_for_selector(selector).screenshot()
+    with Image.open(io.BytesIO(picture)) as image:
+        (code,) = zxingcpp.read_barcodes(image.convert("L"))
+    return code.text
+
+
 def test_a_second_factor_is_set_up_renewed_and_removed(crm: Server, new_tab):
     user = crm.user(f"factor{next(_count)}")
     tab = new_tab().allow(400).sign_in(user).open("account")
@@ -41,6 +53,11 @@ def test_a_second_factor_is_set_up_renewed_and_removed(crm: Server, new_tab):
     click(page, "dialog button:has-text('Turn on')")
     page.wait_for_selector("dialog [role=alert]:has-text('the code is wrong')")
     looked_at(tab, "dialog")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        uri = page.get_attribute("dialog a[href^=otpauth]", "href")
+        assert f"secret={secret}" in uri
+        assert scan(page, "dialog svg.qr") == uri
     page.fill("dialog input[name=code]", pyotp.TOTP(secret).now())
     click(page, "dialog button:has-text('Turn on')")
     codes = page.wait_for_selector("dialog pre").inner_text().split()
