@@ -14,7 +14,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes. Without a cache of bytecode, each compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all test-oldest test-store demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock newest audit clean
+.PHONY: help setup run test test-all test-oldest test-store demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-figures console-check screenshots bench-lock faults soak lock newest audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares wit
 
 console-size: .venv/.dev ## Print the size of the console, and fail beyond its budget
 	$(python) -m plugins.console.assets.size
+
+console-figures: .venv/.dev ## Print the size of the console and the times that it promises (needs chromium)
+	$(python) -m tests.plugins.console.figures
 
 console-check: ## Check types and formatting of the console's JavaScript, where Node.js is
 	@sh .ci/js.sh check
