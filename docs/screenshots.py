@@ -24,6 +24,7 @@ from kernel.testing.options import NOTHING
 FOLDER = Path(__file__).parent / "pictures"
 SIZE = {"width": 1200, "height": 720}
 PHONE = {"width": 360, "height": 720}
+CLOSE_MESSAGES = "document.querySelectorAll('.toast button:last-child').forEach((b) => b.click())"
 PASSWORD = "Str0ng-Passw0rd"  # of a server that lives for a minute
 
 
@@ -72,6 +73,7 @@ def _pictures(context: Any, server: Server) -> None:
     page = context.new_page()
 
     def shot(name: str) -> None:
+        page.evaluate(CLOSE_MESSAGES)
         page.wait_for_timeout(400)
         page.screenshot(path=str(FOLDER / f"{name}.png"))
 
@@ -109,6 +111,18 @@ def _pictures(context: Any, server: Server) -> None:
     _dashboard(server)
     go("dashboards/crm", ".tile .plot")
     shot("dashboard")
+    go("data/crm/deals", ".gs .gr")
+    page.click(".gh .add button")
+    page.wait_for_selector("dialog [aria-label=Type]")
+    page.keyboard.type("Priority")
+    page.select_option("dialog [aria-label=Type]", label="Choice")
+    page.fill("[aria-label='Choice 1']", "Low")
+    page.fill("[aria-label='Choice 2']", "High")
+    page.select_option("[aria-label='Colour of choice 2']", label="orange")
+    page.wait_for_selector("dialog .card[aria-label=Plan]")
+    shot("new-column")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
     go("apps/crm/manifest", ".editor")
     text = page.input_value(".editor").replace('"website"', '"homepage"')
     page.fill(".editor", text)
@@ -119,6 +133,9 @@ def _pictures(context: Any, server: Server) -> None:
     page.click("dialog button:has-text('Leave')")  # the manifest was edited
     page.wait_for_selector(".md")
     shot("plugin")
+    go("", ".shop")
+    page.wait_for_timeout(1500)  # its parts are loaded one after the other
+    shot("home")
     page.click(".who")
     page.click("[title=Dark]")
     page.keyboard.press("Escape")
