@@ -30,7 +30,7 @@ from kernel.public import (
 )
 
 from . import cookies
-from .assets.files import WEB, Files
+from .assets.files import WEB, Files, fingerprint
 from .models import (
     CloseSession,
     Features,
@@ -69,7 +69,7 @@ class ConsoleRoutes:
     def __init__(self, services: Services, fill: dict[str, str], *, is_lean: bool) -> None:
         """`fill` are the values of the placeholders in `index.html`; for `is_lean` see `Files`."""
         self._services = services
-        self._files = Files(WEB, fill, is_lean)
+        self._files = Files(WEB, {**fill, "build": fingerprint()}, is_lean)
         self._ext: dict[str, Files] = {}
 
     def routes(self) -> Sequence[Route]:

@@ -99,6 +99,16 @@ class Files:
         return body
 
 
+def fingerprint(folder: Path = WEB) -> str:
+    """Return a hash of all files of a folder: another release has another one."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in TYPES and path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _store(stamp: tuple[int, int], media_type: str, body: bytes) -> Stored:
     digest = hashlib.sha256(body).hexdigest()[:32]
     zipped = gzip.compress(body, 9, mtime=0)

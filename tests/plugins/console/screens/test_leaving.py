@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyotp
+import pytest
 
 from kernel.testing import Server
 from tests.plugins.console.browser import OpenTab, Tab, needs_browser, until
@@ -159,3 +160,37 @@ def test_long_names_of_apps_leave_the_tools_in_sight(crm: Server, new_tab: OpenT
     menu = tab.page.locator(".side .scroll")
     assert menu.evaluate("(element) => element.scrollWidth <= element.clientWidth")
     crm.admin.delete("/api/v1/apps/longname")
+
+
+def test_a_page_that_is_open_while_the_server_is_upgraded_says_reload(
+    crm: Server, new_tab: OpenTab, monkeypatch: pytest.MonkeyPatch
+):
+    tab = new_tab(fresh=True).allow(0).sign_in(crm.admin)
+    page = tab.open("record/crm/companies/new", ready="#n-name").page
+    page.fill("#n-name", "Not lost")
+    (console,) = [plugin for plugin in crm.kernel.instances if plugin.name == "console"]
+    files = console._routes._files
+    monkeypatch.setitem(files._fill, "build", "ofthenextrelease")
+    monkeypatch.setattr(files, "_cache", {})
+    # The server goes away and comes back as another release; the page notices by its next request.
+    page.route("**/api/v1/**", lambda route: route.abort())
+    page.click("button:has-text('Create')")
+    page.wait_for_selector(".bar:has-text('does not answer')")
+    page.unroute("**/api/v1/**")
+    bar = page.wait_for_selector(".bar:has-text('The server was upgraded')")
+    assert page.input_value("#n-name") == "Not lost"
+    assert not tab.axe("#app")
+    asked: list[str] = []
+
+    def stay(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    tab.on("dialog", stay)
+    bar.query_selector("button").click()
+    until(page, "true")
+    page.wait_for_timeout(200)
+    assert asked == ["beforeunload"]
+    assert page.input_value("#n-name") == "Not lost"
+    page.click("button:has-text('Create')")
+    page.wait_for_selector("h1:has-text('Not lost')")
