@@ -89,7 +89,7 @@ export function Spark({ values, title }) {
 /**
  * Figures of groups. Bars of kinds are a table whose lines have a bar each; what is in an order, as
  * months are, is drawn from left to right, with a table to open.
- * @param {{groups: {key: string, title: string, number: number, text: string, address?: any}[],
+ * @param {{groups: {key: string, title: string, number: number, text: string, tint?: string, address?: any}[],
  *   isLine: boolean, isOrdered: boolean, names: [group: string, figure: string]}} props `address` is
  *   the query of the records of a group, behind the address of their table `to`.
  */
@@ -111,7 +111,7 @@ function Figures({ groups, names, hasBars = false }) {
     </thead>
     <tbody>
       ${groups.map(
-        ({ key, title, number, text, address }) => html`<tr key=${key}>
+        ({ key, title, number, text, tint, address }) => html`<tr key=${key}>
           <th scope="row" class="cut" title=${title}>
             ${address ? html`<${A} to=${address.to} query=${address.query}>${title}<//>` : title}
           </th>
@@ -119,7 +119,7 @@ function Figures({ groups, names, hasBars = false }) {
           ${
             hasBars &&
             html`<td aria-hidden="true">
-              <svg class=${number < 0 ? 'below' : ''}>
+              <svg class=${number < 0 ? 'below' : tint}>
                 <rect width=${`${(100 * Math.abs(number)) / highest}%`} height="100%" rx="2" />
               </svg>
             </td>`

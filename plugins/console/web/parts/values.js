@@ -80,16 +80,23 @@ export function Value({ field, value, title, appId }) {
       return html`<code class="cut">${stringify(value).slice(0, MOST_JSON)}</code>`;
     default:
       if (field.enum_values?.length)
-        return html`<span class=${tintOf(field, value)}>${value}</span>`;
+        return html`<span class=${`tag ${tintOf(field, value)}`}>${value}</span>`;
       return html`<span class="cut">${String(value).slice(0, MOST_LETTERS)}</span>`;
   }
 }
 
-/** The classes of a choice, which the manifest may give a colour. */
-const tintOf = (field, value) => {
-  const colour = field.colours?.[value];
-  return colour ? `tag tint ${colour}` : 'tag';
+/** The classes of a choice that the manifest gives a colour. */
+export const tintOf = (field, value) => {
+  const colour = field?.colours?.[value];
+  return colour ? `tint ${colour}` : '';
 };
+
+/** The classes of a record: those of its first choice with a colour, but for `except`. */
+export function tintOfRow(entity, row, except = null) {
+  const isShown = (field) => field.name !== except && tintOf(field, row[field.name]);
+  const field = entity.fields.find(isShown);
+  return field ? tintOf(field, row[field.name]) : '';
+}
 
 function Link({ appId, target, id, title }) {
   if (target === 'core:users') return html`<span class="cut">${title ?? ''}</span>`;

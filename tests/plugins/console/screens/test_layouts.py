@@ -183,6 +183,118 @@ def test_a_calendar_shows_records_on_their_days(tab: Tab, deals: Server):
     page.wait_for_selector("h1:has-text('Deal 2')")
 
 
+def day(date: str) -> str:
+    return f".day:has(time[datetime='{date}'])"
+
+
+@pytest.fixture
+def planned(crm: Server) -> Server:
+    """An app with a date, a time, and a choice with colours."""
+    fields = [
+        {"name": "title", "type": "text"},
+        {"name": "due", "type": "date"},
+        {"name": "starts_at", "type": "timestamp"},
+        {"name": "state", "type": "text", "enum_values": ["Open", "Done"],
+         "colours": {"Open": "orange", "Done": "green"}},
+    ]  # fmt: skip
+    contract = [{"entityName": "visits", "fields": fields}]
+    crm.install({"appId": "plans", "name": "Plans", "dataContract": contract})
+    path = "/api/v1/apps/plans/collections/visits"
+    for row in crm.admin.get(path).json():
+        crm.admin.delete(f"{path}/{row['id']}")
+    rows = [
+        {"title": "Ada", "due": "2031-05-14", "starts_at": "2031-05-14T09:30:00Z", "state": "Open"},
+        {"title": "Bob", "due": "2031-05-16", "starts_at": "2031-05-16T12:00:00Z", "state": "Done"},
+    ]
+    assert crm.admin.post(f"{path}/bulk", json=rows).status_code == 201
+    return crm
+
+
+def read_visit(server: Server, title: str) -> dict[str, Any]:
+    rows = server.admin.get("/api/v1/apps/plans/collections/visits").json()
+    return next(row for row in rows if row["title"] == title)
+
+
+def test_a_record_is_dragged_to_another_day_and_back(tab: Tab, planned: Server):
+    address = "data/plans/visits?layout=calendar&by=due&at=2031-05"
+    page = tab.open(address, ready=".calendar .entry").page
+    source = page.locator(f"{day('2031-05-14')} .entry").bounding_box()
+    target = page.locator(day("2031-05-21")).bounding_box()
+    page.mouse.move(source["x"] + 10, source["y"] + source["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(target["x"] + 30, target["y"] + 60, steps=6)
+    page.mouse.up()
+    page.wait_for_selector(f"{day('2031-05-21')} .entry:has-text('Ada')")
+    assert read_visit(planned, "Ada")["due"] == "2031-05-21"
+    page.click(".toast button:has-text('Undo')")
+    page.wait_for_selector(f"{day('2031-05-14')} .entry:has-text('Ada')")
+    assert read_visit(planned, "Ada")["due"] == "2031-05-14"
+
+
+def test_a_time_is_moved_by_keys_and_keeps_its_hour(tab: Tab, planned: Server):
+    address = "data/plans/visits?layout=calendar&by=starts_at&at=2031-05"
+    page = tab.open(address, ready=".calendar .entry").page
+    page.focus(".entry:has-text('Ada')")
+    page.keyboard.press("Shift+ArrowDown")
+    page.wait_for_selector(f"{day('2031-05-21')} .entry:has-text('Ada')")
+    until(page, "document.activeElement.matches('.entry')")
+    assert read_visit(planned, "Ada")["starts_at"].startswith("2031-05-21T09:30:00")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_selector(f"{day('2031-05-20')} .entry:has-text('Ada')")
+    until(page, "document.activeElement.matches('.entry')")
+    page.keyboard.press("ArrowUp")
+    assert "Bob" in page.evaluate("document.activeElement.innerText")
+
+
+def test_a_calendar_marks_the_changes_of_others(tab: Tab, planned: Server):
+    address = "data/plans/visits?layout=calendar&by=due&at=2031-05"
+    page = tab.open(address, ready=".calendar .entry").page
+    bob = read_visit(planned, "Bob")
+    path = f"/api/v1/apps/plans/collections/visits/{bob['id']}"
+    planned.admin.patch(path, json={"due": "2031-05-22"})
+    page.wait_for_selector(f"{day('2031-05-22')} .entry.changed:has-text('Bob')")
+    assert not page.locator(f"{day('2031-05-14')} .entry.changed").count()
+
+
+def test_a_calendar_without_the_right_to_write_is_only_read(planned: Server, new_tab: OpenTab):
+    reader = planned.user(permissions={"plans": ["visits.read"]})
+    address = "data/plans/visits?layout=calendar&by=due&at=2031-05"
+    page = new_tab().sign_in(reader).open(address, ready=".calendar .entry").page
+    assert page.locator(".entry[draggable=true]").count() == 0
+    page.focus(".entry:has-text('Ada')")
+    page.keyboard.press("Shift+ArrowDown")
+    assert read_visit(planned, "Ada")["due"] == "2031-05-14"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_of_choices_are_on_boards_calendars_and_charts(
+    planned: Server, new_tab: OpenTab, scheme: Any
+):
+    tab = new_tab(color_scheme=scheme).sign_in(planned.admin)
+    colour = "(selector, part) => getComputedStyle(document.querySelector(selector))[part]"
+
+    def read_colour(selector: str, part: str) -> str:
+        return tab.page.evaluate(f"([selector, part]) => ({colour})(selector, part)",
+                                 [selector, part])  # fmt: skip
+
+    tab.open("data/plans/visits?layout=calendar&by=due&at=2031-05", ready=".calendar .entry")
+    entries = {
+        name: read_colour(f"{day(date)} .entry", "backgroundColor")
+        for name, date in (("Ada", "2031-05-14"), ("Bob", "2031-05-16"))
+    }
+    assert entries["Ada"] != entries["Bob"]
+    assert not tab.axe("main")
+    tab.open("data/plans/visits?layout=board&by=state", ready=CARDS)
+    edges = [read_colour(column(state), "borderTopColor") for state in ("Open", "Done")]
+    assert edges[0] != edges[1]
+    assert not tab.axe("main")
+    tab.open("data/plans/visits?layout=chart&by=state", ready=".figures rect")
+    bars = [read_colour(f".figures tbody tr:nth-child({row}) rect", "fill") for row in (1, 2)]
+    assert bars[0] != bars[1]
+    assert edges == bars
+    assert not tab.axe("main")
+
+
 def test_a_day_with_many_records_shows_them_in_a_dialog(tab: Tab, crm: Server):
     deals = [{"title": f"Busy {n}", "stage": "Lead", "close_date": "2032-02-29"} for n in range(9)]
     sent = crm.admin.post(f"{DATA}/deals/bulk", json=deals)

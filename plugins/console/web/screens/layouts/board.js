@@ -7,13 +7,12 @@ import { may } from '../../core/store.js';
 import { ErrorBox, Loading, attempt, icon } from '../../core/ui.js';
 import { loadLinkTitles, loadTitlesOf, makeTitle } from '../../parts/titles.js';
 import { toastUndo } from '../../parts/undo.js';
-import { CardLines } from '../../parts/values.js';
+import { CardLines, tintOf, tintOfRow } from '../../parts/values.js';
 import { joinWheres } from '../data/filter.js';
 import { ByChoice } from '../data/views.js';
 import { saveRecord } from '../record/edit.js';
+import { MARKED } from './marks.js';
 
-/** Milliseconds for which changes of others are marked. */
-const MARKED = 1000;
 const STEPS = { ArrowDown: [0, 1], ArrowUp: [0, -1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 const NOTHING = { columns: null, rest: 0, error: null, marks: new Set() };
 
@@ -153,6 +152,8 @@ export function Board({ appId, entity, field, query, fields, round }) {
             columns=${columns}
             marks=${marks}
             isMovable=${isMovable}
+            tint=${tintOf(field, column.value)}
+            by=${field.name}
             card=${{ appId, entity, fields: fields.filter(({ name }) => name !== field.name) }}
             act=${{ move, drag, drop, loadMore: board.loadMore }}
           />`,
@@ -171,7 +172,7 @@ function findNeighbour(columns, from, step, row) {
   return null;
 }
 
-function Column({ column, columns, marks, isMovable, card, act }) {
+function Column({ column, columns, marks, isMovable, tint, by, card, act }) {
   const [isOver, setOver] = useState(false);
   const { title, count, cards } = column;
   const over = (event) => {
@@ -184,7 +185,7 @@ function Column({ column, columns, marks, isMovable, card, act }) {
     act.drop(column);
   };
   return html`<section
-    class="column ${isOver ? 'over' : ''}"
+    class="column ${tint} ${isOver ? 'over' : ''}"
     aria-label=${title}
     onDragOver=${isMovable ? over : undefined}
     onDragLeave=${() => setOver(false)}
@@ -195,7 +196,7 @@ function Column({ column, columns, marks, isMovable, card, act }) {
       ${cards.map(
         (row) => html`<li
           key=${row.id}
-          class="card ${marks.has(row.id) ? 'changed' : ''}"
+          class="card ${tintOfRow(card.entity, row, by)} ${marks.has(row.id) ? 'changed' : ''}"
           draggable=${isMovable}
           onDragStart=${(event) => {
             event.dataTransfer.setData('text/plain', row.id);

@@ -7,7 +7,7 @@ import { Loaded, useLoad } from '../../core/ui.js';
 import { Chart } from '../../parts/chart.js';
 import { loadTitlesOf } from '../../parts/titles.js';
 import { formatAmount } from '../../parts/format.js';
-import { listFields } from '../../parts/values.js';
+import { listFields, tintOf } from '../../parts/values.js';
 import { FIGURES } from '../data/columns.js';
 import { joinWheres } from '../data/filter.js';
 import { AddressChoice, ByChoice, isTime } from '../data/views.js';
@@ -150,6 +150,7 @@ export async function loadGroups(appId, entity, selection, signal) {
       title: value === null ? '–' : (titles[value] ?? String(value)),
       number: Number(group[NUMBER] ?? 0),
       text: formatFigure(entity, figure, group[NUMBER]),
+      tint: tintOf(by, value),
       address: isOrdered ? null : writeAddress(appId, entity, by, value, where, search),
     };
   });

@@ -7,6 +7,7 @@ import { makeTitle } from '../../parts/titles.js';
 import { CardLines, listFiles } from '../../parts/values.js';
 import { useRows } from '../data/rows.js';
 import { ByChoice } from '../data/views.js';
+import { useMarks } from './marks.js';
 
 const SIZE = '320x240';
 const isImage = (file) => file.type.startsWith('image/');
@@ -27,6 +28,7 @@ function Pictures({ appId, entity, field, query, fields, round }) {
     shown.current = round;
   }, [round]);
   const { rows, titles, loading, done, error } = data;
+  const marks = useMarks(rows, JSON.stringify(query), true);
   const lines = fields.filter((shown) => shown.name !== field.name);
   return html`<div class="layout">
     <${ErrorBox} error=${error} retry=${data.reload} />
@@ -36,7 +38,7 @@ function Pictures({ appId, entity, field, query, fields, round }) {
       ${rows.map((row) => {
         const files = listFiles(row[field.name]);
         const file = files.find(isImage) ?? files[0];
-        return html`<li key=${row.id} class="card">
+        return html`<li key=${row.id} class="card ${marks.has(row.id) ? 'changed' : ''}">
           <div class="picture">
             ${file && html`<${Preview} key=${file.id} file=${file} appId=${appId} size=${SIZE} />`}
           </div>
