@@ -52,6 +52,10 @@ def check_tile(entities: Mapping[str, Entity], tile: Tile) -> Iterator[Problem]:
         if tile.view is None:
             yield "view", "is needed: the id of a view, or the name of a declared one"
         return
+    if tile.kind == "plugin":
+        if tile.plugin is None:
+            yield "plugin", "is needed: a plugin and the id of a page with the slot 'tile'"
+        return
     if tile.entity is None:
         yield "entity", "is needed"
         return

@@ -11,7 +11,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=63)]
 Title = Annotated[str, Meta(min_length=1, max_length=80)]
 RoleName = Annotated[str, Meta(min_length=1, max_length=64)]
 Layout = Literal["table", "board", "calendar", "gallery", "chart"]
-TileKind = Literal["number", "bar", "line", "list", "view"]
+TileKind = Literal["number", "bar", "line", "list", "view", "plugin"]
 Period = Literal["day", "week", "month", "quarter", "year"]
 Operator = Literal["$count", "$countDistinct", "$sum", "$avg", "$min", "$max"]
 Figure = Annotated[dict[Operator, Name], Meta(min_length=1, max_length=1)]
@@ -54,7 +54,8 @@ class DeclaredView(Selection, frozen=True, kw_only=True):
 
 
 class Tile(Selection, frozen=True, kw_only=True):
-    """A part of a dashboard: a number, a chart, a list of records, or a view by its id or name.
+    """A part of a dashboard: a number, a chart, a list of records, a view by its id or name, or a
+    part of a plugin, as `weather/today`.
 
     `since` is a number of days: the number is shown with its change since. `width` is that on a
     grid of four columns.
@@ -64,6 +65,9 @@ class Tile(Selection, frozen=True, kw_only=True):
     title: Annotated[str, Meta(max_length=80)] = ""
     entity: Name | None = None
     view: Title | None = None
+    plugin: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*/[a-z0-9-]+$", max_length=160)] | None = (
+        None
+    )
     since: Annotated[int, Meta(ge=1, le=3650)] | None = None
     limit: Annotated[int, Meta(ge=1, le=50)] = 5
     width: Annotated[int, Meta(ge=1, le=4)] = 1

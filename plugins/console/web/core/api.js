@@ -93,11 +93,13 @@ export function url(strings, ...values) {
 
 /**
  * Open a stream (server-sent events), with the token.
- * @param {string} path @param {{signal?: AbortSignal, headers?: object, query?: object}} options
+ * @param {string} path
+ * @param {{signal?: AbortSignal, headers?: object, query?: object, body?: any}} options One with a `body`
+ *   is a POST.
  */
 export async function stream(path, options = {}) {
   await renewExpired();
-  const response = await send('GET', path, options);
+  const response = await send(options.body ? 'POST' : 'GET', path, options);
   if (!response.ok) await read(response);
   return response.body;
 }

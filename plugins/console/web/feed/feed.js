@@ -1,5 +1,5 @@
 /** Changes of records as they happen, where the plugin `feed` is on. */
-import { useEffect, useRef } from '../core/kit.js';
+import { useEffect, useRef, useState } from '../core/kit.js';
 import { stream, url } from '../core/api.js';
 import { parse, stringify } from '../core/json.js';
 import { features } from '../core/store.js';
@@ -29,13 +29,41 @@ export function useFeed({ appId, entity, where, since, isOn = true }, take) {
   useEffect(() => {
     if (!isFollowed) return undefined;
     const ending = new AbortController();
-    const query = { where: condition };
-    follow(path, query, since, ending.signal, (events) => latest.current(events));
+    const open = (options) => stream(path, { query: { where: condition }, ...options });
+    follow(open, since, ending.signal, (events) => latest.current(events));
     return () => ending.abort();
   }, [path, condition, isFollowed]);
 }
 
-async function follow(path, query, since, ended, take) {
+/**
+ * Follow the changes of several entities of an app by one stream, as `useFeed` does.
+ * @param {string} appId @param {string[]} names of entities @param {(events: any[]) => void} take
+ * @returns {boolean} whether they are followed; the server may refuse
+ */
+export function useFeeds(appId, names, take) {
+  const latest = useRef(take);
+  latest.current = take;
+  const [isRefused, setRefused] = useState(false);
+  const path = url`/api/v1/apps/${appId}/feed`;
+  const key = names.join();
+  const isFollowed = names.length > 0 && features.value.has('feed') && !isRefused;
+  useEffect(() => {
+    if (!isFollowed) return undefined;
+    const ending = new AbortController();
+    const subscribe = Object.fromEntries(names.map((entity) => [entity, { entity }]));
+    const open = (options) => stream(path, { body: { subscribe }, ...options });
+    const run = async () => {
+      await follow(open, undefined, ending.signal, (events) => latest.current(events));
+      if (!ending.signal.aborted) setRefused(true);
+    };
+    run();
+    return () => ending.abort();
+  }, [path, key, isFollowed]);
+  return isFollowed;
+}
+
+/** Follow a stream until `ended` is aborted, or the server refuses it. */
+async function follow(open, since, ended, take) {
   let last = since;
   let pause = SHORTEST;
   const takeAll = (events) => {
@@ -50,7 +78,7 @@ async function follow(path, query, since, ended, take) {
     const hidden = endWhenHidden(ended);
     try {
       const headers = last ? { 'last-event-id': last } : {};
-      await readEvents(await stream(path, { query, headers, signal: hidden.signal }), takeAll);
+      await readEvents(await open({ headers, signal: hidden.signal }), takeAll);
     } catch (error) {
       if (FINAL.includes(error.status)) return;
     } finally {

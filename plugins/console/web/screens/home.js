@@ -24,7 +24,7 @@ export default function Home() {
     return html`<${Empty} title="No app for you yet" glyph="app">
       Ask an administrator for a role on an app.
     <//>`;
-  const tiles = pages.value.filter((page) => page.slot === 'tile');
+  const tiles = pages.value.filter((page) => page.slot === 'tile' && !page.on.length);
   return html`<${Head}
       title=${`Hello, ${nameAccount(user.value)}`}
       sub="Ctrl K finds tables, records, users, jobs and routes."

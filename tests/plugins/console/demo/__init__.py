@@ -69,6 +69,7 @@ class GuestsPlugin(Plugin):
             ConsolePage("Loops", module="loops.js"),
             ConsolePage("Admins", needs=CORE_ADMIN, text="Only for admins."),
             ConsolePage("Tile", module="works.js", slot="tile"),
+            ConsolePage("Sales", module="sales.js", slot="tile", on=("crm",)),
             ConsolePage("Beside", module="beside.js", slot="record"),
             ConsolePage("Colour", module="colour.js", slot="field", on=("*.*.colour",)),
             ConsolePage("Mood", module="mood.js", slot="field", on=("notes.pages.mood",)),

@@ -15,7 +15,7 @@ def add_tile(page: Any, kind: str, **choices: str) -> None:
     page.click("button:has-text('Add a tile')")
     page.select_option("dialog label:has-text('Shows') select", label=kind)
     for title, label in choices.items():
-        page.select_option(f"dialog label:has-text('{title}') select", label=label)
+        page.select_option(f"dialog label:has(span:text-is('{title}')) select", label=label)
     page.click("dialog button:has-text('Done')")
 
 
@@ -35,7 +35,7 @@ def test_a_dashboard_is_made_by_clicking(tab: Tab, crm: Server):
     )
     page.wait_for_selector(".big:has-text('15,000')")
     page.wait_for_selector(".rise:has-text('+15,000')")
-    add_tile(page, "Bars", Table="Deals", **{"Groups by": "Stage", "Width": "2"})
+    add_tile(page, "Bars", Table="Deals", **{"Groups by": "Stage", "Width in columns": "2"})
     page.wait_for_selector(".tile .figures:has-text('Qualified')")
     add_tile(page, "A list of records", Table="Companies")
     page.wait_for_selector(".tile a:has-text('Cobalt')")
@@ -139,3 +139,89 @@ def test_views_that_a_manifest_declares_are_tiles_and_are_not_edited(crm: Server
     page.click(".tile h2 a:has-text('States')")
     page.wait_for_selector("button[title='Saved views']:has-text('States')")
     page.wait_for_selector(".figures rect")
+
+
+def make_dashboard(server: Server, name: str, tiles: list[dict[str, Any]]) -> str:
+    body = {"app": "crm", "name": name, "state": {"tiles": tiles}}
+    made = server.admin.post(VIEWS, json=body)
+    assert made.status_code == 201, made.text
+    return made.json()["id"]
+
+
+def test_tiles_follow_the_changes_of_others_without_asking_again(tab: Tab, crm: Server):
+    view_id = make_dashboard(
+        crm, "Live", [{"kind": "number", "entity": "companies"},
+                      {"kind": "number", "entity": "deals", "title": "Deals"}]
+    )  # fmt: skip
+    page = tab.open(f"dashboards/crm/{view_id}").page
+    page.wait_for_selector(".big:has-text('3')")
+    asked: list[str] = []
+    tab.on("request", lambda r: r.url.endswith("/query") and asked.append(r.url))
+    path = "/api/v1/apps/crm/collections/companies"
+    made = crm.admin.post(path, json={"name": "Dover"})
+    assert made.status_code == 201, made.text
+    page.wait_for_selector(".big:has-text('4')")
+    assert crm.admin.delete(f"{path}/{made.json()['id']}").is_success
+    page.wait_for_selector(".big:has-text('3')")
+    # The tile of the other table had no reason to ask.
+    assert asked
+    assert all("/companies/" in url for url in asked)
+    crm.admin.delete(f"{VIEWS}/{view_id}")
+
+
+def test_a_list_has_the_columns_that_are_chosen(tab: Tab, crm: Server):
+    view_id = make_dashboard(crm, "Lists", [{"kind": "list", "entity": "deals"}])
+    page = tab.open(f"dashboards/crm/{view_id}").page
+    page.click("button:has-text('Edit')")
+    page.click("[aria-label='Change: tile 1']")
+    box = "dialog .columnlist label:has-text('{}') input"
+    for title in ("Title", "Value", "Stage"):
+        if page.is_checked(box.format(title)):
+            page.uncheck(box.format(title))
+    page.check(box.format("Close date"))
+    page.check(box.format("Value"))
+    page.select_option("dialog label:has(span:text-is('Records')) select", "10")
+    assert not tab.axe("dialog")
+    page.click("dialog button:has-text('Done')")
+    page.click("main button:has-text('Save')")
+    page.wait_for_selector(".toast:has-text('saved')")
+    (tile,) = crm.admin.get(f"{VIEWS}/{view_id}").json()["state"]["tiles"]
+    assert {"close_date", "value"} <= set(tile["columns"])
+    assert "stage" not in tile["columns"]
+    assert tile["limit"] == 10
+    page.wait_for_selector(".tile td:has-text('2031-06-15')")
+    heads = page.locator(".tile thead th").evaluate_all("all => all.map((e) => e.textContent)")
+    assert {"Close date", "Value"} <= set(heads)
+    assert "Stage" not in heads
+    crm.admin.delete(f"{VIEWS}/{view_id}")
+
+
+def test_a_part_of_a_plugin_is_a_tile(tab: Tab, crm: Server):
+    view_id = make_dashboard(crm, "Parts", [{"kind": "number", "entity": "companies"}])
+    page = tab.open(f"dashboards/crm/{view_id}").page
+    page.click("button:has-text('Edit')")
+    add_tile(page, "A part of a plugin", Part="Sales (guests)", **{"Width in columns": "2"})
+    page.wait_for_selector(".tile:has-text('Sales of crm')")
+    page.click("main button:has-text('Save')")
+    page.wait_for_selector(".toast:has-text('saved')")
+    tiles = crm.admin.get(f"{VIEWS}/{view_id}").json()["state"]["tiles"]
+    assert tiles[1] == {"kind": "plugin", "plugin": "guests/sales", "width": 2}
+    assert not tab.axe("main")
+    page.click("button[aria-label=Reload]")
+    page.wait_for_selector(".tile:has-text('round 1')")
+    # It is for dashboards of this app only, and the start has none of it.
+    assert tab.open("").page.locator("section:has-text('Sales of')").count() == 0
+    crm.admin.delete(f"{VIEWS}/{view_id}")
+
+
+def test_a_tile_of_a_plugin_that_is_gone_says_so(tab: Tab, crm: Server):
+    tiles = [{"kind": "plugin", "plugin": "weather/today"}, {"kind": "number", "entity": "deals"}]
+    view_id = make_dashboard(crm, "Weather", tiles)
+    page = tab.open(f"dashboards/crm/{view_id}").page
+    page.wait_for_selector(".tile .notice:has-text('No plugin offers “weather/today”')")
+    page.wait_for_selector(".tile .big")
+    crm.admin.delete(f"{VIEWS}/{view_id}")
+    wrong = {"app": "crm", "name": "W", "state": {"tiles": [{"kind": "plugin"}]}}
+    refusal = crm.admin.post(VIEWS, json=wrong)
+    assert refusal.status_code == 400
+    assert refusal.json()["error"].startswith("state.tiles[0].plugin: is needed")

@@ -1,19 +1,22 @@
 /** Dashboards of an app: tiles on a grid, made by clicking, for oneself or for a role. */
-import { html, useState } from '../../core/kit.js';
+import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { get, post, remove } from '../../core/api.js';
 import { confirm, useUnsaved } from '../../core/dialogs.js';
 import { A, go, leave } from '../../core/router.js';
 import { Head, useEvery } from '../../core/screen.js';
 import { describe, listReadable } from '../../core/store.js';
 import { Empty, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import { useFeeds } from '../../feed/feed.js';
 import { WithApp } from '../../parts/apppick.js';
 import { isSame } from '../../parts/values.js';
 import { VIEWS, changeView, openSave, readContent } from '../data/views.js';
 import { openTileForm } from './form.js';
-import { Tile } from './tiles.js';
+import { Tile, findEntityOf } from './tiles.js';
 
-/** Milliseconds between two loads of the tiles. */
+/** Milliseconds between two loads of the tiles where changes are not followed. */
 const PAUSE = 30_000;
+/** Milliseconds in which changes are collected before the tiles of their table are loaded again. */
+const COLLECTED = 1000;
 const MOST_TILES = 24;
 const WIDEST = 4;
 
@@ -88,11 +91,9 @@ function Dashboard({ app, views, dashboards, dashboard, picker, newButton, reque
   const stored = dashboard.state.tiles;
   /** The tiles while they are edited; null while they are only shown. */
   const [draft, setDraft] = useState(stored.length || !dashboard.editable ? null : stored);
-  const [round, setRound] = useState(0);
-  const refresh = () => setRound((number) => number + 1);
-  useEvery(PAUSE, refresh, []);
   useUnsaved(draft !== null && !isSame(draft, stored));
   const tiles = draft ?? stored;
+  const { rounds, refresh } = useRounds(app, tiles, views);
 
   const save = (content) =>
     attempt(async () => {
@@ -158,7 +159,7 @@ function Dashboard({ app, views, dashboards, dashboard, picker, newButton, reque
     <div class="tiles">
       ${tiles.map(
         (tile, index) => html`<div key=${index} class=${`span${tile.width ?? 1}`}>
-          <${Tile} app=${app} tile=${tile} views=${views} round=${round}>
+          <${Tile} app=${app} tile=${tile} views=${views} rounds=${rounds}>
             ${
               draft &&
               html`<${TileButtons}
@@ -180,6 +181,37 @@ function Dashboard({ app, views, dashboards, dashboard, picker, newButton, reque
         html`<button class="card offer" onClick=${() => edit()}>${icon('plus')}<b>Add a tile</b></button>`
       }
     </div>`;
+}
+
+/** Count how often the tiles of each table are to be loaded; '' counts for all tiles. */
+function useRounds(app, tiles, views) {
+  const [rounds, setRounds] = useState({ '': 0 });
+  const add = (names) =>
+    setRounds((before) => {
+      const counted = names.map((name) => [name, (before[name] ?? 0) + 1]);
+      return { ...before, ...Object.fromEntries(counted) };
+    });
+  const refresh = () => add(['']);
+  const shown = new Set(tiles.map((tile) => findEntityOf(app, tile, views)?.name));
+  const names = app.entities.map(({ name }) => name).filter((name) => shown.has(name));
+  const changed = useRef(new Set());
+  const timer = useRef(0);
+  const load = () => {
+    timer.current = 0;
+    add([...changed.current]);
+    changed.current.clear();
+  };
+  const take = (events) => {
+    for (const { type, entity } of events) {
+      if (type === 'resync') names.forEach((name) => changed.current.add(name));
+      else if (entity) changed.current.add(entity);
+    }
+    if (changed.current.size) timer.current ||= window.setTimeout(load, COLLECTED);
+  };
+  const isFollowed = useFeeds(app.id, names, take);
+  useEvery(PAUSE, () => !isFollowed && refresh(), [isFollowed]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return { rounds, refresh };
 }
 
 function TileButtons({ name, isFirst, isLast, edit, move, grow, drop }) {

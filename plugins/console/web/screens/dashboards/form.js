@@ -1,13 +1,14 @@
 /** The form of a tile: what it shows, of which table, and how wide it is. */
 import { html, useState } from '../../core/kit.js';
 import { openDialog } from '../../core/dialogs.js';
-import { nameField, toWords } from '../../core/store.js';
+import { findPages, nameField, toWords } from '../../core/store.js';
 import { icon } from '../../core/ui.js';
 import { Choice } from '../../form/control.js';
 import { listFields } from '../../parts/values.js';
 import { Filter, fromWhere } from '../data/filter.js';
 import { findBy, isTime, listFitting } from '../data/views.js';
 import { COUNT, PERIODS, listFigures, readFigure, writeFigure } from '../layouts/chart.js';
+import { nameOfPage } from './tiles.js';
 
 const KINDS = [
   ['number', 'A number'],
@@ -28,8 +29,10 @@ const ORDERS = [
   ['asc', 'Smallest or oldest first'],
 ];
 const WIDTHS = ['1', '2', '3', '4'];
-/** Fields that a list shows beside the title. */
-const MOST_COLUMNS = 3;
+/** Fields that a list shows beside the title unless the user chooses others, and at most. */
+const USUAL_COLUMNS = 3;
+const MOST_COLUMNS = 8;
+const LIMITS = ['5', '10', '20', '50'];
 
 /**
  * Let the user make or change a tile.
@@ -50,32 +53,54 @@ function TileForm({ app, views, tile, close }) {
   const { kind } = draft;
   const entity = app.entities.find(({ name }) => name === draft.entity);
   const ofTables = views.filter((view) => view.entity);
-  const isReady = kind === 'view' ? Boolean(draft.view) : Boolean(entity);
+  const parts = findPages('tile', app.id);
+  const kinds = parts.length ? [...KINDS, ['plugin', 'A part of a plugin']] : KINDS;
+  const isOfTable = kind !== 'view' && kind !== 'plugin';
+  const isReady = isOfTable ? Boolean(entity) : Boolean(draft[kind]);
   const submit = (event) => {
     event.preventDefault();
     close(toTile(entity, draft));
   };
   const chooseTable = (name) =>
-    change({ entity: name, where: undefined, by: undefined, figure: COUNT, orderBy: undefined });
+    change({
+      entity: name,
+      where: undefined,
+      by: undefined,
+      figure: COUNT,
+      orderBy: undefined,
+      columns: undefined,
+    });
   return html`<form class="stack" onSubmit=${submit}>
     <h2>${tile ? 'Change the tile' : 'New tile'}</h2>
-    <${Choice} title="Shows" choices=${KINDS} chosen=${kind} change=${(name) => change({ kind: name })} />
+    <${Choice} title="Shows" choices=${kinds} chosen=${kind} change=${(name) => change({ kind: name })} />
     ${
-      kind === 'view'
-        ? html`<${Choice}
-            title="View"
-            choices=${[['', '…'], ...ofTables.map((view) => [view.id, nameView(view)])]}
-            chosen=${draft.view ?? ''}
-            change=${(id) => change({ view: id })}
-          />`
-        : html`<${Choice}
-            title="Table"
-            choices=${app.entities.map(({ name, label }) => [name, label ?? toWords(name)])}
-            chosen=${draft.entity}
-            change=${chooseTable}
-          />`
+      kind === 'view' &&
+      html`<${Choice}
+        title="View"
+        choices=${[['', '…'], ...ofTables.map((view) => [view.id, nameView(view)])]}
+        chosen=${draft.view ?? ''}
+        change=${(id) => change({ view: id })}
+      />`
     }
-    ${entity && kind !== 'view' && html`<${Details} ...${{ app, entity, draft, change }} />`}
+    ${
+      kind === 'plugin' &&
+      html`<${Choice}
+        title="Part"
+        choices=${[['', '…'], ...parts.map((page) => [nameOfPage(page), `${page.title} (${page.plugin})`])]}
+        chosen=${draft.plugin ?? ''}
+        change=${(name) => change({ plugin: name })}
+      />`
+    }
+    ${
+      isOfTable &&
+      html`<${Choice}
+        title="Table"
+        choices=${app.entities.map(({ name, label }) => [name, label ?? toWords(name)])}
+        chosen=${draft.entity}
+        change=${chooseTable}
+      />`
+    }
+    ${entity && isOfTable && html`<${Details} ...${{ app, entity, draft, change }} />`}
     <label class="field">
       <span>Title<i>optional</i></span>
       <input
@@ -161,6 +186,17 @@ function Details({ app, entity, draft, change }) {
           choices=${ORDERS}
           chosen=${draft.order ?? 'desc'}
           change=${(order) => change({ order })}
+        />
+        <${Choice}
+          title="Records"
+          choices=${LIMITS}
+          chosen=${String(draft.limit ?? LIMITS[0])}
+          change=${(text) => change({ limit: Number(text) })}
+        />
+        <${Columns}
+          fields=${fields}
+          chosen=${chooseColumns(entity, draft)}
+          change=${(columns) => change({ columns })}
         />`
     }
     <button type="button" class=${conditions ? 'on' : ''} onClick=${filter}>
@@ -168,16 +204,42 @@ function Details({ app, entity, draft, change }) {
     </button>`;
 }
 
+/** The columns of a list, those of the table that come first where none are chosen. */
+const chooseColumns = (entity, { columns }) =>
+  columns ?? entity.fields.slice(0, USUAL_COLUMNS).map(({ name }) => name);
+
+function Columns({ fields, chosen, change }) {
+  const toggle = (name) => {
+    const isChosen = chosen.includes(name);
+    change(isChosen ? chosen.filter((other) => other !== name) : [...chosen, name]);
+  };
+  return html`<fieldset class="choices columnlist">
+    <legend>Columns</legend>
+    ${fields.map(
+      (field) => html`<label class="row check" key=${field.name}>
+        <input
+          type="checkbox"
+          checked=${chosen.includes(field.name)}
+          disabled=${!chosen.includes(field.name) && chosen.length >= MOST_COLUMNS}
+          onChange=${() => toggle(field.name)}
+        />
+        ${nameField(field)}
+      </label>`,
+    )}
+  </fieldset>`;
+}
+
 /** Only what the kind of a tile has is kept. */
 function toTile(entity, draft) {
-  const { kind, title, width, view, where, figure, by, period, since, orderBy, order } = draft;
+  const { kind, title, width, view, where, figure, by, period, since, orderBy, order, limit } =
+    draft;
   const common = { kind, title: title || undefined, width };
+  if (kind === 'plugin') return { ...common, plugin: draft.plugin };
   if (kind === 'view') return { ...common, view };
   const ofTable = { ...common, entity: entity.name, where };
   if (kind === 'number') return { ...ofTable, figure, since };
   if (kind === 'list') {
-    const shown = draft.columns ?? entity.fields.slice(0, MOST_COLUMNS).map(({ name }) => name);
-    return { ...ofTable, orderBy, order, columns: shown };
+    return { ...ofTable, orderBy, order, limit, columns: chooseColumns(entity, draft) };
   }
   const field = findBy(entity, 'chart', by);
   return { ...ofTable, figure, by: field.name, period: isTime(field) ? period : undefined };

@@ -2,8 +2,9 @@
 import { html } from '../../core/kit.js';
 import { post, url } from '../../core/api.js';
 import { A } from '../../core/router.js';
-import { nameField, toWords } from '../../core/store.js';
+import { findPages, nameField, toWords } from '../../core/store.js';
 import { Loaded, useLoad } from '../../core/ui.js';
+import { Tile as PluginPart } from '../../kit/tile.js';
 import { Chart } from '../../parts/chart.js';
 import { findTitleFields, loadLinkTitles, makeTitle } from '../../parts/titles.js';
 import { Value, listFields } from '../../parts/values.js';
@@ -22,7 +23,7 @@ const DAY = 86_400_000;
 /** Digits that the difference of two numbers has without noise. */
 const EXACT = 15;
 const MOST_ROWS = 5;
-const MOST_COLUMNS = 4;
+const MOST_COLUMNS = 8;
 const KINDS = { number: NumberTile, bar: ChartTile, line: ChartTile, list: ListTile };
 
 const findField = (entity, name) => listFields(entity).find((field) => field.name === name);
@@ -32,6 +33,15 @@ const nameEntity = (entity) => entity.label ?? toWords(entity.name);
 const findView = (views, name) =>
   views.find((view) => view.id === name) ??
   views.find((view) => view.declared && view.entity && view.name === name);
+
+/** The table of a tile, or of its view; undefined where it has none. */
+export function findEntityOf(app, tile, views) {
+  const name = tile.kind === 'view' ? findView(views, tile.view)?.entity : tile.entity;
+  return app.entities.find((entity) => entity.name === name);
+}
+
+/** How a tile names a part of a plugin. */
+export const nameOfPage = (page) => `${page.plugin}/${page.id}`;
 
 /** Names of fields that a tile needs and the table does not have, for this user at least. */
 function listMissing(entity, tile) {
@@ -67,13 +77,33 @@ function describeTile(entity, tile) {
 }
 
 /**
- * @param {{app: any, tile: any, views: any[], round: number, children?: any}} props `children` are
- *   buttons that change it; `round` counts how often it is loaded.
+ * @param {{app: any, tile: any, views: any[], rounds: Record<string, number>, children?: any}} props
+ *   `children` are buttons that change it; `rounds` count by table how often it is loaded.
  */
-export function Tile({ app, tile, views, round, children }) {
+export function Tile(props) {
+  if (props.tile.kind === 'plugin') return html`<${PluginTile} ...${props} />`;
+  return html`<${RecordsTile} ...${props} />`;
+}
+
+/** A tile of a plugin; it gets the id of the app, and how often the user asked for it anew. */
+function PluginTile({ app, tile, rounds, children }) {
+  const page = findPages('tile', app.id).find((offered) => nameOfPage(offered) === tile.plugin);
+  const title = tile.title || page?.title || 'Tile';
+  return html`<section class="card tile" aria-label=${title}>
+    <div class="row"><h2 class="cut grow">${title}</h2>${children}</div>
+    ${
+      page
+        ? html`<${PluginPart} page=${page} app=${app.id} round=${rounds['']} />`
+        : html`<p class="notice warn">No plugin offers “${tile.plugin}” to you.</p>`
+    }
+  </section>`;
+}
+
+function RecordsTile({ app, tile, views, rounds, children }) {
   const view = tile.kind === 'view' ? findView(views, tile.view) : null;
   const shown = view ? { ...toTile(view), ...(tile.title && { title: tile.title }) } : tile;
   const entity = app.entities.find(({ name }) => name === shown.entity);
+  const round = rounds[''] + (rounds[shown.entity] ?? 0);
   const missing = entity ? listMissing(entity, shown) : [];
   const title = shown.title || (entity && !missing.length && describeTile(entity, shown)) || 'Tile';
   const address = view ? { ...view.state, view: view.id } : { where: writeWhere(tile.where) };

@@ -1,0 +1,3 @@
+export default function Sales({ kit, app, round }) {
+  return kit.html`<p>Sales of ${app}, round ${round}</p>`;
+}
