@@ -68,7 +68,7 @@ export default function Start() {
 
 const loadBlank = () => import('./builder/newapp.js').then((module) => module.BlankApp);
 
-const loadData = () => import('./builder/newapp.js').then((module) => module.FromData);
+const loadData = () => import('./builder/fromdata.js').then((module) => module.FromData);
 const loadExamples = () => import('./builder/newapp.js').then((module) => module.Examples);
 
 /** A part that is loaded when it is shown. */

@@ -304,3 +304,194 @@ def test_a_link_is_drawn_in_the_diagram(server: Server, tab: Tab, shop: str) -> 
     described = server.admin.get(f"/api/v1/apps/{shop}").json()["entities"]
     (orders,) = [entity for entity in described if entity["name"] == "orders"]
     assert orders["fields"][-1]["references"] == "goods"
+
+
+def build_on(page: Any, table: str, step: str) -> None:
+    """Open a step from the list of tables below the diagram."""
+    click(page, f".tablelist li:has-text('{table}') .menu > button")
+    click(page, f".popup button:has-text('{step}')")
+    page.wait_for_selector("dialog[open]")
+
+
+def test_two_columns_swap_their_names_in_one_step(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
+    open_column_menu(page, "mail")
+    click(page, ".popup button:has-text('Rename')")
+    page.fill("dialog input", "Size")
+    page.wait_for_selector("dialog .notice:has-text('exchange their names')")
+    page.wait_for_selector("dialog .plan:has-text('from size')")
+    assert not tab.axe("dialog")
+    install(page, "Rename")
+    page.wait_for_selector(".gs .gr:has-text('a@x.org')")
+    rows = server.admin.get(f"/api/v1/apps/{shop}/collections/orders").json()
+    assert {(row["size"], row["mail"]) for row in rows} == {("a@x.org", "12"), ("b@x.org", "big")}
+    click(page, ".toast button:has-text('Undo')")
+    page.wait_for_selector(".toast:has-text('Taken back')")
+    rows = server.admin.get(f"/api/v1/apps/{shop}/collections/orders").json()
+    assert {row["mail"] for row in rows} == {"a@x.org", "b@x.org"}
+
+
+def test_the_rows_to_correct_are_named_and_lead_there(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.allow(400).open(f"data/{shop}/orders", ready=".gs .gr").page
+    rows = server.admin.get(f"/api/v1/apps/{shop}/collections/orders").json()
+    (wrong,) = [row["id"] for row in rows if row["size"] == "big"]
+    open_column_menu(page, "size")
+    click(page, ".popup button:has-text('Type and rules')")
+    page.select_option("dialog [aria-label=Type]", label="Number")
+    page.wait_for_selector("dialog section:has-text('1 record to correct')")
+    assert page.locator("dialog .ids li").all_inner_texts() == [wrong]
+    assert not tab.axe("dialog")
+    with page.context.expect_page() as opened:
+        click(page, "dialog .ids a")
+    record = opened.value
+    record.wait_for_selector("#f-size")
+    assert record.input_value("#f-size") == "big"
+    record.close()
+    path = f"/api/v1/apps/{shop}/collections/orders/{wrong}"
+    assert server.admin.patch(path, json={"size": "14"}).is_success
+    click(page, "dialog button:has-text('Try again')")
+    page.wait_for_selector("dialog .plan:has-text('text to number')")
+    install(page, "Change")
+    assert server.admin.get(path).json()["size"] == 14
+
+
+def test_indexes_are_made_and_removed(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.open(f"apps/{shop}/tables", ready=".tablelist li").page
+    assert not tab.axe("main")
+    build_on(page, "Orders", "Indexes")
+    page.select_option("[aria-label='Column 1 of the index']", "mail")
+    page.select_option("[aria-label='Column 2 of the index']", "size")
+    click(page, "dialog label:has-text('Unique')")
+    click(page, "dialog fieldset button:has-text('Add')")
+    page.wait_for_selector("dialog .plan:has-text('mail, size')")
+    assert not tab.axe("dialog")
+    install(page, "Save")
+    manifest = server.admin.get(f"/api/v1/apps/{shop}/manifest").json()
+    assert manifest["dataContract"][0]["indexes"] == [{"columns": ["mail", "size"], "unique": True}]
+    build_on(page, "Orders", "Indexes")
+    click(page, "[aria-label='Remove the index of Mail, Size']")
+    page.wait_for_selector("dialog .plan:has-text('index goes')")
+    install(page, "Save")
+    assert (
+        "indexes" not in server.admin.get(f"/api/v1/apps/{shop}/manifest").json()["dataContract"][0]
+    )
+
+
+def test_a_search_is_set_up_and_finds(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.open(f"apps/{shop}/tables", ready=".tablelist li").page
+    build_on(page, "Goods", "Search")
+    page.select_option("dialog label:has-text('Language') select", label="English")
+    page.select_option("[aria-label='Search in Title']", label="found first")
+    page.wait_for_selector("dialog .card[aria-label=Plan]")
+    assert not tab.axe("dialog")
+    install(page, "Save")
+    page.wait_for_selector(".tablelist li:has-text('searched by words')")
+    body = {"title": "Sailing boats"}
+    assert server.admin.post(f"/api/v1/apps/{shop}/collections/goods", json=body).is_success
+    path = f"/api/v1/apps/{shop}/collections/goods/query"
+    found = server.admin.post(path, json={"search": "boat"}).json()["data"]
+    assert [row["title"] for row in found] == ["Sailing boats"]
+
+
+def test_a_field_is_kept_for_a_role(server: Server, tab: Tab, shop: str) -> None:
+    role = {"name": "billing", "permissions": ["orders.read"]}
+    assert server.admin.post(f"/api/v1/apps/{shop}/roles", json=role).is_success
+    clerk = server.user(permissions={shop: ["orders.read"]})
+    payer = server.user(roles={shop: ["billing"]})
+    page = tab.open(f"apps/{shop}/tables", ready=".tablelist li").page
+    build_on(page, "Orders", "Rights on fields")
+    page.select_option("[aria-label='Who may see Size']", label="see: only some roles")
+    click(page, "dialog td:has([aria-label='Who may see Size']) label:has-text('billing')")
+    page.wait_for_selector("dialog .notice:has-text('No table is touched')")
+    assert not tab.axe("dialog")
+    page.wait_for_selector("dialog .actions button:not([disabled]):has-text('Save')")
+    click(page, "dialog .actions button:has-text('Save')")
+    page.wait_for_selector("dialog", state="detached")
+    path = f"/api/v1/apps/{shop}/collections/orders"
+    assert "size" not in clerk.get(path).json()[0]
+    assert "size" in payer.get(path).json()[0]
+
+
+def test_a_table_of_an_app_is_made_from_a_csv_file(server: Server, tab: Tab, shop: str) -> None:
+    page = tab.open(f"apps/{shop}/tables", ready=".tablelist li").page
+    click(page, "button:has-text('Table from a CSV')")
+    content = "Place,Seats\nHall,200\nRoom,12\n"
+    drop(page, "dialog .drop", "orders.csv", content.encode())
+    page.wait_for_selector("dialog .notice:has-text('a table of that name already')")
+    page.fill("dialog label:has-text('Name of the table') input", "Venues")
+    page.wait_for_selector("dialog .plan:has-text('2 fields')")
+    assert not tab.axe("dialog")
+    click(page, "dialog label:has-text('Members see all, admins change them')")
+    page.wait_for_selector("dialog .actions button:not([disabled]):has-text('Make the table')")
+    click(page, "dialog .actions button:has-text('Make the table and import')")
+    page.wait_for_selector("h1:has-text('Venues')")
+    page.wait_for_selector(".gs .gr:has-text('Hall')")
+    rows = server.admin.get(f"/api/v1/apps/{shop}/collections/venues").json()
+    assert {(row["place"], row["seats"]) for row in rows} == {("Hall", 200), ("Room", 12)}
+    roles = {role["name"]: role for role in server.admin.get(f"/api/v1/apps/{shop}/roles").json()}
+    assert roles["member"]["permissions"] == ["venues.read"]
+
+
+def test_the_list_of_tables_fits_a_phone_and_the_dark(
+    new_tab: OpenTab, crm: Server, shop: str
+) -> None:
+    tab = new_tab(viewport=NARROW, color_scheme="dark", has_touch=True).sign_in(crm.admin)
+    page = tab.open(f"apps/{shop}/tables", ready=".tablelist li").page
+    assert tab.overflow() <= 0
+    assert not tab.axe("main")
+    page.tap(".tablelist li:has-text('Orders') .menu > button")
+    page.tap(".popup button:has-text('Rights on fields')")
+    page.wait_for_selector("[aria-label='Who may see Size']")
+    assert tab.overflow() <= 0
+    assert not tab.axe("dialog")
+
+
+def test_a_column_is_made_of_others_without_an_expression(
+    server: Server, tab: Tab, shop: str
+) -> None:
+    path = f"/api/v1/apps/{shop}/manifest/edit"
+    steps = [
+        {"op": "add_field", "entity": "goods", "field": {"name": name, "type": "number"}}
+        for name in ("price", "freight")
+    ]
+    edit = {"operations": steps}
+    assert server.admin.post(path, json=edit, headers={"if-match": "*"}).is_success
+    body = {"title": "Boat", "price": 100, "freight": 7}
+    assert server.admin.post(f"/api/v1/apps/{shop}/collections/goods", json=body).is_success
+    page = tab.open(f"data/{shop}/goods", ready=".gs .gr").page
+    click(page, ".gh .add button")
+    page.fill("dialog [aria-label=Type] >> xpath=ancestor::form >> input", "Total")
+    page.select_option("dialog [aria-label=Type]", label="Generated from others")
+    page.select_option("dialog [aria-label='Made as']", label="Sum of numbers")
+    for name in ("Price", "Freight"):
+        click(page, f"dialog .columnlist label:has-text('{name}')")
+    page.wait_for_selector("dialog .plan:has-text('total')")
+    assert not tab.axe("dialog")
+    install(page, "Add column")
+    page.wait_for_selector(".gs .gr:has-text('107')")
+    open_column_menu(page, "total")
+    click(page, ".popup button:has-text('Type and rules')")
+    page.wait_for_selector("dialog [aria-label='Made as']")
+    assert page.input_value("dialog [aria-label='Made as']") == "$sum"
+    assert page.is_checked("dialog .columnlist label:has-text('Freight') input")
+    page.keyboard.press("Escape")
+
+
+def test_an_app_that_is_deployed_from_a_folder_says_so(server: Server, tab: Tab, shop: str) -> None:
+    shown = server.admin.get(f"/api/v1/apps/{shop}/manifest").json()
+    assert server.admin.post("/api/v1/apps?source=files", json=shown).status_code == 200
+    page = tab.open(f"apps/{shop}/tables", ready=".tablelist li").page
+    page.wait_for_selector(".head:has-text('deployed from a folder')")
+
+
+def test_a_table_that_others_link_to_stays(server: Server, tab: Tab, shop: str) -> None:
+    path = f"/api/v1/apps/{shop}/manifest/edit"
+    field = {"name": "item_id", "type": "entity_link", "references": {"entity": "goods"}}
+    step = {"op": "add_field", "entity": "orders", "field": field}
+    edit = {"operations": [step]}
+    assert server.admin.post(path, json=edit, headers={"if-match": "*"}).is_success
+    page = tab.allow(400).open(f"apps/{shop}/tables", ready=".tablelist li").page
+    build_on(page, "Goods", "Remove")
+    page.wait_for_selector("dialog [role=alert]:has-text('orders.item_id link to')")
+    assert page.is_disabled("dialog .actions button:has-text('Remove')")
+    page.keyboard.press("Escape")

@@ -32,6 +32,11 @@ def report(payload, ctx):
         raise ValueError("no paper left")
     return {"pages": 3}
 
+@worker.job("print", params={"properties": {"pages": {"type": "integer"}}})
+def print_pages(payload, ctx):
+    "Print some pages."
+    return {"printed": payload["pages"]}
+
 worker.run()
 """
 
@@ -131,9 +136,17 @@ def _jobs(crm: Server, tab) -> None:
     crm.admin.post(path, json={"payload": {"type": "report", "fail": True}})
     tab.open("jobs/crm", ready=".hour svg")
     page.click("text=New job")
-    page.fill("dialog textarea", '{"type": "report"}')
+    page.select_option("dialog label:has-text('Type') select", "report")
     page.click("dialog button:has-text('Enqueue')")
     page.wait_for_selector(".tag.good:has-text('completed')")
+    page.click("text=New job")
+    page.select_option("dialog label:has-text('Type') select", "print")
+    page.wait_for_selector("dialog small:has-text('Print some pages.')")
+    page.fill("#call-pages", "3")
+    page.click("dialog button:has-text('Enqueue')")
+    page.wait_for_selector("dialog", state="detached")
+    payloads = [job["payload"] for job in crm.admin.get(path).json()]
+    assert {"type": "print", "pages": 3} in payloads
     page.wait_for_selector(".tabs button:has-text('failed') small:has-text('1')")
     page.click(".tabs button:has-text('failed')")
     page.wait_for_selector("td:has-text('no paper left')")

@@ -11,6 +11,7 @@ import { Diagram } from './diagram.js';
 import { Frontend } from './frontend.js';
 import { Installs, Retired } from './installs.js';
 import { Manifest } from './manifest.js';
+import { Tables } from './tables.js';
 
 export default function Apps({ parts: [id, tab], query }) {
   if (id === 'new') return html`<${NewApp} />`;
@@ -86,7 +87,10 @@ async function uninstall(app) {
 
 /** Parts of an app: what they are called, and what shows them. */
 const TABS = {
-  tables: { title: 'Tables', show: ({ app }) => html`<${Diagram} app=${app} />` },
+  tables: {
+    title: 'Tables',
+    show: ({ app }) => html`<${Diagram} app=${app} /><${Tables} app=${app} />`,
+  },
   manifest: {
     title: 'Manifest',
     show: ({ app, query }) => html`<${Stored} id=${app.id} stamp=${query.stamp} />`,
@@ -98,6 +102,8 @@ const TABS = {
   frontend: { title: 'Frontend', show: ({ app }) => html`<${Frontend} id=${app.id} />` },
   retired: { title: 'Retired', show: ({ app }) => html`<${Retired} id=${app.id} />` },
 };
+
+const FROM_FOLDER = ' · deployed from a folder';
 
 export function AppDetail({ id, tab = 'tables', query }) {
   const description = useLoad(() => describe(id), [id, apps.value]);
@@ -112,7 +118,7 @@ export function AppDetail({ id, tab = 'tables', query }) {
       </nav>
       <${Head}
         title=${app.name}
-        sub=${html`<code>${id}</code> · version ${app.version}`}
+        sub=${html`<code>${id}</code> · version ${app.version}${app.managedBy && FROM_FOLDER}`}
         request=${{ method: 'GET', path: url`/api/v1/apps/${id}` }}
       />
       <nav class="tabs" aria-label="Parts of the app">

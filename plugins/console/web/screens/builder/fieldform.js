@@ -3,7 +3,7 @@ import { html } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
 import { Input, icon } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
-import { listEntities, nameOf } from './steps.js';
+import { findEntityOf, listEntities, nameOf } from './steps.js';
 
 const ON_DELETE = [
   ['set_null', 'is emptied'],
@@ -25,11 +25,16 @@ export const newColumn = {
   choices: FIRST_CHOICES,
   target: '',
   onDelete: 'set_null',
+  way: '$concat',
   formula: '',
+  sources: [],
 };
 
-/** The members of a field of a manifest, from what is typed; null while something is missing. */
-export function toField(column) {
+/**
+ * The members of a field of a manifest, from what is typed; null while something is missing.
+ * @param {any} column @param {any[]} fields of its table
+ */
+export function toField(column, fields) {
   const { kind, required, choices, target, onDelete } = column;
   const field = { ...membersOf(kind) };
   if (required && kind !== 'generated') field.required = true;
@@ -48,14 +53,55 @@ export function toField(column) {
       field.on_delete = required && onDelete === 'set_null' ? 'restrict' : onDelete;
   }
   if (kind === 'generated') {
-    const parts = readFormula(column.formula);
-    if (!parts.length) return null;
-    field.generated = { $concat: parts };
+    const made = toGenerated(column, fields);
+    if (!made) return null;
+    Object.assign(field, made);
   }
   const value = readDefault(column);
   if (value !== undefined) field.default_value = value;
   return field;
 }
+
+/** Ways to make a value from other columns: what they are called, and which columns they take. */
+const WAYS = [
+  ['$concat', 'Text made of columns'],
+  ['$sum', 'Sum of numbers'],
+  ['$coalesce', 'First column that is filled'],
+  ['$lower', 'Text in small letters'],
+];
+const TEXTS = ['text', 'string'];
+const SIMPLE = [...TEXTS, 'number', 'boolean', 'date', 'timestamp', 'datetime', 'uuid'];
+/** @type {Record<string, (field: any, sources: any[]) => boolean>} */
+const FITS = {
+  $sum: ({ type }) => type === 'number',
+  $lower: ({ type }) => TEXTS.includes(type),
+  // All are of the type of the first one.
+  $coalesce: ({ type }, [first]) => SIMPLE.includes(type) && (!first || first.type === type),
+};
+
+/** Type and expression of a generated field; null while something is missing. */
+function toGenerated({ way, formula, sources }, fields) {
+  if (way === '$concat') {
+    const parts = readFormula(formula);
+    return parts.length ? { type: 'text', generated: { $concat: parts } } : null;
+  }
+  const [name] = sources;
+  if (!name) return null;
+  if (way === '$lower') return { type: 'text', generated: { $lower: name } };
+  const { type = 'text' } = fields.find((field) => field.name === name) ?? {};
+  return { type, generated: { [way]: sources } };
+}
+
+/** What the form shows of an expression; null for one that it cannot show. */
+export function fromGenerated(generated) {
+  const [[way, operands]] = Object.entries(generated ?? { $concat: [] });
+  const items = [operands].flat();
+  if (!items.every((item) => typeof item === 'string')) return null;
+  const formula = items.map((item) => (NAME.test(item) ? `{${item}}` : item)).join('');
+  if (way === '$concat') return { way, formula };
+  return items.every((item) => NAME.test(item)) ? { way, sources: items } : null;
+}
+const NAME = /^[a-z][a-z0-9_]*$/;
 
 /** `{first_name} {last_name}` as operands of $concat. */
 function readFormula(formula) {
@@ -104,14 +150,11 @@ export function FieldForm({ manifest, entity, column, change, isNew }) {
     ${kind === 'link' && html`<${Link} manifest=${manifest} entity=${entity} column=${column} set=${set} />`}
     ${
       kind === 'generated' &&
-      html`<${Input}
-        title="Made of"
-        placeholder="{first_name} {last_name}"
-        value=${column.formula}
-        onInput=${(event) => set({ formula: event.target.value })}
-      >
-        <small class="dim">Names of text columns in braces, and any text between them.</small>
-      <//>`
+      html`<${Generated}
+        fields=${findEntityOf(manifest, entity)?.fields ?? []}
+        column=${column}
+        set=${set}
+      />`
     }
     ${hasDefault && html`<${Default} column=${column} set=${set} />`}
     ${
@@ -131,6 +174,54 @@ export function FieldForm({ manifest, entity, column, change, isNew }) {
       />`
     }
   </div>`;
+}
+
+/** From what a column is made, and how. */
+function Generated({ fields, column, set }) {
+  const { way, sources } = column;
+  if (!way) return html`<p class="notice">Its expression is edited in the manifest.</p>`;
+  const chosen = sources.map((name) => fields.find((field) => field.name === name));
+  const fitting = fields.filter((field) => !field.generated && FITS[way]?.(field, chosen));
+  const toggle = (name) => {
+    const others = sources.filter((other) => other !== name);
+    const isOne = way === '$lower';
+    const added = isOne ? [name] : [...sources, name];
+    set({ sources: others.length < sources.length ? others : added });
+  };
+  return html`<label class="field">
+      <span>Made as</span>
+      <select
+        aria-label="Made as"
+        onChange=${(event) => set({ way: event.target.value, sources: [] })}
+      >
+        <${Options} choices=${WAYS} chosen=${way} />
+      </select>
+    </label>
+    ${
+      way === '$concat'
+        ? html`<${Input}
+            title="Made of"
+            placeholder="{first_name} {last_name}"
+            value=${column.formula}
+            onInput=${(event) => set({ formula: event.target.value })}
+          >
+            <small class="dim">Names of text columns in braces, and any text between them.</small>
+          <//>`
+        : html`<fieldset class="choices columnlist">
+            <legend>Made of</legend>
+            ${fitting.map(
+              (field) => html`<label class="row check" key=${field.name}>
+                <input
+                  type="checkbox"
+                  checked=${sources.includes(field.name)}
+                  onChange=${() => toggle(field.name)}
+                />
+                ${field.label ?? toWords(field.name)}
+              </label>`,
+            )}
+            ${!fitting.length && html`<p class="dim">The table has no column for this.</p>`}
+          </fieldset>`
+    }`;
 }
 
 const Check = ({ title, checked, change }) => html`<label class="row check">

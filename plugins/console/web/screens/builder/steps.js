@@ -5,8 +5,9 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { ApiError, api, get, patch, post, put, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { formatJson } from '../../core/json.js';
-import { loadApps } from '../../core/store.js';
+import { formatJson, stringify } from '../../core/json.js';
+import { A } from '../../core/router.js';
+import { findApp, loadApps, toWords } from '../../core/store.js';
 import { ErrorBox, attempt, fail, toast } from '../../core/ui.js';
 import { compareLines } from '../apps/installs.js';
 import { Lines } from '../apps/installs.js';
@@ -193,7 +194,35 @@ function Trouble({ appId, error, reload }) {
       <button type="button" onClick=${allow}>Change it here…</button>
     </div>`;
   }
-  return html`<${ErrorBox} error=${error} />`;
+  return html`<${ErrorBox} error=${error} retry=${reload} />
+    ${(error.body?.rows ?? []).map(
+      (rows) =>
+        html`<${RowsInTheWay} key=${rows.entity + rows.field} appId=${appId} rows=${rows} />`,
+    )}`;
+}
+
+/** Records that prevent a step: each opens in a tab of its own, and all of them in the table. */
+function RowsInTheWay({ appId, rows }) {
+  const { entity, field, count, ids } = rows;
+  const isThere = findApp(appId)?.entities.includes(entity);
+  if (!ids.length || !isThere) return null;
+  const where = stringify({ id: { $in: ids } });
+  const noun = count === 1 ? 'record' : 'records';
+  const rest = count - ids.length;
+  return html`<section class="notice" aria-label=${`Records to correct: ${toWords(field)}`}>
+    <p>
+      <${A} to=${['data', appId, entity]} query=${{ where }} target="_blank">
+        ${count.toLocaleString()} ${noun} to correct
+      <//>${rest > 0 && html`<span class="dim">, the first ${ids.length} of them</span>`}:
+    </p>
+    <ul class="plain ids">
+      ${ids.map(
+        (id) => html`<li key=${id}>
+          <${A} to=${['record', appId, entity, id]} target="_blank"><code>${id}</code><//>
+        </li>`,
+      )}
+    </ul>
+  </section>`;
 }
 
 /** The plan with row counts and warnings; the difference of the manifest is folded. */
@@ -201,7 +230,11 @@ function Preview({ before, plan }) {
   if (!plan.changes) return null;
   const lines = () => compareLines(formatJson(before), formatJson(plan.manifest));
   return html`<div class=${plan.busy ? 'busy' : ''} aria-live="polite">
-    <${Plan} changes=${plan.changes} rows=${countRows(plan.changes)} />
+    ${
+      plan.changes.length
+        ? html`<${Plan} changes=${plan.changes} rows=${countRows(plan.changes)} />`
+        : html`<p class="notice">No table is touched: only the manifest changes.</p>`
+    }
     ${plan.warnings.map((text) => html`<p key=${text} class="notice warn">${text}</p>`)}
     <details>
       <summary>Change of the manifest</summary>
@@ -232,8 +265,8 @@ const CHOICES = [
   ['admins', 'Admins only', []],
 ];
 
-/** @param {{chosen: string, change: (name: string) => void}} props */
-export function AccessChoice({ chosen, change }) {
+/** @param {{chosen: string, change: (name: string) => void, appId?: string}} props */
+export function AccessChoice({ chosen, change, appId }) {
   return html`<fieldset class="choices">
     <legend>Who may see and change it?</legend>
     ${CHOICES.map(
@@ -247,7 +280,10 @@ export function AccessChoice({ chosen, change }) {
         ${title}
       </label>`,
     )}
-    <small class="dim">Members have the role “${ROLE}” on the app. Each right can be set at Roles.</small>
+    <small class="dim">
+      Members have the role “${ROLE}” on the app. Each right can be set at${' '}
+      ${appId ? html`<${A} to=${['roles', appId]} target="_blank">Roles<//>` : 'Roles'}.
+    </small>
   </fieldset>`;
 }
 

@@ -7,6 +7,7 @@ import { Options } from '../../form/control.js';
 import {
   FieldForm,
   PLAIN_KINDS,
+  fromGenerated,
   kindOf,
   membersOf,
   newColumn,
@@ -24,7 +25,7 @@ export function addColumn(appId, entity, start = {}) {
     useEffect(() => {
       title = column.title.trim();
       const name = toName(column.title);
-      const members = toField(column);
+      const members = toField(column, findEntityOf(manifest, entity)?.fields ?? []);
       change(name && members ? makeAddition(manifest, entity, name, column, members) : null);
     }, [column, manifest]);
     return html`<${FieldForm}
@@ -67,10 +68,11 @@ export function renameColumn(appId, entity, name) {
   const Form = ({ manifest, change }) => {
     const field = findField(manifest, entity, name) ?? { name };
     const [text, setText] = useState(field.label ?? toWords(name));
+    const newName = toName(text);
+    const taken = newName !== name && findField(manifest, entity, newName);
     useEffect(() => {
       title = text.trim();
-      const newName = toName(text);
-      change(newName ? makeRename(entity, field, newName, text) : null);
+      change(newName ? makeRename(entity, field, newName, text, Boolean(taken)) : null);
     }, [text, manifest]);
     return html`<${Input}
         title="Name"
@@ -81,16 +83,24 @@ export function renameColumn(appId, entity, name) {
         onInput=${(event) => setText(event.target.value)}
       />
       <p class="dim">Values, links, rights and the history stay. Programs use the name
-        <code>${toName(text) || '…'}</code>.</p>`;
+        <code>${newName || '…'}</code>.</p>
+      ${taken && html`<${Swap} noun="columns" name=${name} other=${newName} />`}`;
   };
   const done = () => `The column is called “${title}” now.`;
   return openStep({ appId, title: `Rename ${toWords(name)}`, verb: 'Rename', Form, done });
 }
 
-function makeRename(entity, field, newName, text) {
+/** Said where a name is taken: both keep what they hold. */
+const Swap = ({ noun, name, other }) => html`<p class="notice">
+  There is <b>${toWords(other)}</b> already. The two ${noun} exchange their names: that one is called
+  <b> ${toWords(name)}</b> then, and both keep what they hold.
+</p>`;
+
+function makeRename(entity, field, newName, text, isTaken) {
   const operations = [];
-  if (newName !== field.name)
-    operations.push({ op: 'rename_field', entity, field: field.name, name: newName });
+  const step = { entity, field: field.name };
+  if (isTaken) operations.push({ op: 'swap_fields', ...step, other: newName });
+  else if (newName !== field.name) operations.push({ op: 'rename_field', ...step, name: newName });
   const label = toLabel(text, toWords(newName)) ?? null;
   if (label !== (field.label ?? null))
     operations.push({ op: 'change_field', entity, field: newName, set: { label } });
@@ -121,7 +131,7 @@ export function changeColumn(appId, entity, name) {
     const wasUnique = indexes.some((index) => isUniqueIndex(index, name));
     const [column, setColumn] = useState(() => fromField(field, wasUnique));
     useEffect(() => {
-      const members = toField(column);
+      const members = toField(column, findEntityOf(manifest, entity)?.fields ?? []);
       const isSame = JSON.stringify(column) === JSON.stringify(fromField(field, wasUnique));
       if (!members || isSame) {
         change(null);
@@ -172,8 +182,6 @@ function fromField(field, unique) {
   const values = readMember(field, 'enum_values') ?? [];
   const choices = values.map((value) => ({ value, colour: field.colours?.[value] ?? 'grey' }));
   const byDefault = readMember(field, 'default_value');
-  const parts = field.generated?.$concat ?? [];
-  const isName = (part) => /^[a-z][a-z0-9_]*$/.test(part);
   return {
     ...newColumn,
     kind: kindOf(field),
@@ -183,7 +191,7 @@ function fromField(field, unique) {
     choices: choices.length ? choices : newColumn.choices,
     target: field.references?.entity ?? '',
     onDelete: readMember(field, 'on_delete') ?? (field.required ? 'restrict' : 'set_null'),
-    formula: parts.map((part) => (isName(part) ? `{${part}}` : part)).join(''),
+    ...(fromGenerated(field.generated) ?? { way: '' }),
   };
 }
 
@@ -247,7 +255,7 @@ export async function addTable(appId) {
         onInput=${(event) => setTitle(event.target.value)}
       />
       <${ColumnRows} columns=${columns} change=${setColumns} />
-      <${AccessChoice} chosen=${access} change=${setAccess} />`;
+      <${AccessChoice} chosen=${access} change=${setAccess} appId=${appId} />`;
   };
   const done = () => `The table “${newTable.title}” was made.`;
   const isDone = await openStep({ appId, title: 'New table', verb: 'Make table', Form, done });
@@ -317,10 +325,14 @@ export async function renameTable(appId, entity) {
   let newName = entity;
   const Form = ({ manifest, change }) => {
     const [text, setText] = useState(toWords(entity));
+    const typed = toName(text);
+    const isTaken = typed !== entity && Boolean(findEntityOf(manifest, typed));
     useEffect(() => {
-      newName = toName(text);
-      const isNew = newName && newName !== entity;
-      change(isNew ? [{ op: 'rename_entity', entity, name: newName }] : null);
+      newName = typed;
+      const step = isTaken
+        ? { op: 'swap_entities', entity, other: typed }
+        : { op: 'rename_entity', entity, name: typed };
+      change(typed && typed !== entity ? [step] : null);
     }, [text, manifest]);
     return html`<${Input}
         title="Name"
@@ -331,7 +343,8 @@ export async function renameTable(appId, entity) {
         onInput=${(event) => setText(event.target.value)}
       />
       <p class="dim">Records, links, rights, views and the history stay. Programs use the name
-        <code>${toName(text) || '…'}</code>.</p>`;
+        <code>${typed || '…'}</code>.</p>
+      ${isTaken && html`<${Swap} noun="tables" name=${entity} other=${typed} />`}`;
   };
   const done = () => `The table is called “${toWords(newName)}” now.`;
   const title = `Rename ${toWords(entity)}`;
