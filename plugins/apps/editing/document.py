@@ -108,7 +108,7 @@ def add_former_name(owner: Object, former: str, name: str) -> None:
 def continue_history(owner: Object, former: str) -> None:
     """Note in `was` what had its name until now, and keep what is noted there.
 
-    By its whole history a thing is told from another one that takes its name.
+    Its whole history distinguishes a thing from another one that takes its name.
     """
     owner["was"] = [former, *read_history(owner)][:MAX_FORMER_NAMES]
 

@@ -2,7 +2,7 @@
 
 `was` lists former names, the latest first: with the present name it is the history of one thing.
 What is installed has a history, too. A thing is the one whose history its own continues: so a
-swap that was installed already is none, and one more swap is.
+swap that is installed is not made again, and one more swap is.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def find_takeovers(declared: Mapping[str, Names], installed: Mapping[str, Names]
     arriving = {former for name, was in declared.items() if name not in installed for former in was}
     while True:
         taken = {*takeovers.values(), *arriving}
-        kept = {
+        remaining = {
             name: source
             for name, source in takeovers.items()
             if name in taken and (source not in declared or source in takeovers)
         }
-        if len(kept) == len(takeovers):
-            return kept
-        takeovers = kept
+        if len(remaining) == len(takeovers):
+            return remaining
+        takeovers = remaining
 
 
 def _find_source(name: str, was: Names, installed: Mapping[str, Names]) -> str | None:

@@ -39,6 +39,8 @@ class Check(msgspec.Struct, frozen=True):
     plural: str
     columns: tuple[str, ...] = ()
     """The columns that the query reads."""
+    ids: sql.Composed | None = None
+    """A query for the ids, where that costs as much as to count; asked where rows are found."""
 
     def describe(self, rows: Counted) -> str:
         """Describe the rows that prevent the change."""
@@ -79,18 +81,30 @@ def stays_unique(table: Table, column: Column, source: str) -> Check:
 
 def is_empty(table: Table, column: Column) -> Check:
     """Find rows of a table that gets a required column without a default."""
-    query = _count_without_value(table, sql.SQL("true"))
     reason = "a value and the field has no default_value"
-    return Check(table.name, column.name, query, f"row needs {reason}", f"rows need {reason}")
+    return Check(
+        table.name,
+        column.name,
+        _count_without_value(table, sql.SQL("true")),
+        f"row needs {reason}",
+        f"rows need {reason}",
+        ids=_list_without_value(table, sql.SQL("true")),
+    )
 
 
 def has_no_null(table: Table, column: Column) -> Check:
     """Find rows without a value in a column that becomes required."""
     condition = sql.SQL("{} is null").format(sql.Identifier(column.name))
-    query = _count_without_value(table, condition)
     reason = "no value in it, and it is required"
-    place = (table.name, column.name)
-    return Check(*place, query, f"row has {reason}", f"rows have {reason}", (column.name,))
+    return Check(
+        table.name,
+        column.name,
+        _count_without_value(table, condition),
+        f"row has {reason}",
+        f"rows have {reason}",
+        (column.name,),
+        _list_without_value(table, condition),
+    )
 
 
 def has_no_value(table: Table, column: Column) -> Check:
@@ -175,10 +189,14 @@ def _count_rows(rows: sql.Composed, ids: sql.Composed) -> sql.Composed:
 
 
 def _count_without_value(table: Table, condition: sql.Composable) -> sql.Composed:
-    """Count rows whose values say nothing; the ids are read apart, as there may be many rows."""
-    rows_table = relation(table.schema, table.name)
+    """Count rows whose values say nothing; there may be many."""
     return sql.SQL(
-        "select json_build_object('count', count(*), 'samples', '[]'::json, 'ids', ("
+        "select json_build_object('count', count(*), 'samples', '[]'::json) from {} where {}"
+    ).format(relation(table.schema, table.name), condition)
+
+
+def _list_without_value(table: Table, condition: sql.Composable) -> sql.Composed:
+    return sql.SQL(
         "select coalesce(json_agg(i.id), '[]') from ("
-        "select id::text as id from {t} where {c} order by id limit {n}) as i)) from {t} where {c}"
-    ).format(t=rows_table, c=condition, n=_MAX_IDS)
+        "select id::text as id from {} where {} order by id limit {}) as i"
+    ).format(relation(table.schema, table.name), condition, _MAX_IDS)

@@ -20,11 +20,12 @@ from plugins.apps.renaming.history import read_former_names
 from plugins.apps.renaming.plan import compare
 
 from . import ddl
-from .checks import Counted
+from .checks import Check, Counted
 from .steps import Phase, Plan, Step
 from .tables import Relation, Table, tables_of, with_trigrams
 
 _decode_counted = msgspec.json.Decoder(Counted).decode
+_decode_ids = msgspec.json.Decoder(list[str]).decode
 
 FOREIGN: Final = (Phase.JOIN, Phase.PART)
 """Phases that lock tables of other schemas."""
@@ -124,14 +125,17 @@ async def check_steps(reader: Reader, steps: Iterable[Step]) -> None:
         rows = _decode_counted(answer or b'{"count":0,"samples":[]}')
         if rows.count:
             refusals.append(step.check.describe(rows))
-            rows_in_the_way.append(
-                RowsOfField(
-                    entity=step.check.table, field=step.check.column, count=rows.count, ids=rows.ids
-                )
-            )
+            rows_in_the_way.append(await _name_rows(reader, step.check, rows))
     if refusals:
         sentence = "; ".join(refusals[:MAX_PROBLEMS])
         raise RowsInTheWay(sentence, rows_in_the_way[:MAX_PROBLEMS])
+
+
+async def _name_rows(reader: Reader, check: Check, rows: Counted) -> RowsOfField:
+    ids = rows.ids
+    if check.ids is not None:
+        ids = _decode_ids(await reader.fetch(check.ids.as_bytes(None)) or b"[]")
+    return RowsOfField(entity=check.table, field=check.column, count=rows.count, ids=ids)
 
 
 def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:

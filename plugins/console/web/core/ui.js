@@ -93,7 +93,7 @@ export function ErrorBox({ error, retry }) {
   return html`<div class="notice bad" role="alert">
     <div>${error.message}</div>
     ${error.requestId && html`<div class="dim">Request <code>${error.requestId}</code></div>`}
-    ${retry && html`<button onClick=${retry}>Try again</button>`}
+    ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
   </div>`;
 }
 

@@ -53,9 +53,9 @@ export function toField(column, fields) {
       field.on_delete = required && onDelete === 'set_null' ? 'restrict' : onDelete;
   }
   if (kind === 'generated') {
-    const made = toGenerated(column, fields);
-    if (!made) return null;
-    Object.assign(field, made);
+    const members = toGenerated(column, fields);
+    if (!members) return null;
+    Object.assign(field, members);
   }
   const value = readDefault(column);
   if (value !== undefined) field.default_value = value;

@@ -288,7 +288,7 @@ export function changeAccess(appId, entity) {
 
 const findOne = (fields, name) => fields.find((field) => field.name === name);
 
-/** Everybody with a right on the record, or the roles that are ticked. */
+/** All who have the right on the record, or the roles that are ticked. */
 function Holders({ label, verb, roles, chosen, change }) {
   const toggle = (name) =>
     change(chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);

@@ -85,7 +85,7 @@ export function Tile(props) {
   return html`<${RecordsTile} ...${props} />`;
 }
 
-/** A tile of a plugin; it gets the id of the app, and how often the user asked for it anew. */
+/** A tile of a plugin; it gets the id of the app, and how often the user asked for it again. */
 function PluginTile({ app, tile, rounds, children }) {
   const page = findPages('tile', app.id).find((offered) => nameOfPage(offered) === tile.plugin);
   const title = tile.title || page?.title || 'Tile';
