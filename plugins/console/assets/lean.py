@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import PurePosixPath
 from types import ModuleType
@@ -9,6 +10,8 @@ from typing import Final
 
 SHORTENED: Final = {".js": "application/javascript", ".css": "text/css"}
 """The media types of what is shortened, by the end of the name."""
+
+INDENTATION: Final = re.compile(r"\n[ \t]+(?=[^ \t`])")
 
 
 def shorten(name: str, body: bytes) -> bytes:
@@ -24,9 +27,11 @@ def shorten(name: str, body: bytes) -> bytes:
     if library is None:
         return body
     try:
-        return library.string(media_type, body.decode()).encode()
+        shortened = library.string(media_type, body.decode())
     except (UnicodeDecodeError, library.MinifyError):
         return body
+    # What is left of lines is text in backticks, and none of it may depend on its indentation.
+    return INDENTATION.sub("\n", shortened).encode()
 
 
 @cache

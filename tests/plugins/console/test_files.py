@@ -114,6 +114,11 @@ def test_what_only_readers_need_is_not_sent():
     assert shorten("a.js", source) == b"export const add=(e,t)=>e+t"
     style = b"/* Why. */\n.a > .b,\n.c {\n  margin: 0 4px; /* x */\n  top: 0;\n}\n"
     assert shorten("a.css", style) == b".a>.b,.c{margin:0 4px;top:0}"
+    template = b'export const b = (text) => html`<p\n    class="x">\n      ${text}\n  </p>`;\n'
+    assert shorten("a.js", template) == b'export const b=e=>html`<p\nclass="x">\n${e}\n</p>`'
+    # The end of a text that is joined with others is no indentation.
+    ending = b"export const c = (lines) => lines.join(' \\n  ');\n"
+    assert shorten("a.js", ending).count(b"\n  ") + shorten("a.js", ending).count(b"\\n  ") == 1
     assert shorten("vendor/a.js", source) == source
     assert shorten("a.png", source) == source
 
