@@ -24,7 +24,7 @@ from .positions import (
 )
 from .replaced import find_replaced
 from .reshaping import Loss, Reshaper
-from .statements import BATCH_IDS, CHANGES, FIND_MARK, LOOK, MARK, SEEN_WITH_FLOORS
+from .statements import BATCH_IDS, CHANGES, FIND_MARK, LOOK, MARK, SEEN_WITH_FLOORS, SNAPSHOT
 
 MAX_PAGE: Final = 10_000
 QUICK_PAGE: Final = 1_000
@@ -39,16 +39,6 @@ RESHAPE_TRIES: Final = 3
 """Batches that are read until no install comes between them and their records."""
 NO_OWNER: Final = "00000000-0000-0000-0000-000000000000"
 """The former owner of a record that had none."""
-
-
-Look = Literal["nothing", "others", "changes"]
-"""What is behind a position: no transaction has ended since; some have, but changed nothing of the
-subjects; or there are changes of theirs."""
-_LOOKS: Final[Mapping[bytes, Look]] = {
-    b"nothing": "nothing",
-    b"others": "others",
-    b"changes": "changes",
-}
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +95,13 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     reshaped: dict[str, Loss] | None
 
 
+class _Sight(msgspec.Struct, frozen=True):
+    """What LOOK saw where it found nothing."""
+
+    now: str
+    own: int | None
+
+
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
     """A change as the statement writes it."""
 
@@ -131,6 +128,7 @@ class _SeenWithFloors(msgspec.Struct, frozen=True):
 
 
 _HEADER: Final = msgspec.json.Decoder(_Header)
+_SIGHT: Final = msgspec.json.Decoder(_Sight)
 _ROW: Final = msgspec.json.Decoder(_Row)
 _SEEN: Final = msgspec.json.Decoder(_SeenWithFloors)
 
@@ -221,22 +219,38 @@ class BatchReader:
         [seen] = msgspec.json.decode(answer, type=tuple[str])
         return await self.find_now(seen.encode())
 
-    async def look(self, position: Position, subjects: Collection[str]) -> Look:
-        """Look whether anything of some subjects is behind a position. Raises Unavailable."""
+    async def is_newest(self, position: Position) -> bool:
+        """Whether no transaction has ended since a position. Raises Unavailable."""
         if position.end is not None:
-            return "changes"
+            return False
+        snapshot = await self._statements.fetch(SNAPSHOT)
+        return snapshot == position.begin.snapshot.encode()
+
+    async def pass_others(self, position: Position, subjects: Collection[str]) -> Position | None:
+        """Return a later position where nothing of some subjects is between both.
+
+        None where something is, or may be. Raises Unavailable.
+        """
+        if position.end is not None:
+            return None
         begin = position.begin
         answer = await self._statements.fetch(
             LOOK,
-            begin.snapshot,
             begin.last_id,
             [str(number) for number in begin.open],
             list(begin.open.values()),
             str(begin.xmax),
             begin.late,
             sorted(subjects),
+            begin.last_id - begin.late > FAR_BACK,
         )
-        return _LOOKS[answer or b""]
+        if answer is None:
+            return None
+        sight = _SIGHT.decode(answer)
+        snapshot = read_snapshot(sight.now, sight.own or 0)
+        if not _is_of_history(position, snapshot):
+            return None
+        return msgspec.structs.replace(position, begin=begin.lead_to(snapshot))
 
     async def read(self, position: Position, subjects: Collection[str], limit: int) -> Batch:
         """Read the next changes behind a position. Raises Unavailable."""
@@ -284,13 +298,17 @@ def find_first_loss(losses: Mapping[str, Loss]) -> ChangeLoss:
     return losses[min(losses)].reason
 
 
+def _is_of_history(position: Position, now: Snapshot) -> bool:
+    """Whether a position is of the history that the server has now."""
+    target = position.end or position.begin
+    return position.branch == hash_name(now.branch) and target.last_id <= now.last_id
+
+
 def _find_loss(position: Position, header: _Header, now: Snapshot) -> ChangeLoss | None:
     """Return why nothing behind a position can be read, if so."""
     if position.server != hash_name(now.server):
         return "another server"
-    target = position.end or position.begin
-    is_ahead = target.last_id > now.last_id
-    if position.branch != hash_name(now.branch) or is_ahead:
+    if not _is_of_history(position, now):
         return "restored"
     if header.is_too_old:
         return "too old"

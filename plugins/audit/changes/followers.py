@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 import anyio
 
+from .alarms import Alarms
+
 
 class Follower:
     """A reader that follows subjects, and is woken when something has come for it."""
@@ -19,7 +21,8 @@ class Follower:
         """Whether a change of fields is no loss: older records get the fields of today."""
         self._followers = followers
         self._turn: asyncio.Future[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self.until = 0.0
+        """When it wants to be woken at the latest, by the clock of the event loop."""
 
     def wake(self) -> bool:
         """End the wait; return whether the follower was waiting."""
@@ -34,24 +37,17 @@ class Follower:
 
         It may end earlier. The alarm of the last wait is used again, as most waits are short.
         """
-        loop = asyncio.get_running_loop()
-        self._turn = loop.create_future()
-        if self._alarm is None:
-            self._alarm = loop.call_at(until, self._ring)
+        self._turn = asyncio.get_running_loop().create_future()
+        self.until = until
+        self._followers.alarms.set(self)
         self._followers.note_taken(self)
         try:
             await self._turn
         finally:
             self._turn = None
 
-    def close(self) -> None:
-        """Set no alarm any more."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-
-    def _ring(self) -> None:
-        self._alarm = None
+    def ring(self) -> None:
+        """End the wait, as its time has come."""
         self.wake()
 
 
@@ -59,6 +55,7 @@ class Followers:
     """The followers of a process, by their subjects."""
 
     def __init__(self) -> None:
+        self.alarms = Alarms()
         self._all = set[Follower]()
         self._by_subject = dict[str, set[Follower]]()
         self._taking = set[Follower]()
@@ -79,7 +76,7 @@ class Followers:
 
     def remove(self, follower: Follower) -> None:
         """Remove a follower that reads no more."""
-        follower.close()
+        self.alarms.remove(follower)
         self._all.discard(follower)
         for subject in follower.subjects:
             followers = self._by_subject[subject]

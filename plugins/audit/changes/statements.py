@@ -12,36 +12,50 @@ from typing import Final
 BATCH_IDS: Final = 20_000
 """Ids of the trail that one batch goes over, where there are marks: each page orders the whole."""
 
-# Whether there is a row for the next statement. $1 the snapshot of a position, $2 its greatest id,
-# $3 the transactions that were open then and $4 their floors, $5 the first number that was not
-# given to a transaction that had ended, $6 the floor of this and later ones, $7 subjects. The
-# orders make PostgreSQL take the index on the ids, however old its statistics are.
+# What is visible now: where it is what was visible at a position, nothing is behind that.
+SNAPSHOT: Final = """
+select pg_current_snapshot()::text"""
+
+# Whether CHANGES would find anything of some subjects, a loss of theirs included. Null where it
+# would; else what the statement saw, and the number that it took. $1 the greatest id of a position,
+# $2 the transactions that were open then and $3 their floors, $4 the first number that was not
+# given to a transaction that had ended, $5 the floor of this and later ones, $6 subjects, $7
+# whether to take a number now. The orders make PostgreSQL take the index on the ids, however old
+# its statistics are.
 LOOK: Final = """
 with ended as materialized (
     select number, floor
-    from unnest($3::text[]::xid8[], $4::bigint[]) as o (number, floor)
+    from unnest($2::text[]::xid8[], $3::bigint[]) as o (number, floor)
     where pg_visible_in_snapshot(number, pg_current_snapshot())
 )
 select case
-    when pg_current_snapshot()::text = $1::text then 'nothing'
     when (
         select id from caudex_audit.log
-        where id > $2::bigint
-        and (table_schema || '.' || table_name = any ($7::text[])
+        where id > $1::bigint
+        and (table_schema || '.' || table_name = any ($6::text[])
             or (table_schema = 'core' and table_name = 'audit'))
         order by id limit 1
     ) is not null or (
         select id from caudex_audit.log
-        where id > least($6::bigint, (select min(floor) from ended)) and id <= $2::bigint
+        where id > least($5::bigint, (select min(floor) from ended)) and id <= $1::bigint
         and (xid = any (array(select number from ended))
-            or (xid >= $5::text::xid8 and id > $6::bigint))
-        and (table_schema || '.' || table_name = any ($7::text[])
+            or (xid >= $4::text::xid8 and id > $5::bigint))
+        and (table_schema || '.' || table_name = any ($6::text[])
             or (table_schema = 'core' and table_name = 'audit'))
         order by id limit 1
-    ) is not null or (
-        select id from caudex_audit.shapes where id > $2::bigint order by id limit 1
-    ) is not null then 'changes'
-    else 'others' end"""
+    ) is not null or exists (
+        select from caudex_audit.shapes
+        where app_id || '.' || entity = any ($6::text[])
+        and (id > $1::bigint or xid = any (array(select number from ended))
+            or (xid >= $4::text::xid8 and id > $5::bigint))
+    ) or exists (
+        select from caudex_audit.apps
+        where begins > $1::bigint
+        and app_id = any (array(select split_part(s, '.', 1) from unnest($6::text[]) as s))
+    ) then null
+    else json_build_object('now', caudex_audit.seen(), 'own', case
+        when $7::boolean and pg_current_xact_id_if_assigned() is null
+        then pg_current_xact_id()::text::bigint end)::text end"""
 
 # The snapshot, and the floors of the transactions that are open and of the later ones: what the
 # newest mark saw that was made before a number was given.

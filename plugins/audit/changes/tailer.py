@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from math import inf
 from time import monotonic, thread_time
 from typing import Final
 
@@ -19,6 +18,7 @@ from .followers import Follower, Followers
 from .kept import KeptBatches, View
 from .pace import Pace
 from .positions import Position
+from .writes import Writes
 
 MAX_FOLLOWERS: Final = 2_000
 PAGE: Final = 1_000
@@ -31,8 +31,6 @@ FIRST_GAP: Final = 0.005
 they double up to a tick."""
 TAKEN: Final = 0.05
 """Seconds that the next batch waits for the followers of the last one."""
-LOOKS: Final = 1.0
-"""Seconds for which a look is enough while others are written that have no follower."""
 RETRY: Final = 0.5
 
 log = structlog.get_logger("caudex.audit")
@@ -55,9 +53,10 @@ class Tailer:
         self._is_reading = False
         self._position: Position | None = None
         """Where that batch begins; None without followers."""
-        self._read_at = -inf
+        self._expects_changes = False
+        """Whether what was read last had something for a follower."""
         self._begun = anyio.Event()
-        self._written = anyio.Event()
+        self._writes = Writes()
         self._turned = anyio.Event()
         """Set, and replaced, where the next number changes."""
         self._is_stopping = False
@@ -65,7 +64,7 @@ class Tailer:
     def note_write(self) -> None:
         """Look at once: this process has written something."""
         if self._followers:
-            self._written.set()
+            self._writes.note()
 
     def stop(self) -> None:
         """End every follower: the server stops."""
@@ -111,10 +110,11 @@ class Tailer:
     async def _read_on(self) -> None:
         """Read while there are followers."""
         gap = FIRST_GAP
+        has_written = False
         while self._followers:
             began = monotonic()
             used = thread_time()
-            batch = await self._read_batch()
+            batch = await self._read_next(has_written)
             await self._followers.wait_until_taken(TAKEN)
             if batch is not None:
                 now = monotonic()
@@ -123,44 +123,46 @@ class Tailer:
                 if not batch.complete:
                     continue
 
-            gap = max(gap, self._pace.rest)
-            await anyio.sleep(gap)
-            if not self._written.is_set():
-                with anyio.move_on_after(max(0.0, TICK - gap)):
-                    await self._written.wait()
-            has_written = self._written.is_set()
-            self._written = anyio.Event()
+            has_written = await self._writes.wait(max(gap, self._pace.rest), TICK)
             gap = min(2 * gap, TICK) if has_written else FIRST_GAP
 
-    async def _read_batch(self) -> Batch | None:
-        """Read the next batch; None where no transaction has ended since the last one."""
-        if self._position is None:
-            self._position = await self._reader.find_now()
+    async def _read_next(self, has_written: bool) -> Batch | None:
+        """Read the next batch; None where smaller statements find nothing for followers."""
+        position = self._position
+        if position is None:
+            position = await self._reader.find_now()
+            self._position = position
             self._turn()
-        look = await self._reader.look(self._position, self._followers.subjects)
-        is_new = monotonic() - self._read_at < LOOKS
-        if look == "nothing" or (look == "others" and is_new):
-            # A batch without anything, for followers that wait for its number.
-            self._next_number += 1
-            self._turn()
-            return None
-        # Followers that came during the look count on this batch.
-        self._is_reading = True
-        self._read_at = monotonic()
-        try:
-            batch = await self._reader.read(self._position, self._followers.subjects, PAGE)
-        finally:
-            self._is_reading = False
-        self._position = batch.position
-        if batch.concerned:
-            self._keep(batch)
+        batch: Batch | None = None
+        if has_written or not await self._reader.is_newest(position):
+            # Followers that come from here on count on the next number.
+            self._is_reading = True
+            try:
+                batch = await self._read_batch(position, has_written)
+            finally:
+                self._is_reading = False
+        if batch is not None and batch.concerned:
+            self._kept.add(self._next_number, batch)
+            self._followers.wake(batch.concerned)
         self._next_number += 1
         self._turn()
         return batch
 
-    def _keep(self, batch: Batch) -> None:
-        self._kept.add(self._next_number, batch)
-        self._followers.wake(batch.concerned)
+    async def _read_batch(self, position: Position, has_written: bool) -> Batch | None:
+        """Read on from a position, or only step over what concerns no follower.
+
+        Where this process has written what followers wait for, they have the next one at once.
+        """
+        subjects = self._followers.subjects
+        if not (has_written and self._expects_changes):
+            later = await self._reader.pass_others(position, subjects)
+            if later is not None:
+                self._position = later
+                return None
+        batch = await self._reader.read(position, subjects, PAGE)
+        self._position = batch.position
+        self._expects_changes = bool(batch.concerned)
+        return batch
 
     def _turn(self) -> None:
         self._turned.set()

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 import psycopg
 import pytest
 
@@ -15,7 +16,7 @@ from kernel.testing import Server
 from plugins.audit.changes import kept, moments, tailer
 from plugins.audit.changes.followers import Follower, Followers
 from plugins.audit.changes.kept import KeptBatches
-from plugins.audit.changes.positions import read_position
+from plugins.audit.changes.positions import Position, read_position, write_position
 from tests.plugins.audit.changes.test_follow import names_of
 from tests.plugins.audit.conftest import install
 from tests.waiting import until
@@ -180,29 +181,37 @@ class _Batch:
 def test_who_joins_during_a_look_misses_nothing(
     line: Server, changes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The look was asked without the one that joins, and steps over what is for that one."""
+
     async def follow() -> list[str]:
         looks = anyio.Event()
-        may_read = anyio.Event()
+        may_look = anyio.Event()
         received: list[str] = []
+        pass_others = changes.reader.pass_others
 
-        async def look(*_: Any) -> str:
+        async def look(*question: Any) -> Any:
             looks.set()
-            await may_read.wait()
-            return "changes"
+            await may_look.wait()
+            return await pass_others(*question)
 
         async def take(*subjects: str) -> None:
             async with changes.follow(subjects) as iterator:
                 async for page in iterator:
+                    if page.complete and subjects == tuple(SUBJECTS):
+                        joined.set()
                     received.extend(names_of(page.changes))
 
-        monkeypatch.setattr(changes.reader, "look", look)
+        joined = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(take, "line.others")
+            await until(lambda: has_waiting_follower(changes))
+            monkeypatch.setattr(changes.reader, "pass_others", look)
+            await anyio.to_thread.run_sync(line.sql, "select pg_current_xact_id()")
             await looks.wait()
             tasks.start_soon(take, *SUBJECTS)
-            await until(lambda: has_waiting_follower(changes, 2))
+            await joined.wait()
             await insert(line, "during the look")
-            may_read.set()
+            may_look.set()
             await until(lambda: received)
             tasks.cancel_scope.cancel()
         return received
@@ -210,25 +219,77 @@ def test_who_joins_during_a_look_misses_nothing(
     assert line.run(follow) == ["during the look"]
 
 
-def test_a_look_says_whether_a_reading_would_find_something(line: Server, changes: Any) -> None:
-    async def look(position: str) -> str:
-        return await changes.reader.look(read_position(position), SUBJECTS)
+def test_a_look_passes_what_a_reading_would_not_find(line: Server, changes: Any) -> None:
+    async def pass_others(position: str) -> Position | None:
+        return await changes.reader.pass_others(read_position(position), SUBJECTS)
 
     with psycopg.connect(line.dsn) as late:
         late.execute("insert into line.items (name) values ('open for long')")
         line.sql("insert into line.items (name) values ('seen')")
         position = line.run(changes.now)
-        assert line.run(look, position) != "changes"
+        assert line.run(pass_others, position) is not None
         line.sql("insert into line.others (name) values ('without followers')")
-        assert line.run(look, position) == "others"
+        passed = line.run(pass_others, position)
+        assert passed is not None
         assert line.run(changes.read, position, SUBJECTS).changes == ()
         late.commit()
-        assert line.run(look, position) == "changes"
-        page = line.run(changes.read, position, SUBJECTS)
+        assert line.run(pass_others, position) is None
+        behind = write_position(passed)
+        assert line.run(pass_others, behind) is None
+        page = line.run(changes.read, behind, SUBJECTS)
         assert names_of(page.changes) == ["open for long"]
-        assert line.run(look, page.position) != "changes"
+        assert line.run(pass_others, page.position) is not None
     line.sql("insert into line.items (name) values ('new')")
-    assert line.run(look, page.position) == "changes"
+    assert line.run(pass_others, page.position) is None
+
+
+def test_a_look_sees_that_nothing_has_ended(line: Server, changes: Any) -> None:
+    async def is_newest(position: str) -> bool:
+        return await changes.reader.is_newest(read_position(position))
+
+    position = line.run(changes.now)
+    line.sql("insert into line.others (name) values ('without followers')")
+    assert not line.run(is_newest, position)
+    page = line.run(changes.read, position, SUBJECTS)
+    assert read_position(page.position).end is None
+
+
+def test_a_look_passes_no_loss(line: Server, changes: Any) -> None:
+    """Each is read by the statement that says why it is lost."""
+
+    async def pass_others(position: Position, subject: str = SUBJECTS[0]) -> Position | None:
+        return await changes.reader.pass_others(position, [subject])
+
+    now = read_position(line.run(changes.now))
+    other_branch = msgspec.structs.replace(now, branch=b"other")
+    assert line.run(pass_others, other_branch) is None
+    later = msgspec.structs.replace(now.begin, last_id=now.begin.last_id + 1000)
+    assert line.run(pass_others, msgspec.structs.replace(now, begin=later)) is None
+
+    line.sql("truncate line.items")
+    assert line.run(pass_others, now) is None
+    now = read_position(line.run(changes.now))
+    install(line, "young", "items")
+    assert line.run(pass_others, now) is not None, "it has no follower"
+    assert line.run(pass_others, now, "young.items") is None
+
+
+def test_looks_under_load_do_not_go_back_over_what_they_passed(line: Server, changes: Any) -> None:
+    """The floor of later rows rises with them: each look takes a number where it is far behind."""
+
+    async def pass_others(position: Position) -> Position | None:
+        return await changes.reader.pass_others(position, SUBJECTS)
+
+    position = read_position(line.run(changes.now))
+    with psycopg.connect(line.dsn) as late:
+        late.execute("select pg_current_xact_id()")
+        for _ in range(4):
+            line.sql("insert into line.others (name) select 'x' from generate_series(1, 300)")
+            passed = line.run(pass_others, position)
+            assert passed is not None
+            position = passed
+    begin = position.begin
+    assert begin.last_id - begin.late <= 600
 
 
 def test_readers_wait_while_too_many_transactions_are_open(
