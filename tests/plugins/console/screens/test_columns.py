@@ -128,8 +128,8 @@ def test_what_is_typed_beside_the_table_is_not_lost(table: Tab):
     click_at(page, f"{ROW} [aria-label='Open Deal 4']")
     page.wait_for_selector(".panel #f-title")
     page.fill(".panel #f-title", "Half a title")
-    page.click("[data-column=stage] > button")
-    page.wait_for_selector("[data-column=stage][aria-sort=ascending]")
+    page.click("[data-column=title] > button")
+    page.wait_for_selector("[data-column=title][aria-sort=ascending]")
     assert page.input_value(".panel #f-title") == "Half a title"
     page.focus(".panel #f-title")
     page.keyboard.press("Escape")

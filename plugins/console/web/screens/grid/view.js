@@ -44,7 +44,8 @@ export function useView(box, data, plan) {
   }, [from, isElsewhere]);
   useEffect(() => {
     if (isElsewhere || loading) return;
-    if (behind > base + count - clamp(count / 4, AHEAD, FURTHEST)) data.more();
+    const isNearEnd = behind > base + count - clamp(count / 4, AHEAD, FURTHEST);
+    if (isNearEnd && !data.done) data.more();
     else if (from < base + AHEAD) data.before();
   }, [from, behind, base, count, loading]);
   const topOf = (index) => (plan.lineOf(base + index) - origin) * HEIGHT;
