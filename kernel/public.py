@@ -18,6 +18,7 @@ from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.blobs.verifying import CheckedBlob, check_blob, check_blobs
 from kernel.toolkit.blobs.watching import WATCH_SECONDS, StorageWatch
 from kernel.toolkit.cache import InvalidatedCache
+from kernel.toolkit.changes import cut_changes
 from kernel.toolkit.directory import AccountDirectory, show_users
 from kernel.toolkit.files import (
     FILE_PIECE,
@@ -31,18 +32,21 @@ from kernel.toolkit.inference.columns import SheetBudget, SheetColumn
 from kernel.toolkit.inference.names import clean_name, title_of
 from kernel.toolkit.inference.sheets import Sheet, as_rows, dialect_of, read_rows, read_sheet
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
-from kernel.toolkit.links import (
+from kernel.toolkit.requests import on_behalf_of
+from kernel.toolkit.saved.links import (
     LINK_HEADERS,
     LinkQuery,
+    LinkRights,
     StoredLink,
+    ViewOfLink,
     act_as_maker,
     check_link_maker,
     check_link_query,
-    is_link_of,
+    find_link_rights,
     read_link_end,
+    read_link_view,
 )
-from kernel.toolkit.renames import PresentNames, rename_keys, rename_link_query, rename_where
-from kernel.toolkit.requests import on_behalf_of
+from kernel.toolkit.saved.renames import PresentNames, rename_keys, rename_link_query, rename_where
 from kernel.toolkit.secrets.keys import Keyring, Keys, compare_key, server_key
 from kernel.toolkit.secrets.sealing import SEAL_OVERHEAD, Unopenable, open_value, seal_value
 from kernel.toolkit.secrets.tokens import MAX_TOKEN, TokenSigner
@@ -72,14 +76,15 @@ __all__ = [
     "FILE_PIECE", "FORM_FRAME", "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_TOKEN", "SEAL_OVERHEAD",
     "VERSION", "WATCH_SECONDS", "AccountDirectory", "AddressRules", "ArchiveRules", "Backoff",
     "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter", "FormLimits", "FormPart",
-    "FormReader", "InvalidatedCache", "Keyring", "Keys", "LinkQuery", "NoAddress", "PresentNames",
-    "RateLimiter", "RefusedAddress", "Retry", "RevealedSecrets", "Sheet", "SheetBudget",
-    "SheetColumn", "StorageWatch", "StoredLink", "Tasks", "TokenSigner", "Unopenable", "Unpacked",
-    "act_as_maker", "as_rows", "check_blob", "check_blobs", "check_link_maker", "check_link_query",
-    "check_room_for_secret", "clean_name", "code_of", "compare_key", "declared_at", "decode",
-    "dialect", "dialect_of", "find_frames", "for_subjects", "full_disk", "hookimpl", "hookspec",
-    "hookspecs", "is_junk", "is_link_of", "missing_secret", "on_behalf_of", "open_plain_file",
-    "open_transaction", "open_value", "read_link_end", "read_rows", "read_sheet", "read_small_file",
+    "FormReader", "InvalidatedCache", "Keyring", "Keys", "LinkQuery", "LinkRights", "NoAddress",
+    "PresentNames", "RateLimiter", "RefusedAddress", "Retry", "RevealedSecrets", "Sheet",
+    "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink", "Tasks", "TokenSigner",
+    "Unopenable", "Unpacked", "ViewOfLink", "act_as_maker", "as_rows", "check_blob", "check_blobs",
+    "check_link_maker", "check_link_query", "check_room_for_secret", "clean_name", "code_of",
+    "compare_key", "cut_changes", "declared_at", "decode", "dialect", "dialect_of", "find_frames",
+    "find_link_rights", "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk",
+    "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction", "open_value",
+    "read_link_end", "read_link_view", "read_rows", "read_sheet", "read_small_file",
     "record_secret", "register_app", "rename_keys", "rename_link_query", "rename_where",
     "seal_value", "secret_path", "server_key", "show_users", "source_line", "subjects_from",
     "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app", "write_file",

@@ -14,6 +14,7 @@ from kernel.public import (
     Route,
     Services,
     Unauthenticated,
+    find_bearer_token,
     hookspecs,
     limits_of,
     preferred_type,
@@ -23,7 +24,6 @@ from .service import SERVICE
 
 PLAIN: Final = "text/plain"
 OPEN_METRICS: Final = "application/openmetrics-text"
-BEARER: Final = "bearer "
 TEXT: Final = {
     "responses": {
         "200": {
@@ -53,11 +53,8 @@ class MetricsRoutes:
         return Response(body, headers={"content-type": kind})
 
     async def _check(self, request: Request) -> None:
-        header = request.headers.get("authorization", "")
-        if header[: len(BEARER)].lower() == BEARER:
-            token = header[len(BEARER) :]
-            if self._services.get(SERVICE).opens(token):
-                return
+        if self._services.get(SERVICE).opens(find_bearer_token(request)):
+            return
         access = self._services.find(ACCESS)
         actor = await self._services.get(HOOKS).first(hookspecs.authenticate, request=request)
         if actor is None or access is None:

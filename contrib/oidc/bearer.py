@@ -17,6 +17,7 @@ from kernel.public import (
     Identity,
     Request,
     Unauthenticated,
+    find_bearer_token,
     supports,
 )
 
@@ -63,11 +64,11 @@ class BearerTokens:
 
         Raises Unauthenticated, Forbidden, Unavailable.
         """
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or _read_issuer(token.strip()) != self._config.issuer:
+        token = find_bearer_token(request)
+        if _read_issuer(token) != self._config.issuer:
             return None
         audience = self._config.public_url.rstrip("/") + request.scope["path"]
-        claims = await self._provider.verify_access_token(token.strip(), audience)
+        claims = await self._provider.verify_access_token(token, audience)
         user_id = await self._store.find_linked(claims["iss"], claims["sub"])
         user = None if user_id is None else await self._identity.user(user_id)
         if user is None or user.disabled:

@@ -19,6 +19,7 @@ from kernel.public import (
     Route,
     Services,
     Unauthenticated,
+    find_bearer_token,
     find_origin,
     preferred_type,
     reply,
@@ -166,10 +167,10 @@ class SharesRoutes:
 
     async def _open(self, request: Request) -> OpenedShare:
         """Return the share of the bearer token. Raises Unauthenticated, NotFound, Throttled."""
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token:
+        token = find_bearer_token(request)
+        if not token:
             raise Unauthenticated
-        return await self._shares.open(token.strip(), request.actor)
+        return await self._shares.open(token, request.actor)
 
     async def _send(self, opened: OpenedShare) -> Response:
         records = await self._shares.read(opened)

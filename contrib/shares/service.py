@@ -29,10 +29,10 @@ from kernel.public import (
     app_permission,
     check_link_maker,
     check_link_query,
-    is_link_of,
+    find_link_rights,
     is_uuid,
-    limits_of,
     read_link_end,
+    read_link_view,
 )
 
 from . import store
@@ -109,20 +109,17 @@ class Shares:
 
         A request with a key sees those that were made with the key.
         """
-        statements = self._parts.statements
-        if actor.limits is not None:
-            own_shares = await store.read_shares(statements, app_id, actor.user_id)
-            return [share for share in own_shares if is_link_of(share, actor)]
-        is_admin = await self._is_admin(actor, app_id)
-        return await store.read_shares(statements, app_id, None if is_admin else actor.user_id)
+        rights = await find_link_rights(self._parts.access, actor, app_id)
+        shares = await store.read_shares(self._parts.statements, app_id, rights.user_id)
+        return [share for share in shares if rights.covers(share)]
 
     async def delete(self, actor: Actor, app_id: str, share_id: str) -> None:
         """Revoke a share of the caller; admins of the app revoke any. Raises NotFound."""
-        is_admin = actor.limits is None and await self._is_admin(actor, app_id)
+        rights = await find_link_rights(self._parts.access, actor, app_id)
 
         async def remove(tx: Transaction) -> None:
             share = await store.lock(tx, app_id, share_id) if is_uuid(share_id) else None
-            if share is None or not (is_admin or is_link_of(share, actor)):
+            if share is None or not rights.covers(share):
                 raise NotFound(f"share '{share_id[:64]}' not found")
             await store.delete(tx, share.id)
             await _record(tx, "SHARE_REVOKED", share)
@@ -200,21 +197,12 @@ class Shares:
             query = body.query or LinkQuery()
             return Source(name=body.entity, entity=body.entity, query=query)
         if body.view is not None:
-            return await self._read_view(actor, app_id, body.view)
+            views = self._parts.find_views()
+            view = await read_link_view(views, actor, app_id, body.view, LinkQuery)
+            return Source(name=view.name, entity=view.entity, query=view.query)
         if not body.context:
             raise BadRequest("a record, a view, an entity or a context is wanted")
         return Source(name=app_id)
-
-    async def _read_view(self, actor: Actor, app_id: str, view_id: str) -> Source:
-        views = self._parts.find_views()
-        if views is None:
-            raise BadRequest("view: no plugin of this server keeps views of tables")
-        view = await views.find(actor, app_id, view_id)
-        try:
-            query = msgspec.convert(view.query, LinkQuery)
-        except msgspec.ValidationError as error:
-            raise BadRequest(f"view: {error}") from None
-        return Source(name=view.name, entity=view.entity, query=query)
 
     def _read_end(self, text: str | None) -> str:
         """Return when a share ends, at the latest after the configured days. Raises BadRequest."""
@@ -223,9 +211,6 @@ class Shares:
         if end > latest:
             raise BadRequest(f"expires must be within {self._config.days} days")
         return end.isoformat()
-
-    async def _is_admin(self, actor: Actor, app_id: str) -> bool:
-        return await self._parts.access.is_app_admin(actor.user_id, app_id, **limits_of(actor))
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

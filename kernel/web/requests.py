@@ -14,7 +14,14 @@ from kernel.contracts.base import Actor
 from kernel.errors import BadRequest, TooLarge, unwrapped
 from kernel.web.scope import ARRIVAL, CALL, Arrival, call_of
 
-__all__ = ["Request", "find_origin", "read_body", "read_pieces", "while_connected"]
+__all__ = [
+    "Request",
+    "find_bearer_token",
+    "find_origin",
+    "read_body",
+    "read_pieces",
+    "while_connected",
+]
 
 T = TypeVar("T")
 
@@ -114,6 +121,12 @@ async def while_connected(
 async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
     """Read a whole body within its limit. Raises TooLarge."""
     return b"".join([piece async for piece in read_pieces(request, limit)])
+
+
+def find_bearer_token(request: Request) -> str:
+    """Return the token of `Authorization: Bearer` (RFC 6750); empty where a request has none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def find_origin(request: Request, configured: str) -> str:

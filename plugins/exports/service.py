@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -23,10 +23,10 @@ from kernel.public import (
     Transaction,
     act_as_maker,
     check_link_query,
-    is_link_of,
+    find_link_rights,
     is_uuid,
-    limits_of,
     read_link_end,
+    read_link_view,
 )
 
 from . import store
@@ -90,19 +90,17 @@ class ExportLinks:
 
         A request with a key sees those that were made with the key: others may show more.
         """
-        if actor.limits is not None:
-            own_links = await store.read_links(self._statements, app_id, actor.user_id)
-            return [link for link in own_links if is_link_of(link, actor)]
-        is_admin = await self._is_admin(actor, app_id)
-        return await store.read_links(self._statements, app_id, None if is_admin else actor.user_id)
+        rights = await find_link_rights(self._access, actor, app_id)
+        links = await store.read_links(self._statements, app_id, rights.user_id)
+        return [link for link in links if rights.covers(link)]
 
     async def delete(self, actor: Actor, app_id: str, export_id: str) -> None:
         """Revoke a link of the caller; admins of the app revoke any. Raises NotFound."""
-        is_admin = actor.limits is None and await self._is_admin(actor, app_id)
+        rights = await find_link_rights(self._access, actor, app_id)
 
         async def remove(tx: Transaction) -> None:
             link = await store.lock(tx, app_id, export_id) if is_uuid(export_id) else None
-            if link is None or not (is_admin or is_link_of(link, actor)):
+            if link is None or not rights.covers(link):
                 raise NotFound(f"export '{export_id[:64]}' not found")
             await store.delete(tx, link.id)
             await _record(tx, "EXPORT_LINK_REVOKED", link)
@@ -148,12 +146,10 @@ class ExportLinks:
             if body.query is not None:
                 raise BadRequest("query does not go with view")
             views = self._find_views()
-            if views is None:
-                raise BadRequest("view: no plugin of this server keeps views of tables")
-            view = await views.find(actor, app_id, body.view)
+            view = await read_link_view(views, actor, app_id, body.view, ExportQuery)
             entity_name = view.entity
             name = body.name or view.name
-            query = _convert_query(view.query)
+            query = view.query
         if UNPRINTABLE.search(name):
             raise BadRequest("name must have 1 to 100 printable characters")
         return NewLink(
@@ -165,16 +161,6 @@ class ExportLinks:
             query=query,
             expires=expires,
         )
-
-    async def _is_admin(self, actor: Actor, app_id: str) -> bool:
-        return await self._access.is_app_admin(actor.user_id, app_id, **limits_of(actor))
-
-
-def _convert_query(query: Mapping[str, Any]) -> ExportQuery:
-    try:
-        return msgspec.convert(query, ExportQuery)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"view: {error}") from None
 
 
 async def _record(tx: Transaction, operation: str, link: ExportLink) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-import msgspec
 from starlette.types import Scope
 
 from kernel.errors import Unavailable
@@ -56,18 +55,20 @@ class AdmissionControl:
             self._held[origin] = remaining
 
 
-class Place(msgspec.Struct, eq=False):
+class Place:
     """The place that a request has among those of the process."""
 
-    admission: AdmissionControl
-    origin: str | None
-    """Where the request comes from; None once the place was given back."""
+    __slots__ = ("_admission", "_origin")
+
+    def __init__(self, admission: AdmissionControl, origin: str) -> None:
+        self._admission = admission
+        self._origin: str | None = origin
 
     def leave(self) -> None:
         """Give the place back, unless that was done."""
-        if self.origin is not None:
-            self.admission.leave(self.origin)
-            self.origin = None
+        if self._origin is not None:
+            self._admission.leave(self._origin)
+            self._origin = None
 
 
 def client_address(scope: Scope, trusted: Networks) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 from psycopg import sql
 
-from kernel.public import ChangeLoss, CommittedChange, Statements
+from kernel.public import ChangeLoss, CommittedChange, Statements, cut_changes
 from plugins.audit.names import (
     FormerName,
     NamePeriod,
@@ -19,10 +19,6 @@ from plugins.audit.names import (
 )
 
 from .replaced import find_replaced
-
-MAX_PART: Final = 8_000_000
-"""Bytes of JSON of the records that one statement reshapes, unless it is a single change."""
-MAX_CHANGES: Final = 1_000
 
 # The shapes of entities, and what they and their fields were called.
 HISTORY: Final = """
@@ -131,7 +127,7 @@ class Reshaper:
                 for change in present
                 if change.subject == entity.subject and change.id < entity.shape
             ]
-            for part in _cut(former):
+            for part in cut_changes(former):
                 converted = await self._convert(entity, part)
                 if len(converted) < len(part):
                     return None
@@ -195,19 +191,3 @@ def _replace_records(change: CommittedChange, row: bytes) -> CommittedChange:
     new_record = None if new == b"null" else new
     replaced = {*find_replaced(old_record), *find_replaced(new_record)}
     return replace(change, old=old_record, new=new_record, replaced=tuple(sorted(replaced)))
-
-
-def _cut(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
-    """Cut changes into what one statement reshapes."""
-    part: list[CommittedChange] = []
-    size = 0
-    for change in changes:
-        weight = len(change.old or b"") + len(change.new or b"")
-        if part and (size + weight > MAX_PART or len(part) >= MAX_CHANGES):
-            yield part
-            part = []
-            size = 0
-        part.append(change)
-        size += weight
-    if part:
-        yield part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -18,17 +18,13 @@ from kernel.public import (
     Verdict,
     Watched,
     WatchEnd,
+    cut_changes,
 )
 from plugins.data.rendering import TOO_LARGE, keep_members
 from plugins.data.rights.row_scope import RowScope
 
 from .marks import PlainRows, put_back, take_out_marks
 from .statement import JudgeStatement
-
-MAX_PART: Final = 8_000_000
-"""Bytes of JSON of the changes that one statement judges, unless it is a single one."""
-MAX_CHANGES: Final = 1000
-"""Changes that one statement judges."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -101,7 +97,7 @@ class EntityWatch:
     async def judge(self, changes: Sequence[CommittedChange]) -> list[Verdict | None]:
         """See `Watch.judge`."""
         verdicts = list[Verdict | None]()
-        for part in _parts_of(changes):
+        for part in cut_changes(changes):
             verdicts += await self._judge_part(part)
         return verdicts
 
@@ -159,22 +155,6 @@ _EVENTS: Final[Mapping[bytes, Literal["enter", "change", "leave"]]] = {
     b"c": "change",
     b"l": "leave",
 }
-
-
-def _parts_of(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
-    """Cut changes into what one statement judges."""
-    part: list[CommittedChange] = []
-    size = 0
-    for change in changes:
-        weight = len(change.old or b"") + len(change.new or b"")
-        if part and (size + weight > MAX_PART or len(part) >= MAX_CHANGES):
-            yield part
-            part = []
-            size = 0
-        part.append(change)
-        size += weight
-    if part:
-        yield part
 
 
 def _write_change(change: CommittedChange, rows: PlainRows, statement: JudgeStatement) -> bytes:

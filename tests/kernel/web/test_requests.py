@@ -15,7 +15,7 @@ from kernel.errors import BadRequest
 from kernel.hooks.bus import PluggyBus
 from kernel.hooks.services import ServiceContainer
 from kernel.web.replies import Response, reply
-from kernel.web.requests import Request, while_connected
+from kernel.web.requests import Request, find_bearer_token, while_connected
 from kernel.web.routing import RouteTable
 from kernel.web.scope import begin_request
 
@@ -97,3 +97,17 @@ async def test_an_error_of_the_work_is_raised_as_itself() -> None:
 
     with pytest.raises(BadRequest, match="no"):
         await while_connected(Arriving().request, work)
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [("Bearer abc", "abc"), ("bearer  abc ", "abc"), ("Bearer", ""), ("Basic YTpi", ""), ("", "")],
+)
+def test_the_token_of_a_bearer_header(header: str, token: str) -> None:
+    headers = [(b"authorization", header.encode())]
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers})
+    assert find_bearer_token(request) == token
+
+
+def test_a_request_without_a_header_has_no_bearer_token() -> None:
+    assert find_bearer_token(Request({"type": "http", "method": "GET", "headers": []})) == ""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
+from kernel.contracts.access import Access, limits_of
 from kernel.contracts.base import Actor, Limits, new_delegation
 from kernel.contracts.identity import Identity
 from kernel.contracts.records import Page, View, Where
+from kernel.contracts.server.views import SavedViews
 from kernel.errors import BadRequest
 
 LINK_HEADERS: Final[Mapping[str, str]] = {
@@ -74,10 +76,7 @@ class LinkQuery(
         return msgspec.structs.replace(self.page, limit=min(self.limit or default, maximum))
 
 
-def check_link_query(query: LinkQuery) -> None:
-    """Raise BadRequest for a query that is too large to be kept."""
-    if len(msgspec.json.encode(query)) > MAX_QUERY:
-        raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
+AnyQuery = TypeVar("AnyQuery", bound=LinkQuery)
 
 
 class StoredLink(Protocol):
@@ -121,14 +120,63 @@ async def check_link_maker(identity: Identity, maker: Actor, app_id: str) -> Non
     await identity.issue_delegated_token(maker.user_id or "", delegation, maker.limits)
 
 
-def is_link_of(link: StoredLink, actor: Actor) -> bool:
-    """Whether an actor made a link; a key made those that were made with it."""
-    if link.user_id != actor.user_id:
-        return False
-    if actor.limits is None:
-        return True
-    key = "" if link.limits is None else link.limits.key
-    return key == actor.limits.key
+class LinkRights(msgspec.Struct, frozen=True):
+    """Which links of an app an actor sees and revokes: one's own, and as its admin all."""
+
+    actor: Actor
+    is_admin: bool
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose links can be covered; None means those of all users."""
+        return None if self.is_admin else self.actor.user_id
+
+    def covers(self, link: StoredLink) -> bool:
+        """Whether the link is one of them. A key has those that were made with it, no others."""
+        if self.is_admin:
+            return True
+        if link.user_id != self.actor.user_id:
+            return False
+        if self.actor.limits is None:
+            return True
+        key = "" if link.limits is None else link.limits.key
+        return key == self.actor.limits.key
+
+
+async def find_link_rights(access: Access, actor: Actor, app_id: str) -> LinkRights:
+    """Return which links of an app an actor sees and revokes."""
+    if actor.limits is not None:
+        return LinkRights(actor, is_admin=False)
+    is_admin = await access.is_app_admin(actor.user_id, app_id, **limits_of(actor))
+    return LinkRights(actor, is_admin)
+
+
+class ViewOfLink(msgspec.Struct, Generic[AnyQuery], frozen=True):
+    """What a link takes from a saved view."""
+
+    entity: str
+    name: str
+    query: AnyQuery
+
+
+async def read_link_view(
+    views: SavedViews | None, actor: Actor, app_id: str, view_id: str, query_type: type[AnyQuery]
+) -> ViewOfLink[AnyQuery]:
+    """Return what a link shows that is made of a saved view. Raises BadRequest, NotFound."""
+    if views is None:
+        raise BadRequest("view: no plugin of this server keeps views of tables")
+    view = await views.find(actor, app_id, view_id)
+    try:
+        query = msgspec.convert(view.query, query_type)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"view: {error}") from None
+    return ViewOfLink(view.entity, view.name, query)
+
+
+def check_link_query(query: LinkQuery) -> None:
+    """Require that a query is short enough to be kept. Raises BadRequest."""
+    if len(msgspec.json.encode(query)) > MAX_QUERY:
+        raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
 
 
 def read_link_end(text: str | None) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from kernel.contracts.apps import InstallPlan, Renamed
-from kernel.toolkit.links import LinkQuery
+from kernel.toolkit.saved.links import LinkQuery
 
 Q = TypeVar("Q", bound=LinkQuery)
 

@@ -1,0 +1,37 @@
+"""Changes are cut into parts that one statement takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernel.public import CommittedChange, cut_changes
+from kernel.toolkit import changes
+
+
+def make_change(number: int, size: int = 2) -> CommittedChange:
+    return CommittedChange(
+        id=number, app_id="crm", entity="notes", record_id=str(number), operation="INSERT",
+        old=None, new=b"x" * size, owner_before=None, owner_after=None, actor=None, request=None,
+        at="2026-01-01T00:00:00Z", transaction=number, position=str(number),
+    )  # fmt: skip
+
+
+def ids_of_parts(*sizes: int) -> list[list[int]]:
+    given = [make_change(number, size) for number, size in enumerate(sizes)]
+    return [[change.id for change in part] for part in cut_changes(given)]
+
+
+def test_parts_hold_every_change_once_and_in_order(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(changes, "MAX_PART_CHANGES", 2)
+    assert ids_of_parts() == []
+    assert ids_of_parts(1, 1, 1, 1, 1) == [[0, 1], [2, 3], [4]]
+
+
+def test_a_part_ends_before_it_is_too_large(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(changes, "MAX_PART_BYTES", 10)
+    assert ids_of_parts(5, 5, 1) == [[0, 1], [2]]
+
+
+def test_a_change_that_is_too_large_is_a_part_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(changes, "MAX_PART_BYTES", 10)
+    assert ids_of_parts(3, 50, 3) == [[0], [1], [2]]
