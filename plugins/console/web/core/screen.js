@@ -190,3 +190,12 @@ export async function copy(text, message = 'Copied') {
     toast('The browser did not allow copying.', { kind: 'bad' });
   }
 }
+
+/** The way to the pages of an app, which has a host of its own: they open in a tab of their own. */
+export const OpenApp = ({ url }) => html`<a
+  class="button primary"
+  href=${url}
+  rel="noopener noreferrer"
+  target="_blank"
+  >Open app</a
+>`;

@@ -2,7 +2,7 @@
 import { html, useEffect } from '../core/kit.js';
 import { user } from '../core/api.js';
 import { A, go } from '../core/router.js';
-import { Head, Lazy } from '../core/screen.js';
+import { Head, Lazy, OpenApp } from '../core/screen.js';
 import {
   admin,
   apps,
@@ -51,6 +51,7 @@ function AppCard({ app }) {
   return html`<section class="card">
     <h2 class="cut" title=${app.name}>${app.name}</h2>
     <p class="dim">${app.id} · version ${app.version}</p>
+    ${app.url && html`<p><${OpenApp} url=${app.url} /></p>`}
     <ul class="plain">
       ${tables.map(
         (name) => html`<li key=${name}>

@@ -74,6 +74,9 @@ def test_a_frontend_is_deployed_opened_and_put_back(crm: Server, new_tab):
     port = crm.url.rpartition(":")[2]
     address = page.get_attribute("a:has-text('Open app')", "href")
     assert address == f"http://crm.localhost:{port}/"
+    user = crm.user(roles={"crm": ["admin"]})
+    start = new_tab().sign_in(user).open(ready="h1:has-text('Hello')").page
+    assert start.get_attribute(".card a:has-text('Open app')", "href") == address
     page.click("button:has-text('Go back to it')")
     page.click("dialog button:has-text('Go back')")
     page.wait_for_selector("li:has(b:text-is('1')) .tag:has-text('in service')")

@@ -1,11 +1,11 @@
 /** The pages of an app: deploying them, the versions that are kept, and the way to them. */
-import { html, useState } from '../../core/kit.js';
-import { get, post, remove, url } from '../../core/api.js';
+import { html } from '../../core/kit.js';
+import { get, remove, url } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
-import { Ago } from '../../core/screen.js';
+import { OpenApp } from '../../core/screen.js';
 import { describe, loadApps } from '../../core/store.js';
-import { ErrorBox, Loaded, attempt, toast, useLoad } from '../../core/ui.js';
-import { FileDrop } from '../../form/files.js';
+import { Loaded, attempt, toast, useLoad } from '../../core/ui.js';
+import { Deploy, Versions } from '../../parts/releases.js';
 
 export function Frontend({ id }) {
   const path = url`/api/v1/apps/${id}/frontend`;
@@ -20,14 +20,18 @@ export function Frontend({ id }) {
     <div class="stack">
       <${Loaded} of=${app}>${(shown) => html`<${Place} app=${shown} />`}<//>
       <${Loaded} of=${versions}>
-        ${(list) => html`<${Versions} path=${path} versions=${list} done=${reload} />`}
+        ${(list) => html`<${KeptVersions} path=${path} versions=${list} done=${reload} />`}
       <//>
     </div>
-    <aside class="stack"><${Deploy} path=${path} done=${reload} /></aside>
+    <aside class="stack">
+      <${Deploy} path=${path} done=${reload}>
+        A built site with <code>index.html</code> at its top or in one folder.
+      <//>
+    </aside>
   </div>`;
 }
 
-/** Where the pages are; the app has a host of its own, so they open in a tab of their own. */
+/** Where the pages are. */
 function Place({ app }) {
   if (!app.hasFrontend) return html`<p class="dim">No frontend is deployed.</p>`;
   if (!app.url)
@@ -35,24 +39,14 @@ function Place({ app }) {
       The app has no host: set <code>domain</code> in <code>[plugins.frontends]</code>.
     </p>`;
   return html`<p>
-    <a class="button primary" href=${app.url} rel="noopener noreferrer" target="_blank">Open app</a>${' '}
+    <${OpenApp} url=${app.url} />${' '}
     <code>${app.url}</code>
   </p>`;
 }
 
-/** Versions that are kept; an earlier one can be put back. */
-function Versions({ path, versions, done }) {
+/** Versions that are kept; an earlier one can be put back, and all can be deleted. */
+function KeptVersions({ path, versions, done }) {
   if (!versions.length) return null;
-  const goBack = async (number) => {
-    const text = 'Browsers get its files at their next request. The present version is kept.';
-    const isSure = await confirm(`Go back to version ${number}?`, text, { yes: 'Go back' });
-    if (!isSure) return;
-    await attempt(async () => {
-      const reply = await post(`${path}/rollback`, { version: number });
-      toast(reply.message);
-    });
-    done();
-  };
   const removeAll = async () => {
     const text = 'All versions are deleted, and the host of the app answers no more.';
     const isSure = await confirm('Delete the frontend?', text, { yes: 'Delete' });
@@ -63,62 +57,18 @@ function Versions({ path, versions, done }) {
     });
     done();
   };
-  return html`<section class="card">
-    <h2>Versions</h2>
-    <ul class="plain">
-      ${versions.map(
-        (version) => html`<${Version}
-          key=${version.version}
-          version=${version}
-          goBack=${() => goBack(version.version)}
-        />`,
-      )}
-    </ul>
+  const rows = versions.map(({ version, created_at, size, current }) => ({
+    number: version,
+    at: created_at,
+    size,
+    isCurrent: current,
+  }));
+  return html`<${Versions}
+    path=${`${path}/rollback`}
+    versions=${rows}
+    warning="Browsers get its files at their next request. The present version is kept."
+    done=${done}
+  >
     <p><button class="small" onClick=${removeAll}>Delete the frontend…</button></p>
-  </section>`;
-}
-
-const Version = ({ version, goBack }) => html`<li class="row">
-  <b>${version.version}</b>
-  <span class="grow dim">
-    <${Ago} at=${version.created_at} />, ${Math.ceil(version.size / 1000)} kB
-  </span>
-  ${
-    version.current
-      ? html`<span class="tag good">in service</span>`
-      : html`<button class="small" onClick=${goBack}>Go back to it</button>`
-  }
-</li>`;
-
-/** Drop a .tar.gz; it is in service once the server has checked it whole. */
-function Deploy({ path, done }) {
-  const [state, setState] = useState({});
-  const send = async (file) => {
-    setState({ sending: file.name });
-    const form = new FormData();
-    form.append('archive', file);
-    try {
-      const reply = await post(path, form);
-      toast(reply.message);
-      setState({ ignored: reply.ignored });
-    } catch (error) {
-      setState({ error });
-    }
-    done();
-  };
-  const hint = html`Drop a <code>.tar.gz</code> or <u>choose one</u>`;
-  return html`<section class="card stack">
-    <h2>Deploy</h2>
-    <${FileDrop}
-      label="Archive"
-      accept=".gz,.tgz"
-      disabled=${Boolean(state.sending)}
-      take=${send}
-    >
-      ${state.sending ? `Deploying ${state.sending}…` : hint}
-    <//>
-    <p class="dim">A built site with <code>index.html</code> at its top or in one folder.</p>
-    ${state.ignored?.length > 0 && html`<p class="dim">Left out: ${state.ignored.join(', ')}</p>`}
-    <${ErrorBox} error=${state.error} />
-  </section>`;
+  <//>`;
 }

@@ -3,13 +3,12 @@ import { html, useState } from '../../core/kit.js';
 import { get, getAgain, post, url } from '../../core/api.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { Ago, CopyAs, Head, useEvery } from '../../core/screen.js';
+import { CopyAs, Head, useEvery } from '../../core/screen.js';
 import { findApp } from '../../core/store.js';
 import { ErrorBox, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
+import { Deploy, Versions } from '../../parts/releases.js';
 import { shortenId } from '../../parts/titles.js';
-import { confirm } from '../../core/dialogs.js';
-import { FileDrop } from '../../form/files.js';
 import { CallFields, WithHandlers, readCall, startCall } from '../../form/control.js';
 
 const PAUSE = 5000;
@@ -61,8 +60,8 @@ function Screen({ appId, picker }) {
         <aside class="stack">
           ${
             isAdmin &&
-            html`<${Deploy} path=${path} done=${status.reload} />
-              <${Versions} path=${path} current=${worker.version} done=${status.reload} />`
+            html`<${DeployWorker} path=${path} done=${status.reload} />
+              <${WorkerVersions} path=${path} current=${worker.version} done=${status.reload} />`
           }
         </aside>
       </div>`}
@@ -124,80 +123,36 @@ function Limits({ limits }) {
 }
 
 /** Drop a .tar.gz; the running version goes on until the new one answers. */
-export function Deploy({ path, done }) {
-  const [state, setState] = useState({});
-  const send = async (file) => {
-    setState({ sending: file.name });
-    const form = new FormData();
-    form.append('archive', file);
-    try {
-      const reply = await post(`${path}/deploy`, form);
-      toast(reply.message);
-      setState({});
-    } catch (error) {
-      setState({ error });
-    }
-    done();
-  };
-  const hint = html`Drop a <code>.tar.gz</code> or <u>choose one</u>`;
-  return html`<section class="card stack">
-    <h2>Deploy</h2>
-    <${FileDrop}
-      label="Archive"
-      accept=".gz,.tgz"
-      disabled=${Boolean(state.sending)}
-      take=${send}
-    >
-      ${state.sending ? `Deploying ${state.sending}…` : hint}
-    <//>
-    <p class="dim">
-      With <code>worker.py</code>, <code>main.py</code> or <code>index.js</code> at its top. A
-      version that does not come up is rolled back.
-    </p>
-    <${ErrorBox} error=${state.error} />
-  </section>`;
-}
+export const DeployWorker = ({
+  path,
+  done,
+}) => html`<${Deploy} path=${`${path}/deploy`} done=${done}>
+  With <code>worker.py</code>, <code>main.py</code> or <code>index.js</code> at its top. A version
+  that does not come up is rolled back.
+<//>`;
 
 /** Versions that are kept; an earlier one can be put back. */
-export function Versions({ path, current, done }) {
+export function WorkerVersions({ path, current, done }) {
   const list = useLoad(() => get(`${path}/worker/versions`), [path, current]);
   if (!list.data?.length) return null;
-  const goBack = async (number) => {
-    const text = 'Calls go to it when it answers; the version that runs now is kept.';
-    const isSure = await confirm(`Go back to version ${number}?`, text, { yes: 'Go back' });
-    if (!isSure) return;
-    await attempt(async () => {
-      const reply = await post(`${path}/worker/rollback`, { version: number });
-      toast(reply.message);
-    });
+  const rows = list.data.map(({ version, at, size, in_service, sha256 }) => ({
+    number: version,
+    at,
+    size,
+    isCurrent: in_service,
+    title: `SHA-256 ${sha256}`,
+  }));
+  const reload = () => {
     list.reload();
     done();
   };
-  return html`<section class="card">
-    <h2>Versions</h2>
-    <ul class="plain">
-      ${list.data.map(
-        (version) => html`<${Version}
-          key=${version.version}
-          version=${version}
-          goBack=${() => goBack(version.version)}
-        />`,
-      )}
-    </ul>
-  </section>`;
+  return html`<${Versions}
+    path=${`${path}/worker/rollback`}
+    versions=${rows}
+    warning="Calls go to it when it answers; the version that runs now is kept."
+    done=${reload}
+  />`;
 }
-
-const Version = ({ version, goBack }) => html`<li class="row">
-  <b>${version.version}</b>
-  <span class="grow dim" title=${`SHA-256 ${version.sha256}`}>
-    <${Ago} at=${version.at} />, ${Math.ceil(version.size / 1000)} kB
-  </span>
-  ${
-    version.in_service
-      ? html`<span class="tag good">in service</span>`
-      : html`<button class="small" onClick=${goBack}>Go back to it</button>`
-  }
-</li>`;
 
 /** @param {{path: string, version: number}} props A new version has other handlers. */
 export const Rpc = ({ path, version }) => html`<${WithHandlers} key=${version} path=${path}>
