@@ -115,6 +115,9 @@ def _report(output: Output, target: Path, csv_app: CsvApp | None, written: list[
         output.say(f"    {line}")
     entities = None
     if csv_app is not None:
+        output.say("\nThen, in a second terminal in that folder, the rows:\n")
+        for command in csv_app.list_imports():
+            output.say(f"    {command}")
         entities = csv_app.manifest["dataContract"]
     output.result({"folder": str(target), "files": written, "entities": entities})
 

@@ -55,6 +55,12 @@ class CsvApp:
             files[f"data/{table.entity}.csv"] = _clean_copy(table)
         return files
 
+    def list_imports(self) -> list[str]:
+        """Return the commands that send the rows to a server."""
+        return [
+            f"caudex data import {table.entity} data/{table.entity}.csv" for table in self.tables
+        ]
+
     def summary(self) -> Iterator[str]:
         """Yield sentences that say what was made of the files."""
         for table in self.tables:

@@ -106,9 +106,12 @@ async def deploy(output: Output, *, url: str | None) -> int:
     """Send manifest, roles, worker and frontend, and say for each what changed."""
     project = find_project()
     async with open_server(url, project.root) as server:
+        is_new = await server.find(f"/api/v1/apps/{project.app_id}") is None
         reports = await Deployment(server, project, output).run()
     for report in reports:
         show_report(output, report)
+    if is_new:
+        output.say(f"users     invite them at {server.url}/console/#/users")
     output.result({"app": project.app_id, "server": server.url, "parts": reports})
     return 0
 

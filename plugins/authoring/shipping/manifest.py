@@ -36,7 +36,7 @@ class ManifestStep:
         return StepPlan(
             state="changed",
             changes=changes or ["~ other members of the manifest"],
-            note=f"ignored: {', '.join(ignored)}" if ignored else "",
+            note=f"ignored: {', '.join(map(_explain_section, ignored))}" if ignored else "",
         )
 
     async def apply(self, plan: StepPlan) -> StepReport:
@@ -50,7 +50,7 @@ class ManifestStep:
             state="changed",
             changes=plan.changes,
             message=answer["message"],
-            ignored=list(answer.get("ignored", ())),
+            ignored=[_explain_section(name) for name in answer.get("ignored", ())],
         )
 
     async def _post(self, path: str) -> Any:
@@ -68,6 +68,11 @@ class ManifestStep:
             return f"the app '{self._app_id}' was uninstalled again"
         await self._server.post("/api/v1/apps", self._before)
         return "the former manifest is installed again"
+
+
+def _explain_section(name: str) -> str:
+    """Say why a section of the manifest has no effect."""
+    return f"{name} (no plugin of the server reads it)"
 
 
 def _sentence(change: dict[str, Any]) -> str:

@@ -63,6 +63,20 @@ def test_a_deploy_sends_what_differs(project: Author, server: Server) -> None:
 
 
 @pytest.mark.slow
+def test_the_first_deploy_says_how_others_come_in(project: Author, server: Server) -> None:
+    text = project.ok("app", "deploy").out
+    assert f"users     invite them at {server.url}/console/#/users" in text
+    project.edit("worker.py", '"items": total["total"]', '"all": total["total"]')
+    assert "invite them" not in project.ok("app", "deploy").out
+
+
+def test_a_section_that_no_plugin_reads_is_named(project: Author) -> None:
+    project.edit("manifest.json", '"version"', '"crons": [], "version"')
+    sentence = "ignored: crons (no plugin of the server reads it)"
+    assert sentence in project.ok("app", "plan").out
+    assert sentence in project.ok("app", "deploy").out
+
+
 def test_a_worker_that_fails_undoes_the_manifest(project: Author, server: Server) -> None:
     project.ok("app", "deploy")
     app_id = app_of(project)

@@ -90,6 +90,7 @@ def test_types_are_found_over_all_rows(stranger: Author, server: Server) -> None
     assert "spare_parts (6 rows of Spare parts.csv)" in out
     assert "amount (from 'Amount'): whole numbers, required" in out
     assert "state (from 'State'): one of new, used, required" in out
+    assert "    caudex data import spare_parts data/spare_parts.csv\n" in out
     folder = stranger.folder / "shop"
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     [entity] = manifest["dataContract"]
