@@ -1,13 +1,14 @@
 """Signing in, the first run, and the frame of every screen, in a real browser."""
 
 import json
-
-import pytest
+from typing import Any
+from urllib.parse import urlsplit
 
 from kernel.testing import Server
 from kernel.testing.servers import PASSWORD
-from tests.plugins.console.browser import Tab, needs_browser
+from tests.plugins.console.browser import needs_browser
 from tests.plugins.console.conftest import DATA
+from tests.waiting import eventually
 
 pytestmark = needs_browser
 
@@ -147,30 +148,69 @@ def test_first_paint_is_small_and_fast(crm: Server, new_tab):
     assert sum(sizes) <= 60_000
 
 
-@pytest.mark.slow
-def test_the_first_list_comes_within_300_ms_after_signing_in(crm: Server, new_tab):
-    # The least of some rounds: what else the machine does is no matter of the console.
-    took = list[float]()
-    while len(took) < 12 and min(took, default=1000) > 300:
-        took.append(_first_list(crm, new_tab(fresh=True)))
-    assert min(took) <= 300, took
+SHELL = "/console/shell/shell.js"
+TABLE = "/console/screens/data/list.js"
+IS_COMING = (
+    f"""() => performance.getEntriesByType("resource").some((e) => e.name.endsWith("{TABLE}"))"""
+)
 
 
-def _first_list(crm: Server, tab: Tab) -> float:
-    """Return the milliseconds from the reply to the sign-in until rows of a table are shown."""
-    tab.open("data/crm/deals", ready="[name=username]")
-    tab.page.fill("[name=username]", crm.admin.username)
-    tab.page.fill("[name=password]", PASSWORD)
-    tab.page.wait_for_timeout(300)  # no one types a password faster
-    return tab.page.evaluate("""async () => {
-        const done = new Promise((go) => new MutationObserver(() => {
-            if (document.querySelector('.gs .gr')) go(performance.now());
-        }).observe(document.body, {childList: true, subtree: true}));
-        const signed = new Promise((go) => new PerformanceObserver((list) => {
-            for (const e of list.getEntries()) {
-                if (e.name.endsWith('/auth/login')) go(e.responseEnd);
-            }
-        }).observe({type: 'resource'}));
-        document.querySelector('form').requestSubmit();
-        return (await done) - (await signed);
-    }""")
+class HeldRequests:
+    """Holds requests to the API back, and lets them go in rounds.
+
+    A round is what the page asks without waiting for a reply.
+    """
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._waiting: list[Any] = []
+        page.route("**/api/v1/**", self._hold)
+
+    def _hold(self, route: Any) -> None:
+        self._waiting.append(route)
+
+    def run_until(self, selector: str) -> list[list[str]]:
+        """Let rounds go until the page shows something. Returns the paths of each."""
+        rounds: list[list[str]] = []
+        while True:
+            is_shown = eventually(lambda: self._find_step(selector)) == "shown"
+            if is_shown:
+                return rounds
+            rounds.append(self._let_go())
+
+    def _find_step(self, selector: str) -> str:
+        """Wait until the page has nothing to do, and say what it waits for."""
+        self._page.evaluate("new Promise((go) => requestIdleCallback(() => go(0)))")
+        if self._page.query_selector(selector):
+            return "shown"
+        return "reply" if self._waiting else ""
+
+    def _let_go(self) -> list[str]:
+        routes = [*self._waiting]
+        self._waiting.clear()
+        for route in routes:
+            route.continue_()
+        for route in routes:
+            response = route.request.response()
+            if "event-stream" not in response.headers.get("content-type", ""):
+                response.finished()
+        return [urlsplit(route.request.url).path for route in routes]
+
+
+def test_the_first_list_needs_few_replies_in_a_row_after_signing_in(crm: Server, new_tab):
+    """It is to come within 300 ms on a machine with nothing else to do. Beside other work that
+    says little; what the list waits for is the same everywhere."""
+    tab = new_tab(fresh=True).open("data/crm/deals", ready="[name=username]")
+    page = tab.page
+    page.fill("[name=username]", crm.admin.username)
+    page.fill("[name=password]", PASSWORD)
+    # The files of the table come while one types: here until they are all there.
+    eventually(lambda: page.evaluate(IS_COMING))
+    page.evaluate("(names) => Promise.all(names.map((name) => import(name)))", [SHELL, TABLE])
+    known_files = [*tab.requests]
+    held = HeldRequests(page)
+    page.evaluate("document.querySelector('form').requestSubmit()")
+    rounds = held.run_until(".gs .gr")
+    assert len(rounds) <= 5, rounds
+    late = [address for address in tab.requests if "/api/v1/" not in address]
+    assert late == [address for address in known_files if "/api/v1/" not in address]
