@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -111,8 +110,7 @@ def fingerprint(folder: Path = WEB) -> str:
 
 def _store(stamp: tuple[int, int], media_type: str, body: bytes) -> Stored:
     digest = hashlib.sha256(body).hexdigest()[:32]
-    zipped = gzip.compress(body, 9, mtime=0)
-    return Stored(stamp, media_type, body, zipped, f'"{digest}"')
+    return Stored(stamp, media_type, body, lean.pack(body), f'"{digest}"')
 
 
 def _escape(text: str) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import sys
 from collections.abc import Mapping
@@ -32,7 +31,7 @@ def sizes() -> Mapping[str, int]:
 
 
 def _compress(name: str) -> bytes:
-    return gzip.compress(lean.shorten(name, (WEB / name).read_bytes()), 9, mtime=0)
+    return lean.pack(lean.shorten(name, (WEB / name).read_bytes()))
 
 
 def first_paint() -> set[str]:

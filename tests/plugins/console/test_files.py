@@ -148,6 +148,22 @@ def test_without_the_library_sources_are_sent(monkeypatch):
         lean._load_library.cache_clear()
 
 
+def test_texts_in_backticks_lose_their_indentation():
+    source = b"export const text = `<p\n    class=${name}\n  >a  b</p>`;\n"
+    assert shorten("a.js", source) == b"export const text=`<p\nclass=${name}\n>a  b</p>`"
+
+
+@pytest.mark.parametrize("library", ["deflate", None])
+def test_what_is_packed_is_gzip(monkeypatch, library: str | None):
+    body = (WEB / "main.js").read_bytes()
+    best = len(lean.pack(body))
+    if library is None:
+        monkeypatch.setitem(sys.modules, "deflate", None)
+    packed = lean.pack(body)
+    assert gzip.decompress(packed) == body
+    assert best <= len(packed)
+
+
 def test_those_who_change_the_console_get_its_sources(make_server):
     server = make_server({"plugins": {"console": {"sources": True}}})
     for name in ("main.js", "console.css"):
