@@ -62,7 +62,7 @@ class TermCompiler:
 
     def _contain(self, column: Column, operator: str, value: Any) -> bytes:
         is_element = column.kind != "json" and not isinstance(value, list | tuple)
-        sent: Any = [value] if is_element else value
+        sent = cast("Any", [value] if is_element else value)
         stored = self._coerce(column, sent)
         if stored is None:
             raise BadRequest(f"{column.label}: {operator} takes a value, not null")
