@@ -18,6 +18,7 @@ from plugins.data.rights.linked_fields import LinkedFields, expand_paths
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
 
+from .groupings import HAS_FEW_GROUPS, Grouping, Member
 from .page_parts import check_offset
 from .searches import Searches
 from .sources import ReadSources
@@ -43,30 +44,36 @@ _ANY: Final = _SINGLE | frozenset[ValueKind]({"texts", "numbers", "file", "files
 
 
 class _Function(msgspec.Struct, frozen=True):
-    """An aggregate: its SQL, the kinds of fields it takes, the kind of its result."""
+    """An aggregate: its SQL, the kinds of fields it takes, the kind of its result.
+
+    `parts` and `combined` make it in two steps, see `Member`. A part is of the value, or of the
+    `column` itself: PostgreSQL would convert a value for each of several aggregates.
+    """
 
     sql: bytes
     kinds: frozenset[ValueKind]
     result: ValueKind | None = None
+    parts: tuple[bytes, ...] = ()
+    combined: bytes = b""
 
 
+_COUNTS_TOGETHER: Final = b"sum(%b)::bigint"
 FUNCTIONS: Final[Mapping[str, _Function]] = {
-    "$count": _Function(b"count(%b)", _ANY, "number"),
+    "$count": _Function(b"count(%b)", _ANY, "number", (b"count(%(column)b)",), _COUNTS_TOGETHER),
     "$countDistinct": _Function(b"count(distinct %b)", _ANY, "number"),
-    "$sum": _Function(b"trim_scale(sum(%b))", _NUMBERS, "number"),
-    "$avg": _Function(b"trim_scale(avg(%b))", _NUMBERS, "number"),
-    "$min": _Function(b"min(%b)", _ORDERED),
-    "$max": _Function(b"max(%b)", _ORDERED),
+    "$sum": _Function(
+        b"trim_scale(sum(%b))", _NUMBERS, "number", (b"sum(%(value)b)",), b"trim_scale(sum(%b))"
+    ),
+    "$avg": _Function(
+        b"trim_scale(avg(%b))",
+        _NUMBERS,
+        "number",
+        (b"sum(%(value)b)", b"count(%(column)b)"),
+        b"trim_scale(sum(%b) / nullif(sum(%b), 0))",
+    ),
+    "$min": _Function(b"min(%b)", _ORDERED, None, (b"min(%(value)b)",), b"min(%b)"),
+    "$max": _Function(b"max(%b)", _ORDERED, None, (b"max(%(value)b)",), b"max(%b)"),
 }
-
-
-class _Member(msgspec.Struct, frozen=True):
-    """One member of each row of the result: its expression, and what it is."""
-
-    name: str
-    sql: bytes
-    kind: ValueKind
-    cast: bytes
 
 
 class AggregateReader:
@@ -90,18 +97,26 @@ class AggregateReader:
             conditions.require_tree(where)
         await self._searches.require_search(target, scope, conditions, where, aggregation.search)
         fields = LinkedFields(scope.columns, conditions, scope.related)
-        query = compile_aggregation(scope.table, fields, conditions, aggregation)
+        grouping = read_grouping(scope.table, fields, conditions, aggregation)
+        in_two_steps = await self._is_quicker_in_two_steps(grouping)
+        grouped = grouping.select(conditions.where_clause(), in_two_steps=in_two_steps)
+        query = _write_statement(grouping, grouped, conditions, aggregation)
         with _name_time_zone(aggregation.timezone):
             reply = await self._sources.large.fetch(query, *conditions.params, custom_plan=True)
         if reply is None or reply == TOO_LARGE:
             raise BadRequest("these groups are too large together: ask for fewer by limit")
         return reply
 
+    async def _is_quicker_in_two_steps(self, grouping: Grouping) -> bool:
+        if not grouping.has_two_steps:
+            return False
+        return await self._sources.large.fetch(HAS_FEW_GROUPS, *grouping.list_params()) == b"t"
 
-def compile_aggregation(
+
+def read_grouping(
     table: Table, fields: LinkedFields, conditions: Conditions, aggregation: Aggregation
-) -> bytes:
-    """Return the statement of an aggregation; its row is the whole reply. Raises BadRequest.
+) -> Grouping:
+    """Read the groups and aggregates of a query. Raises BadRequest.
 
     Parameters are added to `conditions`.
     """
@@ -119,7 +134,7 @@ def compile_aggregation(
     aggregates = [
         _read_aggregate(fields, names, alias, item) for alias, item in aggregation.aggregate.items()
     ]
-    return _write_statement(table, fields.joins, conditions, aggregation, groups + aggregates)
+    return Grouping(table, fields, groups, aggregates)
 
 
 @contextmanager
@@ -138,21 +153,12 @@ def _name_time_zone(timezone: str | None) -> Generator[None]:
 
 
 def _write_statement(
-    table: Table,
-    joins: bytes,
-    conditions: Conditions,
-    aggregation: Aggregation,
-    members: Sequence[_Member],
+    grouping: Grouping, grouped: bytes, conditions: Conditions, aggregation: Aggregation
 ) -> bytes:
-    groups = members[: len(aggregation.group_by)]
-    items = b", ".join(b"%b as k%d" % (member.sql, place) for place, member in enumerate(members))
-    group_by = b""
-    if groups:
-        places = b", ".join(b"%d" % place for place in range(1, len(groups) + 1))
-        group_by = b" group by " + places
-    parts = (items, table.name, joins, conditions.where_clause(), group_by)
-    grouped = b"select %b from %b as t%b%b%b" % parts
-
+    """Return the statement that shows the rows of `grouped`; its row is the whole reply."""
+    table = grouping.table
+    members = grouping.members
+    groups = grouping.groups
     group_columns = GroupColumns(table.entity.name, members)
     having = b""
     if aggregation.having:
@@ -189,7 +195,7 @@ class GroupColumns:
     They are `NamedColumns`.
     """
 
-    def __init__(self, entity: str, members: Iterable[_Member]) -> None:
+    def __init__(self, entity: str, members: Iterable[Member]) -> None:
         self._label = entity
         self._members = {
             member.name: Column(
@@ -241,10 +247,13 @@ def _names_in(item: object) -> Iterator[str]:
 
 def _read_group(
     columns: LinkedFields, conditions: Conditions, item: object, timezone: str | None
-) -> _Member:
+) -> Member:
     if isinstance(item, str):
         column = columns.find(item)
-        return _Member(item, column.sql, column.kind, column.cast)
+        is_linked = columns.leads_away(item)
+        return Member(
+            item, column.sql, column.kind, column.cast, is_linked=is_linked, source=column.name
+        )
     unit, name = _read_pair(item, "groupBy")
     if unit not in UNITS and unit != HOUR:
         hint = nearest(unit, (*UNITS, HOUR))
@@ -254,18 +263,21 @@ def _read_group(
     if column.kind not in allowed:
         raise BadRequest(f"{column.label}: {unit} does not work on {column.type}")
     zone = timezone or "UTC"
+    is_linked = columns.leads_away(name)
     if unit == HOUR:
         sql = b"date_trunc('hour', %b, %b)" % (column.sql, conditions.bind(zone, b"text"))
-        return _Member(name, sql, "timestamp", b"timestamptz")
+        return Member(name, sql, "timestamp", b"timestamptz", is_linked=is_linked, source=name)
     local_time = column.sql
     if column.kind == "timestamp":
         local_time = b"%b at time zone %b" % (column.sql, conditions.bind(zone, b"text"))
-    return _Member(name, UNITS[unit] % local_time, "text", b"text")
+    sql = UNITS[unit] % local_time
+    is_short = unit != "$day"
+    return Member(name, sql, "text", b"text", is_linked=is_linked, source=name, is_unit=is_short)
 
 
 def _read_aggregate(
     columns: LinkedFields, groups: Sequence[str], alias: str, item: object
-) -> _Member:
+) -> Member:
     if alias in groups:
         raise BadRequest(f"aggregate.{alias[:80]}: a group has this name")
     if not alias or len(alias) > 63 or "\0" in alias:
@@ -276,16 +288,25 @@ def _read_aggregate(
         hint = nearest(name, FUNCTIONS)
         raise BadRequest(f"aggregate.{alias}: unknown function {name[:80]!r}; {hint}")
     if name == "$count" and field == "*":
-        return _Member(alias, b"count(*)", "number", b"numeric")
+        parts = (b"count(*)",)
+        return Member(alias, b"count(*)", "number", b"numeric", parts, _COUNTS_TOGETHER)
     column = columns.find(field)
     if column.kind not in function.kinds:
         raise BadRequest(f"{column.label}: {name} does not work on {column.type}")
     value = column.sql
     if name in ("$sum", "$avg"):
         value = _NUMERIC % column.sql
-    if function.result is not None:
-        return _Member(alias, function.sql % value, function.result, b"numeric")
-    return _Member(alias, function.sql % value, column.kind, CASTS[column.kind])
+    kind = function.result or column.kind
+    cast_to = b"numeric" if function.result is not None else CASTS[column.kind]
+    return Member(
+        alias,
+        function.sql % value,
+        kind,
+        cast_to,
+        tuple(part % {b"value": value, b"column": column.sql} for part in function.parts),
+        function.combined,
+        is_linked=columns.leads_away(field),
+    )
 
 
 def _read_pair(item: object, where: str) -> tuple[str, str]:
@@ -300,13 +321,13 @@ def _read_pair(item: object, where: str) -> tuple[str, str]:
     raise BadRequest(f"{where}: {example}, not {show_value(item)}")
 
 
-def _write_value(member: _Member, place: int) -> bytes:
+def _write_value(member: Member, place: int) -> bytes:
     value = b"g.k%d" % place
     return timestamp_text(value) if member.kind == "timestamp" else value
 
 
 def _write_order(
-    group_columns: GroupColumns, aggregation: Aggregation, groups: Sequence[_Member]
+    group_columns: GroupColumns, aggregation: Aggregation, groups: Sequence[Member]
 ) -> bytes:
     """Order by one member, ties by the groups; without `orderBy` by the groups alone."""
     places = [b"g.k%d" % place for place in range(len(groups))]

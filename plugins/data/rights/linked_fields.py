@@ -30,10 +30,16 @@ class LinkedFields:
         self._joined: dict[tuple[str, ...], Columns | None] = {(): columns}
         self.joins = b""
         """What follows the table in the statement."""
+        self.first_links: list[str] = []
+        """The fields of the entity that the joins begin with."""
+
+    def leads_away(self, name: str) -> bool:
+        """Whether a name is a path to a linked record."""
+        return "." in name and name not in self._columns
 
     def find(self, name: str) -> Column:
         """Return a column, of the entity or of a linked one. Raises BadRequest."""
-        if "." not in name or name in self._columns:
+        if not self.leads_away(name):
             return self._columns.find(name)
         *links, field = name.split(".")
         if len(links) > MAX_DEPTH:
@@ -68,6 +74,8 @@ class LinkedFields:
         conditions = [join(outer, link, inner), *linked.write_conditions(self._conditions, alias)]
         parts = (linked.source, alias, b" and ".join(conditions))
         self.joins += b" left join %b as %b on %b" % parts
+        if outer is self._columns:
+            self.first_links.append(link.column)
         return inner
 
 

@@ -7,8 +7,19 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, Server
+from plugins.data.reads import groupings
 from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, query
 from tests.plugins.data.support import refused
+
+AGGREGATES: dict[str, Any] = {
+    "n": {"$count": "*"},
+    "values": {"$count": "value"},
+    "sum": {"$sum": "value"},
+    "mean": {"$avg": "value"},
+    "first": {"$min": "title"},
+    "last": {"$max": "created_at"},
+    "most": {"$max": "value"},
+}
 
 
 @pytest.fixture
@@ -101,6 +112,33 @@ def test_what_a_caller_may_not_read_is_as_none(shop: Server, admin: Client):
     assert titles(owner, {"contact_id.email": {"$isNull": False}}) == "e"
 
 
+THREE_DEEP = "contact_id.boss_id.company_id.name"
+
+
+@pytest.mark.parametrize(
+    ("permissions", "is_seen"),
+    [
+        (("contacts.read", "companies.read"), True),
+        (("contacts.read",), False),
+        (("contacts.read", "companies.read.own"), False),
+        (("contacts.read.own", "companies.read"), False),
+        (("companies.read",), False),
+    ],
+)
+def test_each_step_of_a_path_needs_the_rights_of_its_target(
+    shop: Server, admin: Client, permissions: tuple[str, ...], is_seen: bool
+):
+    reader = holding(shop, "deals.read", *permissions)
+    assert titles(reader, {THREE_DEEP: "Acme"}) == ("c" if is_seen else "")
+    assert titles(reader, {THREE_DEEP: {"$isNull": True}}) == ("abde" if is_seen else "abcde")
+    assert titles(reader, {"$not": {THREE_DEEP: "Acme"}}) == ("abde" if is_seen else "abcde")
+    assert groups(reader, THREE_DEEP) == ([["Acme", 4], [None, 27]] if is_seen else [[None, 31]])
+    most = query(reader, DEALS, aggregate={"first": {"$min": THREE_DEEP}})["data"]
+    assert most == [{"first": "Acme" if is_seen else None}]
+    listed = reader.get(DEALS, params={THREE_DEEP: "Acme"}).json()
+    assert [record["title"] for record in listed] == (["c"] if is_seen else [])
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -124,3 +162,74 @@ def test_links_to_several_records_have_operators_of_their_own(admin: Client):
     assert "use $some or $none" in refused(admin.post(f"{CONTACTS}/query", json={"where": where}))
     body = {"groupBy": ["deals_via_contact_id.title"]}
     assert "several records" in refused(admin.post(f"{CONTACTS}/query", json=body))
+
+
+def watch_steps(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Note of each query whether its groups are made in two steps."""
+    wishes: list[bool] = []
+    select = groupings.Grouping.select
+
+    def select_and_note(grouping: Any, where: bytes, *, in_two_steps: bool) -> bytes:
+        wishes.append(in_two_steps)
+        return select(grouping, where, in_two_steps=in_two_steps)
+
+    monkeypatch.setattr(groupings.Grouping, "select", select_and_note)
+    return wishes
+
+
+def test_groups_in_two_steps_are_those_of_one(
+    shop: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
+):
+    """Records are grouped by their links first; sums, means and counts are the same."""
+    for number in range(40):
+        stage = ("Lead", "Won", None)[number % 3]
+        contact = query(admin, CONTACTS)["data"][number % 3]["id"]
+        value = None if number % 7 == 0 else number / 8
+        add(admin, DEALS, title=f"t{number}", stage=stage, contact_id=contact, value=value)
+    bodies: list[dict[str, Any]] = [
+        {"groupBy": [*names], "where": where, "aggregate": aggregate, "having": having}
+        for names in (
+            ("contact_id.company_id.name",),
+            ("stage", "contact_id.email"),
+            ("contact_id.company_id.name", {"$year": "contact_id.company_id.founded_at"}),
+            ({"$month": "created_at"}, "contact_id.boss_id.email", "contact_id"),
+        )
+        for where, aggregate, having in (
+            ({}, {}, {}),
+            ({}, AGGREGATES, {"n": {"$gt": 1}}),
+            ({"contact_id.email": {"$ne": "eve"}}, AGGREGATES, {"mean": {"$lt": 100}}),
+        )
+    ]
+    shop.sql("analyze shop.deals")
+    monkeypatch.setattr(groupings, "RECORDS_OF_LINK", 0)
+    wishes = watch_steps(monkeypatch)
+    in_two_steps = [query(admin, DEALS, **body) for body in bodies]
+    assert wishes == [True] * len(bodies)
+    one_step = {"distinct": {"$countDistinct": "title"}}  # which needs all records at once
+    for body, reply in zip(bodies, in_two_steps, strict=True):
+        plain = query(admin, DEALS, **{**body, "aggregate": {**body["aggregate"], **one_step}})
+        for group in plain["data"]:
+            del group["distinct"]
+        assert reply == plain
+    assert wishes == [True] * len(bodies) + [False] * len(bodies)
+
+
+def test_two_steps_are_taken_where_many_records_have_one_link(
+    shop: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
+):
+    """As the statistics of PostgreSQL say; without any, groups are made at once."""
+    wishes = watch_steps(monkeypatch)
+    by_link = {"groupBy": ["contact_id.email"]}
+    by_time = {"groupBy": ["contact_id.email", {"$day": "created_at"}]}
+    shop.sql("insert into shop.contacts (email) select 'c' || n from generate_series(1, 100) n")
+    shop.sql("insert into shop.deals (contact_id, created_at) select id, now() + n * interval '1 h'"
+             " from shop.contacts, generate_series(1, 3) n")  # fmt: skip
+    shop.sql("analyze shop.deals")
+    query(admin, DEALS, **by_link)
+    shop.sql("insert into shop.deals (contact_id, created_at) select id, now() + n * interval '1 h'"
+             " from shop.contacts, generate_series(1, 10) n")  # fmt: skip
+    shop.sql("analyze shop.deals")
+    query(admin, DEALS, **by_link)
+    query(admin, DEALS, **by_time)
+    query(admin, DEALS, groupBy=["contact_id"])
+    assert wishes == [False, True, False, False]
