@@ -7,7 +7,7 @@ name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -19,6 +19,8 @@ FORM: Final = "multipart/form-data"
 JSON: Final = "application/json"
 _SINGLE: Final = ("items", "not", "additionalProperties", "propertyNames", "contains")
 _LISTS: Final = ("anyOf", "oneOf", "allOf")
+_CHOICES: Final = ("anyOf", "oneOf")
+_TIMES: Final = frozenset({"date", "date-time"})
 _MAPS: Final = ("properties", "patternProperties", "$defs")
 _CAMEL: Final = re.compile(r"(?<=[a-z])[A-Z]")
 KEPT: Final = frozenset({"userId"})
@@ -57,6 +59,8 @@ def _simplify(schema: Any) -> None:
     kinds: Any = part.get("type")
     if isinstance(kinds, list):
         _write_as_choice(part, cast("list[str]", kinds))
+    for name in _CHOICES:
+        _write_plain_options(part.get(name, ()))
     for name in _SINGLE:
         _simplify(part.get(name))
     for name in _LISTS:
@@ -84,6 +88,20 @@ def _write_as_choice(part: Schema, kinds: list[str]) -> None:
     part["anyOf"] = [
         {"type": kind, "items": {}} if kind == "array" else {"type": kind} for kind in kinds
     ]
+
+
+def _write_plain_options(options: Sequence[Schema]) -> None:
+    """Leave out what generators make types of that they cannot choose between.
+
+    That is the type of the values of a map, and the format of a time. Beside null alone both stay.
+    """
+    if len([option for option in options if option.get("type") != "null"]) < 2:
+        return
+    for option in options:
+        if "properties" not in option:
+            option.pop("additionalProperties", None)
+        if option.get("format") in _TIMES:
+            del option["format"]
 
 
 def _schemas_of_operations(tree: Schema) -> Iterator[Schema]:

@@ -1,4 +1,4 @@
-"""openapi-generator makes clients of Python and TypeScript, and compilers take them."""
+"""openapi-generator makes clients of Python, TypeScript and Java, and compilers take them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .generating import (
     CRM,
     PLUGINS,
     fetch_openapi_generator,
+    run,
     run_npx,
     run_openapi_generator,
     run_python,
@@ -72,3 +73,12 @@ def test_the_client_of_typescript_compiles(folder: Path, jar: Path, name: str) -
     generate(folder, jar, "typescript-fetch", name)
     command = f"{STRICT} --moduleResolution bundler --lib es2022,dom {name}_client/index.ts"
     run_npx(folder, "typescript@5.9.3", command)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_client_of_java_compiles(folder: Path, jar: Path, name: str) -> None:
+    generate(folder, jar, "java", name)
+    client = folder / f"{name}_client"
+    run(client, "mvn", "-B", "-q", "compile")
+    assert len(list((client / "target/classes").rglob("*.class"))) > 100

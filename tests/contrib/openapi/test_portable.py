@@ -66,6 +66,7 @@ def test_a_query_answers_with_records_or_with_groups(document) -> None:
 
 
 def test_forms_are_replaced_by_plainer_ones() -> None:
+    texts = {"type": "object", "additionalProperties": {"type": "string"}}
     tree = {
         "paths": {},
         "components": {
@@ -83,6 +84,9 @@ def test_forms_are_replaced_by_plainer_ones() -> None:
                         "flag": {"enum": [True]},
                         "either": {"type": ["object", "array"]},
                         "maybe": {"type": ["string", "null"]},
+                        "unit": {"anyOf": [{"type": "string"}, dict(texts)]},
+                        "units": {"anyOf": [dict(texts), {"type": "null"}]},
+                        "day": {"anyOf": [{"type": "string", "format": "date"}, dict(texts)]},
                     },
                 },
                 "a_b": {"title": "Same"},
@@ -102,4 +106,7 @@ def test_forms_are_replaced_by_plainer_ones() -> None:
         "flag": {"type": "boolean"},
         "either": {"anyOf": [{"type": "object"}, {"type": "array", "items": {}}]},
         "maybe": {"type": ["string", "null"]},
+        "unit": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+        "units": {"anyOf": [texts, {"type": "null"}]},
+        "day": {"anyOf": [{"type": "string"}, {"type": "object"}]},
     }
