@@ -31,9 +31,9 @@ test-all: .venv/.dev ## Run every test, in parallel (ARGS=tests/kernel runs thos
 	$(pytest) $(spread) $(ARGS)
 	@[ -n '$(ARGS)' ] || $(MAKE) --no-print-directory test-oldest
 
-test-oldest: .venv/.dev ## Run the tests of the contract on PostgreSQL 15 of Debian, where it is installed
+test-oldest: .venv/.dev ## Run the tests of the contract and of ctx.sql on PostgreSQL 15 of Debian, where it is installed
 	@if [ -x $(POSTGRES_15)/postgres ]; then \
-	  CAUDEX_TEST_POSTGRES_BIN=$(POSTGRES_15) $(pytest) $(spread) tests/acceptance tests/conformance $(ARGS); \
+	  CAUDEX_TEST_POSTGRES_BIN=$(POSTGRES_15) $(pytest) $(spread) tests/acceptance tests/conformance tests/plugins/app_logins/test_caller_sql.py $(ARGS); \
 	else echo "skipped: postgresql-15 is not installed in $(POSTGRES_15)"; fi
 
 test-store: .venv/.dev ## Run the tests of storage_s3 against the server in CAUDEX_TEST_S3_ENDPOINT

@@ -17,7 +17,7 @@ from .figures import Case, Measured
 from .goals import HEALTH
 from .load import first_body, load, request, run
 from .processes import cpu
-from .queues import APP, SCRIPTED, install_scripted
+from .queues import APP, SCRIPTED, WORKER, archive, install_scripted, wait_for_worker
 from .stage import ROOT, Stage
 
 PARAMS = {"deal": "Deal 17", "stage": "Proposal", "value": 1200.5, "tags": ["fair", "2025"]}
@@ -31,6 +31,40 @@ while data := os.read(0, 65536):
         os.write(1, line + b"\\n")
 """
 PATH = f"/api/v1/apps/{APP}/rpc"
+SQL_APP = f"{APP}_sql"
+SQL_MANIFEST = {
+    "appId": SQL_APP,
+    "name": "SQL",
+    "dataContract": [
+        {
+            "entityName": "deals",
+            "fields": [{"name": "stage", "type": "text"}, {"name": "value", "type": "number"}],
+        }
+    ],
+}
+SQL_WORKER = b"""
+from caudex_worker import Worker
+
+worker = Worker()
+REPORT = "select stage, count(*) as n, sum(value) as sum from deals group by stage order by stage"
+
+
+@worker.rpc
+async def statement(params, ctx):
+    return await ctx.sql(REPORT)
+
+
+@worker.rpc
+async def query(params, ctx):
+    reply = await ctx.collection("deals").query(
+        group_by=["stage"], aggregate={"n": {"$count": "*"}, "sum": {"$sum": "value"}}
+    )
+    return reply["data"]
+
+
+worker.run()
+"""
+SQL_ROWS = 1000
 
 
 class OverHttp:
@@ -77,6 +111,30 @@ class Many:
         return _costs(self._stage, raw, seconds)
 
 
+class Report:
+    """A worker that makes a report of its caller's records, in one way."""
+
+    def __init__(self, stage: Stage, method: str) -> None:
+        self.name = f"{stage.name}, {method}"
+        self._stage = stage
+        self._method = method
+
+    def make_request(self) -> bytes:
+        """Make the request of a call."""
+        self._stage.sign_in()
+        body = msgspec.json.encode({"method": self._method, "params": None})
+        path = f"/api/v1/apps/{SQL_APP}/rpc"
+        return request("POST", self._stage.url, path, self._stage.token, body)
+
+    def read(self) -> object:
+        """Return the report."""
+        return msgspec.json.decode(first_body(self._stage.url, self.make_request()))
+
+    def measure(self, seconds: float) -> Measured:
+        """Call, sixteen at a time."""
+        return _costs(self._stage, self.make_request(), seconds)
+
+
 class Health:
     """As many requests that reach no plugin's code."""
 
@@ -92,12 +150,16 @@ class Health:
 
 def _costs(stage: Stage, raw: bytes, seconds: float) -> Measured:
     used = stage.cpu()
+    database_used = stage.database_cpu()
     sample = load(stage.url, [raw], connections=16, seconds=seconds)
-    cpu_of_one = (stage.cpu() - used) / sample.count
     return Measured(
-        rate=sample.per_second, p50=sample.p50, p99=sample.p99, server_cpu=cpu_of_one,
+        rate=sample.per_second,
+        p50=sample.p50,
+        p99=sample.p99,
+        server_cpu=(stage.cpu() - used) / sample.count,
+        database_cpu=(stage.database_cpu() - database_used) / sample.count or None,
         memory=stage.memory(),
-    )  # fmt: skip
+    )
 
 
 class Floor:
@@ -178,7 +240,23 @@ def cases(stages: Sequence[Stage]) -> list[Case]:
         )
         for language, app in apps.items()
     ]
-    return [case(stages), *many]
+    return [case(stages), *many, _report_case(stages[0])]
+
+
+def _report_case(stage: Stage) -> Case:
+    """A statement of `ctx.sql` against the query of the data API that says the same."""
+    stage.call("POST", "/api/v1/apps", SQL_MANIFEST)
+    stage.upload(f"/api/v1/apps/{SQL_APP}/deploy", archive(WORKER.name, SQL_WORKER))
+    deals = f"/api/v1/apps/{SQL_APP}/collections/deals/bulk"
+    stages = ("Lead", "Won", "Lost", "Open")
+    records = [{"stage": stages[number % 4], "value": number} for number in range(SQL_ROWS)]
+    stage.call("POST", deals, records)
+    wait_for_worker(stage, SQL_APP)
+    statement = Report(stage, "statement")
+    query = Report(stage, "query")
+    if statement.read() != query.read():
+        raise ValueError(f"ctx.sql says {statement.read()}, a query {query.read()}")
+    return Case("report of a worker", [statement], [query])
 
 
 def case(stages: Sequence[Stage]) -> Case:

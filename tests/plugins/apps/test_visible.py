@@ -162,3 +162,53 @@ def test_every_door_knows_the_same_entities_and_fields(clinic: Server):
                     body = {"fields": [field["name"]], "limit": 1}
                     status = client.post(f"{path}/query", json=body).status_code
                     assert status == (200 if field["name"] in known else 400)
+
+
+def declared(client: Client, path: str = APP) -> dict[str, dict[str, dict[str, Any]]]:
+    """The fields of the `dataContract` by entity and name."""
+    contract = client.get(path).json()["dataContract"]
+    return {
+        entity["entityName"]: {field["name"]: field for field in entity["fields"]}
+        for entity in contract
+    }
+
+
+def test_the_data_contract_says_what_the_manifest_does(clinic: Server):
+    contract = declared(clinic.admin)
+    assert list(contract) == list(ENTITIES)
+    for entity in MANIFEST["dataContract"]:
+        fields = contract[entity["entityName"]]
+        assert list(fields) == [field["name"] for field in entity["fields"]]
+        for field in entity["fields"]:
+            shown = fields[field["name"]]
+            assert shown["type"] == field["type"]
+            for name in ("required", "default_value", "enum_values"):
+                assert shown.get(name) == field.get(name)
+            target = field.get("references", {})
+            assert shown.get("references", {}).get("entity") == target.get("entity")
+            assert "is_primary_key" not in shown
+
+
+def test_the_data_contract_has_what_exists_for_its_reader(clinic: Server):
+    reader = user(clinic, "patients.read")
+    contract = declared(reader)
+    assert {name: list(fields) for name, fields in contract.items()} == {
+        "patients": ["name", "ward_id", "nurse_id", "note"]
+    }
+    for entity in (described(clinic.admin), described(reader)):
+        shown = declared(clinic.admin if "wards" in entity else reader)
+        assert {name: names(fields) for name, fields in entity.items()} == {
+            name: list(fields) for name, fields in shown.items()
+        }
+
+
+def test_a_data_contract_installs_the_same_tables(clinic: Server):
+    """Also of an entity whose records have ids that clients choose."""
+    marks = {"entityName": "marks", "fields": [{"name": "id", "type": "text"}]}
+    clinic.install({"appId": "first", "name": "First", "dataContract": [marks]})
+    for path in (APP, "/api/v1/apps/first"):
+        contract = clinic.admin.get(path).json()["dataContract"]
+        clinic.install({"appId": "again", "name": "Again", "dataContract": contract})
+        assert clinic.admin.get("/api/v1/apps/again").json()["dataContract"] == contract
+        assert clinic.admin.delete("/api/v1/apps/again").status_code == 200
+    assert declared(clinic.admin, "/api/v1/apps/first")["marks"]["id"]["is_primary_key"] is True
