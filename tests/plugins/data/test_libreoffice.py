@@ -111,3 +111,94 @@ def test_a_workbook_of_libreoffice_is_read_in_its_own_csv(admin: Client, tmp_pat
     done = report(send(admin, saved.read_bytes(), on="id", charset="utf-16", dates="iso"))
     assert (done["created"], done["unchanged"], done["errors"]) == (0, 21, [])
     assert done["delimiter"] == ";"
+
+
+TRADE: dict[str, Any] = {
+    "appId": "trade",
+    "name": "Trade",
+    "dataContract": [
+        {
+            "entityName": "customers",
+            "fields": [{"name": "name", "type": "text", "required": True}],
+            "indexes": [{"columns": ["name"], "unique": True}],
+        },
+        {
+            "entityName": "orders",
+            "fields": [
+                {"name": "title", "type": "text"},
+                {"name": "amount", "type": "number"},
+                {"name": "paid", "type": "boolean"},
+                {
+                    "name": "customer_id",
+                    "type": "entity_link",
+                    "references": {"entity": "customers"},
+                },
+            ],
+        },
+    ],
+}
+CUSTOMERS, ORDERS = (f"/api/v1/apps/trade/collections/{name}" for name in ("customers", "orders"))
+BOOK = """<?xml version="1.0" encoding="UTF-8"?>
+<office:document xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+ xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"
+ xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" office:version="1.3"
+ office:mimetype="application/vnd.oasis.opendocument.spreadsheet"><office:body>
+<office:spreadsheet>{}</office:spreadsheet></office:body></office:document>"""
+EACH_SHEET = f"{CSV_OUT},,0,false,true,false,false,false,-1"
+
+
+def sheet(name: str, rows: list[list[str | float | bool]]) -> str:
+    """Write a sheet of a workbook."""
+    lines = "".join(f"<table:table-row>{''.join(map(cell, row))}</table:table-row>" for row in rows)
+    return f'<table:table table:name="{name}">{lines}</table:table>'
+
+
+def cell(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        text = str(value).lower()
+        return f'<table:table-cell office:value-type="boolean" office:boolean-value="{text}"/>'
+    if isinstance(value, float):
+        return f'<table:table-cell office:value-type="float" office:value="{value}"/>'
+    return (
+        f'<table:table-cell office:value-type="string"><text:p>{value}</text:p></table:table-cell>'
+    )
+
+
+def test_a_workbook_of_two_linked_sheets_goes_in_is_edited_and_comes_back(
+    lab: Server, tmp_path: Path
+):
+    lab.install(TRADE)
+    admin = lab.admin
+    book = tmp_path / "book.fods"
+    customers = sheet("customers", [["Name"], ["Acme"], ["Bolt, Nuts &amp; Co"]])
+    orders = sheet(
+        "orders",
+        [
+            ["Title", "Amount", "Paid", "Customer_id.name"],
+            ["Robots", 1234.5, True, "Acme"],
+            ["Screws", 7.0, False, "Bolt, Nuts &amp; Co"],
+        ],
+    )
+    book.write_text(BOOK.format(customers + orders), "utf-8")
+    convert(tmp_path, book, EACH_SHEET)
+    for name, path in (("customers", CUSTOMERS), ("orders", ORDERS)):
+        done = report(send(admin, (tmp_path / f"book-{name}.csv").read_bytes(), path=path))
+        assert (done["created"], done["errors"]) == (2, [])
+
+    export = tmp_path / "orders.csv"
+    export.write_bytes(admin.get(ORDERS, params={"format": "csv"}).content)
+    before = {record["title"]: record for record in admin.get(ORDERS).json()}
+    assert before["Robots"]["amount"] == 1234.5
+    assert (before["Robots"]["paid"], before["Screws"]["paid"]) == (True, False)
+    assert before["Robots"]["customer_id"] != before["Screws"]["customer_id"]
+    opened = convert(tmp_path, export, "fods", f"--infilter={CSV_IN}").read_text("utf-8")
+    assert opened.count(">Screws<") == 1
+    (tmp_path / "edited.fods").write_text(opened.replace(">Screws<", ">Nails<"), "utf-8")
+    saved = convert(tmp_path, tmp_path / "edited.fods", CSV_OUT)
+    done = report(send(admin, saved.read_bytes(), path=ORDERS, on="id"))
+    assert (done["created"], done["updated"], done["unchanged"], done["errors"]) == (0, 2, 1, [])
+    after = {record["title"]: record for record in admin.get(ORDERS).json()}
+    assert after["Robots"] == before["Robots"]
+    changed = {"title": "Nails", "updated_at": after["Nails"]["updated_at"]}
+    assert after["Nails"] == {**before["Screws"], **changed}
+    assert admin.delete("/api/v1/apps/trade").status_code == 200
