@@ -109,6 +109,7 @@ class AppLoginsPlugin(Plugin):
             yield
             return
         await service.drop_orphans()
+        await service.shut_out_strangers()
         await service.renew_passwords()
         if await service.may() and services.find(APPS) is not None:
             await services.get(READERS).grant_again()

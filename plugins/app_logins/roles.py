@@ -27,6 +27,23 @@ select r.rolname from pg_database as d
 join pg_roles as r on r.rolname ~ format('^caudex_%s_[qw][0-9]+$', d.oid)
 where d.datname = current_database()"""
 
+_STRANGERS: Final = """
+select distinct r.rolname from pg_database as d
+join pg_shdepend as s on s.dbid = d.oid and s.refclassid = 'pg_authid'::regclass and s.deptype = 'a'
+join pg_roles as r on r.oid = s.refobjid and r.rolname ~ '^caudex_[0-9]+_[qrw][0-9]+$'
+where d.datname = current_database() and not starts_with(r.rolname, format('caudex_%s_', d.oid))
+order by r.rolname"""
+
+_SCHEMAS: Final = """
+select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'
+order by nspname"""
+
+_SHUT_OUT: Final = """
+revoke all on all tables in schema {schema} from {role};
+revoke all on all sequences in schema {schema} from {role};
+revoke all on all routines in schema {schema} from {role};
+revoke all on schema {schema} from {role}"""
+
 _MAY_USE_TEMPORARY: Final = """
 select has_database_privilege($1::name, current_database(), 'temporary')"""
 
@@ -83,6 +100,22 @@ async def find_workers(tx: Transaction) -> list[str]:
 async def find_inner_roles(tx: Transaction) -> list[str]:
     """Return the roles whose passwords the server makes at each start."""
     return [role.decode() for role in await tx.fetch_all(_INNER_ROLES)]
+
+
+async def shut_out_strangers(tx: Transaction) -> list[str]:
+    """Take the rights that logins of other databases have here, and return these logins.
+
+    A backup that was restored beside its database brings the rights of the logins there.
+    """
+    strangers = [role.decode() for role in await tx.fetch_all(_STRANGERS)]
+    schemas = [schema.decode() for schema in await tx.fetch_all(_SCHEMAS)] if strangers else []
+    for role in strangers:
+        for schema in schemas:
+            statement = sql.SQL(_SHUT_OUT).format(
+                schema=sql.Identifier(schema), role=sql.Identifier(role)
+            )
+            await attempt(tx, statement)
+    return strangers
 
 
 async def describe_login(tx: Transaction, role: str, number: int, password: str) -> Login:

@@ -14,7 +14,7 @@ from kernel.public import App, ServiceKey, Statements, Transaction, Work, server
 
 from . import store
 from .config import AppLoginsConfig
-from .roles import Login, drop
+from .roles import Login, drop, shut_out_strangers
 
 T = TypeVar("T")
 log = structlog.get_logger("caudex.app_logins")
@@ -99,6 +99,12 @@ class AppLoginsService:
         are_forgotten = await self.statements.run(server_actor(), store.forget_passwords)
         if not are_forgotten:
             log.info("passwords of logins stay: another server process runs")
+
+    async def shut_out_strangers(self) -> None:
+        """Take the rights that logins of other databases have in this one."""
+        strangers = await self.statements.run(server_actor(), shut_out_strangers)
+        if strangers:
+            log.info("logins of another database lost their rights here", roles=strangers)
 
     async def drop_orphans(self) -> None:
         """Drop the logins of apps that were uninstalled while this plugin was off."""

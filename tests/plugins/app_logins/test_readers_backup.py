@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from kernel.testing import Postgres, Server
-from plugins.app_logins.readers.models import Bounds
+from plugins.app_logins.readers.models import Bounds, NewReader
 from plugins.app_logins.readers.service import READERS
 from tests.plugins.backup.support import caudex, filled
 
@@ -20,13 +20,12 @@ BOUNDS = Bounds(connections=2, timeout=60)
 NOTES = {"bi": "select body from notes", "bi_views": "select * from notes"}
 
 
-def address_of(server: Server, name: str) -> str:
-    made = server.run(
+def make(server: Server, name: str) -> NewReader:
+    return server.run(
         lambda: server.services.get(READERS).create(
             name, "crm", BOUNDS, views=name.endswith("views")
         )
     )
-    return made.address.url
 
 
 def count(url: str, query: str) -> int:
@@ -38,7 +37,8 @@ def test_readers_come_back_and_are_renewed(
     make_server: Any, postgres: Postgres, tmp_path: Path, caudex: Any
 ):
     server = filled(make_server, tmp_path / "one")
-    before = {name: address_of(server, name) for name in NOTES}
+    readers = {name: make(server, name) for name in NOTES}
+    before = {name: reader.address.url for name, reader in readers.items()}
     assert [count(before[name], query) for name, query in NOTES.items()] == [20, 20]
     file = tmp_path / "all.backup"
     words = ("backup", str(file), "--with-keys", "--verify")
@@ -53,12 +53,17 @@ def test_readers_come_back_and_are_renewed(
     assert len(rows) == 2
     assert all("no login, renew it" in row for row in rows)
     for name, query in NOTES.items():
-        renewed = again.run(lambda name=name: again.services.get(READERS).renew(name, BOUNDS))
+        renewed: NewReader = again.run(
+            lambda name=name: again.services.get(READERS).renew(name, BOUNDS)
+        )
         assert count(renewed.address.url, query) == 20
         old, new = urlsplit(before[name]), urlsplit(renewed.address.url)
         assert old.username != new.username
-        with pytest.raises(psycopg.OperationalError):
-            count(before[name].replace(old.path, new.path), query)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            count(
+                before[name].replace(old.path, new.path),
+                f"select from {readers[name].schema}.notes",
+            )
         assert count(before[name], query) == 20  # the first server's own readers go on
     for name in NOTES:
         again.run(lambda name=name: again.services.get(READERS).revoke(name))
