@@ -4,11 +4,13 @@ import secrets
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from kernel.testing import Server
 from tests.kernel.here import caudex_here
 
 MANIFEST = {
@@ -47,7 +49,7 @@ def caudex(tmp_path):
     return run
 
 
-def filled(make_server, data_dir):
+def filled(make_server: Any, data_dir: Path) -> Server:
     server = make_server(data_dir=data_dir)
     server.admin.post("/api/v1/apps", json=MANIFEST).raise_for_status()
     path = "/api/v1/apps/crm/collections/notes"
