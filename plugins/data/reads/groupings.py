@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from kernel.public import Param, ValueKind
-from plugins.data.columns import quoted
+from plugins.data.columns.column import quoted
 from plugins.data.rights.linked_fields import LinkedFields
 from plugins.data.statements.entity_table import Table
 
