@@ -95,7 +95,7 @@ def _pictures(context: Any, server: Server) -> None:
     page.keyboard.press("Control+a")
     page.keyboard.type("31500")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#c-3-1:has-text('31500')")
+    page.wait_for_selector("#c-3-1:has-text('31,500')")
     page.click(".gr:nth-child(4) .pick button")
     page.wait_for_selector(".history li")
     shot("record")

@@ -54,7 +54,7 @@ def _to_an_edited_record(server: Server, new_tab: OpenTab) -> None:
     page.keyboard.press("Control+a")
     page.keyboard.type("4321")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#c-0-1:has-text('4321')")
+    page.wait_for_selector("#c-0-1:has-text('4,321')")
     assert time.monotonic() - began < 60  # a person reads a little slower
     server.http.headers["authorization"] = f"Bearer {_token(server)}"
     assert len(server.http.get("/api/v1/apps/crm/collections/deals?value=4321").json()) == 1

@@ -100,7 +100,7 @@ def change_a_cell(hand: Hand) -> None:
     hand.press("Control+a")
     hand.type("4321")
     hand.press("Enter")
-    hand.see("#c-0-1:has-text('4321')")
+    hand.see("#c-0-1:has-text('4,321')")
 
 
 def add_a_column(hand: Hand) -> None:
