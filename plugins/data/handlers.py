@@ -88,7 +88,8 @@ def header_of(request: Request, name: bytes) -> str | None:
 
 def target_of(request: Request) -> Target:
     """Return what a request is about: its entity, within the grant that the route has asked for."""
-    return Target(request.actor, request.grant, request.path("app_id"), request.path("entity"))
+    path = request.scope["path_params"]
+    return Target(request.actor, request.grant, path["app_id"], path["entity"])
 
 
 def check_parameters(parameters: Iterable[str], allowed_names: Iterable[str]) -> None:

@@ -6,6 +6,8 @@ import msgspec
 
 from kernel.public import Reader, Reads, Statements, StreamReader, Transaction
 
+from .shared_reader import SharedReader
+
 
 class ReadSources(msgspec.Struct, frozen=True):
     """The connections that answer reads; a replica may be behind the last two.
@@ -20,10 +22,19 @@ class ReadSources(msgspec.Struct, frozen=True):
 
     @classmethod
     def choose(cls, statements: Statements, reads: Reads | None) -> ReadSources:
-        """Send reads where READS wants them, if there is such a provider."""
-        if reads is None:
-            return cls(statements, statements, statements)
-        return cls(statements, reads.prompt, reads.large)
+        """Send reads where READS wants them, if there is such a provider.
+
+        Those of the primary are shared. A replica's are not: it depends on the request whether
+        one may answer.
+        """
+        prompt: Reader = statements
+        large: StreamReader = statements
+        if reads is not None:
+            prompt = reads.prompt
+            large = reads.large
+        if prompt is statements:
+            prompt = SharedReader(statements)
+        return cls(statements, prompt, large)
 
     def choose_prompt(self, tx: Transaction | None) -> Reader:
         """Return what reads records and pages: the transaction, if there is one."""

@@ -11,6 +11,7 @@ from psycopg.errors import QueryCanceled, SerializationFailure
 from kernel.public import POOL, READS, RECORDS, REGISTRY, STATEMENTS, BadRequest, Unavailable
 from kernel.testing import Server
 from kernel.web.scope import begin_request
+from plugins.data.reads.shared_reader import SharedReader
 from plugins.replica.monitor import Monitor
 from plugins.replica.positions import ACCEPTED, Accepted, PositionMiddleware, to_number
 from plugins.replica.reads import ReadsService
@@ -54,7 +55,8 @@ def test_without_a_replica_nothing_is_added_to_a_request(server: Server) -> None
     assert server.services.get(POOL).replica is None
     records: Any = server.services.get(RECORDS)
     sources = records.parts.lists._sources
-    assert sources.prompt is sources.large is statements
+    assert isinstance(sources.prompt, SharedReader)
+    assert sources.large is statements
     assert "replica" not in {plugin for plugin, _ in server.services.get(REGISTRY).middleware}
     body = {"username": "ada", "password": "Str0ngPass!x"}
     answer = server.http.post("/api/v1/auth/register", json=body)
