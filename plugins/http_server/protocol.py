@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from kernel.public import request_id_of
 
 from .connections import CONNECTIONS
-from .cycle import Cycle
+from .cycle import Cycle, MessageEvent
 from .heads import KNOWN_HEADS, KnownRequest
 from .memory import MEMORY
 
@@ -266,9 +266,22 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _begin_known(self, request: KnownRequest) -> None:
         """Begin a whole request as the callbacks of the parser do."""
-        super().on_message_begin()
-        self.headers.extend(request.head.headers)
-        self._complete_scope("1.1", request.method, request.path, request.query)
+        self.expect_100_continue = False
+        self.scope = {  # type: ignore[typeddict-item]
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "root_path": self.root_path,
+            "headers": list(request.head.headers),
+            "state": self.app_state.copy(),
+            "method": request.method,
+            "raw_path": request.path,
+            "path": _decode_path(request.path),
+            "query_string": request.query,
+        }
         if not self._begin_cycle(is_kept_alive=True):
             return
         cycle: Any = self.cycle
@@ -316,10 +329,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """
         app: ASGI3Application = self.app  # type: ignore[assignment]
         previous: Cycle | None = self.cycle  # type: ignore[assignment]
+        event: Any = MessageEvent()
         cycle = Cycle(
             scope=self.scope, transport=self.transport, flow=self.flow, logger=self.logger,
             access_logger=self.access_logger, access_log=self.access_log,
-            default_headers=self.server_state.default_headers, message_event=asyncio.Event(),
+            default_headers=self.server_state.default_headers, message_event=event,
             expect_100_continue=self.expect_100_continue, keep_alive=is_kept_alive,
             on_response=self.on_response_complete,
         )  # fmt: skip
@@ -366,16 +380,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _complete_scope(self, version: str, method: str, raw_path: bytes, query: bytes) -> None:
         scope = self.scope
-        path = raw_path.decode("ascii")
         scope["method"] = method
         scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
+        scope["path"] = _decode_path(raw_path)
         scope["raw_path"] = raw_path
         scope["query_string"] = query
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        cycle.start(app, self.loop, self.tasks)  # type: ignore[attr-defined]  # all are ours
 
     def _head_size(self) -> int:
         """Return the size of the head within a piece that can hold other requests."""
@@ -470,6 +483,11 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
         return path, query
     parsed = httptools.parse_url(target)
     return parsed.path, parsed.query or b""
+
+
+def _decode_path(raw_path: bytes) -> str:
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path
 
 
 def _without_upgrade(data: bytes) -> bytes:
