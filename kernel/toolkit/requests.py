@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Final, Protocol
 
 import anyio
+import msgspec
 
 
 class Opened(Protocol):
@@ -18,22 +19,17 @@ class Opened(Protocol):
         ...
 
 
-class RequestContext:
+class RequestContext(msgspec.Struct, eq=False):
     """A request: its caller, its app, the plugin that answers it, and what it has opened.
 
     A user or an app that is not known is None. Statements count for both.
     """
 
-    __slots__ = ("app_id", "ended", "opened", "plugin", "user_id")
-
-    def __init__(
-        self, plugin: str = "", app_id: str | None = None, user_id: str | None = None
-    ) -> None:
-        self.plugin = plugin
-        self.app_id = app_id
-        self.user_id = user_id
-        self.opened = set[Opened]()
-        self.ended = False
+    plugin: str = ""
+    app_id: str | None = None
+    user_id: str | None = None
+    opened: set[Opened] = msgspec.field(default_factory=set[Opened])
+    ended: bool = False
 
     async def end(self) -> None:
         """Close what the request has left open."""

@@ -148,7 +148,7 @@ class RouteTable:
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the route, guard it, run it."""
-        if self._app_hosts is not None and passes_door(scope):
+        if self._app_hosts is not None and door_of(scope) is not None and passes_door(scope):
             await self._app_hosts(scope, receive, send)
             return
         match = None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.types import Scope
 
-from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
 from kernel.contracts.server import Route
 from kernel.toolkit.requests import RequestContext
@@ -36,24 +35,20 @@ class Arrival(msgspec.Struct):
     """Its place among the requests that the process serves."""
 
 
-class RouteCall:
+class RouteCall(msgspec.Struct, eq=False):
     """The call of a route. A middleware that copies the scope can begin several in one request."""
 
-    __slots__ = ("actor", "caller", "context", "grant", "plugin", "repeat_guard", "route")
-
-    actor: Actor
-    """Set by the guard."""
-    grant: Grant
-    """Set by the guard of a route that is not public."""
-
-    def __init__(self, plugin: str, route: Route, context: RequestContext) -> None:
-        self.plugin = plugin
-        self.route = route
-        self.context = context
-        self.caller: Actor | None = None
-        """Who calls a route from within another one, which has authenticated it already."""
-        self.repeat_guard: Callable[[], Awaitable[None]] | None = None
-        """Guards the route again, after a handler has read the body by itself."""
+    plugin: str
+    route: Route
+    context: RequestContext
+    actor: Any = None
+    """An Actor, set by the guard."""
+    grant: Any = None
+    """A Grant, set by the guard of a route that is not public."""
+    caller: Actor | None = None
+    """Who calls a route from within another one, which has authenticated it already."""
+    repeat_guard: Callable[[], Awaitable[None]] | None = None
+    """Guards the route again, after a handler has read the body by itself."""
 
 
 def begin_request(

@@ -97,11 +97,7 @@ class Sender:
 
     def _find_common(self, headers: Headers) -> Headers:
         """Return what to add to a reply's own `headers`, which have precedence."""
-        headers_of_reply = dict(headers)
-        if REPLACEABLE.isdisjoint(headers_of_reply):
+        replaced = REPLACEABLE.intersection([name for name, _ in headers])
+        if not replaced:
             return self.headers
-        return [
-            (name, text)
-            for name, text in self.headers
-            if name not in REPLACEABLE or name not in headers_of_reply
-        ]
+        return [(name, text) for name, text in self.headers if name not in replaced]

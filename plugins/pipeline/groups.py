@@ -224,7 +224,7 @@ class ReadGroup(ConnectionGroup[ReadConnection, Request]):
         return request.answer
 
     def _make_request(self, query: Query, values: list[bytes | None]) -> Request:
-        return Request(query, values, self._loop.create_future(), key="")
+        return Request(query, values, self._loop.create_future(), "")
 
     def _make_member(self, connection: AsyncConnection[Any]) -> ReadConnection:
         limits = self._limits
@@ -258,7 +258,8 @@ class FilterGroup(ReadGroup):
     """The connections for reads that may take long: a slow one counts for its user and app."""
 
     def _make_request(self, query: Query, values: list[bytes | None]) -> Request:
-        return OwnedRequest(query, values, self._loop.create_future(), SlowShare(self._shares))
+        answer = self._loop.create_future()
+        return OwnedRequest(query, values, answer, "", share=SlowShare(self._shares))
 
     def _relieve(self, member: ReadConnection) -> None:
         super()._relieve(member)
@@ -277,7 +278,7 @@ class WriteGroup(ConnectionGroup[WriteConnection, Request | Reservation]):
 
     def send(self, query: Query, params: Sequence[Param], key: str | None) -> Answer:
         """Send a write; see `ReadGroup.send`. With a `key` it may share a commit with others."""
-        request = Request(query, dialect.to_texts(params), self._loop.create_future(), key=key)
+        request = Request(query, dialect.to_texts(params), self._loop.create_future(), key)
         self._admit(request)
         return request.answer
 

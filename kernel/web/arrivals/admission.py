@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import msgspec
 from starlette.types import Scope
 
 from kernel.errors import Unavailable
@@ -55,20 +56,18 @@ class AdmissionControl:
             self._held[origin] = remaining
 
 
-class Place:
+class Place(msgspec.Struct, eq=False):
     """The place that a request has among those of the process."""
 
-    __slots__ = ("_admission", "_origin")
-
-    def __init__(self, admission: AdmissionControl, origin: str) -> None:
-        self._admission = admission
-        self._origin: str | None = origin
+    admission: AdmissionControl
+    origin: str | None
+    """Where the request comes from; None once the place was given back."""
 
     def leave(self) -> None:
         """Give the place back, unless that was done."""
-        if self._origin is not None:
-            self._admission.leave(self._origin)
-            self._origin = None
+        if self.origin is not None:
+            self.admission.leave(self.origin)
+            self.origin = None
 
 
 def client_address(scope: Scope, trusted: Networks) -> str:

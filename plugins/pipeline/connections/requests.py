@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
 from psycopg.pq.abc import PGresult
 
 from kernel.public import Query, Shares
@@ -32,7 +33,7 @@ class Step(NamedTuple):
     values: list[bytes | None]
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A statement and the future of its answer.
 
         waiting ──> gathered (writes only) ──> sent ──> settled
@@ -41,39 +42,23 @@ class Request:
     A request that failed because of another one, or of a stale preparation, is sent again.
     """
 
-    __slots__ = (
-        "ahead", "answer", "commands", "ends", "key", "name", "prepare", "query", "sent_at",
-        "since", "values",
-    )  # fmt: skip
     query: Query
-
-    def __init__(
-        self,
-        query: Query,
-        values: list[bytes | None],
-        answer: asyncio.Future[PGresult | SendOutcome],
-        *,
-        ahead: Sequence[Step] = (),
-        prepare: bool = True,
-        key: str | None = None,
-    ) -> None:
-        """With a `key` it may share its sync with others, which have other keys or an empty one."""
-        self.query = query
-        self.values = values
-        self.answer = answer
-        self.ahead = ahead
-        self.prepare = prepare
-        self.key = key
-        self.name = b""
-        """The prepared statement that it is sent by, if any."""
-        self.commands: Sequence[Command] = ()
-        """What is sent before it: preparations, and what is `ahead`."""
-        self.ends = False
-        """Whether a sync follows it."""
-        self.since = 0
-        """The tick of its group since which it waits to be sent."""
-        self.sent_at = 0.0
-        """When it was sent, by the clock of the event loop."""
+    values: list[bytes | None]
+    answer: asyncio.Future[PGresult | SendOutcome]
+    key: str | None = None
+    """With a key it may share its sync with others, which have other keys or an empty one."""
+    ahead: Sequence[Step] = ()
+    prepare: bool = True
+    name: bytes = b""
+    """The prepared statement that it is sent by, if any."""
+    commands: Sequence[Command] = ()
+    """What is sent before it: preparations, and what is `ahead`."""
+    ends: bool = False
+    """Whether a sync follows it."""
+    since: int = 0
+    """The tick of its group since which it waits to be sent."""
+    sent_at: float = 0.0
+    """When it was sent, by the clock of the event loop."""
 
     @property
     def size(self) -> int:
@@ -109,20 +94,10 @@ class SlowShare:
             self._is_counted = False
 
 
-class OwnedRequest(Request):
+class OwnedRequest(Request, eq=False, kw_only=True):
     """A request that counts for its owner from the moment when it is slow, until it ends."""
 
-    __slots__ = ("share",)
-
-    def __init__(
-        self,
-        query: Query,
-        values: list[bytes | None],
-        answer: asyncio.Future[PGresult | SendOutcome],
-        share: SlowShare,
-    ) -> None:
-        super().__init__(query, values, answer, key="")
-        self.share = share
+    share: SlowShare
 
     def settle(self, outcome: PGresult | SendOutcome) -> None:
         """Set the answer, and count no more."""
