@@ -34,12 +34,12 @@ from .reads.complete import CompleteLists
 from .reads.pages import PageReader
 from .reads.record_reader import RecordReader
 from .reads.searches import Searches
-from .reads.sources import ReadSources
 from .rights.links import LinkRights
 from .rights.permissions import Permissions
 from .rights.scopes import RowScopes
 from .rights.views import ViewWriter
 from .service import Parts, RecordsService
+from .sources.read_sources import ReadSources
 from .statements.tables import Tables
 from .upserts.plan import UpsertPlanner
 from .upserts.upserts import Upserts

@@ -16,12 +16,12 @@ from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import TOO_LARGE, timestamp_text
 from plugins.data.rights.linked_fields import LinkedFields, expand_paths
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.sources.read_sources import ReadSources
 from plugins.data.statements.entity_table import Table
 
 from .groupings import HAS_FEW_GROUPS, Grouping, Member
 from .page_parts import check_offset
 from .searches import Searches
-from .sources import ReadSources
 
 MAX_NAMES: Final = 200
 """Groups and aggregates of one query."""

@@ -12,13 +12,13 @@ from plugins.data.calls import Calls
 from plugins.data.columns.column import Column
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.sources.read_sources import ReadSources
 from plugins.data.statements.csv_lines import write_line
 from plugins.data.watches.snapshots import put_first
 
 from .export import Format, csv_pieces, ndjson_pieces
 from .page_parts import expansions_of, order_of_page, page_conditions, select_shown
 from .searches import Searches
-from .sources import ReadSources
 
 
 class ExportOptions(msgspec.Struct, frozen=True):

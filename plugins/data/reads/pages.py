@@ -23,6 +23,7 @@ from plugins.data.filters.conditions import Conditions, Tree
 from plugins.data.rendering import TOO_LARGE, check_readable
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.sources.read_sources import ReadSources
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import Expansions
 from plugins.data.watches.snapshots import SnapshotReader
@@ -40,7 +41,6 @@ from .page_parts import (
 from .search_terms import Terms, read_terms
 from .searches import Searches
 from .selection import find_compiled
-from .sources import ReadSources
 
 MAX_QUICK_OFFSET: Final = 10_000
 """Records that a page skips. PostgreSQL reads them all: 6 ms for so many."""

@@ -9,12 +9,12 @@ from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import Rendering, check_readable, split_version
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.rights.scopes import RowScopes
+from plugins.data.sources.read_sources import ReadSources
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.expansions import read_expand
 
 from .linked_bound import PageRows, check_linked, may_carry_too_many
 from .selection import select_view
-from .sources import ReadSources
 
 EVERYTHING: Final = View()
 

@@ -23,7 +23,7 @@ from kernel.public import (
     Target,
 )
 from kernel.testing import Postgres, Server, running_server
-from plugins.data.reads.shared_reader import SharedReader
+from plugins.data.sources.shared_reader import SharedReader
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import COMPANIES, add, empty, install
 

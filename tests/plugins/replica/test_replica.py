@@ -11,7 +11,7 @@ from psycopg.errors import QueryCanceled, SerializationFailure
 from kernel.public import POOL, READS, RECORDS, REGISTRY, STATEMENTS, BadRequest, Unavailable
 from kernel.testing import Server
 from kernel.web.scope import begin_request
-from plugins.data.reads.shared_reader import SharedReader
+from plugins.data.sources.shared_reader import SharedReader
 from plugins.replica.monitor import Monitor
 from plugins.replica.positions import ACCEPTED, Accepted, PositionMiddleware, to_number
 from plugins.replica.reads import ReadsService

@@ -442,6 +442,7 @@ def test_back_leads_to_the_same_row_of_a_part_further_down(crm: Server, new_tab:
     page.wait_for_selector(f"{ROW}.at:has-text('Row 1000')")
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_are_scrolled_in_ten_seconds(crm: Server, new_tab: OpenTab):
     fill(crm, "pages", 10_000)
     tab = new_tab().sign_in(crm.admin)

@@ -1,0 +1,1 @@
+"""Where reads go: to the primary, to a replica, and together with others."""
