@@ -288,6 +288,10 @@ def _exchange(one: Stage, results: Results) -> None:
     table = Table("Files of records", "measured", "bound")
     table.row("an import, by COPY (clock)", *bound(found.import_of_copy, 4, "times"))
     table.row("a dry run, by the import (clock)", *bound(found.dry_run_of_import, 0.6, "times"))
+    table.row(
+        "a dry run with `on`, by the import (clock)",
+        *bound(found.keyed_dry_run_of_import, 0.6, "times"),
+    )
     table.row("CSV, by JSON (processor)", *bound(found.csv_of_json, 1.2, "times"))
     table.row("CSV, by COPY (clock)", *bound(found.csv_of_copy, 3, "times"))
     table.show()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import msgspec
@@ -14,11 +15,20 @@ from .stage import Stage
 
 ROWS = 200_000
 APP = "exchange"
-TABLE = f"/api/v1/apps/{APP}/collections/files"
+COLLECTIONS = f"/api/v1/apps/{APP}/collections"
+TABLE = f"{COLLECTIONS}/files"
+KEYED = f"{COLLECTIONS}/keyed"
 MANIFEST = {
     "appId": APP,
     "name": "Exchange",
-    "dataContract": [{"entityName": "files", "fields": FIELDS}],
+    "dataContract": [
+        {"entityName": "files", "fields": FIELDS},
+        {
+            "entityName": "keyed",
+            "fields": FIELDS,
+            "indexes": [{"columns": ["title"], "unique": True}],
+        },
+    ],
 }
 CHUNK = 1 << 20
 
@@ -37,6 +47,8 @@ class Exchange(msgspec.Struct):
     """The clock of an import by that of COPY, with the triggers of the table."""
     dry_run_of_import: float
     """The clock of a dry run by that of the import."""
+    keyed_dry_run_of_import: float
+    """The same of a file with `on`, of whose rows every second one changes a record."""
     csv_of_json: float
     """The processor time of CSV by that of the same list as JSON."""
     csv_of_copy: float
@@ -52,7 +64,8 @@ def compare(stage: Stage, rows: int = ROWS) -> Exchange:
     _empty(stage)
     dry = _measure(stage, lambda: _send(stage, content, rows, dry_run=True))
     _empty(stage)
-    imported = _measure(stage, lambda: _send(stage, content, rows, dry_run=False))
+    imported = _measure(stage, lambda: _send(stage, content, rows))
+    keyed_dry, keyed_imported = _compare_keyed(stage, content, rows)
     stage.sql(f"vacuum analyze {APP}.files")
     _read(stage, "json")  # everything is in memory then
     as_json = _measure(stage, lambda: _read(stage, "json"))
@@ -61,16 +74,28 @@ def compare(stage: Stage, rows: int = ROWS) -> Exchange:
     return Exchange(
         import_of_copy=imported.wall / copied.wall,
         dry_run_of_import=dry.wall / imported.wall,
+        keyed_dry_run_of_import=keyed_dry.wall / keyed_imported.wall,
         csv_of_json=as_csv.cpu / as_json.cpu,
         csv_of_copy=as_csv.wall / copied_out.wall,
     )
 
 
-def _make_csv(rows: int) -> bytes:
+def _compare_keyed(stage: Stage, content: bytes, rows: int) -> tuple[Used, Used]:
+    """Measure the dry run and the import of a file whose rows meet records by `title`."""
+    half = _make_csv(rows, step=2, note="From another file.")
+    _send(stage, half, rows // 2, path=KEYED, on="title")
+    stage.sql(f"vacuum analyze {APP}.keyed")
+    created = rows - rows // 2
+    send = partial(_send, stage, content, created, path=KEYED, on="title")
+    dry = _measure(stage, partial(send, dry_run=True))
+    return dry, _measure(stage, send)
+
+
+def _make_csv(rows: int, step: int = 1, note: str = "From a file.") -> bytes:
     lines = [",".join(NAMES)]
     lines += [
-        f"Deal {number},{number + 0.5},Won,2025-01-{1 + number % 28:02},From a file."
-        for number in range(rows)
+        f"Deal {number},{number + 0.5},Won,2025-01-{1 + number % 28:02},{note}"
+        for number in range(0, rows, step)
     ]
     return ("\r\n".join(lines) + "\r\n").encode()
 
@@ -89,15 +114,27 @@ def _empty(stage: Stage) -> None:
     stage.sql("set session_replication_role = replica", f"truncate {APP}.files")
 
 
-def _send(stage: Stage, content: bytes, rows: int, *, dry_run: bool) -> None:
+def _send(
+    stage: Stage,
+    content: bytes,
+    created: int,
+    *,
+    dry_run: bool = False,
+    path: str = TABLE,
+    on: str | None = None,
+) -> None:
+    """Import a file, of which so many records are created."""
+    params = {"dryRun": str(dry_run).lower()}
+    if on is not None:
+        params["on"] = on
     answer = httpx.post(
-        f"{stage.url}{TABLE}/import",
+        f"{stage.url}{path}/import",
         content=content,
-        params={"dryRun": str(dry_run).lower()},
+        params=params,
         headers={"authorization": f"Bearer {stage.token}", "content-type": "text/csv"},
         timeout=None,
     )
-    if answer.json().get("created") != rows:
+    if answer.json().get("created") != created:
         raise RuntimeError(answer.text)
 
 

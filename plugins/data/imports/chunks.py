@@ -22,6 +22,10 @@ MAX_ROUNDS: Final = 3
 """Attempts at once for some rows, each without those that the one before has found to be wrong."""
 
 
+class _Shown(Exception):
+    """The rows of a preview are shown. Raised to roll them back."""
+
+
 class ChunkWriter:
     """Writes rows, and reports on each that is refused."""
 
@@ -41,16 +45,42 @@ class ChunkWriter:
         self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report
     ) -> None:
         """Write the rows of a part that can be written."""
-        for part in _with_distinct_keys(file_import, chunk):
-            rows = part
-            if chunk.has_keys:
-                resolution = await self._link_keys.resolve(
-                    tx, file_import.table, file_import.targets, part
-                )
-                rows = resolution.rows
-                for problem in resolution.problems:
-                    report.add_problem(problem)
+        for part in with_distinct_keys(file_import, chunk):
+            rows = await self.resolve(tx, file_import, chunk, part, report)
             await self._write_part(tx, file_import, rows, report)
+
+    async def resolve(
+        self,
+        tx: Transaction,
+        file_import: FileImport,
+        chunk: Chunk,
+        rows: Sequence[NumberedRow],
+        report: Report,
+    ) -> Sequence[NumberedRow]:
+        """Return rows with ids in place of the keys of links; others are reported."""
+        if not chunk.has_keys:
+            return rows
+        resolution = await self._link_keys.resolve(tx, file_import.table, file_import.targets, rows)
+        for problem in resolution.problems:
+            report.add_problem(problem)
+        return resolution.rows
+
+    async def show(
+        self, tx: Transaction, file_import: FileImport, rows: Sequence[NumberedRow], report: Report
+    ) -> None:
+        """Show what the rows of the preview become: they are written, and rolled back at once."""
+        previewed = [row for row in rows if row.number <= file_import.options.preview]
+        if not previewed:
+            return
+        shown = Report(errors=[], preview=[])
+        try:
+            async with tx.savepoint():
+                for numbered_row in previewed:
+                    await self._write_row(tx, file_import, numbered_row, shown)
+                raise _Shown
+        except _Shown:
+            for row in shown.preview or []:
+                report.add_preview(row.row, row.record)
 
     async def _write_part(
         self, tx: Transaction, file_import: FileImport, rows: Sequence[NumberedRow], report: Report
@@ -124,7 +154,7 @@ class ChunkWriter:
         return {}
 
 
-def _with_distinct_keys(file_import: FileImport, chunk: Chunk) -> Iterator[list[NumberedRow]]:
+def with_distinct_keys(file_import: FileImport, chunk: Chunk) -> Iterator[list[NumberedRow]]:
     """Divide rows where a later one needs what an earlier one makes.
 
     That is the case where a key comes again, and where a link names a record of its own table.

@@ -1,10 +1,10 @@
-"""Tests the rows of a dry run without writing them, as far as no surprise is left."""
+"""Tests the rows of a dry run: what an import would say of them, and nothing is written."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Final
 
 import msgspec
 
@@ -12,29 +12,41 @@ from kernel.public import BadRequest, Transaction
 from plugins.data.execution.inserts import Insert
 from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.execution.violations import already_taken
+from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.entity_table import Table
+from plugins.data.statements.row_tests import RowTest
+from plugins.data.statements.table_rules import FIND_RULES, decode_rules, params_of_rules
 from plugins.data.upserts.plan import UpsertPlan
 from plugins.data.upserts.writer import UpsertWriter
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row
-from plugins.data.writes.refusals import Refusals
+from plugins.data.writes.refusals import Refusals, describe_test
 
 from .file_import import FileImport
 from .reports import WrittenCount
 
 MAX_KEYS: Final = 500_000
-"""Unique values that are remembered, of 16 bytes each. Later rows are written and rolled back."""
+"""Values of keys that are remembered, of MAX_DIGEST bytes each."""
+
+MAX_DIGEST: Final = 64
+
+MAX_INDEXED: Final = 2_000
+"""Bytes in the indexed fields of a row; an index of PostgreSQL takes 2,704 of a whole entry."""
 
 
-class TestedRows(msgspec.Struct, frozen=True):
-    """What is wrong with rows by their places from 0, and what the others would do."""
+class MustBeWritten(Exception):
+    """Rows that only PostgreSQL can judge: the file has to be written, and rolled back."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What is wrong with rows, by their places, and what the others would have done."""
 
     problems: Mapping[int, BadRequest]
     written: WrittenCount
 
 
 class DryRuns:
-    """Begins the tests of files whose rows need not be written."""
+    """Begins the tests of files."""
 
     def __init__(
         self, execution: WriteExecution, refusals: Refusals, upsert_writer: UpsertWriter
@@ -43,122 +55,225 @@ class DryRuns:
         self._refusals = refusals
         self._upsert_writer = upsert_writer
 
-    def begin(self, file_import: FileImport) -> DryRun | None:
-        """Return what tests rows, None where they have to be written."""
+    async def begin(self, tx: Transaction, file_import: FileImport) -> DryRun:
+        """Return what tests the rows of a file. Raises MustBeWritten."""
         table = file_import.table
-        if not file_import.options.dry_run:
-            return None
-        if not self._execution.can_group(table.full) or not _depend_on_own_values(table):
-            return None
-        return DryRun(file_import, self._refusals, self._upsert_writer)
+        if not self._execution.can_group(table.full):
+            raise MustBeWritten
+        plan = file_import.upsert
+        links = file_import.links if plan is None else plan.scope.links
+        dry_run = DryRun(table, plan, links, self._upsert_writer, self._refusals)
+        await dry_run.begin(tx)
+        return dry_run
 
 
 class DryRun:
-    """Finds rows that PostgreSQL would refuse: a value that is taken, a link that leads nowhere.
+    """Says of rows what an import would, part by part.
 
-    The first part of a file is written and rolled back, so a rule that is not known here shows.
-    What rows of other parts have in common with each other is remembered here.
+    What rows of different parts have in common with each other is remembered here. `links` are the
+    limits of new records. No two rows of a part have one key of the `plan`.
     """
 
     def __init__(
-        self, file_import: FileImport, refusals: Refusals, upsert_writer: UpsertWriter
+        self,
+        table: Table,
+        plan: UpsertPlan | None,
+        links: LinkLimits | None,
+        upsert_writer: UpsertWriter,
+        refusals: Refusals,
     ) -> None:
-        table = file_import.table
-        self._file_import = file_import
         self._table = table
-        self._refusals = refusals
+        self._plan = plan
+        self._links = links
         self._upsert_writer = upsert_writer
-        self._keys = [key for key in table.entity.unique if key != ("id",)]
-        self._seen = set[bytes]()
-        references = [field for field in table.entity.fields if field.references is not None]
-        self._asks = bool(
-            self._keys or references or table.limited.files or table.entity.id_declared
+        self._refusals = refusals
+        on = () if plan is None else plan.on
+        self._keys = [
+            key
+            for key in table.entity.unique
+            if {*key} != {*on} and (key != ("id",) or table.entity.id_declared)
+        ]
+        self.own_links = frozenset(
+            field.name
+            for field in table.full.entity.fields
+            if field.references is not None and field.references.entity == table.entity.name
+        )
+        """The links to records of the same table, which earlier rows may make."""
+        self._indexed_texts: Sequence[str] = ()
+        self._can_be_refused = bool(self._keys) or any(
+            field.references is not None for field in table.full.entity.fields
         )
         """Whether PostgreSQL could refuse a row."""
+        self._names: tuple[str, ...] | None = None
+        self._seen = set[bytes]()
+        """Values of unique indexes in earlier rows."""
+        self._written: dict[bytes, int] = {}
+        """Hashes of what earlier rows have written, by the key that later ones meet them by."""
+        self._moves_keys = False
+        """Whether a record has got another value of a unique index, so that its own is free."""
 
-    async def test(self, tx: Transaction, rows: Sequence[Row]) -> TestedRows | None:
-        """Test rows. Return None where they have to be written, to find every problem."""
-        plan = self._file_import.upsert
-        if plan is not None:
-            return await self._test_upsert(tx, plan, rows)
-        if not self._can_test(rows):
-            return None
-        insert = Insert(self._table.full, rows, links=self._file_import.links)
-        problems = await self._find_problems(tx, insert)
-        return TestedRows(problems, WrittenCount(created=len(rows) - len(problems)))
-
-    async def _test_upsert(
-        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
-    ) -> TestedRows | None:
-        """Test rows that may meet records; see `test`."""
-        if not self._can_test_upsert(plan, rows):
-            return None
-        judged = await self._upsert_writer.judge(tx, plan, rows)
-        new_rows = [
-            row
-            for place, row in enumerate(rows)
-            if place not in judged.met and place not in judged.problems
+    async def begin(self, tx: Transaction) -> None:
+        """Look at the table. Raises MustBeWritten where its rules are not all known."""
+        table = self._table
+        plan = self._plan
+        chooses_ids = table.entity.id_declared or (plan is not None and plan.creates_ids)
+        if self.own_links and chooses_ids:
+            raise MustBeWritten
+        if any(field.generated is not None for field in table.full.entity.fields):
+            raise MustBeWritten
+        if plan is not None and plan.scope.trees:
+            raise MustBeWritten
+        raw_rules = await tx.fetch(FIND_RULES, *params_of_rules(table.full), custom_plan=True)
+        rules = decode_rules(raw_rules or b"[true, []]")
+        if rules.has_unknown:
+            raise MustBeWritten
+        self._indexed_texts = [
+            column.name
+            for column in table.full.columns
+            if column.name in rules.indexed and column.kind in ("text", "texts")
         ]
-        created = self._note_keys(plan, new_rows).count(False)
-        valid = len(rows) - len(judged.problems)
-        written = WrittenCount(created, valid - created, len(judged.unchanged))
-        return TestedRows(judged.problems, written)
 
-    def _can_test_upsert(self, plan: UpsertPlan, rows: Sequence[Row]) -> bool:
-        """Whether rows that may meet records can be tested: each has its own values alone.
+    async def judge(self, tx: Transaction, rows: Sequence[Row]) -> Verdict:
+        """Judge the next rows. Raises MustBeWritten."""
+        self._check_rows(rows)
+        if self._plan is not None:
+            return await self._judge_upsert(tx, self._plan, rows)
+        problems = await self._find_refused(tx, rows)
+        return Verdict(problems, WrittenCount(created=len(rows) - len(problems)))
 
-        A link may lead nowhere, and a value of another key may be taken.
-        """
-        if plan.scope.trees or len(self._seen) + len(rows) > MAX_KEYS or not self._can_test(rows):
-            return False
-        entity = self._table.entity
-        judged_elsewhere = {name for key in self._keys for name in key}
-        judged_elsewhere.update(
-            field.name
-            for field in entity.fields
-            if field.references is not None or field.file is not None
-        )
-        return judged_elsewhere.isdisjoint(rows[0].keys() - {*plan.on})
+    async def _judge_upsert(
+        self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
+    ) -> Verdict:
+        """Judge rows that create records, or change those that have their keys."""
+        judged = await self._upsert_writer.judge(tx, plan, rows)
+        problems = dict(judged.problems)
+        digests = [self._digest(plan.on, row) for row in rows]
+        valid = set(range(len(rows))).difference(problems)
+        tested_rows: dict[int, Row] = {}
+        repeated: set[int] = set()
+        unchanged: set[int] = set()
+        for place in valid:
+            row = rows[place]
+            changes = judged.changes.get(place)
+            earlier = self._written.get(digests[place] or b"")
+            if earlier is not None:
+                if self._keys:
+                    raise MustBeWritten
+                repeated.add(place)
+                changes = {} if earlier == _hash_values(row) else row
+            if changes is not None and not changes:
+                unchanged.add(place)
+            if self._can_be_refused:
+                tested_rows[place] = self._select_tested(row, changes)
+        problems |= await self._find_refused_at(tx, tested_rows)
 
-    def _note_keys(self, plan: UpsertPlan, rows: Sequence[Row]) -> Sequence[bool]:
-        """Remember the keys of new rows, and say of each whether an earlier one has made it."""
-        repeated: list[bool] = []
-        for row in rows:
-            digest = self._digest(plan.on, row)
-            repeated.append(digest is not None and digest in self._seen)
+        valid.difference_update(problems)
+        for place in valid:
+            digest = digests[place]
             if digest is not None:
-                self._seen.add(digest)
-        return repeated
+                self._written[digest] = _hash_values(rows[place])
+        updated = len(valid & (judged.changes.keys() | repeated))
+        written = WrittenCount(len(valid) - updated, updated, len(valid & unchanged))
+        return Verdict(problems, written)
 
-    def _can_test(self, rows: Sequence[Row]) -> bool:
-        """Whether rows can be tested: they have all of their unique values themselves."""
-        if len(self._seen) + len(rows) * len(self._keys) > MAX_KEYS:
-            return False
-        names = rows[0].keys()
-        have_same_fields = all(row.keys() == names for row in rows)
-        fields = {field.name: field for field in self._table.entity.fields}
-        missing = [fields.get(name) for key in self._keys for name in key if name not in names]
-        has_defaults = any(field is None or field.default is not None for field in missing)
-        return have_same_fields and not has_defaults
+    def _select_tested(self, row: Row, changes: Row | None) -> Row:
+        """Return the values of a row that a rule could refuse: null where a record has them.
 
-    async def _find_problems(self, tx: Transaction, insert: Insert) -> Mapping[int, BadRequest]:
+        `changes` are those of the record that it meets, None where it meets none.
+        """
+        ids = () if self._table.entity.id_declared else ("id",)
+        if changes is None:
+            return {name: value for name, value in row.items() if name not in ids}
+        kept = {*changes}
+        for key in self._keys:
+            if not changes.keys().isdisjoint(key):
+                self._moves_keys = True
+                kept.update(key)
+        for key in self._keys:
+            if kept.issuperset(key) and changes.keys().isdisjoint(key):
+                raise MustBeWritten
+        sent = {name: value for name, value in row.items() if name not in ids}
+        return {name: value if name in kept else None for name, value in sent.items()}
+
+    async def _find_refused_at(
+        self, tx: Transaction, rows: Mapping[int, Row]
+    ) -> Mapping[int, BadRequest]:
+        places = list(rows)
+        problems = await self._find_refused(tx, list(rows.values()))
+        return {places[number]: error for number, error in problems.items()}
+
+    async def _find_refused(self, tx: Transaction, rows: Sequence[Row]) -> Mapping[int, BadRequest]:
         """Return what is wrong with rows by their places, and remember the others."""
-        if not self._asks:
+        if not rows or not self._can_be_refused:
             return {}
-        problems = dict(await self._refusals.find(tx, insert, self._table.shown))
-        for place, row in enumerate(insert.rows):
-            if place in problems:
-                continue
+        on = () if self._plan is None else self._plan.on
+        insert = Insert(self._table.full, rows, unless=on, links=self._links)
+        failed_tests = await self._refusals.find_by_records(tx, insert)
+        problems: dict[int, BadRequest] = {}
+        new_digests = set[bytes]()
+        for place, row in enumerate(rows):
             digests = {key: self._digest(key, row) for key in self._keys}
-            repeated = [key for key, digest in digests.items() if digest in self._seen]
-            if repeated:
-                problems[place] = already_taken(self._table.shown, repeated[0])
+            problem = self._find_problem(digests, failed_tests.get(place), new_digests)
+            if problem is not None:
+                problems[place] = problem
             else:
-                self._seen.update(digest for digest in digests.values() if digest is not None)
+                new_digests.update(digest for digest in digests.values() if digest is not None)
+        self._seen |= new_digests
+        if problems and self._moves_keys:
+            raise MustBeWritten  # an earlier row may have freed the value
         return problems
 
-    def _digest(self, key: tuple[str, ...], row: Row) -> bytes | None:
-        """Return what equal values of a unique index have in common, None with a null."""
+    def _find_problem(
+        self,
+        digests: Mapping[tuple[str, ...], bytes | None],
+        failed_test: RowTest | None,
+        new_digests: Set[bytes],
+    ) -> BadRequest | None:
+        """Return what an import would say of a row: it knows records before it knows links."""
+        shown = self._table.shown
+        taken_key = None
+        if failed_test is not None and not failed_test.is_link:
+            taken_key = failed_test.fields
+        for key, digest in digests.items():
+            if key == taken_key or digest in self._seen:
+                return already_taken(shown, key)
+        if failed_test is not None:
+            return describe_test(shown, failed_test)
+        for key, digest in digests.items():
+            if digest in new_digests:
+                return already_taken(shown, key)
+        return None
+
+    def _check_rows(self, rows: Sequence[Row]) -> None:
+        """Raise MustBeWritten where a value comes from elsewhere, or is one of many."""
+        names = tuple(rows[0])
+        if self._names is None:
+            self._names = names
+            self._check_names({*names})
+        if any(tuple(row) != self._names for row in rows):
+            raise MustBeWritten
+        remembered = len(self._seen) + len(self._written)
+        if remembered + len(rows) * (len(self._keys) + 1) > MAX_KEYS:
+            raise MustBeWritten
+        for name in self._table.limited.files:
+            if any(row.get(name) is not None for row in rows):
+                raise MustBeWritten
+        for row in rows:
+            texts = [row.get(name) for name in self._indexed_texts]
+            if _count_bytes(texts) > MAX_INDEXED:
+                raise MustBeWritten
+
+    def _check_names(self, names: set[str]) -> None:
+        """Raise MustBeWritten where a default is a part of a key."""
+        fields = {field.name: field for field in self._table.full.entity.fields}
+        keys = [*self._keys, *([] if self._plan is None else [self._plan.on])]
+        for name in {name for key in keys for name in key} - names:
+            field = fields.get(name)
+            if field is not None and field.default is not None:
+                raise MustBeWritten
+
+    def _digest(self, key: Sequence[str], row: Row) -> bytes | None:
+        """Return what equal values of a key have in common, None with a null."""
         values = [row.get(name) for name in key]
         if None in values:
             return None
@@ -166,13 +281,24 @@ class DryRun:
             int(value) if isinstance(value, float) and value.is_integer() else value
             for value in values
         ]
-        return hashlib.blake2b(encode([key, numbers]), digest_size=16).digest()
+        encoded = encode([*key, numbers])
+        if len(encoded) <= MAX_DIGEST:
+            return encoded
+        return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
-def _depend_on_own_values(table: Table) -> bool:
-    """Whether each row depends on its own values alone, so that its rules can be tested."""
-    for field in table.entity.fields:
-        is_own_link = field.references is not None and field.references.entity == table.entity.name
-        if field.generated is not None or is_own_link:
-            return False
-    return True
+def _hash_values(row: Row) -> int:
+    """Return what equal rows have in common."""
+    try:
+        return hash(tuple(row.values()))
+    except TypeError:  # arrays and JSON
+        return hash(encode(row))
+
+
+def _count_bytes(texts: Iterable[Any]) -> int:
+    """Count the bytes of texts and of lists of them."""
+    count = 0
+    for text in texts:
+        parts = [text] if isinstance(text, str) else text or ()
+        count += sum(len(part.encode()) for part in parts if part is not None)
+    return count

@@ -9,11 +9,12 @@ import anyio
 from anyio import to_thread
 
 from kernel.public import Transaction
-from plugins.data.exchange.parse import CHUNK_ROWS, Chunk, RowReader, problem_of
+from plugins.data.exchange.parse import Chunk, RowReader, problem_of
 
-from .chunks import ChunkWriter
-from .dry_runs import DryRun, DryRuns
+from .chunks import ChunkWriter, with_distinct_keys
+from .dry_runs import DryRun, DryRuns, MustBeWritten
 from .file_import import FileImport
+from .link_keys import list_keys
 from .reports import Report
 
 
@@ -27,59 +28,70 @@ class ImportedRows:
     async def write_all(self, tx: Transaction, file_import: FileImport, report: Report) -> None:
         """Write the rows of a file. Raises BadRequest for a file that is no table.
 
-        The next rows are read while PostgreSQL writes those before them.
+        A dry run tests them instead, as long as that finds every problem.
         """
-        reader = RowReader(
-            file_import.file,
-            file_import.options,
-            file_import.table,
-            file_import.grant,
-            complete=file_import.upsert is None,
-            targets=file_import.targets.by_field,
-        )
-        dry_run = self._dry_runs.begin(file_import)
-        chunk = await to_thread.run_sync(reader.chunk)
-        while chunk is not None:
-            write = partial(self._write_chunk, tx, file_import, chunk, report, dry_run)
-            chunk = await read_while(reader.chunk, write)
-        report.note_header(reader.names.ignored, reader.lines.delimiter)
+        if file_import.options.dry_run:
+            try:
+                dry_run = await self._dry_runs.begin(tx, file_import)
+                test = partial(self._test_chunk, tx, file_import, dry_run)
+                await _read_all(file_import, report, test)
+            except MustBeWritten:
+                report.clear()
+                file_import.file.seek(0)
+            else:
+                return
+        await _read_all(file_import, report, partial(self._write_chunk, tx, file_import))
 
-    async def _write_chunk(
+    async def _test_chunk(
         self,
         tx: Transaction,
         file_import: FileImport,
+        dry_run: DryRun,
         chunk: Chunk,
         report: Report,
-        dry_run: DryRun | None,
     ) -> None:
+        """Test the rows of a part. Raises MustBeWritten."""
+        table = file_import.table
+        for _, row in chunk.rows if chunk.has_keys else ():
+            if any(field in dry_run.own_links for field, _ in list_keys(row)):
+                raise MustBeWritten
+        for part in with_distinct_keys(file_import, chunk):
+            rows = await self._chunks.resolve(tx, file_import, chunk, part, report)
+            if not rows:
+                continue
+            await self._chunks.show(tx, file_import, rows, report)
+            verdict = await dry_run.judge(tx, [row for _, row in rows])
+            for place, error in verdict.problems.items():
+                number, row = rows[place]
+                report.add_problem(problem_of(number, table, error, row))
+            report.count_written(len(rows) - len(verdict.problems), verdict.written)
+
+    async def _write_chunk(
+        self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report
+    ) -> None:
+        await self._chunks.write(tx, file_import, chunk, report)
+
+
+async def _read_all(
+    file_import: FileImport, report: Report, handle: Callable[[Chunk, Report], Awaitable[None]]
+) -> None:
+    """Read a file part by part. The next rows are read while those before them are handled."""
+    reader = RowReader(
+        file_import.file,
+        file_import.options,
+        file_import.table,
+        file_import.grant,
+        complete=file_import.upsert is None,
+        targets=file_import.targets.by_field,
+    )
+    chunk = await to_thread.run_sync(reader.chunk)
+    while chunk is not None:
         report.rows += chunk.read
         for problem in chunk.problems:
             report.add_problem(problem)
-        is_tested = False
-        if dry_run is not None and _may_be_tested(chunk):
-            is_tested = await _test_chunk(tx, file_import, chunk, report, dry_run)
-        if not is_tested:
-            await self._chunks.write(tx, file_import, chunk, report)
+        chunk = await read_while(reader.chunk, partial(handle, chunk, report))
         report.errors.sort(key=lambda problem: problem.row)
-
-
-async def _test_chunk(
-    tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report, dry_run: DryRun
-) -> bool:
-    """Test the rows of a part. Return False where that would not find every problem."""
-    tested = await dry_run.test(tx, [row for _, row in chunk.rows])
-    if tested is None:
-        return False
-    for place, error in tested.problems.items():
-        number, row = chunk.rows[place]
-        report.add_problem(problem_of(number, file_import.table, error, row))
-    report.count_written(len(chunk.rows) - len(tested.problems), tested.written)
-    return True
-
-
-def _may_be_tested(chunk: Chunk) -> bool:
-    """Whether a part is not the first one, and its links are ids."""
-    return bool(chunk.rows) and chunk.rows[0].number > CHUNK_ROWS and not chunk.has_keys
+    report.note_header(reader.names.ignored, reader.lines.delimiter)
 
 
 async def read_while(

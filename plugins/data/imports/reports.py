@@ -50,6 +50,17 @@ class Report(msgspec.Struct):
     delimiter: str | msgspec.UnsetType = msgspec.UNSET
     preview: list[ShownRow] | msgspec.UnsetType = msgspec.UNSET
 
+    def clear(self) -> None:
+        """Forget everything, as the file is read again."""
+        self.rows = 0
+        self.valid = 0
+        self.created = 0
+        self.updated = 0
+        self.errors = []
+        self.unchanged = msgspec.UNSET
+        if self.preview is not msgspec.UNSET:
+            self.preview = []
+
     def add_preview(self, number: int, record: bytes) -> None:
         """Add the record of a row, as long as a reply has room for it."""
         rows = self.preview or []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from kernel.public import BadRequest, Tagged
+from plugins.data.values.rows import Row
 
 from .meetings import MetRecord
 
@@ -48,11 +49,10 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What rows would do, by their places: what is wrong, and the records that they would meet.
+    """What rows would do, by their places: what is wrong, and what would change.
 
-    `unchanged` are those of the met ones that have all values already.
+    `changes` are the values that the record which a row meets does not have; they may be none.
     """
 
     problems: Mapping[int, BadRequest]
-    met: Set[int]
-    unchanged: Set[int]
+    changes: Mapping[int, Row]

@@ -48,11 +48,12 @@ class UpsertWriter:
         """
         met_records = await find_met_records(tx, plan, rows, locked=False)
         problems = find_problems(plan, rows, met_records)
-        met = met_records.keys() - problems.keys()
-        unchanged = {
-            place for place in met if not list_changes(plan, rows[place], met_records[place])
+        changes = {
+            place: list_changes(plan, rows[place], met)
+            for place, met in met_records.items()
+            if place not in problems
         }
-        return Judged(problems, met, unchanged)
+        return Judged(problems, changes)
 
     async def write(
         self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row], *, numbers: bool = True

@@ -58,6 +58,24 @@ class Refusals:
         A row whose values an earlier one has is left out if that one is refused itself. `shown` is
         the entity as the caller sees it.
         """
+        failed: dict[int, RowTest] = {}
+        for place, test, first_place in await self._find_failed(reader, insert, repeats=True):
+            if first_place not in failed:
+                failed[place] = test
+        return {insert.number(place): describe_test(shown, test) for place, test in failed.items()}
+
+    async def find_by_records(self, reader: Reader, insert: Insert) -> dict[int, RowTest]:
+        """Return the first test that each row fails because of what is stored already.
+
+        What rows have in common with each other is no part of it.
+        """
+        refusals = await self._find_failed(reader, insert, repeats=False)
+        return {place: test for place, test, _ in refusals}
+
+    async def _find_failed(
+        self, reader: Reader, insert: Insert, *, repeats: bool
+    ) -> list[tuple[int, RowTest, int | None]]:
+        """Return places, tests, and the places of the earlier rows with the same values."""
         table = insert.table
         columns = table.columns
         names, values = await run_in_thread_if_large(
@@ -65,21 +83,24 @@ class Refusals:
         )
         conditions = table.conditions(*values)
         tests = self._write_tests(insert, conditions, {"id", *names})
+        if not repeats:
+            tests = [test for test in tests if not test.repeats]
         if not tests:
-            return {}
+            return []
         query = refused_rows(table, names, tests)
         raw_refusals = await reader.fetch_all(query, *conditions.params, custom_plan=True)
-        problems: dict[int, BadRequest] = {}
-        for place, test_number, first_place in map(_decode_refusal, raw_refusals):
-            if first_place not in problems:
-                problems[place] = _describe(shown, tests[test_number])
-        return {insert.number(place): problem for place, problem in problems.items()}
+        refusals = map(_decode_refusal, raw_refusals)
+        return [(place, tests[number], first_place) for place, number, first_place in refusals]
 
     def _write_tests(self, insert: Insert, conditions: Conditions, sent: set[str]) -> list[RowTest]:
         table = insert.table
         if not table.entity.id_declared:
             sent = sent - {"id"}
-        keys = [key for key in table.entity.unique if sent.issuperset(key)]
+        keys = [
+            key
+            for key in table.entity.unique
+            if sent.issuperset(key) and {*key} != {*insert.unless}
+        ]
         taken_tests = [is_taken(table, key) for key in keys]
         repeated_tests = [is_repeated(table, key) for key in keys]
         link_tests = self._write_link_tests(insert, conditions, sent)
@@ -126,7 +147,8 @@ class Refusals:
         return [] if accounts is None else [has_target(column, accounts)]
 
 
-def _describe(shown: Entity, test: RowTest) -> BadRequest:
+def describe_test(shown: Entity, test: RowTest) -> BadRequest:
+    """Say what is wrong with a row that fails a test."""
     if test.is_link:
         return no_such_record(shown, test.fields[0])
     return already_taken(shown, test.fields)

@@ -164,21 +164,16 @@ def empty_people(server: Server) -> None:
     server.sql("truncate shop.people, shop.odd, shop.deals, shop.contacts, shop.companies")
 
 
-@pytest.mark.parametrize("written", [True, False], ids=["written", "tested"])
-def test_a_dry_run_finds_what_the_import_would(
-    shop: Server, monkeypatch: pytest.MonkeyPatch, written: bool
-):
-    """Later parts are tested and not written: the report is that of the import all the same."""
+def test_a_dry_run_finds_what_the_import_would(shop: Server):
+    """Rows of several parts are tested; see `test_dry_runs.py` for the report of the import."""
     empty_people(shop)
     shop.sql("insert into shop.companies (name) values ('x')")
     missing = "00000000-0000-4000-8000-000000000000"
-    if written:
-        monkeypatch.setattr("plugins.data.imports.imported_rows._may_be_tested", lambda _: False)
     count = 2 * CHUNK_ROWS + 10
     rows = [[f"user{number}", ""] for number in range(count)]
-    rows[CHUNK_ROWS + 5] = ["user3", ""]  # as in the part that is written
+    rows[CHUNK_ROWS + 5] = ["user3", ""]  # as in the part before
     rows[CHUNK_ROWS + 6] = [f"user{CHUNK_ROWS + 7}", ""]  # of which the next one is a repetition
-    rows[2 * CHUNK_ROWS + 1] = [f"user{CHUNK_ROWS + 1}", ""]  # as in a part that is tested
+    rows[2 * CHUNK_ROWS + 1] = [f"user{CHUNK_ROWS + 1}", ""]  # as in an earlier part
     rows[2 * CHUNK_ROWS + 2] = ["new", missing]
     rows[2 * CHUNK_ROWS + 3] = ["", ""]
     rows[2 * CHUNK_ROWS + 4] = ["", ""]
@@ -197,19 +192,14 @@ def test_a_dry_run_finds_what_the_import_would(
     assert shop.sql("select count(*) from shop.people") == [(0,)]
 
 
-@pytest.mark.parametrize("written", [True, False], ids=["written", "tested"])
-def test_a_dry_run_with_a_key_says_what_the_import_would(
-    shop: Server, monkeypatch: pytest.MonkeyPatch, written: bool
-):
-    """Later parts of a file with `on` are tested and lock nothing; the report is the same."""
+def test_a_dry_run_with_a_key_says_what_the_import_would(shop: Server):
+    """Rows of a file with `on` are tested and lock nothing; the report is the same."""
     empty_people(shop)
     shop.sql("truncate shop.marks")
     shop.sql(
         "insert into shop.marks (code, note) select 'c' || n, 'old' from generate_series(0, %s) n",
         CHUNK_ROWS + 20,
     )
-    if written:
-        monkeypatch.setattr("plugins.data.imports.imported_rows._may_be_tested", lambda _: False)
     count = 2 * CHUNK_ROWS + 40
     rows = [[f"c{number}", "old" if number % 2 else "new"] for number in range(count)]
     rows[CHUNK_ROWS + 30] = [f"c{CHUNK_ROWS + 29}", "again"]  # made by the row before it
