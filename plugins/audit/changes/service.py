@@ -10,10 +10,10 @@ from typing import Final
 from kernel.public import ChangesPage, CommittedChange, Query, Statements
 
 from .batches import BatchReader
+from .following.tailer import Tailer
 from .positions import read_position, write_position
 from .replaced import ValueFinder
 from .statements import BATCH_IDS, MARK
-from .tailer import Tailer
 
 MARK_SECONDS: Final = 10.0
 

@@ -7,9 +7,9 @@ import asyncio
 import anyio
 import pytest
 
-from plugins.audit.changes import alarms as alarms_module
-from plugins.audit.changes.alarms import Alarms
-from plugins.audit.changes.writes import Writes
+from plugins.audit.changes.following import alarms as alarms_module
+from plugins.audit.changes.following.alarms import Alarms
+from plugins.audit.changes.following.writes import Writes
 from tests.waiting import until
 
 FOREVER = 900.0

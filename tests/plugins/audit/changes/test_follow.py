@@ -12,9 +12,9 @@ import pytest
 
 from kernel.public import CHANGES, POOL, Changes, CommittedChange
 from kernel.testing import Server
-from plugins.audit.changes import kept, tailer
 from plugins.audit.changes.batches import Batch
-from plugins.audit.changes.kept import KeptBatch, View
+from plugins.audit.changes.following import kept, tailer
+from plugins.audit.changes.following.kept import KeptBatch, View
 from plugins.audit.changes.moments import Moment
 from plugins.audit.changes.positions import Position
 from plugins.audit.changes.reshaping import Loss

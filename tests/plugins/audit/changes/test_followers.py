@@ -13,9 +13,10 @@ import pytest
 
 from kernel.public import CHANGES, Changes, ChangesPage, Unavailable
 from kernel.testing import Server
-from plugins.audit.changes import kept, moments, tailer
-from plugins.audit.changes.followers import Follower, Followers
-from plugins.audit.changes.kept import KeptBatches
+from plugins.audit.changes import moments
+from plugins.audit.changes.following import kept, tailer
+from plugins.audit.changes.following.followers import Follower, Followers
+from plugins.audit.changes.following.kept import KeptBatches
 from plugins.audit.changes.positions import Position, read_position, write_position
 from tests.plugins.audit.changes.test_follow import names_of
 from tests.plugins.audit.conftest import install

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugins.audit.changes.pace import BURST, LONGEST, SHARE, WAITED, Pace
+from plugins.audit.changes.following.pace import BURST, LONGEST, SHARE, WAITED, Pace
 
 
 def run(pace: Pace, seconds: float, pause: float, count: int, now: float = 100.0) -> float:

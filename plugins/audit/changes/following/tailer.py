@@ -12,12 +12,12 @@ import anyio
 import structlog
 
 from kernel.public import ChangesPage, KernelError, Unavailable, failure
+from plugins.audit.changes.batches import Batch, BatchReader
+from plugins.audit.changes.positions import Position
 
-from .batches import Batch, BatchReader
 from .followers import Follower, Followers
 from .kept import KeptBatches, View
 from .pace import Pace
-from .positions import Position
 from .writes import Writes
 
 MAX_FOLLOWERS: Final = 2_000

@@ -9,10 +9,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from kernel.public import ChangesPage, CommittedChange
-
-from .batches import Batch, find_first_loss
-from .positions import Place, Position, PositionWriter, write_position
-from .reshaping import Loss
+from plugins.audit.changes.batches import Batch, find_first_loss
+from plugins.audit.changes.positions import Place, Position, PositionWriter, write_position
+from plugins.audit.changes.reshaping import Loss
 
 MAX_KEPT: Final = 5_000
 """Changes that wait for followers, at least those of the newest batch."""

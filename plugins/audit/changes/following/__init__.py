@@ -1,0 +1,1 @@
+"""One reading of the trail for all followers of a process."""
