@@ -31,8 +31,12 @@ function Dialog({ content: Content, close, wide, label }) {
   useLayoutEffect(() => {
     /** @type {any} */
     const focusedBefore = document.activeElement;
-    box.current.showModal();
-    return () => focusedBefore?.focus?.();
+    const element = box.current;
+    element.showModal();
+    return () => {
+      element.close(); // what is behind an open one takes no focus
+      focusedBefore?.focus?.({ preventScroll: true });
+    };
   }, []);
   const closeOutside = (event) => {
     if (event.target === box.current) close();

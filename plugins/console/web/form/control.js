@@ -2,7 +2,7 @@
 import { focusNow, html } from '../core/kit.js';
 import { nameField } from '../core/store.js';
 import { Tile } from '../kit/tile.js';
-import { isManaged, toText } from '../parts/values.js';
+import { isManaged, toText, writeLocal } from '../parts/values.js';
 import { FileControl } from './files.js';
 import { Picker } from './picker.js';
 import { get } from '../core/api.js';
@@ -28,8 +28,9 @@ const MOST_ROWS = 14;
 
 /**
  * `value` is what is typed (text), a boolean, or an id.
- * @param {{field: any, value: any, onChange: (value: any) => void, appId: string, id: string,
- *   autofocus?: boolean, onCancel?: () => void, label?: string}} props
+ * @param {{field: any, value: any, onChange: (value: any, title?: string) => void, appId: string,
+ *   id: string, autofocus?: boolean, onCancel?: () => void, label?: string, isLine?: boolean}} props
+ *   With `isLine` a text is edited in one line; of a link `onChange` gets the title, too.
  */
 export function Control(props) {
   const plain = html`<${Plain} ...${props} />`;
@@ -38,7 +39,7 @@ export function Control(props) {
   return html`<${Tile} page=${page} part="Editor" fallback=${plain} ...${props} />`;
 }
 
-function Plain({ field, value, onChange, appId, id, autofocus, onCancel, label }) {
+function Plain({ field, value, onChange, appId, id, autofocus, onCancel, label, isLine }) {
   const common = { id, 'aria-label': label, ref: autofocus ? focusNow : null };
   const change = (event) => onChange(event.target.value);
   if (field.references)
@@ -48,7 +49,7 @@ function Plain({ field, value, onChange, appId, id, autofocus, onCancel, label }
       appId=${appId}
       target=${field.references}
       value=${value || null}
-      onChange=${(record) => onChange(record ?? '')}
+      onChange=${(record, title) => onChange(record ?? '', title)}
       autofocus=${autofocus}
       onCancel=${onCancel}
     />`;
@@ -80,10 +81,32 @@ function Plain({ field, value, onChange, appId, id, autofocus, onCancel, label }
       value=${value}
       onInput=${change}
     />`;
+  if (field.type === 'timestamp' && isKnownTime(value))
+    return html`<${TimeInput} common=${common} value=${value} onChange=${onChange} />`;
   const typing = { ...common, value, onInput: change, placeholder: HINTS[field.type] ?? '' };
-  return isLong(field, value)
+  return !isLine && isLong(field, value)
     ? html`<${Lines} field=${field} value=${value} typing=${typing} />`
     : html`<${Line} field=${field} typing=${typing} />`;
+}
+
+const isKnownTime = (value) => !value || !Number.isNaN(Date.parse(value));
+
+/** A time in the zone and the form of the user's browser. What is not typed keeps its fraction. */
+function TimeInput({ common, value, onChange }) {
+  const local = value ? writeLocal(new Date(value)) : '';
+  const shown = local.endsWith(':00.000') ? local.slice(0, 16) : local.replace(/\.000$/, '');
+  const change = (event) => {
+    const typed = event.target.value;
+    onChange(typed && new Date(typed).toISOString());
+  };
+  return html`<input
+    ...${common}
+    type="datetime-local"
+    step=${shown.length > 16 ? 'any' : undefined}
+    max="9999-12-31T23:59"
+    value=${shown}
+    onInput=${change}
+  />`;
 }
 
 function isLong(field, value) {

@@ -186,12 +186,17 @@ const GAP = 4;
 const ENOUGH = 260;
 
 /**
- * Keep a list with the attribute `popover="manual"` beside its input as long as it is there.
+ * Keep a list with the attribute `popover="manual"` beside its input as long as it is there; with
+ * `isOver` it covers the input.
  * @param {{current: any}} anchor @param {{current: any}} list
  */
-export function useTopLayer(anchor, list) {
+export function useTopLayer(anchor, list, isOver = false) {
   useLayoutEffect(() => {
-    const follow = () => place(list.current, anchor.current.getBoundingClientRect());
+    const measure = () => {
+      const box = anchor.current.getBoundingClientRect();
+      return isOver ? new DOMRect(box.x, box.y - GAP, box.width, 0) : box;
+    };
+    const follow = () => place(list.current, measure());
     list.current.showPopover();
     follow();
     addEventListener('scroll', follow, true);

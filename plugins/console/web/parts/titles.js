@@ -116,6 +116,48 @@ export async function findRecords(appId, target, text, signal, limit = 20) {
   return reply.data.map((row) => ({ id: row.id, title: makeTitle(entity, row) }));
 }
 
+/** Titles in one request: each may be a condition of its own. */
+const MOST_TITLES = 200;
+
+/**
+ * The ids of records by their exact titles; several for a title that several records have.
+ * @param {string} appId @param {string} target @param {string[]} wanted
+ * @returns {Promise<Map<string, string[]>>}
+ */
+export async function findByTitles(appId, target, wanted) {
+  const idsByTitle = new Map(wanted.map((title) => [title, []]));
+  if (target === 'core:users') {
+    for (const account of await loadUsers()) {
+      const names = new Set([account.username, nameAccount(account)]);
+      for (const name of names) idsByTitle.get(name)?.push(account.id);
+    }
+    return idsByTitle;
+  }
+  const entity = await findEntity(appId, target);
+  const names = findTitleFields(entity);
+  for (let start = 0; names.length && start < wanted.length; start += MOST_TITLES) {
+    const where = buildTitleWhere(names, wanted.slice(start, start + MOST_TITLES));
+    const { data } = await post(buildPath(appId, target), { where, limit: 1000, total: false });
+    for (const row of data) idsByTitle.get(makeTitle(entity, row))?.push(row.id);
+  }
+  return idsByTitle;
+}
+
+/** A condition for titles of one field, or of a first name and a last name with a space between. */
+function buildTitleWhere(names, wanted) {
+  const [name, lastName] = names;
+  if (!lastName) return { [name]: { $in: wanted } };
+  const people = wanted.flatMap((title) => {
+    const words = title.split(' ');
+    const places = words.slice(1).map((_, index) => index + 1);
+    return places.map((place) => ({
+      [name]: words.slice(0, place).join(' '),
+      [lastName]: words.slice(place).join(' '),
+    }));
+  });
+  return { $or: people.length ? people.slice(0, 2 * MOST_TITLES) : [{ id: null }] };
+}
+
 async function findUsers(text, signal, limit) {
   const accounts = await get('/api/v1/users', null, { signal });
   const part = text.toLowerCase();

@@ -39,6 +39,16 @@ export function makeRequestId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** What the last change of this page can be taken back with; null without one, or once it was. */
+let latest = null;
+
+/** Take the last change back, as its toast does. */
+export function undoLatest() {
+  const action = latest;
+  latest = null;
+  action?.run();
+}
+
 const send = (appId, body) => post(url`/api/v1/apps/${appId}/undo`, body);
 
 /**
@@ -53,6 +63,7 @@ export function toastUndo(text, { appId, request, done, ...options }) {
     return;
   }
   const action = { title: 'Undo', run: () => undo(appId, { request }, done) };
+  latest = action;
   toast(text, { ...options, action, group: 'undo' });
 }
 
@@ -73,6 +84,7 @@ async function undo(appId, body, done) {
 }
 
 function showUndone(appId, reply, done) {
+  latest = null;
   undos.value += 1;
   done?.();
   if (reply.undone === 0) {
@@ -216,11 +228,19 @@ export function runMany(title, noun, { ids, total, size = 1, work, show = toast 
   return runTask(title, noun, total, run, show);
 }
 
-/** Show a dialog while something runs. */
-async function runTask(title, noun, total, run, show = toast) {
+/**
+ * Show a dialog while something runs. Returns how far it came.
+ * @param {string} title @param {number} total
+ * @param {(state: any, report: () => void) => Promise<void>} run
+ */
+export function openProgress(title, total, run) {
   const content = ({ close }) =>
     html`<${Progress} title=${title} total=${total} run=${run} close=${close} />`;
-  const result = await openDialog(content, { label: title });
+  return openDialog(content, { label: title });
+}
+
+async function runTask(title, noun, total, run, show = toast) {
+  const result = await openProgress(title, total, run);
   if (!result) return;
   const { done, failed, problem } = result;
   const nouns = done === 1 ? noun : `${noun}s`;

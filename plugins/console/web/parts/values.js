@@ -49,6 +49,12 @@ export function parseText(field, text) {
   }
 }
 
+/** A time as an input shows it, in the zone of the user. @param {Date} time */
+export function writeLocal(time) {
+  const shifted = new Date(time.getTime() - time.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, -1);
+}
+
 /** Whether two values are the same JSON; nothing and null are alike. */
 export const isSame = (left, right) => stringify(left ?? null) === stringify(right ?? null);
 

@@ -227,7 +227,7 @@ def test_the_dialogs_are_accessible_on_a_narrow_screen(
     tab = new_tab(viewport=NARROW, color_scheme=scheme).sign_in(crm.admin)
     page = tab.open(f"data/{shop}/orders", ready=".gs .gr").page
     page.focus(".grid")
-    page.keyboard.press("c")
+    page.keyboard.press("Alt+c")
     page.wait_for_selector("dialog [aria-label=Type]")
     page.keyboard.type("Kind")
     page.select_option("dialog [aria-label=Type]", label="Choice")

@@ -31,7 +31,7 @@ def test_the_list_of_a_link_is_over_the_rows_below(table: Tab):
     page.focus(".grid")
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.keyboard.press("e")
+    page.keyboard.press("F2")
     page.wait_for_selector(".celledit [role=option]:has-text('Cobalt')")
     x, y = middle(page, ".celledit [role=option]:has-text('Cobalt')")
     on_top = "([x, y]) => document.elementFromPoint(x, y).closest('[role=option]')?.innerText"
@@ -48,7 +48,7 @@ def test_the_list_of_a_link_opens_upwards_at_the_lower_edge(crm: Server, new_tab
     page.click("#c-5-0")
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.keyboard.press("e")
+    page.keyboard.press("F2")
     page.wait_for_selector(".celledit [role=option]")
     _, y = middle(page, ".celledit [role=option]")
     assert 0 < y < page.locator(".celledit").bounding_box()["y"]
@@ -92,19 +92,21 @@ def test_a_long_number_begins_with_its_first_digit(crm: Server, new_tab: OpenTab
 
 
 def test_what_is_refused_stays_in_its_cell(table: Tab, crm: Server):
-    page = table.allow(400).page
+    page = table.page
     page.click("#c-2-1")
-    page.keyboard.press("e")
+    page.keyboard.press("F2")
     page.wait_for_selector("#cell")
     page.keyboard.press("Control+a")
     page.keyboard.type("2000 and more")
     page.keyboard.press("Enter")
     page.wait_for_selector(".celledit.refused")
+    page.wait_for_selector(".cellproblem:has-text('is not a number')")
     assert page.input_value("#cell") == "2000 and more"
     until(page, f"{ACTIVE}.id === 'cell'")
-    page.click(".datahead h1")  # elsewhere: it is not sent again
+    page.click(".datahead h1")  # elsewhere: it stays in its cell
+    page.wait_for_selector("#c-2-1.refused:has-text('2000 and more')")
+    page.dblclick("#c-2-1")
     assert page.input_value("#cell") == "2000 and more"
-    assert page.locator(".toast.bad").count() == 1
     page.fill("#cell", "2000.5")
     page.keyboard.press("Enter")
     page.wait_for_selector("#c-2-1:has-text('2,000.5')")
@@ -116,13 +118,13 @@ def test_what_is_refused_stays_in_its_cell(table: Tab, crm: Server):
 def test_heads_are_reached_by_keys(table: Tab):
     page = table.page
     page.focus(".grid")
-    page.keyboard.press("s")
+    page.keyboard.press("Alt+s")
     page.wait_for_selector("[data-column=title][aria-sort=ascending]")
-    page.keyboard.press("s")
+    page.keyboard.press("Alt+s")
     page.wait_for_selector("[data-column=title][aria-sort=descending]")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    page.keyboard.press("m")
+    page.keyboard.press("Alt+ArrowDown")
     page.wait_for_selector("[data-column=stage] .popup")
     until(page, f"{ACTIVE}.closest('.popup') !== null")
     page.keyboard.press("ArrowDown")
@@ -130,7 +132,7 @@ def test_heads_are_reached_by_keys(table: Tab):
     page.keyboard.press("Escape")
     until(page, f"{ACTIVE}.matches('.grid')")
     assert page.query_selector(".popup") is None
-    page.keyboard.press("m")
+    page.keyboard.press("Alt+ArrowDown")
     until(page, f"{ACTIVE}.closest('.popup') !== null")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")

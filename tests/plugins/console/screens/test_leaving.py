@@ -54,13 +54,13 @@ def test_back_leads_to_the_same_rows(crm: Server, new_tab: OpenTab):
     page = new_tab().sign_in(crm.admin).open("data/deep/rows", ready=".gs .gr").page
     page.focus(".grid")
     for _ in range(100):
-        page.keyboard.press("End")
+        page.keyboard.press("Control+End")
         page.wait_for_timeout(50)
         if page.query_selector("#c-299-0"):
             break
     page.click("#c-299-0")
     title = page.inner_text("#c-299-0")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
     page.click(".panel a:has-text('Open as a page')")
     page.wait_for_selector(f"h1:has-text('{title}')")
     page.go_back()
@@ -87,10 +87,7 @@ def test_an_error_goes_away_by_itself_and_not_while_it_is_read(crm: Server, new_
     tab.page.clock.install()
     page = tab.open("data/crm/deals", ready=".gs .gr").page
     page.click("#c-2-1")
-    page.keyboard.press("e")
-    page.wait_for_selector("#cell")
-    page.keyboard.press("Control+a")
-    page.keyboard.type("many")
+    page.keyboard.type("1e999999")
     page.keyboard.press("Enter")
     page.wait_for_selector(".toast.bad")
     page.hover(".toast.bad")

@@ -125,7 +125,7 @@ def test_parts_of_plugins_in_tables_forms_and_the_palette(server: Server, new_ta
     page.wait_for_selector(".gs .swatch:has-text('#c02020')")
     page.wait_for_selector(".gs :text('mood: calm')")
     page.focus(".grid")
-    page.keyboard.press("x")
+    page.keyboard.press("Shift+Space")
     page.click(".selection button:has-text('Print')")
     page.wait_for_selector(f"dialog :text('printing 1 of notes.pages: {row['id']}')")
     page.click("dialog button:has-text('Done')")

@@ -95,7 +95,7 @@ def tour(tab: Tab) -> None:
 
 def change_a_cell(hand: Hand) -> None:
     hand.click("#c-0-1")
-    hand.press("e")
+    hand.press("F2")
     hand.see("#cell")
     hand.press("Control+a")
     hand.type("4321")

@@ -107,7 +107,7 @@ function Table({ appId, entity, address }) {
   const shownFigures = useFigures(appId, entity, figures, query, data.round);
 
   const { open, openRow, leaveRow } = useOpenRow(appId, entity, address);
-  const { saveOne, saveBlock } = makeSaving(appId, entity, data);
+  const { saveOne, saveMany } = makeSaving(appId, entity, data);
   const isBuilder = findApp(appId)?.admin;
   const addColumn = () => openBuilder('addColumn', appId, entity.name);
   const headMenu = (field) => html`<${HeadMenu}
@@ -169,7 +169,7 @@ function Table({ appId, entity, address }) {
             opened=${open}
             onOpen=${openRow}
             onSave=${saveOne}
-            onPaste=${saveBlock}
+            onChange=${saveMany}
           />`
       }
       ${

@@ -18,10 +18,13 @@ const PAGE = 200;
 const LARGEST = 1000;
 /** Rows that are counted at once; more are counted when asked twice. */
 const MANY = 10_000;
+/** Milliseconds between two looks at rows that are being loaded. */
+const LOADING = 50;
 /** Values that the menu of a column lists. */
 const MOST_VALUES = 12;
 
 const buildPath = (appId, entity) => url`/api/v1/apps/${appId}/collections/${entity.name}/query`;
+const rest = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const bound = (count) => Math.min(LARGEST, Math.max(PAGE, count));
 
 /** Titles of the records that rows link to, by their ids. */
@@ -154,11 +157,12 @@ export function useRows(appId, entity, query, grouping = null) {
     return open(Math.max(0, row - PAGE / 2), PAGE);
   }
 
-  function loadMore() {
+  /** Load the next rows. @returns {Promise<void>|undefined} nothing where there is nothing to do */
+  function loadMore(least = 0) {
     const { loading, done, error, rows, base } = current.current;
-    if (loading || done || error) return;
-    const limit = bound(Math.round(rows.length / 2));
-    run(async (signal) => {
+    if (loading || done || error) return undefined;
+    const limit = bound(Math.max(least, Math.round(rows.length / 2)));
+    return run(async (signal) => {
       const next = await loadBeside(rows.at(-1), shownQuery, base + rows.length, limit, signal);
       if (signal.aborted) return;
       const all = [...rows, ...next];
@@ -167,6 +171,15 @@ export function useRows(appId, entity, query, grouping = null) {
       update({ rows: all, total, done: isEnd, loading: false });
       await addTitles(next, signal);
     });
+  }
+
+  /** Load rows until so many are there, or the table ends. Returns them. */
+  async function loadTo(count) {
+    for (;;) {
+      const { rows, done, error } = current.current;
+      if (rows.length >= count || done || error) return rows;
+      await (loadMore(LARGEST) ?? rest(LOADING));
+    }
   }
 
   function loadBefore() {
@@ -221,7 +234,8 @@ export function useRows(appId, entity, query, grouping = null) {
   }, [key, JSON.stringify(grouping?.folded)]);
 
   return useMemo(() => {
-    const actions = { reload, more: loadMore, before: loadBefore, jump, count: countRows, replace };
+    const loading = { more: () => loadMore(), before: loadBefore, loadTo };
+    const actions = { reload, ...loading, jump, count: countRows, replace };
     return { ...state, ...actions, seen, goTo };
   }, [state, key, JSON.stringify(grouping?.folded)]);
 }

@@ -1,103 +1,105 @@
-/** Editing in a cell: Enter, or leaving it, saves what was typed; Escape does not. */
-import { html, useRef, useState } from '../../core/kit.js';
-import { toWords } from '../../core/store.js';
-import { fail } from '../../core/ui.js';
-import { Control } from '../../form/control.js';
-import { parseText, toText } from '../../parts/values.js';
+/** Which cell is edited, and saving what was typed in it. */
+import { useRef, useState } from '../../core/kit.js';
+import { fail, toast } from '../../core/ui.js';
+import { isSame, toText } from '../../parts/values.js';
+import { Wrong, explainLock, readValue } from './reading.js';
 
-/** Types that are edited in their cell; others open the record. */
-const TYPES = ['text', 'number', 'boolean', 'date', 'timestamp', 'uuid', 'entity_link'];
-const LONGEST = 400;
-
-export const isEditable = (field) => !field.system && !field.locked && TYPES.includes(field.type);
-/** Whether a value is short enough for its cell. */
-export const fitsCell = (value) => String(value ?? '').length <= LONGEST;
-
-/**
- * @param {{field: any, value: any, appId: string, refused?: {text: string, problem: string},
- *   finish: (text?: string) => void}} props `refused` is what was typed before and not accepted;
- *   `finish` gets no text where nothing is to be saved.
- */
-export function Editor({ field, value, appId, refused, finish }) {
-  const [text, setText] = useState(refused?.text ?? toText(field, value));
-  const isOver = useRef(false);
-  const end = (result) => {
-    if (isOver.current) return;
-    isOver.current = true;
-    finish(result);
-  };
-  const isChoice = field.references || field.enum_values?.length || field.type === 'boolean';
-  const change = (typed) => {
-    setText(typed);
-    if (isChoice) end(typed);
-  };
-  const press = (event) => {
-    const isEnd = event.key === 'Enter' || event.key === 'Escape';
-    if (!isEnd) return;
-    event.preventDefault();
-    event.stopPropagation();
-    end(event.key === 'Enter' ? text : undefined);
-  };
-  const blur = (event) => {
-    const isInside = event.currentTarget.contains(event.relatedTarget);
-    // What was refused would be again: it stays to be corrected, or to be given up by Escape.
-    const isRefused = refused && text === refused.text;
-    if (!field.references && !isInside && !isRefused) end(text);
-  };
-  return html`<div
-    class="celledit ${refused ? 'refused' : ''}"
-    title=${refused?.problem}
-    onKeyDown=${press}
-    onFocusOut=${blur}
-  >
-    <${Control}
-      id="cell"
-      label=${toWords(field.name)}
-      field=${field}
-      value=${text}
-      onChange=${change}
-      appId=${appId}
-      autofocus
-      onCancel=${() => end()}
-    />
-  </div>`;
-}
-
-// --- which cell is edited, and saving what was typed in it
+/** What names a cell, wherever its row is. */
+export const makeKey = (id, name) => `${id} ${name}`;
 
 /**
  * @param {{current: any}} box @param {any[]} rows @param {any[]} fields
  * @param {(row: any, change: object) => Promise<void>} save
- * @returns {{editing: any, edit: (row: any, field: any) => boolean,
- *   finish: (text?: string) => Promise<void>}} `edit` returns false for a cell that has no editor.
  */
 export function useEditing(box, rows, fields, save) {
-  /** The cell by the id of its row and the name of its field; `refused` is what was not accepted. */
+  /** The cell by the id of its row and the name of its field; `isTyped` says that a letter began it. */
   const [editing, setEditing] = useState(null);
-  const edit = (row, field) => {
-    if (editing?.refused) {
-      box.current.querySelector('.celledit input')?.focus();
+  /** What is being saved, or was refused, by cell: `{text, problem}`. */
+  const [drafts, setDrafts] = useState(new Map());
+  const round = useRef(0);
+  /** The rows of now: a save may wait for the one before it. */
+  const latest = useRef(rows);
+  latest.current = rows;
+  const saving = useRef(Promise.resolve());
+  const keep = (key, draft) =>
+    setDrafts((before) => {
+      const after = new Map(before);
+      if (draft) after.set(key, draft);
+      else after.delete(key);
+      return after;
+    });
+
+  /** Begin to edit. Returns false where it cannot be edited, and says why. */
+  const edit = (row, field, isTyped = false) => {
+    const problem = explainLock(field);
+    if (problem) {
+      toast(problem, { group: 'locked' });
+      return false;
+    }
+    round.current += 1;
+    setEditing({ id: row.id, name: field.name, isTyped, round: round.current });
+    return true;
+  };
+
+  /**
+   * End the edit with what was typed, an exact value, or nothing. Returns false where the text cannot
+   * be a value of the field: it stays in its cell, to be corrected.
+   * @param {{text: string, value?: any, shown?: string}} [result]
+   * @param {{hasLeft?: boolean, isRefused?: boolean}} [options] whether the focus has gone elsewhere,
+   *   and whether the text was refused before: it stays in its cell then
+   */
+  const finish = (result, { hasLeft = false, isRefused = false } = {}) => {
+    if (!editing) return true;
+    if (isRefused) {
+      setEditing(null);
       return true;
     }
-    const hasEditor = isEditable(field) && fitsCell(row[field.name]);
-    if (hasEditor) setEditing({ id: row.id, name: field.name, round: 0 });
-    return hasEditor;
-  };
-  /** Save what was typed. What is refused comes back into its cell, to be corrected. */
-  const finish = async (text) => {
-    const row = rows.find((candidate) => candidate.id === editing.id);
-    const field = fields.find((candidate) => candidate.name === editing.name);
-    setEditing(null);
-    box.current.focus({ preventScroll: true });
-    const isChanged = row && text !== undefined && text !== toText(field, row[field.name]);
-    if (!isChanged) return;
+    const cell = editing;
+    const key = makeKey(cell.id, cell.name);
+    const row = latest.current.find((candidate) => candidate.id === cell.id);
+    const field = fields.find((candidate) => candidate.name === cell.name);
+    let value;
     try {
-      await save(row, { [field.name]: parseText(field, text) });
+      if (result && field) value = readResult(field, result);
+    } catch (error) {
+      if (!(error instanceof Wrong)) throw error;
+      keep(key, { text: result?.text, problem: error.message });
+      if (hasLeft) {
+        toast(error.message, { kind: 'bad', group: 'refused' });
+        setEditing(null);
+      }
+      return false;
+    }
+    setEditing(null);
+    if (!hasLeft) box.current?.focus({ preventScroll: true });
+    const isChanged = row && result && !isKept(field, row[cell.name], value);
+    if (!isChanged) {
+      keep(key, null);
+      return true;
+    }
+    keep(key, { text: result.text, shown: result.shown });
+    // One after the other: the second of two in a row needs the entity tag of the first.
+    saving.current = saving.current.then(() => send(cell, key, value, result.text));
+    return true;
+  };
+  const send = async (cell, key, value, text) => {
+    const row = latest.current.find((candidate) => candidate.id === cell.id);
+    try {
+      if (row) await save(row, { [cell.name]: value });
+      keep(key, null);
     } catch (error) {
       fail(error);
-      const refused = { text, problem: error.message };
-      setEditing((later) => later ?? { ...editing, round: editing.round + 1, refused });
+      // It stays in its cell, marked. To open the cell again could catch what is typed elsewhere.
+      keep(key, { text, problem: error.message });
     }
   };
-  return { editing, edit, finish };
+  return { editing, drafts, edit, finish };
+}
+
+function readResult(field, result) {
+  return result.value === undefined ? readValue(field, result.text) : result.value;
+}
+
+function isKept(field, before, value) {
+  return isSame(before, value) || toText(field, before) === String(value ?? '');
 }

@@ -1,13 +1,17 @@
 /** The table: only rows in sight are in the page, so a million rows scroll as ten do. */
 import { html, useEffect, useMemo, useRef } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
-import { fail } from '../../core/ui.js';
+import { useUnsaved } from '../../core/dialogs.js';
+import { fail, toast } from '../../core/ui.js';
+import { undoLatest } from '../../parts/undo.js';
 import { GroupHead, makePlan, toggleGroup } from '../data/groups.js';
-import { readBlock, writeBlock } from './blocks.js';
-import { STEPS, useCursor } from './cursor.js';
+import { useBlocks } from './clipboard.js';
+import { findStep, followPointer, useCursor } from './cursor.js';
 import { useEditing } from './editing.js';
 import { FootRow, HeadRow } from './heads.js';
+import { isLetter, nameKey, useWalking } from './keys.js';
 import { layRow, makeTall, writeWidths } from './layout.js';
+import { explainLock } from './reading.js';
 import { Row } from './rows.js';
 import { useJump, usePlace, useView } from './view.js';
 
@@ -18,7 +22,7 @@ import { useJump, usePlace, useView } from './view.js';
  *   selection: {ids: Set<string>, change: (ids: Set<string>) => void}, marks: Map<string, string>,
  *   headMenu: (field: any) => any, addColumn?: () => void, figures: Record<string, [string, any]>|null,
  *   opened?: string, onOpen: (row: any) => void, onSave: (row: any, change: object) => Promise<void>,
- *   onPaste: (pairs: [row: any, change: object][]) => Promise<void>}} props
+ *   onChange: (plan: any) => Promise<void>}} props `onSave` saves a cell, `onChange` many of them.
  */
 export function Grid(props) {
   const { appId, entity, fields, data, editable, sorting, selection, headMenu, figures } = props;
@@ -26,25 +30,44 @@ export function Grid(props) {
   const box = useRef(null);
   const plan = useMemo(() => makePlan(data.groups), [data.groups]);
   const { topOf, height, lines, top, first, end, heads, measure } = useView(box, data, plan);
-  const { cursor, block, setCursor, move } = useCursor(box, rows, fields, topOf);
+  const { cursor, latest, block, setCursor, move, step, walk, breakLine } = useCursor(
+    box,
+    rows,
+    fields,
+    topOf,
+  );
   const goTo = useJump(box, data, cursor, { setCursor, move, measure });
-  data.goTo.current = goTo;
-  const { editing, edit, finish } = useEditing(box, rows, fields, props.onSave);
+  data.goTo.current = (row) => {
+    box.current.focus({ preventScroll: true });
+    goTo(row);
+  };
+  const { editing, drafts, edit, ...edits } = useEditing(box, rows, fields, props.onSave);
   const { isAllChosen, toggle, toggleAll } = makeChoice(rows, selection);
+  useUnsaved([...drafts.values()].some((draft) => draft.problem));
   const keepPlace = usePlace(box, cursor, top, data, setCursor);
 
   const open = (row, index = cursor.row) => {
     setCursor({ ...cursor, row: index, from: null });
     keepPlace();
     props.onOpen(row);
+    keepPlace(); // of the address with the record beside the table, too
   };
   useEffect(() => {
     const index = rows.findIndex((row) => row.id === props.opened);
     if (index >= 0 && index !== cursor.row) move(index, cursor.col);
   }, [props.opened, rows.length > 0]);
+  const isEditable = () => {
+    if (!editable) toast('You may not change records of this table.', { group: 'locked' });
+    return editable;
+  };
+  const editCell = (index, col, isTyped) => {
+    const row = rows[index];
+    return Boolean(row) && isEditable() && edit(row, fields[col], isTyped);
+  };
   const editOrOpen = (index, col) => {
-    const isEdited = editable && edit(rows[index], fields[col]);
-    if (!isEdited) open(rows[index], index);
+    const hasEditor = editable && !explainLock(fields[col]);
+    if (hasEditor) editCell(index, col, false);
+    else open(rows[index], index);
   };
   const pick = (index, isSpan) => {
     toggle(index, isSpan ? cursor.row : index);
@@ -52,60 +75,73 @@ export function Grid(props) {
   };
   const point = (index, col, isBlock) => {
     box.current.focus({ preventScroll: true });
+    setWalking(true);
     move(index, col, isBlock);
+    followPointer(box.current, (cell) => {
+      const isElsewhere = cell.row !== index || cell.col !== col;
+      if (isElsewhere || latest.current.from) move(cell.row, cell.col, true);
+    });
   };
   const openMenu = () => {
     const name = CSS.escape(fields[cursor.col].name);
     box.current.querySelector(`[data-column="${name}"] .menu button`)?.click();
   };
-  const press = (event) => {
-    const isForGrid = !editing && event.target === box.current;
-    const isCommand = event.ctrlKey || event.metaKey;
-    if (!isForGrid || event.altKey) return;
-    const act = isCommand ? commands[`Ctrl ${event.key}`] : commands[event.key];
-    const step = !isCommand && STEPS[event.key];
-    if (!step && !act) return;
-    if (step) {
-      event.preventDefault();
-      move(cursor.row + step[0], cursor.col + step[1], event.shiftKey);
-    } else if (rows[cursor.row]) {
-      event.preventDefault();
-      act();
-    }
-  };
+  const blocks = useBlocks(box, { ...props, isEditable, block, setCursor, editing });
+  const { walking, setWalking } = useWalking();
   const commands = {
-    Enter: () => open(rows[cursor.row]),
-    e: () => editOrOpen(cursor.row, cursor.col),
+    Enter: () => editOrOpen(cursor.row, cursor.col),
     F2: () => editOrOpen(cursor.row, cursor.col),
-    x: () => toggle(cursor.row),
+    ' ': () => open(rows[cursor.row]),
+    'Shift  ': () => toggle(cursor.row),
     'Ctrl a': toggleAll,
-    s: () => sorting.change(fields[cursor.col].name),
-    m: openMenu,
-    c: () => props.addColumn?.(),
-    'Ctrl Home': () => goTo(0),
-    'Ctrl End': () => data.count().then((total) => goTo(total - 1), fail),
-    Home: () => goTo(0),
-    End: () => data.count().then((total) => goTo(total - 1), fail),
-    Escape: () => setCursor({ ...cursor, from: null }),
+    'Ctrl d': blocks.fillDown,
+    'Ctrl z': undoLatest,
+    Delete: blocks.empty,
+    Backspace: blocks.empty,
+    'Alt ArrowDown': openMenu,
+    'Alt s': () => sorting.change(fields[cursor.col].name),
+    'Alt Shift s': () => sorting.change(fields[cursor.col].name, true),
+    'Alt c': () => props.addColumn?.(),
+    'Ctrl Home': () => goTo(0, 0),
+    'Ctrl End': () => data.count().then((total) => goTo(total - 1, fields.length - 1), fail),
+    Escape: () => {
+      setWalking(false);
+      setCursor({ ...cursor, from: null });
+    },
   };
-  const copy = (event) => {
-    if (editing || event.target.closest?.('input')) return;
-    event.clipboardData.setData('text/plain', writeBlock(rows, fields, block));
-    event.preventDefault();
+  const press = (event) => {
+    if (editing || event.target !== box.current || !rows[cursor.row]) return;
+    const name = nameKey(event);
+    const direction = findStep(name.replace('Shift ', ''), box.current);
+    const act = commands[name];
+    if (name === 'Tab' || name === 'Shift Tab') {
+      if (walking.current && walk(event.shiftKey ? -1 : 1)) event.preventDefault();
+      return;
+    }
+    if (act || direction) event.preventDefault();
+    if (act || direction || isLetter(event)) setWalking(name !== 'Escape');
+    if (act) act();
+    else if (direction) step(direction, event.shiftKey);
+    // The letter itself is typed into the editor, which has the focus by then.
+    else if (isLetter(event)) editCell(cursor.row, cursor.col, true);
   };
-  const paste = async (event) => {
-    if (editing || !editable) return;
-    event.preventDefault();
-    const text = event.clipboardData.getData('text/plain');
-    const pairs = readBlock(text, rows, fields, cursor);
-    if (pairs.length) await props.onPaste(pairs);
+  const finish = (result, options = {}) => {
+    const isOver = edits.finish(result, options);
+    if (!isOver || !options.step) return isOver;
+    const [down, right] = options.step;
+    if (options.key === 'Tab') walk(right);
+    else if (options.key === 'Enter') breakLine(down);
+    else step(options.step);
+    return true;
   };
 
   const widths = writeWidths(fields);
-  const act = { open, edit: editOrOpen, finish, pick, point };
+  const act = { open, edit: editOrOpen, finish, pick, point, startFill: blocks.startFill };
   const { marks, opened } = props;
-  const state = { widths, cursor, block, editing, selection, marks, opened };
-  const shared = { appId, entity, fields, titles, act, topOf, base: data.base, plan, ...state };
+  const { filled } = blocks;
+  const state = { widths, cursor, block, filled, editing, drafts, selection, marks, opened };
+  const place = { topOf, base: data.base, plan };
+  const shared = { appId, entity, fields, titles, editable, act, ...place, ...state };
   const folded = (data.groups ?? []).filter(({ isFolded }) => isFolded).map(({ value }) => value);
   return html`<div
     class="grid"
@@ -119,8 +155,9 @@ export function Grid(props) {
     aria-activedescendant=${rows.length ? `c-${cursor.row}-${cursor.col}` : undefined}
     onScroll=${measure}
     onKeyDown=${press}
-    onCopy=${copy}
-    onPaste=${paste}
+    onCopy=${blocks.copy}
+    onCut=${blocks.cut}
+    onPaste=${blocks.paste}
   >
     <${HeadRow}
       fields=${fields}

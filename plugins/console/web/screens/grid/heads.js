@@ -53,7 +53,7 @@ export function HeadRow(props) {
         <button
           class="quiet icon"
           tabindex="-1"
-          title="New column (c)"
+          title="New column (Alt C)"
           aria-label="New column"
           onClick=${addColumn}
         >

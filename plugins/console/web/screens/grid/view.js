@@ -47,7 +47,7 @@ export function useView(box, data, plan) {
     const isNearEnd = behind > base + count - clamp(count / 4, AHEAD, FURTHEST);
     if (isNearEnd && !data.done) data.more();
     else if (from < base + AHEAD) data.before();
-  }, [from, behind, base, count, loading]);
+  }, [from, behind, base, count, loading, data.done]);
   const topOf = (index) => (plan.lineOf(base + index) - origin) * HEIGHT;
   const isSeen = (head) => head.line >= line && head.line < endLine;
   return {
@@ -145,17 +145,18 @@ export function useJump(box, data, cursor, { setCursor, move, measure }) {
     } else if (rows.length && cursor.row >= rows.length) {
       setCursor({ ...cursor, row: rows.length - 1, from: null });
     }
-    if (wanted.current !== null && isThere(wanted.current)) {
-      move(wanted.current - base, cursor.col);
+    const { current: target } = wanted;
+    if (target && isThere(target.row)) {
+      move(target.row - base, target.col);
       wanted.current = null;
       measure();
     }
   }, [rows]);
-  return (row) => {
+  return (row, col = cursor.col) => {
     if (isThere(row)) {
-      move(row - base, cursor.col);
+      move(row - base, col);
     } else if (row >= 0) {
-      wanted.current = row;
+      wanted.current = { row, col };
       data.jump(row);
     }
   };

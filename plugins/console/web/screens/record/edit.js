@@ -153,7 +153,7 @@ async function send(path, base, changes) {
 }
 
 /** Fields that another user has changed since, and not to the same value. */
-function findClashes(base, current, changes) {
+export function findClashes(base, current, changes) {
   const names = Object.keys(changes);
   return names.filter((name) => {
     const isChanged = !isSame(current[name], base[name]);
