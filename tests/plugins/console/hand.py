@@ -53,7 +53,7 @@ class Hand:
         raise AssertionError(f"Tab does not lead to {selector}")
 
     def type(self, text: str) -> None:
-        """Type into what has the focus; nobody here can write JSON."""
+        """Type into what has the focus, which is never JSON."""
         assert "{" not in text
         self.page.keyboard.type(text)
 

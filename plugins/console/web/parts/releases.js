@@ -44,7 +44,7 @@ export function Deploy({ path, done, children }) {
 
 /**
  * Versions that are kept. An earlier one is put back by `path`, after a question with `warning`.
- * The children stand below the list.
+ * The children are below the list.
  * @param {{path: string, versions: {number: number, at: string, size: number, isCurrent: boolean,
  *   title?: string}[], warning: string, done: () => void, children?: any}} props
  */

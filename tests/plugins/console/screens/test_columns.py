@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from decimal import Decimal
 from typing import Any
@@ -443,22 +442,18 @@ def test_back_leads_to_the_same_row_of_a_part_further_down(crm: Server, new_tab:
 
 
 @pytest.mark.slow
-def test_ten_thousand_rows_are_scrolled_in_ten_seconds(crm: Server, new_tab: OpenTab):
+def test_ten_thousand_rows_are_scrolled_to_their_end(crm: Server, new_tab: OpenTab):
+    """`make console-figures` measures how long it takes."""
     fill(crm, "pages", 10_000)
-    tab = new_tab().sign_in(crm.admin)
-    seconds = []
-    for _ in range(3):
-        page = tab.open("data/pages/rows?sort=amount&order=asc", ready=ROW).page
-        page.mouse.move(*middle(page, "#c-5-0"))
-        started = time.monotonic()
-        while not page.locator(f"{ROW}:has-text('Row 10000')").count():
-            page.mouse.wheel(0, 4000)
-            page.wait_for_timeout(20)
-            assert time.monotonic() - started < 120
-        seconds.append(time.monotonic() - started)
-        tab.open("health")
-    print(json.dumps({"seconds to scroll 10,000 rows": seconds}))
-    assert min(seconds) < 10, seconds
+    page = (
+        new_tab().sign_in(crm.admin).open("data/pages/rows?sort=amount&order=asc", ready=ROW).page
+    )
+    page.mouse.move(*middle(page, "#c-5-0"))
+    started = time.monotonic()
+    while not page.locator(f"{ROW}:has-text('Row 10000')").count():
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(20)
+        assert time.monotonic() - started < 240
 
 
 def test_a_million_rows_have_a_last_one(crm: Server, new_tab: OpenTab):

@@ -17,7 +17,7 @@ import { Empty, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { shortenId } from '../../parts/titles.js';
 import { isSame } from '../../parts/values.js';
-import { Diff } from '../record/record.js';
+import { Diff } from '../record/history.js';
 
 const PATH = '/api/v1/audit';
 const PAGE = 100;
