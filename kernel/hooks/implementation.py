@@ -93,7 +93,15 @@ class HookImplementation:
         began = perf_counter()
         try:
             work = self.function(*map(arguments.__getitem__, self.arguments))
-            result = self._check(await run_limited(work, self.limit))
+            try:
+                waits_for = work.send(None)
+            except StopIteration as end:  # it never waits, so it needs no timer
+                result = end.value
+            else:
+                rest = run_limited(work, waits_for, self.limit)
+                del waits_for  # it may hold its error: see `errors.forget_frames`
+                result = await rest
+            result = self._check(result)
         except RAISED as error:
             if errors.ends_process(error):
                 raise

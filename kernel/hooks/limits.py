@@ -57,16 +57,14 @@ class TimeLimit:
 
 
 @coroutine
-def run_limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """Run a coroutine, and cancel it after so many seconds. Raises HookTimeout.
+def run_limited(
+    work: Coroutine[Any, Any, T], waits_for: Any, seconds: float
+) -> Generator[Any, Any, T]:
+    """Run the rest of a coroutine that `waits_for` something, and cancel it after so many seconds.
 
-    The timer starts when the coroutine first waits, so one that never waits needs no timer. One
-    that swallows its cancellation, and still waits after as many seconds more, is abandoned.
+    One that swallows its cancellation, and still waits after as many seconds more, is abandoned.
+    Raises HookTimeout.
     """
-    try:
-        waits_for = work.send(None)
-    except StopIteration as end:
-        return end.value
     task = asyncio.current_task()
     assert task is not None
     limit = TimeLimit(task, seconds)
