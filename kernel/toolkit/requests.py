@@ -28,7 +28,7 @@ class RequestContext(msgspec.Struct, eq=False):
     plugin: str = ""
     app_id: str | None = None
     user_id: str | None = None
-    opened: set[Opened] = msgspec.field(default_factory=set[Opened])
+    opened: set[Opened] = set()
     ended: bool = False
 
     async def end(self) -> None:

@@ -6,7 +6,7 @@ import base64
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -87,13 +87,17 @@ class Demands:
             return None
         return access
 
-    async def demands_factor(self, user_id: str) -> bool:
+    def demands_factor(self, user_id: str) -> Awaitable[bool]:
         """Whether the user needs a second factor. Raises Unavailable."""
         if self._policy == "required":
-            return True
+            return _decide(needed=True)
         if self._roles is None:
-            return False
-        return await self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
+            return _decide(needed=False)
+        return self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
+
+
+async def _decide(*, needed: bool) -> bool:
+    return needed
 
 
 class TokenAuthenticator:

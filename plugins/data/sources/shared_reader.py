@@ -41,16 +41,22 @@ class SharedReader:
         """See `Reader.fetch`."""
         question = (query, params, custom_plan, quick)
         try:
-            waiting = self._asked.get(question)
+            earlier = self._asked.get(question)
         except TypeError:  # an array is no part of a key
             return await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
-        if waiting is None:
-            return await self._ask(question)
-        answer = asyncio.get_running_loop().create_future()
-        waiting.append(answer)
-        raw = await answer
-        if raw is Missing.ANSWER:
-            return await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
+        if earlier is not None:
+            return await self._wait(question, earlier)
+        if not self._asked:
+            asyncio.get_running_loop().call_soon(self._asked.clear)
+        waiting: Waiting = []
+        self._asked[question] = waiting
+        try:
+            raw = await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
+        except BaseException:  # not shared: each caller adds its own frames to an error
+            _settle(waiting, Missing.ANSWER)
+            raise
+        if waiting:
+            _settle(waiting, raw)
         return raw
 
     async def fetch_all(
@@ -59,20 +65,15 @@ class SharedReader:
         """See `Reader.fetch_all`; each caller asks by itself."""
         return await self._reader.fetch_all(query, *params, custom_plan=custom_plan, quick=quick)
 
-    async def _ask(self, question: Question) -> bytes | None:
-        """Ask PostgreSQL, and give its answer to those that ask meanwhile for the same."""
-        if not self._asked:
-            asyncio.get_running_loop().call_soon(self._asked.clear)
-        waiting = Waiting()
-        self._asked[question] = waiting
+    async def _wait(self, question: Question, waiting: Waiting) -> bytes | None:
+        """Wait for the answer of the caller that asked first."""
+        answer = asyncio.get_running_loop().create_future()
+        waiting.append(answer)
+        raw = await answer
+        if raw is not Missing.ANSWER:
+            return raw
         query, params, custom_plan, quick = question
-        try:
-            raw = await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
-        except BaseException:  # not shared: each caller adds its own frames to an error
-            _settle(waiting, Missing.ANSWER)
-            raise
-        _settle(waiting, raw)
-        return raw
+        return await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
 
 
 def _settle(waiting: Waiting, outcome: bytes | Literal[Missing.ANSWER] | None) -> None:
