@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import isfunction
 from itertools import chain
 from math import inf
@@ -118,14 +118,13 @@ class PluggyBus:
                 results.append((implementation.plugin, result))
         return results
 
-    def first(
-        self, spec: Spec[P, R | None], *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R | None]:
-        """See `HookBus.first`. Each request asks so who its caller is, mostly one plugin."""
-        implementations = self._find(spec, args)
-        if len(implementations) == 1:
-            return implementations[0].call(kwargs)
-        return _find_first(implementations, kwargs)
+    async def first(self, spec: Spec[P, R | None], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """See `HookBus.first`."""
+        for implementation in self._find(spec, args):
+            answer = await implementation.call(kwargs)
+            if answer is not None:
+                return answer
+        return None
 
     async def gather(self, spec: Spec[P, R | None], *args: P.args, **kwargs: P.kwargs) -> list[R]:
         """See `HookBus.gather`."""
@@ -183,14 +182,3 @@ class PluggyBus:
             self._listeners.clear()
         self._listeners[key] = listeners
         return listeners
-
-
-async def _find_first(
-    implementations: Sequence[HookImplementation], arguments: Mapping[str, Any]
-) -> Any:
-    """Return the first answer that is not None."""
-    for implementation in implementations:
-        answer = await implementation.call(arguments)
-        if answer is not None:
-            return answer
-    return None
