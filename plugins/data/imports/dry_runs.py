@@ -14,13 +14,13 @@ from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.execution.violations import already_taken
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.row_tests import RowTest
 from plugins.data.statements.table_rules import FIND_RULES, decode_rules, params_of_rules
 from plugins.data.upserts.plan import UpsertPlan
 from plugins.data.upserts.writer import UpsertWriter
 from plugins.data.values.encoding import encode
 from plugins.data.values.rows import Row
 from plugins.data.writes.refusals import Refusals, describe_test
+from plugins.data.writes.row_tests import RowTest
 
 from .file_import import FileImport
 from .reports import WrittenCount

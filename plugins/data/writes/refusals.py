@@ -15,7 +15,11 @@ from plugins.data.filters.conditions import Conditions
 from plugins.data.rights.linked import LinkedRows
 from plugins.data.statements.entity import USERS
 from plugins.data.statements.entity_table import Table
-from plugins.data.statements.row_tests import (
+from plugins.data.statements.write_statements import NO_SETTINGS
+from plugins.data.values.arrays import params_of, rows_to_arrays, with_id
+from plugins.data.values.threads import run_in_thread_if_large
+
+from .row_tests import (
     RowTest,
     has_target,
     is_no_link,
@@ -24,9 +28,6 @@ from plugins.data.statements.row_tests import (
     refused_rows,
     sent_value,
 )
-from plugins.data.statements.write_statements import NO_SETTINGS
-from plugins.data.values.arrays import params_of, rows_to_arrays, with_id
-from plugins.data.values.threads import run_in_thread_if_large
 
 _decode_refusal = msgspec.json.Decoder(tuple[int, int, int | None]).decode
 

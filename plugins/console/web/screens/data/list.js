@@ -18,7 +18,7 @@ import { readFolded } from './groups.js';
 import { Panel, useOpenRow } from './panel.js';
 import { findGroup, listTerms, sortBy } from './order.js';
 import { readFigures, setFigure, useFigures, useRows } from './rows.js';
-import { makeSaving } from './saving.js';
+import { makeSaving } from '../saving/saving.js';
 import { LAYOUTS, NoField, findBy } from './views.js';
 
 /** Statuses of a table that is gone for this user. */
