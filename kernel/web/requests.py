@@ -125,8 +125,11 @@ async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
 
 def find_bearer_token(request: Request) -> str:
     """Return the token of `Authorization: Bearer` (RFC 6750); empty where a request has none."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    header = request.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        return ""
+    return token.strip()
 
 
 def find_origin(request: Request, configured: str) -> str:

@@ -101,8 +101,8 @@ MAX_FORMER_NAMES: Final = 50
 def add_former_name(owner: Object, former: str, name: str) -> None:
     """Note in `was` that something was called otherwise; its present name is not among these."""
     names = read_history(owner)
-    kept = [other for other in names if other not in (former, name)]
-    owner["was"] = [former, *kept][:MAX_FORMER_NAMES]
+    other_names = [other for other in names if other not in (former, name)]
+    owner["was"] = [former, *other_names][:MAX_FORMER_NAMES]
 
 
 def continue_history(owner: Object, former: str) -> None:

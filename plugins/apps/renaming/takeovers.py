@@ -26,11 +26,11 @@ def find_takeovers(declared: Mapping[str, Names], installed: Mapping[str, Names]
 
     arriving = {former for name, was in declared.items() if name not in installed for former in was}
     while True:
-        taken = {*takeovers.values(), *arriving}
+        taken_names = {*takeovers.values(), *arriving}
         remaining = {
             name: source
             for name, source in takeovers.items()
-            if name in taken and (source not in declared or source in takeovers)
+            if name in taken_names and (source not in declared or source in takeovers)
         }
         if len(remaining) == len(takeovers):
             return remaining

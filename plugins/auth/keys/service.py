@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Final
-
-import msgspec
 
 from kernel.public import (
     REVOKED_DELEGATIONS,
@@ -23,6 +20,7 @@ from kernel.public import (
     Transaction,
     User,
     limits_of,
+    read_link_end,
     supports,
 )
 from plugins.auth.accounts.identity import Accounts
@@ -209,18 +207,9 @@ def clean_name(text: str) -> str:
 
 
 def read_end(text: str | None) -> str | None:
-    """Read the end of a key, in UTC where it names no offset. Raises BadRequest."""
-    if text is None:
-        return None
-    try:
-        end = msgspec.convert(text, datetime)
-    except (msgspec.ValidationError, OverflowError):
-        raise BadRequest("expires must be an RFC 3339 time") from None
-    if end.tzinfo is None:
-        end = end.replace(tzinfo=UTC)
-    if end <= datetime.now(UTC):
-        raise BadRequest("expires must be in the future")
-    return end.isoformat()
+    """Read the end of a key, as that of a link is read. Raises BadRequest."""
+    end = read_link_end(text)
+    return None if end is None else end.isoformat()
 
 
 def unknown_key(key_id: str) -> NotFound:

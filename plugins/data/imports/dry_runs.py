@@ -184,16 +184,16 @@ class DryRun:
         ids = () if self._table.entity.id_declared else ("id",)
         if changes is None:
             return {name: value for name, value in row.items() if name not in ids}
-        kept = {*changes}
+        tested_names = {*changes}
         for key in self._keys:
             if not changes.keys().isdisjoint(key):
                 self._moves_keys = True
-                kept.update(key)
+                tested_names.update(key)
         for key in self._keys:
-            if kept.issuperset(key) and changes.keys().isdisjoint(key):
+            if tested_names.issuperset(key) and changes.keys().isdisjoint(key):
                 raise MustBeWritten
         sent = {name: value for name, value in row.items() if name not in ids}
-        return {name: value if name in kept else None for name, value in sent.items()}
+        return {name: value if name in tested_names else None for name, value in sent.items()}
 
     async def _find_refused_at(
         self, tx: Transaction, rows: Mapping[int, Row]

@@ -64,8 +64,8 @@ export const writeWidths = (widths) =>
 export function useColumns(appId, entity, address) {
   /** Of the column that is being widened. */
   const [drag, setDrag] = useState(null);
-  const kept = readWidths(appId, entity, address.widths);
-  const widths = { ...kept, ...drag };
+  const storedWidths = readWidths(appId, entity, address.widths);
+  const widths = { ...storedWidths, ...drag };
   const isNarrow = isPhone();
   const fields = chooseFields(appId, entity, address.columns?.split(',')).map((field, index) => {
     const width = widths[field.name] ?? measureColumn(field);
@@ -93,7 +93,7 @@ export function useColumns(appId, entity, address) {
     const bounded = width && Math.round(Math.max(NARROWEST, Math.min(WIDEST, width)));
     setDrag(isOver ? null : { [name]: bounded });
     if (!isOver) return;
-    const { [name]: former, ...others } = kept;
+    const { [name]: former, ...others } = storedWidths;
     const changed = bounded ? { ...others, [name]: bounded } : others;
     if (address.widths) setQuery({ widths: writeWidths(changed) }, { replace: true });
     else saveSetting(buildWidthsKey(appId, entity), changed);
