@@ -57,6 +57,13 @@ def too_large(rows: int) -> BadRequest:
     return BadRequest(f"the records would be over {_MB} MB together as JSON: send fewer rows")
 
 
+class WrittenArray(msgspec.Struct, frozen=True):
+    """Records that one statement wrote, and the entity tag that they have in common."""
+
+    etag: str
+    records: list[bytes]
+
+
 class Rendering:
     """Finishes the records of one entity."""
 
@@ -78,6 +85,11 @@ class Rendering:
             return raw[:-8] + b'Z"}'
         return raw
 
+    def finish_tagged(self, raw: bytes) -> Tagged:
+        """Finish a record whose last member is the version of its row, which is its entity tag."""
+        record, _, version = raw.rpartition(_VERSION)
+        return Tagged(self.finish_record(record + b"}"), _tag(version[:-2]))
+
     def finish_array(self, raw: bytes) -> bytes:
         """Finish an array with one record per line."""
         if not self._ends_with_stamp:
@@ -88,17 +100,14 @@ class Rendering:
         return raw
 
     def split_tagged(self, raw: bytes) -> list[Tagged]:
-        """Finish and split an array of records; see `split`."""
-        etag, records = self.split(raw)
-        return [Tagged(record, etag) for record in records]
+        """Finish and split an array of records; see `split_written`."""
+        written = self.split_written(raw)
+        return [Tagged(record, written.etag) for record in written.records]
 
-    def split(self, raw: bytes) -> tuple[str, list[bytes]]:
-        """Finish and split an array of records, after a line with the version of all their rows.
-
-        Return their entity tag, and them.
-        """
+    def split_written(self, raw: bytes) -> WrittenArray:
+        """Finish and split an array of records, after a line with the version of all their rows."""
         version, _, array = raw.partition(b"\n")
-        return _tag(version), records_in(self.finish_array(array))
+        return WrittenArray(_tag(version), records_in(self.finish_array(array)))
 
     def join_batch(self, records: Sequence[bytes]) -> bytes:
         """Finish and join single records: a piece of an array, without its brackets."""
@@ -176,12 +185,6 @@ _MARK: Final = "\x01"
 def timestamp_text(sql: bytes) -> bytes:
     """Print a timestamp in SQL as replies have it, for the few that are no field of a record."""
     return b"replace((%b at time zone 'UTC')::text, ' ', 'T') || 'Z'" % sql
-
-
-def split_version(raw: bytes) -> tuple[bytes, str]:
-    """Split JSON whose last member is the version of the row, and return it as an entity tag."""
-    record, _, version = raw.rpartition(_VERSION)
-    return record + b"}", _tag(version[:-2])
 
 
 def _tag(version: bytes) -> str:

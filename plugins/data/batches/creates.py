@@ -80,8 +80,8 @@ class CreateBatches:
     ) -> list[bytes]:
         rendering = table.full.rendering
         if await self._replies.shows_everything(actor, table):
-            etag, records = rendering.split(inserted.raw)
-            return results_of_creates(table, etag, inserted.sort(records))
+            array = rendering.split_written(inserted.raw)
+            return results_of_creates(table, array.etag, inserted.sort(array.records))
         tagged_records = inserted.sort(rendering.split_tagged(inserted.raw))
         written = [
             WrittenRecord(record, row, is_own=True)

@@ -20,7 +20,7 @@ from kernel.public import (
     Transaction,
     hookspecs,
 )
-from plugins.data.rendering import check_readable, id_of, split_version
+from plugins.data.rendering import check_readable, id_of
 from plugins.data.rights.row_scope import LinkLimits, RowScope, record_not_found
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.locking import FULL_LOCK, lock_to_change
@@ -80,11 +80,10 @@ class HookedWrites:
         raw = await tx.execute(statement, *conditions.params)
         if raw is None:
             raise record_not_found(record_id)
-        record, etag = split_version(raw)
-        new = table.rendering.finish_record(record)
-        event = event_of(table, "UPDATE", tx.actor, record_id, old=old.record, new=new)
+        new = table.rendering.finish_tagged(raw)
+        event = event_of(table, "UPDATE", tx.actor, record_id, old=old.record, new=new.record)
         await tx.record(draft.identify(event))
-        return Tagged(new, etag)
+        return new
 
     async def delete(self, tx: Transaction, scope: RowScope, change: RecordChange) -> None:
         """Delete a record."""
@@ -107,8 +106,7 @@ class HookedWrites:
         raw = await tx.execute(table.select_one(conditions, lock=lock), *conditions.params)
         if raw is None:
             raise record_not_found(record_id)
-        record, etag = split_version(check_readable(raw, record_id))
-        return Tagged(table.rendering.finish_record(record), etag)
+        return table.rendering.finish_tagged(check_readable(raw, record_id))
 
     async def _ask_hooks(self, tx: Transaction, draft: _Draft) -> None:
         """Let the hooks change a copy of the row: a transaction may be run again."""

@@ -15,7 +15,6 @@ from kernel.public import (
 )
 from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.record_reader import RecordReader
-from plugins.data.rendering import split_version
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.arrays import params_of, with_id
@@ -41,8 +40,7 @@ class SingleWrites:
         params = [settings, *values, actor.user_id]
         statement, params = insert_one(insert, tuple(row), params)
         raw = await self._execute("", None, statement, params)
-        record, etag = split_version(raw or b"")
-        return Tagged(table.rendering.finish_record(record), etag)
+        return table.rendering.finish_tagged(raw or b"")
 
     async def update(
         self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None = None
@@ -60,8 +58,7 @@ class SingleWrites:
         raw = await self._execute(change.record_id, tx, statement, conditions.params)
         if raw is None:
             raise await self._explain_miss(scope, change, tx or self._statements)
-        record, etag = split_version(raw)
-        return Tagged(table.rendering.finish_record(record), etag)
+        return table.rendering.finish_tagged(raw)
 
     async def delete(
         self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None = None

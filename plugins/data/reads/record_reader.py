@@ -6,7 +6,7 @@ from typing import Final
 
 from kernel.public import Reader, Tagged, Target, Transaction, View
 from plugins.data.filters.conditions import Conditions
-from plugins.data.rendering import Rendering, check_readable, split_version
+from plugins.data.rendering import Rendering, check_readable
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.sources.read_sources import ReadSources
@@ -78,5 +78,4 @@ async def _read_selection(
 def _finish(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
     if raw is None:
         raise record_not_found(record_id)
-    record, etag = split_version(check_readable(raw, record_id))
-    return Tagged(rendering.finish_record(record), etag)
+    return rendering.finish_tagged(check_readable(raw, record_id))

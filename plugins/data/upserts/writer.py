@@ -10,7 +10,7 @@ from plugins.data.execution.changes import RecordChange
 from plugins.data.execution.inserts import Insert
 from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.execution.violations import already_taken
-from plugins.data.rendering import check_readable, id_of, split_version
+from plugins.data.rendering import check_readable, id_of
 from plugins.data.values.rows import Row
 from plugins.data.writes.refusals import RowsRefused
 
@@ -164,8 +164,8 @@ async def _read_records(
     conditions.parts.append(b"%b = any(%b)" % (key.sql, conditions.bind(ids, key.cast + b"[]")))
     records: dict[str | None, Tagged] = {}
     for raw in await tx.fetch_all(table.select_one(conditions), *conditions.params):
-        record, etag = split_version(check_readable(raw, None))
-        records[id_of(record)] = Tagged(table.rendering.finish_record(record), etag)
+        record = table.rendering.finish_tagged(check_readable(raw, None))
+        records[id_of(record.record)] = record
     if len(records) < len({*ids}):  # one was deleted meanwhile
         raise KeysTaken
     return {place: records[met.record_id] for place, met in met_records.items()}
