@@ -52,16 +52,22 @@ class Renames(msgspec.Struct, frozen=True, kw_only=True):
 NO_RENAMES = Renames()
 
 
-def find_renames(
-    manifest: Manifest, schema: Schema, installed: FormerNames
-) -> tuple[Renames, list[str]]:
-    """Return what is renamed, and why a name in `was` cannot be taken over.
+class NameComparison(msgspec.Struct, frozen=True):
+    """What a manifest renames, and why names in its `was` cannot be taken over."""
+
+    renames: Renames
+    refusals: Sequence[str] = ()
+
+
+def compare_names(manifest: Manifest, schema: Schema, installed: FormerNames) -> NameComparison:
+    """Compare a manifest with the names of its app.
 
     `installed` has the `was` of the manifest that is installed.
     """
-    refusals: list[str] = []
     if not schema.installed:
-        return NO_RENAMES, refusals
+        return NameComparison(NO_RENAMES)
+
+    refusals: list[str] = []
 
     live_entities = {
         name: schema.entities[name] for name in schema.entities if name in schema.tables
@@ -94,7 +100,7 @@ def find_renames(
         renamed_fields = match.find(declared_fields, installed_fields)
         if renamed_fields:
             fields[entity.name] = renamed_fields
-    return Renames(entities=entities, fields=fields), refusals
+    return NameComparison(Renames(entities=entities, fields=fields), refusals)
 
 
 def _list_used(live: Mapping[str, bool]) -> list[str]:

@@ -12,7 +12,7 @@ from plugins.apps.schema.diff import diff
 from plugins.apps.schema.steps import Plan
 from plugins.apps.schema.tables import Relation, Table
 
-from .names import FormerNames, find_renames
+from .names import FormerNames, compare_names
 from .steps import Renaming
 
 
@@ -27,10 +27,11 @@ def compare(
 
     `installed` has the `was` of the manifest that is installed.
     """
-    renames, refusals = find_renames(manifest, schema, installed)
+    names = compare_names(manifest, schema, installed)
+    renames = names.renames
     if renames.is_empty:
         plan = diff(tables, schema, manifest.app_id)
-        plan.refusals.extend(refusals)
+        plan.refusals.extend(names.refusals)
         return plan
 
     renaming = Renaming(manifest, renames, schema, users)
@@ -38,6 +39,6 @@ def compare(
     return msgspec.structs.replace(
         plan,
         steps=[*renaming.steps(), *plan.steps],
-        refusals=[*plan.refusals, *refusals],
+        refusals=[*plan.refusals, *names.refusals],
         renamed=renames.list_renamed(),
     )
