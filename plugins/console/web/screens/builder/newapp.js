@@ -14,9 +14,9 @@ const RESERVED = /^(core|schema|public|information_schema|pg_.*|caudex_.*)$/;
 export function toAppId(name) {
   const plain = toName(name);
   const base = RESERVED.test(plain) ? `app_${plain}` : plain;
-  const taken = new Set((apps.value ?? []).map((app) => app.id));
+  const usedIds = new Set((apps.value ?? []).map((app) => app.id));
   let id = base;
-  for (let number = 2; taken.has(id); number += 1) id = `${base.slice(0, 60)}_${number}`;
+  for (let number = 2; usedIds.has(id); number += 1) id = `${base.slice(0, 60)}_${number}`;
   return id;
 }
 

@@ -69,10 +69,10 @@ export function renameColumn(appId, entity, name) {
     const field = findField(manifest, entity, name) ?? { name };
     const [text, setText] = useState(field.label ?? toWords(name));
     const newName = toName(text);
-    const taken = newName !== name && findField(manifest, entity, newName);
+    const isTaken = newName !== name && Boolean(findField(manifest, entity, newName));
     useEffect(() => {
       title = text.trim();
-      change(newName ? makeRename(entity, field, newName, text, Boolean(taken)) : null);
+      change(newName ? makeRename(entity, field, newName, text, isTaken) : null);
     }, [text, manifest]);
     return html`<${Input}
         title="Name"
@@ -84,7 +84,7 @@ export function renameColumn(appId, entity, name) {
       />
       <p class="dim">Values, links, rights and the history stay. Programs use the name
         <code>${newName || '…'}</code>.</p>
-      ${taken && html`<${Swap} noun="columns" name=${name} other=${newName} />`}`;
+      ${isTaken && html`<${Swap} noun="columns" name=${name} other=${newName} />`}`;
   };
   const done = () => `The column is called “${title}” now.`;
   return openStep({ appId, title: `Rename ${toWords(name)}`, verb: 'Rename', Form, done });
@@ -152,8 +152,8 @@ export function changeColumn(appId, entity, name) {
 }
 
 function makeChange(manifest, entity, field, column, members, wasUnique) {
-  const kept = column.kind === kindOf(field) ? pickDetails(field) : {};
-  const next = { ...kept, ...members };
+  const formerDetails = column.kind === kindOf(field) ? pickDetails(field) : {};
+  const next = { ...formerDetails, ...members };
   const set = {};
   for (const name of OF_TYPES) {
     const before = readMember(field, name);

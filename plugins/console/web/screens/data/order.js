@@ -60,14 +60,15 @@ export function setTerms(terms) {
  */
 export function sortBy(address, name, isAdded) {
   const terms = readTerms(address);
-  const kept = isAdded ? terms : terms.filter((term) => term.name === name);
-  const isAlone = kept.length === terms.length;
-  const former = isAlone ? kept.find((term) => term.name === name) : undefined;
-  const replace = (order) => kept.map((term) => (term.name === name ? { name, order } : term));
-  if (former?.order === 'asc') setTerms(replace('desc'));
-  else if (former && isAdded) setTerms(kept.filter((term) => term !== former));
-  else if (former) setTerms(replace('asc'));
-  else setTerms([...(isAdded ? kept : []), { name, order: 'asc' }]);
+  const former = terms.find((term) => term.name === name);
+  const others = terms.filter((term) => term.name !== name);
+  const replace = (order) => terms.map((term) => (term === former ? { name, order } : term));
+  const start = (rest) => setTerms([...rest, { name, order: 'asc' }]);
+  if (!isAdded && others.length) start([]);
+  else if (!former) start(others);
+  else if (former.order === 'asc') setTerms(replace('desc'));
+  else if (isAdded) setTerms(others);
+  else setTerms(replace('asc'));
 }
 
 export const isGrouping = (field) => field.name !== 'id' && !UNGROUPED.includes(field.type);
