@@ -43,7 +43,7 @@ from kernel.toolkit.saved.links import (
     check_link_maker,
     check_link_query,
     find_link_rights,
-    read_link_end,
+    read_expiry,
     read_link_view,
 )
 from kernel.toolkit.saved.renames import PresentNames, rename_keys, rename_link_query, rename_where
@@ -84,7 +84,7 @@ __all__ = [
     "compare_key", "cut_changes", "declared_at", "decode", "dialect", "dialect_of", "find_frames",
     "find_link_rights", "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk",
     "missing_secret", "on_behalf_of", "open_plain_file", "open_transaction", "open_value",
-    "read_link_end", "read_link_view", "read_rows", "read_sheet", "read_small_file",
+    "read_expiry", "read_link_view", "read_rows", "read_sheet", "read_small_file",
     "record_secret", "register_app", "rename_keys", "rename_link_query", "rename_where",
     "seal_value", "secret_path", "server_key", "show_users", "source_line", "subjects_from",
     "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app", "write_file",

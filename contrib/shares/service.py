@@ -31,7 +31,7 @@ from kernel.public import (
     check_link_query,
     find_link_rights,
     is_uuid,
-    read_link_end,
+    read_expiry,
     read_link_view,
 )
 
@@ -207,7 +207,7 @@ class Shares:
     def _read_end(self, text: str | None) -> str:
         """Return when a share ends, at the latest after the configured days. Raises BadRequest."""
         latest = datetime.now(UTC) + timedelta(days=self._config.days)
-        end = read_link_end(text) or latest
+        end = read_expiry(text) or latest
         if end > latest:
             raise BadRequest(f"expires must be within {self._config.days} days")
         return end.isoformat()

@@ -25,7 +25,7 @@ from kernel.public import (
     check_link_query,
     find_link_rights,
     is_uuid,
-    read_link_end,
+    read_expiry,
     read_link_view,
 )
 
@@ -69,7 +69,7 @@ class ExportLinks:
         user_id = actor.user_id
         if user_id is None:
             raise BadRequest("a link is made by a user, whose rights it has")
-        end = read_link_end(body.expires)
+        end = read_expiry(body.expires)
         expires = None if end is None else end.isoformat()
         link = await self._read_body(actor, app_id, body, expires)
         check_link_query(link.query)

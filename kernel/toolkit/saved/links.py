@@ -179,8 +179,8 @@ def check_link_query(query: LinkQuery) -> None:
         raise BadRequest(f"query: at most {MAX_QUERY} bytes of JSON are wanted")
 
 
-def read_link_end(text: str | None) -> datetime | None:
-    """Read when a link ends, in UTC where it names no offset. Raises BadRequest."""
+def read_expiry(text: str | None) -> datetime | None:
+    """Read when a link or a key ends: UTC where no offset is named. Raises BadRequest."""
     if text is None:
         return None
     try:

@@ -20,7 +20,7 @@ from kernel.public import (
     Transaction,
     User,
     limits_of,
-    read_link_end,
+    read_expiry,
     supports,
 )
 from plugins.auth.accounts.identity import Accounts
@@ -208,7 +208,7 @@ def clean_name(text: str) -> str:
 
 def read_end(text: str | None) -> str | None:
     """Read the end of a key, as that of a link is read. Raises BadRequest."""
-    end = read_link_end(text)
+    end = read_expiry(text)
     return None if end is None else end.isoformat()
 
 
