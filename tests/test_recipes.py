@@ -234,8 +234,7 @@ def test_a_nightly_task_runs_in_one_process(server: Server, folder: Path) -> Non
     [task] = plugin(server, "nightly").tasks.info()
     assert task.name == "drop cancelled orders"
     eventually(
-        lambda: server.sql("select holder from caudex_kernel.leases where name like 'nightly.%%'"),
-        10,
+        lambda: server.sql("select holder from caudex_kernel.leases where name like 'nightly.%%'")
     )
     spec = importlib.util.spec_from_file_location("recipe_nightly", folder / "nightly.py")
     assert spec is not None
@@ -266,7 +265,7 @@ def test_a_clerk_sees_and_writes_the_orders_of_the_own_branch(server: Server) ->
     assert north.post(ORDERS, json={"branch": "west-1"}).status_code == 403
     assert server.admin.get(path).status_code == 200
     assert server.admin.put(f"/api/v1/branches/{north.id}", json={"branch": "x"}).is_success
-    eventually(lambda: north.get(ORDERS).json() == [], 5)
+    eventually(lambda: north.get(ORDERS).json() == [])
     nowhere = server.user("noel", roles={"shop": ["clerk"]})
     assert nowhere.get(ORDERS).status_code == 403
 

@@ -317,7 +317,7 @@ def test_jobs_of_others_need_permissions_of_the_app(server, app, path):
         change = {"permissions": list(keys)}
         server.admin.patch(f"{roles}/clerk", json=change).raise_for_status()
         held = f"/api/v1/apps/{app}/permissions/{member.id}"
-        eventually(lambda: set(keys) <= set(server.admin.get(held).json()["permissions"]), 5)
+        eventually(lambda: set(keys) <= set(server.admin.get(held).json()["permissions"]))
 
     permit("core:jobs.read")
     assert [job["id"] for job in member.get(path).json()] == [other, own]

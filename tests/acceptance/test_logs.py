@@ -209,7 +209,7 @@ def test_a_reader_that_leaves_is_forgotten(server, app):
         next(lines)
         assert app in service._feeds
         lines.close()
-    eventually(lambda: app not in service._feeds, 5)
+    eventually(lambda: app not in service._feeds)
 
 
 @pytest.mark.slow

@@ -113,5 +113,5 @@ def test_a_secret_set_at_one_server_is_there_at_the_other(make_server, tmp_path)
     one.admin.post(path, json={"key": "K", "value": "x"}).raise_for_status()
     admin = two.login("admin")
     # The other server learns of the app by a notification. Then it also has the secret.
-    answer = eventually(lambda: (answer := admin.get(path)).status_code != 404 and answer, 15)
+    answer = eventually(lambda: (answer := admin.get(path)).status_code != 404 and answer)
     assert answer.json() == ["K"]

@@ -16,6 +16,35 @@ def test_the_fast_lane_asserts_no_time() -> None:
     assert not timed, "assert the order of events or processor time, or mark the test as slow"
 
 
+def test_the_fast_lane_gives_up_on_nothing_early() -> None:
+    impatient = [
+        f"{path.relative_to(numbers.ROOT)}:{line}"
+        for path in timing.fast_files(numbers.ROOT)
+        for line in timing.impatient_waits(path.read_text("utf-8"))
+    ]
+    assert not impatient, "wait with the patience of tests.waiting, or mark the test as slow"
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        ("eventually(lambda: gone(), 5)", [3]),
+        ("eventually(lambda: gone(), SOON, why)", [3]),
+        ("waiting.eventually(lambda: gone(), seconds=5)", [3]),
+        ("with anyio.fail_after(0.5):\n    wait()", [3]),
+        ("def inner():\n    eventually(gone, 5)", [4]),
+        ("eventually(lambda: gone())", []),
+        ("eventually(lambda: gone(), 20)", []),
+        ("eventually(lambda: gone(5), why=5)", []),
+        ("eventually(lambda: gone(), seconds)", []),
+    ],
+)
+def test_a_wait_that_gives_up_early_is_found(body: str, lines: list[int]) -> None:
+    source = "SOON = 3.0\ndef test_x():\n" + textwrap.indent(body, "    ")
+    assert list(timing.impatient_waits(source)) == lines
+    assert list(timing.impatient_waits(source.replace("def t", "@pytest.mark.slow\ndef t"))) == []
+
+
 @pytest.mark.parametrize(
     ("body", "lines"),
     [

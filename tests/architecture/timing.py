@@ -5,7 +5,8 @@ Such a test fails beside other work. Assert the order of events instead, or proc
 
 It is found by its code: an `assert` that bounds a difference of moments of a clock from above,
 whether the difference is in it, in a local name, or in what a function returns. Waiting until a
-moment has come is no such test, nor is a lower bound, which other work does not break.
+moment has come is no such test, nor is a lower bound, which other work does not break. A wait that
+gives up after a few seconds is one too: it asserts that they are enough.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ WORDS = ("monotonic", "perf_counter", "time.time", "current_time", ".time()")
 """One of these is in each file that asks a clock: most files need not be parsed."""
 ENDLESS = 1_000
 """Seconds beyond which a bound is about a date, such as that of a token."""
+PATIENT = 20
+"""Seconds that a wait lasts at least before it gives up."""
+WAITS = {"eventually": 1, "until": 1, "fail_after": 0}
+"""Functions that give up, with the place of the seconds among their arguments."""
 
 
 def timed_assertions(source: str) -> Iterator[int]:
@@ -54,6 +59,50 @@ def timed_assertions(source: str) -> Iterator[int]:
                         or _names(smaller) & differences
                     ):
                         yield node.lineno
+
+
+def impatient_waits(source: str) -> Iterator[int]:
+    """Yield the lines of a test file that give up in the fast lane after a few seconds."""
+    if not any(name in source for name in WAITS):
+        return
+    tree = ast.parse(source)
+    if any(_is_slow_mark(node) for node in tree.body):
+        return
+    constants = _module_numbers(tree)
+    for function in _fast_functions(tree):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call):
+                limit = _limit_of(node, constants)
+                if limit is not None and limit < PATIENT:
+                    yield node.lineno
+
+
+def _module_numbers(tree: ast.Module) -> dict[str, float]:
+    """Return the numbers that a module has names for."""
+    return {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, int | float)
+    }
+
+
+def _limit_of(call: ast.Call, constants: dict[str, float]) -> float | None:
+    """Return the seconds that a call waits at most, None where it is no wait or does not say."""
+    name = ast.unparse(call.func).rpartition(".")[2]
+    if name not in WAITS:
+        return None
+    place = WAITS[name]
+    limits = [word.value for word in call.keywords if word.arg in ("seconds", "delay")]
+    limits += call.args[place : place + 1]
+    for limit in limits:
+        if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float):
+            return limit.value
+        if isinstance(limit, ast.Name):
+            return constants.get(limit.id)
+    return None
 
 
 def _timers(tree: ast.Module) -> set[str]:

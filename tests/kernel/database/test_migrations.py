@@ -381,7 +381,7 @@ def test_a_ledger_that_another_process_is_just_making_is_waited_for(
     with psycopg.connect(database) as other, ThreadPoolExecutor(1) as pool:
         other.execute(meanwhile)  # type: ignore[arg-type]
         applied = pool.submit(apply, database, folder)
-        assert eventually(lambda: sql(database, waits) == [(1,)], 10)
+        assert eventually(lambda: sql(database, waits) == [(1,)])
         other.commit()
         assert applied.result() == ["demo/0001_first.sql", "demo/0002_second.sql"]
 

@@ -478,7 +478,7 @@ async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_o
 
     with capture_logs() as logs:
         async with opened(dsn) as db:
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 assert await db.run(ACTOR, write) == 5
     reported = [line for line in logs if line["event"] == "a callback after a commit failed"]
     assert [line["error"].split(":")[0] for line in reported] == ["TimeoutError", "RuntimeError"]

@@ -61,7 +61,7 @@ def waiting(lab: Server, send: Send) -> Generator[list[httpx.Response]]:
     thread = threading.Thread(target=lambda: answers.append(send()))
     thread.start()
     try:
-        eventually(lambda: waits(lab), 10, "the request does not wait")
+        eventually(lambda: waits(lab), why="the request does not wait")
         yield answers
     finally:
         thread.join()

@@ -370,7 +370,7 @@ def test_a_request_learns_that_its_client_is_gone_whatever_waits(odd: Server, ah
         connection.sendall(ASK.format("/until-gone").encode() + ahead)
         time.sleep(0.2)
         assert not plugin.gone
-    assert eventually(lambda: plugin.gone, 5)
+    assert eventually(lambda: plugin.gone)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_a_failure_is_logged_with_the_plugin_and_where_it_was_raised(make_server
     server = make_server(CONFIG, plugins=[MAILER])
     with capture_logs() as logs:
         job_id = mail(server, "nowhere")
-        eventually(lambda: status(server, job_id) == "failed", 10)
+        eventually(lambda: status(server, job_id) == "failed")
     [line] = [line for line in logs if line["event"] == "a job of a plugin failed"]
     assert (line["plugin"], line["job"]) == ("mailer", job_id)
     assert line["exc_info"].__traceback__.tb_next.tb_frame.f_code.co_filename == str(MAILER)
@@ -65,7 +65,7 @@ def test_the_log_of_a_job_has_nothing_of_the_job_before(make_server: MakeServer)
     server.run(set_works, server)
     for to in ("ada", "bob"):
         job_id = mail(server, to)
-        eventually(lambda job_id=job_id: status(server, job_id) == "completed", 10)
+        eventually(lambda job_id=job_id: status(server, job_id) == "completed")
         assert mailer(server).logged[-1] == {"request_id": job_id}
 
 

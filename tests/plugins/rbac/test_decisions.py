@@ -179,7 +179,7 @@ def test_a_change_is_asked_to_the_other_server(
     user = first.user()
 
     def until(expected: Any) -> None:
-        eventually(lambda: allowed(second, user, app, "contacts", "read") == expected, 15, expected)
+        eventually(lambda: allowed(second, user, app, "contacts", "read") == expected, why=expected)
 
     until("Forbidden")
     role = grant(first, user, app, "contacts.read")

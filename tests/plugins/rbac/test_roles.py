@@ -227,7 +227,7 @@ def test_a_user_is_given_roles_or_closed_by_one_transaction_at_a_time(rbac: Serv
         steps.append(f"{name} in")
         if name == "b":
             b_in.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await b_in.wait()
         await anyio.sleep(0.2)  # in which the other `a` would come in
         steps.append(f"{name} out")

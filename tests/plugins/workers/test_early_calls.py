@@ -74,7 +74,7 @@ def test_a_call_waits_for_a_worker_that_is_starting(
         calls: list[Future[httpx.Response]] = [
             pool.submit(rpc, workers.admin, app, "echo", {"n": n}) for n in range(3)
         ]
-        eventually(lambda: waiting(service) == 3, 10, lambda: waiting(service))
+        eventually(lambda: waiting(service) == 3, why=lambda: waiting(service))
         opened.set()
         assert [call.result(30).json() for call in calls] == [{"n": n} for n in range(3)]
     assert waiting(service) == 0
@@ -90,7 +90,7 @@ def test_a_call_waits_until_a_server_that_starts_knows_its_workers(
     monkeypatch.setattr(reconciler, "_rows_were_read", asyncio.Event())
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(rpc, workers.admin, app, "echo", {"n": 1})
-        eventually(lambda: waiting(service) == 1, 10)
+        eventually(lambda: waiting(service) == 1)
 
         async def follow() -> None:
             reconciler.supervisors = known
@@ -114,7 +114,7 @@ def test_a_stop_ends_the_wait(
     app = deployed(workers)
     with ThreadPoolExecutor(1) as pool, held_back(workers, app, monkeypatch):
         call = pool.submit(rpc, workers.login("admin"), app, "echo")
-        eventually(lambda: waiting(service) == 1, 10)
+        eventually(lambda: waiting(service) == 1)
         assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
         assert call.result(30).status_code == 503
 
@@ -127,7 +127,7 @@ def test_no_call_waits_for_longer_than_its_time_or_beside_too_many_others(
     monkeypatch.setattr(service, "_early_calls", ConcurrencyLimiter(per_key=1, message=full))
     with ThreadPoolExecutor(1) as pool, held_back(workers, app, monkeypatch) as opened:
         call = pool.submit(rpc, workers.login("admin"), app, "echo", {"n": 1})
-        eventually(lambda: waiting(service) == 1, 10)
+        eventually(lambda: waiting(service) == 1)
         assert refusal(workers, app) == full
         opened.set()
         assert call.result(30).json() == {"n": 1}

@@ -352,7 +352,7 @@ def test_what_a_worker_forked_dies_with_it(workers: Server, how: str):
         rpc(workers.admin, app, "die")
         eventually(lambda: not any(map(alive, kids)))
     stop(workers, app)
-    eventually(lambda: not processes_of(workers, app), 5)
+    eventually(lambda: not processes_of(workers, app))
 
 
 @pytest.mark.slow
@@ -987,7 +987,7 @@ uvloop.run(main())
     server.kill()
     server.wait()
     server.stdout.close()
-    eventually(lambda: not alive(pid), 5)
+    eventually(lambda: not alive(pid))
 
 
 def test_a_deploy_has_ended_only_when_the_new_version_answers(

@@ -171,7 +171,7 @@ def test_health_reports_a_witness_that_fails(make_alone: Alone) -> None:
     install_and_seal(server)
     audit = next(plugin for plugin in server.kernel.instances if plugin.name == "audit")
     server.run(audit._witness.run)
-    eventually(lambda: server.run(audit.health).problems, 5)
+    eventually(lambda: server.run(audit.health).problems)
     assert "witness" in server.run(audit.health).problems[0]
 
 
