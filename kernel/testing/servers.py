@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,9 @@ class Client(httpx.Client):
     username: str
     password: str
     tokens: dict[str, Any]
+    """The reply to the sign-in."""
+    renewal: float
+    """When half of the access token's life is over, on the clock of `time.monotonic`."""
 
     def __init__(
         self, *, verify: ssl.SSLContext = NO_TLS, limits: httpx.Limits = LIMITS, **options: Any
@@ -85,6 +89,8 @@ class Server:
         with self._first:  # a test may ask from several threads at once
             if self._admin is None:
                 self._admin = self._register("admin", setup_token(self.kernel.context.notices))
+            elif time.monotonic() > self._admin.renewal:
+                self._sign_in(self._admin)  # a server of many tests outlives an access token
             return self._admin
 
     def user(
@@ -126,16 +132,19 @@ class Server:
 
     def login(self, username: str, password: str = PASSWORD) -> Client:
         """Sign in and return the client."""
-        body = {"username": username, "password": password}
-        tokens = _done(self.http.post("/api/v1/auth/login", json=body)).json()
-        headers = {"authorization": f"Bearer {tokens['accessToken']}"}
-        client = Client(base_url=self.url, timeout=60, headers=headers)
-        client.id = tokens["user"]["id"]
+        client = Client(base_url=self.url, timeout=60)
         client.username = username
         client.password = password
-        client.tokens = tokens
+        self._sign_in(client)
         self._clients.append(client)
         return client
+
+    def _sign_in(self, client: Client) -> None:
+        body = {"username": client.username, "password": client.password}
+        client.tokens = _done(self.http.post("/api/v1/auth/login", json=body)).json()
+        client.id = client.tokens["user"]["id"]
+        client.headers["authorization"] = f"Bearer {client.tokens['accessToken']}"
+        client.renewal = time.monotonic() + client.tokens["expiresIn"] / 2
 
     def record_hooks(self, *specs: Callable[..., Any]) -> HookRecorder:
         """Record the calls of hooks: `server.record_hooks(hookspecs.record_writing)`."""
