@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, Server
+from tests.waiting import eventually
 
 ARTEFACTS = Path("build/console")
 """Where pictures of failed tests are kept."""
@@ -240,6 +241,12 @@ def until(page: Any, expression: str, seconds: float = 10) -> None:
     while not page.evaluate(expression):
         assert time.monotonic() < end, expression
         page.wait_for_timeout(50)
+
+
+def await_setting(client: Client, key: str, value: Any) -> None:
+    """Wait until the server has a setting of a user: it is saved behind what the page shows."""
+    read = lambda: client.get("/api/v1/console/settings").json().get(key)  # noqa: E731
+    eventually(lambda: read() == value, why=read)
 
 
 def drop(page: Any, where: str, name: str, content: bytes) -> None:

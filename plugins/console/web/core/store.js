@@ -159,16 +159,30 @@ export const nameAccount = (account) => account.display_name || account.username
 export const nameAccounts = (accounts) =>
   Object.fromEntries(accounts.map((account) => [account.id, nameAccount(account)]));
 
+/** Values of settings that are to be sent, by their keys: the newest of each. */
+let unsent = {};
+let isSending = false;
+
 /** Keep a setting of the user in the database; null removes it. */
 export function saveSetting(key, value) {
-  const changed = { ...settings.value };
-  if (value === null) {
-    delete changed[key];
-  } else {
-    changed[key] = value;
-  }
+  const changed = { ...settings.value, [key]: value };
+  if (value === null) delete changed[key];
   settings.value = changed;
-  if (user.value) patch('/api/v1/console/settings', { [key]: value }).catch(fail);
+  unsent[key] = value;
+  sendSettings();
+}
+
+/** Send one request after the other, so that the server has the newest values in the end. */
+async function sendSettings() {
+  if (isSending) return;
+  isSending = true;
+  while (user.value && Object.keys(unsent).length) {
+    const changes = unsent;
+    unsent = {};
+    await patch('/api/v1/console/settings', changes).catch(fail);
+  }
+  unsent = {};
+  isSending = false;
 }
 
 /** What a field is called. */

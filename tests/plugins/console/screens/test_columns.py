@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, Server
-from tests.plugins.console.browser import OpenTab, Tab, needs_browser, until
+from tests.plugins.console.browser import OpenTab, Tab, await_setting, needs_browser, until
 from tests.plugins.console.conftest import DATA
+from tests.waiting import eventually
 
 pytestmark = needs_browser
 DEALS = "data/crm/deals"
 IN_ORDER = f"{DEALS}?sort=value&order=asc"
+COLUMNS = "columns:crm.deals"
+WIDTHS = "widths:crm.deals"
+"""Settings of the user."""
 PHONE: Any = {"width": 360, "height": 740}
 ROW = ".gs .gr:not(.gg)"
 TEXTS = "nodes => nodes.map((node) => node.innerText.trim())"
@@ -210,6 +214,7 @@ def test_a_column_is_widened_by_its_edge_and_by_keys(table: Tab, user: Client, n
     page.keyboard.press("Enter")
     until(page, f"document.querySelector('[data-column=title]').offsetWidth === {before + 108}")
     page.keyboard.press("Escape")
+    await_setting(user, WIDTHS, {"title": before + 108})
     other = new_tab().sign_in(user).open(DEALS, ready=ROW).page
     assert width_of(other, "title") == before + 108
     other.dblclick("[data-column=title] .grip")
@@ -230,8 +235,36 @@ def test_a_column_is_moved_by_its_head_and_by_keys(table: Tab, user: Client, new
     until(page, f"document.querySelectorAll('[data-column]')[0].dataset.column === '{third}'")
     page.keyboard.press("Escape")
     assert heads(page)[:3] == [third, first, second]
+    await_setting(user, COLUMNS, heads(page))
     other = new_tab().sign_in(user).open(DEALS, ready=ROW).page
     assert heads(other)[:3] == [third, first, second]
+
+
+def test_settings_are_saved_in_order(table: Tab, user: Client):
+    """While one request is on its way, others wait, and then the newest values are sent."""
+    page = table.page
+    before = width_of(page, "title")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/console/settings", hold)
+    page.hover("[data-column=title]")
+    page.click("[data-column=title] .menu button")
+    page.focus("[data-column=title] .popup button:has-text('Wider')")
+    for step in range(1, 4):
+        page.keyboard.press("Enter")
+        width = before + 24 * step
+        until(page, f"document.querySelector('[data-column=title]').offsetWidth === {width}")
+    page.evaluate("fetch('/health').then((reply) => reply.text())")  # comes behind what was sent
+    assert [each.request.post_data_json for each in held] == [{WIDTHS: {"title": before + 24}}]
+    with page.expect_request("**/console/settings") as second:
+        held[0].continue_()
+    assert second.value.post_data_json == {WIDTHS: {"title": before + 72}}
+    eventually(lambda: page.wait_for_timeout(20) or held[1:])
+    held[1].continue_()
+    await_setting(user, WIDTHS, {"title": before + 72})
 
 
 def test_a_view_keeps_columns_and_widths_of_its_own(table: Tab):

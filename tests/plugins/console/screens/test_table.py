@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from kernel.testing import Server
-from tests.plugins.console.browser import Tab, needs_browser, until
+from tests.plugins.console.browser import Tab, await_setting, needs_browser, until
 from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
@@ -270,6 +270,10 @@ def test_columns_are_kept_for_the_user(crm: Server, new_tab):
     until(
         page, "document.querySelector('.gh [role=columnheader]:nth-child(2)').innerText === 'Value'"
     )
+    names = page.locator(".gh [data-column]").evaluate_all(
+        "all => all.map((one) => one.dataset.column)"
+    )
+    await_setting(user, "columns:crm.deals", names)
     other = new_tab().sign_in(user).open(DEALS, ready=".gs .gr").page
     heads = other.locator(".gh [role=columnheader]").all_inner_texts()
     assert [each.strip() for each in heads][1:3] == ["Value", "Title"]
