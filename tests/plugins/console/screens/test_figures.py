@@ -1,4 +1,4 @@
-"""The times that the console promises; `make console-figures` prints them beside its size."""
+"""What the console promises of its speed; `make console-figures` prints it beside its size."""
 
 import os
 
@@ -11,15 +11,15 @@ from tests.plugins.console.figures import APP, measure_all, write_table
 pytestmark = needs_browser
 
 
-def test_the_times_that_are_promised_hold(
+def test_the_work_that_is_promised_holds(
     server: Server, new_tab: OpenTab, capsys: pytest.CaptureFixture[str]
 ):
-    if not os.environ.get("CAUDEX_TEST_FIGURES"):
-        pytest.skip("times say nothing beside other tests: make console-figures measures them")
+    """Processor time is asserted always, times on the clock only where nothing else runs."""
     assert server.admin.username  # is made before the tab
     figures = measure_all(server, lambda: new_tab().sign_in(server.admin))
     with capsys.disabled():
         print(f"\n{write_table(figures)}")
     server.admin.delete(f"/api/v1/apps/{APP}")
-    slow = [figure for figure in figures if not figure.holds]
-    assert not slow
+    assert [figure for figure in figures if not figure.is_cheap] == []
+    if os.environ.get("CAUDEX_TEST_FIGURES"):
+        assert [figure for figure in figures if not figure.holds] == []

@@ -75,10 +75,10 @@ export function useRows(appId, entity, query, grouping = null) {
     if (signal?.aborted || !Object.keys(titles).length) return;
     update({ titles: { ...current.current.titles, ...titles } });
   };
-  /** Run work that loads; another one ends it. */
+  /** Run work that loads; another one ends it. What is shown does not change before its reply. */
   const run = async (work) => {
     const { signal } = abort.current;
-    update({ loading: true, error: null });
+    current.current = { ...current.current, loading: true, error: null };
     try {
       await work(signal);
     } catch (error) {
