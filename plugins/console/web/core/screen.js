@@ -1,6 +1,6 @@
 /** What every screen has: its head, menus, times, and what the browser does with files. */
 import { html, useEffect, useRef, useState } from './kit.js';
-import { Loaded, icon, toast, useLoad } from './ui.js';
+import { IconButton, Loaded, toast, useLoad } from './ui.js';
 
 const SERVER = document.documentElement.dataset.name;
 const COPY = 'Copy as curl, Python or TypeScript';
@@ -18,9 +18,7 @@ export function useTitle(title) {
  */
 export function CopyAs({ request }) {
   const show = () => import('../parts/code.js').then((code) => code.openCode(request));
-  return html`<button class="quiet icon" title=${COPY} aria-label=${COPY} onClick=${show}>
-    ${icon('code')}
-  </button>`;
+  return html`<${IconButton} glyph="code" label=${COPY} onClick=${show} />`;
 }
 
 /** The head of a screen: title, a line below it, the request behind it, and buttons. */
@@ -36,6 +34,23 @@ export function Head({ title, children = null, sub = null, request = null }) {
       ${children}
     </div>
   </header>`;
+}
+
+/**
+ * The table of a list. It is scrolled sideways where the page is narrower.
+ * @param {any} props `heads` are titles, or pairs of a title and a class; `look` is a class of the
+ *   table, and what is not named goes to the box around it.
+ */
+export function Listing({ heads, look = '', children, ...attributes }) {
+  const titled = heads.map((head) => [head].flat());
+  return html`<div class="scrollx" ...${attributes}>
+    <table class="list ${look}">
+      <thead>
+        <tr>${titled.map(([title, kind]) => html`<th class=${kind}>${title}</th>`)}</tr>
+      </thead>
+      <tbody>${children}</tbody>
+    </table>
+  </div>`;
 }
 
 /**
@@ -76,6 +91,7 @@ export function Menu({ label, title, children, className = '', align = 'start', 
   useEffect(() => {
     if (!isOpen) return undefined;
     const popup = box.current.querySelector('.popup');
+    keepInside(popup);
     if (focusedBefore.current) popup.querySelector(ITEMS)?.focus();
     const closeOutside = (event) => {
       if (!box.current?.contains(event.target)) close();
@@ -115,6 +131,13 @@ export function Menu({ label, title, children, className = '', align = 'start', 
     </button>
     ${isOpen && html`<div class="popup ${align}">${readContent()}</div>`}
   </span>`;
+}
+
+/** Move what opens beyond an edge of the window, as on a phone, into it. */
+function keepInside(popup) {
+  const { left, right } = popup.getBoundingClientRect();
+  const shift = Math.max(8 - left, Math.min(0, innerWidth - 8 - right));
+  if (shift) popup.style.translate = `${shift}px`;
 }
 
 function moveFocus(popup, step) {

@@ -80,11 +80,21 @@ function Toast({ id, text, kind, detail, action }) {
       ${detail && html`<code class="dim">${detail}</code>`}
     </div>
     ${action && html`<button class="quiet" onClick=${run}>${action.title}</button>`}
-    <button class="quiet icon" aria-label="Close" onClick=${() => closeToast(id)}>
-      ${icon('x')}
-    </button>
+    <${IconButton} glyph="x" label="Close" onClick=${() => closeToast(id)} />
   </div>`;
 }
+
+/** A button that is an icon; `label` says what it does, `title` what is shown below the pointer. */
+export const IconButton = ({ glyph, label, title = label, isSmall = false, ...attributes }) =>
+  html`<button
+    type="button"
+    class="quiet icon ${isSmall ? 'small' : ''}"
+    title=${title}
+    aria-label=${label}
+    ...${attributes}
+  >
+    ${icon(glyph)}
+  </button>`;
 
 // --- errors, empty, loading
 

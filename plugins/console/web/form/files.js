@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from '../core/kit.js';
 import { api, upload, url } from '../core/api.js';
 import { parse, stringify } from '../core/json.js';
-import { icon } from '../core/ui.js';
+import { IconButton, icon } from '../core/ui.js';
 import { formatSize, listFiles } from '../parts/values.js';
 
 /** Bytes of an image that is shown as it is, where the server makes no small pictures. */
@@ -102,14 +102,12 @@ export function FileControl({ field, value, onChange, appId, id, label }) {
         <${Preview} file=${file} appId=${appId} />
         <span class="cut" title=${file.type}>${file.name}</span>
         <span class="dim">${formatSize(file.size)}</span>
-        <button
-          type="button"
-          class="quiet icon small"
-          aria-label=${`Remove ${file.name}`}
+        <${IconButton}
+          isSmall
+          glyph="x"
+          label=${`Remove ${file.name}`}
           onClick=${() => put(current.current.filter((other) => other.id !== file.id))}
-        >
-          ${icon('x')}
-        </button>
+        />
       </div>`,
     )}
     ${

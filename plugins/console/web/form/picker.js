@@ -2,7 +2,7 @@
 import { focusNow, html, useEffect, useLayoutEffect, useRef, useState } from '../core/kit.js';
 import { openDialog } from '../core/dialogs.js';
 import { may, toWords } from '../core/store.js';
-import { icon } from '../core/ui.js';
+import { IconButton, icon } from '../core/ui.js';
 import { findRecords, loadTitlesOf } from '../parts/titles.js';
 
 /** Milliseconds of rest before the server is asked for what is typed. */
@@ -89,14 +89,8 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
 
 const mayMake = (appId, target) => target !== 'core:users' && may(appId, target, 'create');
 
-const RemoveButton = ({ remove }) => html`<button
-  type="button"
-  class="quiet icon small"
-  aria-label="Remove the link"
-  onClick=${remove}
->
-  ${icon('x')}
-</button>`;
+const RemoveButton = ({ remove }) =>
+  html`<${IconButton} isSmall glyph="x" label="Remove the link" onClick=${remove} />`;
 
 /** What was found; the children are below it. */
 function List({ id, anchor, hits, at, pick, children }) {

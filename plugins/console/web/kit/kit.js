@@ -5,7 +5,7 @@ import { api, get, patch, post, remove, resolvePath, url, user } from '../core/a
 import { confirm, openDialog } from '../core/dialogs.js';
 import { formatJson } from '../core/json.js';
 import { A, go, route } from '../core/router.js';
-import { Ago, Head, copy } from '../core/screen.js';
+import { Ago, Head, Listing, copy } from '../core/screen.js';
 import { apps } from '../core/store.js';
 import {
   Empty,
@@ -42,32 +42,21 @@ export function Table({ rows, columns = [], actions }) {
   const listed = columns.length ? columns : Object.keys(rows[0] ?? {});
   const named = listed.map((column) => (typeof column === 'string' ? { name: column } : column));
   const alignCell = (column) => (column.kind === 'number' ? 'num' : '');
-  return html`<div class="scrollx">
-    <table class="list">
-      <thead>
-        <tr>
-          ${named.map(
-            (column) => html`<th key=${column.name} class=${alignCell(column)}>
-              ${column.title ?? column.name}
-            </th>`,
-          )}
-          ${actions && html`<th />`}
-        </tr>
-      </thead>
-      <tbody>
-        ${rows.map(
-          (row, index) => html`<tr key=${row.id ?? index}>
-            ${named.map(
-              (column) => html`<td key=${column.name} class=${alignCell(column)}>
-                <${Cell} kind=${column.kind} value=${row[column.name]} />
-              </td>`,
-            )}
-            ${actions && html`<td class="right nowrap">${actions(row)}</td>`}
-          </tr>`,
+  /** @type {any[]} */
+  const heads = named.map((column) => [column.title ?? column.name, alignCell(column)]);
+  if (actions) heads.push('');
+  return html`<${Listing} heads=${heads}>
+    ${rows.map(
+      (row, index) => html`<tr key=${row.id ?? index}>
+        ${named.map(
+          (column) => html`<td key=${column.name} class=${alignCell(column)}>
+            <${Cell} kind=${column.kind} value=${row[column.name]} />
+          </td>`,
         )}
-      </tbody>
-    </table>
-  </div>`;
+        ${actions && html`<td class="right nowrap">${actions(row)}</td>`}
+      </tr>`,
+    )}
+  <//>`;
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   saveSetting,
   toWords,
 } from '../core/store.js';
-import { Empty, ErrorBox, Loading, icon, setTheme, theme } from '../core/ui.js';
+import { Empty, ErrorBox, IconButton, Loading, icon, setTheme, theme } from '../core/ui.js';
 import { openBuilder } from '../screens/builder/open.js';
 import { SCREENS, listPlaces, listen, openKeys, openPalette } from './places.js';
 
@@ -71,16 +71,14 @@ function Top() {
     drawer.value = !drawer.value;
   };
   return html`<div class="top">
-    <button
-      class="quiet icon"
-      aria-label="Menu"
+    <${IconButton}
+      glyph="menu"
+      label="Menu"
       aria-expanded=${drawer.value}
       onClick=${toggleDrawer}
-    >
-      ${icon('menu')}
-    </button>
+    />
     <b class="cut">${document.documentElement.dataset.name}</b>
-    <button class="quiet icon" aria-label="Search" onClick=${openPalette}>${icon('search')}</button>
+    <${IconButton} glyph="search" label="Search" onClick=${openPalette} />
   </div>`;
 }
 

@@ -2,7 +2,7 @@
 import { html, useState } from '../../core/kit.js';
 import { get, patch, post, remove, signOut, url, user } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
-import { Ago, Head, copy, saveAs } from '../../core/screen.js';
+import { Ago, Head, Listing, copy, saveAs } from '../../core/screen.js';
 import { apps, nameAccount } from '../../core/store.js';
 import {
   ErrorBox,
@@ -68,22 +68,17 @@ function Sessions() {
       ${others.length > 0 && html`<button onClick=${endOthers}>End all others</button>`}
     </div>
     <${Loaded} of=${list}>
-      ${(sessions) => html`<div class="scrollx">
-        <table class="list sessions">
-          <thead>
-            <tr><th>Program and address</th><th>Last used</th><th /></tr>
-          </thead>
-          <tbody>
-            ${sessions.map(
-              (session) => html`<${SessionRow}
-                key=${session.id}
-                session=${session}
-                end=${() => end([session], 'Session ended.')}
-              />`,
-            )}
-          </tbody>
-        </table>
-      </div>`}
+      ${(
+        sessions,
+      ) => html`<${Listing} heads=${['Program and address', 'Last used', '']} look="sessions">
+        ${sessions.map(
+          (session) => html`<${SessionRow}
+            key=${session.id}
+            session=${session}
+            end=${() => end([session], 'Session ended.')}
+          />`,
+        )}
+      <//>`}
     <//>
   </section>`;
 }

@@ -2,10 +2,10 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url, user as me } from '../../core/api.js';
 import { setQuery } from '../../core/router.js';
-import { CopyAs, Head } from '../../core/screen.js';
+import { CopyAs, Head, Listing } from '../../core/screen.js';
 import { admin, apps, loadUsers, nameAccount } from '../../core/store.js';
 import { ErrorBox, Typed, icon, useLoad } from '../../core/ui.js';
-import { Options } from '../../form/control.js';
+import { Choice } from '../../form/control.js';
 
 const PATH = '/api/v1/permissions/explain';
 const NONE = ['', '–'];
@@ -102,13 +102,6 @@ export default function Explain({ query }) {
     </div>`;
 }
 
-const Choice = ({ title, choices, chosen, change }) => html`<label class="field">
-  <span>${title}</span>
-  <select onChange=${(event) => change(event.target.value)}>
-    <${Options} choices=${choices} chosen=${chosen} />
-  </select>
-</label>`;
-
 function Answer({ answer }) {
   const { allowed, reason, by: grants } = answer;
   return html`<section class="card answer ${allowed ? 'allowed' : 'denied'}" aria-live="polite">
@@ -118,18 +111,15 @@ function Answer({ answer }) {
   </section>`;
 }
 
-const Grants = ({ grants }) => html`<table class="list">
-  <thead>
-    <tr><th>Role</th><th>Permission</th><th>By way of</th><th>Plugin</th></tr>
-  </thead>
-  <tbody>
-    ${grants.map(
-      (grant, index) => html`<tr key=${index}>
-        <td><b>${grant.role}</b></td>
-        <td><code>${grant.permission}</code></td>
-        <td>${grant.via.join(' → ') || html`<span class="dim">directly</span>`}</td>
-        <td class="dim">${grant.plugin}</td>
-      </tr>`,
-    )}
-  </tbody>
-</table>`;
+const Grants = ({
+  grants,
+}) => html`<${Listing} heads=${['Role', 'Permission', 'By way of', 'Plugin']} tabindex="0">
+  ${grants.map(
+    (grant, index) => html`<tr key=${index}>
+      <td><b>${grant.role}</b></td>
+      <td><code>${grant.permission}</code></td>
+      <td>${grant.via.join(' → ') || html`<span class="dim">directly</span>`}</td>
+      <td class="dim">${grant.plugin}</td>
+    </tr>`,
+  )}
+<//>`;

@@ -2,7 +2,7 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Ago, copy, formatTime } from '../../core/screen.js';
+import { Ago, Listing, copy, formatTime } from '../../core/screen.js';
 import {
   Empty,
   ErrorBox,
@@ -55,28 +55,25 @@ export function Keys({ owner = null }) {
   </section>`;
 }
 
-const List = ({ keys, replace, revoke }) => html`<div class="scrollx">
-  <table class="list">
-    <thead>
-      <tr><th>Name</th><th>Key</th><th>Limits</th><th>Ends</th><th>Last used</th><th /></tr>
-    </thead>
-    <tbody>
-      ${keys.map(
-        (key) => html`<tr key=${key.id}>
-          <td><b>${key.name}</b></td>
-          <td class="nowrap"><code>${key.prefix}…</code></td>
-          <td><${Limits} apiKey=${key} /></td>
-          <td class="nowrap">${key.expires ? formatTime(key.expires) : 'never'}</td>
-          <td class="nowrap" title=${key.last_address ?? ''}><${Ago} at=${key.last_used_at} /></td>
-          <td class="right nowrap">
-            <button class="small" onClick=${() => replace(key)}>Replace</button>
-            <button class="small quiet" onClick=${() => revoke(key)}>Revoke</button>
-          </td>
-        </tr>`,
-      )}
-    </tbody>
-  </table>
-</div>`;
+const List = ({
+  keys,
+  replace,
+  revoke,
+}) => html`<${Listing} heads=${['Name', 'Key', 'Limits', 'Ends', 'Last used', '']}>
+  ${keys.map(
+    (key) => html`<tr key=${key.id}>
+      <td><b>${key.name}</b></td>
+      <td class="nowrap"><code>${key.prefix}…</code></td>
+      <td><${Limits} apiKey=${key} /></td>
+      <td class="nowrap">${key.expires ? formatTime(key.expires) : 'never'}</td>
+      <td class="nowrap" title=${key.last_address ?? ''}><${Ago} at=${key.last_used_at} /></td>
+      <td class="right nowrap">
+        <button class="small" onClick=${() => replace(key)}>Replace</button>
+        <button class="small quiet" onClick=${() => revoke(key)}>Revoke</button>
+      </td>
+    </tr>`,
+  )}
+<//>`;
 
 /** The apps and permissions that a key is narrowed to. */
 function Limits({ apiKey }) {

@@ -3,6 +3,7 @@ import { html, useEffect, useState } from '../../core/kit.js';
 import { patch, remove, url } from '../../core/api.js';
 import { confirm, useUnsaved } from '../../core/dialogs.js';
 import { leave } from '../../core/router.js';
+import { Listing } from '../../core/screen.js';
 import { toWords } from '../../core/store.js';
 import { ErrorBox, Input, attempt, icon, toast } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
@@ -95,19 +96,9 @@ export function Matrix({ appId, role, roles, keys, entities, editable, reload })
 }
 
 function Tables({ entities, rights }) {
-  return html`<div class="scrollx" tabindex="0">
-    <table class="list matrix">
-      <thead>
-        <tr>
-          <th>Table</th>
-          ${ACTIONS.map((action) => html`<th key=${action}>${action}</th>`)}
-        </tr>
-      </thead>
-      <tbody>
-        ${entities.map((entity) => html`<${TableRows} key=${entity.name} entity=${entity} rights=${rights} />`)}
-      </tbody>
-    </table>
-  </div>`;
+  return html`<${Listing} heads=${['Table', ...ACTIONS]} look="matrix" tabindex="0">
+    ${entities.map((entity) => html`<${TableRows} key=${entity.name} entity=${entity} rights=${rights} />`)}
+  <//>`;
 }
 
 const TableRows = ({ entity, rights }) => html`<tr>

@@ -5,7 +5,16 @@ import { openDialog } from '../../core/dialogs.js';
 import { A, setQuery } from '../../core/router.js';
 import { Head } from '../../core/screen.js';
 import { admin, describe, findApp, loadUsers, nameAccounts } from '../../core/store.js';
-import { ErrorBox, Input, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import {
+  ErrorBox,
+  IconButton,
+  Input,
+  Loaded,
+  attempt,
+  icon,
+  toast,
+  useLoad,
+} from '../../core/ui.js';
 import { ActingSelect } from '../../form/control.js';
 import { WithApp } from '../../parts/apppick.js';
 import { Matrix } from './matrix.js';
@@ -142,13 +151,12 @@ function Holders({ appId, role, ids, names, reload }) {
       ${ids.map(
         (id) => html`<li class="row" key=${id}>
           <${A} class="grow cut" to=${['users', id]}>${names[id] ?? id}<//>
-          <button
-            class="quiet icon small"
-            aria-label=${`Take it from ${names[id]}`}
+          <${IconButton}
+            isSmall
+            glyph="x"
+            label=${`Take it from ${names[id]}`}
             onClick=${() => act('revoke', id)}
-          >
-            ${icon('x')}
-          </button>
+          />
         </li>`,
       )}
     </ul>

@@ -7,6 +7,7 @@ import { Ago, Head } from '../../core/screen.js';
 import { admin, apps, loadApps, nameAccount } from '../../core/store.js';
 import {
   Empty,
+  IconButton,
   Input,
   Loaded,
   NewPassword,
@@ -99,9 +100,7 @@ function Changes({ account, reload }) {
         ? html`<button onClick=${enable}>Enable</button>`
         : html`<button onClick=${disable}>Disable</button>`
     }
-    <button class="quiet icon" aria-label="Delete the user" title="Delete" onClick=${drop}>
-      ${icon('trash')}
-    </button>`;
+    <${IconButton} glyph="trash" label="Delete the user" title="Delete" onClick=${drop} />`;
 }
 
 function EditUser({ account, close, save }) {

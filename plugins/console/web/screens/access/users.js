@@ -3,7 +3,7 @@ import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url, user as me } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { A, setQuery } from '../../core/router.js';
-import { Ago, Head, copy } from '../../core/screen.js';
+import { Ago, Head, Listing, copy } from '../../core/screen.js';
 import { admin, apps, findApp, forgetUsers, nameAccount } from '../../core/store.js';
 import {
   Empty,
@@ -97,30 +97,21 @@ function matches(account, text) {
 }
 
 function List({ accounts }) {
-  return html`<div class="scrollx">
-      <table class="list">
-        <thead>
-          <tr>
-            <th>Name</th><th>Username</th><th>Email</th><th>Roles</th>
-            <th>${admin.value ? 'Last sign-in' : 'Since'}</th><th />
-          </tr>
-        </thead>
-        <tbody>
-          ${accounts.map(
-            (account) => html`<tr key=${account.id}>
-              <td><${A} to=${['users', account.id]}><b>${nameAccount(account)}</b><//></td>
-              <td>${account.username}</td>
-              <td>${account.email ?? html`<span class="dim">–</span>`}</td>
-              <td><${RoleTags} roles=${account.roles} /></td>
-              <td class="nowrap">
-                <${Ago} at=${admin.value ? account.last_sign_in : account.created_at} />
-              </td>
-              <td class="right"><${Marks} account=${account} /></td>
-            </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+  const since = admin.value ? 'Last sign-in' : 'Since';
+  return html`<${Listing} heads=${['Name', 'Username', 'Email', 'Roles', since, '']}>
+    ${accounts.map(
+      (account) => html`<tr key=${account.id}>
+        <td><${A} to=${['users', account.id]}><b>${nameAccount(account)}</b><//></td>
+        <td>${account.username}</td>
+        <td>${account.email ?? html`<span class="dim">–</span>`}</td>
+        <td><${RoleTags} roles=${account.roles} /></td>
+        <td class="nowrap">
+          <${Ago} at=${admin.value ? account.last_sign_in : account.created_at} />
+        </td>
+        <td class="right"><${Marks} account=${account} /></td>
+      </tr>`,
+    )}
+  <//>
     ${!accounts.length && html`<${Empty} title="No such user" glyph="users" />`}`;
 }
 
@@ -207,31 +198,24 @@ function Invites({ round }) {
       invites.length > 0 &&
       html`<section class="shop">
         <h2>Invites</h2>
-        <div class="scrollx">
-          <table class="list">
-            <thead>
-              <tr><th>For</th><th>Role</th><th>State</th><th>Ends</th><th /></tr>
-            </thead>
-            <tbody>
-              ${invites.map(
-                (invite) => html`<tr key=${invite.id}>
-                  <td>${invite.used_by ?? invite.email ?? 'holder of the link'}</td>
-                  <td>${invite.role ? `${invite.role} of ${nameApp(invite.app)}` : '–'}</td>
-                  <td><span class="tag ${COLOURS[invite.state]}">${invite.state}</span></td>
-                  <td class="nowrap"><${Ago} at=${invite.expires} /></td>
-                  <td class="right">
-                    ${
-                      invite.state === 'open' &&
-                      html`<button class="small" onClick=${() => withdraw(invite)}>
-                        Withdraw
-                      </button>`
-                    }
-                  </td>
-                </tr>`,
-              )}
-            </tbody>
-          </table>
-        </div>
+        <${Listing} heads=${['For', 'Role', 'State', 'Ends', '']}>
+          ${invites.map(
+            (invite) => html`<tr key=${invite.id}>
+              <td>${invite.used_by ?? invite.email ?? 'holder of the link'}</td>
+              <td>${invite.role ? `${invite.role} of ${nameApp(invite.app)}` : '–'}</td>
+              <td><span class="tag ${COLOURS[invite.state]}">${invite.state}</span></td>
+              <td class="nowrap"><${Ago} at=${invite.expires} /></td>
+              <td class="right">
+                ${
+                  invite.state === 'open' &&
+                  html`<button class="small" onClick=${() => withdraw(invite)}>
+                    Withdraw
+                  </button>`
+                }
+              </td>
+            </tr>`,
+          )}
+        <//>
       </section>`}
   <//>`;
 }

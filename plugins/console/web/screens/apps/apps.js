@@ -4,9 +4,9 @@ import { get, remove, url } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
 import { formatJson } from '../../core/json.js';
 import { A, go } from '../../core/router.js';
-import { Head } from '../../core/screen.js';
+import { Head, Listing } from '../../core/screen.js';
 import { admin, apps, describe, features, findApp, loadApps } from '../../core/store.js';
-import { Empty, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import { Empty, IconButton, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { Diagram } from './diagram.js';
 import { Frontend } from './frontend.js';
 import { Installs, Retired } from './installs.js';
@@ -42,33 +42,26 @@ const NewApp = () => html`<${Head}
   />
   <${Manifest} />`;
 
-const List = ({ apps: listed }) => html`<div class="scrollx">
-  <table class="list">
-    <thead>
-      <tr><th>Name</th><th>Id</th><th>Version</th><th class="num">Tables</th><th /></tr>
-    </thead>
-    <tbody>
-      ${listed.map(
-        (app) => html`<tr key=${app.id}>
-          <td><${A} to=${['apps', app.id]}><b>${app.name}</b><//></td>
-          <td><code>${app.id}</code></td>
-          <td>${app.version}</td>
-          <td class="num">${app.entities.length}</td>
-          <td class="right nowrap">
-            <${A} class="button" to=${['apps', app.id, 'manifest']}>Manifest<//> <button
-              class="quiet icon"
-              aria-label=${`Uninstall ${app.name}`}
-              title="Uninstall"
-              onClick=${() => uninstall(app)}
-            >
-              ${icon('trash')}
-            </button>
-          </td>
-        </tr>`,
-      )}
-    </tbody>
-  </table>
-</div>`;
+const List = ({
+  apps: listed,
+}) => html`<${Listing} heads=${['Name', 'Id', 'Version', ['Tables', 'num'], '']}>
+  ${listed.map(
+    (app) => html`<tr key=${app.id}>
+      <td><${A} to=${['apps', app.id]}><b>${app.name}</b><//></td>
+      <td><code>${app.id}</code></td>
+      <td>${app.version}</td>
+      <td class="num">${app.entities.length}</td>
+      <td class="right nowrap">
+        <${A} class="button" to=${['apps', app.id, 'manifest']}>Manifest<//> <${IconButton}
+          glyph="trash"
+          label=${`Uninstall ${app.name}`}
+          title="Uninstall"
+          onClick=${() => uninstall(app)}
+        />
+      </td>
+    </tr>`,
+  )}
+<//>`;
 
 async function uninstall(app) {
   const text = `Its ${app.entities.length} tables with all records, roles, secrets, jobs and files are dropped. The audit trail stays.`;

@@ -4,7 +4,7 @@ import { get, post, url } from '../../core/api.js';
 import { confirm } from '../../core/dialogs.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { Ago } from '../../core/screen.js';
+import { Ago, Listing } from '../../core/screen.js';
 import { loadUsers, nameAccounts } from '../../core/store.js';
 import { Loaded, attempt, toast, useLoad } from '../../core/ui.js';
 
@@ -138,23 +138,21 @@ export function Retired({ id }) {
     <//>`;
 }
 
-const List = ({ items, drop }) => html`<table class="list">
-  <thead>
-    <tr><th>Table</th><th>Column</th><th class="num">Rows with a value</th><th /></tr>
-  </thead>
-  <tbody>
-    ${items.map(
-      (item) => html`<tr key=${item.entity + item.column}>
-        <td>${item.entity}</td>
-        <td>${item.column ?? html`<span class="dim">whole table</span>`}</td>
-        <td class="num">${item.rows}</td>
-        <td class="right">
-          <button class="small" onClick=${() => drop(item)}>Drop…</button>
-        </td>
-      </tr>`,
-    )}
-  </tbody>
-</table>`;
+const List = ({
+  items,
+  drop,
+}) => html`<${Listing} heads=${['Table', 'Column', ['Rows with a value', 'num'], '']}>
+  ${items.map(
+    (item) => html`<tr key=${item.entity + item.column}>
+      <td>${item.entity}</td>
+      <td>${item.column ?? html`<span class="dim">whole table</span>`}</td>
+      <td class="num">${item.rows}</td>
+      <td class="right">
+        <button class="small" onClick=${() => drop(item)}>Drop…</button>
+      </td>
+    </tr>`,
+  )}
+<//>`;
 
 /** Cells of the table of lengths that are filled at most; larger parts are shown as replaced. */
 const MOST_CELLS = 4e6;

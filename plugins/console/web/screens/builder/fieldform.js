@@ -1,7 +1,7 @@
 /** What a column is: its name, type, and rules. The same form makes a new one and changes one. */
 import { html } from '../../core/kit.js';
 import { toWords } from '../../core/store.js';
-import { Input, icon } from '../../core/ui.js';
+import { IconButton, Input, icon } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { findEntityOf, listEntities, nameOf } from './steps.js';
 
@@ -276,14 +276,12 @@ function Choices({ choices, change }) {
         >
           <${Options} choices=${COLOURS} chosen=${one.colour} />
         </select>
-        <button
-          type="button"
-          class="quiet icon small"
-          aria-label=${`Remove choice ${index + 1}`}
+        <${IconButton}
+          isSmall
+          glyph="x"
+          label=${`Remove choice ${index + 1}`}
           onClick=${() => change(choices.filter((_, at) => at !== index))}
-        >
-          ${icon('x')}
-        </button>
+        />
       </div>`,
     )}
     <button type="button" class="small" onClick=${add}>${icon('plus')}Choice</button>

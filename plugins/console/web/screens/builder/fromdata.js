@@ -6,8 +6,9 @@ import { html, useEffect, useState } from '../../core/kit.js';
 import { formatQuery, post, upload, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { go } from '../../core/router.js';
+import { Listing } from '../../core/screen.js';
 import { loadApps, toWords } from '../../core/store.js';
-import { ErrorBox, Input, attempt, icon, toast } from '../../core/ui.js';
+import { ErrorBox, IconButton, Input, attempt, toast } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { FileDrop } from '../../form/files.js';
 import { toName } from './fieldform.js';
@@ -79,14 +80,12 @@ export function FromData() {
     ${files.map(
       (file) => html`<div class="row" key=${file.name}>
         <span class="grow cut">${file.name}</span>
-        <button
-          type="button"
-          class="quiet icon small"
-          aria-label=${`Leave out ${file.name}`}
+        <${IconButton}
+          isSmall
+          glyph="x"
+          label=${`Leave out ${file.name}`}
           onClick=${() => remove(file)}
-        >
-          ${icon('x')}
-        </button>
+        />
       </div>`,
     )}
     ${state.proposal && html`<${Proposed} proposal=${state.proposal} dates=${dates} choose=${(order) => ask(files, order)} />`}
@@ -117,20 +116,15 @@ function Proposed({ proposal, dates, choose }) {
       (table) => html`<div key=${table.entity}>
         <h3>${toWords(table.entity)} <span class="dim">· ${table.rows} rows read</span></h3>
         <div class="scrollx" tabindex="0" role="region" aria-label=${`Columns of ${table.entity}`}>
-          <table class="list">
-            <thead>
-              <tr><th>Column</th><th>Type</th><th>Why</th></tr>
-            </thead>
-            <tbody>
-              ${table.columns.map(
-                (column) => html`<tr key=${column.heading}>
-                  <td>${column.heading}</td>
-                  <td>${column.name ? toWords(column.type) : 'left out'}</td>
-                  <td class="dim">${column.why}</td>
-                </tr>`,
-              )}
-            </tbody>
-          </table>
+          <${Listing} heads=${['Column', 'Type', 'Why']} tabindex="0">
+            ${table.columns.map(
+              (column) => html`<tr key=${column.heading}>
+                <td>${column.heading}</td>
+                <td>${column.name ? toWords(column.type) : 'left out'}</td>
+                <td class="dim">${column.why}</td>
+              </tr>`,
+            )}
+          <//>
         </div>
       </div>`,
     )}

@@ -2,8 +2,9 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, url } from '../../core/api.js';
 import { A } from '../../core/router.js';
+import { Listing } from '../../core/screen.js';
 import { toWords } from '../../core/store.js';
-import { Loaded, icon, useLoad } from '../../core/ui.js';
+import { IconButton, Loaded, icon, useLoad } from '../../core/ui.js';
 import { Choice, Options } from '../../form/control.js';
 import { kindOf } from './fieldform.js';
 import { findEntityOf, openStep } from './steps.js';
@@ -41,14 +42,12 @@ export function changeIndexes(appId, entity) {
           (index, at) => html`<div class="row" key=${JSON.stringify(index)}>
             <span class="grow cut">${describeIndex(index)}</span>
             ${index.unique && html`<span class="tag">unique</span>`}
-            <button
-              type="button"
-              class="quiet icon small"
-              aria-label=${`Remove the index of ${describeIndex(index)}`}
+            <${IconButton}
+              isSmall
+              glyph="x"
+              label=${`Remove the index of ${describeIndex(index)}`}
               onClick=${() => setIndexes(indexes.toSpliced(at, 1))}
-            >
-              ${icon('x')}
-            </button>
+            />
           </div>`,
         )}
         ${!indexes.length && html`<span class="dim">None yet.</span>`}
@@ -253,31 +252,30 @@ export function changeAccess(appId, entity) {
       <${Loaded} of=${roles}>
         ${(list) => {
           const names = list.map(({ name }) => name).filter((name) => name !== 'admin');
-          return html`<div class="scrollx" tabindex="0" role="region" aria-label="Rights on fields">
-            <table class="list rights">
-              <thead>
-                <tr><th>Field</th><th>Who may see it</th><th>Who may change it</th></tr>
-              </thead>
-              <tbody>
-                ${fields.map(
-                  (field) => html`<tr key=${field.name}>
-                    <th scope="row">${nameOfField(field)}</th>
-                    ${ACTIONS.map(
-                      ([action, verb]) => html`<td key=${action}>
-                        <${Holders}
-                          label=${`Who may ${verb} ${nameOfField(field)}`}
-                          verb=${verb}
-                          roles=${names}
-                          chosen=${rules[field.name]?.[action] ?? null}
-                          change=${(holders) => set(field.name, action, holders)}
-                        />
-                      </td>`,
-                    )}
-                  </tr>`,
+          return html`<${Listing}
+            heads=${['Field', 'Who may see it', 'Who may change it']}
+            look="rights"
+            tabindex="0"
+            role="region"
+            aria-label="Rights on fields"
+          >
+            ${fields.map(
+              (field) => html`<tr key=${field.name}>
+                <th scope="row">${nameOfField(field)}</th>
+                ${ACTIONS.map(
+                  ([action, verb]) => html`<td key=${action}>
+                    <${Holders}
+                      label=${`Who may ${verb} ${nameOfField(field)}`}
+                      verb=${verb}
+                      roles=${names}
+                      chosen=${rules[field.name]?.[action] ?? null}
+                      change=${(holders) => set(field.name, action, holders)}
+                    />
+                  </td>`,
                 )}
-              </tbody>
-            </table>
-          </div>`;
+              </tr>`,
+            )}
+          <//>`;
         }}
       <//>`;
   };

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { go, leave } from '../../core/router.js';
 import { toWords } from '../../core/store.js';
-import { Input, attempt, icon } from '../../core/ui.js';
+import { IconButton, Input, attempt, icon } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import {
   FieldForm,
@@ -299,14 +299,12 @@ export function ColumnRows({ columns, change }) {
         >
           <${Options} choices=${PLAIN_KINDS} chosen=${column.kind} />
         </select>
-        <button
-          type="button"
-          class="quiet icon small"
-          aria-label=${`Remove column ${index + 1}`}
+        <${IconButton}
+          isSmall
+          glyph="x"
+          label=${`Remove column ${index + 1}`}
           onClick=${() => change(columns.filter((_, at) => at !== index))}
-        >
-          ${icon('x')}
-        </button>
+        />
       </div>`,
     )}
     <button

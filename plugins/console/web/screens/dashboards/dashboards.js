@@ -5,7 +5,7 @@ import { confirm, useUnsaved } from '../../core/dialogs.js';
 import { A, go, leave } from '../../core/router.js';
 import { Head, useEvery } from '../../core/screen.js';
 import { describe, listReadable } from '../../core/store.js';
-import { Empty, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import { Empty, IconButton, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { useFeeds } from '../../feed/feed.js';
 import { WithApp } from '../../parts/apppick.js';
 import { isSame } from '../../parts/values.js';
@@ -215,15 +215,15 @@ function useRounds(app, tiles, views) {
 }
 
 function TileButtons({ name, isFirst, isLast, edit, move, grow, drop }) {
-  const act = (glyph, title, run, disabled = false) => html`<button
-    class="quiet icon small"
-    title=${title}
-    aria-label=${`${title}: ${name}`}
-    disabled=${disabled}
-    onClick=${run}
-  >
-    ${icon(glyph)}
-  </button>`;
+  const act = (glyph, title, run, disabled = false) =>
+    html`<${IconButton}
+      isSmall
+      glyph=${glyph}
+      label=${`${title}: ${name}`}
+      title=${title}
+      disabled=${disabled}
+      onClick=${run}
+    />`;
   return html`<span class="nowrap">
     ${act('left', 'Move to the left', () => move(-1), isFirst)}
     ${act('right', 'Move to the right', () => move(1), isLast)}

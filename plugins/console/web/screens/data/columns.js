@@ -6,7 +6,7 @@ import { html, useState } from '../../core/kit.js';
 import { setQuery } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
 import { findApp, saveSetting, settings, toWords } from '../../core/store.js';
-import { fail, icon, useLoad } from '../../core/ui.js';
+import { IconButton, fail, icon, useLoad } from '../../core/ui.js';
 import { listFields, measureColumn } from '../../parts/values.js';
 import { openBuilder } from '../builder/open.js';
 import { isGrouping, listTerms, readTerms, setTerms } from './order.js';
@@ -187,24 +187,20 @@ function ShownColumn({ name, isFirst, isLast, move, hide }) {
       <input type="checkbox" checked onChange=${hide} />
       ${toWords(name)}
     </label>
-    <button
-      type="button"
-      class="quiet icon small"
-      aria-label=${`Move ${name} up`}
+    <${IconButton}
+      isSmall
+      glyph="up"
+      label=${`Move ${name} up`}
       disabled=${isFirst}
       onClick=${() => move(-1)}
-    >
-      ${icon('up')}
-    </button>
-    <button
-      type="button"
-      class="quiet icon small"
-      aria-label=${`Move ${name} down`}
+    />
+    <${IconButton}
+      isSmall
+      glyph="down"
+      label=${`Move ${name} down`}
       disabled=${isLast}
       onClick=${() => move(1)}
-    >
-      ${icon('down')}
-    </button>
+    />
   </li>`;
 }
 

@@ -2,7 +2,7 @@
 import { html, useState } from '../../core/kit.js';
 import { Digits, parse, stringify } from '../../core/json.js';
 import { toWords } from '../../core/store.js';
-import { ErrorBox, icon } from '../../core/ui.js';
+import { ErrorBox, IconButton, icon } from '../../core/ui.js';
 import { Control, Options } from '../../form/control.js';
 import { isManaged, listFields } from '../../parts/values.js';
 import { buildOrder, findGroup } from './order.js';
@@ -175,14 +175,8 @@ function ConditionValue({ field, item, appId, onChange }) {
   </span>`;
 }
 
-const RemoveButton = ({ label, remove }) => html`<button
-  type="button"
-  class="quiet icon small"
-  aria-label=${label}
-  onClick=${remove}
->
-  ${icon('x')}
-</button>`;
+const RemoveButton = ({ label, remove }) =>
+  html`<${IconButton} isSmall glyph="x" label=${label} onClick=${remove} />`;
 
 // --- the where-tree of the API and what the builder shows are two spellings of the same
 

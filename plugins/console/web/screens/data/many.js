@@ -3,7 +3,7 @@ import { html, useState } from '../../core/kit.js';
 import { post, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { may, toWords } from '../../core/store.js';
-import { ErrorBox, fail, icon } from '../../core/ui.js';
+import { ErrorBox, IconButton, fail, icon } from '../../core/ui.js';
 import { Choice, Control } from '../../form/control.js';
 import { RowActions } from '../../kit/tile.js';
 import { countRecords, hasUndo, makeRequestId, runMany, toastUndo } from '../../parts/undo.js';
@@ -73,9 +73,7 @@ export function Selection(props) {
     ${mayUpdate && html`<button onClick=${edit}>${icon('edit')}Edit a field</button>`}
     ${mayDelete && html`<button onClick=${drop}>${icon('trash')}Delete</button>`}
     <${RowActions} appId=${appId} entity=${entity} ids=${ids} done=${end} />
-    <button class="quiet icon" aria-label="Clear the selection" onClick=${clear}>
-      ${icon('x')}
-    </button>
+    <${IconButton} glyph="x" label="Clear the selection" onClick=${clear} />
   </div>`;
 }
 

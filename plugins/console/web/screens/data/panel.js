@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef } from '../../core/kit.js';
 import { A, go, setQuery, toHref } from '../../core/router.js';
 import { Lazy } from '../../core/screen.js';
-import { icon } from '../../core/ui.js';
+import { IconButton } from '../../core/ui.js';
 import { isPhone } from './columns.js';
 
 const loadBeside = () => import('../record/record.js').then((module) => module.Beside);
@@ -70,9 +70,7 @@ export function Panel({ appId, entity, id, data, openRow, close }) {
       <${Step} glyph="down" title="Next record" keys="Alt ↓" row=${next} open=${openRow} />
       <small class="grow">${where}</small>
       <${A} class="button" to=${['record', appId, entity.name, id]}>Open as a page<//>
-      <button class="quiet icon" title="Close (Esc)" aria-label="Close" onClick=${close}>
-        ${icon('x')}
-      </button>
+      <${IconButton} glyph="x" label="Close" title="Close (Esc)" onClick=${close} />
     </div>
     <${Lazy}
       key=${id}
@@ -85,12 +83,11 @@ export function Panel({ appId, entity, id, data, openRow, close }) {
   </aside>`;
 }
 
-const Step = ({ glyph, title, keys, row, open }) => html`<button
-  class="quiet icon"
-  title=${`${title} (${keys})`}
-  aria-label=${title}
-  disabled=${!row}
-  onClick=${() => open(row)}
->
-  ${icon(glyph)}
-</button>`;
+const Step = ({ glyph, title, keys, row, open }) =>
+  html`<${IconButton}
+    glyph=${glyph}
+    label=${title}
+    title=${`${title} (${keys})`}
+    disabled=${!row}
+    onClick=${() => open(row)}
+  />`;

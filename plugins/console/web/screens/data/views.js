@@ -6,7 +6,17 @@ import { stringify } from '../../core/json.js';
 import { setQuery } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
 import { features, findApp, nameField, toWords } from '../../core/store.js';
-import { Empty, ErrorBox, Input, attempt, icon, toast, useForm, useLoad } from '../../core/ui.js';
+import {
+  Empty,
+  ErrorBox,
+  IconButton,
+  Input,
+  attempt,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 import { Choice, Options } from '../../form/control.js';
 import { isManaged, listFields } from '../../parts/values.js';
 
@@ -98,24 +108,22 @@ const ViewLine = ({ view, apply, drop, link }) => html`<div class="row viewline"
   </button>
   ${
     link &&
-    html`<button
-      class="quiet icon small"
+    html`<${IconButton}
+      isSmall
+      glyph="link"
+      label=${`Link for spreadsheets: ${view.name}`}
       title="Link for spreadsheets"
-      aria-label=${`Link for spreadsheets: ${view.name}`}
       onClick=${link}
-    >
-      ${icon('link')}
-    </button>`
+    />`
   }
   ${
     view.editable &&
-    html`<button
-      class="quiet icon small"
-      aria-label=${`Delete the view ${view.name}`}
+    html`<${IconButton}
+      isSmall
+      glyph="trash"
+      label=${`Delete the view ${view.name}`}
       onClick=${drop}
-    >
-      ${icon('trash')}
-    </button>`
+    />`
   }
 </div>`;
 

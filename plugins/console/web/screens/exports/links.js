@@ -2,8 +2,18 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Ago, copy } from '../../core/screen.js';
-import { Empty, ErrorBox, Input, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
+import { Ago, Listing, copy } from '../../core/screen.js';
+import {
+  Empty,
+  ErrorBox,
+  IconButton,
+  Input,
+  Loaded,
+  attempt,
+  icon,
+  toast,
+  useLoad,
+} from '../../core/ui.js';
 
 /**
  * Show the links of a table, and make one of what is seen or of a saved view.
@@ -93,41 +103,37 @@ const Copied = ({ title, text }) => html`<label class="field">
 
 const Table = ({ links, revoke }) =>
   links.length
-    ? html`<div class="scrollx" tabindex="0" role="region" aria-label="Links">
-        <table class="list">
-          <thead>
-            <tr><th>Name</th><th>By</th><th>Last read</th><th></th></tr>
-          </thead>
-          <tbody>
-            ${links.map(
-              (link) => html`<tr key=${link.id}>
-                <td>${link.name}</td>
-                <td>${link.by}</td>
-                <td>${link.last_used_at ? html`<${Ago} at=${link.last_used_at} />` : 'never'}</td>
-                <td>
-                  <span class="row">
-                  ${
-                    link.url &&
-                    html`<button
-                      class="quiet icon small"
-                      aria-label=${`Copy the link ${link.name}`}
-                      onClick=${() => copy(link.url)}
-                    >
-                      ${icon('copy')}
-                    </button>`
-                  }
-                  <button
-                    class="quiet icon small"
-                    aria-label=${`Revoke the link ${link.name}`}
-                    onClick=${() => revoke(link)}
-                  >
-                    ${icon('trash')}
-                  </button>
-                  </span>
-                </td>
-              </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>`
+    ? html`<${Listing}
+        heads=${['Name', 'By', 'Last read', '']}
+        tabindex="0"
+        role="region"
+        aria-label="Links"
+      >
+      ${links.map(
+        (link) => html`<tr key=${link.id}>
+          <td>${link.name}</td>
+          <td>${link.by}</td>
+          <td>${link.last_used_at ? html`<${Ago} at=${link.last_used_at} />` : 'never'}</td>
+          <td>
+            <span class="row">
+            ${
+              link.url &&
+              html`<${IconButton}
+                isSmall
+                glyph="copy"
+                label=${`Copy the link ${link.name}`}
+                onClick=${() => copy(link.url)}
+              />`
+            }
+            <${IconButton}
+              isSmall
+              glyph="trash"
+              label=${`Revoke the link ${link.name}`}
+              onClick=${() => revoke(link)}
+            />
+            </span>
+          </td>
+        </tr>`,
+      )}
+    <//>`
     : html`<${Empty} title="No links yet" glyph="link" />`;

@@ -1,7 +1,7 @@
 /** The first row of a table and the last one: heads that sort, are dragged and widened, and figures. */
 import { html, useRef, useState } from '../../core/kit.js';
 import { nameField } from '../../core/store.js';
-import { icon } from '../../core/ui.js';
+import { IconButton, icon } from '../../core/ui.js';
 import { formatAmount } from '../../parts/format.js';
 import { measureColumn } from '../../parts/values.js';
 import { FIGURES } from '../data/columns.js';
@@ -50,15 +50,13 @@ export function HeadRow(props) {
     ${
       addColumn &&
       html`<div class="gc add" role="columnheader">
-        <button
-          class="quiet icon"
-          tabindex="-1"
+        <${IconButton}
+          glyph="plus"
+          label="New column"
           title="New column (Alt C)"
-          aria-label="New column"
+          tabindex="-1"
           onClick=${addColumn}
-        >
-          ${icon('plus')}
-        </button>
+        />
       </div>`
     }
   </div>`;

@@ -3,7 +3,7 @@ import { html, useMemo, useState } from '../../core/kit.js';
 import { api, url } from '../../core/api.js';
 import { useUnsaved } from '../../core/dialogs.js';
 import { A, leave } from '../../core/router.js';
-import { Head, saveAs } from '../../core/screen.js';
+import { Head, Listing, saveAs } from '../../core/screen.js';
 import { describe, may, toWords } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, fail, icon, toast, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
@@ -332,23 +332,21 @@ function Errors({ report, heads, data, name }) {
       <h2>Errors</h2>
       <button onClick=${download}>Download the rejected rows</button>
     </div>
-    <div class="scrollx" tabindex="0" role="region" aria-label="Errors">
-      <table class="list">
-        <thead>
-          <tr><th>Row</th><th>Column</th><th>Value</th><th>Error</th></tr>
-        </thead>
-        <tbody>
-          ${report.errors.slice(0, MOST_ERRORS).map(
-            (problem, index) => html`<tr key=${index}>
-              <td>${problem.row}</td>
-              <td>${problem.field && toWords(problem.field)}</td>
-              <td><code>${String(problem.value ?? '').slice(0, LONGEST_VALUE)}</code></td>
-              <td>${problem.error}</td>
-            </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    <${Listing}
+      heads=${['Row', 'Column', 'Value', 'Error']}
+      tabindex="0"
+      role="region"
+      aria-label="Errors"
+    >
+      ${report.errors.slice(0, MOST_ERRORS).map(
+        (problem, index) => html`<tr key=${index}>
+          <td>${problem.row}</td>
+          <td>${problem.field && toWords(problem.field)}</td>
+          <td><code>${String(problem.value ?? '').slice(0, LONGEST_VALUE)}</code></td>
+          <td>${problem.error}</td>
+        </tr>`,
+      )}
+    <//>
     ${unlisted > 0 && html`<p class="dim">${unlisted} more.</p>`}
   </section>`;
 }

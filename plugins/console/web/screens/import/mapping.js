@@ -1,5 +1,6 @@
 /** Which field each column of a file is, and the rows as the server reads and would store them. */
 import { html } from '../../core/kit.js';
+import { Listing } from '../../core/screen.js';
 import { toWords } from '../../core/store.js';
 import { Value } from '../../parts/values.js';
 
@@ -114,20 +115,13 @@ export function Preview({ appId, entity, targets, csv: [heads, ...sentRows], rep
   const sent = heads.map((name) => targets.find((target) => target.name === name).field);
   const fields = [...sent, ...listFilledFields(entity, sent, Object.values(stored))];
   const rows = sentRows.slice(0, SHOWN).map((cells, index) => ({ number: index + 1, cells }));
-  return html`<div
-    class="scrollx"
+  const titles = fields.map((field) => toWords(field.name));
+  return html`<${Listing}
+    heads=${['Row', ...titles]}
     tabindex="0"
     role="region"
     aria-label="First rows as they would be"
   >
-    <table class="list">
-      <thead>
-        <tr>
-          <th>Row</th>
-          ${fields.map((field) => html`<th key=${field.name}>${toWords(field.name)}</th>`)}
-        </tr>
-      </thead>
-      <tbody>
         ${rows.map(
           ({ number, cells }) => html`<tr key=${number}>
             <td class="dim">${number}</td>
@@ -144,9 +138,7 @@ export function Preview({ appId, entity, targets, csv: [heads, ...sentRows], rep
             )}
           </tr>`,
         )}
-      </tbody>
-    </table>
-  </div>`;
+  <//>`;
 }
 
 /** The fields that the server fills itself. */

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from '../../core/kit.js';
 import { get, getAgain, patch, post, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
 import { setQuery } from '../../core/router.js';
-import { Ago, CopyAs, Head, formatTime, useEvery } from '../../core/screen.js';
+import { Ago, CopyAs, Head, Listing, formatTime, useEvery } from '../../core/screen.js';
 import { features, findApp } from '../../core/store.js';
 import { Empty, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
@@ -143,23 +143,13 @@ function States({ status, counts, action, act }) {
   </nav>`;
 }
 
-const List = ({ path, jobs, reload }) => html`<div class="scrollx">
-  <table class="list">
-    <thead>
-      <tr>
-        <th>State</th>
-        <th>Type</th>
-        <th>Created</th>
-        <th class="num">Attempts</th>
-        <th>Progress or error</th>
-        <th />
-      </tr>
-    </thead>
-    <tbody>
-      ${jobs.map((job) => html`<${JobRow} key=${job.id} path=${path} job=${job} reload=${reload} />`)}
-    </tbody>
-  </table>
-</div>`;
+const List = ({
+  path,
+  jobs,
+  reload,
+}) => html`<${Listing} heads=${['State', 'Type', 'Created', ['Attempts', 'num'], 'Progress or error', '']}>
+  ${jobs.map((job) => html`<${JobRow} key=${job.id} path=${path} job=${job} reload=${reload} />`)}
+<//>`;
 
 function JobRow({ path, job, reload }) {
   const act = (work) => work(path, job).then(reload);
@@ -250,24 +240,17 @@ export function Crons({ appId, admin }) {
     act(() => patch(buildPath(cron), { enabled }), enabled ? 'Enabled.' : 'Disabled.');
   return html`<section class="crons">
     <h2>Crons</h2>
-    <div class="scrollx">
-      <table class="list">
-        <thead>
-          <tr><th>Name</th><th>Schedule</th><th>Next times</th><th>Last run</th><th /></tr>
-        </thead>
-        <tbody>
-          ${list.data.map(
-            (cron) => html`<${Cron}
-              key=${cron.name}
-              cron=${cron}
-              admin=${admin}
-              run=${() => run(cron)}
-              enable=${(enabled) => enable(cron, enabled)}
-            />`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    <${Listing} heads=${['Name', 'Schedule', 'Next times', 'Last run', '']}>
+      ${list.data.map(
+        (cron) => html`<${Cron}
+          key=${cron.name}
+          cron=${cron}
+          admin=${admin}
+          run=${() => run(cron)}
+          enable=${(enabled) => enable(cron, enabled)}
+        />`,
+      )}
+    <//>
   </section>`;
 }
 

@@ -6,7 +6,7 @@ import { stringify } from '../../core/json.js';
 import { A, go, guards, leave } from '../../core/router.js';
 import { Ago, CopyAs, Head } from '../../core/screen.js';
 import { describe, findPages, may, toWords } from '../../core/store.js';
-import { Empty, Loaded, fail, icon, useLoad } from '../../core/ui.js';
+import { Empty, IconButton, Loaded, fail, icon, useLoad } from '../../core/ui.js';
 import { useFeed } from '../../feed/feed.js';
 import { RowActions, Tile } from '../../kit/tile.js';
 import { makeTitle } from '../../parts/titles.js';
@@ -133,9 +133,7 @@ function RecordHead({ appId, entity, row, path, reload, table }) {
     <${CopyAs} request=${{ method: 'GET', path }} />
     ${
       may(appId, entity.name, 'delete') &&
-      html`<button class="quiet icon" aria-label="Delete" title="Delete" onClick=${drop}>
-        ${icon('trash')}
-      </button>`
+      html`<${IconButton} glyph="trash" label="Delete" onClick=${drop} />`
     }
   <//>`;
 }

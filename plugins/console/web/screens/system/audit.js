@@ -13,7 +13,7 @@ import {
   nameAccounts,
   toWords,
 } from '../../core/store.js';
-import { Empty, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
+import { Empty, IconButton, Loaded, Typed, attempt, icon, useLoad } from '../../core/ui.js';
 import { Options } from '../../form/control.js';
 import { shortenId } from '../../parts/titles.js';
 import { isSame } from '../../parts/values.js';
@@ -209,14 +209,13 @@ export function TrailRow({ row, name }) {
   const unnamed = row.actor_id ? 'a former user' : 'the server';
   return html`<li>
     <div class="row">
-      <button
-        class="quiet icon small"
+      <${IconButton}
+        isSmall
+        glyph=${isOpen ? 'down' : 'right'}
+        label="Show the change"
         aria-expanded=${isOpen}
-        aria-label="Show the change"
         onClick=${() => setOpen(!isOpen)}
-      >
-        ${icon(isOpen ? 'down' : 'right')}
-      </button>
+      />
       <span class="tag ${COLOURS[row.operation] ?? ''}">${nameOperation(row.operation)}</span>
       <${Place} row=${row} />
       <span class="dim cut grow">${names.join(', ')}</span>

@@ -3,11 +3,18 @@ import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
 import { openDialog } from '../../core/dialogs.js';
 import { A } from '../../core/router.js';
-import { Ago, Head, useEvery } from '../../core/screen.js';
+import { Ago, Head, Listing, useEvery } from '../../core/screen.js';
 import { pages } from '../../core/store.js';
 import { Empty, Loaded, attempt, useLoad } from '../../core/ui.js';
 import { Spark } from '../../parts/chart.js';
 import { Markdown } from '../../parts/markdown.js';
+
+const countOf = (title) => [title, 'num'];
+const HEADS = [
+  ...['Name', 'State', 'From', 'Provides'],
+  ...['Routes', 'Hook calls', 'Slowest p99', 'Errors'].map(countOf),
+];
+const NUMBERS = ['Calls', 'p50', 'p99', 'Refusals', 'Errors'].map(countOf);
 
 export default function Plugins({ parts: [name] }) {
   const loaded = useLoad(() => get('/api/v1/plugins'), []);
@@ -26,25 +33,9 @@ const List = ({ plugins, process }) => html`<${Head}
     sub=${`As process ${process} sees them. A plugin is switched on or off in the configuration: [plugins.<name>] enabled = false.`}
     request=${{ method: 'GET', path: '/api/v1/plugins' }}
   />
-  <div class="scrollx">
-    <table class="list">
-      <thead>
-        <tr>
-          <th>Name</th>
-          <th>State</th>
-          <th>From</th>
-          <th>Provides</th>
-          <th class="num">Routes</th>
-          <th class="num">Hook calls</th>
-          <th class="num">Slowest p99</th>
-          <th class="num">Errors</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${plugins.map((plugin) => html`<${PluginRow} key=${plugin.name} plugin=${plugin} />`)}
-      </tbody>
-    </table>
-  </div>`;
+  <${Listing} heads=${HEADS}>
+    ${plugins.map((plugin) => html`<${PluginRow} key=${plugin.name} plugin=${plugin} />`)}
+  <//>`;
 
 function PluginRow({ plugin }) {
   const { name, state, origin, provides, routes, hooks, tasks } = plugin;
@@ -136,24 +127,9 @@ function Hooks({ name, hooks }) {
       ${calls.length > 1 && html`<small>${calls.at(-1)} calls in 5 s</small>`}
       <${Spark} values=${calls} title="Calls in each five seconds" />
     </div>
-    <div class="scrollx" tabindex="0">
-      <table class="list">
-        <thead>
-          <tr>
-            <th>Hook</th>
-            <th class="num">Calls</th>
-            <th class="num">p50</th>
-            <th class="num">p99</th>
-            <th class="num">Refusals</th>
-            <th class="num">Errors</th>
-            <th>Last error</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${hooks.map((hook) => html`<${Hook} key=${hook.hook} hook=${hook} />`)}
-        </tbody>
-      </table>
-    </div>
+    <${Listing} heads=${['Hook', ...NUMBERS, 'Last error']} tabindex="0">
+      ${hooks.map((hook) => html`<${Hook} key=${hook.hook} hook=${hook} />`)}
+    <//>
   </section>`;
 }
 
@@ -172,21 +148,14 @@ function Hook({ hook }) {
 
 const Routes = ({ routes }) => html`<section>
   <h2>Routes</h2>
-  <div class="scrollx" tabindex="0">
-    <table class="list">
-      <thead>
-        <tr><th>Route</th><th>Needs</th></tr>
-      </thead>
-      <tbody>
-        ${routes.map(
-          (route) => html`<tr key=${route.method + route.path}>
-            <td><code>${route.method} ${route.path}</code></td>
-            <td class="dim">${route.needs}</td>
-          </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>
+  <${Listing} heads=${['Route', 'Needs']} tabindex="0">
+    ${routes.map(
+      (route) => html`<tr key=${route.method + route.path}>
+        <td><code>${route.method} ${route.path}</code></td>
+        <td class="dim">${route.needs}</td>
+      </tr>`,
+    )}
+  <//>
 </section>`;
 
 const Tasks = ({ tasks }) => html`<section>

@@ -2,11 +2,12 @@
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, url } from '../../core/api.js';
 import { confirm, openDialog } from '../../core/dialogs.js';
-import { Ago, Head } from '../../core/screen.js';
+import { Ago, Head, Listing } from '../../core/screen.js';
 import { admin } from '../../core/store.js';
 import {
   Empty,
   ErrorBox,
+  IconButton,
   Input,
   Loaded,
   attempt,
@@ -64,34 +65,26 @@ function Screen({ path, picker }) {
     <//>`;
 }
 
-const List = ({ secrets, set, drop }) => html`<div class="scrollx">
-  <table class="list">
-    <thead>
-      <tr><th>Name</th><th>Set</th><th>Last used</th><th /></tr>
-    </thead>
-    <tbody>
-      ${secrets.map(
-        (secret) => html`<tr key=${secret.key}>
-          <td class="nowrap"><code>${secret.key}</code></td>
-          <td class="nowrap"><${Ago} at=${secret.updated_at} /></td>
-          <td class="nowrap">
-            <${Ago} at=${secret.used_at} />
-            ${secret.used_by && html`<span class="dim"> by the worker of ${secret.used_by}</span>`}
-          </td>
-          <td class="right nowrap">
-            <button class="small" onClick=${() => set(secret.key)}>Set again…</button> <button
-              class="quiet icon small"
-              aria-label=${`Delete ${secret.key}`}
-              onClick=${() => drop(secret.key)}
-            >
-              ${icon('trash')}
-            </button>
-          </td>
-        </tr>`,
-      )}
-    </tbody>
-  </table>
-</div>`;
+const List = ({ secrets, set, drop }) => html`<${Listing} heads=${['Name', 'Set', 'Last used', '']}>
+  ${secrets.map(
+    (secret) => html`<tr key=${secret.key}>
+      <td class="nowrap"><code>${secret.key}</code></td>
+      <td class="nowrap"><${Ago} at=${secret.updated_at} /></td>
+      <td class="nowrap">
+        <${Ago} at=${secret.used_at} />
+        ${secret.used_by && html`<span class="dim"> by the worker of ${secret.used_by}</span>`}
+      </td>
+      <td class="right nowrap">
+        <button class="small" onClick=${() => set(secret.key)}>Set again…</button> <${IconButton}
+          isSmall
+          glyph="trash"
+          label=${`Delete ${secret.key}`}
+          onClick=${() => drop(secret.key)}
+        />
+      </td>
+    </tr>`,
+  )}
+<//>`;
 
 /** @param {{path: string, name: string, close: (isSet?: boolean) => void}} props */
 function SetSecret({ path, name, close }) {

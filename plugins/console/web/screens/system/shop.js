@@ -2,7 +2,7 @@
 import { html } from '../../core/kit.js';
 import { api, get, post, url } from '../../core/api.js';
 import { A } from '../../core/router.js';
-import { Ago, formatTime, saveAs, useEvery } from '../../core/screen.js';
+import { Ago, Listing, formatTime, saveAs, useEvery } from '../../core/screen.js';
 import { admin, apps, features, loadUsers, nameAccounts } from '../../core/store.js';
 import { Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { Bars } from '../../parts/chart.js';
@@ -19,6 +19,7 @@ const MEGABYTE = 1e6;
 /** A browser holds what it downloads with a token; larger files are for curl. */
 const MOST_BYTES = 1e9;
 const BACKUPS = '/api/v1/backups';
+const HEADS = ['Route', ['Requests', 'num'], ['Errors', 'num'], ['p50', 'num'], ['p95', 'num']];
 const isOn = (plugin) => features.value.has(plugin);
 
 export function Shop() {
@@ -129,29 +130,17 @@ function Requests({ traffic: { total, minutes, routes, failed, processes } }) {
       </span>
     </div>
     <${Bars} bars=${bars} title=${title} />
-    <div class="scrollx" tabindex="0">
-      <table class="list">
-        <thead>
-          <tr>
-            <th>Route</th>
-            ${['Requests', 'Errors', 'p50', 'p95'].map(
-              (name) => html`<th key=${name} class="num">${name}</th>`,
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          ${heaviest.map(
-            (row) => html`<tr key=${row.method + row.route}>
-              <td><code>${row.method} ${row.route}</code></td>
-              <td class="num">${row.requests}</td>
-              <td class="num">${row.errors}</td>
-              <td class="num">${writeTime(row.p50_ms)}</td>
-              <td class="num">${writeTime(row.p95_ms)}</td>
-            </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    <${Listing} heads=${HEADS} tabindex="0">
+      ${heaviest.map(
+        (row) => html`<tr key=${row.method + row.route}>
+          <td><code>${row.method} ${row.route}</code></td>
+          <td class="num">${row.requests}</td>
+          <td class="num">${row.errors}</td>
+          <td class="num">${writeTime(row.p50_ms)}</td>
+          <td class="num">${writeTime(row.p95_ms)}</td>
+        </tr>`,
+      )}
+    <//>
     ${failed[0] && html`<${LastError} request=${failed[0]} />`}
   </section>`;
 }

@@ -3,7 +3,7 @@ import { html, useState } from '../../core/kit.js';
 import { get, getAgain, post, url } from '../../core/api.js';
 import { formatJson } from '../../core/json.js';
 import { A } from '../../core/router.js';
-import { CopyAs, Head, useEvery } from '../../core/screen.js';
+import { CopyAs, Head, Listing, useEvery } from '../../core/screen.js';
 import { findApp } from '../../core/store.js';
 import { ErrorBox, Loaded, attempt, icon, toast, useLoad } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
@@ -92,20 +92,15 @@ function Control({ worker, act }) {
 function Replicas({ path, worker }) {
   const key = `${worker.status} ${worker.replicas} ${worker.version}`;
   const list = useLoad(() => get(`${path}/worker/replicas`), [path, key]);
-  return html`<table class="list">
-    <thead>
-      <tr><th>Server process</th><th>State</th><th class="num">Version</th></tr>
-    </thead>
-    <tbody>
-      ${(list.data ?? []).map(
-        (replica) => html`<tr key=${replica.server_id}>
-          <td><code title=${replica.server_id}>${shortenId(replica.server_id)}</code></td>
-          <td><span class="tag ${COLOURS[replica.state]}">${replica.state}</span></td>
-          <td class="num">${replica.version ?? '–'}</td>
-        </tr>`,
-      )}
-    </tbody>
-  </table>`;
+  return html`<${Listing} heads=${['Server process', 'State', ['Version', 'num']]} tabindex="0">
+    ${(list.data ?? []).map(
+      (replica) => html`<tr key=${replica.server_id}>
+        <td><code title=${replica.server_id}>${shortenId(replica.server_id)}</code></td>
+        <td><span class="tag ${COLOURS[replica.state]}">${replica.state}</span></td>
+        <td class="num">${replica.version ?? '–'}</td>
+      </tr>`,
+    )}
+  <//>`;
 }
 
 /** What the sandbox of the worker allows. */
