@@ -99,23 +99,26 @@ def test_an_edited_file_needs_no_restart(server: Server, monkeypatch, tmp_path: 
 
 NAMES = re.compile(r"\bexport\s*(?:async\s+)?(?:function\s*\*?|const|let|class)\s*([\w$]+)")
 LISTS = re.compile(r"\bexport\s*\{([^}]*)\}")
+DEFAULTS = re.compile(r"\bexport default (?:async )?(?:function|class) (\w+)")
 
 
 def exported_names(source: str) -> set[str]:
     lists = [names.split(",") for names in LISTS.findall(source)]
     listed = [name.split()[-1] for names in lists for name in names if name.strip()]
-    return {*NAMES.findall(source), *listed}
+    defaults = ["default" for _ in DEFAULTS.findall(source)]
+    return {*NAMES.findall(source), *listed, *defaults}
 
 
 def test_what_only_readers_need_is_not_sent():
     source = (
         b"/** Why. */\nexport const add = (first, second) => {\n  return first + second; // x\n};\n"
     )
-    assert shorten("a.js", source) == b"export const add=(e,t)=>e+t"
+    assert shorten("a.js", source) == b"const e=(e,t)=>e+t;export{e as add}"
     style = b"/* Why. */\n.a > .b,\n.c {\n  margin: 0 4px; /* x */\n  top: 0;\n}\n"
     assert shorten("a.css", style) == b".a>.b,.c{margin:0 4px;top:0}"
     template = b'export const b = (text) => html`<p\n    class="x">\n      ${text}\n  </p>`;\n'
-    assert shorten("a.js", template) == b'export const b=e=>html`<p\nclass="x">\n${e}\n</p>`'
+    sent = b'const e=e=>html`<p class="x">${e}<//>`;export{e as b}'
+    assert shorten("a.js", template) == sent
     # The end of a text that is joined with others is no indentation.
     ending = b"export const c = (lines) => lines.join(' \\n  ');\n"
     assert shorten("a.js", ending).count(b"\n  ") + shorten("a.js", ending).count(b"\\n  ") == 1
@@ -148,9 +151,59 @@ def test_without_the_library_sources_are_sent(monkeypatch):
         lean._load_library.cache_clear()
 
 
-def test_texts_in_backticks_lose_their_indentation():
-    source = b"export const text = `<p\n    class=${name}\n  >a  b</p>`;\n"
-    assert shorten("a.js", source) == b"export const text=`<p\nclass=${name}\n>a  b</p>`"
+def test_names_of_a_module_are_short_and_its_exports_stay():
+    source = b"""/** What it is for. */
+import { html } from './kit.js';
+import * as all from './all.js';
+
+let count = 0;
+export default function Page() {
+  count += 1;
+  return html`<${Row} />`;
+}
+export async function* list() {
+  yield* all.rows;
+}
+const Row = () => html`<p>${count}</p>`;
+"""
+    sent = shorten("a.js", source).decode()
+    assert sent.startswith('import{html}from"./kit.js";import*as all from"./all.js";')
+    assert exported_names(sent) == {"default", "list"}
+    assert "count" not in sent
+    assert "Row" not in sent
+
+
+def test_what_is_exported_by_a_list_keeps_its_names():
+    source = b"import { h } from './a.js';\nexport { h };\nexport const html = h.bind(null);\n"
+    assert (
+        shorten("a.js", source) == b'import{h}from"./a.js";export{h};export const html=h.bind(null)'
+    )
+
+
+def test_line_breaks_of_a_template_are_not_sent_where_they_mean_nothing():
+    source = b"""html`<ul
+    class="plain"
+    ...${rest}
+  >
+    ${rows}
+    ${more} and
+    text
+    <${Item}
+      isOpen
+    />
+  </ul>`;
+"""
+    sent = b'html`<ul class="plain" ...${rest}>${rows}\n${more} and\ntext<${Item}\nisOpen/><//>`'
+    assert shorten("a.js", source) == sent
+
+
+def test_no_text_looks_like_a_line_break_beside_a_tag():
+    """The library writes an escaped line break as a real one, and that may be taken for markup."""
+    pattern = re.compile(r"\\n *(?:<|/?>|[\w:-]+=|\.\.\.\$)|>\\n")
+    for path in WEB.rglob("*.js"):
+        if path.parent.name != "vendor":
+            lines = path.read_text("utf-8").splitlines()
+            assert [line for line in lines if pattern.search(line)] == [], path
 
 
 @pytest.mark.parametrize("library", ["deflate", None])
