@@ -43,9 +43,9 @@ function PluginRow({ plugin }) {
   const slowest = Math.max(0, ...hooks.map((hook) => hook.p99_ms ?? 0));
   const errors = addUp(hooks, 'errors') + addUp(tasks, 'failures');
   return html`<tr>
-    <td><${A} to=${['plugins', name]}><b>${name}</b><//></td>
+    <td class="nowrap"><${A} to=${['plugins', name]}><b>${name}</b><//></td>
     <td><span class="tag ${COLOURS[state]}">${state}</span></td>
-    <td class="dim">${origin}</td>
+    <td class="dim nowrap">${origin}</td>
     <td>${provides.join(', ')}</td>
     <td class="num">${routes.length || ''}</td>
     <td class="num">${calls || ''}</td>
