@@ -6,9 +6,8 @@ import { setQuery } from '../../core/router.js';
 import { Menu } from '../../core/screen.js';
 import { nameField } from '../../core/store.js';
 import { icon } from '../../core/ui.js';
-import { writeValue } from '../../parts/format.js';
+import { isSame, writeValue } from '../../parts/values.js';
 import { loadTitlesOf } from '../../parts/titles.js';
-import { isSame } from '../../parts/values.js';
 
 /** Groups that are counted; the rows behind them have no heads. */
 const MOST = 500;

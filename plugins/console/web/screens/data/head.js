@@ -5,7 +5,7 @@ import { openDialog } from '../../core/dialogs.js';
 import { A, go, route, setQuery } from '../../core/router.js';
 import { CopyAs, Menu, saveAs, useTitle } from '../../core/screen.js';
 import { features, findApp, may, toWords } from '../../core/store.js';
-import { fail, icon } from '../../core/ui.js';
+import { Input, fail, icon } from '../../core/ui.js';
 import { openBuilder } from '../builder/open.js';
 import { Columns, readWidths, writeWidths } from './columns.js';
 import { fromWhere } from './filter.js';
@@ -90,7 +90,7 @@ export function TableHead(props) {
     <${MoreMenu}
       importAddress=${mayCreate && ['import', appId, entity.name]}
       save=${save}
-      jump=${data.rows.length > 0 && (() => goToRow(data))}
+      jump=${data.rows.length > 0 && (() => openJump(data))}
       showLinks=${features.value.has('exports') && showLinks}
       request=${request}
       builder=${findApp(appId)?.admin && ((name) => openBuilder(name, appId, entity.name))}
@@ -107,11 +107,6 @@ const NewButton = ({ address }) => html`<button
   ${icon('plus')}
   <span class="wide-only">New</span>
 </button>`;
-
-async function goToRow(data) {
-  const { openJump } = await import('./jump.js');
-  openJump(data);
-}
 
 function MoreMenu({ importAddress, save, jump, showLinks, request, builder }) {
   const showCode = async () => {
@@ -210,4 +205,49 @@ function Quick({ value }) {
       onKeyDown=${press}
     />
   </span>`;
+}
+
+// --- going to a row by its number
+
+const focusGrid = () =>
+  /** @type {any} */ (document.querySelector('.grid'))?.focus({ preventScroll: true });
+
+/** Ask for a row, and go there. @param {any} data the rows of a table, see `useRows` */
+async function openJump(data) {
+  try {
+    const total = await data.count();
+    const content = ({ close }) => html`<${Ask} total=${total} close=${close} />`;
+    const row = await openDialog(content, { label: 'Go to a row' });
+    if (!row) return;
+    data.goTo.current(row - 1);
+    requestAnimationFrame(focusGrid); // the dialog is gone by then
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function Ask({ total, close }) {
+  const [text, setText] = useState('');
+  const submit = (event) => {
+    event.preventDefault();
+    close(Number(text));
+  };
+  return html`<form onSubmit=${submit}>
+    <h2>Go to a row</h2>
+    <${Input}
+      title="Row"
+      note=${`1 to ${total.toLocaleString()}`}
+      type="number"
+      min="1"
+      max=${total}
+      required
+      autofocus
+      value=${text}
+      onInput=${(event) => setText(event.target.value)}
+    />
+    <div class="actions">
+      <button type="button" onClick=${() => close()}>Cancel</button>
+      <button class="primary">Go</button>
+    </div>
+  </form>`;
 }

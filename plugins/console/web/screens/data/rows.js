@@ -6,7 +6,7 @@ import { useEffect, useMemo, useRef, useState } from '../../core/kit.js';
 import { api, post, url } from '../../core/api.js';
 import { readPlace, setQuery } from '../../core/router.js';
 import { fail } from '../../core/ui.js';
-import { writeValue } from '../../parts/format.js';
+import { writeValue } from '../../parts/values.js';
 import { loadLinkTitles, loadTitlesOf } from '../../parts/titles.js';
 import { joinWheres } from './filter.js';
 import { countGroups, leaveOut, loadGroups } from './groups.js';

@@ -2,10 +2,9 @@
 import { html, useRef, useState } from '../../core/kit.js';
 import { nameField } from '../../core/store.js';
 import { IconButton, icon } from '../../core/ui.js';
-import { formatAmount } from '../../parts/format.js';
-import { measureColumn } from '../../parts/values.js';
+import { formatAmount, measureColumn } from '../../parts/values.js';
 import { FIGURES } from '../data/columns.js';
-import { alignColumn } from './cell.js';
+import { alignColumn } from './rows.js';
 import { layRow } from './layout.js';
 
 /** Pixels that the pointer moves before a head is dragged, and not clicked. */
