@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import msgspec
 import psycopg
@@ -30,6 +31,8 @@ MANIFEST = {
 }
 INSERT = f"insert into {APP}.deals (title, value) values ('Deal', 1) returning id"
 DEAL = msgspec.json.encode({"title": "Deal", "value": 1})
+WHERE = {"value": {"$gte": 1}}
+"""What all deals fulfil, so that each create is an event."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -51,38 +54,41 @@ Write = Callable[[], str]
 
 
 class Followed:
-    """Creates of deals, while clients follow an entity, if any."""
+    """Creates of deals, while clients follow some records, if any."""
 
-    def __init__(self, stage: Stage, name: str, entity: str = "") -> None:
+    def __init__(self, stage: Stage, name: str, feed: bytes | None = None) -> None:
+        """`feed` is the request of each client."""
         self.name = name
         self._stage = stage
-        self._entity = entity
+        self._feed = feed
 
     def measure(self, seconds: float) -> Measured:
         """See `Contender.measure`."""
         stage = self._stage
         raw = request("POST", stage.url, f"{BASE}/deals", stage.token, DEAL)
-        with following(stage, self._entity):
+        with following(stage, self._feed):
             return kept_busy(stage, raw, seconds)
 
 
 def case(stage: Stage) -> Case:
     """Compare creates that are followed with those that are not."""
     stage.call("POST", "/api/v1/apps", MANIFEST)
+    others = _follow(stage, "others")
+    deals = _follow(stage, "deals", WHERE)
     ours = [
-        Followed(stage, f"{FOLLOWERS} follow another entity", "others"),
-        Followed(stage, f"{FOLLOWERS} follow this entity", "deals"),
+        Followed(stage, f"{FOLLOWERS} follow another entity", others),
+        Followed(stage, f"{FOLLOWERS} follow this entity by a `where`", deals),
     ]
     return Case("create, followed", ours, [Followed(stage, "not followed")])
 
 
 @contextmanager
-def following(stage: Stage, entity: str, count: int = FOLLOWERS) -> Generator[None]:
-    """Follow an entity by many streams, which are read in another process."""
-    if not entity:
+def following(stage: Stage, feed: bytes | None, count: int = FOLLOWERS) -> Generator[None]:
+    """Open a feed by many streams, which are read in another process."""
+    if feed is None:
         yield
         return
-    with reading(stage.url, [_follow(stage, entity)] * count):
+    with reading(stage.url, [feed] * count):
         yield
 
 
@@ -132,13 +138,15 @@ def measure_latencies(stage: Stage) -> tuple[Latency, Latency]:
 def measure_idle(stage: Stage, streams: int = IDLE_STREAMS, seconds: float = 10) -> Idle:
     """Open many streams, and let nothing happen."""
     memory = stage.memory()
-    with following(stage, "others", streams):
-        time.sleep(2)  # what opening them took is over
+    with following(stage, _follow(stage, "others"), streams):
+        time.sleep(3)  # what opening them took is over
         used = stage.cpu()
         time.sleep(seconds)
         used = stage.cpu() - used
         return Idle(stage.memory() - memory, 100 * used / seconds)
 
 
-def _follow(stage: Stage, entity: str) -> bytes:
-    return request("GET", stage.url, f"{BASE}/{entity}/feed", stage.token)
+def _follow(stage: Stage, entity: str, where: object = None) -> bytes:
+    """Return the request for a feed of an entity, or of its records that fulfil a condition."""
+    condition = "" if where is None else "?where=" + quote(msgspec.json.encode(where))
+    return request("GET", stage.url, f"{BASE}/{entity}/feed{condition}", stage.token)

@@ -36,6 +36,8 @@ class Found(msgspec.Struct):
     """Processor time of a sealed row in microseconds, its share, and rows verified a second."""
 
     row_micros: float
+    percent_of_wait: float
+    """Of the time that one caller waits for a create, by the clock."""
     percent_of_create: float
     percent_of_time: float
     """Of the time that the creates of many callers took, by the clock."""
@@ -58,10 +60,11 @@ async def _measure(one: Stage, seconds: float) -> Found:
         assert sealer is not None
         await sealer.seal_all()
         before = int(one.ask("select count(*) from caudex_audit.log"))
-        created, writing, writing_seconds = await _create(one, seconds)
+        created, writing, writing_seconds = await _create(one, HTTP_CONNECTIONS, seconds)
         rows = int(one.ask("select count(*) from caudex_audit.log")) - before
         assert rows >= created
         sealing = await _used(one, sealer.seal_all)
+        waits, _, waiting_seconds = await _create(one, 1, seconds)
 
         one.sql(FILL.format(rows=ROWS))
         await sealer.seal_all()
@@ -73,6 +76,7 @@ async def _measure(one: Stage, seconds: float) -> Found:
         raise RuntimeError(f"the verification found something else: {report}")
     return Found(
         row_micros=1e6 * sealing / rows,
+        percent_of_wait=100 * (sealing / rows) / (waiting_seconds / waits),
         percent_of_create=100 * sealing / writing,
         percent_of_time=100 * sealing / writing_seconds,
         verified_per_second=report.rows / took,
@@ -80,12 +84,12 @@ async def _measure(one: Stage, seconds: float) -> Found:
     )
 
 
-async def _create(one: Stage, seconds: float) -> tuple[int, float, float]:
+async def _create(one: Stage, callers: int, seconds: float) -> tuple[int, float, float]:
     """Create records; return how many, and the processor time and the seconds that it took."""
     requests = raw(one.url, COLLECTION, CREATE, [], one.token)
     used = one.cpu() + one.database_cpu()
     began = time.perf_counter()
-    sample = await measure(one.url, requests, connections=HTTP_CONNECTIONS, seconds=seconds)
+    sample = await measure(one.url, requests, connections=callers, seconds=seconds)
     took = time.perf_counter() - began
     return sample.count, one.cpu() + one.database_cpu() - used, took
 

@@ -38,14 +38,16 @@ def following(urls: list[str], user: User, app_id: str, count: int = 3) -> Any:
 
 
 def check(site: Site, app_id: str, followers: Sequence[FeedFollower]) -> None:
-    """Compare what followers received with the trail, event by event of each record."""
-    expected = read_expected(site.sql, app_id)
+    """Compare what followers received with the trail, event by event of each record.
+
+    The trail is read again each time: the last requests of a load may still be under way.
+    """
     for follower in followers:
-        # A commit may be seen a moment later, also the last one.
+        received = follower.received
         eventually(
-            lambda: follower.received == expected,  # noqa: B023
+            lambda: received == read_expected(site.sql, app_id),  # noqa: B023
             60,
-            lambda: find_difference(expected, follower.received),  # noqa: B023
+            lambda: find_difference(read_expected(site.sql, app_id), received),  # noqa: B023
         )
         assert follower.odd == []
         assert len(set(follower.ids)) == len(follower.ids)
