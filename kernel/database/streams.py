@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from time import monotonic
 from typing import Final
 
@@ -15,16 +16,20 @@ from kernel.database.dialect import Connection, ConnectionLost, first_column
 from kernel.database.open_work import OpenWork, OpenWorkRegistry
 from kernel.errors.source_lines import own_steps_here
 
-BATCH: Final = 500
-PIECE: Final = 8000
+BATCH: Final = 1000
+PIECE: Final = 4000
 """The pieces of rows that one fetch returns, and the bytes of each: 4 MB at most."""
 
 # The size of the next rows is unknown, so rows are fetched in pieces. A NUL byte, which no text
-# contains, ends a row.
+# contains, ends a row. The condition on its length does not depend on `n`: PostgreSQL looks at it
+# first, and cuts only what is longer than a piece.
 _IN_PIECES: Final = b"""declare stream binary no scroll cursor for
-select substring(bytes from generate_series(1, octet_length(bytes), %d) for %d)
-from (select convert_to(coalesce(r::text, 'null'), 'UTF8') || '\\x00' as bytes from (%%b
-    ) as q (r) offset 0) as s""" % (PIECE, PIECE)  # fmt: skip
+select coalesce(piece, bytes)
+from (select textsend(coalesce(r::text, 'null')) || '\\x00' as bytes from (%%b
+    ) as q (r) offset 0) as s
+left join lateral (select substring(bytes from n for %d) as piece
+    from generate_series(1, octet_length(bytes), %d) as n
+    where octet_length(bytes) > %d offset 0) as p on true""" % (PIECE, PIECE, PIECE)  # fmt: skip
 
 
 class Cursor:
@@ -49,19 +54,37 @@ class Cursor:
         await self._run(_IN_PIECES % text, params, prepare=True)
 
     async def batches(self) -> AsyncGenerator[list[bytes]]:
-        """Read the first columns of the rows. Raises Unavailable."""
+        """Read the first columns of the rows. Raises Unavailable.
+
+        While one batch is used, PostgreSQL makes the next one, and it is read: never more.
+        """
         begun = list[bytes]()  # pieces of a row whose end is not fetched yet
+        fetch = _begin(self._fetch())
+        try:
+            while True:
+                await asyncio.wait([fetch])
+                pieces = fetch.result()
+                is_last = len(pieces) < BATCH
+                if not is_last:
+                    fetch = _begin(self._fetch())
+                    await asyncio.sleep(0)  # it is sent before the batch is used
+                if pieces:
+                    *batch, unfinished = b"".join(pieces).split(b"\0")
+                    del pieces
+                    if batch:
+                        batch[0] = b"".join([*begun, batch[0]])
+                        begun.clear()
+                        yield batch
+                    begun.append(unfinished)
+                if is_last:
+                    return
+        finally:
+            await _end(fetch)
+
+    async def _fetch(self) -> list[bytes]:
+        """Read as many pieces as a batch has, fewer where no more follow."""
         # Not prepared: only the simple protocol respects that the cursor is binary.
-        while True:
-            pieces = first_column(await self._run(b"fetch %d from stream" % BATCH))
-            if not pieces:
-                return
-            *batch, unfinished = b"".join(pieces).split(b"\0")
-            if batch:
-                batch[0] = b"".join([*begun, batch[0]])
-                begun.clear()
-                yield batch
-            begun.append(unfinished)
+        return first_column(await self._run(b"fetch %d from stream" % BATCH))
 
     async def _run(
         self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
@@ -108,3 +131,16 @@ class Stream:
         except BaseException as raised:
             if raised is not error:  # it goes on by itself
                 raise
+
+
+def _begin(fetch: Coroutine[None, None, list[bytes]]) -> asyncio.Task[list[bytes]]:
+    return asyncio.get_running_loop().create_task(fetch)
+
+
+async def _end(fetch: asyncio.Task[list[bytes]]) -> None:
+    """Cancel a fetch that nobody waits for any more; psycopg ends it in PostgreSQL too."""
+    fetch.cancel()
+    with anyio.CancelScope(shield=True):  # its connection is needed for the end of the transaction
+        await asyncio.wait([fetch])
+    if not fetch.cancelled():
+        fetch.exception()  # said where it was waited for, or nobody asks

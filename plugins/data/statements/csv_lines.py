@@ -8,15 +8,20 @@ from typing import Final
 from plugins.data.columns.column import Column
 from plugins.data.rendering import timestamp_text
 
-MAX_CELLS: Final = 40
+MAX_CELLS: Final = 80
 """Cells that one call joins; a function of PostgreSQL has at most 100 arguments."""
 
-# The first character is compared before the pattern, which takes ten times as long.
 _ESCAPED: Final = (
-    b"case when ascii(%b) in (9, 13, 39, 43, 45, 61, 64) and %b ~ E'^\\'*[=+\\\\-@\\t\\r]'"
-    b" then E'\\'' || %b else %b end"
+    b"case when %b collate \"C\" < 'A' and ascii(ltrim(%b, '''')) in (9, 13, 43, 45, 61, 64)"
+    b" then '''' || %b else %b end"
 )
-"""A text with a quote in front if a spreadsheet could run it; see `reads.export.FORMULA`."""
+"""A text with a quote in front if a spreadsheet could run it; see `reads.export.FORMULA`.
+
+What begins such a text comes before `A`, and most texts are told by that alone.
+"""
+
+_HAS_SPECIAL: Final = b"%b like any (array['%%,%%', '%%\"%%', E'%%\\n%%', E'%%\\r%%'])"
+"""Whether a text needs quotes: four searches for a byte take less than one for a pattern."""
 
 
 def write_line(columns: Sequence[Column], *, raw: bool) -> bytes:
@@ -24,33 +29,31 @@ def write_line(columns: Sequence[Column], *, raw: bool) -> bytes:
     parts = [_write_cell(column, raw=raw) for column in columns]
     while len(parts) > 1:
         groups = [parts[start : start + MAX_CELLS] for start in range(0, len(parts), MAX_CELLS)]
-        parts = [b"concat(%b)" % b", ',', ".join(group) for group in groups]
-    return b"concat(%b)" % parts[0]
+        parts = [b"concat_ws(',', %b)" % b", ".join(group) for group in groups]
+    return parts[0]
 
 
 def _write_cell(column: Column, *, raw: bool) -> bytes:
+    """Return the SQL of a cell, which is never null: `concat_ws` would leave it out."""
     value = column.sql
     match column.kind:
-        case "number" | "uuid" | "date":
-            return value
-        case "boolean":
-            return b"%b::text" % value
+        case "number" | "uuid" | "date" | "boolean":
+            return _or_empty(b"%b::text" % value)
         case "timestamp":
-            return timestamp_text(value)
+            return _or_empty(timestamp_text(value))
         case "json":
-            text = b"%b::text" % value
-            return _quote(text, text)
+            has_special = b"jsonb_typeof(%b) in ('object', 'array', 'string')" % value
+            return _quote(has_special, b"%b::text" % value)
         case "texts" | "numbers":
-            text = b"array_to_json(%b)::text" % value
-            return _quote(text, text)
+            return _quote(_has_items(value), b"array_to_json(%b)::text" % value)
         case "file":
-            return value if column.shown is None else b"(%b ->> 'id')" % column.shown
+            text = b"%b::text" % value if column.shown is None else b"%b ->> 'id'" % column.shown
+            return _or_empty(text)
         case "files":
-            text = _write_file_ids(column)
-            return _quote(text, text)
+            return _quote(_has_items(value), _write_file_ids(column))
         case "text":
             text = value if raw else _ESCAPED % (value, value, value, value)
-            return _quote(value, text)
+            return _quote(_HAS_SPECIAL % value, text)
 
 
 def _write_file_ids(column: Column) -> bytes:
@@ -63,10 +66,16 @@ def _write_file_ids(column: Column) -> bytes:
     )
 
 
-def _quote(value: bytes, text: bytes) -> bytes:
-    """Write a `value` as `text`, in quotes if it needs them. A null stays null: an empty cell."""
-    parts = (value, text, text)
-    return (
-        b"case when %b ~ E'[\",\\r\\n]' then '\"' || replace(%b, '\"', '\"\"') || '\"' else %b end"
-        % parts
-    )
+def _has_items(array: bytes) -> bytes:
+    """Tell by the array what its JSON would tell in twice the time."""
+    return b"cardinality(%b) > 0" % array
+
+
+def _quote(needs_quotes: bytes, text: bytes) -> bytes:
+    """Write a text, in quotes where it needs them."""
+    quoted = b"'\"' || replace(%b, '\"', '\"\"') || '\"'" % text
+    return b"case when %b then %b else %b end" % (needs_quotes, quoted, _or_empty(text))
+
+
+def _or_empty(text: bytes) -> bytes:
+    return b"coalesce(%b, '')" % text

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import anyio
 import msgspec
@@ -36,6 +36,7 @@ from kernel.testing import Postgres
 from tests.kernel.databases import (
     ACTOR,
     RAISING,
+    SLEEPS,
     asleep,
     at_rest,
     kill,
@@ -45,6 +46,7 @@ from tests.kernel.databases import (
     text,
     together,
 )
+from tests.waiting import until
 
 ID = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 MOMENT = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -262,7 +264,7 @@ async def test_a_stream_comes_in_bounded_batches(dsn: str) -> None:
         query = "select g from generate_series(1, $1::int) as g"
         async with db.stream(query, BATCH + 1) as batches:
             sizes = [(len(batch), batch[0]) async for batch in batches]
-        assert sizes == [(BATCH, b"1"), (1, b"501")]
+        assert sizes == [(BATCH, b"1"), (1, b"%d" % (BATCH + 1))]
         async with db.stream(query, 0) as batches:
             assert [batch async for batch in batches] == []
 
@@ -328,6 +330,55 @@ async def test_a_stream_can_be_left_in_the_middle_many_times(dsn: str) -> None:
         for _ in range(12):  # prepared meanwhile, and far more than may be open at once
             async with db.stream("select g from generate_series(1, 5000) as g") as batches:
                 assert len(await anext(batches)) == BATCH
+        assert await db.fetch("select 1") == b"1"
+
+
+async def test_one_batch_is_made_while_another_is_used_and_no_more(dsn: str) -> None:
+    name = f"made_{uuid4().hex}"
+    sql(dsn, f"create sequence {name}")
+
+    def count_made() -> int:
+        return sql(dsn, f"select last_value from {name}")[0][0]
+
+    query = f"select nextval('{name}') from generate_series(1, {4 * BATCH})"
+    async with opened(dsn) as db, db.stream(text(query)) as batches:
+        for number in (1, 2):
+            assert len(await anext(batches)) == BATCH
+            await until(lambda number=number: count_made() == (number + 1) * BATCH)
+        await anyio.sleep(0.05)
+        assert count_made() == 3 * BATCH
+        assert [len(batch) async for batch in batches] == [BATCH, BATCH]
+    sql(dsn, f"drop sequence {name}")
+
+
+SLOW_SECOND_BATCH = text(
+    f"select case when g > {BATCH} then pg_sleep(600)::text else g::text end"
+    f" from generate_series(1, {2 * BATCH}) as g"
+)
+
+
+async def test_what_is_made_ahead_ends_with_its_stream(dsn: str) -> None:
+    async with opened(dsn, pool_size=1) as db:
+        async with db.stream(SLOW_SECOND_BATCH) as batches:
+            await anext(batches)
+        assert await db.fetch("select 1") == b"1"  # the one connection is free again
+        async with db.stream(SLOW_SECOND_BATCH) as batches:
+            await anext(batches)
+            with anyio.move_on_after(0.1) as scope:
+                await anext(batches)
+        assert scope.cancelled_caught
+        assert await db.fetch("select 1") == b"1"
+        assert db.held() == []
+        assert sql(dsn, SLEEPS, "from stream") == []
+
+
+async def test_a_fault_of_a_batch_comes_after_the_batch_before_it(dsn: str) -> None:
+    query = text(f"select 1 / (g - {BATCH + 1}) from generate_series(1, {2 * BATCH}) as g")
+    async with opened(dsn, pool_size=1) as db:
+        async with db.stream(query) as batches:
+            assert len(await anext(batches)) == BATCH
+            with pytest.raises(BadRequest, match="division by zero"):
+                await anext(batches)
         assert await db.fetch("select 1") == b"1"
 
 

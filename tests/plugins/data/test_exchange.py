@@ -138,6 +138,45 @@ def test_formulas_are_escaped_and_come_back(admin: Client):
     assert query(admin, DEALS)["total"] == 2 * len(texts)
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("plain", "plain"),
+        ("Zürich; a 'b' \\ %_", "Zürich; a 'b' \\ %_"),
+        ("a,b", '"a,b"'),
+        ('a"b', '"a""b"'),
+        ("a\nb", '"a\nb"'),
+        ("a\rb", '"a\rb"'),
+        ("'quoted'", "'quoted'"),
+        ("''=a,b", "\"'''=a,b\""),
+        ("1-2", "1-2"),
+        ("-1", "'-1"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_in_quotes_where_it_needs_them(admin: Client, text: str, cell: str):
+    deal = add(admin, DEALS, title=text)
+    whole = exported(admin, DEALS, fields="title,value")
+    assert whole == f"id,title,value\r\n{deal['id']},{cell},\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ({"a": 'x, "y"'}, '"{""a"": ""x, \\""y\\""""}"'),
+        ([1, 2], '"[1, 2]"'),
+        ("=text", '"""=text"""'),
+        (1.5, "1.5"),
+        (True, "true"),
+        (None, ""),
+    ],
+)
+def test_json_is_in_quotes_where_it_needs_them(admin: Client, value: Any, cell: str):
+    deal = add(admin, DEALS, details=value)
+    whole = exported(admin, DEALS, fields="details")
+    assert whole == f"id,details\r\n{deal['id']},{cell}\r\n"
+
+
 def test_exactly_what_the_caller_sees_is_exported(shop: Server, admin: Client):
     owner = holding(shop, "deals.read.own", "deals.create")
     add(admin, DEALS, title="theirs")
