@@ -57,10 +57,11 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedInstall(msgspec.Struct, frozen=True):
-    """What would be installed, and what that would change."""
+    """What would be installed, what that would change, and what a person should know of it."""
 
     manifest: Manifest
     changes: list[Change]
+    warnings: list[str]
 
 
 class Installers:
@@ -192,9 +193,9 @@ class AppsService:
             manifest = await self._read(raw)
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
             await self._announce_plan(manifest, plan)
-            await check_rows(self._statements, plan)
+            warnings = await check_rows(self._statements, plan)
             changes = await with_rows(self._statements, manifest.app_id, plan)
-        return PlannedInstall(manifest, changes)
+        return PlannedInstall(manifest, changes, warnings)
 
     async def check_any(self, actor: Actor) -> None:
         """Refuse a caller that may not install or update any app. Raises Forbidden."""

@@ -46,4 +46,4 @@ async def with_rows(
 
 async def _count(reader: Reader, app_id: str, table: str) -> int:
     query = sql.SQL(_COUNT).format(ddl.relation(app_id, table), sql.Literal(MAX_COUNTED))
-    return int(await reader.fetch(query.as_bytes(None)) or 0)
+    return int(await reader.fetch(query.as_bytes(None), quick=False) or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -102,7 +102,7 @@ class Editor:
     async def _plan(self, actor: Actor, raw: Mapping[str, Any]) -> Edited:
         """Return what a manifest would change; what rows would refuse is refused now."""
         planned = await self._apps.plan(actor, raw)
-        return _describe(planned.manifest, planned.changes)
+        return _describe(planned.manifest, planned.changes, planned.warnings)
 
     async def _install(
         self, actor: Actor, stored: StoredManifest, raw: Mapping[str, Any], via: str
@@ -131,9 +131,10 @@ def _check_match(app_id: str, stored: StoredManifest, if_match: str | None) -> N
         raise ManifestChanged(app_id, stored.etag, bytes(stored.manifest))
 
 
-def _describe(manifest: Manifest, changes: list[Change]) -> Edited:
+def _describe(manifest: Manifest, changes: list[Change], more: Sequence[str] = ()) -> Edited:
     sentences = [_warn(change) for change in changes]
     warnings = [sentence for sentence in sentences if sentence]
+    warnings += more
     warnings += [f"{path}: is not known, and has no effect" for path in manifest.ignored]
     return Edited(manifest=dict(manifest.raw), changes=changes, warnings=warnings)
 

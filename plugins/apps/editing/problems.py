@@ -12,12 +12,18 @@ UNREADY = ("add_column", "rename_column", "alter_type", "alter_expression")
 """Changes after which a column is one that the checks of rules cannot query yet."""
 
 
-async def check_rows(reader: Reader, plan: Plan) -> None:
+async def check_rows(reader: Reader, plan: Plan) -> list[str]:
     """Refuse a plan that rows prevent. Raises BadRequest.
 
-    Rules on columns that the plan itself makes or converts are checked by the install only.
+    Rules on columns that the plan itself makes or converts are checked by the install only. Of
+    many rows some are checked; a sentence is returned for each field of which that is so.
     """
-    await check_steps(reader, list(_list_checkable(plan)))
+    fields = await check_steps(reader, list(_list_checkable(plan)), in_brief=True)
+    return [
+        f"{field}: a part of its many values was tried, and each of them converts; "
+        "the change itself tries them all"
+        for field in fields
+    ]
 
 
 def _list_checkable(plan: Plan) -> Iterator[Step]:

@@ -10,23 +10,31 @@ from psycopg import sql
 
 from plugins.apps.manifest.types import type_name
 
-from .conversions import converted, refused
+from .conversions import converted, refused, uncertain
 from .ddl import in_enum, relation
 from .tables import CheckDef, Column, IndexDef, LinkDef, Table
 
 _WIDTH: Final = sql.Literal(60)
 _MAX_SAMPLES: Final = sql.Literal(3)
 _MAX_IDS: Final = sql.Literal(20)
+MAX_READ: Final = 1_000_000
+"""Rows of a table that a glance reads."""
+MAX_TRIED: Final = 50_000
+"""Values that a glance converts, which takes 5 µs each: those whose form does not tell."""
 _MAX_SHARED: Final = sql.Literal(10)
 """Values that several rows have, of which ids are listed."""
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """How many rows prevent a change, up to three of their values, and the first 20 ids."""
+    """How many rows prevent a change, up to three of their values, and the first 20 ids.
+
+    `is_partial` says that a glance left rows out.
+    """
 
     count: int
     samples: list[str]
     ids: list[str] = []
+    is_partial: bool = False
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -41,13 +49,16 @@ class Check(msgspec.Struct, frozen=True):
     """The columns that the query reads."""
     ids: sql.Composed | None = None
     """A query for the ids, where that costs as much as to count; asked where rows are found."""
+    glance: sql.Composed | None = None
+    """In place of `query` in a plan, where that may take long: it may leave rows out."""
 
     def describe(self, rows: Counted) -> str:
         """Describe the rows that prevent the change."""
         predicate = self.plural
         if rows.count == 1:
             predicate = self.singular
-        text = f"{self.table}.{self.column}: {rows.count} {predicate}"
+        number = f"at least {rows.count}" if rows.is_partial else str(rows.count)
+        text = f"{self.table}.{self.column}: {number} {predicate}"
         if rows.samples:
             text += f" ({_write_samples(rows.samples)})"
         return text
@@ -61,7 +72,34 @@ def converts(table: Table, column: Column, source: str) -> Check:
     """Find values that do not convert to the new type of a column."""
     rows = _rows(table, refused(column.name, source, column.type))
     reason = f"not convert from {type_name(source)} to {type_name(column.type)}"
-    return _check(table, column.name, rows, f"value does {reason}", f"values do {reason}")
+    check = _check(table, column.name, rows, f"value does {reason}", f"values do {reason}")
+    glance = _glance_at_conversion(table, column, source)
+    return msgspec.structs.replace(check, glance=glance)
+
+
+def _glance_at_conversion(table: Table, column: Column, source: str) -> sql.Composed:
+    """Count values that do not convert, among so many that a plan does not wait for it."""
+    name = sql.Identifier(column.name)
+    tried = sql.SQL(
+        "select id, {c} from (select id, {c} from {t} limit {read}) as r where {uncertain} "
+        "limit {tried}"
+    ).format(
+        c=name,
+        t=relation(table.schema, table.name),
+        read=sql.Literal(MAX_READ),
+        uncertain=uncertain(column.name, source, column.type),
+        tried=sql.Literal(MAX_TRIED),
+    )
+    bad = sql.SQL("select id::text as id, left({}::text, {}) as sample from tried where {}").format(
+        name, _WIDTH, refused(column.name, source, column.type)
+    )
+    ids = sql.SQL("select id from bad order by id limit {}").format(_MAX_IDS)
+    is_partial = sql.SQL(
+        "(select count(*) from tried) = {} or exists (select from {} offset {})"
+    ).format(sql.Literal(MAX_TRIED), relation(table.schema, table.name), sql.Literal(MAX_READ))
+    return sql.SQL("with tried as materialized ({}), bad as materialized ({}) {}").format(
+        tried, bad, _summarize_bad(ids, is_partial)
+    )
 
 
 def stays_unique(table: Table, column: Column, source: str) -> Check:
@@ -181,11 +219,18 @@ def _rows(table: Table, condition: sql.Composable) -> sql.Composed:
 
 
 def _count_rows(rows: sql.Composed, ids: sql.Composed) -> sql.Composed:
+    summary = _summarize_bad(ids, sql.SQL("false"))
+    return sql.SQL("with bad as materialized ({}) {}").format(rows, summary)
+
+
+def _summarize_bad(ids: sql.Composed, is_partial: sql.Composable) -> sql.Composed:
+    """Return the query of a `Counted` about the rows of `bad`."""
     return sql.SQL(
-        "with bad as materialized ({}) select json_build_object('count', count(*), 'samples', ("
+        "select json_build_object('count', count(*), 'samples', ("
         "select coalesce(json_agg(sample), '[]') from (select distinct sample from bad limit {})"
-        " as s), 'ids', (select coalesce(json_agg(i.id), '[]') from ({}) as i)) from bad"
-    ).format(rows, _MAX_SAMPLES, ids)
+        " as s), 'ids', (select coalesce(json_agg(i.id), '[]') from ({}) as i), "
+        "'is_partial', {}) from bad"
+    ).format(_MAX_SAMPLES, ids, is_partial)
 
 
 def _count_without_value(table: Table, condition: sql.Composable) -> sql.Composed:

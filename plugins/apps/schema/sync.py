@@ -114,27 +114,41 @@ async def write_ledger(tx: Transaction, manifest: Manifest) -> None:
     await store.write_ledger(tx, manifest.app_id, tables)
 
 
-async def check_steps(reader: Reader, steps: Iterable[Step]) -> None:
-    """Refuse steps that rows prevent. Raises RowsInTheWay that describes all of these rows."""
+async def check_steps(
+    reader: Reader, steps: Iterable[Step], *, in_brief: bool = False
+) -> list[str]:
+    """Refuse steps that rows prevent. Raises RowsInTheWay that describes all of these rows.
+
+    What takes long leaves rows out where it is done `in_brief`. The fields of which rows were left
+    out are returned.
+    """
     refusals: list[str] = []
     rows_in_the_way: list[RowsOfField] = []
+    unfinished: list[str] = []
     for step in steps:
-        if step.check is None:
+        check = step.check
+        if check is None:
             continue
-        answer = await reader.fetch(step.check.query.as_bytes(None))
+        query = check.query
+        if in_brief and check.glance is not None:
+            query = check.glance
+        answer = await reader.fetch(query.as_bytes(None), quick=False)
         rows = _decode_counted(answer or b'{"count":0,"samples":[]}')
         if rows.count:
-            refusals.append(step.check.describe(rows))
-            rows_in_the_way.append(await _name_rows(reader, step.check, rows))
+            refusals.append(check.describe(rows))
+            rows_in_the_way.append(await _name_rows(reader, check, rows))
+        elif rows.is_partial:
+            unfinished.append(f"{check.table}.{check.column}")
     if refusals:
         sentence = "; ".join(refusals[:MAX_PROBLEMS])
         raise RowsInTheWay(sentence, rows_in_the_way[:MAX_PROBLEMS])
+    return unfinished
 
 
 async def _name_rows(reader: Reader, check: Check, rows: Counted) -> RowsOfField:
     ids = rows.ids
     if check.ids is not None:
-        ids = _decode_ids(await reader.fetch(check.ids.as_bytes(None)) or b"[]")
+        ids = _decode_ids(await reader.fetch(check.ids.as_bytes(None), quick=False) or b"[]")
     return RowsOfField(entity=check.table, field=check.column, count=rows.count, ids=ids)
 
 

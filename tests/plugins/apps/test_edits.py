@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from plugins.apps.schema import checks
+
 from .support import entity, field, fresh_id, install, link, manifest
 
 
@@ -338,3 +340,65 @@ def test_a_refusal_names_the_rows_that_must_be_corrected(server):
     assert shared["ids"] == of_words[:20]
     choices = to_number | {"set": {"enum_values": ["new"]}}
     assert rows(choices)[0]["ids"] == of_words[:20]
+
+
+TO_NUMBER = {
+    "op": "change_field",
+    "entity": "companies",
+    "field": "title",
+    "set": {"type": "number"},
+}
+A_PART = "companies.title: a part of its many values was tried, and each of them converts"
+
+
+def fill(server, app, *titles):
+    server.sql(f"truncate {app}.companies cascade")
+    for title in titles:
+        server.sql(f"insert into {app}.companies (title) values (%s)", title)
+
+
+def warnings_of(answer):
+    return [warning.partition(";")[0] for warning in answer.json()["warnings"]]
+
+
+def test_a_plan_tries_no_more_values_than_it_has_time_for(server, app, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_TRIED", 3)
+    fill(server, app, "1e1", "x", "y", "z", "1")
+    planned = send(server.admin, app, TO_NUMBER, dryRun=True, status=400).json()
+    assert planned["error"].startswith(
+        "companies.title: at least 2 values do not convert from text to number ("
+    )
+    [rows] = planned["rows"]
+    assert (rows["entity"], rows["field"], rows["count"]) == ("companies", "title", 2)
+    assert len(rows["ids"]) == 2
+    installed = send(server.admin, app, TO_NUMBER, status=400).json()
+    assert installed["error"].startswith("companies.title: 3 values do not convert")
+
+
+def test_a_plan_says_that_it_has_not_tried_all_values(server, app, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_TRIED", 3)
+    fill(server, app, "1e1", "1e2", "1e3", "x")
+    planned = send(server.admin, app, TO_NUMBER, dryRun=True)
+    assert A_PART in warnings_of(planned)
+    assert "rows are written again" in planned.json()["warnings"][0]
+    said = send(server.admin, app, TO_NUMBER, status=400).json()["error"]
+    assert said == 'companies.title: 1 value does not convert from text to number ("x")'
+
+
+def test_values_that_convert_for_certain_are_not_tried(server, app, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_TRIED", 3)
+    fill(server, app, "1", "-2", "0.5", "1e1", "1e2", "123456789012345", "0")
+    planned = send(server.admin, app, TO_NUMBER, dryRun=True)
+    assert A_PART not in warnings_of(planned)
+    fill(server, app, "1", "2", "3", "4", "x")
+    planned = send(server.admin, app, TO_NUMBER, dryRun=True, status=400).json()
+    assert planned["error"] == 'companies.title: 1 value does not convert from text to number ("x")'
+
+
+def test_a_plan_reads_no_more_rows_than_it_has_time_for(server, app, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_READ", 2)
+    fill(server, app, "1", "2", "x")
+    assert A_PART in warnings_of(send(server.admin, app, TO_NUMBER, dryRun=True))
+    send(server.admin, app, TO_NUMBER, status=400)
+    fill(server, app, "1", "2")
+    assert A_PART not in warnings_of(send(server.admin, app, TO_NUMBER, dryRun=True))
