@@ -30,7 +30,7 @@ from . import hookspecs, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
-from .saved.declared import catch_up, check, declare
+from .saved.declared import catch_up, check, check_roles, declare
 from .saved.keeper import ViewKeeper
 from .saved.queries import ViewQueries
 from .saved.renames import follow
@@ -61,6 +61,7 @@ class ConsolePlugin(Plugin):
         fill = {"name": self.config.name, "colour": self.config.colour, "safe": ""}
         if self.config.safe:
             fill["safe"] = "yes"
+        self._services = services
         self._routes = ConsoleRoutes(services, fill, is_lean=not self.config.sources)
         return self._routes.routes()
 
@@ -91,8 +92,11 @@ class ConsolePlugin(Plugin):
 
     @hookimpl
     async def app_planning(self, plan: InstallPlan) -> None:
-        """Refuse views and dashboards that name what the manifest does not have."""
+        """Refuse views and dashboards that name what the manifest or the app does not have."""
         check(plan)
+        access = self._services.find(ACCESS)
+        if access is not None:
+            await check_roles(access, self._services.get(STATEMENTS), plan)
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -88,6 +88,10 @@ select coalesce(jsonb_object_agg(app_id, stamp), '{}') from (
     select app_id, max(install_stamp) as stamp from caudex_console.views
     where install_stamp is not null group by app_id) as s"""
 
+_DECLARED_ROLES: Final = """
+select coalesce(jsonb_agg(distinct role), '[]') from caudex_console.views
+where app_id = $1::text and install_stamp is not null and role is not null"""
+
 # A setting `columns:<app>.<entity>` is a list of names of fields; `widths:<app>.<entity>` an object
 # with such names.
 _RENAME_TABLE: Final = """
@@ -114,6 +118,7 @@ _CLOSE: Final = (
 
 _decode_view: Final = msgspec.json.Decoder(StoredView).decode
 _decode_stamps: Final = msgspec.json.Decoder(dict[str, int]).decode
+_decode_names: Final = msgspec.json.Decoder(list[str]).decode
 
 
 async def read_instance(reader: Reader) -> str:
@@ -201,6 +206,11 @@ async def declare_views(
 async def read_install_stamps(reader: Reader) -> dict[str, int]:
     """Return, by app, the install whose declared views are stored."""
     return _decode_stamps(await reader.fetch(_INSTALL_STAMPS) or b"{}")
+
+
+async def read_declared_roles(reader: Reader, app_id: str) -> list[str]:
+    """Return the roles that the present manifest of an app declares views for."""
+    return _decode_names(await reader.fetch(_DECLARED_ROLES, app_id) or b"[]")
 
 
 async def rename_columns(tx: Transaction, app_id: str, name: Renamed) -> None:

@@ -8,14 +8,17 @@ from typing import Any, Final, cast
 import msgspec
 
 from kernel.public import (
+    Access,
     App,
     Apps,
     BadRequest,
     InstallPlan,
     PresentNames,
+    Reader,
     Renamed,
     Statements,
     Transaction,
+    nearest,
     server_actor,
 )
 from plugins.console import store
@@ -49,6 +52,32 @@ def check(plan: InstallPlan) -> None:
     """
     views, dashboards = _read_declared(plan)
     problems = [*_check_views(plan.app, views), *_check_dashboards(plan.app, views, dashboards)]
+    if problems:
+        raise BadRequest("; ".join(problems[:MAX_SENTENCES]))
+
+
+async def check_roles(access: Access, reader: Reader, plan: InstallPlan) -> None:
+    """Refuse what looks like a slip in the name of a role. Raises BadRequest with its place.
+
+    Roles are made beside a manifest, and mostly after it, so another unknown name is one to come:
+    so is every name in a new app, and what the app has declared before.
+    """
+    if plan.first:
+        return
+    declared = _list_role_names(plan)
+    if not declared:
+        return
+    existing = [role.name for role in await access.roles(plan.app.id)]
+    before = await store.read_declared_roles(reader, plan.app.id)
+    known = {*existing, *before, *_list_roles_of_fields(plan.app)}
+    problems: list[str] = []
+    for path, name in declared:
+        hint = "" if name in known else nearest(name, existing)
+        if hint.startswith("did you mean"):
+            problems.append(
+                f"{path}.role: the app has no role {name!r}; {hint} "
+                "A new role is made before a view is for it"
+            )
     if problems:
         raise BadRequest("; ".join(problems[:MAX_SENTENCES]))
 
@@ -169,6 +198,27 @@ def _rename_dashboard(dashboard: DeclaredDashboard, names: PresentNames) -> Decl
 
 
 # --- checks
+
+
+def _list_role_names(plan: InstallPlan) -> list[tuple[str, str]]:
+    """Return the roles that views and dashboards are for, with the place of each."""
+    views, dashboards = _read_declared(plan)
+    members = [(f"{VIEWS}[{index}]", view.role) for index, view in enumerate(views)]
+    members += [
+        (f"{DASHBOARDS}[{index}]", dashboard.role) for index, dashboard in enumerate(dashboards)
+    ]
+    return [(path, role) for path, role in members if role is not None]
+
+
+def _list_roles_of_fields(app: App) -> set[str]:
+    """Return the roles that hold permissions on fields, which they do from when they exist."""
+    names = set[str]()
+    for entity in app.entities.values():
+        for field in entity.fields:
+            if field.access is not None:
+                names.update(field.access.read or ())
+                names.update(field.access.write or ())
+    return names
 
 
 def _check_views(app: App, views: Sequence[DeclaredView]) -> Iterator[str]:

@@ -259,6 +259,35 @@ def test_what_a_manifest_declares_is_checked(server: Server, sections, sentence:
     assert server.admin.get("/api/v1/apps/wrong").status_code == 404
 
 
+def test_a_slip_in_the_name_of_a_role_is_refused(server: Server):
+    views = [{**DECLARED[0], "role": "sellers"}]
+    server.install(make_manifest("slips", views=views))  # its roles are made later
+    server.admin.post("/api/v1/apps/slips/roles", json={"name": "seller", "permissions": []})
+    server.admin.post("/api/v1/apps/slips/roles", json={"name": "lead", "permissions": []})
+    server.install(make_manifest("slips", views=views, version="0.0.2"))  # as it was before
+
+    wrong = make_manifest(
+        "slips",
+        views=[*views, {**DECLARED[1], "role": "leads"}],
+        dashboards=[{"name": "Day", "role": "Seller", "tiles": TILES[:1]}],
+    )
+    for path in ("/api/v1/apps", "/api/v1/apps/schema/verify"):
+        reply = server.admin.post(path, json=wrong)
+        assert reply.status_code == 400, reply.text
+        assert reply.json()["error"] == (
+            "views[1].role: the app has no role 'leads'; did you mean 'lead'? "
+            "A new role is made before a view is for it; "
+            "dashboards[0].role: the app has no role 'Seller'; did you mean 'seller'? "
+            "A new role is made before a view is for it"
+        )
+    assert set(list_views(server.admin, "slips")) == {"Pipeline"}
+
+    right = make_manifest("slips", views=[{**DECLARED[0], "role": "seller"}, DECLARED[1]])
+    server.install(right)
+    new = [DECLARED[0] | {"role": "auditor"}]  # like none there is: it is made later
+    server.install(make_manifest("slips", views=new))
+
+
 def test_views_follow_renames_and_sections_may_name_what_was(server: Server):
     tiles = [TILES[0], {**TILES[1], "where": {"stage": "Lead"}}]
     server.install(
