@@ -30,19 +30,19 @@ class RecordReader:
         self, target: Target, record_id: str, view: View | None, tx: Transaction | None
     ) -> Tagged:
         """See `Records.get`."""
-        reader = self._sources.choose_prompt(tx)
         if view is None:
             view = EVERYTHING
         shows_everything = not view.expand and view.fields is None
         if shows_everything:  # the most frequent, with the fewest steps
             scope = await self._scopes.narrow(target)
             if not scope.trees:
-                return await self.read(scope, record_id, reader)
+                return await self.read(scope, record_id, tx)
 
         expansions = read_expand(view.expand)
         scope = await self._scopes.resolve(target, "read", None, expansions)
         if shows_everything:
-            return await self.read(scope, record_id, reader)
+            return await self.read(scope, record_id, tx)
+        reader = self._sources.choose_prompt(tx)
         conditions = scope.begin_conditions_of_record(record_id)
         counted_rows = PageRows(conditions.copy(), scope.columns.id)
         selection = select_view(scope, conditions, view, expansions)
@@ -52,18 +52,16 @@ class RecordReader:
 
     async def read(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
         """Return a record with every field, as far as it is within a scope. Raises NotFound."""
-        if reader is None:
-            reader = self._sources.prompt
         table = scope.table
         if scope.trees:
             conditions = scope.begin_conditions_of_record(record_id)
+            if reader is None:
+                reader = self._sources.prompt
             return await _read_selection(reader, scope, conditions, table.everything, record_id)
         table.check_id(record_id)
         query = table.select_by_id(own_only=scope.own_only)
-        if scope.own_only:
-            raw = await reader.fetch(query, scope.user_id, record_id)
-        else:
-            raw = await reader.fetch(query, record_id)
+        owner = (scope.user_id,) if scope.own_only else ()
+        raw = await self._sources.choose_records(reader).fetch(query, owner, record_id)
         return _finish(raw, table.rendering, record_id)
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from kernel.public import Reader, Reads, Statements, StreamReader, Transaction
 
+from .gathered_records import GatheredRecords, LoneRecords, RecordSource
 from .shared_reader import SharedReader
 
 
@@ -13,11 +14,12 @@ class ReadSources(msgspec.Struct, frozen=True):
     """The connections that answer reads; a replica may be behind the last two.
 
     `statements` answers reads that a write, or the choice of a statement, depends on; `prompt`
-    those of records and pages; `large` complete lists and aggregates.
+    those of pages, `records` those of single records; `large` complete lists and aggregates.
     """
 
     statements: Statements
     prompt: Reader
+    records: RecordSource
     large: StreamReader
 
     @classmethod
@@ -33,9 +35,13 @@ class ReadSources(msgspec.Struct, frozen=True):
             prompt = reads.prompt
             large = reads.large
         if prompt is statements:
-            prompt = SharedReader(statements)
-        return cls(statements, prompt, large)
+            return cls(statements, SharedReader(statements), GatheredRecords(statements), large)
+        return cls(statements, prompt, LoneRecords(prompt), large)
 
     def choose_prompt(self, tx: Transaction | None) -> Reader:
-        """Return what reads records and pages: the transaction, if there is one."""
+        """Return what reads pages, and parts of records: the transaction, if there is one."""
         return self.prompt if tx is None else tx
+
+    def choose_records(self, reader: Reader | None) -> RecordSource:
+        """Return what reads single records: a transaction or another reader, if there is one."""
+        return self.records if reader is None else LoneRecords(reader)

@@ -19,6 +19,7 @@ from plugins.data.columns.columns import Columns
 from plugins.data.columns.links import Link
 from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
+from plugins.data.sources.gathered_records import RecordQuery
 from plugins.data.statements.caching import keep
 
 OWNER: Final = quoted(OWNER_COLUMN)
@@ -112,10 +113,12 @@ class LimitedFields(msgspec.Struct, frozen=True):
 class StatementCache(msgspec.Struct):
     """What is made once for each shape of a request: statements, and what they show.
 
-    `expanded` are selections with linked records that need no parameters.
+    `by_id` reads records by their ids: every record, or only those of an owner. `expanded` are
+    selections with linked records that need no parameters.
     """
 
     statements: dict[Hashable, bytes]
+    by_id: dict[bool, RecordQuery]
     selections: dict[Hashable, Selection]
     expanded: dict[Hashable, Selection]
 
@@ -144,7 +147,7 @@ class EntityStatements:
         self.limited = LimitedFields.of(entity, has_files=files is not None)
         items = b", ".join(column.item for column in self.columns)
         self.everything = Selection(items, self.rendering, tuple(self.columns))
-        self.cache = StatementCache({}, {}, {})
+        self.cache = StatementCache({}, {}, {}, {})
 
     def select_fields(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
         """Select `id` and some fields, or all of them. Raises BadRequest for an unknown one."""
@@ -255,17 +258,24 @@ class EntityStatements:
             source += b" " + lock
         return limit_size(b"(%b)" % source)
 
-    def select_by_id(self, *, own_only: bool) -> bytes:
-        """Return the SQL of one record without scopes of hooks, and its version.
+    def select_by_id(self, *, own_only: bool) -> RecordQuery:
+        """Return how records are read by their ids, without scopes of hooks, with versions."""
+        query = self.cache.by_id.get(own_only)
+        if query is None:
+            query = RecordQuery(self._select_one_by_id(own_only), self._select_by_ids(own_only))
+            self.cache.by_id[own_only] = query
+        return query
 
-        Parameters: the owner where `own_only`, the id.
-        """
-        return self.find_or_make(("one", own_only), lambda: self._make_select_by_id(own_only))
-
-    def _make_select_by_id(self, own_only: bool) -> bytes:
+    def _select_one_by_id(self, own_only: bool) -> bytes:
         conditions = self.begin_conditions_without_values(own_only)
         self.require_record(conditions, "")
         return self.select_one(conditions)
+
+    def _select_by_ids(self, own_only: bool) -> bytes:
+        conditions = self.begin_conditions_without_values(own_only)
+        ids = conditions.bind(None, self.columns.id.cast + b"[]")
+        conditions.parts.append(b"%b = _i.id" % self.columns.id.sql)
+        return b"select (%b) from unnest(%b) _i(id)" % (self.select_one(conditions), ids)
 
     def begin_conditions_without_values(self, own_only: bool) -> Conditions:
         """Begin conditions for the text of a statement; their values are not used."""
