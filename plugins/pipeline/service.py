@@ -34,7 +34,7 @@ from .transactions import Attempt, HeldByTransaction, check_answer
 
 T = TypeVar("T")
 AnyGroup = ConnectionGroup[Any, Any]
-MAX_GROUPED: Final = 8
+MAX_GROUPED: Final = 16
 """The most writes of one transaction."""
 LIMITS: Final[Mapping[str, GroupLimits]] = {
     # PostgreSQL takes an eighth less for a read where three come together; with more, it and the
