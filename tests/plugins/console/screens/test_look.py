@@ -179,6 +179,30 @@ def test_the_navigation_opens_at_360_pixels(crm: Server, new_tab: OpenTab):
     assert not tab.page.is_visible("nav.side")
 
 
+NARROW_TEXTS = """() => [...document.querySelectorAll('dialog input:not([type=radio])')].some(
+    (input) => input.clientWidth < 80)"""
+OUTSIDE = """(selector) => {
+    const box = document.querySelector(selector).getBoundingClientRect();
+    return box.left < 0 || box.right > innerWidth;
+}"""
+
+
+def test_what_opens_at_360_pixels_is_inside(crm: Server, new_tab: OpenTab):
+    tab = new_tab(viewport={"width": 360, "height": 740}).sign_in(crm.admin)
+    page = tab.open("data/crm/deals", ready=".gs .gr").page
+    page.click("button[title='Saved views']")
+    page.wait_for_selector(".popup button:has-text('Save this view')")
+    assert not page.evaluate(OUTSIDE, ".popup")
+    page.keyboard.press("Escape")
+    page.click("[aria-label=Menu]")
+    page.click("nav.side .addtable")
+    page.wait_for_selector("dialog button:has-text('Make table')")
+    for selector in ("dialog fieldset .row select", "dialog fieldset .row button"):
+        assert not page.evaluate(OUTSIDE, selector), selector
+    assert not page.evaluate("document.querySelector('dialog').scrollWidth > innerWidth")
+    assert not page.evaluate(NARROW_TEXTS)
+
+
 DIALOGS = {
     "filter": ("data/crm/deals", "button[title=Filter]"),
     "columns": ("data/crm/deals", "button[title=Columns]"),
