@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, Server
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 ARTEFACTS = Path("build/console")
 """Where pictures of failed tests are kept."""
@@ -96,6 +96,7 @@ class Pages:
 
     def give_back(self, username: str, page: Any) -> None:
         """Keep a page; nothing is in it but the session."""
+        page.unroute_all()
         page.evaluate(CLEAR)
         page.goto("about:blank")
         page.set_viewport_size(WIDE)
@@ -124,7 +125,7 @@ class Tab:
 
     def _watch(self, page: Any) -> None:
         self.page = page
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE * 1000)
         self.on("console", self._console)
         self.on("pageerror", self._error)
         self.on("request", self._request)
@@ -234,7 +235,7 @@ class Tab:
         )
 
 
-def until(page: Any, expression: str, seconds: float = 10) -> None:
+def until(page: Any, expression: str, seconds: float = PATIENCE) -> None:
     """Wait until an expression is true. Playwright's own wait needs `eval`, which the policy of the
     page forbids."""
     end = time.monotonic() + seconds

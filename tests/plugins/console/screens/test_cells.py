@@ -11,6 +11,7 @@ import pytest
 
 from kernel.testing import Server
 from tests.plugins.console.browser import OpenTab, Tab, needs_browser, until
+from tests.waiting import eventually
 
 pytestmark = needs_browser
 APP = {
@@ -120,11 +121,32 @@ def saved(rows: Callable[[], list[dict[str, Any]]], name: str) -> Callable[[], l
 
 def wait_for(read: Callable[[], Any], wanted: Any, page: Any) -> None:
     """Wait until something has a value; the browser goes on meanwhile."""
-    for _ in range(100):
-        if read() == wanted:
-            return
-        page.wait_for_timeout(50)
-    assert read() == wanted
+    eventually(lambda: read() == wanted or page.wait_for_timeout(50), why=read)
+
+
+def test_a_cell_that_is_being_saved_gets_its_former_value_back(table: Tab, rows: Any):
+    """What was typed last is saved last, also where it is what the table still shows."""
+    page = table.page
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method == "PATCH":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/collections/tasks/*", hold)
+    for typed in ("Other", "Task 1"):
+        click(page, 1, TITLE)
+        page.keyboard.type(typed)
+        press(page, "Enter")
+    eventually(lambda: page.wait_for_timeout(20) or held)
+    for number in range(2):
+        eventually(lambda at=number: page.wait_for_timeout(20) or held[at:])
+        held[number].continue_()
+    wait_for(lambda: [each.request.post_data_json for each in held],
+             [{"title": "Other"}, {"title": "Task 1"}], page)  # fmt: skip
+    wait_for(lambda: rows()[1]["title"], "Task 1", page)
 
 
 def test_a_letter_begins_to_edit(table: Tab, rows: Any):

@@ -72,7 +72,10 @@ export function useEditing(box, rows, fields, save) {
     }
     setEditing(null);
     if (!hasLeft) box.current?.focus({ preventScroll: true });
-    const isChanged = row && result && !isKept(field, row[cell.name], value);
+    const draft = drafts.get(key);
+    const isBeingSaved = draft && !draft.problem;
+    const isOther = isBeingSaved || !isKept(field, row?.[cell.name], value);
+    const isChanged = row && result && isOther;
     if (!isChanged) {
       keep(key, null);
       return true;
