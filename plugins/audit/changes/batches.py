@@ -102,8 +102,8 @@ class _Sight(msgspec.Struct, frozen=True):
     own: int | None
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A change as the statement writes it."""
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A change as the statement writes it, in this order."""
 
     end: int
     id: int

@@ -79,8 +79,10 @@ from (select coalesce($1::text, caudex_audit.seen()) as seen offset 0) as s"""
 # $11 ids of a batch, $12 the lowest id that the position needs, $13 the first number that was not
 # given to a transaction that had ended, $14 the floor of this and later ones, $15 whether to take a
 # number now.
-# A row is one change; the first row is the header. The ids are taken from `asked`, so that their
-# values do not promise a better plan: to plan it each time would take longer than to run it.
+# A row is one change, as an array: with names it takes a fourth longer. The first row is the
+# header.
+# The ids are taken from `asked`, so that their values do not promise a better plan: to plan it each
+# time would take longer than to run it.
 CHANGES: Final = """
 with asked as materialized (
     select $1::bigint as last_id, $14::bigint as late
@@ -150,12 +152,10 @@ with asked as materialized (
     join caudex_audit.log as l on l.id = p.last and l.changed_at = p.changed_at
     join caudex_audit.log as f on f.id = p.first and f.changed_at = p.changed_at
 ), rows as (
-    select transaction_end, last, json_build_object(
-        'end', transaction_end, 'id', last, 'app', table_schema, 'entity', table_name,
-        'record', record_id, 'old', old_record, 'new', new_record,
-        'first', first_operation, 'former', former, 'first_owner', first_owner, 'owner', owner_id,
-        'actor', actor_id, 'request', request_id, 'transaction', xid::text::bigint,
-        'at', to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text as json
+    select transaction_end, last, json_build_array(
+        transaction_end, last, table_schema, table_name, record_id, old_record, new_record,
+        first_operation, former, first_owner, owner_id, actor_id, request_id, xid::text::bigint,
+        to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text as json
     from sized where size <= $10::bigint
         or last = (select last from page order by transaction_end, last limit 1)
 ), bounded as (
