@@ -3,7 +3,7 @@
 Sizes are those of the files. Times are those of a Chromium and a server on one machine: each is
 taken several times, and the smallest counts, since the machine may have other work.
 
-The clock runs on while a machine does other work, so no test asserts it. Beside each time stands
+The clock runs on while a machine does other work, so no test asserts it. Beside each time is
 the processor time of the process that does the work, which other work hardly changes: that of the
 page's thread, and for plans that of PostgreSQL. A test in the slow lane holds it.
 """
