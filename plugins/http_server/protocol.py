@@ -1,20 +1,18 @@
 """uvicorn's HTTP protocol with deadlines and limits for clients.
 
-uvicorn has no public way to bound the head and the rate of a request, so its protocol and its flow
-control are subclassed.
+uvicorn has no public way to bound the head and the rate of a request, so its protocol is
+subclassed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kernel.public import request_id_of
@@ -23,156 +21,28 @@ from .connections import CONNECTIONS
 from .cycle import Cycle, MessageEvent
 from .heads import KNOWN_HEADS, KnownRequest
 from .memory import MEMORY
+from .slow_clients import (
+    BODY_FLOOR,
+    FEW_WAITING,
+    UNTAKEN,
+    BodyArrival,
+    BoundedFlow,
+    IdlePause,
+    ReplyTaking,
+)
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 GRACE_SECONDS = 10.0
 """Time for a head, and for the beginning of a body."""
-BODY_FLOOR = 10_000
-"""Bytes a second of a body after that. Faster bytes count in advance, for three times as long at
-most, so that a stalled body is refused by then."""
 HEAD_BYTES = 64 * 1024
 """Maximum size of a head, and of the framing around the chunks of a body."""
-FEW_WAITING = 100
-"""Pipelined requests that may wait while more is read, so that the end of the client is noticed.
-Only a flood brings twenty times as many in one read: then the connection is closed."""
-TAKEN_SECONDS = 60.0
-"""A client must read a reply at a quarter of the rate of bodies in this time. It is not shorter,
-because a slow reader frees the system's large buffers in leaps."""
-MAX_UNTAKEN = 500_000_000
-"""Bytes of replies that this process keeps for slow clients."""
 MAX_UNREAD = 64_000_000
 """Bytes of a body that are discarded after the reply, so that the client can read the reply."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _SLASH = ord("/")
-
-
-class _Flow(FlowControl):
-    """uvicorn's, which also stops reading while many pipelined requests wait."""
-
-    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        """Read on, but not while many wait: all bodies but the last one are there."""
-        if len(self._waiting) < FEW_WAITING:
-            super().resume_reading()
-
-
-class _UntakenReplies:
-    """Bounds the unread replies of all connections together; the oldest connection is aborted."""
-
-    def __init__(self) -> None:
-        self._sizes: dict[GuardedProtocol, int] = {}
-        self._total = 0
-
-    def add(self, connection: GuardedProtocol, size: int) -> None:
-        self.remove(connection)
-        self._sizes[connection] = size
-        self._total += size
-        while self._total > MAX_UNTAKEN and len(self._sizes) > 1:
-            oldest = next(iter(self._sizes))
-            self.remove(oldest)
-            oldest.transport.abort()
-
-    def remove(self, connection: GuardedProtocol) -> None:
-        self._total -= self._sizes.pop(connection, 0)
-
-
-_untaken = _UntakenReplies()
-
-
-class _Body:
-    """How the body of a request arrives in pieces."""
-
-    def __init__(self) -> None:
-        self.due = 0.0
-        """When the next piece has to arrive, by the clock of the event loop."""
-        self.arrived = 0
-        """Bytes of pieces, until the reply is sent."""
-        self.framing = 0
-        """Bytes since the parser has found a part of the body among them."""
-        self.is_fed = False
-        """Whether the last piece had a part of the body."""
-        self.unread = 0
-        """Bytes that arrived after the reply."""
-
-    def begin(self) -> None:
-        """Expect the body of the next request."""
-        self.framing = 0
-        self.is_fed = True
-        self.unread = 0
-
-    def count(self, size: int) -> None:
-        """Count a piece that was parsed."""
-        self.arrived += size
-        if self.is_fed:
-            self.framing = 0
-        else:
-            self.framing += size
-        self.is_fed = False
-
-
-class _Taking:
-    """Watches whether a client reads a reply that waits in the buffer of its connection."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self) -> None:
-        """Expect that the client reads some of what waits."""
-        size = self._transport.get_write_buffer_size()
-        self._timer = self._loop.call_later(TAKEN_SECONDS, self._check, size)
-
-    def end(self) -> None:
-        """Expect nothing any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _check(self, earlier_size: int) -> None:
-        taken_bytes = earlier_size - self._transport.get_write_buffer_size()
-        if taken_bytes >= min(earlier_size, TAKEN_SECONDS * BODY_FLOOR / 4):
-            self.begin()
-        else:
-            self._transport.abort()
-
-
-class _Idling:
-    """Closes a connection that is idle for long; one timer serves all pauses between requests."""
-
-    def __init__(self, connection: GuardedProtocol) -> None:
-        self._connection = connection
-        self._loop = connection.loop
-        self._since = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self) -> None:
-        """Note that the client has all replies, or still sends the body of a refused request."""
-        self._since = self._loop.time()
-        if self._timer is None:
-            seconds = self._connection.timeout_keep_alive
-            self._timer = self._loop.call_later(seconds, self._check)
-
-    def end(self) -> None:
-        """Stop the timer: the connection is lost."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _check(self) -> None:
-        self._timer = None
-        if not self._connection.is_idle:  # a busy one has other timers
-            return
-        idle_until = self._since + self._connection.timeout_keep_alive
-        seconds_left = idle_until - self._loop.time()
-        if seconds_left > 0:
-            self._timer = self._loop.call_later(seconds_left, self._check)
-        else:
-            self._connection.transport.close()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -188,18 +58,18 @@ class GuardedProtocol(HttpToolsProtocol):
     _in_body = False
     _is_between = False
     """Whether the parser expects the first byte of a request, and nothing of it has arrived."""
-    _body: _Body
-    _idling: _Idling
-    _taking: _Taking
+    _body: BodyArrival
+    _idling: IdlePause
+    _taking: ReplyTaking
     _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the timer: a silent connection is closed too."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self.pipeline)
-        self._body = _Body()
-        self._idling = _Idling(self)
-        self._taking = _Taking(transport, self.loop)
+        self.flow = BoundedFlow(transport, self.pipeline)
+        self._body = BodyArrival()
+        self._idling = IdlePause(self)
+        self._taking = ReplyTaking(transport, self.loop)
         self._in_head = True
         self._is_between = True
         self._time_head()
@@ -221,7 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         CONNECTIONS.remove(self)
-        _untaken.remove(self)
+        UNTAKEN.remove(self)
         self._stop_clock()
         self._taking.end()
         self._idling.end()
@@ -293,12 +163,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Too much of a reply waits: check whether the client reads it."""
         super().pause_writing()
-        _untaken.add(self, self.transport.get_write_buffer_size())
+        UNTAKEN.add(self, self.transport.get_write_buffer_size())
         self._taking.begin()
 
     def resume_writing(self) -> None:
         """The client has read it."""
-        _untaken.remove(self)
+        UNTAKEN.remove(self)
         self._taking.end()
         super().resume_writing()
 

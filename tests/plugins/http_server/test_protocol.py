@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from kernel.testing import MakeServer, Postgres, Server, running_server
-from plugins.http_server import protocol
+from plugins.http_server import protocol, slow_clients
 from tests.waiting import eventually
 
 ODD = """
@@ -337,7 +337,7 @@ def test_a_flood_of_small_requests_is_cut_off(odd: Server, waiting: list[int]) -
     with connected(odd) as connection, pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012
         for _ in range(50):
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10_000)
-    assert max(waiting) <= 20 * protocol.FEW_WAITING
+    assert max(waiting) <= 20 * slow_clients.FEW_WAITING
 
 
 def test_a_head_of_what_is_sent_in_pieces_waits_for_none_of_them(odd: Server) -> None:
@@ -377,7 +377,7 @@ def test_a_request_learns_that_its_client_is_gone_whatever_waits(odd: Server, ah
 def test_who_takes_nothing_of_a_reply_is_cut_off(
     make_server: MakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "TAKEN_SECONDS", 3.0)
+    monkeypatch.setattr(slow_clients, "TAKEN_SECONDS", 3.0)
     server = make_server({"server": {"plugin_files": [str(folder)], "max_requests": 1}})
     with connected(server) as still:
         still.sendall(ASK.format("/odd/large").encode() * 2)  # the second reply waits for the first
@@ -395,8 +395,8 @@ def test_who_takes_nothing_of_a_reply_is_cut_off(
 def test_who_takes_next_to_nothing_of_a_reply_is_cut_off(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "TAKEN_SECONDS", 0.5)
-    monkeypatch.setattr(protocol, "BODY_FLOOR", 40_000_000)
+    monkeypatch.setattr(slow_clients, "TAKEN_SECONDS", 0.5)
+    monkeypatch.setattr(slow_clients, "BODY_FLOOR", 40_000_000)
     with connected(odd) as slow:
         slow.sendall(ASK.format("/odd/large").encode())
         size, ends = 0, time.monotonic() + 10
@@ -413,7 +413,7 @@ def test_replies_that_are_not_taken_have_a_bound_together(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection that has waited longest is closed."""
-    monkeypatch.setattr(protocol, "MAX_UNTAKEN", 40_000_000)
+    monkeypatch.setattr(slow_clients, "MAX_UNTAKEN", 40_000_000)
     with ExitStack() as open_ones:
         readers = [open_ones.enter_context(connected(odd)) for _ in range(5)]
         for reader in readers:
@@ -422,7 +422,7 @@ def test_replies_that_are_not_taken_have_a_bound_together(
         whole = [_size(reader) > 16_000_000 for reader in readers]
     assert whole[:2] == [False, False]
     assert whole[-1]
-    assert protocol._untaken._total <= 40_000_000
+    assert slow_clients.UNTAKEN._total <= 40_000_000
 
 
 def _size(connection: socket.socket) -> int:
@@ -438,7 +438,7 @@ def _size(connection: socket.socket) -> int:
 def test_who_takes_a_reply_slowly_gets_all_of_it(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "TAKEN_SECONDS", 2.0)
+    monkeypatch.setattr(slow_clients, "TAKEN_SECONDS", 2.0)
     with connected(odd) as slow:
         slow.sendall(ASK.format("/odd/large").encode())
         size = 0
