@@ -87,7 +87,7 @@ class WebhooksPlugin(Plugin):
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Read the sections of installed apps, then deliver while the server runs."""
         service = services.get(SERVICE)
-        await service.catch_up()
+        await service.declarations.catch_up()
         self._statements = services.get(STATEMENTS)
         deliverer = Deliverer(services, self._endpoints, self._sender)
         services.get(NOTIFICATIONS).subscribe(TOPIC, deliverer.on_notification)
@@ -99,7 +99,7 @@ class WebhooksPlugin(Plugin):
     async def app_planning(self, plan: InstallPlan) -> None:
         """Refuse webhooks that a manifest must not declare."""
         declared = section.read(plan.section(section.KEY))
-        await self._services.get(SERVICE).check_declared(plan.app, declared)
+        await self._services.get(SERVICE).declarations.check(plan.app, declared)
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
@@ -107,8 +107,8 @@ class WebhooksPlugin(Plugin):
         if plan.renamed:
             await follow(tx, plan)
         declared = section.read(plan.section(section.KEY))
-        service = self._services.get(SERVICE)
-        await service.declare(tx, plan.app.id, plan.app.version_stamp, declared)
+        declarations = self._services.get(SERVICE).declarations
+        await declarations.apply(tx, plan.app.id, plan.app.version_stamp, declared)
 
     @hookimpl
     async def health(self) -> Health:

@@ -1,13 +1,11 @@
-"""The rules of webhooks: who is notified of what, and what users do with deliveries."""
+"""The rules of webhooks that users make, and what users do with deliveries."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
-import anyio
 import msgspec
 
 from kernel.public import (
@@ -15,28 +13,25 @@ from kernel.public import (
     CHANGES,
     STATEMENTS,
     Actor,
-    App,
     BadRequest,
     ConcurrencyLimiter,
-    Entity,
     Event,
-    NoAddress,
     NotFound,
     ServiceKey,
     Services,
     Transaction,
-    server_actor,
 )
 
 from . import section, store
+from .adding import add_hook, name_taken
 from .config import WebhooksConfig
+from .declarations import Declarations
 from .deliveries import store as queue
-from .deliveries.sender import Sender, is_secret
+from .deliveries.sender import Sender
 from .events import EventMaker
 from .models import (
     EVENTS,
     CreatedHook,
-    Declared,
     DeliveryQuery,
     Hook,
     HookChanges,
@@ -50,8 +45,6 @@ from .signing import TOPIC, Broken, Endpoints
 
 TEST_BODY: Final = b'{"type":"test"}'
 ALL_TESTS: Final = 16
-CHECK_SECONDS: Final = 2.0
-"""How long an install looks up the hosts of its webhooks."""
 TOO_MANY_TESTS: Final = "too many tests at the same moment"
 
 
@@ -68,6 +61,7 @@ class WebhooksService:
         self._events = EventMaker(services)
         self._endpoints = endpoints
         self._sender = sender
+        self.declarations = Declarations(config, services, sender)
         self._tests = ConcurrencyLimiter(ALL_TESTS, message=TOO_MANY_TESTS, retry_after=5)
 
     # Webhooks
@@ -107,7 +101,7 @@ class WebhooksService:
         key, secret = await self._endpoints.make_secret(app_id, hook.id, hook.name)
 
         async def work(tx: Transaction) -> None:
-            await self._insert(tx, hook)
+            await add_hook(tx, hook, self._config.hooks)
             await self._endpoints.use(tx, app_id, hook.id, key)
             await tx.record(_event(actor, "WEBHOOK_CREATED", hook, entity=hook.entity))
 
@@ -128,7 +122,7 @@ class WebhooksService:
             locked = await self._lock(tx, app_id, hook_id)
             hook = msgspec.structs.replace(locked, **values)
             if await store.is_name_taken(tx, hook):
-                raise _name_taken(hook.name)
+                raise name_taken(hook.name)
             await store.update(tx, hook)
             if hook.enabled:
                 await queue.wake(tx, hook.id)
@@ -180,110 +174,6 @@ class WebhooksService:
             return Outcome(status=None, error=str(error))
         headers = endpoint.sign(f"msg_test_{uuid.uuid4().hex}", TEST_BODY)
         return await self._sender.post(endpoint.url, headers, TEST_BODY)
-
-    # Manifests
-
-    async def declare(
-        self, tx: Transaction, app_id: str, stamp: int, declared: Sequence[Declared]
-    ) -> None:
-        """Store the webhooks of a manifest, unless a later stamp is stored already.
-
-        Raises BadRequest for the name of a webhook that REST has made, and a wrong address.
-        """
-        if not await store.store_stamp(tx, app_id, stamp):
-            return
-        present = {hook.name: hook for hook in await store.lock_all(tx, app_id)}
-        names = {hook.name for hook in declared}
-        for hook in present.values():
-            if hook.declared and hook.name not in names:
-                await store.delete(tx, hook.id)
-        for number, new in enumerate(declared):
-            hook = present.get(new.name)
-            if hook is not None and not hook.declared:
-                place = f"webhooks[{number}].name"
-                raise BadRequest(f"{place}: the app has a webhook {new.name!r} already")
-            await self._store_declared(tx, app_id, new, hook)
-        await tx.publish(TOPIC)
-        tx.after_commit(lambda: self._begin_behind(app_id))
-
-    async def _store_declared(
-        self, tx: Transaction, app_id: str, new: Declared, before: Hook | None
-    ) -> None:
-        values = msgspec.structs.asdict(new)
-        if before is not None:
-            await store.update(tx, msgspec.structs.replace(before, **values))
-            return
-        hook = Hook(
-            id=str(uuid.uuid4()),
-            app_id=app_id,
-            enabled=True,
-            declared=True,
-            is_failing=False,
-            position=None,
-            begins=None,
-            **values,
-        )
-        await self._insert(tx, hook)
-
-    async def _begin_behind(self, app_id: str) -> None:
-        """Let the webhooks of an app begin behind its install, before which there is no trail.
-
-        Those that have a position keep it, unless nothing can be read from there.
-        """
-        now = await self._changes.now()
-        for hook in await store.list_of_app(self._statements, app_id):
-            subject = f"{app_id}.{hook.entity}"
-            position = hook.position
-            if position is not None:
-                page = await self._changes.read(position, [subject], 1, reshape=True)
-                if page.lost is None:
-                    continue
-            await store.begin(self._statements, hook.id, now)
-
-    async def check_declared(self, app: App, declared: Sequence[Declared]) -> None:
-        """Refuse what a manifest must not declare. Raises BadRequest.
-
-        An address that cannot be looked up now is checked when something is sent.
-        """
-        for number, hook in enumerate(declared):
-            place = f"webhooks[{number}]"
-            entity = app.entities.get(hook.entity)
-            if entity is None:
-                raise BadRequest(f"{place}.entity: the app has no entity {hook.entity!r}")
-            unknown = set(hook.fields or ()) - _list_fields(entity)
-            if unknown:
-                raise BadRequest(f"{place}.fields: {hook.entity} has no field {min(unknown)!r}")
-        with anyio.move_on_after(CHECK_SECONDS):
-            for number, hook in enumerate(declared):
-                await self._check_address(f"webhooks[{number}]", hook.url)
-
-    async def _check_address(self, place: str, url: str) -> None:
-        if is_secret(url):
-            return
-        try:
-            await self._sender.check(url)
-        except NoAddress:
-            return
-        except BadRequest as error:
-            raise BadRequest(f"{place}.{error.message}") from None
-
-    async def catch_up(self) -> None:
-        """Store what was installed and updated while the plugin was disabled."""
-        stored_stamps = await store.list_stamps(self._statements)
-        # First the apps: a section that is stored in between has the later stamp, and wins.
-        installed: dict[str, tuple[int, Any]] = {
-            app.id: (app.version_stamp, None) for app in await self._apps.all()
-        }
-        for stored in await self._apps.sections(section.KEY):
-            installed[stored.app_id] = (stored.version_stamp, stored.value)
-        for app_id, (stamp, value) in installed.items():
-            stored_stamp = stored_stamps.get(app_id)
-            if stored_stamp is None and not value:
-                continue  # an app that never had webhooks has nothing to store
-            if stored_stamp is not None and stored_stamp >= stamp:
-                continue
-            work = partial(self.declare, app_id=app_id, stamp=stamp, declared=section.read(value))
-            await self._statements.run(server_actor("webhooks"), work)
 
     # Deliveries
 
@@ -346,16 +236,6 @@ class WebhooksService:
             raise BadRequest(f"url: {error}") from None
         await self._sender.check(url)
 
-    async def _insert(self, tx: Transaction, hook: Hook) -> None:
-        if not await store.lock_app(tx, hook.app_id):
-            raise NotFound(f"app '{hook.app_id[:80]}' not found")
-        limit = self._config.hooks
-        if await store.count(tx, hook.app_id) >= limit:
-            raise BadRequest(f"an app has at most {limit} webhooks")
-        if not await store.insert(tx, hook):
-            raise _name_taken(hook.name)
-        await tx.publish(TOPIC, hook.id)
-
     async def _find(self, app_id: str, hook_id: str) -> Hook:
         hook = await store.find(self._statements, app_id, _check_id(hook_id))
         if hook is None:
@@ -381,10 +261,6 @@ def _read_changes(changes: HookChanges) -> dict[str, Any]:
     return values
 
 
-def _list_fields(entity: Entity) -> set[str]:
-    return {"id", "created_at", "updated_at", *(field.name for field in entity.fields)}
-
-
 def _order(events: Sequence[str]) -> list[Any]:
     return sorted(set(events), key=list[str](EVENTS).index)
 
@@ -398,10 +274,6 @@ def _check_id(hook_id: str) -> str:
 
 def _not_found(hook_id: str) -> NotFound:
     return NotFound(f"webhook '{hook_id[:80]}' not found")
-
-
-def _name_taken(name: str) -> BadRequest:
-    return BadRequest(f"the app has a webhook {name!r} already")
 
 
 def _event(actor: Actor, operation: str, hook: Hook, **detail: Any) -> Event:
