@@ -10,7 +10,7 @@ import structlog
 from kernel.public import Tasks, Unavailable, failure
 
 from .config import JobsConfig
-from .store import JobsStore
+from .running.store import RunsStore
 
 PRUNE_EVERY: Final = 600.0
 PORTION_PAUSE: Final = 0.2
@@ -23,7 +23,7 @@ class Maintenance:
     """Two tasks; `notify_pending` announces the app of each job whose lease was taken back."""
 
     def __init__(
-        self, config: JobsConfig, store: JobsStore, notify_pending: Callable[[str], None]
+        self, config: JobsConfig, store: RunsStore, notify_pending: Callable[[str], None]
     ) -> None:
         self._config = config
         self._store = store

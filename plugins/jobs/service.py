@@ -50,6 +50,7 @@ from .models import STATUSES, Cursor, NewRow, Portion, PortionDone, Status
 from .running.callers import Callers
 from .running.handlers import Handlers
 from .running.runner import Runner
+from .running.store import RunsStore, forget_app
 from .store import MAX_COUNT, JobsStore
 
 PLUGIN = plugin_jobs("")
@@ -65,6 +66,7 @@ class JobsService:
         self._registry = services.get(REGISTRY)
         self._statements = services.get(STATEMENTS)
         self._store = JobsStore(self._statements)
+        self._runs = RunsStore(self._statements)
         self._new_jobs = NewJobs(self._store.insert)
         notifications = services.get(NOTIFICATIONS)
         self._notifier = PendingNotifier(notifications, self._statements)
@@ -229,7 +231,7 @@ class JobsService:
 
     async def remove_app(self, tx: Transaction, app_id: str) -> None:
         """Delete the jobs of an app, and end those that run."""
-        await store.forget_app(tx, app_id)
+        await forget_app(tx, app_id)
         await tx.publish(TOPIC, REMOVED + app_id)
 
     # Numbers
@@ -268,10 +270,10 @@ class JobsService:
     @asynccontextmanager
     async def working(self, tasks: Tasks, workers: Workers | None) -> AsyncGenerator[None]:
         """Run jobs in the workers and plugins of this process, and maintain the table."""
-        Maintenance(self._config, self._store, self._notifier.notify_pending).start(tasks)
+        Maintenance(self._config, self._runs, self._notifier.notify_pending).start(tasks)
         self._handlers.workers = workers
         runner = Runner(
-            self._config, self._store, self._handlers, self._callers, self._notifier.notify_pending
+            self._config, self._runs, self._handlers, self._callers, self._notifier.notify_pending
         )
         self._runner = runner
         async with runner.working(tasks):

@@ -11,9 +11,9 @@ import anyio
 
 from plugins.jobs.config import JobsConfig
 from plugins.jobs.models import Claimed, ClaimRequest
-from plugins.jobs.store import JobsStore
 
 from .outcome import Run
+from .store import RunsStore
 
 
 class _App:
@@ -162,7 +162,7 @@ class Claimer:
     def __init__(
         self,
         config: JobsConfig,
-        store: JobsStore,
+        store: RunsStore,
         slots: Slots,
         *,
         running: Callable[[], Sequence[str]],

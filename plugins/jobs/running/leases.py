@@ -12,11 +12,11 @@ import structlog
 
 from kernel.public import Unavailable
 from plugins.jobs.models import Renewed
-from plugins.jobs.store import JobsStore
 
 from .held import HeldRuns
 from .outcome import Ending, Run
 from .results import ResultBatcher
+from .store import RunsStore
 
 RETRY_PAUSE: Final = 0.5
 """Seconds after the database, or a worker, was unavailable."""
@@ -29,7 +29,7 @@ class LeaseRenewal:
 
     def __init__(
         self,
-        store: JobsStore,
+        store: RunsStore,
         lease_seconds: float,
         runs: HeldRuns,
         results: ResultBatcher,

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from kernel.public import BadRequest, Batcher, BatchLimits, KernelError, Retry, Unavailable
 from plugins.jobs.models import Outcome, Progress
-from plugins.jobs.store import JobsStore
 
 from .outcome import INVALID_RESULT
+from .store import RunsStore
 
 log = structlog.get_logger("caudex.jobs")
 
@@ -25,7 +25,7 @@ class ResultBatcher:
     disk, hence the 10 ms between two.
     """
 
-    def __init__(self, store: JobsStore, stored: Callable[[Sequence[Outcome]], None]) -> None:
+    def __init__(self, store: RunsStore, stored: Callable[[Sequence[Outcome]], None]) -> None:
         self._store = store
         self._stored = stored
         self._progress: dict[str, Progress] = {}

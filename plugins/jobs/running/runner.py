@@ -26,7 +26,6 @@ from kernel.public import (
 )
 from plugins.jobs.config import JobsConfig
 from plugins.jobs.models import Claimed, Outcome, Progress, Status
-from plugins.jobs.store import JobsStore
 
 from .callers import Callers
 from .claimer import Claimer, Slots
@@ -36,6 +35,7 @@ from .leases import RETRY_PAUSE, LeaseRenewal
 from .outcome import Ending, Run
 from .replacement import WorkerReplacement
 from .results import ResultBatcher
+from .store import RunsStore
 
 log = structlog.get_logger("caudex.jobs")
 
@@ -46,7 +46,7 @@ class Runner:
     def __init__(
         self,
         config: JobsConfig,
-        store: JobsStore,
+        store: RunsStore,
         workers: Handlers,
         callers: Callers,
         notify_pending: Callable[[str], None],

@@ -100,7 +100,7 @@ def test_a_server_outlives_them(make_server: MakeServer, monkeypatch: pytest.Mon
     server = make_server(overrides(lease=1.0))
     app = install(server)
     failing = Failing([])
-    monkeypatch.setattr(server.services.get(JOBS)._store, "expire", failing)  # type: ignore[attr-defined]
+    monkeypatch.setattr(server.services.get(JOBS)._runs, "expire", failing)  # type: ignore[attr-defined]
     eventually(lambda: failing.calls)
     assert server.http.get("/health").status_code == 200
     assert ended(server, app, enqueue(server, app))["status"] == "completed"

@@ -3,7 +3,8 @@
 import pytest
 
 from kernel.public import JOBS
-from plugins.jobs import maintenance, store
+from plugins.jobs import maintenance
+from plugins.jobs.running import store
 from tests.plugins.jobs.support import overrides
 from tests.waiting import eventually
 
@@ -67,7 +68,7 @@ def test_large_jobs_that_a_statement_cannot_delete_together_delays_no_other(make
 
 def test_a_portion_is_bounded_by_the_room_it_takes(make):
     server = make()
-    jobs = server.services.get(JOBS)._store
+    jobs = server.services.get(JOBS)._runs
     server.sql(FILL, "large", 20, RESULT, 100)
     portions = [server.run(jobs.prune, 14, halvings) for halvings in (0, 4, 20, 0, 0)]
     assert portions == [80, 5, 1, 14, 0]

@@ -242,7 +242,7 @@ def test_a_server_that_was_cut_off_finds_its_leases_gone_and_changes_nothing(pai
     async def away(*_: object):
         raise Unavailable("the database is away")
 
-    store = one.services.get(JOBS)._store
+    store = one.services.get(JOBS)._runs
     for name in ("renew", "claim", "expire"):
         monkeypatch.setattr(store, name, away)
     become(two, app, "running")
@@ -267,7 +267,7 @@ def test_outcomes_wait_for_a_database_that_is_away(both, monkeypatch):
     one = both[0]
     fake(one).handler = fake(one).nothing
     app = install(one, running=(one,))
-    store = one.services.get(JOBS)._store
+    store = one.services.get(JOBS)._runs
     calls = []
 
     async def away(outcomes):
@@ -288,7 +288,7 @@ def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
     one = both[0]
     fake(one).started.clear()
     app = install(one, running=(one,))
-    store = one.services.get(JOBS)._store
+    store = one.services.get(JOBS)._runs
     settle = store.settle
 
     async def slow(outcomes):
@@ -311,7 +311,7 @@ def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
 def test_a_claim_whose_answer_is_lost_is_given_back_at_once(both, monkeypatch):
     one = both[0]
     fake(one).handler = fake(one).nothing
-    store = one.services.get(JOBS)._store
+    store = one.services.get(JOBS)._runs
     claim, lost = store.claim, []
 
     async def answerless(*arguments):

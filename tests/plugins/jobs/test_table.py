@@ -279,7 +279,7 @@ def test_ended_jobs_are_kept_for_a_while_and_others_for_ever(server):
             "update caudex_jobs.jobs set created_at = now() - interval '400 days' where id = %s",
             [waiting],
         )
-    store = server.services.get(JOBS)._store
+    store = server.services.get(JOBS)._runs
     portions = [server.run(store.prune, 14) for _ in range(4)]
     assert portions == [1000, 1000, 500, 0]
     left = server.sql(
