@@ -1,15 +1,12 @@
-"""Single records, lists and queries over HTTP."""
+"""Single records, lists and queries over HTTP; `list_parameters.py` reads what lists are asked."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, Literal, cast
-from urllib.parse import quote, urlencode
-
-import msgspec
+from typing import Any, Final
+from urllib.parse import quote
 
 from kernel.public import (
     APPS,
@@ -30,14 +27,10 @@ from kernel.public import (
     Tagged,
     Target,
     Transaction,
-    View,
     entity,
     headers_of,
-    one_of,
-    read_limit,
     reply,
     supports,
-    whole_number,
 )
 
 from .exchange.group_files import grouped_file
@@ -50,15 +43,15 @@ from .handlers import (
     read_flag,
     target_of,
 )
-from .models import (
-    PARAMETERS,
-    VIEW_PARAMETERS,
-    ExportQuery,
-    Found,
-    ListQuery,
-    QueryBody,
-    RecordQuery,
+from .list_parameters import (
+    MAY_HAVE_VIEW,
+    Listing,
+    ReplyFormat,
+    read_format,
+    read_listing,
+    read_view,
 )
+from .models import VIEW_PARAMETERS, ExportQuery, Found, ListQuery, QueryBody, RecordQuery
 from .openapi import CREATE_DOCS, DELETE_DOCS, LIST_DOCS, QUERY_DOCS, RECORD_DOCS, UPDATE_DOCS
 from .reads.export import Format, choose_format
 from .reads.record_reader import EVERYTHING
@@ -77,26 +70,7 @@ from .whole_records import count_page, read_whole, wants_count
 
 RECORD: Final = f"{COLLECTION}/{{id}}"
 
-Order = Literal["asc", "desc"]
-ReplyFormat = Literal["csv", "ndjson", "json"]
-
-_VIEWED: Final = re.compile("|".join(["%", *VIEW_PARAMETERS]).encode())
-"""Finds query strings that may have parameters of a view; `%` can write any name."""
-
 _field_name = attrgetter("name")
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """Parameters of a list, which is `complete` without a limit.
-
-    `query` are the parameters that a link to the next page repeats.
-    """
-
-    page: Page
-    complete: bool
-    query: str
-    raw: bool = False
-    file_format: ReplyFormat | None = None
 
 
 class RecordRoutes(CollectionRoutes):
@@ -149,7 +123,7 @@ class RecordRoutes(CollectionRoutes):
         if request.scope["query_string"]:
             parameters = request.query()
             check_parameters(parameters, VIEW_PARAMETERS - {"format"})
-            view = _read_view(parameters, await self._view_parameters(request))
+            view = read_view(parameters, await self._view_parameters(request))
         record = await self._records.get(target_of(request), request.path("id"), view)
         known_tags = headers_of(request.scope).get(b"if-none-match")
         if known_tags is None or record.etag is None or view.expand:
@@ -221,13 +195,13 @@ class RecordRoutes(CollectionRoutes):
             return listing
         key: bytes | tuple[bytes, frozenset[str]] = raw
         view_parameters = VIEW_PARAMETERS
-        if _VIEWED.search(raw) is not None:
+        if MAY_HAVE_VIEW.search(raw) is not None:
             view_parameters = await self._view_parameters(request)
             key = (raw, view_parameters)
             listing = self._listings.get(key)
             if listing is not None:
                 return listing
-        listing = _read_parameters(request.query(), view_parameters)
+        listing = read_listing(request.query(), view_parameters)
         if len(raw) > 200:
             return listing
         return keep(self._listings, key, listing, 500)
@@ -297,7 +271,7 @@ class RecordRoutes(CollectionRoutes):
         raw = False
         if request.scope["query_string"]:
             parameters = request.query()
-            file_format = _format_of(request, _read_format(parameters))
+            file_format = _format_of(request, read_format(parameters))
             raw = file_format is not None and read_flag(parameters, "raw")
         if body.aggregates:
             if file_format is None:
@@ -333,65 +307,10 @@ def _format_of(request: Request, chosen: ReplyFormat | None) -> Format | None:
     return None if chosen == "json" else chosen
 
 
-def _read_format(parameters: Mapping[str, str]) -> ReplyFormat | None:
-    """Read the parameter `format`. Raises BadRequest."""
-    if "format" not in parameters:
-        return None
-    return cast("ReplyFormat", one_of("format", parameters["format"], ("csv", "ndjson", "json")))
-
-
 def _reply_tagged(record: Tagged, status: int = 200) -> Response:
     """Answer with a record and its entity tag."""
     headers = None if record.etag is None else {"etag": record.etag}
     return reply(record.record, status, headers)
-
-
-def _read_parameters(parameters: Mapping[str, str], view_parameters: Collection[str]) -> Listing:
-    """Read the parameters of a list; any other name is a field and the value it must have."""
-    filters: dict[str, str] = {}
-    repeated: dict[str, str] = {}
-    for name, text in parameters.items():
-        is_parameter = name in PARAMETERS and name not in VIEW_PARAMETERS
-        if not is_parameter and name not in view_parameters:
-            filters[name] = text
-        if name not in ("offset", "after"):
-            repeated[name] = text
-
-    offset = 0
-    if "offset" in parameters:
-        offset = whole_number("offset", parameters["offset"])
-    order = one_of("order", parameters.get("order", "desc").lower(), ("asc", "desc"))
-    view = _read_view(parameters, view_parameters)
-    page = Page(
-        where=filters or None,
-        order_by=parameters.get("sort"),
-        order=cast("Order", order),
-        limit=read_limit(parameters.get("limit"), MAX_PAGE),
-        offset=offset,
-        after=parameters.get("after"),
-        view=None if view == EVERYTHING else view,
-    )
-    return Listing(
-        page,
-        complete="limit" not in parameters,
-        query=urlencode(repeated, quote_via=quote),
-        raw="raw" in view_parameters and read_flag(parameters, "raw"),
-        file_format=_read_format(parameters) if "format" in view_parameters else None,
-    )
-
-
-def _read_view(parameters: Mapping[str, str], view_parameters: Collection[str]) -> View:
-    """Read what a list or a record shows from its parameters."""
-    lists = {
-        name: parameters[name].split(",")
-        for name in ("fields", "expand")
-        if name in view_parameters and name in parameters
-    }
-    return View(
-        fields=lists.get("fields"),
-        expand=lists.get("expand", ()),
-        etag="etag" in view_parameters and read_flag(parameters, "etag"),
-    )
 
 
 def _link_next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:

@@ -15,7 +15,7 @@ import plugins.data.statements.lists
 import plugins.data.statements.write_statements
 from kernel.testing import Server
 from plugins.apps.manifest.fields import SERVER_COLUMNS
-from plugins.data.routes import PARAMETERS
+from plugins.data.models import PARAMETERS
 
 OWN = ("id", "created_at", "updated_at")
 STATEMENTS = "".join(
