@@ -67,11 +67,24 @@ class DryRuns:
         return dry_run
 
 
+class EarlierRows:
+    """What rows of earlier parts would have written, as far as later rows can meet it."""
+
+    def __init__(self) -> None:
+        self.unique_values = set[bytes]()
+        self.written: dict[bytes, int] = {}
+        """Hashes of what rows have written, by the key that later ones meet them by."""
+        self.moved_keys = False
+        """Whether a record has got another value of a unique index, so that its own is free."""
+
+    def __len__(self) -> int:
+        return len(self.unique_values) + len(self.written)
+
+
 class DryRun:
     """Says of rows what an import would, part by part.
 
-    What rows of different parts have in common with each other is remembered here. `links` are the
-    limits of new records. No two rows of a part have one key of the `plan`.
+    `links` are the limits of new records. No two rows of a part have one key of the `plan`.
     """
 
     def __init__(
@@ -105,12 +118,7 @@ class DryRun:
         )
         """Whether PostgreSQL could refuse a row."""
         self._names: tuple[str, ...] | None = None
-        self._seen = set[bytes]()
-        """Values of unique indexes in earlier rows."""
-        self._written: dict[bytes, int] = {}
-        """Hashes of what earlier rows have written, by the key that later ones meet them by."""
-        self._moves_keys = False
-        """Whether a record has got another value of a unique index, so that its own is free."""
+        self._earlier = EarlierRows()
 
     async def begin(self, tx: Transaction) -> None:
         """Look at the table. Raises MustBeWritten where its rules are not all known."""
@@ -155,12 +163,12 @@ class DryRun:
         for place in valid:
             row = rows[place]
             changes = judged.changes.get(place)
-            earlier = self._written.get(digests[place] or b"")
-            if earlier is not None:
+            earlier_hash = self._earlier.written.get(digests[place] or b"")
+            if earlier_hash is not None:
                 if self._keys:
                     raise MustBeWritten
                 repeated.add(place)
-                changes = {} if earlier == _hash_values(row) else row
+                changes = {} if earlier_hash == _hash_values(row) else row
             if changes is not None and not changes:
                 unchanged.add(place)
             if self._can_be_refused:
@@ -171,7 +179,7 @@ class DryRun:
         for place in valid:
             digest = digests[place]
             if digest is not None:
-                self._written[digest] = _hash_values(rows[place])
+                self._earlier.written[digest] = _hash_values(rows[place])
         updated = len(valid & (judged.changes.keys() | repeated))
         written = WrittenCount(len(valid) - updated, updated, len(valid & unchanged))
         return Verdict(problems, written)
@@ -187,7 +195,7 @@ class DryRun:
         tested_names = {*changes}
         for key in self._keys:
             if not changes.keys().isdisjoint(key):
-                self._moves_keys = True
+                self._earlier.moved_keys = True
                 tested_names.update(key)
         for key in self._keys:
             if tested_names.issuperset(key) and changes.keys().isdisjoint(key):
@@ -218,8 +226,8 @@ class DryRun:
                 problems[place] = problem
             else:
                 new_digests.update(digest for digest in digests.values() if digest is not None)
-        self._seen |= new_digests
-        if problems and self._moves_keys:
+        self._earlier.unique_values |= new_digests
+        if problems and self._earlier.moved_keys:
             raise MustBeWritten  # an earlier row may have freed the value
         return problems
 
@@ -235,7 +243,7 @@ class DryRun:
         if failed_test is not None and not failed_test.is_link:
             taken_key = failed_test.fields
         for key, digest in digests.items():
-            if key == taken_key or digest in self._seen:
+            if key == taken_key or digest in self._earlier.unique_values:
                 return already_taken(shown, key)
         if failed_test is not None:
             return describe_test(shown, failed_test)
@@ -252,8 +260,8 @@ class DryRun:
             self._check_names({*names})
         if any(tuple(row) != self._names for row in rows):
             raise MustBeWritten
-        remembered = len(self._seen) + len(self._written)
-        if remembered + len(rows) * (len(self._keys) + 1) > MAX_KEYS:
+        new_values = len(rows) * (len(self._keys) + 1)
+        if len(self._earlier) + new_values > MAX_KEYS:
             raise MustBeWritten
         for name in self._table.limited.files:
             if any(row.get(name) is not None for row in rows):
