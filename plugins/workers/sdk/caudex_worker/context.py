@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from .handlers import Handler
 from .log import Log
-from .records import Collection, send_statement
+from .records import Collection, Connection, send_statement
 
-if TYPE_CHECKING:
-    from .worker import Worker
+
+class WorkerConnection(Connection, Protocol):
+    """What a context asks of the worker."""
+
+    app_id: str
+    runtime_url: str
+    database_url: str | None
+    credentials: dict[str, str]
+
+    def log_of(self, call_id: str | None) -> Log:
+        """Return the log of a call or job."""
+        ...
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send a message to the server."""
+        ...
+
+    def emit(self, name: str, data: object = None) -> None:
+        """Report an event."""
+        ...
 
 
 class Context:
@@ -23,7 +42,7 @@ class Context:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: WorkerConnection,
         call_id: str | None,
         caller: dict[str, Any] | None,
         request_id: str | None = None,
@@ -108,3 +127,7 @@ class Context:
         `Collection.batch` does it: 1000 records at most. Raises CollectionError.
         """
         return send_statement(self._worker, query, values, self.call_id, blocking=self.blocking)
+
+
+Work = tuple[str, Handler, tuple[Any, ...], Context]
+"""The type of an outcome, and what makes it: a handler, its arguments, and its context."""

@@ -7,12 +7,10 @@ import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .context import Work
 from .wire import Wire
-
-if TYPE_CHECKING:
-    from .threads import Work
 
 
 class Coroutines:

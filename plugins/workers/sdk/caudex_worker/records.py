@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Protocol
 
 from .errors import ChangesLost
 
-if TYPE_CHECKING:
-    from .worker import Worker
-
 READS = ("find", "findOne", "query", "export", "changes")
+
+
+class Connection(Protocol):
+    """What operations are sent over: the worker."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def operate(
+        self, op: str, entity: str, data: dict[str, Any], marks: dict[str, str | None]
+    ) -> Coroutine[Any, Any, Any]:
+        """Send an operation, and return its result."""
+        ...
 
 
 class Collection:
@@ -19,14 +28,14 @@ class Collection:
 
     def __init__(
         self,
-        worker: Worker,
+        connection: Connection,
         entity: str,
         call_id: str | None,
         *,
         blocking: bool,
         marks: dict[str, str] | None = None,
     ) -> None:
-        self._worker = worker
+        self._connection = connection
         self._entity = entity
         self._call_id = call_id
         self._blocking = blocking
@@ -44,7 +53,7 @@ class Collection:
 
     def _copy_with(self, **marks: str) -> Collection:
         return Collection(
-            self._worker,
+            self._connection,
             self._entity,
             self._call_id,
             blocking=self._blocking,
@@ -138,21 +147,26 @@ class Collection:
         marks: dict[str, str | None] = {"call": self._call_id}
         if op not in READS:
             marks.update(self._marks)
-        operation = self._worker.operate(op, self._entity, data, marks)
+        operation = self._connection.operate(op, self._entity, data, marks)
         if not self._blocking:
             return operation
-        return asyncio.run_coroutine_threadsafe(operation, self._worker.loop).result()
+        return asyncio.run_coroutine_threadsafe(operation, self._connection.loop).result()
 
 
 def send_statement(
-    worker: Worker, query: str, values: list[Any] | None, call_id: str | None, *, blocking: bool
+    connection: Connection,
+    query: str,
+    values: list[Any] | None,
+    call_id: str | None,
+    *,
+    blocking: bool,
 ) -> Any:
     """Have the server run a statement; see `Context.sql`."""
     data = {"query": query, "values": values or []}
-    operation = worker.operate("sql", "", data, {"call": call_id})
+    operation = connection.operate("sql", "", data, {"call": call_id})
     if not blocking:
         return operation
-    return asyncio.run_coroutine_threadsafe(operation, worker.loop).result()
+    return asyncio.run_coroutine_threadsafe(operation, connection.loop).result()
 
 
 class Changes:

@@ -6,13 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
-from .context import Context
-from .handlers import Handler
-
-Work = tuple[str, Handler, tuple[Any, ...], Context]
-"""The type of an outcome, and what makes it: a handler, its arguments, and its context."""
+from .context import Work
 
 
 class Threads:
