@@ -80,12 +80,12 @@ def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
     began = time.time()
     config = config.replaced("server", workers=config.process_count)
     _report_crashes()
-    signals.handle([signal.SIGHUP], _nothing)
+    signals.handle([signal.SIGHUP], _do_nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
     with closing(logging.configure(config.log)), ExitStack() as contexts:
         # Before the bind, because a process that a killed server left may have the address.
         kernel: Kernel | None = None
-        prepare: Callable[[], object] = _nothing
+        prepare: Callable[[], object] = _do_nothing
         if config.server.port:
             kernel = load(config, to_serve=True)
             prepare = partial(kernel.bus.collect, hookspecs.address_binding)
@@ -93,7 +93,7 @@ def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
         if kernel is None:  # the system has chosen a free port
             port = listener.getsockname()[1]
             kernel = load(config.replaced("server", port=port), to_serve=True)
-        kernel.reloader.read = _at_hangup(read)
+        kernel.reloader.read = _choose_reader(read)
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.process_count
         manager: contract.ProcessManager | None = None
@@ -108,16 +108,17 @@ def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
             target = partial(run_child, kernel.config, read, reload, listener)
             processes = contract.ServerProcesses(
                 target=target, count=count, listener=listener, announce=announce, reload=reload,
-                keep_database_running=keep_database_running or _nothing, ending=signals.ending(),
+                keep_database_running=keep_database_running or _do_nothing, ending=signals.ending(),
             )  # fmt: skip
-            return manager.run(processes, _ready(kernel, began))
+            return manager.run(processes, _describe_ready(kernel, began))
 
 
-def _at_hangup(read: ReadConfig) -> ReadConfig | None:
+def _choose_reader(read: ReadConfig) -> ReadConfig | None:
+    """Return what reads the configuration again, None where SIGHUP ends the server."""
     return None if signal.SIGHUP in signals.ending() else read
 
 
-def _ready(kernel: Kernel, began: float) -> contract.ProcessReady:
+def _describe_ready(kernel: Kernel, began: float) -> contract.ProcessReady:
     manager = kernel.services.build_early(contract.PROCESS_MANAGER)
     return contract.ProcessReady(
         manager.files(kernel) if manager else {}, began, kernel.context.notices
@@ -129,7 +130,7 @@ def _leave(*_: object) -> NoReturn:
     raise Ended(0)
 
 
-def _nothing(*_: object) -> None:
+def _do_nothing(*_: object) -> None:
     pass
 
 
@@ -145,9 +146,9 @@ def run_child(
             with closing(logging.configure(config.log)):
                 began = time.time()
                 kernel = load(config)
-                kernel.reloader.read = _at_hangup(read)
+                kernel.reloader.read = _choose_reader(read)
                 status = Serving(kernel, listener).run_until_signal(
-                    lambda: parent.send(_ready(kernel, began)), parent
+                    lambda: parent.send(_describe_ready(kernel, began)), parent
                 )
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
@@ -186,8 +187,8 @@ class Serving:
         self._keep_database_running = keep_database_running
         self._http = http_server(kernel)
         self._stopping = asyncio.Event()
-        self._stop: Callable[[], object] = _nothing
-        self._cancel: Callable[[], object] = _nothing
+        self._stop: Callable[[], object] = _do_nothing
+        self._cancel: Callable[[], object] = _do_nothing
         self._signalled = False
 
     async def run(self, started: Callable[[], object]) -> None:
@@ -321,7 +322,7 @@ def run_check(check: Callable[[], object]) -> None:
 
 @contextmanager
 def bound_socket(
-    config: Config, prepare: Callable[[], object] = _nothing
+    config: Config, prepare: Callable[[], object] = _do_nothing
 ) -> Generator[socket.socket]:
     """Bind the address before anything else starts. Raises BootError with the remedy.
 

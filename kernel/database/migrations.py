@@ -103,11 +103,11 @@ async def preview(config: DatabaseConfig, migrations: Sequence[Migration]) -> Mi
     """Report what `migrate` would do, without changing anything. Raises BootError."""
     with _boot_errors():
         async with connected(config.url, connect_options(config)) as connection:
-            ledger = await _ledger(connection)
-            outstanding = _outstanding(connection, migrations, ledger)
+            ledger = await _read_ledger(connection)
+            outstanding = _list_outstanding(connection, migrations, ledger)
             return MigrationReport(
                 applied=[_title(*migration.key) for migration in outstanding],
-                unknown=_unknown(migrations, ledger),
+                unknown=_list_unknown(migrations, ledger),
             )
 
 
@@ -124,15 +124,15 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> Mi
     options = connect_options(config, lock_timeout=LOCK_TIMEOUT_MS)
     with _boot_errors():
         async with connected(config.url, options) as connection:
-            ledger = await _ledger(connection)
-            while _outstanding(connection, complete, ledger):
+            ledger = await _read_ledger(connection)
+            while _list_outstanding(connection, complete, ledger):
                 migration = await _apply_next(connection, complete)
                 if migration is not None:
                     applied.append(migration)
-                ledger = await _ledger(connection)
+                ledger = await _read_ledger(connection)
     return MigrationReport(
         applied=[_title(*migration.key) for migration in applied if migration is not kernel],
-        unknown=_unknown(migrations, ledger),
+        unknown=_list_unknown(migrations, ledger),
     )
 
 
@@ -147,8 +147,8 @@ async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -
             # Again, because a pooler that takes no `options` leaves those of the login.
             await connection.execute(_WITHOUT_TIMEOUT % LOCK_TIMEOUT_MS)
             await connection.execute(LEDGER)
-            ledger = await _ledger(connection)
-            outstanding = _outstanding(connection, migrations, ledger)
+            ledger = await _read_ledger(connection)
+            outstanding = _list_outstanding(connection, migrations, ledger)
             if outstanding:
                 await _apply(connection, outstanding[0], ledger)
                 return outstanding[0]
@@ -171,7 +171,7 @@ def _boot_errors() -> Generator[None]:
 
 async def _apply(connection: Connection, migration: Migration, ledger: _Ledger) -> None:
     """Run a file, or its adoption in place of the files that it replaces."""
-    adopts = _replaced(migration, ledger)
+    adopts = _list_replaced(migration, ledger)
     schema = sql.Identifier(f"caudex_{migration.plugin}")
     await connection.execute(sql.SQL("create schema if not exists {}").format(schema))
     try:
@@ -179,14 +179,14 @@ async def _apply(connection: Connection, migration: Migration, ledger: _Ledger) 
     except psycopg.Error as error:
         message = error.diag.message_primary or reason(error)
         problem = f"the migration failed: {message}"
-        raise BootError(_where(migration), problem, "correct it: it was rolled back") from error
+        raise BootError(_locate(migration), problem, "correct it: it was rolled back") from error
     if connection.pgconn.transaction_status != TransactionStatus.INTRANS:
         remedy = "remove commit and rollback from the file"
-        raise BootError(_where(migration), "the file ends its transaction", remedy)
+        raise BootError(_locate(migration), "the file ends its transaction", remedy)
     await connection.execute(_ENTER, [*migration.key, migration.checksum, adopts])
 
 
-async def _ledger(connection: Connection) -> _Ledger:
+async def _read_ledger(connection: Connection) -> _Ledger:
     """Return the applied migrations; none for a new database.
 
     Raises BootError for one that only looks new: the first user to register would be its admin.
@@ -207,7 +207,7 @@ which puts all of it back first"""
     return {}
 
 
-def _outstanding(
+def _list_outstanding(
     connection: Connection, migrations: Sequence[Migration], ledger: _Ledger
 ) -> list[Migration]:
     outstanding = [migration for migration in migrations if migration.key not in ledger]
@@ -218,18 +218,18 @@ def _outstanding(
         later = last_name.get(migration.plugin, "")
         if migration.name < later:
             remedy = f"name it {int(later[:4]) + 1:04}{migration.name[4:]}"
-            raise BootError(_where(migration), f"{later} was applied before it", remedy)
+            raise BootError(_locate(migration), f"{later} was applied before it", remedy)
     for migration in migrations:
         if ledger.get(migration.key, migration.checksum) != migration.checksum:
             info = connection.info  # an embedded server's host is a folder
             problem = f"has changed since it was applied to database {info.dbname!r} at {info.host}"
             remedy = """restore it and write what is new into a new file, or take another database \
 ([database] url, or --data-dir for an embedded one)"""
-            raise BootError(_where(migration), f"{problem}:{info.port}", remedy)
+            raise BootError(_locate(migration), f"{problem}:{info.port}", remedy)
     return outstanding
 
 
-def _unknown(migrations: Sequence[Migration], ledger: _Ledger) -> list[str]:
+def _list_unknown(migrations: Sequence[Migration], ledger: _Ledger) -> list[str]:
     """Name the applied files that come after the last one of their plugin.
 
     Files that another one replaces are known. A plugin that is off has no migrations here, so
@@ -250,7 +250,7 @@ def _title(plugin: str, name: str) -> str:
     return f"{plugin}/{name}"
 
 
-def _replaced(migration: Migration, ledger: _Ledger) -> list[str]:
+def _list_replaced(migration: Migration, ledger: _Ledger) -> list[str]:
     return [name for name in migration.replaces if (migration.plugin, name) in ledger]
 
 
@@ -263,15 +263,15 @@ def _check_replaced(migration: Migration, migrations: Sequence[Migration], ledge
     remedy = """start the last release with these files once on this database, then this one \
 (docs/howto/upgrade.md)"""
     missing = [name for name in migration.needed if (migration.plugin, name) not in ledger]
-    if missing and _replaced(migration, ledger):
+    if missing and _list_replaced(migration, ledger):
         problem = f"the database is of an older release, without {', '.join(missing)}"
-        raise BootError(_where(migration), problem, remedy)
+        raise BootError(_locate(migration), problem, remedy)
     applied = sorted(name for plugin, name in ledger if plugin == migration.plugin)
     is_known = any(file.key in ledger for file in migrations if file.plugin == migration.plugin)
     if missing and applied and not is_known:
         problem = f"the database is of an older release, with {', '.join(applied)}"
-        raise BootError(_where(migration), problem, remedy)
+        raise BootError(_locate(migration), problem, remedy)
 
 
-def _where(migration: Migration) -> str:
+def _locate(migration: Migration) -> str:
     return f"plugin {migration.plugin}, {migration.name}"

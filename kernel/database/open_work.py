@@ -51,7 +51,7 @@ class OpenWorkRegistry:
     @contextmanager
     def statement(self) -> Generator[None]:
         """Count a single statement, which ends by itself."""
-        work = OpenWork("statement", list, self, _never, _nothing)
+        work = OpenWork("statement", list, self, _say_never_idle, _close_nothing)
         self._open.add(work)
         try:
             yield
@@ -174,9 +174,9 @@ class OpenWork:
             log.warning("what was left open failed", kind=self.kind, error=repr(error))
 
 
-def _never() -> None:
+def _say_never_idle() -> None:
     """Be idle at no time."""
 
 
-async def _nothing() -> None:
+async def _close_nothing() -> None:
     """Need no closing."""

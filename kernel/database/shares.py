@@ -67,7 +67,7 @@ class Shares:
 
         Raises Crowded.
         """
-        places = self._places(self.owner(), use)
+        places = self._choose_places(self.owner(), use)
         held_places = await self._acquire(places)
         try:
             yield
@@ -89,14 +89,14 @@ class Shares:
 
     def count(self, owner: Owner | None) -> None:
         """See `kernel.contracts.statements.Shares`."""
-        for limiter, key in self._owned_places(owner):
+        for limiter, key in self._list_owned_places(owner):
             limiter.count(key)
 
     def discount(self, owner: Owner | None) -> None:
         """See `kernel.contracts.statements.Shares`."""
-        _give_back(self._owned_places(owner))
+        _give_back(self._list_owned_places(owner))
 
-    def _places(self, owner: Owner | None, use: ConnectionUse) -> list[Place]:
+    def _choose_places(self, owner: Owner | None, use: ConnectionUse) -> list[Place]:
         """Return what to take, in the order in which it is taken.
 
         User first, then app, then all: who waits for an own share holds none of the others'. A
@@ -105,20 +105,20 @@ class Shares:
         if owner is None:
             return [(self._all, None)] if use is ConnectionUse.STREAM else []
         if use is ConnectionUse.QUICK_READ:
-            return self._places_of_user(owner)
-        return [*self._owned_places(owner), (self._all, None)]
+            return self._list_places_of_user(owner)
+        return [*self._list_owned_places(owner), (self._all, None)]
 
-    def _owned_places(self, owner: Owner | None) -> list[Place]:
+    def _list_owned_places(self, owner: Owner | None) -> list[Place]:
         """Return the places that belong to a user and an app."""
         if owner is None:
             return []
-        places = self._places_of_user(owner)
+        places = self._list_places_of_user(owner)
         _, app_id = owner
         if app_id is not None:
             places.append((self._apps, app_id))
         return places
 
-    def _places_of_user(self, owner: Owner) -> list[Place]:
+    def _list_places_of_user(self, owner: Owner) -> list[Place]:
         user_id, _ = owner
         return [] if user_id is None else [(self._users, user_id)]
 

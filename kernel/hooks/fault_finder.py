@@ -52,14 +52,14 @@ class FaultFinder:
 
     def find_last_plugin_step(self, steps: Sequence[Step]) -> PluginStep | None:
         """Return the last step that is a plugin's."""
-        steps_of_plugins = self._of_plugins(steps)
+        steps_of_plugins = self._select_of_plugins(steps)
         return steps_of_plugins[-1] if steps_of_plugins else None
 
     def find_blamed_step(
         self, error: BaseException, called: str | None = None
     ) -> PluginStep | None:
         """Return the step of `blame` where a single error was raised, or None."""
-        steps = self._of_plugins(_since_route(steps_of(error)))
+        steps = self._select_of_plugins(_cut_before_route(steps_of(error)))
         if isinstance(error, StatementFailed | TransactionFailed | KernelError):
             steps = [step for step in steps if step.plugin not in self._carriers]
         raised_by = getattr(error, "raised_by", "")
@@ -75,7 +75,7 @@ class FaultFinder:
         step = self.find_blamed_step(error, called)
         return {} if step is None else {"plugin": step.plugin, "where": step.at}
 
-    def _of_plugins(self, steps: Sequence[Step]) -> list[PluginStep]:
+    def _select_of_plugins(self, steps: Sequence[Step]) -> list[PluginStep]:
         found_steps = list[PluginStep]()
         for step in steps:
             plugin = self.owner(step.module)
@@ -85,7 +85,7 @@ class FaultFinder:
         return found_steps
 
 
-def _since_route(steps: Sequence[Step]) -> Sequence[Step]:
+def _cut_before_route(steps: Sequence[Step]) -> Sequence[Step]:
     """Leave out the steps before the route was found: middleware only passed the call on."""
     begin = next((index for index, step in enumerate(steps) if step.module == ROUTING), 0)
     return steps[begin:]

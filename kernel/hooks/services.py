@@ -102,7 +102,7 @@ class ServiceContainer:
             preferred = self._preferred.get(name)
             return preferred if preferred in offers else KERNEL
         if len(offers) > 1:
-            raise _several(name, offers)
+            raise _several_providers(name, offers)
         return next(iter(offers), None)
 
     def check(self) -> list[BootError]:
@@ -190,7 +190,7 @@ class ServiceContainer:
         self._built[key.name] = service
 
 
-def _several(name: str, offers: Mapping[str, Factory]) -> BootError:
+def _several_providers(name: str, offers: Mapping[str, Factory]) -> BootError:
     """Return the error where the operator has to choose."""
     plugins = sorted(offers)
     places = [f"{plugin} ({source_line(offers[plugin])})" for plugin in plugins]

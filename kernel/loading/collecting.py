@@ -90,7 +90,7 @@ class _Collector:
         if owner is None:
             return True
         problem = f"the {name} is already {owner}'s"
-        self.errors.append(BootError(_where(implementation), problem, "rename one of the two"))
+        self.errors.append(BootError(_locate(implementation), problem, "rename one of the two"))
         return False
 
     def _add_route(self, plugin: str, route: Route) -> None:
@@ -108,7 +108,7 @@ class _Collector:
             self.errors.append(BootError(where, f"{name} is already plugin {owner}'s", remedy))
 
 
-def _where(implementation: HookImplementation) -> str:
+def _locate(implementation: HookImplementation) -> str:
     return f"plugin {implementation.plugin}, {source_line(implementation.function)}"
 
 
@@ -137,7 +137,7 @@ def _call(implementation: HookImplementation, kind: Any, arguments: dict[str, ob
     actual = "nothing" if wrong is None else f"a {type(wrong).__name__}"
     expected = kind.__name__ if is_single else f"list of {kind.__name__}"
     problem = f"{hook} returned {actual}"
-    raise BootError(_where(implementation), problem, f"return a {expected}")
+    raise BootError(_locate(implementation), problem, f"return a {expected}")
 
 
 def _migrations_of(plugin: Plugin) -> list[Migration]:

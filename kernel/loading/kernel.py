@@ -49,9 +49,9 @@ class Kernel:
 
     def __init__(self, config: Config, load: Load) -> None:
         self.config = config
-        self.context = _context(config)
+        self.context = _make_context(config)
         self.bus = PluggyBus(hookspecs, config.server.hook_timeout)
-        self.services = ServiceContainer(config.services, preferred=_preferred(config))
+        self.services = ServiceContainer(config.services, preferred=_choose_preferred(config))
         self.services.provide(STATEMENTS, lambda services: services.get(POOL), by=KERNEL)
         self.services.put(contract.REGISTRY, self)
         self.services.put(HOOKS, self.bus)
@@ -173,7 +173,7 @@ class Kernel:
         """Return a service before the start. Raises BootError where no plugin provides it."""
         service = self.services.build_early(key)
         if service is None:
-            raise _missing(key, where)
+            raise _missing_part(key, where)
         return service
 
     def find_lacking(self) -> Iterator[BootError]:
@@ -183,7 +183,7 @@ class Kernel:
             remedy = "set [database] url, or enable a plugin that runs one (postgres)"
             yield BootError("database", "none is configured and no plugin runs one", remedy)
         if not provider(contract.HTTP_SERVER.name):
-            yield _missing(contract.HTTP_SERVER, "HTTP server")
+            yield _missing_part(contract.HTTP_SERVER, "HTTP server")
 
     @property
     def database_url(self) -> str:
@@ -232,7 +232,7 @@ class Kernel:
         return self.edge
 
 
-def _context(config: Config) -> Context:
+def _make_context(config: Config) -> Context:
     server = config.server
     return Context(
         data_dir=config.data_dir,
@@ -245,14 +245,14 @@ def _context(config: Config) -> Context:
     )
 
 
-def _preferred(config: Config) -> Mapping[str, str]:
+def _choose_preferred(config: Config) -> Mapping[str, str]:
     """Providers that replace the kernel's by default; not behind a pooler, where each transaction
     may use another connection."""
     is_pooled = config.database.direct_url or not config.database.prepare
     return {} if is_pooled else preferred_providers()
 
 
-def _missing(key: ServiceKey[Any], where: str) -> BootError:
+def _missing_part(key: ServiceKey[Any], where: str) -> BootError:
     """Return the error for a part of a server that no plugin provides."""
     remedy = f"enable one that provides {key.name!r}, as `caudex plugins` shows"
     return BootError(where, "no plugin that is on provides it", remedy)

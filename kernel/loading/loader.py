@@ -92,7 +92,7 @@ class _Loading:
                 kernel.bus.register(plugin, plugin.name)
                 _bind_services(kernel, plugin)
         for plugin in kernel.instances:
-            kernel.plugins.append(_info(kernel, plugin, self._sources[plugin.name]))
+            kernel.plugins.append(_describe(kernel, plugin, self._sources[plugin.name]))
         self.errors += find_unmet(kernel)
         self.errors += arrange(kernel)
         return kernel
@@ -127,7 +127,7 @@ class _Loading:
 
     def _create(self, cls: type[Plugin]) -> None:
         """Create the object of a plugin, and add the hooks that it declares. Raises BootError."""
-        plugin = _instance(self.kernel, cls)
+        plugin = _make_plugin(self.kernel, cls)
         self.kernel.instances.append(plugin)
         with blamed(f"plugin {cls.name}", "its hookspecs cannot be used"):
             if plugin.hookspecs is not None:
@@ -162,7 +162,7 @@ class _Loading:
                 self._note_state(name, "degraded", mask(str(error)))
 
 
-def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
+def _make_plugin(kernel: Kernel, cls: type[Plugin]) -> Plugin:
     """Create a plugin's object. Raises BootError."""
     where = f"[plugins.{cls.name}]"
     table = kernel.config.plugins.get(cls.name, {})
@@ -181,7 +181,7 @@ def _settings_of(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in OWN_KEYS}
 
 
-def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
+def _describe(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
     """Describe a plugin that is on."""
     config_type = type(plugin).Config
     settings = _settings_of(kernel.config.plugins.get(plugin.name, {}))

@@ -142,11 +142,11 @@ class Edge:
         if self._root_path:
             _strip_root(scope, self._root_path)
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = _request_id(headers)
+        request_id = _choose_request_id(headers)
         address = client_address(scope, self._proxies)
         arrival = begin_request(scope, request_id, address, headers)
         bind_contextvars(request_id=request_id)
-        sender = Sender(send, self._reply_headers(headers, request_id))
+        sender = Sender(send, self._make_reply_headers(headers, request_id))
         is_probe = scope["path"] in PROBES
         try:
             if not is_probe:
@@ -164,7 +164,7 @@ class Edge:
             elif sender.started:  # the server ended first
                 raise
             else:
-                await self._fail(_stopping(scope["method"]), scope, receive, sender)
+                await self._fail(_describe_interruption(scope["method"]), scope, receive, sender)
         except RAISED as error:
             if ends_process(error):
                 raise
@@ -209,17 +209,17 @@ class Edge:
             status = error.status_code
             error = KernelError(error.detail, headers=error.headers)
             error.status = status  # type: ignore[misc]
-        step = self._foreign_step(error, scope)
+        step = self._find_foreign_step(error, scope)
         if step is not None and isinstance(error, SchemaChanged):
-            error = _uncaught(error)
+            error = _describe_uncaught(error)
         self._log(error, scope, step)
         forget_frames(error)  # they hold the body
         if sender.started:
             raise StreamAborted from error
-        envelope = _envelope(error, arrival_of(scope).request_id)
+        envelope = _make_envelope(error, arrival_of(scope).request_id)
         await envelope(scope, receive, sender)
 
-    def _foreign_step(self, error: BaseException, scope: Scope) -> PluginStep | None:
+    def _find_foreign_step(self, error: BaseException, scope: Scope) -> PluginStep | None:
         """Return the step of another author's plugin whose statement was refused, or None."""
         if not is_of_statement(error):
             return None
@@ -229,11 +229,11 @@ class Edge:
     def _log(self, error: BaseException, scope: Scope, step: PluginStep | None) -> None:
         """Log an error; `step` is that of a plugin whose statement was refused."""
         arrival = arrival_of(scope)
-        refusal = _as_expected(error)
+        refusal = _find_refusal(error)
         if refusal is None:
             self._log_failure(error, scope, arrival)
             return
-        fields = _fields(scope, arrival) | _caller_of(refusal, scope)
+        fields = _describe_request(scope, arrival) | _caller_of(refusal, scope)
         if step is not None and refusal.status == 400:
             is_violation = isinstance(refusal, ConstraintViolation)
             remedy = CATCH_VIOLATION if is_violation else CHECK_VALUE
@@ -243,7 +243,7 @@ class Edge:
 
     def _log_failure(self, error: BaseException, scope: Scope, arrival: Arrival) -> None:
         """Log an error that no one raised on purpose."""
-        fields = _fields(scope, arrival) | self._blame(error, scope)
+        fields = _describe_request(scope, arrival) | self._blame(error, scope)
         if isinstance(error, PluginFailed):  # in words of ours, or of PostgreSQL
             fields["detail"] = str(error)[:MAX_LOGGED]
         notes: Sequence[str] | None = getattr(error, "__notes__", None)
@@ -265,7 +265,7 @@ class Edge:
             return {"plugin": error.plugin, "where": error.place, "remedy": error.remedy}
         return {"plugin": None}
 
-    def _reply_headers(
+    def _make_reply_headers(
         self, headers: Mapping[bytes, bytes], request_id: str
     ) -> list[tuple[bytes, bytes]]:
         """Return the headers of every reply to a request."""
@@ -301,7 +301,7 @@ def _plugin_of(scope: Scope) -> str | None:
     return None if call is None else call.plugin
 
 
-def _fields(scope: Scope, arrival: Arrival) -> dict[str, Any]:
+def _describe_request(scope: Scope, arrival: Arrival) -> dict[str, Any]:
     """Return the fields of the log that describe a request."""
     path = _path_to_log(scope)[:MAX_LOGGED]
     return {"method": scope["method"], "path": path, "peer": arrival.address}
@@ -356,7 +356,7 @@ def _check_host(host: bytes, allowed: frozenset[bytes]) -> None:
     raise BadRequest(f"no host {text!r} is served here; {remedy}")
 
 
-def _uncaught(error: SchemaChanged) -> StatementFailed:
+def _describe_uncaught(error: SchemaChanged) -> StatementFailed:
     """Return what the log says of a compiled statement that a plugin does not compile again."""
     cause: Any = error.__cause__
     problem = str(cause.diag.message_primary)
@@ -367,7 +367,7 @@ def _uncaught(error: SchemaChanged) -> StatementFailed:
     return failed.with_traceback(error.__traceback__)
 
 
-def _as_expected(error: BaseException) -> KernelError | None:
+def _find_refusal(error: BaseException) -> KernelError | None:
     """Return an error that was raised on purpose; None for an unexpected one."""
     if not isinstance(error, KernelError):
         return None
@@ -375,8 +375,8 @@ def _as_expected(error: BaseException) -> KernelError | None:
     return error if is_of_app or error.status != 500 else None
 
 
-def _envelope(error: BaseException, request_id: str) -> JSONReply:
-    refusal = _as_expected(error)
+def _make_envelope(error: BaseException, request_id: str) -> JSONReply:
+    refusal = _find_refusal(error)
     if refusal is None:
         message = f"internal error; quote request id {request_id} to find it in the server's log"
         return JSONReply({"error": message}, 500)
@@ -386,7 +386,7 @@ def _envelope(error: BaseException, request_id: str) -> JSONReply:
     return JSONReply({"error": message, **refusal.members}, refusal.status, refusal.headers)
 
 
-def _stopping(method: str) -> Unavailable:
+def _describe_interruption(method: str) -> Unavailable:
     """Return the error of a request that the end of the server interrupted."""
     if method in ("GET", "HEAD"):
         return Unavailable("the server is stopping")
@@ -394,7 +394,7 @@ def _stopping(method: str) -> Unavailable:
     return Unavailable(message, retry_after=None)
 
 
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
+def _choose_request_id(headers: Mapping[bytes, bytes]) -> str:
     chosen = headers.get(b"x-request-id")
     if chosen and REQUEST_ID.fullmatch(chosen):
         return chosen.decode()

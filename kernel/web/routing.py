@@ -33,10 +33,10 @@ class _Node(msgspec.Struct):
     literal: dict[str, _Node] = {}
     parameter: _Node | None = None
     rest: _Node | None = None
-    routes: dict[str, _Target] = {}
+    routes: dict[str, _Endpoint] = {}
 
 
-class _Target(msgspec.Struct):
+class _Endpoint(msgspec.Struct):
     plugin: str
     route: Route
     names: Sequence[str]
@@ -67,7 +67,7 @@ class RouteTable:
         self._bus = bus
         self._bodies = Bodies()
         self._root = _Node()
-        self._targets: list[_Target] = []
+        self._endpoints: list[_Endpoint] = []
         self._app_hosts: ASGIApp | None = None
 
     def add(self, plugin: str, route: Route) -> str | None:
@@ -89,9 +89,9 @@ class RouteTable:
         if existing is not None:
             return existing.plugin
         decoder = None if route.body is None else msgspec.json.Decoder(route.body)
-        target = _Target(plugin, route, names, route.handler, decoder)
-        node.routes[route.method] = target
-        self._targets.append(target)
+        endpoint = _Endpoint(plugin, route, names, route.handler, decoder)
+        node.routes[route.method] = endpoint
+        self._endpoints.append(endpoint)
         return None
 
     def close(self, plugin: str) -> None:
@@ -101,16 +101,16 @@ class RouteTable:
             message = f"plugin {plugin} is not available: it failed to start"
             raise errors.Unavailable(message, retry_after=60)
 
-        for target in self._targets:
-            if target.plugin == plugin:
-                target.handler = refuse
-                target.decoder = None
-                target.route = msgspec.structs.replace(target.route, admit=None)
+        for endpoint in self._endpoints:
+            if endpoint.plugin == plugin:
+                endpoint.handler = refuse
+                endpoint.decoder = None
+                endpoint.route = msgspec.structs.replace(endpoint.route, admit=None)
 
     def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
         """Serve each route by what `wrap(plugin, handler)` returns."""
-        for target in self._targets:
-            target.handler = wrap(target.plugin, target.handler)
+        for endpoint in self._endpoints:
+            endpoint.handler = wrap(endpoint.plugin, endpoint.handler)
 
     def wrap_app_hosts(self, wrap: Middleware) -> None:
         """Serve requests that came through the host of an app by what `wrap(routes)` returns."""
@@ -121,30 +121,30 @@ class RouteTable:
 
         Raises LookupError for a route that does not exist.
         """
-        target = self._find_target(at)
+        endpoint = self._find_endpoint(at)
         path = exchange.scope["path_params"]
-        context = RequestContext(target.plugin, path.get("app_id"))
-        call = RouteCall(target.plugin, target.route, context)
+        context = RequestContext(endpoint.plugin, path.get("app_id"))
+        call = RouteCall(endpoint.plugin, endpoint.route, context)
         call.caller = caller
         exchange.scope[CALL] = call
         outer_context = CURRENT_REQUEST.set(context)
         try:
-            response = await self._serve(target, call, exchange.scope, exchange.receive)
+            response = await self._serve(endpoint, call, exchange.scope, exchange.receive)
             await response(exchange.scope, exchange.receive, exchange.send)
         finally:
             CURRENT_REQUEST.reset(outer_context)
             await context.end()
 
-    def _find_target(self, at: RouteAddress) -> _Target:
+    def _find_endpoint(self, at: RouteAddress) -> _Endpoint:
         """Return a route by its method and path. Raises LookupError."""
-        for target in self._targets:
-            if (target.route.method, target.route.path) == at:
-                return target
+        for endpoint in self._endpoints:
+            if (endpoint.route.method, endpoint.route.path) == at:
+                return endpoint
         raise LookupError(f"there is no route {' '.join(at)}")
 
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""
-        return [(target.plugin, target.route) for target in self._targets]
+        return [(endpoint.plugin, endpoint.route) for endpoint in self._endpoints]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the route, guard it, run it."""
@@ -158,21 +158,21 @@ class RouteTable:
             raise errors.NotFound("there is no such route")
         node, values = match
         method = scope["method"]
-        target = node.routes.get("GET" if method == "HEAD" else method)
-        if target is None:
+        endpoint = node.routes.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
             await _answer_options(node, scope, receive, send)
             return
-        path = dict(zip(target.names, values, strict=True))
+        path = dict(zip(endpoint.names, values, strict=True))
         scope["path_params"] = path
-        context = RequestContext(target.plugin, path.get("app_id"))
-        call = RouteCall(target.plugin, target.route, context)
+        context = RequestContext(endpoint.plugin, path.get("app_id"))
+        call = RouteCall(endpoint.plugin, endpoint.route, context)
         scope[CALL] = call
         CURRENT_REQUEST.set(context)  # each request has a task of its own, so it is never reset
         try:
-            response: Any = await self._serve(target, call, scope, receive)
+            response: Any = await self._serve(endpoint, call, scope, receive)
             if not isinstance(response, Response):
-                route = f"{target.route.method} {target.route.path}"
-                raise errors.NoReply(route, response, source_line(target.route.handler))
+                route = f"{endpoint.route.method} {endpoint.route.path}"
+                raise errors.NoReply(route, response, source_line(endpoint.route.handler))
             await response(scope, receive, send)
         finally:
             context.ended = True
@@ -180,11 +180,11 @@ class RouteTable:
                 await context.end()
 
     async def _serve(
-        self, target: _Target, call: RouteCall, scope: Scope, receive: Receive
+        self, endpoint: _Endpoint, call: RouteCall, scope: Scope, receive: Receive
     ) -> Response:
-        route = target.route
-        decoder = target.decoder
-        handler = target.handler
+        route = endpoint.route
+        decoder = endpoint.decoder
+        handler = endpoint.handler
         request = Request(scope, receive if decoder is None else _consumed)
         await self._guard(call, request)
         if "\ufffd" in scope["path"]:
