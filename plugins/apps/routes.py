@@ -169,13 +169,13 @@ class AppsRoutes:
         Everything that an install refuses is refused. `dryRun` says what would change.
         """
         app_id = request.path("app_id")
-        result = await self._editor.edit(request.actor, app_id, body, _if_match(request))
+        result = await self._editor.edit(request.actor, app_id, body, _read_if_match(request))
         return reply(result.edited, headers={"etag": result.etag})
 
     async def undo(self, request: Request, body: Undo) -> Response:
         """Go back to a former manifest; what was renamed since keeps its data."""
         app_id = request.path("app_id")
-        result = await self._editor.undo(request.actor, app_id, body, _if_match(request))
+        result = await self._editor.undo(request.actor, app_id, body, _read_if_match(request))
         return reply(result.edited, headers={"etag": result.etag})
 
     async def history(self, request: Request) -> Response:
@@ -213,11 +213,13 @@ class AppsRoutes:
         """
         source = one_of("source", request.query().get("source", "request"), get_args(From))
         managed = source == "files"
-        return reply(await self._apps.install(request.actor, _manifest(body), managed=managed))
+        return reply(
+            await self._apps.install(request.actor, _decode_manifest(body), managed=managed)
+        )
 
     async def verify(self, request: Request, body: msgspec.Raw) -> Response:
         """Say what an install of this manifest would change."""
-        return reply(await self._apps.verify(request.actor, _manifest(body)))
+        return reply(await self._apps.verify(request.actor, _decode_manifest(body)))
 
     async def propose(self, request: Request) -> Response:
         """Propose an app from files of CSV or lines of JSON, or from rows; nothing is made.
@@ -277,13 +279,13 @@ FILES_OR_ROWS: Final[Mapping[str, Any]] = {
 """The body of a proposal, which the handler reads itself."""
 
 
-def _if_match(request: Request) -> str | None:
+def _read_if_match(request: Request) -> str | None:
     """Return the header `If-Match`."""
     value = headers_of(request.scope).get(b"if-match")
     return None if value is None else value.decode("latin-1")
 
 
-def _manifest(body: msgspec.Raw) -> dict[str, Any]:
+def _decode_manifest(body: msgspec.Raw) -> dict[str, Any]:
     """Decode a manifest; a repeated key is an error, as its first value would be lost."""
     raw = bytes(body)
     manifest: dict[str, Any] = decode(raw, _OBJECT)

@@ -121,7 +121,7 @@ class TokenAuthenticator:
         self._store = store
         self._demands = demands
         self._cache = InvalidatedCache[bytes, CachedToken](
-            notifications, TOPIC, size=size, ttl=_remaining, affects=_affects
+            notifications, TOPIC, size=size, ttl=_count_seconds_left, affects=_ends_token
         )
 
     async def actor(
@@ -286,11 +286,11 @@ def _refuse_page(request: Request) -> None:
         raise Unauthenticated("Basic is for programs: send the API key as a bearer token")
 
 
-def _remaining(token: CachedToken) -> float:
+def _count_seconds_left(token: CachedToken) -> float:
     return token.expires - time.time()
 
 
-def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
+def _ends_token(payload: str, _: bytes, token: CachedToken) -> bool:
     """Whether a notification ends a token. One of an unknown kind ends each token."""
     kind, _separator, name = payload.partition(":")
     if kind == "session":

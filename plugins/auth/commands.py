@@ -106,7 +106,7 @@ async def _list(services: Services) -> None:
         )
         for user in await services.get(AUTH).accounts.users()
     ]
-    _table(rows)
+    _print_table(rows)
 
 
 async def _create(services: Services, *, permanent: bool, service: bool, **members: Any) -> None:
@@ -245,7 +245,7 @@ def _ask_password() -> str:
     return password
 
 
-def _table(rows: Sequence[Sequence[str]]) -> None:
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
     lines = [HEADINGS, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     for line in lines:

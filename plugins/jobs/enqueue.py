@@ -52,8 +52,8 @@ def validate(actor: Actor, app_id: str, job: NewJob) -> NewRow:
     return NewRow(
         id=new_id(),
         app_id=app_id,
-        payload=_payload(job.payload),
-        run_at=None if job.run_at is None else _run_at(job.run_at).isoformat(),
+        payload=_read_payload(job.payload),
+        run_at=None if job.run_at is None else _read_run_at(job.run_at).isoformat(),
         max_attempts=job.max_attempts,
         timeout_s=job.timeout_s,
         priority=job.priority,
@@ -66,7 +66,7 @@ def validate(actor: Actor, app_id: str, job: NewJob) -> NewRow:
     )
 
 
-def _payload(raw: msgspec.Raw) -> str:
+def _read_payload(raw: msgspec.Raw) -> str:
     if len(raw) > 1024 * 1024:
         raise BadRequest("payload must be at most 1 MB of JSON")
     try:
@@ -75,7 +75,7 @@ def _payload(raw: msgspec.Raw) -> str:
         raise BadRequest("payload must be JSON in UTF-8") from None
 
 
-def _run_at(text: str) -> datetime:
+def _read_run_at(text: str) -> datetime:
     at = parse_time(text)
     if at - datetime.now(UTC) > timedelta(days=3660):
         raise BadRequest("run_at must be at most 10 years ahead")

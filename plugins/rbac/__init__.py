@@ -62,10 +62,10 @@ class RbacPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of roles and permissions."""
         return RbacRoutes(
-            services, lambda: self._explainer(services), lambda: self._service
+            services, lambda: self._make_explainer(services), lambda: self._service
         ).routes()
 
-    def _explainer(self, services: Services) -> Explainer | None:
+    def _make_explainer(self, services: Services) -> Explainer | None:
         if self._service is None:
             return None
         return Explainer(

@@ -80,7 +80,7 @@ class Explainer:
         _check_action(app, body.action)
         _check_assumed(app, body.assume)
 
-        reasons = await self._reasons(app, user.id, body)
+        reasons = await self._list_reasons(app, user.id, body)
         if user.disabled:
             return Explained(allowed=False, by=reasons, reason="this account is closed")
         if not reasons:
@@ -102,12 +102,16 @@ class Explainer:
 
         if body.record is None or body.action.partition(".")[2] not in ACTIONS:
             return explained
-        refusal = await self._refusal_of_record(user, body, own_only=own_only, is_admin=is_admin)
+        refusal = await self._find_refusal_of_record(
+            user, body, own_only=own_only, is_admin=is_admin
+        )
         if refusal is not None:
             return msgspec.structs.replace(explained, allowed=False, reason=refusal)
         return msgspec.structs.replace(explained, reason="within reach")
 
-    async def _reasons(self, app: AppPermissions, user_id: str, body: ExplainBody) -> list[Reason]:
+    async def _list_reasons(
+        self, app: AppPermissions, user_id: str, body: ExplainBody
+    ) -> list[Reason]:
         held_roles = await self._cache.held_roles(user_id)
         roles = dict(app.roles)
         names = [*held_roles.get(body.app, ()), *body.assume.roles]
@@ -122,7 +126,7 @@ class Explainer:
             reasons.append(Reason(role=f"{CORE}:{ADMIN}", permission="*"))
         return reasons
 
-    async def _refusal_of_record(
+    async def _find_refusal_of_record(
         self, user: User, body: ExplainBody, *, own_only: bool, is_admin: bool
     ) -> str | None:
         """Return why a record is out of reach, None where it is within. Only admins learn more
@@ -141,7 +145,7 @@ class Explainer:
             if not await self._exists(actor, reading, entity, record):
                 return OUT_OF_REACH
 
-        trees = await self._scopes(actor, entity, cast("Action", verb))
+        trees = await self._collect_scopes(actor, entity, cast("Action", verb))
         grant = OWN_ROWS if own_only else FULL
         if await self._exists(actor, grant, entity, {"$and": [record, *trees.values()]}):
             return None
@@ -154,7 +158,7 @@ class Explainer:
             return f"no such record, or it is kept away by: {', '.join(sorted(trees))}"
         return OUT_OF_REACH
 
-    async def _scopes(self, actor: Actor, entity: Entity, action: Action) -> dict[str, Any]:
+    async def _collect_scopes(self, actor: Actor, entity: Entity, action: Action) -> dict[str, Any]:
         """Return the where-tree of each plugin that narrows the records."""
         trees: dict[str, Any] = {}
         for implementation in self._bus.implementations(hookspecs.record_scope):

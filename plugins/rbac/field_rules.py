@@ -24,10 +24,10 @@ class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
 
 def rules_of(app: App) -> list[FieldRule]:
     """Return the rules of an app's fields, in the order of its entities."""
-    return [rule for entity in app.entities.values() for rule in _rules(entity)]
+    return [rule for entity in app.entities.values() for rule in _list_rules(entity)]
 
 
-def _rules(entity: Entity) -> Iterator[FieldRule]:
+def _list_rules(entity: Entity) -> Iterator[FieldRule]:
     guarded = {field.name for field in entity.fields if field.access is not None}
     for field in entity.fields:
         sources = [name for name in field.sources if name in guarded]

@@ -37,14 +37,14 @@ def _find_circle(name: str, parents: Parents) -> list[str] | None:
         role = waiting.pop()
         for parent in parents.get(role, ()):
             if parent == name:
-                return [*_trail(role, name, came_from), name]
+                return [*_trace_back(role, name, came_from), name]
             if parent not in came_from:
                 came_from[parent] = role
                 waiting.append(parent)
     return None
 
 
-def _trail(role: str, start: str, came_from: Mapping[str, str]) -> list[str]:
+def _trace_back(role: str, start: str, came_from: Mapping[str, str]) -> list[str]:
     trail = [role]
     while trail[-1] != start:
         trail.append(came_from[trail[-1]])

@@ -89,7 +89,7 @@ class AppPermissions:
 
     def __init__(self, row: AppRow, core_keys: Sequence[Permission]) -> None:
         self.entities = frozenset(row.entities)
-        self.permissions = _permissions(row, core_keys)
+        self.permissions = _list_permissions(row, core_keys)
         self.roles: dict[str, Role] = {role.name: role for role in row.roles}
         self._rules = row.field_rules
         self._expanded = self.roles
@@ -116,7 +116,7 @@ class AppPermissions:
         return rights
 
 
-def _permissions(row: AppRow, registered: Sequence[Permission]) -> tuple[Permission, ...]:
+def _list_permissions(row: AppRow, registered: Sequence[Permission]) -> tuple[Permission, ...]:
     """Return the keys of an app: its own ones, then those that plugins registered for apps."""
     if row.app_id == CORE:
         return tuple(permission for permission in registered if permission.on != "app")

@@ -62,7 +62,7 @@ class RbacService(Decisions):
 
     async def effective(self, user_id: str, app_id: str, limits: Limits | None = None) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
-        effective = await self._effective_by_roles(user_id, app_id)
+        effective = await self._find_effective_by_roles(user_id, app_id)
         if limits is None or not limits.narrow:
             return effective
         rights = limited_rights(limits, app_id)
@@ -106,7 +106,7 @@ class RbacService(Decisions):
             rights = Rights(frozenset("*"))
         return holds_under(name, rights, app.permissions, app.entities)
 
-    async def _effective_by_roles(self, user_id: str, app_id: str) -> Effective:
+    async def _find_effective_by_roles(self, user_id: str, app_id: str) -> Effective:
         """Return what a user holds by roles."""
         app, held_roles = await self._cache.app_and_roles(app_id, user_id)
         roles = held_roles.get(app_id, ())
@@ -184,7 +184,7 @@ class RbacService(Decisions):
 
         async def work(tx: Transaction) -> None:
             app, roles = await self._lock(tx, app_id)
-            role = _existing(roles, name)
+            role = _require_role(roles, name)
             if name == ADMIN and changes.keys() - {"description"}:
                 raise BadRequest("of the role 'admin' only the description can be changed")
             members: dict[str, Any] = dict(changes)
@@ -199,7 +199,7 @@ class RbacService(Decisions):
 
         async def work(tx: Transaction) -> None:
             _, roles = await self._lock(tx, app_id)
-            role = _existing(roles, name)
+            role = _require_role(roles, name)
             if name == ADMIN:
                 raise BadRequest("the role 'admin' cannot be deleted")
             await store.delete_role(tx, app_id, name)
@@ -313,7 +313,7 @@ async def permissions_for(
     return await access.effective(user_id, app_id, **limits_of(actor))
 
 
-def _existing(roles: Mapping[str, Role], name: str) -> Role:
+def _require_role(roles: Mapping[str, Role], name: str) -> Role:
     role = roles.get(name)
     if role is None:
         raise NotFound(f"role '{name}' not found")

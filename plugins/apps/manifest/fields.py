@@ -47,11 +47,11 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
     """Read a field other than `id` and report what is wrong with it."""
     if part.flag("is_primary_key"):
         part.problem("is_primary_key", f"a primary key is called id, not {name!r}")
-    kind = _kind(part)
+    kind = _read_kind(part)
     required = part.flag("required")
     reference = _reference(part, kind, targets)
-    on_delete = _on_delete(part, kind, required)
-    enum_values = _enum_values(part, kind)
+    on_delete = _read_on_delete(part, kind, required)
+    enum_values = _read_enum_values(part, kind)
     file_rule = read_file_rule(part, kind)
     sql_type: str = COLUMN_TYPES[kind]
     if reference is not None:
@@ -61,7 +61,7 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
         sql_type = MANAGED[kind]
         _refuse_default(part)
     else:
-        default = _default(part, kind, sql_type, enum_values)
+        default = _read_default(part, kind, sql_type, enum_values)
     return Field(
         name=name,
         type=kind,
@@ -71,14 +71,14 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
         enum_values=enum_values,
         references=reference,
         on_delete=on_delete,
-        unchecked=_unchecked(part, kind),
+        unchecked=_read_unchecked(part, kind),
         access=read_access(part),
         file=file_rule,
         hints=read_hints(part, kind, enum_values),
     )
 
 
-def _kind(part: Part) -> FieldType:
+def _read_kind(part: Part) -> FieldType:
     value = part.get("type")
     if isinstance(value, str) and value in ALIASES:
         return ALIASES[value]
@@ -112,7 +112,7 @@ def _reference(part: Part, kind: FieldType, targets: LinkTargets) -> Reference |
     return None
 
 
-def _on_delete(part: Part, kind: FieldType, required: bool) -> OnDelete:
+def _read_on_delete(part: Part, kind: FieldType, required: bool) -> OnDelete:
     value = part.get("on_delete")
     default: OnDelete = "set_null"
     if required and kind == "entity_link":
@@ -132,14 +132,14 @@ def _on_delete(part: Part, kind: FieldType, required: bool) -> OnDelete:
     return _ON_DELETE.get(action, default)
 
 
-def _unchecked(part: Part, kind: FieldType) -> bool:
+def _read_unchecked(part: Part, kind: FieldType) -> bool:
     unchecked = part.flag("unchecked")
     if unchecked and kind != "entity_link":
         part.problem("unchecked", "is for fields of type entity_link only")
     return unchecked
 
 
-def _enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:
+def _read_enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:
     values = part.texts("enum_values")
     if values and kind not in ("text", "[text]"):
         part.problem("enum_values", "is for fields of type text and [text] only")
@@ -153,7 +153,7 @@ def _refuse_default(part: Part) -> None:
         part.problem("default_value", "is not for a managed file")
 
 
-def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str, ...]) -> Any:
+def _read_default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str, ...]) -> Any:
     declared = part.get("default_value")
     if declared is None:
         return None

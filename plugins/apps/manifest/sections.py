@@ -97,7 +97,7 @@ class _Section:
             raise BootError(self._where, "the key must be a word of letters, digits and _", REMEDY)
         self.schema = self._copy_as_json(section.schema)
         self._check = section.check
-        for path, problem in _schema_problems(self.schema):
+        for path, problem in _find_schema_problems(self.schema):
             raise BootError(f"{self._where}, schema{path}", problem, REMEDY)
         self._validator = self._compile()
 
@@ -173,7 +173,7 @@ def _shorten(message: str) -> str:
     return f"{message[:300]}…"
 
 
-def _schema_problems(schema: object, path: str = "") -> Iterator[tuple[str, str]]:
+def _find_schema_problems(schema: object, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (path, problem) for what is not valid in a schema that becomes part of another."""
     for part_path, part in _find_parts(schema, path):
         for keyword in _OWN:

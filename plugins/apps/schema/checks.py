@@ -70,7 +70,7 @@ def _write_samples(samples: Sequence[str]) -> str:
 
 def converts(table: Table, column: Column, source: str) -> Check:
     """Find values that do not convert to the new type of a column."""
-    rows = _rows(table, refused(column.name, source, column.type))
+    rows = _write_from(table, refused(column.name, source, column.type))
     reason = f"not convert from {type_name(source)} to {type_name(column.type)}"
     check = _check(table, column.name, rows, f"value does {reason}", f"values do {reason}")
     glance = _glance_at_conversion(table, column, source)
@@ -147,14 +147,14 @@ def has_no_null(table: Table, column: Column) -> Check:
 
 def has_no_value(table: Table, column: Column) -> Check:
     """Find values in a column that becomes a generated one."""
-    rows = _rows(table, sql.SQL("{} is not null").format(sql.Identifier(column.name)))
+    rows = _write_from(table, sql.SQL("{} is not null").format(sql.Identifier(column.name)))
     reason = "a value in it, and it becomes generated"
     return _check(table, column.name, rows, f"row has {reason}", f"rows have {reason}")
 
 
 def keeps_enum(table: Table, check: CheckDef) -> Check:
     """Find values that an enum does not allow."""
-    rows = _rows(table, sql.SQL("not ({})").format(in_enum(check)))
+    rows = _write_from(table, sql.SQL("not ({})").format(in_enum(check)))
     reason = "no longer among enum_values"
     singular = f"row has a value {reason}"
     return _check(table, check.column, rows, singular, f"rows have values {reason}")
@@ -197,7 +197,7 @@ def has_target(table: Table, link: LinkDef) -> Check:
     """Find values of a link that no record has as its id."""
     column = sql.Identifier(table.name, link.column)
     missing = sql.SQL("{0} is not null and not exists (select from {1} as _o where _o.id = {0})")
-    rows = _rows(table, missing.format(column, relation(*link.target)))
+    rows = _write_from(table, missing.format(column, relation(*link.target)))
     target_schema, target_name = link.target
     if target_schema != table.schema:
         target_name = "users"
@@ -214,7 +214,7 @@ def _check(table: Table, column: str, rows: sql.Composed, singular: str, plural:
     return Check(table.name, column, _count_rows(query, ids), singular, plural, (column,))
 
 
-def _rows(table: Table, condition: sql.Composable) -> sql.Composed:
+def _write_from(table: Table, condition: sql.Composable) -> sql.Composed:
     return sql.SQL("from {} where {}").format(relation(table.schema, table.name), condition)
 
 

@@ -163,7 +163,7 @@ def change_type(column: Column, source: str) -> Clause:
 
 def set_default(column: Column) -> Clause:
     """A column's default."""
-    default = _default(column)
+    default = _write_default(column)
     assert default is not None
     return sql.SQL("alter column {} set default {}").format(sql.Identifier(column.name), default)
 
@@ -229,7 +229,7 @@ def _column(column: Column) -> sql.Composed:
     parts: list[sql.Composable] = [sql.Identifier(column.name), kind]
     if column.derived is not None:
         parts.append(sql.SQL("generated always as ({}) stored").format(column.derived))
-    default = _default(column)
+    default = _write_default(column)
     if default is not None:
         parts += [sql.SQL("default"), default]
     if column.not_null:
@@ -237,7 +237,7 @@ def _column(column: Column) -> sql.Composed:
     return sql.SQL(" ").join(parts)
 
 
-def _default(column: Column) -> sql.Composable | None:
+def _write_default(column: Column) -> sql.Composable | None:
     if column.default is not None:
         literal = sql.Literal(column.default)
         return sql.SQL("{}::{}").format(literal, AS_SQL[column.type])

@@ -36,7 +36,7 @@ def vectors_of(entity: Entity) -> Iterator[tuple[str, sql.Composable]]:
     fields = {field.name: field for field in entity.fields}
     columns = dict.fromkeys(field.column for field in entity.search.fields)
     for column in columns:
-        yield column, _vector(entity.search, column, fields)
+        yield column, _write_vector(entity.search, column, fields)
 
 
 def short_fields(entity: Entity) -> Sequence[str]:
@@ -51,20 +51,20 @@ def mark_of(expression: sql.Composable) -> str:
     return MARK + hashlib.sha256(expression.as_bytes(None)).hexdigest()[:16]
 
 
-def _vector(search: Search, column: str, fields: Mapping[str, Field]) -> sql.Composable:
+def _write_vector(search: Search, column: str, fields: Mapping[str, Field]) -> sql.Composable:
     searched = [field for field in search.fields if field.column == column]
     config = sql.Literal(f"caudex_apps.{search.language}")
     limit = sql.Literal(MAX_WORDS // len(searched))
     parts = [
         sql.SQL("setweight(to_tsvector({}::regconfig, left(coalesce({}, ''), {})), {})").format(
-            config, _text(fields[field.name]), limit, sql.Literal(field.weight)
+            config, _write_text(fields[field.name]), limit, sql.Literal(field.weight)
         )
         for field in searched
     ]
     return sql.SQL(" || ").join(parts)
 
 
-def _text(field: Field) -> sql.Composable:
+def _write_text(field: Field) -> sql.Composable:
     """Return the text of a field: a generated column cannot refer to another one."""
     if field.generated is None:
         return sql.Identifier(field.name)
@@ -74,8 +74,8 @@ def _text(field: Field) -> sql.Composable:
 def _expression(call: Any) -> sql.Composable:
     [(name, items)] = call.items()
     if name == "$lower":
-        return sql.SQL("lower({})").format(_item(items))
-    parts = [_item(item) for item in items]
+        return sql.SQL("lower({})").format(_write_item(items))
+    parts = [_write_item(item) for item in items]
     if name == "$coalesce":
         return sql.SQL("coalesce({})").format(sql.SQL(", ").join(parts))
     if name == "$concat":
@@ -87,7 +87,7 @@ def _expression(call: Any) -> sql.Composable:
     )
 
 
-def _item(item: Any) -> sql.Composable:
+def _write_item(item: Any) -> sql.Composable:
     if isinstance(item, dict):
         return _expression(item)
     if isinstance(item, bool):

@@ -144,8 +144,8 @@ def _change_column(
     if present.sql_type != column.type:
         yield from _convert(table, column, present)
         present = msgspec.structs.replace(present, default=None)
-    yield from _default(table, column, present)
-    yield from _not_null(table, column, present)
+    yield from _compare_default(table, column, present)
+    yield from _compare_not_null(table, column, present)
 
 
 def _convert(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
@@ -166,7 +166,7 @@ def _convert(table: Table, column: Column, present: CurrentColumn) -> Iterator[S
         yield Step(Phase.CONVERT, table.name, check=checks.stays_unique(table, column, source))
 
 
-def _default(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
+def _compare_default(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
     if column.expression == present.default:
         return
     if column.expression is None:
@@ -177,7 +177,7 @@ def _default(table: Table, column: Column, present: CurrentColumn) -> Iterator[S
         yield Step(Phase.RULES, table.name, changed, clause=ddl.set_default(column))
 
 
-def _not_null(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
+def _compare_not_null(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
     if column.not_null and not present.not_null:
         yield Step(
             Phase.RULES,

@@ -46,7 +46,7 @@ def lift_all(name: str, schema: str, current: CurrentTable) -> Iterator[Step]:
     """Drop the rules of a retired table that could fail writes to other tables."""
     for rule in (*current.checks, *current.links):
         if is_ours(rule.name):
-            yield _lift_rule(name, rule, _lifting_phase(schema, rule))
+            yield _lift_rule(name, rule, _choose_lifting_phase(schema, rule))
     for index in current.indexes:
         if is_ours(index.name) and index.unique:
             yield _drop_index(name, schema, index, None)
@@ -105,11 +105,11 @@ def _lift_changed(
     for rule in (*current.checks, *current.links):
         if is_ours(rule.name) and rule.name not in unchanged:
             successor = table.links.get(rule.name)
-            phase = _lifting_phase(table.schema, rule, converting, successor)
+            phase = _choose_lifting_phase(table.schema, rule, converting, successor)
             yield _lift_rule(table.name, rule, phase).silence(rule.name in declared_names)
 
 
-def _lifting_phase(
+def _choose_lifting_phase(
     schema: str,
     rule: CurrentCheck | CurrentLink,
     converting: Collection[str] = (),

@@ -74,13 +74,13 @@ async def apply(tx: Transaction, app_id: str, plan: Plan) -> None:
         steps = plan.steps_of(phase)
         await check_steps(tx, steps)
         if phase not in FOREIGN:
-            await run_ddl(tx, _statements(app_id, steps))
+            await run_ddl(tx, _compose_statements(app_id, steps))
 
 
 async def apply_foreign(tx: Transaction, app_id: str, plan: Plan, timeout: float) -> None:
     """Apply the rest of a plan, last in the transaction: other requests wait from here on."""
     for phase in FOREIGN:
-        await run_foreign_ddl(tx, _statements(app_id, plan.steps_of(phase)), timeout)
+        await run_foreign_ddl(tx, _compose_statements(app_id, plan.steps_of(phase)), timeout)
 
 
 async def run_foreign_ddl(
@@ -152,7 +152,7 @@ async def _name_rows(reader: Reader, check: Check, rows: Counted) -> RowsOfField
     return RowsOfField(entity=check.table, field=check.column, count=rows.count, ids=ids)
 
 
-def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:
+def _compose_statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:
     """Put all clauses of a table into one ALTER TABLE, so that it is rewritten once, then the rest.
 
     Tables that lose a link to another schema come last, as they lock its table.

@@ -109,7 +109,7 @@ PLAIN: Final = ("id", "created_at", "updated_at", OWNER_COLUMN)
 def tables_of(manifest: Manifest, users: Relation) -> dict[str, Table]:
     """Return the tables of a manifest; `users` is the table of `core:users`."""
     return {
-        entity.name: _table(entity, manifest.indexes.get(entity.name, ()), users)
+        entity.name: _make_table(entity, manifest.indexes.get(entity.name, ()), users)
         for entity in manifest.entities
     }
 
@@ -133,14 +133,14 @@ def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifes
     return msgspec.structs.replace(manifest, entities=tuple(entities))
 
 
-def _table(entity: Entity, declared_indexes: Sequence[Index], users: Relation) -> Table:
+def _make_table(entity: Entity, declared_indexes: Sequence[Index], users: Relation) -> Table:
     checks = [_check(entity, field) for field in entity.fields if field.enum_values]
-    links = [_link(entity, field, users) for field in entity.fields if field.references]
+    links = [_make_link(entity, field, users) for field in entity.fields if field.references]
     vectors = [
         Column(name=name, type="tsvector", derived=derived) for name, derived in vectors_of(entity)
     ]
     fields = [_column(field) for field in entity.fields]
-    columns = [*_plain_columns(entity), *fields, *vectors]
+    columns = [*_list_plain_columns(entity), *fields, *vectors]
     return Table(
         schema=entity.app_id,
         name=entity.name,
@@ -151,7 +151,7 @@ def _table(entity: Entity, declared_indexes: Sequence[Index], users: Relation) -
     )
 
 
-def _plain_columns(entity: Entity) -> Iterable[Column]:
+def _list_plain_columns(entity: Entity) -> Iterable[Column]:
     yield Column(name="id", type=entity.id_type, not_null=True, generator="uuid")
     for name in ("created_at", "updated_at"):
         yield Column(name=name, type="timestamptz", not_null=True, generator="now")
@@ -219,7 +219,7 @@ def _check(entity: Entity, field: Field) -> CheckDef:
     )
 
 
-def _link(entity: Entity, field: Field, users: Relation) -> LinkDef:
+def _make_link(entity: Entity, field: Field, users: Relation) -> LinkDef:
     assert field.references is not None
     target = (entity.app_id, field.references.entity)
     if field.references.entity == "core:users":

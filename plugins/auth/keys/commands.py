@@ -92,7 +92,7 @@ async def _create(
 async def _list(services: Services, *, username: str) -> None:
     owner = await _find_user(services, username)
     rows = await store.read_keys(services.get(STATEMENTS), owner.id)
-    lines = [HEADINGS, *(_cells(row) for row in rows)]
+    lines = [HEADINGS, *(_list_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
@@ -126,21 +126,21 @@ async def _find_user(services: Services, username: str) -> User:
     return user
 
 
-def _cells(row: KeyRow) -> tuple[str, ...]:
+def _list_cells(row: KeyRow) -> tuple[str, ...]:
     return (
         row.prefix,
         row.name,
-        _joined(row.apps),
-        _joined(row.permissions),
-        _short(row.expires, "never"),
-        _short(row.last_used_at, "-"),
+        _join_names(row.apps),
+        _join_names(row.permissions),
+        _shorten_time(row.expires, "never"),
+        _shorten_time(row.last_used_at, "-"),
         row.id,
     )
 
 
-def _joined(names: Sequence[str] | None) -> str:
+def _join_names(names: Sequence[str] | None) -> str:
     return "all" if names is None else " ".join(names)
 
 
-def _short(time: str | None, without: str) -> str:
+def _shorten_time(time: str | None, without: str) -> str:
     return without if time is None else time[:16].replace("T", " ")

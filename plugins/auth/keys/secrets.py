@@ -30,8 +30,8 @@ _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 def make_key() -> str:
     """Make a new key."""
     number = int.from_bytes(secrets.token_bytes(RANDOM_BYTES))
-    random = _in_letters(number, RANDOM_LETTERS)
-    return f"{PREFIX}{random}{_checksum(random)}"
+    random = _write_in_letters(number, RANDOM_LETTERS)
+    return f"{PREFIX}{random}{_make_checksum(random)}"
 
 
 def is_key(text: str) -> bool:
@@ -39,7 +39,7 @@ def is_key(text: str) -> bool:
     if SHAPE.fullmatch(text) is None:
         return False
     random = text[len(PREFIX) : len(PREFIX) + RANDOM_LETTERS]
-    return text[-CHECK_LETTERS:] == _checksum(random)
+    return text[-CHECK_LETTERS:] == _make_checksum(random)
 
 
 def hash_key(key: str) -> str:
@@ -63,11 +63,11 @@ def read_key(header: bytes) -> str | None:
     if header.startswith(BEARER):
         text = header[len(BEARER) :].decode("latin-1")
     elif is_basic(header) and len(header) <= MAX_BASIC:
-        text = _password(header[len(BASIC) :])
+        text = _read_password(header[len(BASIC) :])
     return text if is_key(text) else None
 
 
-def _password(encoded: bytes) -> str:
+def _read_password(encoded: bytes) -> str:
     try:
         pair = base64.b64decode(encoded.strip(), validate=True)
     except binascii.Error:
@@ -75,11 +75,11 @@ def _password(encoded: bytes) -> str:
     return pair.partition(b":")[2].decode("latin-1")
 
 
-def _checksum(random: str) -> str:
-    return _in_letters(zlib.crc32(random.encode("ascii")), CHECK_LETTERS)
+def _make_checksum(random: str) -> str:
+    return _write_in_letters(zlib.crc32(random.encode("ascii")), CHECK_LETTERS)
 
 
-def _in_letters(number: int, count: int) -> str:
+def _write_in_letters(number: int, count: int) -> str:
     letters: list[str] = []
     for _ in range(count):
         letters.append(_LETTERS[number % len(_LETTERS)])

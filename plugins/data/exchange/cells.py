@@ -78,7 +78,9 @@ class CellReader:
         self._quick: Mapping[str, QuickReader] = {}
         """Readers of most cells: a conversion takes ten times as long."""
         if dialect.null is None:
-            readers = {column.name: _quick_reader(column, has_comma) for column in table.columns}
+            readers = {
+                column.name: _choose_quick_reader(column, has_comma) for column in table.columns
+            }
             self._quick = {name: read for name, read in readers.items() if read is not None}
 
     def find_quick(self, column: Column) -> QuickReader | None:
@@ -191,7 +193,7 @@ def _write_iso(column: Column, year: str, month: str, day: str, clock: str | Non
     return f"{iso_day}T{hour:02}:{match[2]}:{seconds}{offset}"
 
 
-def _quick_reader(column: Column, has_comma: bool) -> Callable[[str], Any] | None:
+def _choose_quick_reader(column: Column, has_comma: bool) -> Callable[[str], Any] | None:
     """Return a reader of the usual cells of a column, None where it has none.
 
     It gets ASCII that begins with no quote, and returns what the conversion would. With `has_comma`
@@ -205,13 +207,13 @@ def _quick_reader(column: Column, has_comma: bool) -> Callable[[str], Any] | Non
         return None
     if column.kind == "text":
         values = column.field.enum_values
-        return _enum_reader(values) if values else _read_text
+        return _make_enum_reader(values) if values else _read_text
     if column.kind == "number":
         return _read_digits if has_comma else _read_number
     return _QUICK.get(column.kind)
 
 
-def _enum_reader(values: tuple[str, ...]) -> Callable[[str], Any]:
+def _make_enum_reader(values: tuple[str, ...]) -> Callable[[str], Any]:
     by_text = {value: value for value in values}
     return lambda cell: by_text.get(cell, SLOW)
 

@@ -108,7 +108,7 @@ async def insert_rows(
         len(insert.rows),
         versioned=versioned,
         unless=insert.unless,
-        write_value=_link_values(insert, conditions, b"$3"),
+        write_value=_choose_writer(insert, conditions, b"$3"),
     )
     try:
         raw = await writer.execute(statement, *conditions.params)
@@ -125,7 +125,7 @@ async def insert_quietly(tx: Transaction, insert: Insert) -> None:
     _, names, values = await prepare
     conditions = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
     statement = table.writes.insert_quietly_statement(
-        names, _link_values(insert, conditions, b"$3")
+        names, _choose_writer(insert, conditions, b"$3")
     )
     try:
         await tx.execute(statement, *conditions.params)
@@ -133,7 +133,7 @@ async def insert_quietly(tx: Transaction, insert: Insert) -> None:
         raise NotInserted(violation, insert) from violation
 
 
-def _link_values(insert: Insert, conditions: Conditions, ids: bytes) -> ValueWriter | None:
+def _choose_writer(insert: Insert, conditions: Conditions, ids: bytes) -> ValueWriter | None:
     """Return how values are written, if links are limited; `ids` is the array of new ids."""
     if insert.links is None:
         return None
@@ -165,7 +165,7 @@ async def insert_tagged(tx: Transaction, insert: Insert) -> Mapping[int, Tagged]
     """Create records, and return them by the places of their rows. Raises NotInserted."""
     insert = insert.complete()
     if insert.unless:
-        insert = msgspec.structs.replace(insert, rows=_with_ids(insert.rows))
+        insert = msgspec.structs.replace(insert, rows=_add_ids(insert.rows))
     inserted = await insert_rows(tx, NO_SETTINGS, insert, tx.actor, versioned=True)
     records = insert.table.rendering.split_tagged(inserted.raw)
     if not insert.unless:
@@ -196,7 +196,7 @@ def lock_order(table: Table, rows: Sequence[Row]) -> Sequence[int] | None:
     return None if locked_order == own_order else locked_order
 
 
-def _with_ids(rows: Sequence[Row]) -> list[Row]:
+def _add_ids(rows: Sequence[Row]) -> list[Row]:
     rows_with_ids: list[Row] = []
     for new_id, row in zip(new_ids(len(rows)), rows, strict=True):
         rows_with_ids.append(row if "id" in row else {"id": new_id, **row})

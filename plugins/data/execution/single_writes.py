@@ -49,7 +49,7 @@ class SingleWrites:
         table = scope.table.full
         values = await params_of(table.columns, change.row)
         conditions = scope.begin_conditions_of_record(
-            change.record_id, self._settings(actor, tx), *values
+            change.record_id, self._choose_settings(actor, tx), *values
         )
         change.condition.narrow(conditions)
         statement = table.writes.update_statement(
@@ -64,7 +64,9 @@ class SingleWrites:
         self, actor: Actor, scope: RowScope, change: RecordChange, tx: Transaction | None = None
     ) -> str:
         """Delete a record and return its id. Raises NotFound, PreconditionFailed."""
-        conditions = scope.begin_conditions_of_record(change.record_id, self._settings(actor, tx))
+        conditions = scope.begin_conditions_of_record(
+            change.record_id, self._choose_settings(actor, tx)
+        )
         change.condition.narrow(conditions)
         writer = tx or self._statements
         raw_id = await writer.execute(
@@ -74,7 +76,7 @@ class SingleWrites:
             raise await self._explain_miss(scope, change, writer)
         return raw_id.decode()
 
-    def _settings(self, actor: Actor, tx: Transaction | None) -> bytes:
+    def _choose_settings(self, actor: Actor, tx: Transaction | None) -> bytes:
         """Return the settings of a statement; a transaction has them since it began."""
         return self._statements.settings(actor) if tx is None else NO_SETTINGS
 

@@ -26,23 +26,23 @@ def describe_violation(violation: ConstraintViolation, entity: Entity) -> BadReq
     """Name the field of `entity` that is wrong, and why."""
     if violation.table != entity.name:
         return BadRequest(f"{entity.name}: {violation.message}")
-    names = _field_names(violation, entity)
+    names = _list_field_names(violation, entity)
     if violation.sqlstate == _UNIQUE:
         return already_taken(entity, names)
     field = _find_field(entity, names)
-    return BadRequest(f"{_label(entity, names)}{_reason(violation, field)}")
+    return BadRequest(f"{_name_fields(entity, names)}{_describe_reason(violation, field)}")
 
 
 def already_taken(entity: Entity, names: Sequence[str]) -> BadRequest:
     """Say that another record has the values of a unique index."""
     noun = "combination" if len(names) > 1 else "value"
-    return BadRequest(f"{_label(entity, names)}: this {noun} is already taken")
+    return BadRequest(f"{_name_fields(entity, names)}: this {noun} is already taken")
 
 
 def no_such_record(entity: Entity, name: str) -> BadRequest:
     """Say that a link leads to no record."""
     field = _find_field(entity, (name,))
-    return BadRequest(f"{_label(entity, (name,))}{_missing_target(field)}")
+    return BadRequest(f"{_name_fields(entity, (name,))}{_describe_missing_target(field)}")
 
 
 def _find_field(entity: Entity, names: Sequence[str]) -> Field | None:
@@ -53,20 +53,20 @@ def _find_field(entity: Entity, names: Sequence[str]) -> Field | None:
     return None
 
 
-def _label(entity: Entity, names: Sequence[str]) -> str:
+def _name_fields(entity: Entity, names: Sequence[str]) -> str:
     """Name the fields of `names` that exist for the caller."""
     fields = {"id", "created_at", "updated_at", *(field.name for field in entity.fields)}
     shown = [name for name in names if name in fields]
     return f"{entity.name}.{', '.join(shown)}" if shown else entity.name
 
 
-def _reason(violation: ConstraintViolation, field: Field | None) -> str:
+def _describe_reason(violation: ConstraintViolation, field: Field | None) -> str:
     if violation.sqlstate == _NOT_NULL:
         return " is required"
     if field is not None and field.file is not None:
         return _describe_file(violation, field.file)
     if violation.sqlstate in _FOREIGN_KEY and field is not None and field.references is not None:
-        return _missing_target(field)
+        return _describe_missing_target(field)
     if violation.sqlstate == _CHECK and field is not None and field.enum_values:
         return allowed_values(field)
     return f": {violation.message}"
@@ -81,13 +81,13 @@ def _describe_file(violation: ConstraintViolation, rule: FileRule) -> str:
     return ": no such file"
 
 
-def _field_names(violation: ConstraintViolation, entity: Entity) -> tuple[str, ...]:
+def _list_field_names(violation: ConstraintViolation, entity: Entity) -> tuple[str, ...]:
     if violation.column:
         return (violation.column,)
     return entity.constraints.get(violation.constraint, ())
 
 
-def _missing_target(field: Field | None) -> str:
+def _describe_missing_target(field: Field | None) -> str:
     if field is not None and field.file is not None:
         return ": no such file"
     if field is None or field.references is None:  # a field that does not exist for the caller
@@ -112,7 +112,7 @@ def describe_reference(
     shown_referrer = "another record"
     if referrer is not None:
         readable = {field.name for field in referrer.fields}
-        names = [name for name in _field_names(violation, referrer) if name in readable]
+        names = [name for name in _list_field_names(violation, referrer) if name in readable]
         if names:
             shown_referrer = f"{referrer.name}.{names[0]}"
     message = f"{entity.name} record '{record_id}' is still referred to by {shown_referrer}"

@@ -203,7 +203,7 @@ class GroupColumns:
                 label=member.name,
                 type=member.kind,
                 kind=member.kind,
-                bare=_quoted(member.name),
+                bare=_quote(member.name),
                 sql=b"g.k%d" % place,
                 cast=member.cast,
                 nullable=True,
@@ -231,12 +231,12 @@ class GroupColumns:
 def _list_fields(aggregation: Aggregation) -> Iterator[str]:
     """Yield the names of fields; what is wrong with them is found when they become SQL."""
     for item in aggregation.group_by:
-        yield from _names_in(item)
+        yield from _list_names(item)
     for item in aggregation.aggregate.values():
-        yield from _names_in(item)
+        yield from _list_names(item)
 
 
-def _names_in(item: object) -> Iterator[str]:
+def _list_names(item: object) -> Iterator[str]:
     if isinstance(item, str):
         yield item
     elif isinstance(item, Mapping):
@@ -342,5 +342,5 @@ def _write_order(
     return b" order by " + b", ".join(terms) if terms else b""
 
 
-def _quoted(name: str) -> bytes:
+def _quote(name: str) -> bytes:
     return b'"%b"' % name.replace('"', '""').encode()

@@ -44,10 +44,10 @@ def may_carry_too_many(scope: RowScope, expansions: Expansions, records: int) ->
     """
     if not expansions:
         return False
-    return _possible_records(scope.columns, scope.related, expansions, records) > MAX_CARRIED
+    return _count_possible_records(scope.columns, scope.related, expansions, records) > MAX_CARRIED
 
 
-def _possible_records(
+def _count_possible_records(
     columns: Columns, related: Mapping[str, RowScope], expansions: Expansions, records: int
 ) -> int:
     total = 0
@@ -63,7 +63,9 @@ def _possible_records(
             linked_records *= linked_limit(name, expansion.options)
         total += linked_records
         if expansion.inner:
-            total += _possible_records(linked.columns, related, expansion.inner, linked_records)
+            total += _count_possible_records(
+                linked.columns, related, expansion.inner, linked_records
+            )
     return total
 
 

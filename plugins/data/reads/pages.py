@@ -144,7 +144,7 @@ class PageReader:
         is_searched = bool(scope.trees or terms)
         has_conditions = page.where or page.after is not None or page.then_by or is_searched
         if not (has_conditions or counts_linked):
-            selection = _selection_without_parameters(scope, page, expansions)
+            selection = _find_plain_selection(scope, page, expansions)
             if selection is not None:
                 raw = await _read_plain(source, scope, page, sort, selection)
                 return selection.rendering.finish_array(raw)
@@ -210,9 +210,7 @@ async def _read_plain(
     return _check_page(raw, page)
 
 
-def _selection_without_parameters(
-    scope: RowScope, page: Page, expansions: Expansions
-) -> Selection | None:
+def _find_plain_selection(scope: RowScope, page: Page, expansions: Expansions) -> Selection | None:
     """Return what a page shows if that needs no parameters, else None."""
     if page.view is None:
         return scope.table.everything

@@ -37,7 +37,7 @@ def select_view(
     if compiled is not None:
         return compiled
 
-    shape = _shape(scope, view)
+    shape = _find_shape(scope, view)
     params_before = len(conditions.params)
     selection = _Expander(conditions, scope.related).select(table, view, expansions)
     has_params = len(conditions.params) > params_before
@@ -49,11 +49,11 @@ def select_view(
 def find_compiled(scope: RowScope, view: View) -> Selection | None:
     """Return what `select_view` compiled before for a view with expansions, if it has no
     parameters."""
-    shape = _shape(scope, view)
+    shape = _find_shape(scope, view)
     return None if shape is None else scope.table.cache.expanded.get(shape)
 
 
-def _shape(scope: RowScope, view: View) -> Hashable | None:
+def _find_shape(scope: RowScope, view: View) -> Hashable | None:
     """Return what a selection without parameters depends on, None where it may have some."""
     has_only_paths = {*map(type, view.expand)} == {str}
     if not has_only_paths:

@@ -48,7 +48,7 @@ class LinkedFields:
             raise BadRequest(f"{name[:80]!r} has more than {MAX_PATH} characters")
         columns = self._join(tuple(links))
         if columns is None:
-            return _nothing(name)
+            return _make_null_column(name)
         return columns.find(field)
 
     def _join(self, path: tuple[str, ...]) -> Columns | None:
@@ -85,7 +85,7 @@ def expand_paths(names: Iterable[str]) -> Expansions:
     return read_expand(paths) if paths else {}
 
 
-def _nothing(name: str) -> Column:
+def _make_null_column(name: str) -> Column:
     """Return a column of records that do not exist for the caller: it has no value."""
     return Column(
         name=name,

@@ -47,10 +47,10 @@ def _timestamps(values: Sequence[Any]) -> Sequence[Any] | None:
     moments = msgspec.convert(values, list[datetime | None])
     if _FINE_DIGITS.search("\n".join(filter(None, values))):
         return None
-    return [None if moment is None else _in_utc(moment) for moment in moments]
+    return [None if moment is None else _print_in_utc(moment) for moment in moments]
 
 
-def _in_utc(moment: datetime) -> str:
+def _print_in_utc(moment: datetime) -> str:
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC).isoformat()
     return moment.astimezone(UTC).isoformat()

@@ -128,13 +128,13 @@ class Slots:
         """Return how many jobs to claim. Jobs ahead are claimed in portions: otherwise each end of
         a job would cost a claim."""
         free = self._concurrency - len(app.runs)
-        ahead = self._ahead(app)
+        ahead = self._count_ahead(app)
         missing = ahead - len(app.ready)
         if missing > 0 and 2 * missing >= ahead:
             free += missing
         return 0 if free and any(run.job.quarantined for run in app.runs) else free
 
-    def _ahead(self, app: _App, *, below: float = 0.02) -> int:
+    def _count_ahead(self, app: _App, *, below: float = 0.02) -> int:
         """Return how many jobs to hold ready: a tenth of a second's work, at most 20 for each slot
         and 16 MB of payloads; none if they take `below` seconds or more."""
         if app.average_duration >= below:

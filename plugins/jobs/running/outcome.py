@@ -69,7 +69,7 @@ class Run:
         if self.ending is Ending.TIMEOUT:
             return self.failed("")
         try:
-            return self._outcome(status="completed", result=result.decode())
+            return self._make_outcome(status="completed", result=result.decode())
         except UnicodeDecodeError:
             return self.failed(INVALID_RESULT)
 
@@ -78,10 +78,10 @@ class Run:
         failures = self.job.failures + 1
         if self.ending is Ending.TIMEOUT:
             error = f"timed out after {self.job.timeout_s:g} s"
-        error = _storable(error)
+        error = _clean_error(error)
         if failures >= self.job.max_attempts:
-            return self._outcome(status="failed", failures=failures, error=error)
-        return self._outcome(failures=failures, error=error, delay=backoff(failures))
+            return self._make_outcome(status="failed", failures=failures, error=error)
+        return self._make_outcome(failures=failures, error=error, delay=backoff(failures))
 
     def postponed(self, error: str) -> Outcome:
         """The handler ended because something was unavailable: no failure, until the 20th time in
@@ -91,8 +91,10 @@ class Run:
         times = self.job.unavailable + 1
         if times >= 20:
             error = f"something that it needs was unavailable {times} times in a row: {error}"
-            return self._outcome(status="failed", unavailable=times, error=_storable(error))
-        return self._outcome(unavailable=times, error=_storable(error), delay=backoff(times))
+            return self._make_outcome(status="failed", unavailable=times, error=_clean_error(error))
+        return self._make_outcome(
+            unavailable=times, error=_clean_error(error), delay=backoff(times)
+        )
 
     def crashed(self) -> Outcome:
         """The worker died. Each of its jobs is quarantined: from then on it runs alone. A job that
@@ -102,12 +104,12 @@ class Run:
         crashes = self.job.worker_crashes + self.alone
         if crashes >= 3:
             poison = f"the worker was lost {crashes} times while this job ran alone in it"
-            return self._outcome(status="failed", worker_crashes=crashes, error=poison)
-        return self._outcome(worker_crashes=crashes, quarantined=True)
+            return self._make_outcome(status="failed", worker_crashes=crashes, error=poison)
+        return self._make_outcome(worker_crashes=crashes, quarantined=True)
 
     def released(self, *, unstarted: bool = False, delay: float = 0) -> Outcome:
         """It could not start, or its worker or server stops."""
-        return self._outcome(
+        return self._make_outcome(
             worker_crashes=self.job.worker_crashes,
             unavailable=self.job.unavailable,
             quarantined=self.job.quarantined,
@@ -123,15 +125,15 @@ class Run:
 
     def cancelled(self) -> Outcome:
         """It was cancelled, and still runs."""
-        return self._outcome(status="cancelled")
+        return self._make_outcome(status="cancelled")
 
-    def _outcome(self, **fields: Any) -> Outcome:
+    def _make_outcome(self, **fields: Any) -> Outcome:
         job = self.job
         outcome = Outcome(id=job.id, token=self.token, app_id=job.app_id, failures=job.failures)
         return replace(outcome, **fields)
 
 
-def _storable(error: str) -> str:
+def _clean_error(error: str) -> str:
     """Return an error as PostgreSQL stores it, cut."""
     return error[: 64 * 1024].replace("\0", "\ufffd").encode(errors="replace").decode()
 

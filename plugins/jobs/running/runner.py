@@ -84,10 +84,10 @@ class Runner:
         """Run jobs until the server stops; then wait for runs to end, and release the others."""
         self._workers.on_change(self._on_change)
         tasks.every(0, self._claim, "claim jobs")
-        tasks.every(0.25, lambda: self._when_busy(self._watch), "watch time limits")
+        tasks.every(0.25, lambda: self._work_when_busy(self._watch), "watch time limits")
         tasks.every(0, self._leases.renew_when_due, "renew leases")
         store_progress = self._results.store_progress
-        tasks.every(0.5, lambda: self._when_busy(store_progress), "store progress")
+        tasks.every(0.5, lambda: self._work_when_busy(store_progress), "store progress")
         async with self._results.running(drain=3), anyio.create_task_group() as self._group:
             try:
                 yield
@@ -150,7 +150,7 @@ class Runner:
                     clear_contextvars()  # those of the job before
                     bind_contextvars(request_id=run.job.id)
                     run.begin(scope)
-                    run = self._finish(run, await self._outcome(run))
+                    run = self._finish(run, await self._find_outcome(run))
             if scope.cancelled_caught and run is not None:
                 run = self._finish(run, run.interrupted())
 
@@ -188,7 +188,7 @@ class Runner:
         else:
             self._held.drop(run)
 
-    async def _outcome(self, run: Run) -> Outcome:
+    async def _find_outcome(self, run: Run) -> Outcome:
         job = run.job
 
         async def progress(value: bytes) -> None:
@@ -233,7 +233,7 @@ class Runner:
 
     # Watching
 
-    async def _when_busy(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _work_when_busy(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait until this process has runs, then work: an idle server does nothing."""
         await self._held.wait_for_any()
         await work()
