@@ -192,10 +192,10 @@ def _move_defaults(schemas: Iterable[Schema]) -> None:
 
 def _name_components(components: Mapping[str, Schema]) -> None:
     """Give each component a title of its own: generators name their classes by it."""
-    taken: set[str] = set()
+    titles: set[str] = set()
     for name, schema in components.items():
         title = "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name))
-        while title in taken:
+        while title in titles:
             title += "_"
-        taken.add(title)
+        titles.add(title)
         schema["title"] = title

@@ -109,10 +109,10 @@ class DocumentCache:
             self._documents.move_to_end(key)
         return cached
 
-    def put(self, key: Hashable, made: Document) -> None:
+    def put(self, key: Hashable, document: Document) -> None:
         """Add a document; the least recently used ones are removed."""
-        self._documents[key] = made
-        self._bytes += len(made.body)
+        self._documents[key] = document
+        self._bytes += len(document.body)
         while len(self._documents) > self._max_count or self._bytes > self._max_bytes:
             _, dropped = self._documents.popitem(last=False)
             self._bytes -= len(dropped.body)

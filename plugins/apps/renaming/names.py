@@ -155,12 +155,12 @@ class _Match:
 
     def _refuse_shared(self, renames: dict[str, str]) -> None:
         """Leave out what takes over the same as another one."""
-        taken: set[str] = set()
+        claimed_names: set[str] = set()
         for name, former in list(renames.items()):
-            if former in taken:
+            if former in claimed_names:
                 self._refuse(name, f"{former!r} is taken over twice")
                 del renames[name]
-            taken.add(former)
+            claimed_names.add(former)
 
     def _refuse(self, name: str, sentence: str) -> None:
         self._refusals.append(f"{self._prefix}{name}: was: {sentence}")

@@ -145,10 +145,10 @@ def read_moment(name: str, text: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
 
-def _read_parameters(request: Request, known: type[msgspec.Struct]) -> Mapping[str, str]:
+def _read_parameters(request: Request, query_type: type[msgspec.Struct]) -> Mapping[str, str]:
     parameters = request.query()
     for name in parameters:
-        if name not in known.__struct_fields__:
-            suggestion = nearest(name, known.__struct_fields__)
+        if name not in query_type.__struct_fields__:
+            suggestion = nearest(name, query_type.__struct_fields__)
             raise BadRequest(f"unknown parameter {name!r}; {suggestion}")
     return parameters

@@ -31,7 +31,7 @@ def list_backups(folder: Path, verified_file: str | None) -> list[BackupFile]:
         names = sorted((path.name for path in folder.iterdir()), reverse=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    matches = [match for name in names if (match := NAME.fullmatch(name)) is not None]
+    matches = [match for match in map(NAME.fullmatch, names) if match is not None]
     files: list[BackupFile] = []
     for match in matches[:MAX_FILES]:
         file = _describe(folder / match[0], match, verified_file)

@@ -100,6 +100,6 @@ def _read_figure(text: str) -> Figure:
     name, _, kind = text.rpartition(".")
     operator = f"${kind}"
     if not name or operator not in OPERATORS:
-        kinds = ", ".join(known.removeprefix("$") for known in OPERATORS)
+        kinds = ", ".join(name.removeprefix("$") for name in OPERATORS)
         raise BadRequest(f"state.figure: {text[:80]!r} is no FIELD.KIND, with one of {kinds}")
     return {cast("Operator", operator): name}
