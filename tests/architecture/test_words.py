@@ -51,6 +51,13 @@ def files() -> list[Path]:
     ]
 
 
+@pytest.mark.parametrize(("page", "most"), [("performance", 1_500), ("security", 2_500)])
+def test_a_page_that_grows_with_each_finding_stays_short(page: str, most: int) -> None:
+    text = (ROOT / f"docs/explanation/{page}.md").read_text("utf-8")
+    words = [word for word in text.split() if re.search(r"\w", word)]
+    assert len(words) <= most, "what a measurement found goes to tests/benchmarks"
+
+
 def test_few_banned_words_are_left() -> None:
     counts = Counter[str]()
     for path in files():
