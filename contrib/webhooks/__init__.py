@@ -30,11 +30,12 @@ from kernel.public import (
     provide,
 )
 
-from . import section, store
+from . import store
 from .config import WebhooksConfig
+from .declared import section
+from .declared.renames import follow
 from .deliveries.deliverer import Deliverer
 from .deliveries.sender import Sender
-from .renames import follow
 from .routes import WebhookRoutes
 from .service import SERVICE, WebhooksService
 from .signing import TOPIC, Endpoints

@@ -22,10 +22,11 @@ from kernel.public import (
     Transaction,
 )
 
-from . import section, store
+from . import store
 from .adding import add_hook, name_taken
 from .config import WebhooksConfig
-from .declarations import Declarations
+from .declared import section
+from .declared.declarations import Declarations
 from .deliveries import store as queue
 from .deliveries.sender import Sender
 from .events import EventMaker

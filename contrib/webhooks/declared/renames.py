@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from contrib.webhooks import store
+from contrib.webhooks.signing import TOPIC
 from kernel.public import InstallPlan, PresentNames, Transaction, rename_where
-
-from . import store
-from .signing import TOPIC
 
 
 async def follow(tx: Transaction, plan: InstallPlan) -> None:

@@ -10,6 +10,12 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from contrib.webhooks import store
+from contrib.webhooks.adding import add_hook
+from contrib.webhooks.config import WebhooksConfig
+from contrib.webhooks.deliveries.sender import Sender, is_secret
+from contrib.webhooks.models import Declared, Hook
+from contrib.webhooks.signing import TOPIC
 from kernel.public import (
     APPS,
     CHANGES,
@@ -23,12 +29,7 @@ from kernel.public import (
     server_actor,
 )
 
-from . import section, store
-from .adding import add_hook
-from .config import WebhooksConfig
-from .deliveries.sender import Sender, is_secret
-from .models import Declared, Hook
-from .signing import TOPIC
+from . import section
 
 CHECK_SECONDS: Final = 2.0
 """How long an install looks up the hosts of its webhooks."""

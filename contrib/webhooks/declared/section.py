@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from contrib.webhooks.deliveries.sender import is_secret, split_url
+from contrib.webhooks.models import EVENTS, Declared
 from kernel.public import BadRequest
-
-from .deliveries.sender import is_secret, split_url
-from .models import EVENTS, Declared
 
 KEY: Final = "webhooks"
 

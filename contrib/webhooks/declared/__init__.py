@@ -1,0 +1,1 @@
+"""Webhooks that manifests declare: the section, what an install stores, names that change."""
