@@ -151,11 +151,11 @@ class TokenAuthenticator:
             bind_contextvars(key=limits.key)
             if token.delegation is None and self._uses is not None:
                 self._uses.note(limits.key, address)
-        if token.password_temporary and not _allowed(path):
+        if token.password_temporary and not _is_always_open(path):
             raise Forbidden(CHANGE_PASSWORD).with_caller(token.user_id, token.session_id)
         if not token.factor:
             is_demanded = await self._demands.demands_factor(token.user_id)
-            if is_demanded and not _allowed(path):
+            if is_demanded and not _is_always_open(path):
                 raise Forbidden(SET_UP_FACTOR).with_caller(token.user_id, token.session_id)
         return Actor(
             user_id=token.user_id,
@@ -305,7 +305,7 @@ def _ends_token(payload: str, _: bytes, token: CachedToken) -> bool:
     return True
 
 
-def _allowed(path: str) -> bool:
+def _is_always_open(path: str) -> bool:
     """Whether a route works while a demand is not met."""
     return path in ALLOWED or path.startswith(_BELOW)
 

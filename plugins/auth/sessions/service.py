@@ -45,6 +45,13 @@ class Login(NamedTuple):
     external: bool = False
 
 
+class TokenUse(NamedTuple):
+    """What the use of a refresh token found: whose it is, and how long its session still lasts."""
+
+    username: str
+    seconds: int
+
+
 class AccountChanged(Unauthenticated):
     """The account was disabled, or got another password hash, after it was read."""
 
@@ -141,7 +148,7 @@ class Sessions:
         claims = self._read_token(token, caller)
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
 
-        async def use(tx: Transaction) -> tuple[str, int] | Unauthenticated:
+        async def use(tx: Transaction) -> TokenUse | Unauthenticated:
             family = await self._store.lock_family(
                 tx, claims.sid, claims.sub, claims.door, self._limits
             )
@@ -155,7 +162,7 @@ class Sessions:
                 await self._end(tx, actor, claims.sid, "a refresh token was used again")
                 return Unauthenticated(REVOKED_SESSION).with_caller(claims.sub, claims.sid)
             seconds = await self._advance(tx, claims, family, link, caller.address)
-            return family.username, seconds
+            return TokenUse(family.username, seconds)
 
         # The error is returned, not raised: the transaction must commit.
         outcome = await self._statements.run(actor, use)
@@ -165,15 +172,14 @@ class Sessions:
             finally:
                 del outcome  # a traceback would hold its own error
 
-        username, seconds = outcome
-        expires_in = min(ACCESS_SECONDS, seconds)
+        expires_in = min(ACCESS_SECONDS, outcome.seconds)
         access_token = self._tokens.access(
-            claims.sub, username, claims.sid, expires_in, door=claims.door
+            claims.sub, outcome.username, claims.sid, expires_in, door=claims.door
         )
         return Refreshed(
             access_token=access_token,
             expires_in=expires_in,
-            refresh_token=self._issue_successor(claims, seconds),
+            refresh_token=self._issue_successor(claims, outcome.seconds),
         )
 
     async def logout(self, token: str, caller: Actor) -> None:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 import anyio
 
@@ -15,8 +16,13 @@ from plugins.jobs.models import Claimed, ClaimRequest
 from .outcome import Run
 from .store import RunsStore
 
+ANY_NUMBER: Final = 1_000_000
+"""More jobs than a claim asks for."""
+
 
 class _App:
+    """The jobs of an app in this process."""
+
     def __init__(self) -> None:
         self.runs: set[Run] = set()
         self.ready: deque[Run] = deque()
@@ -47,7 +53,7 @@ class Slots:
 
     def hold(self, app_id: str, seconds: float) -> None:
         """Claim nothing for an app for a while."""
-        self._app(app_id).not_before = time.monotonic() + seconds
+        self._get_app(app_id).not_before = time.monotonic() + seconds
 
     def plan(self, running: Sequence[str], limit: int = 250) -> list[ClaimRequest]:
         """Return what to claim for the running workers; each app in turn comes first."""
@@ -59,7 +65,7 @@ class Slots:
         for position in range(len(running)):
             app_id = running[(self._first + position) % len(running)]
             app = self._apps[app_id]
-            free = min(self._free(app), left)
+            free = min(self._count_free(app), left)
             if free > 0 and app.has_pending and app.not_before <= now:
                 requests.append(ClaimRequest(app_id, free, not app.runs))
                 app.has_pending = False
@@ -71,7 +77,8 @@ class Slots:
         None when the answer was lost."""
         counts = Counter[str]()
         for job in jobs or ():
-            counts[job.app_id] += 1_000_000 if job.quarantined else 1
+            # A quarantined job comes alone, and says nothing of how many others wait.
+            counts[job.app_id] += ANY_NUMBER if job.quarantined else 1
         for request in requests:
             app = self._apps.get(request.app_id)
             if app is not None and (jobs is None or counts[request.app_id] >= request.free):
@@ -79,7 +86,7 @@ class Slots:
 
     def take(self, run: Run) -> bool:
         """Give a run a slot, or let it wait for one."""
-        app = self._app(run.job.app_id)
+        app = self._get_app(run.job.app_id)
         if len(app.runs) >= self._concurrency:
             app.ready.append(run)
             return False
@@ -92,7 +99,7 @@ class Slots:
 
     def remove(self, run: Run, seconds: float) -> None:
         """Free the slot of a run that took `seconds`."""
-        app = self._app(run.job.app_id)
+        app = self._get_app(run.job.app_id)
         app.runs.discard(run)
         app.average_duration += (seconds - app.average_duration) / 5
         app.average_size += (len(run.job.payload) - app.average_size) / 5
@@ -101,12 +108,12 @@ class Slots:
 
     def needs_claim(self, app_id: str) -> bool:
         """Whether to claim for an app: a claim may find jobs, and there is room for them."""
-        app = self._app(app_id)
-        return app.has_pending and self._free(app) > 0
+        app = self._get_app(app_id)
+        return app.has_pending and self._count_free(app) > 0
 
     def take_ready(self, app_id: str) -> Run | None:
         """Take out the next run that was claimed ahead."""
-        ready = self._app(app_id).ready
+        ready = self._get_app(app_id).ready
         return ready.popleft() if ready else None
 
     def take_stale(self, *, seconds: float = 0.5) -> Iterator[Run]:
@@ -124,7 +131,7 @@ class Slots:
             if app_id is None or name == app_id:
                 yield from list(app.runs)
 
-    def _free(self, app: _App) -> int:
+    def _count_free(self, app: _App) -> int:
         """Return how many jobs to claim. Jobs ahead are claimed in portions: otherwise each end of
         a job would cost a claim."""
         free = self._concurrency - len(app.runs)
@@ -142,22 +149,25 @@ class Slots:
         per_slot = min(20, 0.1 / app.average_duration)
         return int(min(per_slot * self._concurrency, 16_000_000 / app.average_size))
 
-    def _app(self, app_id: str) -> _App:
+    def _get_app(self, app_id: str) -> _App:
         if app_id not in self._apps:
             self._apps[app_id] = _App()
         return self._apps[app_id]
 
     def _follow_running(self, running: Sequence[str]) -> None:
         for app_id in running:
-            self._app(app_id)
+            self._get_app(app_id)
         for app_id in self._apps.keys() - set(running):
             if not self._apps[app_id].runs and not self._apps[app_id].ready:
                 del self._apps[app_id]
 
 
 class Claimer:
-    """`running` returns the apps whose workers take jobs, `start` runs a job that was claimed under
-    a token, `notify_pending` notifies the other processes of an app's pending jobs."""
+    """Claims jobs for the workers of this process.
+
+    `running` returns the apps whose workers take jobs, `start` runs a job that was claimed under a
+    token, `notify_pending` notifies the other processes of an app's pending jobs.
+    """
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ class Runner:
     # Notifications
 
     def recheck(self, job_id: str | None = None, app_id: str | None = None) -> None:
-        """A notification says that a job, those of an app, or any, were cancelled."""
+        """Look which runs are to end: a job, those of an app, or any, were cancelled."""
         self._leases.recheck(job_id, app_id)
 
     async def _on_change(self, app_id: str, state: WorkerState) -> None:
