@@ -32,7 +32,7 @@ class KeyedRequest(msgspec.Struct, frozen=True):
 class Idempotency(Protocol):
     """Keeps the replies of requests by the key that the client chose."""
 
-    async def once(
+    async def run_once(
         self,
         actor: Actor,
         request: KeyedRequest,

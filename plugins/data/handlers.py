@@ -76,7 +76,7 @@ class CollectionRoutes:
         raw_body = body if isinstance(body, bytes) else _encode_sorted(body)
         keyed_request = KeyedRequest(route, key.decode("latin-1"), raw_body)
         app_id = request.path("app_id")
-        answer = await self._records.once(request.actor, app_id, keyed_request, needed, work)
+        answer = await self._records.run_once(request.actor, app_id, keyed_request, needed, work)
         return reply(answer.body, answer.status, answer.headers)
 
 

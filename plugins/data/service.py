@@ -287,7 +287,7 @@ class RecordsService:
 
     # For clients that repeat requests, and for workers
 
-    def once(
+    def run_once(
         self,
         actor: Actor,
         app_id: str,
@@ -295,7 +295,7 @@ class RecordsService:
         needed: Sequence[tuple[str, Action]],
         work: Work[Answer],
     ) -> CoroutineType[Any, Any, Answer]:
-        """See `Records.once`."""
+        """See `Records.run_once`."""
         return self.parts.keyed.run_once(actor, app_id, request, needed, work)
 
     def operate(

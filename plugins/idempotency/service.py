@@ -39,7 +39,7 @@ class IdempotencyService:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    async def once(
+    async def run_once(
         self,
         actor: Actor,
         request: KeyedRequest,
@@ -48,7 +48,7 @@ class IdempotencyService:
         *,
         subject: str = "",
     ) -> Answer:
-        """See `Idempotency.once`."""
+        """See `Idempotency.run_once`."""
         if not _KEY.fullmatch(request.key):
             raise BadRequest("Idempotency-Key must be 1 to 255 visible characters of ASCII")
         route = request.route

@@ -208,7 +208,7 @@ class JobsRoutes:
 
         route = f"{app.key} POST {request.url.path}"
         keyed_request = KeyedRequest(route, key, _encode(body))
-        return await service.once(request.actor, keyed_request, "", work)
+        return await service.run_once(request.actor, keyed_request, "", work)
 
     async def list(self, request: Request) -> Response:
         """List the jobs of an app, newest first; without `core:jobs.read` one's own."""

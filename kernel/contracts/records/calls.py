@@ -177,7 +177,7 @@ class WorkerOperation(msgspec.Struct, frozen=True, kw_only=True):
     """
     data: Mapping[str, Any]
     key: str | None = None
-    """An idempotency key, see `Records.once`."""
+    """An idempotency key, see `Records.run_once`."""
     if_match: str | None = None
     """As in `Records.update`."""
 

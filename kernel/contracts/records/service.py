@@ -229,7 +229,7 @@ class Records(Protocol):
         """
         ...
 
-    async def once(
+    async def run_once(
         self,
         actor: Actor,
         app_id: str,
@@ -241,7 +241,7 @@ class Records(Protocol):
 
         `needed` are the permissions on entities, which are checked each time. `work` passes its
         transaction to each call, so that what it writes is committed with the key. Raises
-        BadRequest where no plugin provides IDEMPOTENCY; see `Idempotency.once`.
+        BadRequest where no plugin provides IDEMPOTENCY; see `Idempotency.run_once`.
         """
         ...
 

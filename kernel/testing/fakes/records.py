@@ -210,7 +210,7 @@ class FakeRecords:
     ) -> bytes:
         raise _only_on_a_server("import_file")
 
-    async def once(
+    async def run_once(
         self,
         actor: Actor,
         app_id: str,

@@ -106,7 +106,7 @@ class WorkerOperations:
             raw_body = _encode_sorted([operation.data, operation.if_match])
             route = f"collection_op {op} {operation.entity}"
             request = KeyedRequest(route, operation.key, raw_body)
-            answer = await self._records.once(actor, app_id, request, needed, work)
+            answer = await self._records.run_once(actor, app_id, request, needed, work)
         return answer.body
 
     async def _run_single(

@@ -95,7 +95,7 @@ class LimitedFields(msgspec.Struct, frozen=True):
     names: frozenset[str]
 
     @classmethod
-    def of(cls, entity: Entity, *, has_files: bool) -> LimitedFields:
+    def find(cls, entity: Entity, *, has_files: bool) -> LimitedFields:
         """Find these fields; without managed files an id of one is a value like others."""
         links = {
             field.name: field.references.entity
@@ -144,7 +144,7 @@ class EntityStatements:
         self.columns = Columns(self.shown, links=links, has_times=has_times, files=files)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
-        self.limited = LimitedFields.of(entity, has_files=files is not None)
+        self.limited = LimitedFields.find(entity, has_files=files is not None)
         items = b", ".join(column.item for column in self.columns)
         self.everything = Selection(items, self.rendering, tuple(self.columns))
         self.cache = StatementCache({}, {}, {}, {})

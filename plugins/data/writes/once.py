@@ -42,7 +42,7 @@ class KeyedWrites:
         needed: Sequence[tuple[str, Action]],
         work: Work[Answer],
     ) -> Answer:
-        """See `Records.once`."""
+        """See `Records.run_once`."""
         service = self._idempotency()
         if service is None:
             raise BadRequest("Idempotency-Key is not supported: the plugin idempotency is off")
@@ -51,7 +51,7 @@ class KeyedWrites:
         subjects = [f"{app_id}.{name}" for name, _ in needed]
         subject = self._participants.find_joined_subject(subjects)
         of_app = KeyedRequest(f"{app.key} {request.route}", request.key, request.body)
-        return await service.once(actor, of_app, rights, work, subject=subject)
+        return await service.run_once(actor, of_app, rights, work, subject=subject)
 
     async def _describe_rights(
         self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]
