@@ -100,7 +100,7 @@ def serve(config: Config, read: ReadConfig, *, reload: bool = False) -> int:
         if reload or count > 1:
             manager = kernel.build_needed(contract.PROCESS_MANAGER, "processes")
         with database_for(kernel, share=False) as server:
-            announce = partial(_banner, kernel, server, listener)
+            announce = partial(_print_banner, kernel, server, listener)
             keep_database_running = partial(run_check, server.ensure_running) if server else None
             if manager is None:
                 serving = Serving(kernel, listener, keep_database_running=keep_database_running)
@@ -142,7 +142,7 @@ def run_child(
     signal.signal(signal.SIGTERM, _leave)
     try:
         with listener:
-            config = _renewed(config, read()) if reload else config
+            config = _renew(config, read()) if reload else config
             with closing(logging.configure(config.log)):
                 began = time.time()
                 kernel = load(config)
@@ -157,7 +157,7 @@ def run_child(
     end_process(status)
 
 
-def _renewed(config: Config, read: Config) -> Config:
+def _renew(config: Config, read: Config) -> Config:
     """Return the new configuration with the parent's address, data folder and database."""
     server = config.server
     read = read.replaced("server", host=server.host, port=server.port, data_dir=server.data_dir)
@@ -205,10 +205,11 @@ class Serving:
             await tasks.start(self._serve)
             self._stop = self.stop
             started()
+            check_seconds = None if self._keep_database_running is None else 0.5
             while not self._stopping.is_set():
                 if self._keep_database_running is not None:
                     self._keep_database_running()
-                with anyio.move_on_after(None if self._keep_database_running is None else 0.5):
+                with anyio.move_on_after(check_seconds):
                     await self._stopping.wait()
             self._http.stop()
 
@@ -249,7 +250,8 @@ class Serving:
         loop.set_default_executor(UnawaitedThreads())
         try:
             with anyio.CancelScope() as scope:
-                self._stop = self._cancel = scope.cancel
+                self._stop = scope.cancel
+                self._cancel = scope.cancel
                 # Within the loop: uvloop loses a signal that comes between its handler and its run.
                 for number in signals.ending():
                     if signal.getsignal(number) != signal.SIG_IGN:
@@ -349,7 +351,7 @@ def bound_socket(
         yield listener
 
 
-def _banner(
+def _print_banner(
     kernel: Kernel,
     server: contract.DatabaseServer | None,
     listener: socket.socket,

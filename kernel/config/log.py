@@ -41,11 +41,11 @@ LINE = 20_000
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Any:
     """Hide values under names such as `token`; mask tokens and passwords within texts."""
     for key, value in event.items():
-        event[key] = mask(value) if key == "event" else _hidden(key, value)
+        event[key] = mask(value) if key == "event" else _hide(key, value)
     return event
 
 
-def _hidden(key: str, value: Any) -> Any:
+def _hide(key: str, value: Any) -> Any:
     return "[hidden]" if HIDDEN.search(key) else mask(value)
 
 
@@ -57,7 +57,7 @@ def mask(value: Any) -> Any:
         case str():
             return MASKED.sub("[hidden]", value[:LINE])
         case {**members}:
-            return {str(key): _hidden(str(key), member) for key, member in members.items()}
+            return {str(key): _hide(str(key), member) for key, member in members.items()}
         case [*items]:
             return [mask(item) for item in items]
         case _:
@@ -147,7 +147,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     writer = NonBlockingWriter(target)
     is_terminal = target.isatty()
     is_pretty = config.format == "pretty" or (config.format == "auto" and is_terminal)
-    renderer = _pretty(is_terminal) if is_pretty else structlog.processors.JSONRenderer()
+    renderer = _make_renderer(is_terminal) if is_pretty else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             merge_contextvars,
@@ -213,7 +213,7 @@ def _shorten(value: Any, limit: int) -> Any:
     return f"{text[:half]} ... {text[-half:]}"
 
 
-def _pretty(colors: bool) -> Processor:
+def _make_renderer(colors: bool) -> Processor:
     """Show values as Python literals, so that no control character reaches the terminal."""
     return structlog.dev.ConsoleRenderer(
         colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback

@@ -88,7 +88,7 @@ def load_config(
     env = os.environ if environ is None else environ
     source, tree = _read(path or env.get("CAUDEX_CONFIG"))
     errors: list[BootError] = []
-    variables = _overlay(tree, env, errors)
+    variables = _lay_over(tree, env, errors)
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, key.split(".", 1), value)
@@ -121,7 +121,7 @@ def _read(named: str | None) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def _overlay(
+def _lay_over(
     tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]
 ) -> defaultdict[str, dict[str, str]]:
     """Replace values by those of `CAUDEX_<SECTION>__<KEY>` and `..._FILE`. Returns the variable of
@@ -139,12 +139,12 @@ def _overlay(
         parts = [part.lower() for part in name.removeprefix(PREFIX).split("__")]
         stem = [*parts[:-1], parts[-1].removesuffix("_file")]
         if not _is_known(stem):
-            errors.append(BootError(name, "unknown variable", _nearest_variable(name)))
+            errors.append(BootError(name, "unknown variable", _suggest_variable(name)))
             continue
         try:
             names_file = stem != parts
             content = Path(text).read_text("utf-8").strip() if names_file else text
-            _put(tree, stem, _value(content))
+            _put(tree, stem, _decode_value(content))
             variables[".".join(stem[:-1])][stem[-1]] = name
         except (OSError, UnicodeDecodeError) as error:
             errors.append(BootError(name, f"cannot be read: {error}", "name a readable file"))
@@ -156,7 +156,9 @@ def _is_known(parts: list[str]) -> bool:
     section, *keys = parts
     if section in SECTIONS:
         return len(keys) == 1 and keys[0] in SECTIONS[section].__struct_fields__
-    return all(keys) and (section, min(len(keys), 2)) in (("services", 1), ("plugins", 2))
+    if section == "services":
+        return len(keys) == 1 and keys[0] != ""
+    return section == "plugins" and len(keys) >= 2 and all(keys)
 
 
 def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> bool:
@@ -174,7 +176,7 @@ def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = 
     return True
 
 
-def _value(text: str) -> object:
+def _decode_value(text: str) -> object:
     """Decode lists and tables, which are JSON; other text is converted once its type is known."""
     if text[:1] not in "[{":
         return text
@@ -183,7 +185,7 @@ def _value(text: str) -> object:
     return text
 
 
-def _nearest_variable(name: str) -> str:
+def _suggest_variable(name: str) -> str:
     variables = list(SPECIAL)
     for section, struct in SECTIONS.items():
         variables += [f"{PREFIX}{section}__{key}".upper() for key in struct.__struct_fields__]
@@ -216,7 +218,9 @@ def _build(
                 parts[name] = convert(table, SECTIONS[name], where, variables.get(name, {}))
             except BootError as error:
                 errors.append(error)
-                valid = {key: member for key, member in table.items() if _fits(name, key, member)}
+                valid = {
+                    key: member for key, member in table.items() if _is_valid(name, key, member)
+                }
                 parts[name] = convert(valid, SECTIONS[name], where, {})
         else:
             kind: type[Any] = dict if name == "plugins" else str
@@ -228,19 +232,19 @@ def _build(
                 else:
                     errors.append(BootError(where, f"{key} must be {description}"))
     config = Config(**parts)
-    for section, key, problem, remedy in _faults(config):
+    for section, key, problem, remedy in _find_faults(config):
         where = variables.get(section, {}).get(key, f"{place} [{section}] {key}")
         errors.append(BootError(where, problem, remedy))
     return config
 
 
-def _fits(section: str, key: str, value: object) -> bool:
+def _is_valid(section: str, key: str, value: object) -> bool:
     with suppress(BootError):
         return bool(convert({key: value}, SECTIONS[section], "", {}))
     return False
 
 
-def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
+def _find_faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
     """Yield section, key, problem and remedy for rules that types cannot express."""
     for network in config.server.trusted_proxies:
         try:

@@ -108,7 +108,8 @@ class OpenWorkRegistry:
         foreign_lines = [line for line in lines_of_plugins if line[0] in foreign]
         if not lines_of_plugins:
             return innermost
-        plugin, at = (foreign_lines or lines_of_plugins)[0]
+        innermost_lines = foreign_lines or lines_of_plugins
+        plugin, at = innermost_lines[0]
         return {"plugin": plugin, "at": at}
 
     def _start_timer(self) -> None:

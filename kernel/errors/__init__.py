@@ -325,18 +325,18 @@ def unwrapped() -> Generator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        raise _innermost(group) from None
+        raise _find_innermost(group) from None
 
 
-def _innermost(error: BaseException) -> BaseException:
+def _find_innermost(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)
     boot_errors = group.subgroup(BootError)
     if boot_errors is not None:
-        return _innermost(boot_errors.exceptions[0])
+        return _find_innermost(boot_errors.exceptions[0])
     if len(group.exceptions) == 1:
-        return _innermost(group.exceptions[0])
+        return _find_innermost(group.exceptions[0])
     return group
 
 

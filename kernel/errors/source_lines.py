@@ -91,12 +91,14 @@ def raised_at(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    steps = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
-    steps = [step for step in steps if not any(part in step[0] for part in NOT_OWN)]
-    if not steps:
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [(frame.f_code.co_filename, line) for frame, line in frames]
+    own_lines = [(file, line) for file, line in lines if not any(part in file for part in NOT_OWN)]
+    if not own_lines:
         return ""
-    home = steps[0][0].rpartition("/")[0]  # empty for a relative path
-    places = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
+    first_file = own_lines[0][0]
+    home = first_file.rpartition("/")[0]  # empty for a relative path
+    places = [f"{file}:{line}" for file, line in own_lines if file.startswith(home)]
     return places[-1]
 
 

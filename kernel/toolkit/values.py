@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -28,6 +29,14 @@ _TIMESTAMP: Final = re.compile(
 )
 
 
+class _Kind(NamedTuple):
+    """What a kind wants in words, the types that it takes, and how it reads a value of them."""
+
+    description: str
+    types: tuple[type, ...]
+    parse: Callable[[Any], Any]
+
+
 class _InvalidValue(ValueError):
     """A value that the kind does not accept; the message says what is wanted."""
 
@@ -42,9 +51,9 @@ def coerce_value(kind: ValueKind, value: Any, where: str) -> Any:
     if value is None or (value == "" and kind != "text"):
         return None
     try:
-        return _parsed(kind, value)
+        return _parse(kind, value)
     except (ValueError, OverflowError, msgspec.ValidationError) as error:
-        description = error if isinstance(error, _InvalidValue) else _KINDS[kind][0]
+        description = error if isinstance(error, _InvalidValue) else _KINDS[kind].description
         raise BadRequest(f"{where}: {description} is wanted, not {show_value(value)}") from None
 
 
@@ -64,24 +73,24 @@ def show_value(value: Any, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
-def _parsed(kind: ValueKind, value: Any) -> Any:
+def _parse(kind: ValueKind, value: Any) -> Any:
     _, types, parse = _KINDS[kind]
     if not isinstance(value, types):
         raise ValueError
     return parse(value)
 
 
-def _text(value: str) -> str:
+def _parse_text(value: str) -> str:
     if "\0" in value:
         raise _InvalidValue("text without the character U+0000")
     return value
 
 
-def _number(value: int | float | str) -> int | float:
+def _parse_number(value: int | float | str) -> int | float:
     if isinstance(value, bool):
         raise ValueError
     if isinstance(value, str):
-        value = _number_in(value)
+        value = _read_number(value)
     if isinstance(value, int) and not _is_exact(value):
         raise _InvalidValue("a whole number that a double holds exactly")
     if not math.isfinite(value):
@@ -89,9 +98,9 @@ def _number(value: int | float | str) -> int | float:
     return value
 
 
-def _number_in(text: str) -> int | float:
+def _read_number(text: str) -> int | float:
     bounded_text = text if len(text) <= 400 else ""  # a double has up to 309 digits
-    exact = Decimal(_matched(_NUMBER, bounded_text)[0])
+    exact = Decimal(_match(_NUMBER, bounded_text)[0])
     if text.lstrip("+-").isdigit():
         return int(text)
     number = float(exact)
@@ -108,14 +117,14 @@ def _is_exact(number: int) -> bool:
     return double == number or Decimal(repr(double)) == number
 
 
-def _boolean(value: bool | str) -> bool:
+def _parse_boolean(value: bool | str) -> bool:
     if value not in (True, False, "true", "false"):
         raise ValueError
     return value in (True, "true")
 
 
-def _timestamp(value: str) -> str:
-    finer_digits = _matched(_TIMESTAMP, value)[1] or ""
+def _parse_timestamp(value: str) -> str:
+    finer_digits = _match(_TIMESTAMP, value)[1] or ""
     if finer_digits.strip("0"):
         raise _InvalidValue("a timestamp with at most six digits of a second")
     day = value[:10]
@@ -126,46 +135,56 @@ def _timestamp(value: str) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+def _parse_date(text: str) -> str:
+    return msgspec.convert(text, date).isoformat()
+
+
+def _parse_uuid(text: str) -> str:
+    return _match(_UUID, text)[0].lower()
+
+
+def _keep_json(value: object) -> object:
+    return value
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
     match = pattern.fullmatch(text)
     if match is None:
         raise ValueError
     return match
 
 
-def _each(kind: ValueKind, items: Sequence[Any]) -> list[Any]:
-    return [_parsed(kind, item) for item in items]
+def _parse_all(kind: ValueKind, items: Sequence[Any]) -> list[Any]:
+    return [_parse(kind, item) for item in items]
 
 
-def _file(value: str | dict[str, Any]) -> str:
+def _parse_file(value: str | dict[str, Any]) -> str:
     """Return the id of a file, which is given alone or as records show it."""
     file_id: object = value
     if isinstance(value, dict):
         file_id = value.get("id")
     if not isinstance(file_id, str):
         raise ValueError
-    return _matched(_UUID, file_id)[0].lower()
+    return _parse_uuid(file_id)
 
 
-def _files(items: Sequence[Any]) -> list[str]:
+def _parse_files(items: Sequence[Any]) -> list[str]:
     if len(items) > MAX_FILES:
         raise _InvalidValue(f"a list of at most {MAX_FILES} files")
-    return [_parsed("file", item) for item in items]
+    return [_parse("file", item) for item in items]
 
 
-_KINDS: Final[Mapping[ValueKind, tuple[str, tuple[type, ...], Callable[[Any], Any]]]] = {
-    "text": ("text", (str,), _text),
-    "number": ("a number", (int, float, str), _number),
-    "boolean": ("true or false", (bool, str), _boolean),
-    "date": ("a date (YYYY-MM-DD)", (str,), lambda text: msgspec.convert(text, date).isoformat()),
-    "timestamp": ("a timestamp (ISO 8601)", (str,), _timestamp),
-    "json": ("JSON", (object,), lambda value: value),
-    "uuid": ("a UUID", (str,), lambda text: _matched(_UUID, text)[0].lower()),
-    "texts": ("an array of text", (list, tuple), lambda items: _each("text", items)),
-    "numbers": ("an array of numbers", (list, tuple), lambda items: _each("number", items)),
-    "file": ("a file, or its id,", (str, dict), _file),
-    "files": ("an array of files, or of their ids,", (list, tuple), _files),
+_KINDS: Final[Mapping[ValueKind, _Kind]] = {
+    "text": _Kind("text", (str,), _parse_text),
+    "number": _Kind("a number", (int, float, str), _parse_number),
+    "boolean": _Kind("true or false", (bool, str), _parse_boolean),
+    "date": _Kind("a date (YYYY-MM-DD)", (str,), _parse_date),
+    "timestamp": _Kind("a timestamp (ISO 8601)", (str,), _parse_timestamp),
+    "json": _Kind("JSON", (object,), _keep_json),
+    "uuid": _Kind("a UUID", (str,), _parse_uuid),
+    "texts": _Kind("an array of text", (list, tuple), partial(_parse_all, "text")),
+    "numbers": _Kind("an array of numbers", (list, tuple), partial(_parse_all, "number")),
+    "file": _Kind("a file, or its id,", (str, dict), _parse_file),
+    "files": _Kind("an array of files, or of their ids,", (list, tuple), _parse_files),
 }
-"""What each kind wants, the types that it takes, and how it parses them.
-
-ValueError, OverflowError and ValidationError refuse a value."""
+"""ValueError, OverflowError and ValidationError of `parse` refuse a value."""

@@ -134,7 +134,9 @@ def decode(raw: bytes, decoder: msgspec.json.Decoder[Any], what: str = "the requ
             _check_utf8(raw)
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise BadRequest(_in_words(str(error), what) + _hint(str(error), decoder.type)) from None
+        raise BadRequest(
+            _put_in_words(str(error), what) + _suggest_word(str(error), decoder.type)
+        ) from None
     except UnicodeDecodeError:
         raise BadRequest(f"{what} is not UTF-8") from None
     except (msgspec.DecodeError, RecursionError):
@@ -198,7 +200,7 @@ def _check_structure(raw: bytes) -> None:
         raise BadRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
 
 
-def _in_words(problem: str, what: str) -> str:
+def _put_in_words(problem: str, what: str) -> str:
     """Turn msgspec's message into a sentence: `$.username` becomes `username`."""
     text, _, path = problem.partition(" - at `$")
     place = path.rstrip("`").lstrip(".")
@@ -210,7 +212,7 @@ def _in_words(problem: str, what: str) -> str:
     return f"{place or what}: {sentence}"
 
 
-def _hint(problem: str, kind: Any) -> str:
+def _suggest_word(problem: str, kind: Any) -> str:
     """Return the word that a body of this type has for an unknown member or value, as a clause."""
     match = re.search(r"unknown field `(?P<field>.*?)`|enum value '(?P<value>.*?)'", problem)
     if match is None:

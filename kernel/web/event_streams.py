@@ -56,13 +56,13 @@ class EventStream(Response):
                 return
             leave_place(scope)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
                 await self._send_all(send, tasks)
                 tasks.cancel_scope.cancel()
 
     async def _send_all(self, send: Send, tasks: TaskGroup) -> None:
         with anyio.CancelScope() as sending:
-            tasks.start_soon(self._until_refused, sending)
+            tasks.start_soon(self._cancel_when_refused, sending)
             with anyio.CancelScope() as writing:
                 self._watch(writing)
                 try:
@@ -92,12 +92,12 @@ class EventStream(Response):
         if self._alarm is not None:
             self._alarm.cancel()
 
-    async def _until_refused(self, scope: anyio.CancelScope) -> None:
+    async def _cancel_when_refused(self, scope: anyio.CancelScope) -> None:
         self._last = await self._refusal()
         scope.cancel()
 
 
-async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
