@@ -32,14 +32,14 @@ from kernel.public import (
 from . import store
 from .catalog import TOPIC
 from .config import AppsConfig
-from .editing.counts import RENAMES, with_rows
+from .editing.counts import RENAMES, add_row_counts
 from .editing.problems import check_rows
 from .manifest.reader import app_id_problem, read_manifest
 from .manifest.sections import Sections
 from .models import Change, Installed, Manifest, Pruned, Pruning, Verdict
 from .schema import ddl, prune, sync
 from .schema.steps import Plan
-from .schema.tables import with_constraints
+from .schema.tables import add_constraints
 
 COUNTED: Final = ("edit", "undo")
 """Installs whose reply says how many rows the changed tables have."""
@@ -194,7 +194,7 @@ class AppsService:
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
             await self._announce_plan(manifest, plan)
             warnings = await check_rows(self._statements, plan)
-            changes = await with_rows(self._statements, manifest.app_id, plan)
+            changes = await add_row_counts(self._statements, manifest.app_id, plan)
         return PlannedInstall(manifest, changes, warnings)
 
     async def check_any(self, actor: Actor) -> None:
@@ -209,7 +209,7 @@ class AppsService:
             manifest = await self._read(raw)
             plan = await sync.make_plan(self._statements, manifest, self._identity.relation())
             await self._announce_plan(manifest, plan)
-            changes = await with_rows(self._statements, manifest.app_id, plan, RENAMES)
+            changes = await add_row_counts(self._statements, manifest.app_id, plan, RENAMES)
         ignored = list(manifest.ignored) or msgspec.UNSET
         return Verdict(compliant=not plan.steps, changes=changes, ignored=ignored)
 
@@ -291,7 +291,7 @@ class AppsService:
         plan = await sync.make_plan(tx, manifest, users)
         changes = plan.changes
         if via in COUNTED:
-            changes = await with_rows(tx, app_id, plan)
+            changes = await add_row_counts(tx, app_id, plan)
         stamp = await store.next_stamp(tx)
         install_plan = await self._announce_plan(manifest, plan, stamp)
         encoded_manifest = msgspec.json.encode(manifest.raw)
@@ -317,7 +317,7 @@ class AppsService:
         """Let plugins refuse a plan, and return it as they get it. Raises BadRequest."""
         tables = sync.tables_of(manifest, self._identity.relation())
         install_plan = InstallPlan(
-            app=with_constraints(manifest, tables).app(stamp),
+            app=add_constraints(manifest, tables).app(stamp),
             manifest=manifest.raw,
             first=plan.first,
             new_entities=plan.new_tables,

@@ -362,7 +362,7 @@ async def read_schema(reader: Reader, app_id: str) -> Schema:
     return _decode_schema(raw)
 
 
-async def with_expressions(reader: Reader, tables: dict[str, Table]) -> dict[str, Table]:
+async def add_expressions(reader: Reader, tables: dict[str, Table]) -> dict[str, Table]:
     """Fill in how PostgreSQL prints the defaults of the columns."""
     columns = [column for table in tables.values() for column in table.columns.values()]
     defaults = [

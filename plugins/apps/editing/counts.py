@@ -21,7 +21,7 @@ RENAMES: Final = ("rename_table", "rename_column")
 _COUNT: Final = "select count(*) from (select from {} limit {}) as counted"
 
 
-async def with_rows(
+async def add_row_counts(
     reader: Reader, app_id: str, plan: Plan, kinds: Collection[str] = ()
 ) -> list[Change]:
     """Return the changes of a plan with the rows of their tables; of some kinds only, if given.

@@ -17,7 +17,7 @@ from plugins.apps.models import Index, Manifest
 from plugins.apps.schema import ddl
 from plugins.apps.schema.current import CurrentColumn, CurrentTable, Schema
 from plugins.apps.schema.steps import Phase, Step, change
-from plugins.apps.schema.tables import Relation, Table, tables_of, with_trigrams
+from plugins.apps.schema.tables import Relation, Table, add_trigrams, tables_of
 
 from .moves import order_moves
 from .names import Renames
@@ -94,8 +94,8 @@ class Renaming:
         tables = tables_of(manifest, users)
         self._pairs = [
             (
-                with_trigrams(former_tables[renames.former_entity(name)], schema.trigrams),
-                with_trigrams(table, schema.trigrams),
+                add_trigrams(former_tables[renames.former_entity(name)], schema.trigrams),
+                add_trigrams(table, schema.trigrams),
             )
             for name, table in tables.items()
         ]

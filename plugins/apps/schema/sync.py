@@ -22,7 +22,7 @@ from plugins.apps.renaming.plan import compare
 from . import ddl
 from .checks import Check, Counted
 from .steps import Phase, Plan, Step
-from .tables import Relation, Table, tables_of, with_trigrams
+from .tables import Relation, Table, add_trigrams, tables_of
 
 _decode_counted = msgspec.json.Decoder(Counted).decode
 _decode_ids = msgspec.json.Decoder(list[str]).decode
@@ -57,9 +57,9 @@ async def declared_tables(
     `trigrams` is the schema of the extension pg_trgm.
     """
     tables = {
-        name: with_trigrams(table, trigrams) for name, table in tables_of(manifest, users).items()
+        name: add_trigrams(table, trigrams) for name, table in tables_of(manifest, users).items()
     }
-    return await store.with_expressions(reader, tables)
+    return await store.add_expressions(reader, tables)
 
 
 async def apply(tx: Transaction, app_id: str, plan: Plan) -> None:

@@ -114,7 +114,7 @@ def tables_of(manifest: Manifest, users: Relation) -> dict[str, Table]:
     }
 
 
-def with_trigrams(table: Table, trigrams: str | None) -> Table:
+def add_trigrams(table: Table, trigrams: str | None) -> Table:
     """Return a table for a database with the extension pg_trgm in a schema, or without it."""
     if trigrams is not None:
         return msgspec.structs.replace(table, trigrams=trigrams)
@@ -122,7 +122,7 @@ def with_trigrams(table: Table, trigrams: str | None) -> Table:
     return msgspec.structs.replace(table, indexes=indexes)
 
 
-def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
+def add_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
     """Return the manifest with the names of constraints in its entities."""
     entities: list[Entity] = []
     for entity in manifest.entities:

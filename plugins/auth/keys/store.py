@@ -96,7 +96,7 @@ class _Returned(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     expires: str | None
 
-    def with_key(self, key: str) -> MadeKey:
+    def add_key(self, key: str) -> MadeKey:
         return MadeKey(**msgspec.structs.asdict(self), key=key)
 
 
@@ -147,7 +147,7 @@ async def insert(
     row = await tx.execute(
         _INSERT, user_id, name, prefix, key_hash, apps, permissions, expires, tx.actor.session_id
     )
-    return _returned(row or b"").with_key(key)
+    return _returned(row or b"").add_key(key)
 
 
 async def read_keys(reader: Reader, user_id: str) -> list[KeyRow]:
@@ -167,7 +167,7 @@ async def rotate(
     """Replace a key; the former one is valid for `overlap` seconds."""
     key, prefix, key_hash = secret
     row = await tx.execute(_ROTATE, key_id, key_hash, prefix, overlap)
-    return _returned(row or b"").with_key(key)
+    return _returned(row or b"").add_key(key)
 
 
 async def rename_permissions(tx: Transaction, plan: InstallPlan) -> list[str]:

@@ -17,7 +17,7 @@ from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rights.row_scope import RowScope, record_not_found
 from plugins.data.statements.write_statements import NO_SETTINGS
-from plugins.data.values.arrays import params_of, with_id
+from plugins.data.values.arrays import ensure_id, params_of
 
 from .changes import RecordChange
 from .inserts import Insert, insert_one
@@ -35,7 +35,7 @@ class SingleWrites:
         """Create the only record of an insert by a statement of its own."""
         table = insert.table
         settings = self._statements.settings(actor)
-        row = with_id(insert.rows[0])
+        row = ensure_id(insert.rows[0])
         values = await params_of(table.columns, row)
         params = [settings, *values, actor.user_id]
         statement, params = insert_one(insert, tuple(row), params)

@@ -45,7 +45,7 @@ class ChunkWriter:
         self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report
     ) -> None:
         """Write the rows of a part that can be written."""
-        for part in with_distinct_keys(file_import, chunk):
+        for part in divide_by_keys(file_import, chunk):
             rows = await self.resolve(tx, file_import, chunk, part, report)
             await self._write_part(tx, file_import, rows, report)
 
@@ -154,7 +154,7 @@ class ChunkWriter:
         return {}
 
 
-def with_distinct_keys(file_import: FileImport, chunk: Chunk) -> Iterator[list[NumberedRow]]:
+def divide_by_keys(file_import: FileImport, chunk: Chunk) -> Iterator[list[NumberedRow]]:
     """Divide rows where a later one needs what an earlier one makes.
 
     That is the case where a key comes again, and where a link names a record of its own table.

@@ -11,7 +11,7 @@ from anyio import to_thread
 from kernel.public import Transaction
 from plugins.data.exchange.parse import Chunk, RowReader, problem_of
 
-from .chunks import ChunkWriter, with_distinct_keys
+from .chunks import ChunkWriter, divide_by_keys
 from .dry_runs import DryRun, DryRuns, MustBeWritten
 from .file_import import FileImport
 from .link_keys import list_keys
@@ -55,7 +55,7 @@ class ImportedRows:
         for _, row in chunk.rows if chunk.has_keys else ():
             if any(field in dry_run.own_links for field, _ in list_keys(row)):
                 raise MustBeWritten
-        for part in with_distinct_keys(file_import, chunk):
+        for part in divide_by_keys(file_import, chunk):
             rows = await self._chunks.resolve(tx, file_import, chunk, part, report)
             if not rows:
                 continue

@@ -37,7 +37,7 @@ def new_ids(count: int) -> list[str]:
     ]
 
 
-def with_id(row: Row) -> Row:
+def ensure_id(row: Row) -> Row:
     """Give a row an id if it has none."""
     return row if "id" in row else {"id": new_ids(1)[0], **row}
 

@@ -16,7 +16,7 @@ from plugins.data.rights.linked import LinkedRows
 from plugins.data.statements.entity import USERS
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.write_statements import NO_SETTINGS
-from plugins.data.values.arrays import params_of, rows_to_arrays, with_id
+from plugins.data.values.arrays import ensure_id, params_of, rows_to_arrays
 from plugins.data.values.threads import run_in_thread_if_large
 
 from .row_tests import (
@@ -195,7 +195,7 @@ async def _insert_each(tx: Transaction, *, insert: Insert) -> None:
         row["id"]: index for index, row in enumerate(insert.rows) if row.get("id") is not None
     }
     for index, sent_row in enumerate(insert.rows):
-        row = with_id(sent_row)
+        row = ensure_id(sent_row)
         # Links to later rows point at the row itself: in a single statement they are valid.
         for name in links_to_itself:
             if positions.get(sent_row.get(name), -1) > index:
