@@ -129,7 +129,7 @@ class JobsService:
         user_id: str | None = None,
     ) -> bytes:
         """See `Jobs.list`. Raises BadRequest for a page that is too large."""
-        await self._is_plugin(app_id)
+        await self._is_plugin(app_id)  # raises where neither is there
         checked = None if status is None else cast("Status", one_of("status", status, STATUSES))
         cursor = None if before is None else await self._find_cursor(app_id, before, user_id)
         page = await self._store.page(app_id, checked, limit, cursor, user_id)
