@@ -154,3 +154,20 @@ def test_it_declares_every_service_that_it_asks_for(folder: Path) -> None:
         if isinstance(key := getattr(public, name, None), ServiceKey) and key.name not in declared
     }
     assert not asked
+
+
+WHERE = re.compile(r"(?ms)^## (?:Where it lives|Where to find it|Modules)\n(.*?)(?=^## |\Z)")
+"""The sections of a README that say in which object or module something is."""
+
+
+def test_the_readme_names_objects_and_modules_that_exist(folder: Path) -> None:
+    text = (folder / "README.md").read_text("utf-8")
+    names = {name for part in WHERE.findall(text) for name in re.findall(r"`([^`\s]+)`", part)}
+    root = Path(public.__file__).parents[1]
+    homes = (folder, root / "kernel")
+    paths = {name for name in names if name.endswith((".py", "/"))}
+    missing = {name for name in paths if not any((home / name).exists() for home in (folder, root))}
+    classes = {name for name in names if re.fullmatch(r"(?:[A-Z][a-z]+)+", name)}
+    for path in (path for home in homes if classes for path in home.rglob("*.py")):
+        classes -= set(re.findall(r"^class (\w+)", path.read_text("utf-8"), re.MULTILINE))
+    assert not missing | classes
