@@ -569,7 +569,7 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
             claimer.Slots.take_stale.__kwdefaults__, "seconds", 60.0
         )  # it does not go back before we look,
         patient.setitem(
-            claimer.Slots._ahead.__kwdefaults__, "below", 10.0
+            claimer.Slots._count_ahead.__kwdefaults__, "below", 10.0
         )  # and on a busy machine too it is claimed ahead
         for n in range(100):
             enqueue(server, app, n)
@@ -590,7 +590,7 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
 
 def test_a_job_that_is_cancelled_before_its_turn_is_not_run(server, app, monkeypatch):
     monkeypatch.setitem(
-        claimer.Slots._ahead.__kwdefaults__, "below", 10.0
+        claimer.Slots._count_ahead.__kwdefaults__, "below", 10.0
     )  # on a busy machine too jobs are claimed ahead,
     monkeypatch.setitem(
         claimer.Slots.take_stale.__kwdefaults__, "seconds", 60.0
