@@ -138,9 +138,9 @@ def _begin(fetch: Coroutine[None, None, list[bytes]]) -> asyncio.Task[list[bytes
 
 
 async def _end(fetch: asyncio.Task[list[bytes]]) -> None:
-    """Cancel a fetch that nobody waits for any more; psycopg ends it in PostgreSQL too."""
+    """Cancel a fetch that no caller waits for any more; psycopg ends it in PostgreSQL too."""
     fetch.cancel()
     with anyio.CancelScope(shield=True):  # its connection is needed for the end of the transaction
         await asyncio.wait([fetch])
     if not fetch.cancelled():
-        fetch.exception()  # said where it was waited for, or nobody asks
+        fetch.exception()  # said where it was waited for, or no caller asks

@@ -20,7 +20,7 @@ _MAX_IDS: Final = sql.Literal(20)
 MAX_READ: Final = 1_000_000
 """Rows of a table that a glance reads."""
 MAX_TRIED: Final = 50_000
-"""Values that a glance converts, which takes 5 µs each: those whose form does not tell."""
+"""Values that a glance converts, which takes 5 µs each: those whose form does not decide."""
 _MAX_SHARED: Final = sql.Literal(10)
 """Values that several rows have, of which ids are listed."""
 

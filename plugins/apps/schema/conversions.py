@@ -67,7 +67,7 @@ CERTAIN: Final[dict[tuple[SqlType, SqlType], sql.SQL]] = {
     ),
     ("text", "text[]"): sql.SQL("true"),
 }
-"""The conditions of values that convert for certain, told by their form: most values of a column
+"""The conditions of values that convert for certain, seen by their form: most values of a column
 that converts. To convert one takes ten times as long. Lengths beside a pattern are cheaper than
 repetitions within it."""
 

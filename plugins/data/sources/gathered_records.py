@@ -34,7 +34,7 @@ class RecordQuery(msgspec.Struct, frozen=True, eq=False):
     async def fetch_one(
         self, reader: Reader, narrowed_by: Parameters, record_id: str
     ) -> bytes | None:
-        """Read one record. None where there is none."""
+        """Read one record, None where it does not exist."""
         return await reader.fetch(self.one, *narrowed_by, record_id)
 
     async def fetch_several(
@@ -55,7 +55,7 @@ class RecordSource(Protocol):
     async def fetch(
         self, query: RecordQuery, narrowed_by: Parameters, record_id: str
     ) -> bytes | None:
-        """Read one record. None where there is none."""
+        """Read one record, None where it does not exist."""
         ...
 
 

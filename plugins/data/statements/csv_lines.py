@@ -17,7 +17,7 @@ _ESCAPED: Final = (
 )
 """A text with a quote in front if a spreadsheet could run it; see `reads.export.FORMULA`.
 
-What begins such a text comes before `A`, and most texts are told by that alone.
+What begins such a text comes before `A`, and that alone decides most texts.
 """
 
 _HAS_SPECIAL: Final = b"%b like any (array['%%,%%', '%%\"%%', E'%%\\n%%', E'%%\\r%%'])"
@@ -67,7 +67,7 @@ def _write_file_ids(column: Column) -> bytes:
 
 
 def _has_items(array: bytes) -> bytes:
-    """Tell by the array what its JSON would tell in twice the time."""
+    """Decide by the array what its JSON would show in twice the time."""
     return b"cardinality(%b) > 0" % array
 
 
