@@ -154,7 +154,7 @@ class Listening:
     def __init__(self) -> None:
         self.reported: list[str] = []
 
-    async def fetch(self, query: bytes) -> None:
+    async def fetch(self, query: bytes, **options: bool) -> None:
         """No row is in conflict."""
 
     async def execute(self, query: bytes, *params: object) -> None:
