@@ -135,7 +135,7 @@ def test_a_role_is_drawn_as_a_matrix(crm: Server, new_tab):
     tab = new_tab().sign_in(crm.admin).open("roles/crm")
     page = tab.page
     page.click("text=New role")
-    page.fill("dialog input", "seller")
+    page.fill("dialog input", "closer")
     page.click("dialog button:has-text('Create')")
     page.wait_for_selector("[aria-label='deals read']")
     page.select_option("[aria-label='deals read']", "all")
@@ -143,13 +143,13 @@ def test_a_role_is_drawn_as_a_matrix(crm: Server, new_tab):
     page.click("button:has-text('Save')")
     page.wait_for_selector(".toast:has-text('updated')")
     roles = crm.admin.get("/api/v1/apps/crm/roles").json()
-    held = next(role for role in roles if role["name"] == "seller")["permissions"]
+    held = next(role for role in roles if role["name"] == "closer")["permissions"]
     assert set(held) == {"deals.read", "deals.update.own"}
     user = crm.user("rolf")
     page.reload()
     page.select_option("[aria-label='Give this role to']", user.id)
     page.wait_for_selector("aside a:has-text('rolf')")
-    assert user.get("/api/v1/apps/crm/permissions").json()["roles"] == ["seller"]
+    assert user.get("/api/v1/apps/crm/permissions").json()["roles"] == ["closer"]
 
 
 def test_rights_on_fields_are_in_the_matrix(crm: Server, new_tab):
