@@ -189,7 +189,7 @@ def test_a_failure_on_the_way_aborts_the_connection(crowd: Server):
     done = threading.Event()
 
     def cut() -> None:
-        while not done.is_set():
+        while not done.wait(0.02):  # later than the first batch, at least once
             crowd.sql(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where query like 'fetch%' and pid <> pg_backend_pid()"
