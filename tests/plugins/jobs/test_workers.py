@@ -200,10 +200,16 @@ def test_two_servers_run_every_job_once_each_in_a_worker_of_its_own(make_server,
     status = f"/api/v1/apps/{app}/worker/status"
     two_admin = two.login("admin")
     eventually(lambda: two_admin.get(status).json()["replicas"] == 2, 15)
-    # The first ones are more than one worker has places for.
-    naps = [1.0] * 20 + [0.02] * 130
-    ids = [enqueue(one, app, {"type": "sleep", "seconds": nap}) for nap in naps]
-    all_ended(one, app)
+    ids = list[str]()
+    workers = set[object]()
+    for _ in range(10):  # a busy machine can leave the first ones to one of them
+        # The first ones are more than one worker has places for.
+        naps = [1.0] * 20 + [0.02] * 130
+        ids += [enqueue(one, app, {"type": "sleep", "seconds": nap}) for nap in naps]
+        all_ended(one, app)
+        workers = {job_of(one, app, job_id)["result"] for job_id in ids}
+        if len(workers) == 2:
+            break
     query = "select status, attempts from caudex_jobs.jobs where app_id = %s group by 1, 2"
     assert one.sql(query, app) == [("completed", 1)]
-    assert len({job_of(one, app, job_id)["result"] for job_id in ids}) == 2
+    assert len(workers) == 2
