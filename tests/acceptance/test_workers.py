@@ -42,15 +42,16 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres):
-    with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as running:
+    """A server that waits for calls for longer than a busy machine makes them take."""
+    patient = {**QUICK, "rpc_timeout": 60}
+    with running_server(postgres, {"plugins": {"workers": patient}}) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def patient(postgres: Postgres):
-    """A server that waits for calls for longer than a busy machine makes them take."""
-    quick = {**QUICK, "rpc_timeout": 30}
-    with running_server(postgres, {"plugins": {"workers": quick}}) as running:
+@pytest.fixture
+def hasty(postgres: Postgres):
+    """A server that gives up calls after a moment."""
+    with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as running:
         yield running
 
 
@@ -303,11 +304,11 @@ def test_deploys_and_starts_are_audited(server: Server):
 
 
 @pytest.mark.slow
-def test_calls_go_on_while_a_new_version_is_deployed(patient: Server):
-    app, admin, seen, done = deployed(patient), patient.admin, [], threading.Event()
+def test_calls_go_on_while_a_new_version_is_deployed(server: Server):
+    app, admin, seen, done = deployed(server), server.admin, [], threading.Event()
 
     def call() -> None:
-        with Client(base_url=patient.url, headers=dict(admin.headers), timeout=30) as client:
+        with Client(base_url=server.url, headers=dict(admin.headers), timeout=30) as client:
             while not done.is_set():
                 seen.append(rpc(client, app, "echo", 1).status_code)
 
@@ -324,15 +325,15 @@ def test_calls_go_on_while_a_new_version_is_deployed(patient: Server):
 
 
 @pytest.mark.slow
-def test_a_call_that_runs_ends_on_the_old_version(patient: Server):
-    app, answers = deployed(patient), []
+def test_a_call_that_runs_ends_on_the_old_version(server: Server):
+    app, answers = deployed(server), []
     slow = threading.Thread(
-        target=lambda: answers.append(rpc(patient.admin, app, "sleep", {"seconds": 1.5}))
+        target=lambda: answers.append(rpc(server.admin, app, "sleep", {"seconds": 1.5}))
     )
     slow.start()
-    is_called(patient, app)
+    is_called(server, app)
     other = "from caudex_worker import Worker\nw = Worker()\nw.run()\n"
-    assert deploy(patient.admin, app, {"worker.py": other}).status_code == 200
+    assert deploy(server.admin, app, {"worker.py": other}).status_code == 200
     slow.join()
     assert answers[0].json() == "slept"
 
@@ -513,29 +514,29 @@ def test_line_breaks_in_params_do_not_break_the_wire(server: Server, app: str):
 
 
 @pytest.mark.slow
-def test_a_handler_that_hangs_is_500_after_a_while(server: Server):
-    app = deployed(server)
+def test_a_handler_that_hangs_is_500_after_a_while(hasty: Server):
+    app = deployed(hasty)
     started = time.monotonic()
-    answer = rpc(server.admin, app, "sleep", {"seconds": 9})
+    answer = rpc(hasty.admin, app, "sleep", {"seconds": 9})
     assert (answer.status_code, answer.json()) == (500, {"error": "rpc timeout (3s)"})
     assert time.monotonic() - started < 8
-    assert result(server.admin, app, "echo", 1) == 1, "the others go on"
+    assert result(hasty.admin, app, "echo", 1) == 1, "the others go on"
 
 
-def test_calls_fail_at_once_when_the_worker_dies(patient: Server):
-    app, answers = deployed(patient), []
+def test_calls_fail_at_once_when_the_worker_dies(server: Server):
+    app, answers = deployed(server), []
     waiting = threading.Thread(
-        target=lambda: answers.append(rpc(patient.admin, app, "sleep", {"seconds": 60}))
+        target=lambda: answers.append(rpc(server.admin, app, "sleep", {"seconds": 60}))
     )
     waiting.start()
-    is_called(patient, app)
-    assert rpc(patient.admin, app, "die").status_code == 503
+    is_called(server, app)
+    assert rpc(server.admin, app, "die").status_code == 503
     waiting.join()
     assert answers[0].status_code == 503
     assert "retry-after" not in answers[0].headers  # a retry might repeat a finished call
     assert "exit status 3" in answers[0].json()["error"]
-    reaches(patient.admin, app, "running")
-    assert result(patient.admin, app, "echo", 1) == 1
+    reaches(server.admin, app, "running")
+    assert result(server.admin, app, "echo", 1) == 1
 
 
 def test_a_handler_knows_who_calls(server: Server, app: str):
@@ -750,20 +751,20 @@ worker.run()
 
 
 @pytest.mark.slow
-def test_a_secret_that_does_not_open_stops_the_start_and_is_named(patient: Server):
-    app = deployed(patient)
+def test_a_secret_that_does_not_open_stops_the_start_and_is_named(server: Server):
+    app = deployed(server)
     path = f"/api/v1/apps/{app}"
-    patient.admin.post(f"{path}/worker/stop").raise_for_status()
+    server.admin.post(f"{path}/worker/stop").raise_for_status()
     secret = {"key": "SEALED_KEY", "value": "v"}
-    patient.admin.post(f"{path}/secrets", json=secret).raise_for_status()
-    patient.sql(
+    server.admin.post(f"{path}/secrets", json=secret).raise_for_status()
+    server.sql(
         "update caudex_vault.secrets set sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1)"
         " where app_id = %s",
         app,
     )
-    answer = patient.admin.post(f"{path}/worker/start")
+    answer = server.admin.post(f"{path}/worker/start")
     assert answer.status_code == 503
     assert "set them again: SEALED_KEY" in answer.text
-    assert deploy(patient.admin, app, {"worker.py": PYTHON}).status_code == 400
-    patient.admin.post(f"{path}/secrets", json=secret).raise_for_status()
-    patient.admin.post(f"{path}/worker/start").raise_for_status()
+    assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 400
+    server.admin.post(f"{path}/secrets", json=secret).raise_for_status()
+    server.admin.post(f"{path}/worker/start").raise_for_status()
