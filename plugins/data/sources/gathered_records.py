@@ -113,9 +113,7 @@ class GatheredRecords:
         """Read what was gathered when the turn has ended. Return the record of the first caller."""
         query, narrowed_by = key
         try:
-            await asyncio.sleep(0)
-            if self._gatherings.get(key) is gathering:
-                del self._gatherings[key]
+            await self._wait_for_others(key, gathering)
             record_ids = gathering.record_ids
             if len(record_ids) == 1:
                 return await query.fetch_one(self._reader, narrowed_by, record_ids[0])
@@ -125,6 +123,14 @@ class GatheredRecords:
             raise
         gathering.settle(others)
         return first
+
+    async def _wait_for_others(self, key: Key, gathering: _Gathering) -> None:
+        """Wait until the turn has ended. Nobody joins afterwards, also where the caller leaves."""
+        try:
+            await asyncio.sleep(0)
+        finally:
+            if self._gatherings.get(key) is gathering:
+                del self._gatherings[key]
 
     def _end_turn(self) -> None:
         self._is_busy = self._asked >= MIN_BUSY

@@ -18,8 +18,31 @@ class Missing(Enum):
     ANSWER = "ask again"
 
 
-Waiting = list[asyncio.Future[bytes | Literal[Missing.ANSWER] | None]]
-"""Callers that have asked what another one asks for."""
+Outcome = bytes | Literal[Missing.ANSWER] | None
+
+
+class Asking:
+    """A question that is under way, and the callers that wait for the answer of the first one."""
+
+    __slots__ = ("_waiting", "has_ended")
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        """Whether nobody can join any more: a first caller may fail before the turn ends."""
+        self._waiting = list[asyncio.Future[Outcome]]()
+
+    def join(self) -> asyncio.Future[Outcome]:
+        """Return the future of the answer."""
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        return answer
+
+    def end(self, outcome: Outcome) -> None:
+        """Give the answer to those who wait, unless they were cancelled."""
+        self.has_ended = True
+        for answer in self._waiting:
+            if not answer.done():
+                answer.set_result(outcome)
 
 
 class SharedReader:
@@ -32,7 +55,7 @@ class SharedReader:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._asked = dict[Question, Waiting]()
+        self._asked = dict[Question, Asking]()
         """The questions of this turn."""
 
     async def fetch(
@@ -44,19 +67,18 @@ class SharedReader:
             earlier = self._asked.get(question)
         except TypeError:  # an array is no part of a key
             return await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
-        if earlier is not None:
+        if earlier is not None and not earlier.has_ended:
             return await self._wait(question, earlier)
         if not self._asked:
             asyncio.get_running_loop().call_soon(self._asked.clear)
-        waiting: Waiting = []
-        self._asked[question] = waiting
+        asking = Asking()
+        self._asked[question] = asking
         try:
             raw = await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
         except BaseException:  # not shared: each caller adds its own frames to an error
-            _settle(waiting, Missing.ANSWER)
+            asking.end(Missing.ANSWER)
             raise
-        if waiting:
-            _settle(waiting, raw)
+        asking.end(raw)
         return raw
 
     async def fetch_all(
@@ -65,18 +87,10 @@ class SharedReader:
         """See `Reader.fetch_all`; each caller asks by itself."""
         return await self._reader.fetch_all(query, *params, custom_plan=custom_plan, quick=quick)
 
-    async def _wait(self, question: Question, waiting: Waiting) -> bytes | None:
+    async def _wait(self, question: Question, asking: Asking) -> bytes | None:
         """Wait for the answer of the caller that asked first."""
-        answer = asyncio.get_running_loop().create_future()
-        waiting.append(answer)
-        raw = await answer
+        raw = await asking.join()
         if raw is not Missing.ANSWER:
             return raw
         query, params, custom_plan, quick = question
         return await self._reader.fetch(query, *params, custom_plan=custom_plan, quick=quick)
-
-
-def _settle(waiting: Waiting, outcome: bytes | Literal[Missing.ANSWER] | None) -> None:
-    for answer in waiting:
-        if not answer.done():
-            answer.set_result(outcome)

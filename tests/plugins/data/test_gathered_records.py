@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Generator, Sequence
 from random import Random
 from uuid import uuid4
 
+import anyio
 import msgspec
 import pytest
 
@@ -184,6 +185,21 @@ def test_a_waiting_caller_that_leaves_changes_nothing_for_others(shop: Server) -
     assert first == b"several 0"
     assert isinstance(second, asyncio.CancelledError)
     assert third == b"several 2"
+
+
+def test_nobody_joins_a_caller_that_has_left(shop: Server) -> None:
+    async def ask() -> bytes | None:
+        records = GatheredRecords(shop.services.get(STATEMENTS))
+        await make_busy(records)
+        loop = asyncio.get_running_loop()
+        first = loop.create_task(records.fetch(BY_NUMBER, (), "first"))
+        await asyncio.sleep(0)
+        first.cancel()
+        await make_busy(records)
+        with anyio.fail_after(30):
+            return await records.fetch(BY_NUMBER, (), "later")
+
+    assert shop.run(ask) is not None
 
 
 async def show(records: Records, target: Target, record_id: str) -> str | None:

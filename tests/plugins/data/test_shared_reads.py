@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from random import Random
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
@@ -14,6 +15,7 @@ from kernel.public import (
     RECORDS,
     STATEMENTS,
     Actor,
+    BadRequest,
     Grant,
     NotFound,
     Page,
@@ -142,6 +144,18 @@ def test_who_waits_for_one_that_ends_asks_alone(shop: Server, end: str) -> None:
     assert isinstance(second, bytes)
     assert isinstance(third, bytes)
     assert second != third
+
+
+def test_who_asks_after_one_that_failed_at_once_asks_alone(shop: Server) -> None:
+    """A text that cannot be stored is refused before it is sent, in the same turn."""
+
+    async def ask_together() -> list[bytes | BaseException | None]:
+        reader = SharedReader(shop.services.get(STATEMENTS))
+        asking = [reader.fetch("select $1::text", "a\0b") for _ in range(3)]
+        with anyio.fail_after(30):
+            return await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(error) for error in shop.run(ask_together)] == [BadRequest] * 3
 
 
 def test_a_waiting_caller_that_leaves_changes_nothing_for_others(shop: Server) -> None:
