@@ -125,7 +125,7 @@ class GatheredRecords:
         return first
 
     async def _wait_for_others(self, key: Key, gathering: _Gathering) -> None:
-        """Wait until the turn has ended. Nobody joins afterwards, also where the caller leaves."""
+        """Wait until the turn has ended. No caller joins afterwards, also where this one leaves."""
         try:
             await asyncio.sleep(0)
         finally:

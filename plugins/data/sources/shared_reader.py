@@ -28,7 +28,7 @@ class Asking:
 
     def __init__(self) -> None:
         self.has_ended = False
-        """Whether nobody can join any more: a first caller may fail before the turn ends."""
+        """Whether no caller can join any more: the first one may fail before the turn ends."""
         self._waiting = list[asyncio.Future[Outcome]]()
 
     def join(self) -> asyncio.Future[Outcome]:

@@ -187,7 +187,7 @@ def test_a_waiting_caller_that_leaves_changes_nothing_for_others(shop: Server) -
     assert third == b"several 2"
 
 
-def test_nobody_joins_a_caller_that_has_left(shop: Server) -> None:
+def test_no_caller_joins_one_that_has_left(shop: Server) -> None:
     async def ask() -> bytes | None:
         records = GatheredRecords(shop.services.get(STATEMENTS))
         await make_busy(records)
