@@ -69,10 +69,10 @@ async def check_roles(access: Access, reader: Reader, plan: InstallPlan) -> None
         return
     existing = [role.name for role in await access.roles(plan.app.id)]
     before = await store.read_declared_roles(reader, plan.app.id)
-    known = {*existing, *before, *_list_roles_of_fields(plan.app)}
+    known_roles = {*existing, *before, *_list_roles_of_fields(plan.app)}
     problems: list[str] = []
     for path, name in declared:
-        hint = "" if name in known else nearest(name, existing)
+        hint = "" if name in known_roles else nearest(name, existing)
         if hint.startswith("did you mean"):
             problems.append(
                 f"{path}.role: the app has no role {name!r}; {hint} "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from random import Random
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from plugins.apps.manifest.types import COLUMN_TYPES
-from plugins.apps.schema.conversions import CONVERSIONS
+from plugins.apps.schema.conversions import CERTAIN, CONVERSIONS, converted, uncertain
 
 from .support import entity, field, fresh_id, install, manifest, refused
 
@@ -258,3 +259,27 @@ def test_conversions_do_not_depend_on_the_settings_of_a_session(server):
     day, text, same, number, date = found
     assert (day.isoformat(), text) == ("2024-01-15", "2024-01-15T00:00:00Z")
     assert (same, number, date) == (True, "0.30000000000000004", "2024-02-29")
+
+
+@pytest.mark.parametrize("pair", CERTAIN, ids=lambda pair: " to ".join(pair))
+def test_what_converts_for_certain_does_convert(server, pair):
+    """Random texts near the forms: none that is said to convert becomes null."""
+    chance = Random(7)
+    numbers = ["-0", "0.10", "123456789012345", "-9999999999.99", "0.0000000000001"]
+    days = ["2024-02-28", "0999-12-01", "10000-01-01"]
+    models = [*numbers, *days, "true", "FALSE", ONE, ONE.upper(), "a, {b}", "", " "]
+    texts = set(models)
+    for _ in range(20_000):
+        letters = list(chance.choice(models))
+        for _ in range(chance.randint(0, 3)):
+            place = chance.randint(0, len(letters))
+            letters[place : place + chance.randint(0, 1)] = chance.choice([*"0129-.:eEaf \n", ""])
+        texts.add("".join(letters))
+    source, target = pair
+    query = sql.SQL(
+        "select x, not {uncertain}, {converted} is null from unnest(%s::text[]) as _v(x)"
+    ).format(uncertain=uncertain("x", source, target), converted=converted("x", source, target))
+    with psycopg.connect(server.dsn) as connection:
+        rows = connection.execute(query, [list(texts)]).fetchall()
+    assert any(is_certain for _, is_certain, _ in rows)
+    assert [text for text, is_certain, is_lost in rows if is_certain and is_lost] == []

@@ -265,39 +265,3 @@ def test_ids_of_text_are_found_whatever_they_hold(shop: Server) -> None:
         return titles
 
     assert shop.run(ask) == [f"of {record_id}" for record_id in ids] * 3
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_each_read_sees_what_was_written_before_it(shop: Server, seed: int) -> None:
-    """Writers and many readers: an acknowledged value never reads as an earlier one."""
-    empty(shop)
-    ids = [add(shop.admin, COMPANIES, name="0")["id"] for _ in range(4)]
-    target = Target(Actor(user_id=shop.admin.id), Grant(), "shop", "companies")
-    chance = Random(seed)
-
-    async def storm() -> int:
-        records = shop.services.get(RECORDS)
-        acknowledged = dict.fromkeys(ids, 0)
-        reads = 0
-
-        async def write(record_id: str) -> None:
-            for number in range(1, 20):
-                await records.update(target, record_id, {"name": str(number)})
-                acknowledged[record_id] = number
-
-        async def read() -> None:
-            nonlocal reads
-            for _ in range(20):
-                record_id = chance.choice(ids)
-                least = acknowledged[record_id]
-                shown = await show(records, target, record_id)
-                assert shown is not None
-                assert int(shown) >= least
-                reads += 1
-
-        await asyncio.gather(
-            *(write(record_id) for record_id in ids), *(read() for _ in range(MANY))
-        )
-        return reads
-
-    assert shop.run(storm) == 20 * MANY

@@ -25,6 +25,7 @@ from kernel.public import (
     Target,
 )
 from kernel.testing import Postgres, Server, running_server
+from plugins.data.sources.gathered_records import MIN_BUSY
 from plugins.data.sources.shared_reader import SharedReader
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import COMPANIES, add, empty, install
@@ -173,11 +174,17 @@ def test_a_waiting_caller_that_leaves_changes_nothing_for_others(shop: Server) -
     assert first == third
 
 
+@pytest.mark.parametrize(("readers", "single"), [(8, 0.5), (3 * MIN_BUSY, 1.0)])
 @pytest.mark.parametrize("seed", range(3))
-def test_each_read_sees_what_was_written_before_it(shop: Server, seed: int) -> None:
-    """Writers and readers of two records: an acknowledged value never reads as an earlier one."""
+def test_each_read_sees_what_was_written_before_it(
+    shop: Server, seed: int, readers: int, single: float
+) -> None:
+    """Writers and readers: an acknowledged value never reads as an earlier one.
+
+    `single` is the part of the reads that are of single records; many of them are gathered.
+    """
     empty(shop)
-    ids = [add(shop.admin, COMPANIES, name="0")["id"] for _ in range(2)]
+    ids = [add(shop.admin, COMPANIES, name="0")["id"] for _ in range(4)]
     admin = Actor(user_id=shop.admin.id, username="admin")
     target = Target(admin, Grant(), "shop", "companies")
     chance = Random(seed)
@@ -197,7 +204,7 @@ def test_each_read_sees_what_was_written_before_it(shop: Server, seed: int) -> N
             for _ in range(30):
                 record_id = chance.choice(ids)
                 least = dict(acknowledged)
-                if chance.random() < 0.5:
+                if chance.random() < single:
                     shown = [msgspec.json.decode((await records.get(target, record_id)).record)]
                 else:
                     shown = msgspec.json.decode(await records.page(target, Page(limit=5)))
@@ -205,10 +212,12 @@ def test_each_read_sees_what_was_written_before_it(shop: Server, seed: int) -> N
                     assert int(record["name"]) >= least[record["id"]]
                 reads += 1
 
-        await asyncio.gather(*(write(record_id) for record_id in ids), *(read() for _ in range(8)))
+        await asyncio.gather(
+            *(write(record_id) for record_id in ids), *(read() for _ in range(readers))
+        )
         return reads
 
-    assert shop.run(storm) == 240
+    assert shop.run(storm) == 30 * readers
 
 
 def test_a_refused_read_is_refused_for_each_caller(shop: Server) -> None:
