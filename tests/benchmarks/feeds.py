@@ -12,6 +12,8 @@ from urllib.parse import quote
 import msgspec
 import psycopg
 
+from plugins.feed.stream import HEARTBEAT
+
 from .beyond import kept_busy
 from .figures import Case, Measured
 from .load import request
@@ -135,15 +137,21 @@ def measure_latencies(stage: Stage) -> tuple[Latency, Latency]:
         return here, measure_latency(stage, insert)
 
 
-def measure_idle(stage: Stage, streams: int = IDLE_STREAMS, seconds: float = 10) -> Idle:
-    """Open many streams, and let nothing happen."""
+def measure_idle(stage: Stage, streams: int = IDLE_STREAMS) -> Idle:
+    """Open many streams, and let nothing happen but one heartbeat of each."""
     memory = stage.memory()
+    used_without = _use_nothing(stage)
     with following(stage, _follow(stage, "others"), streams):
         time.sleep(3)  # what opening them took is over
-        used = stage.cpu()
-        time.sleep(seconds)
-        used = stage.cpu() - used
-        return Idle(stage.memory() - memory, 100 * used / seconds)
+        used = _use_nothing(stage) - used_without
+        return Idle(stage.memory() - memory, 100 * used / HEARTBEAT)
+
+
+def _use_nothing(stage: Stage) -> float:
+    """Return the processor time of the server while nobody writes, as long as a heartbeat takes."""
+    used = stage.cpu()
+    time.sleep(HEARTBEAT)
+    return stage.cpu() - used
 
 
 def _follow(stage: Stage, entity: str, where: object = None) -> bytes:
