@@ -9,6 +9,7 @@ import msgspec
 
 from kernel.public import BadRequest, KernelError, Operation, Transaction, nearest
 from plugins.data.values.rows import Row, coerce_row
+from plugins.data.values.threads import WorkOnRows
 
 from .groups import GroupWriter, ShownWrite
 from .operations import OperationWrite, PreparedOperation, is_reference
@@ -42,13 +43,14 @@ class BatchRun:
         self._names_in_group: set[str] = set()
         self._references = References()
         self._results: list[bytes] = []
+        self._coercion = WorkOnRows()
 
     async def run(self, operations: Sequence[PreparedOperation]) -> list[bytes]:
         """Return the results in order. Raises Failed."""
         for prepared in operations:
             if self._group and not self._may_join(prepared):
                 await self._write_group()
-            write = self._resolve(prepared)
+            write = await self._resolve(prepared)
             if self._group and not self._joins(write):
                 await self._write_group()
             self._add(write)
@@ -99,7 +101,7 @@ class BatchRun:
         for write, shown in zip(group, shown_writes, strict=True):
             self._note_result(write, shown)
 
-    def _resolve(self, prepared: PreparedOperation) -> OperationWrite:
+    async def _resolve(self, prepared: PreparedOperation) -> OperationWrite:
         """Coerce an operation with the values that it refers to. Raises Failed."""
         operation = prepared.operation
         rights = prepared.rights
@@ -110,17 +112,26 @@ class BatchRun:
             if operation.op in ("update", "delete"):
                 record_id = self._references.resolve_id(operation)
                 key = record_id
+            if operation.op != "delete":
+                row = await self._coerce(prepared, self._references.resolve_data(prepared))
             if rights.upsert is not None:
-                row = rights.upsert.coerce_row(self._references.resolve_data(prepared))
                 key = rights.upsert.key_of(row)
-            elif operation.op != "delete":
-                values = self._references.resolve_data(prepared)
-                creating = operation.op == "create"
-                row = coerce_row(rights.scope.table, rights.grant, values, creating=creating)
         except KernelError as error:
             in_group = bool(self._group)
             raise Failed(error, prepared, record_id, in_group=in_group) from None
         return OperationWrite(prepared, record_id, row, key)
+
+    async def _coerce(self, prepared: PreparedOperation, values: Mapping[str, Any]) -> Row:
+        """Coerce the data of an operation. Raises BadRequest, Forbidden."""
+        rights = prepared.rights
+        table = rights.scope.table
+        run = self._coercion.run
+        if rights.upsert is not None:
+            return await run(table.columns, values, rights.upsert.coerce_row, values)
+        creating = prepared.operation.op == "create"
+        return await run(
+            table.columns, values, coerce_row, table, rights.grant, values, creating=creating
+        )
 
     def _note_result(self, write: OperationWrite, shown: ShownWrite) -> None:
         operation = write.prepared.operation

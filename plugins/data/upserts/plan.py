@@ -13,7 +13,7 @@ from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.values.encoding import encode
-from plugins.data.values.rows import Row, check_locked, row_of
+from plugins.data.values.rows import Row, check_locked, name_place, row_of
 
 Then = Literal["update", "ignore", "fail"]
 """What becomes of a row that meets a record."""
@@ -39,6 +39,10 @@ class UpsertPlan(msgspec.Struct, frozen=True):
         table = self.scope.table
         check_locked(table, self.create, values)
         return row_of(table.shown, table.columns, values, creating=True, complete=False)
+
+    def coerce_rows(self, bodies: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Coerce several rows; see `coerce_row`. An error names the place of its row."""
+        return [name_place(place, self.coerce_row, values) for place, values in enumerate(bodies)]
 
     def key_of(self, row: Row) -> bytes | None:
         """Return the values that a record is met by, or None where a row meets none."""

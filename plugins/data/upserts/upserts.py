@@ -7,7 +7,8 @@ from typing import Any
 
 from kernel.public import BadRequest, ConstraintViolation, Target, Transaction
 from plugins.data.execution.transactions import WriteTransactions
-from plugins.data.values.rows import Row, name_place
+from plugins.data.values.rows import Row
+from plugins.data.values.threads import run_in_thread_if_large
 from plugins.data.writes.descriptions import ErrorDescriptions
 from plugins.data.writes.records import MAX_BULK
 from plugins.data.writes.replies import Replies, WrittenRecord
@@ -46,7 +47,7 @@ class Upserts:
         plan = await self._planner.plan(target, on, then)
         if not 1 <= len(bodies) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(bodies)}")
-        rows = [name_place(place, plan.coerce_row, values) for place, values in enumerate(bodies)]
+        rows = await run_in_thread_if_large(plan.scope.columns, bodies, plan.coerce_rows, bodies)
         plan.check_keys(rows)
         table = plan.scope.table
 

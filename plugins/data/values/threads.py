@@ -8,6 +8,7 @@ from operator import methodcaller
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from anyio import to_thread
+from anyio.lowlevel import checkpoint
 
 from plugins.data.columns.columns import Columns
 
@@ -34,6 +35,34 @@ async def run_in_thread_if_large(
     if is_small or _count_values(rows) <= MAX_INLINE_VALUES:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs))
+
+
+class WorkOnRows:
+    """Works on rows one after the other, and lets others go on when these had many values."""
+
+    def __init__(self) -> None:
+        self._values = 0
+        """Values that were worked on since others could go on."""
+
+    async def run(
+        self,
+        columns: Columns,
+        row: Mapping[str, Any],
+        work: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run work for the values of one row; see `run_in_thread_if_large`."""
+        values = len(columns.fields)
+        if columns.kinds_of_json_and_arrays:
+            values = _count_values((row,))
+        if values > MAX_INLINE_VALUES:
+            return await to_thread.run_sync(lambda: work(*args, **kwargs))
+        self._values += values
+        if self._values > MAX_INLINE_VALUES:
+            self._values = values
+            await checkpoint()
+        return work(*args, **kwargs)
 
 
 def _count_values(rows: Sequence[Mapping[str, Any]]) -> int:

@@ -23,7 +23,7 @@ from plugins.data.statements.where_statements import (
 )
 from plugins.data.statements.write_statements import NO_SETTINGS
 from plugins.data.values.encoding import encode
-from plugins.data.values.rows import Row, coerce_row
+from plugins.data.values.rows import Row, coerce_body
 
 from .descriptions import ErrorDescriptions
 
@@ -122,7 +122,7 @@ class ConditionalWrites:
     ) -> int:
         """See `Records.update_where`."""
         matched = await self._match(target, "update", where)
-        row = coerce_row(matched.scope.table, target.grant, values, creating=False)
+        row = await coerce_body(matched.scope.table, target.grant, values, creating=False)
         if not row:
             raise BadRequest(f"set: name at least one field of {target.entity}")
         scope = await self._links.limit_changes(target.actor, matched.scope, row)

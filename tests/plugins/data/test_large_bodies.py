@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
 
-from kernel.public import App, BadRequest, Entity, Field, Grant, Target, server_actor
+from kernel.public import App, BadRequest, Entity, Field, Grant, Operation, Target, server_actor
 from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.bodies import decode
 from plugins.data.assembly import Dependencies, build_records
@@ -87,15 +87,19 @@ def service_of(silent: Silent) -> RecordsService:
     apps = FakeApps()
     things = entity(*NAMES)
     numbers = Field(name="sizes", type="[number]", sql_type="double precision[]")
-    things = msgspec.structs.replace(things, fields=(*things.fields, numbers))
+    word = Field(name="word", type="text", sql_type="text")
+    fields = (*things.fields, numbers, word)
+    things = msgspec.structs.replace(things, fields=fields, unique=(("word",),))
     apps.put(App(id="lab", name="lab", version="1", version_stamp=1, entities={"things": things}))
     both: Any = silent
     return build_records(Dependencies(both, apps, both, FakeAccess))
 
 
-async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Silent]:
+async def turns_during(
+    call: Callable[[RecordsService], Any], silent: Silent | None = None
+) -> tuple[int, Silent]:
     """Count the turns that others get of the event loop until a call returns."""
-    silent, turns = Silent(), 0
+    silent, turns = silent or Silent(), 0
     service = service_of(silent)
 
     async def turn() -> None:
@@ -114,6 +118,28 @@ async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Sile
     raise AssertionError
 
 
+class Stopped(Exception):
+    """Rows were sent within a transaction. Raised as nothing here can answer them."""
+
+
+class SilentInTransaction(Silent):
+    """The same, as it is in transactions: these end with the first rows that they are sent."""
+
+    actor = server_actor()
+
+    async def run(self, actor: object, work: Callable[[Any], Any], **options: object) -> object:
+        return await work(self)
+
+    async def execute(self, query: bytes, *params: Any) -> bytes:
+        await super().execute(query, *params)
+        raise Stopped
+
+
+async def until_rows_are_sent(work: Any) -> None:
+    with pytest.raises(Stopped):
+        await work
+
+
 TARGET = Target(server_actor(), Grant(), "lab", "things")
 ROW = dict.fromkeys(NAMES, STAMP)
 CALLS: dict[str, tuple[Callable[[RecordsService], Any], int]] = {
@@ -129,10 +155,21 @@ CALLS: dict[str, tuple[Callable[[RecordsService], Any], int]] = {
         1,
     ),
 }  # fmt: skip
+SIZES = {"sizes": ["1.5"] * 200_000}
+CALLS_IN_TRANSACTIONS: dict[str, tuple[Callable[[RecordsService], Any], int]] = {
+    "upsert": (lambda service: service.upsert(TARGET, [ROW] * 1000, "word"), 1000),
+    "update where": (lambda service: service.update_where(TARGET, {}, SIZES, at_most=9), 1),
+    "batch of creates": (
+        lambda service: service.batch(server_actor(), "lab", [CREATION], dry_run=True), 1
+    ),
+    "batch of upserts": (lambda service: service.batch(server_actor(), "lab", [UPSERT]), 1),
+}  # fmt: skip
+CREATION = Operation(op="create", entity="things", data=SIZES)
+UPSERT = Operation(op="upsert", entity="things", data=SIZES, on="word")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", [*CALLS, *CALLS_IN_TRANSACTIONS])
 async def test_others_go_on_while_many_values_are_coerced(
     name: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -151,8 +188,14 @@ async def test_others_go_on_while_many_values_are_coerced(
     ]  # fmt: skip
     for module, step in steps:
         monkeypatch.setattr(module, step, noting(getattr(module, step)))
-    call, number = CALLS[name]
-    turns, silent = await turns_during(call)
+    if name in CALLS:
+        call, number = CALLS[name]
+        turns, silent = await turns_during(call)
+    else:
+        call, number = CALLS_IN_TRANSACTIONS[name]
+        turns, silent = await turns_during(
+            lambda service: until_rows_are_sent(call(service)), SilentInTransaction()
+        )
     assert silent.rows == number
     assert threads
     assert threading.get_ident() not in threads  # the loop's own
@@ -162,6 +205,21 @@ async def test_others_go_on_while_many_values_are_coerced(
 async def test_a_bulk_that_is_coerced_in_a_thread_is_refused_in_the_same_words():
     with pytest.raises(BadRequest, match=r"^\[999\] things\.at_0: a timestamp"):
         await service_of(Silent()).create_many(TARGET, [*[ROW] * 999, {"at_0": "soon"}])
+
+
+@pytest.mark.parametrize(("operations", "yields"), [(999, True), (99, False)], ids=["many", "few"])
+async def test_others_go_on_between_the_operations_of_a_batch(operations: int, yields: bool):
+    creation = msgspec.structs.replace(CREATION, data={"at_0": STAMP, "sizes": [1.5] * 50})
+    wrong_creation = msgspec.structs.replace(CREATION, data={"at_0": "soon"})
+    batch = [*[creation] * operations, wrong_creation]
+    turns, silent = await turns_during(
+        lambda service: until_rows_are_sent(
+            service.batch(server_actor(), "lab", batch, dry_run=True)
+        ),
+        SilentInTransaction(),
+    )
+    assert silent.rows == 1  # all are coerced, and then written one by one to find the wrong one
+    assert (turns > 0) is yields
 
 
 async def test_few_values_need_no_thread():
