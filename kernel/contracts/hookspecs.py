@@ -217,6 +217,8 @@ async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[
     POST …/query). Gather.
 
     The trees of all plugins are joined by `and`; None narrows nothing. Raising fails the request.
+    A tree speaks for its plugin: it is judged over all records and fields that it reaches by links,
+    whatever the caller may read of them, and by no tree of another entity.
     Not called for a create, nor for the new values of an update: `record_writing` checks those. A
     link that is written needs a target that the writer may read, so it is called with `read`.
     """

@@ -31,7 +31,7 @@ MAX_RELATIONS: Final = 30
 
 
 class Related(Protocol):
-    """The rows of another entity that the caller may read."""
+    """The rows of another entity that a where-tree may reach."""
 
     @property
     def source(self) -> bytes:
@@ -40,12 +40,7 @@ class Related(Protocol):
 
     @property
     def columns(self) -> Columns:
-        """What the caller may see of them."""
-        ...
-
-    @property
-    def every_column(self) -> Columns:
-        """What conditions of hooks may name."""
+        """What the tree may name of them."""
         ...
 
     def write_conditions(self, conditions: Conditions, alias: bytes) -> list[bytes]:
@@ -119,19 +114,21 @@ class Conditions:
 
     def require_tree(self, tree: Mapping[str, Any]) -> None:
         """Require a where-tree. Raises BadRequest that names what is wrong."""
-        self.parts.append(_TreeCompiler(self, self._columns, TreeBudget()).compile(tree))
+        self.parts += self.compile_trees(self._columns, [tree])
 
     def compile_trees(
-        self, columns: NamedColumns, trees: Iterable[Mapping[str, Any]], *, of_hook: bool = False
+        self,
+        columns: NamedColumns,
+        trees: Iterable[Mapping[str, Any]],
+        related: Mapping[str, Related] | None = None,
     ) -> list[bytes]:
         """Return trees over other columns as conditions of their own.
 
-        Those of a hook may name fields that the caller may not read, of linked records too.
+        `related` are the rows that they may reach by links, without it those of the caller.
         """
-        return [
-            _TreeCompiler(self, columns, TreeBudget(), of_hook=of_hook).compile(tree)
-            for tree in trees
-        ]
+        if related is None:
+            related = self.related
+        return [_TreeCompiler(self, columns, TreeBudget(), related).compile(tree) for tree in trees]
 
     def next_alias(self) -> bytes:
         """Return an alias that the statement does not have yet."""
@@ -139,7 +136,7 @@ class Conditions:
         return b"t%d" % self._aliases
 
     def count_relation(self) -> None:
-        """Count a filter by linked records, of all trees: those of hooks can reach each other."""
+        """Count a filter by linked records, of all trees of a statement."""
         self._relations += 1
         if self._relations > MAX_RELATIONS:
             raise BadRequest(f"where holds more than {MAX_RELATIONS} filters by relation")
@@ -152,20 +149,19 @@ class Conditions:
 class _TreeCompiler:
     """Compiles a where-tree over some columns. What it says of linked records has another one."""
 
-    __slots__ = ("_budget", "_columns", "_conditions", "_of_hook", "_terms")
+    __slots__ = ("_budget", "_columns", "_conditions", "_related", "_terms")
 
     def __init__(
         self,
         conditions: Conditions,
         columns: NamedColumns,
         budget: TreeBudget,
-        *,
-        of_hook: bool = False,
+        related: Mapping[str, Related],
     ) -> None:
         self._conditions = conditions
         self._columns = columns
         self._budget = budget
-        self._of_hook = of_hook
+        self._related = related
         self._terms = TermCompiler(conditions.bind, budget)
 
     def compile(self, tree: Any, depth: int = 1) -> bytes:
@@ -210,7 +206,7 @@ class _TreeCompiler:
         return self.compile(spread_path(name, condition), depth)
 
     def _compile_relation(self, name: str, condition: Any, depth: int) -> bytes:
-        """Require linked records, as far as the caller may read them."""
+        """Require linked records, as far as the tree may reach them."""
         if not _is_relation(condition):
             self._columns.find(name, PARAMETERS)
         link = self._columns.find_link(name)
@@ -237,14 +233,13 @@ class _TreeCompiler:
     ) -> bytes:
         self._budget.count_term()
         self._conditions.count_relation()
-        linked = self._conditions.related.get(link.entity)
+        linked = self._related.get(link.entity)
         if linked is None:
             return b"true" if operator == "$none" else b"false"
         alias = self._conditions.next_alias()
-        columns = linked.every_column if self._of_hook else linked.columns
-        inner = columns.alias_as(alias)
+        inner = linked.columns.alias_as(alias)
         tests = [join(outer, link, inner), *linked.write_conditions(self._conditions, alias)]
-        reached = _TreeCompiler(self._conditions, inner, self._budget, of_hook=self._of_hook)
+        reached = _TreeCompiler(self._conditions, inner, self._budget, self._related)
         tests.append(reached.compile(tree, depth + 1))
         parts = (linked.source, alias, b" and ".join(tests))
         test = b"exists (select from %b as %b where %b)" % parts

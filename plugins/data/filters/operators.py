@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from kernel.public import ValueKind, nearest
@@ -59,11 +59,12 @@ def spread_path(name: str, condition: object) -> Mapping[str, Any]:
         return {
             "$and": [spread_path(name, {operator: value}) for operator, value in operators.items()]
         }
-    if operators.get("$isNull") in (True, "true") or ("$eq", None) in operators.items():
+    is_equal_to_null = "$eq" in operators and operators["$eq"] is None
+    if is_equal_to_null or operators.get("$isNull") in (True, "true"):
         return spread_path(name, None)
     values = operators.get("$in")
-    if isinstance(values, list) and None in values:
-        present = [value for value in cast("list[Any]", values) if value is not None]
+    if isinstance(values, list | tuple) and None in values:
+        present = [value for value in cast("Sequence[Any]", values) if value is not None]
         has_present = {link: {"$has": {rest: {"$in": present}}}}
         return {"$or": [has_present, spread_path(name, None)]}
     return {link: {"$has": {rest: operators}}}

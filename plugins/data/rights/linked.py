@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain, starmap
 
-from kernel.public import Actor, Directory, Entity, Field, Identity, Target, supports
+from kernel.public import Actor, Directory, Entity, Field, Identity, Target, Unavailable, supports
 from plugins.data.columns.columns import Columns
 from plugins.data.filters.conditions import Tree
 from plugins.data.statements.entity import USERS
@@ -46,7 +46,7 @@ class LinkedRows:
     async def find_readable(
         self, actor: Actor, app_id: str, entities: Iterable[str]
     ) -> dict[str, RowScope]:
-        """Return the rows of entities that the caller may read, and what their scopes reach."""
+        """Return the rows of entities that the caller may read; one without any is absent."""
         return await self._follow(actor, app_id, [(name, {}, {}) for name in entities])
 
     async def _follow(
@@ -58,7 +58,6 @@ class LinkedRows:
             name, tree, expansions = waiting.pop()
             if name not in scopes:
                 scopes[name] = await self._find_scope(actor, app_id, name)
-                waiting += _steps_of_hooks(scopes[name])
             scope = scopes[name]
             if scope is not None and (tree or expansions):
                 waiting += _steps_of(scope.columns, tree, expansions)
@@ -77,6 +76,13 @@ class LinkedRows:
         """The name in SQL of the table that links to accounts refer to."""
         identity = self._identity()
         return None if identity is None else self._users_table(identity).name
+
+    def require_accounts(self) -> Table:
+        """Return the table of accounts. Raises Unavailable where no plugin has accounts."""
+        identity = self._identity()
+        if identity is None:
+            raise Unavailable("there are no accounts: no plugin provides them")
+        return self._users_table(identity)
 
     async def _find_accounts(self, actor: Actor) -> RowScope | None:
         """Return the accounts that the caller may list, with what others may know of them."""
@@ -122,9 +128,3 @@ def _steps_of(columns: Columns, tree: Tree, expansions: Expansions) -> list[Step
     if expansions:
         steps += find_entities_expanded(columns, expansions)
     return steps
-
-
-def _steps_of_hooks(scope: RowScope | None) -> list[Step]:
-    if scope is None:
-        return []
-    return [step for tree in scope.trees for step in _steps_of(scope.every_column, tree, {})]

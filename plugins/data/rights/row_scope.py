@@ -23,9 +23,11 @@ from .files import FileLimits
 class RowScope(msgspec.Struct, frozen=True):
     """The rows of a table that a caller may access; `trees` are those of hooks.
 
-    `scope_hooks` are the implementations that returned the trees. `related` are the rows of other
-    entities that conditions may reach, by entity. With `ids` only these records, as of accounts.
-    `links` are the limits of what the caller may link to.
+    `scope_hooks` are the implementations that returned the trees, and `reached` all rows of the
+    entities that the trees reach by links: a hook speaks for its plugin, so no right of the caller
+    narrows them. `related` are the rows of other entities that conditions of the caller may reach,
+    by entity. With `ids` only these records, as of accounts. `links` are the limits of what the
+    caller may link to.
     """
 
     table: Table
@@ -33,6 +35,7 @@ class RowScope(msgspec.Struct, frozen=True):
     own_only: bool
     trees: Sequence[Tree] = ()
     scope_hooks: Sequence[Implementation] = ()
+    reached: Mapping[str, RowScope] = {}
     related: Mapping[str, RowScope] = {}
     ids: Sequence[str] | None = None
     links: LinkLimits | None = None
@@ -76,7 +79,7 @@ class RowScope(msgspec.Struct, frozen=True):
         for hook, tree in zip(self.scope_hooks, self.trees, strict=True):
             try:
                 limits += conditions.compile_trees(
-                    self.every_column.alias_as(alias), [tree], of_hook=True
+                    self.every_column.alias_as(alias), [tree], self.reached
                 )
             except BadRequest as error:  # the plugin's mistake, not the caller's
                 raise hook.note_failure(HookFailed(f"its where-tree is wrong: {error}")) from error

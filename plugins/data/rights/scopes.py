@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from kernel.public import Action, HookBus, Identity, Implementation, Target, hookspecs
+from plugins.data.columns.columns import Columns
 from plugins.data.filters.conditions import Tree
+from plugins.data.statements.entity import USERS
+from plugins.data.statements.entity_table import Table
 from plugins.data.statements.expansions import Expansions
 from plugins.data.statements.tables import Tables
 
 from .linked import LinkedRows
 from .permissions import Permissions
-from .row_scope import RowScope
+from .row_scope import RowScope, find_entities_filtered
 
 
 class RowScopes:
@@ -51,7 +54,28 @@ class RowScopes:
             if tree is not None:
                 scope_hooks.append(hook)
                 trees.append(tree)
-        return RowScope(table, actor.user_id, grant.own_only, trees, scope_hooks)
+        reached = await self._find_reached(target.app_id, table.full.columns, trees)
+        return RowScope(table, actor.user_id, grant.own_only, trees, scope_hooks, reached)
+
+    async def _find_reached(
+        self, app_id: str, columns: Columns, trees: Sequence[Tree]
+    ) -> dict[str, RowScope]:
+        """Return all rows of the entities that trees of hooks reach by links, with all fields."""
+        reached: dict[str, RowScope] = {}
+        waiting = [(columns, tree) for tree in trees]
+        while waiting:
+            outer, outer_tree = waiting.pop()
+            for name, tree in find_entities_filtered(outer, outer_tree):
+                if name not in reached:
+                    table = await self._find_whole_table(app_id, name)
+                    reached[name] = RowScope(table, None, own_only=False)
+                waiting.append((reached[name].columns, tree))
+        return reached
+
+    async def _find_whole_table(self, app_id: str, name: str) -> Table:
+        if name == USERS:
+            return self.linked.require_accounts()
+        return await self._tables.find(app_id, name)
 
     async def resolve(
         self,
@@ -62,9 +86,8 @@ class RowScopes:
     ) -> RowScope:
         """Return the rows of a target, with those of other entities that a request reaches."""
         scope = await self.narrow(target, action)
-        if not (where or expansions or scope.trees):
+        if not (where or expansions):
             return scope
         requests = [(scope.columns, where or {}, expansions or {})]
-        requests += [(scope.every_column, tree, {}) for tree in scope.trees]
         related = await self.linked.find_for_requests(target.actor, target.app_id, requests)
         return msgspec.structs.replace(scope, related=related) if related else scope

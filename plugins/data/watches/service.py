@@ -80,8 +80,6 @@ class WatchesService:
         scope = await scopes.narrow(target)
         if before is not None and not scope.trees and _are_equal(scope, before.scope):
             return before
-        if scope.trees:
-            scope = await scopes.resolve(target, "read")
         if watched.where:
             check_no_relations(watched.entity, watched.where)
         fields = None if watched.fields is None else read_fields(watched.fields)

@@ -64,7 +64,7 @@ def compile_statement(
         rendering=selection.rendering,
         shown=frozenset(column.name for column in selection.columns),
         deciding=frozenset(field for tree in trees for field in find_fields(tree)),
-        quick=not scope.related and not any(map(has_patterns, trees)),
+        quick=not scope.reached and not any(map(has_patterns, trees)),
     )
 
 

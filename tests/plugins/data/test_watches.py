@@ -225,6 +225,26 @@ def test_scopes_of_plugins_are_conditions(desk: Server, scope: Any) -> None:
     assert desk.run(watch.find_end) == "role"
 
 
+def test_scopes_of_plugins_hold_where_the_caller_may_not_read_what_they_name(
+    desk: Server, scope: Any
+) -> None:
+    reader = desk.user(roles={APP: ["reader"]})
+    red = desk.admin.post(f"{BASE}/teams", json={"name": "red"}).json()
+    last = last_id(desk)
+    create(desk.admin, title="hidden", team_id=red["id"])
+    create(desk.admin, title="seen")
+    scope.trees = {"tickets": {"$not": {"team_id": {"$has": {"name": "red"}}}}}
+    changes = changes_since(desk, last)
+    for judged in (
+        judge(desk, open_watch(desk, reader), changes),
+        judge(desk, open_watch(desk, desk.admin), changes),
+    ):
+        assert [item and (item[0], item[1]["title"]) for item in judged] == [
+            None,
+            ("enter", "seen"),
+        ]
+
+
 def test_a_role_is_judged_by_itself(desk: Server) -> None:
     watches = desk.services.get(WATCHES)
     last = last_id(desk)
