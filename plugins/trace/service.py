@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from kernel.public import (
+    BadRequest,
     Batcher,
     BatchLimits,
     EndedCall,
@@ -62,21 +63,34 @@ class TraceService:
 
     async def find_children(self, request_id: str) -> Sequence[str]:
         """See `Traces.find_children`."""
-        tree = await self.find_tree(request_id)
-        return [found_id for found_id in tree if found_id != request_id]
+        tree, is_whole = await self._collect(request_id)
+        if not is_whole:
+            raise BadRequest(
+                f"children: the request caused more than {MAX_REQUESTS - 1} others,"
+                f" or they go deeper than {MAX_DEPTH} levels: name its jobs one by one"
+            )
+        return [child_id for child_id in tree if child_id != request_id]
 
     async def find_tree(self, request_id: str) -> RequestTree:
-        """Return what is known of a request, and of what its jobs did, level by level."""
+        """Return what is known of a request, and of what its jobs did, within the limits."""
+        tree, _ = await self._collect(request_id)
+        return tree
+
+    async def _collect(self, request_id: str) -> tuple[RequestTree, bool]:
+        """Ask level by level; also return whether nothing lies beyond the limits."""
         tree: dict[str, Sequence[RequestTrace]] = {}
         level = [request_id]
         for _ in range(MAX_DEPTH + 1):
             traces = await self._ask_plugins(level)
             tree |= traces
-            room = MAX_REQUESTS - len(tree)
-            level = [child for child in _children_of(traces) if child not in tree][:room]
+            children = [child_id for child_id in _children_of(traces) if child_id not in tree]
+            level = children[: MAX_REQUESTS - len(tree)]
+            if len(level) < len(children):
+                tree |= await self._ask_plugins(level)
+                return tree, False
             if not level:
-                break
-        return tree
+                return tree, True
+        return tree, False
 
     async def _ask_plugins(self, request_ids: Sequence[str]) -> RequestTree:
         traces: dict[str, list[RequestTrace]] = {request_id: [] for request_id in request_ids}

@@ -11,6 +11,7 @@ from kernel.public import (
     Actor,
     FormerRecord,
     KernelError,
+    NotFound,
     Page,
     Records,
     Target,
@@ -95,7 +96,7 @@ class RecordsBack:
         grant = self._grants[name, NEEDED[inverse]]
         target = Target(self._actor, grant, self._app_id, name)
         if inverse == "restored":
-            await self._records.restore(target, [*map(_former_record, group)], tx=tx)
+            await self._restore(tx, target, group)
         elif inverse == "reverted":
             changes = {write.record.id: write.values for write in group}
             await self._records.revert(target, changes, tx=tx)
@@ -104,6 +105,18 @@ class RecordsBack:
         else:
             where = {"id": {"$in": [write.record.id for write in group]}}
             await self._records.delete_where(target, where, expect=len(group), tx=tx)
+
+    async def _restore(
+        self, tx: Transaction, target: Target, group: Sequence[PlannedWrite]
+    ) -> None:
+        """Restore records that the caller may read as they are then. Raises NotFound."""
+        async with tx.savepoint():
+            await self._records.restore(target, [*map(_former_record, group)], tx=tx)
+            record_ids = [write.record.id for write in group]
+            visible_ids = await self.find_visible(tx, target.entity, record_ids)
+            hidden_ids = [record_id for record_id in record_ids if record_id not in visible_ids]
+            if hidden_ids:  # the same words as for a record that is not there
+                raise NotFound(f"record '{hidden_ids[0]}' not found")
 
 
 def _decode_ids(page: bytes) -> Sequence[str]:

@@ -99,7 +99,10 @@ class Traces(Protocol):
         ...
 
     async def find_children(self, request_id: str) -> Sequence[str]:
-        """Return the ids under which a request's jobs, and theirs, did what they did."""
+        """Return the ids under which a request's jobs, and theirs, did what they did.
+
+        Raises BadRequest where there are more than can be listed: it returns all, or none.
+        """
         ...
 
 

@@ -41,6 +41,8 @@ class Sealer:
         self._done_at: float | None = None
         """When all was sealed last, or this process began to seal."""
         self._looked_at = -inf
+        self._cleaned_to = 0
+        """The seal that `_clean` looked at last; 0 where it begins again."""
 
     @property
     def is_behind(self) -> bool:
@@ -140,13 +142,18 @@ class Sealer:
         )
 
     async def _clean(self) -> None:
-        """Remove some entries of rows that are gone by retention."""
+        """Remove some entries of rows that are gone by retention.
+
+        Each time it goes on behind the seals that it looked at: some of them keep their rows.
+        """
         tip = await read_tip(self._statements)
         if tip is None or tip.seal.kept_from is None:
             return
-        count = await store.clean(self._statements, datetime.fromisoformat(tip.seal.kept_from))
-        if count:
-            log.info("entries of dropped months removed", seals=count)
+        kept_from = datetime.fromisoformat(tip.seal.kept_from)
+        cleaned = await store.clean(self._statements, kept_from, self._cleaned_to)
+        self._cleaned_to = cleaned.last or 0
+        if cleaned.removed:
+            log.info("entries of dropped months removed", seals=cleaned.removed)
 
 
 async def read_tip(reader: Reader) -> Link | None:

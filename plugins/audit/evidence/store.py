@@ -16,7 +16,7 @@ from .seals import Seal, SignedSeal
 LOCK: Final = "audit.seals"
 """Who adds to the chain holds this lock."""
 CLEANED: Final = 200
-"""Seals whose entries one statement removes."""
+"""Seals whose entries one statement removes, at most."""
 MAX_PENDING: Final = 1_000_000
 
 # The rows between two ids as what a seal keeps of them; see `caudex_audit.seal_entries`. The array
@@ -143,17 +143,30 @@ with kept as (
 insert into caudex_audit.seals (number, statement, signature, last_id, until)
 values ($1::bigint, $2::text, decode($3::text, 'hex'), $4::bigint, $5::timestamptz)"""
 
-# Only whole months are dropped, so no row of these seals is left. It looks at the oldest ones only.
+# Only whole months are dropped, so most of these seals have no row left. Rows of a time without a
+# partition stay, and so do the entries of their seals: else a row that is added could pass for one.
 CLEAN: Final = """
-with cleaned as (
+with oldest as (
+    select e.seal, s.last_id, coalesce(former.last_id, 0) as after
+    from (
+        select seal from caudex_audit.seal_entries where seal > $3::bigint
+        order by seal limit $2::int
+    ) as e
+    join caudex_audit.seals as s on s.number = e.seal
+    left join caudex_audit.seals as former on former.number = e.seal - 1
+    where s.until < $1::timestamptz
+), cleaned as (
     delete from caudex_audit.seal_entries where seal in (
-        select number from (
-            select seal from caudex_audit.seal_entries order by seal limit $2::int
-        ) as oldest join caudex_audit.seals on number = oldest.seal
-        where until < $1::timestamptz)
+        select seal from oldest where not exists (
+            select from caudex_audit.log where id > oldest.after and id <= oldest.last_id))
     returning seal
 )
-select count(*) from cleaned"""
+select json_build_object(
+    'removed', (select count(*) from cleaned), 'last', (select max(seal) from oldest))"""
+
+# The sequence begins with 1, so no seal has such a row: only who owns the database can add one.
+LEAST_FORGED_ID: Final = """
+select min(id) from caudex_audit.log where id <= 0"""
 
 UNSEALED: Final = """
 select 1 from caudex_audit.log
@@ -174,6 +187,14 @@ class StoredSeal(SignedSeal, frozen=True):
     last_id: int
 
 
+class Cleaned(msgspec.Struct, frozen=True):
+    """How many entries were removed, and the last seal that was looked at; None without one."""
+
+    removed: int = 0
+    last: int | None = None
+
+
+_CLEANED: Final = msgspec.json.Decoder(Cleaned)
 _SIGNED: Final = msgspec.json.Decoder(SignedSeal)
 _STORED: Final = msgspec.json.Decoder(StoredSeal)
 
@@ -274,9 +295,16 @@ async def add(tx: Transaction, seal: Seal, signed: SignedSeal, entries: Entries)
     await tx.execute(ADD, *identity, seal.last, seal.end, entries.content.hex())
 
 
-async def clean(statements: Statements, kept_from: datetime) -> int:
-    """Remove entries of rows that retention has dropped, and return of how many seals."""
-    return int(await statements.execute(CLEAN, kept_from, CLEANED) or 0)
+async def clean(statements: Statements, kept_from: datetime, after: int) -> Cleaned:
+    """Remove entries of rows that retention has dropped, of some seals behind a number."""
+    cleaned = await statements.execute(CLEAN, kept_from, CLEANED, after)
+    return Cleaned() if cleaned is None else _CLEANED.decode(cleaned)
+
+
+async def read_least_forged_id(reader: Reader) -> int | None:
+    """Return the least id that no seal can have; None where there is none."""
+    row_id = await reader.fetch(LEAST_FORGED_ID, quick=False)
+    return None if row_id is None else int(row_id)
 
 
 async def read_witnessed(reader: Reader) -> int:

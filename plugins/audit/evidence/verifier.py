@@ -214,10 +214,9 @@ class _Examination:
             return find_difference(entries, rows, self._kept_from)
         if self._kept_from is None or seal.end is None or read_time(seal.end) >= self._kept_from:
             return Problem(kind="seal", id=seal.seal, at=seal.at)
-        # Retention has dropped its rows, and what was kept of them is removed.
+        # Retention has dropped all of its rows, so what was kept of them is removed.
         for row in rows:
-            if row.at >= self._kept_from:
-                return Problem(kind="added", id=row.id, at=show_time(row.at))
+            return Problem(kind="added", id=row.id, at=show_time(row.at))
         return None
 
     def end(self) -> None:
@@ -229,6 +228,9 @@ class _Examination:
     async def finish(self) -> Report:
         """Return the report, with what is asked of the database once."""
         report = self.report
+        forged_id = await store.read_least_forged_id(self._reader)
+        if forged_id is not None:
+            self._note("added", 0, forged_id, None)
         report.pending = await store.count_pending(self._reader, self.last_id)
         good = await store.read_seals_before(self._reader, self._problem_seal, 1)
         link = read_link(good[0]) if good else None

@@ -131,6 +131,25 @@ def test_an_undo_takes_what_a_job_wrote(server: Server, app: str) -> None:
     assert server.admin.get(contacts).json() == []
 
 
+def test_an_undo_refuses_to_take_a_part_of_what_jobs_wrote(
+    server: Server, app: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.trace.service.MAX_REQUESTS", 3)
+    jobs = f"/api/v1/apps/{app}/jobs"
+    job_ids = [send(server.admin, jobs, "job-3", {"payload": {"names": []}})["job_id"]]
+    job_ids += [send(server.admin, jobs, "job-3", {"payload": {"names": []}})["job_id"]]
+    undo = f"/api/v1/apps/{app}/undo"
+    answer = server.admin.post(undo, json={"request": "job-3", "children": True})
+    assert answer.status_code == 200
+
+    job_ids += [send(server.admin, jobs, "job-3", {"payload": {"names": []}})["job_id"]]
+    answer = server.admin.post(undo, json={"request": "job-3", "children": True})
+    assert answer.status_code == 400
+    assert "more than 2 others" in answer.json()["error"]
+    shown_ids = [child["id"] for child in trace(server.admin, "job-3")["children"]]
+    assert shown_ids == job_ids[:2]
+
+
 def test_what_the_system_did(server: Server) -> None:
     manifest = {"appId": "traced", "name": "Traced"}
     send(server.admin, "/api/v1/apps", "install-1", manifest)

@@ -147,6 +147,22 @@ def test_what_a_plugin_hides_does_not_exist(watched: Crm, guard: GuardPlugin) ->
     assert conflict["error"] == f"record '{contact['id']}' not found"
 
 
+def test_what_a_plugin_hides_is_not_restored(watched: Crm, guard: GuardPlugin) -> None:
+    contacts = watched.create_many("contacts", [{"name": "hidden"}, {"name": "shown"}])
+    ids = {row["name"]: row["id"] for row in contacts}
+    watched.batch(
+        *({"op": "delete", "entity": "contacts", "id": record_id} for record_id in ids.values())
+    )
+    change = watched.request
+    guard.hidden_name = "hidden"
+    undone = watched.undo(request=change, mode="possible")
+    assert [record["id"] for record in undone["records"]] == [ids["shown"]]
+    [conflict] = undone["conflicts"]
+    assert conflict["error"] == f"record '{ids['hidden']}' not found"
+    guard.hidden_name = ""
+    assert [row["name"] for row in watched.all("contacts")] == ["shown"]
+
+
 # Fields with rights of their own, and ids that are chosen
 
 

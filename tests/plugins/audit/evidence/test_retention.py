@@ -98,6 +98,39 @@ def test_entries_of_dropped_months_are_removed(server: Server) -> None:
     assert (report.problem.kind, report.problem.id) == ("added", 2)
 
 
+def test_a_row_of_a_dropped_month_does_not_come_back(server: Server) -> None:
+    seal(server)
+    drop(server, 1)
+    seal(server)
+    tamper(
+        server,
+        "insert into caudex_audit.log (id, table_schema, table_name, operation, changed_at)"
+        f" values (2, 'crm', 'contacts', 'INSERT', '{month(-4)}')",
+    )
+    report = verify(server)
+    assert report.problem is not None
+    assert (report.problem.kind, report.problem.id) == ("added", 2)
+
+
+def test_entries_stay_as_long_as_a_row_of_their_seal(server: Server) -> None:
+    seal(server)
+    server.sql(
+        "insert into caudex_audit.log (table_schema, table_name, operation, changed_at)"
+        f" values ('old', 'old', 'INSERT', '{month(-9)}')"
+    )
+    [(row_id,)] = server.sql("select max(id) from caudex_audit.log")
+    seal(server)
+    number = seals(server)[-1].seal
+    drop(server, 1)
+    seal(server)
+    assert server.sql("select seal from caudex_audit.seal_entries") == [(number,)]
+    assert verify(server).ok
+    tamper(server, f"update caudex_audit.log set table_name = 'new' where id = {row_id}")
+    report = verify(server)
+    assert report.problem is not None
+    assert (report.problem.kind, report.problem.id) == ("changed", row_id)
+
+
 def test_the_announcement_follows_from_the_configuration(make_alone: Alone) -> None:
     first = prepare(make_alone(signing_key="11" * 32))
     make_old(first, -3)

@@ -55,6 +55,20 @@ def test_an_unharmed_trail_is_verified_whole(server: Server) -> None:
     assert report.verified_until == seals(server)[-1].at
 
 
+@pytest.mark.parametrize("row_id", [0, -1, -(2**63)])
+def test_a_row_before_the_first_id_is_named(server: Server, row_id: int) -> None:
+    write(server)
+    seal(server)
+    tamper(
+        server,
+        f"insert into caudex_audit.log (id, {COLUMNS})"
+        f" values ({row_id}, 'crm', 'contacts', 'INSERT', 'x', '{{}}')",
+    )
+    report = verify(server)
+    assert problem_of(report) == ("added", row_id)
+    assert report.verified_until is None
+
+
 def test_a_changed_row_is_named_with_its_time(server: Server) -> None:
     ids = write(server, 10)
     seal(server)
