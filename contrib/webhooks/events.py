@@ -20,6 +20,7 @@ from kernel.public import (
     Verdict,
     Watch,
     Watched,
+    judge_part,
 )
 
 from .models import Hook, NewDelivery
@@ -61,13 +62,15 @@ class EventMaker:
         except (Forbidden, NotFound) as error:
             raise BadRequest(error.message) from None
 
-    async def make(self, hook: Hook, watch: Watch, changes: Sequence[CommittedChange]) -> Events:
-        """Return the deliveries of changes of the entity, in their order. Raises Unavailable."""
-        complete_changes = [await self._complete(change) for change in changes]
-        verdicts = await watch.judge(complete_changes)
+    async def make(self, hook: Hook, watch: Watch, part: Sequence[CommittedChange]) -> Events:
+        """Return the deliveries of a part of `cut_before_fill`, in its order. Raises Unavailable.
+
+        The changes are of the entity.
+        """
+        verdicts = await judge_part(self._changes, watch, part)
         deliveries: list[NewDelivery] = []
         unknown = 0
-        for change, verdict in zip(complete_changes, verdicts, strict=True):
+        for change, verdict in zip(part, verdicts, strict=True):
             if verdict is None:
                 continue
             if verdict.event == "unknown":
@@ -75,9 +78,6 @@ class EventMaker:
             elif verdict.event in hook.on:
                 deliveries.append(_describe(hook, change, verdict))
         return Events(deliveries, unknown)
-
-    async def _complete(self, change: CommittedChange) -> CommittedChange:
-        return await self._changes.fill(change) if change.replaced else change
 
 
 def _describe(hook: Hook, change: CommittedChange, verdict: Verdict) -> NewDelivery:

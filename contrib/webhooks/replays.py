@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
 
-from kernel.public import BadRequest, Changes, ChangesPage
+from kernel.public import BadRequest, Changes, ChangesPage, cut_before_fill
 
 from .events import EventMaker
 from .models import Hook, NewDelivery
@@ -39,11 +39,13 @@ async def find_events(
             for change in page.changes
             if change.id not in pending and (earliest is None or _read_time(change.at) >= earliest)
         ]
-        part = await events.make(hook, watch, relevant)
-        deliveries += part.deliveries
-        size += sum(len(delivery.body) for delivery in part.deliveries)
-        if len(deliveries) > MAX_EVENTS or size > MAX_BYTES:
-            raise BadRequest(f"since: more than {MAX_EVENTS} events, or 64 MB: name a later time")
+        for part in cut_before_fill(relevant):
+            new = (await events.make(hook, watch, part)).deliveries
+            deliveries += new
+            size += sum(len(delivery.body) for delivery in new)
+            if len(deliveries) > MAX_EVENTS or size > MAX_BYTES:
+                problem = f"more than {MAX_EVENTS} events, or 64 MB: name a later time"
+                raise BadRequest(f"since: {problem}")
     return deliveries
 
 

@@ -1,15 +1,18 @@
-"""Committed changes, cut into what one statement takes."""
+"""Committed changes, cut into what one statement takes, or what memory has room for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from kernel.contracts.trail.changes import CommittedChange
+from kernel.contracts.trail.changes import Changes, CommittedChange
+from kernel.contracts.trail.watches import Verdict, Watch
 
 MAX_PART_BYTES: Final = 8_000_000
 """Bytes of JSON of the records of one part, unless it is a single change."""
 MAX_PART_CHANGES: Final = 1_000
+MAX_JUDGED: Final = 500
+"""Changes of a part that is judged and handled before the next one is filled."""
 
 
 def cut_changes(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
@@ -29,3 +32,38 @@ def cut_changes(changes: Sequence[CommittedChange]) -> Iterator[Sequence[Committ
         size += weight
     if part:
         yield part
+
+
+def cut_before_fill(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
+    """Yield changes in parts of at most 500, for `judge_part`.
+
+    One with replaced values is a part of its own: a page has 16 MB as the trail has it, and
+    thousands of changes, each of which may have 50 MB when it is filled.
+    """
+    part: list[CommittedChange] = []
+    for change in changes:
+        if part and (change.replaced or part[-1].replaced or len(part) >= MAX_JUDGED):
+            yield part
+            part = []
+        part.append(change)
+    if part:
+        yield part
+
+
+async def judge_part(
+    changes: Changes, watch: Watch, part: Sequence[CommittedChange]
+) -> list[Verdict | None]:
+    """Judge a part of `cut_before_fill`, one verdict for each change. Raises Unavailable.
+
+    Replaced values are read from the table where the watch shows them, or where one decides.
+    """
+    if not part[0].replaced:
+        return await watch.judge(part)
+    [change] = part
+    fields = watch.watched.fields
+    if fields is not None and not set(fields).intersection(change.replaced):
+        verdicts = await watch.judge(part)
+        [verdict] = verdicts
+        if verdict is None or verdict.event != "unknown":
+            return verdicts
+    return await watch.judge([await changes.fill(change)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import anyio
@@ -18,10 +18,12 @@ from kernel.public import (
     STATEMENTS,
     BadRequest,
     ChangesPage,
+    CommittedChange,
     Services,
     Transaction,
     Unavailable,
     Watch,
+    cut_before_fill,
     server_actor,
 )
 
@@ -45,7 +47,7 @@ class Follower:
     """Follows the entity of a webhook from its position on.
 
     The position moves in the transaction that queues the deliveries, so none is lost and none is
-    queued twice, whenever the process dies.
+    queued twice, whenever the process dies. A page with large values is queued in parts.
     """
 
     def __init__(
@@ -73,8 +75,8 @@ class Follower:
     async def _follow(self, watch: Watch) -> bool:
         """Queue what comes while a watch holds; False where the server stops.
 
-        A page that was read before its entity changed has the fields of then. So nothing of it is
-        queued: reading begins again behind what was.
+        A page that was read before its entity changed has the fields of then. So nothing more of it
+        is queued: reading begins again behind what was.
         """
         subject = f"{self._hook.app_id}.{self._hook.entity}"
         following = self._changes.follow([subject], self._stored, reshape=True)
@@ -82,9 +84,13 @@ class Follower:
             async for page in pages:
                 if page.reshaped:  # the catalog of this process may be a moment older
                     await self._apps.refresh()
-                if await watch.find_end() is not None:
-                    return True
-                await self._take(watch, page)
+                for part, position in _divide(page):
+                    if await watch.find_end() is not None:
+                        return True
+                    events = Events([], 0)
+                    if part:
+                        events = await self._events.make(self._hook, watch, part)
+                    await self._take(events, position, _describe_loss(page, events))
         return False
 
     async def _load_position(self) -> None:
@@ -116,15 +122,14 @@ class Follower:
         await self._disable(reason)
         return None
 
-    async def _take(self, watch: Watch, page: ChangesPage) -> None:
-        events = await self._events.make(self._hook, watch, page.changes)
-        note = _describe_loss(page, events)
+    async def _take(self, events: Events, position: str, note: str) -> None:
+        """Queue events and move to a position, unless there is nothing to store."""
         age = time.monotonic() - self._stored_at
         if not events.deliveries and not note and age < STORE_SECONDS and self._stored:
             return
 
         async def work(tx: Transaction) -> bool:
-            if not await hooks.move(tx, self._hook.id, self._stored, page.position):
+            if not await hooks.move(tx, self._hook.id, self._stored, position):
                 return False
             await store.queue(tx, events.deliveries)
             if note:
@@ -133,7 +138,7 @@ class Follower:
 
         if not await self._statements.run(server_actor("webhooks"), work):
             raise Unavailable("the webhook has changed")
-        self._stored = page.position
+        self._stored = position
         self._stored_at = time.monotonic()
         if note:
             log.warning("events of a webhook are left out", hook=self._hook.id, reason=note)
@@ -149,6 +154,14 @@ class Follower:
             if waiting < limit:
                 return
             await anyio.sleep(NO_ROOM_SECONDS)
+
+
+def _divide(page: ChangesPage) -> Iterator[tuple[Sequence[CommittedChange], str]]:
+    """Yield the parts of a page, each with the position behind it; of an empty page one."""
+    parts: list[Sequence[CommittedChange]] = list(cut_before_fill(page.changes))
+    for part in parts[:-1]:
+        yield part, part[-1].position
+    yield parts[-1] if parts else (), page.position
 
 
 def _describe_loss(page: ChangesPage, events: Events) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -20,6 +21,8 @@ from kernel.public import (
     Transaction,
     Verdict,
     Watched,
+    cut_before_fill,
+    judge_part,
 )
 from plugins.workers.child.protocol import CollectionOp
 
@@ -112,11 +115,10 @@ class ChangeOperations:
         if page.reshaped:  # the catalog of this process may be a moment older
             await self._services.get(APPS).refresh()
             watch = await watches.open(actor, watched)
-        filled = [await changes.fill(change) for change in page.changes]
-        verdicts = await watch.judge(filled)
         answer = _Answer(page.position, complete=page.complete, lost=page.lost)
-        for change, verdict in zip(filled, verdicts, strict=True):
-            if not answer.add(change, verdict):
+        for part in cut_before_fill(page.changes):
+            verdicts = await judge_part(changes, watch, part)
+            if not answer.add_all(part, verdicts):
                 break
         return answer.encode()
 
@@ -150,8 +152,14 @@ class _Answer:
         self._size = 0
         self._last_position = ""
 
-    def add(self, change: CommittedChange, verdict: Verdict | None) -> bool:
-        """Add a change; return whether others may follow."""
+    def add_all(
+        self, changes: Sequence[CommittedChange], verdicts: Sequence[Verdict | None]
+    ) -> bool:
+        """Add changes in their order; return whether others may follow."""
+        pairs = zip(changes, verdicts, strict=True)
+        return all(self._add(change, verdict) for change, verdict in pairs)
+
+    def _add(self, change: CommittedChange, verdict: Verdict | None) -> bool:
         if verdict is None:
             self._last_position = change.position
             return True

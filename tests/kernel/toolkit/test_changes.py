@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from kernel.public import CommittedChange, cut_changes
+from kernel.public import CommittedChange, cut_before_fill, cut_changes
 from kernel.toolkit import changes
 
 
@@ -35,3 +36,15 @@ def test_a_part_ends_before_it_is_too_large(monkeypatch: pytest.MonkeyPatch):
 def test_a_change_that_is_too_large_is_a_part_of_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(changes, "MAX_PART_BYTES", 10)
     assert ids_of_parts(3, 50, 3) == [[0], [1], [2]]
+
+
+def ids_to_judge(*given: CommittedChange) -> list[list[int]]:
+    return [[change.id for change in part] for part in cut_before_fill(given)]
+
+
+def test_a_change_that_may_be_filled_is_a_part_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(changes, "MAX_JUDGED", 2)
+    large = replace(make_change(3), replaced=("text",))
+    assert ids_to_judge() == []
+    small = [make_change(number) for number in (0, 1, 2, 4)]
+    assert ids_to_judge(*small[:3], large, large, small[3]) == [[0, 1], [2], [3], [3], [4]]
