@@ -91,7 +91,7 @@ def _describe(hook: Hook, change: CommittedChange, verdict: Verdict) -> NewDeliv
     data |= {"actor": change.actor, "request": change.request, "position": change.position}
     body = {"type": f"{hook.entity}.{verdict.event}", "timestamp": change.at, "data": data}
     return NewDelivery(
-        id=_make_id(hook.id, change.id),
+        id=_make_id(hook, change),
         hook_id=hook.id,
         place=change.id,
         event=verdict.event,  # pyright: ignore[reportArgumentType] - "unknown" is left out before
@@ -102,7 +102,11 @@ def _describe(hook: Hook, change: CommittedChange, verdict: Verdict) -> NewDeliv
     )
 
 
-def _make_id(hook_id: str, change_id: int) -> str:
-    """Return the `webhook-id` of a change: the same, however often it is queued."""
-    digest = hashlib.sha256(f"{hook_id} {change_id}".encode()).digest()[:_ID_BYTES]
+def _make_id(hook: Hook, change: CommittedChange) -> str:
+    """Return the `webhook-id` of a change: the same, however often it is queued.
+
+    A restored database gives the numbers of changes that it has lost to others, of another time.
+    """
+    name = f"{hook.id} {change.id} {change.at}"
+    digest = hashlib.sha256(name.encode()).digest()[:_ID_BYTES]
     return "msg_" + base64.b32encode(digest).decode().lower()

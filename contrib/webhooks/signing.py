@@ -58,7 +58,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         }
 
 
-def _affects_all(_payload: str, _hook_id: str, _endpoint: Endpoint) -> bool:
+def _affects_all(_payload: str, _key: tuple[str, str], _endpoint: Endpoint) -> bool:
     return True
 
 
@@ -77,14 +77,17 @@ class Endpoints:
         self._statements = services.get(STATEMENTS)
         self._vault = services.get(VAULT)
         notifications = services.get(NOTIFICATIONS)
-        self._cache = InvalidatedCache[str, Endpoint](
+        self._cache = InvalidatedCache[tuple[str, str], Endpoint](
             notifications, TOPIC, size=1000, ttl=60.0, affects=_affects_all
         )
         notifications.subscribe(SECRETS, self._cache.invalidate)
 
     async def find(self, hook: Hook) -> Endpoint:
-        """Return where a webhook sends to. Raises Broken."""
-        return await self._cache.get_or_load(hook.id, lambda: self._load(hook))
+        """Return where a webhook sends to. Raises Broken.
+
+        Who asks may have a row of before: what is loaded for it is never that of another URL.
+        """
+        return await self._cache.get_or_load((hook.id, hook.url), lambda: self._load(hook))
 
     async def make_secret(self, app_id: str, hook_id: str, name: str) -> tuple[str, str]:
         """Put a new secret into the vault; return its name there, and the secret.

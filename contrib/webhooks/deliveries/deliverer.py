@@ -159,10 +159,9 @@ class _HookRun:
 
     async def _find_pause(self) -> float:
         """Return the seconds until a delivery is due, CHECK_SECONDS at most."""
-        seconds = await store.seconds_to_next(self._statements, self.hook.id)
+        busy = sorted(self._busy)
+        seconds = await store.seconds_to_next(self._statements, self.hook.id, busy)
         if seconds is None:
-            return CHECK_SECONDS
-        if seconds <= 0 and self._busy:  # it waits for one that is on its way
             return CHECK_SECONDS
         return min(max(seconds, SHORTEST_PAUSE), CHECK_SECONDS)
 

@@ -35,12 +35,17 @@ select n.id, n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at,
     ) then now() end
 from new as n"""
 
+# An event that is listed keeps its id, however ids were made when it was queued.
 _REQUEUE: Final = """
 insert into caudex_webhooks.deliveries as d
     (id, hook_id, place, event, entity, record, body, at)
-select n.id, n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at
+select coalesce(e.id, n.id), n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at
 from json_to_recordset($1::json) as n (id text, hook_id uuid, place bigint, event text,
     entity text, record text, body text, at timestamptz)
+left join lateral (
+    select d.id from caudex_webhooks.deliveries as d
+    where d.hook_id = n.hook_id and d.place = n.place and d.at = n.at limit 1
+) as e on true
 on conflict (id) do update set state = 'pending', run = d.run + 1, attempts = 0, status = null,
     error = null, next_at = null, ended_at = null, body = excluded.body, event = excluded.event"""
 
@@ -62,12 +67,6 @@ select count(*)::text from (
     where hook_id = $1::uuid and state = 'pending' limit $2::integer
 ) as waiting"""
 
-_NEXT: Final = """
-select extract(epoch from next_at - clock_timestamp())::text
-from caudex_webhooks.deliveries
-where hook_id = $1::uuid and state = 'pending' and next_at is not null
-order by next_at, place limit 1"""
-
 # The first one of its record: a scalar, as a join would look at all that wait for each attempt.
 _DUE: Final = """
 select row_to_json(c) from (
@@ -82,6 +81,19 @@ select row_to_json(c) from (
     )
     order by d.next_at, d.place limit 1
 ) as c"""
+
+# The conditions are those above: one that waits for another has a time that has passed, perhaps.
+_NEXT: Final = """
+select extract(epoch from d.next_at - clock_timestamp())::text
+from caudex_webhooks.deliveries as d
+where d.hook_id = $1::uuid and d.state = 'pending' and d.next_at is not null
+and d.entity || ' ' || d.record <> all($2::text[])
+and d.place = (
+    select e.place from caudex_webhooks.deliveries as e
+    where e.hook_id = d.hook_id and e.entity = d.entity and e.record = d.record
+    and e.state = 'pending' order by e.place limit 1
+)
+order by d.next_at, d.place limit 1"""
 
 # One that was retried or replayed while it was on its way is in another run: it is sent again.
 _SETTLE: Final = """
@@ -151,9 +163,12 @@ async def find_due(reader: Reader, hook_id: str, busy: Sequence[str]) -> Due | N
     return None if row is None else _due(row)
 
 
-async def seconds_to_next(reader: Reader, hook_id: str) -> float | None:
-    """Return the seconds until a delivery of a webhook is due; None where none waits."""
-    row = await reader.fetch(_NEXT, hook_id)
+async def seconds_to_next(reader: Reader, hook_id: str, busy: Sequence[str]) -> float | None:
+    """Return the seconds until `find_due` has a delivery to return; None where none waits.
+
+    One that was retried may come before others of its record, whose own time has passed: they wait.
+    """
+    row = await reader.fetch(_NEXT, hook_id, busy)
     return None if row is None else float(row)
 
 
