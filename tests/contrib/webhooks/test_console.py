@@ -102,6 +102,8 @@ def test_deliveries_are_shown_sent_again_and_replayed(server, receiver, new_tab)
     hook = make_hook(server, "crm", receiver.url("/busy"), name="busy")
     deal = create(server, title="x")
     update(server, deal, title="y")
+    # The page reads the deliveries once: what is not there yet would never be shown.
+    eventually(lambda: len(deliveries(server, "crm", hook["id"])) == 2)
     eventually(lambda: show_hook(server, "crm", hook["id"])["failing_since"])
     page = new_tab().sign_in(server.admin).open(f"{PAGE}/crm/{hook['id']}").page
     page.wait_for_selector(".facts .tag:has-text('failing')")
