@@ -159,7 +159,10 @@ export function Plugin({ page, part = 'default', fallback = null, ...props }) {
     localStorage[mark] = Date.now();
     const end = setTimeout(removeMark, WITHIN);
     const start = setTimeout(load, DRAWN);
+    // A tab may be closed or loaded again at once; in one that hangs this never runs.
+    addEventListener('pagehide', removeMark);
     return () => {
+      removeEventListener('pagehide', removeMark);
       clearTimeout(end);
       clearTimeout(start);
       removeMark();

@@ -89,6 +89,13 @@ def test_a_page_that_never_ends_stops_its_tab_alone_and_is_not_opened_again(
     tab.page.wait_for_selector("text=0 guests")
 
 
+def test_a_page_that_is_left_at_once_did_not_hang(server: Server, new_tab):
+    tab = new_tab().sign_in(server.admin).open("pages/guests/module")
+    tab.page.evaluate("localStorage['caudex.opening.guests/module'] = 1")  # opened long ago
+    tab.page.reload()
+    tab.page.wait_for_selector("h1:has-text('A module: Module')")
+
+
 def test_tiles_and_parts_of_records(server: Server, new_tab):
     server.install({"appId": "notes", "name": "Notes", "dataContract": [
         {"entityName": "pages", "fields": [{"name": "title", "type": "text"}]}]})  # fmt: skip
