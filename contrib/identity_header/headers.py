@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import structlog
 from msgspec.structs import replace
 
-from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated, door_of
+from kernel.public import NOTHING, Actor, BadRequest, Forbidden, Request, Unauthenticated, door_of
 
 from .config import IdentityHeaderConfig
 from .models import Claim, clean_claim
@@ -59,7 +59,9 @@ class Headers:
         if admitted is not None:
             return await self._identity.check_again(admitted)
 
-        caller = Actor(user_id=None, request_id=request.request_id, address=request.address)
+        caller = Actor(
+            user_id=None, request_id=request.request_id, address=request.address, limits=NOTHING
+        )
         users = _select_values(request, self._names.user)
         if any(value.strip() for value in users):
             self._check_trust(request)

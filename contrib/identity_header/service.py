@@ -163,7 +163,7 @@ class HeaderIdentity:
             return _CachedUser(user.id, user.username, time.time() + 60.0)
 
         user = await self._cache.get_or_load(claim, load)
-        return replace(caller, user_id=user.user_id, username=user.username)
+        return replace(caller, user_id=user.user_id, username=user.username, limits=None)
 
     async def identify_by_token(self, header: bytes, caller: Actor) -> Actor:
         """Return the user of a token that this server issued. Raises Unauthenticated."""

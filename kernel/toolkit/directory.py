@@ -44,7 +44,11 @@ class AccountDirectory:
 
     async def visible(self, actor: Actor) -> frozenset[str] | None:
         """See `Directory.visible`. A worker that acts for no user sees what its admins see."""
-        if self._policy == "all" or actor.user_id is None:
+        if actor.is_server:
+            return None
+        if actor.user_id is None:
+            return frozenset()
+        if self._policy == "all":
             return None
         access = self._find_access()
         if not supports(access, Peers):

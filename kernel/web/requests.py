@@ -31,7 +31,7 @@ class Request(starlette.requests.Request):
 
     @property
     def actor(self) -> Actor:
-        """The caller; on a public route an actor without an id."""
+        """The caller; on a public route an actor without an id, who has no rights."""
         return self.scope[CALL].actor
 
     @property

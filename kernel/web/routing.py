@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kernel import errors
 from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant, Narrowing, Needs
-from kernel.contracts.base import Actor, Delegation, Middleware, Services, supports
+from kernel.contracts.base import NOTHING, Actor, Delegation, Middleware, Services, supports
 from kernel.contracts.server import Handler, HookBus, Route
 from kernel.errors.source_lines import source_line
 from kernel.toolkit.requests import CURRENT_REQUEST, RequestContext
@@ -219,7 +219,11 @@ class RouteTable:
             if door is not None:
                 _check_public(route, door, request.scope["path_params"])
             call.actor = Actor(
-                user_id=None, request_id=request.request_id, address=request.address, door=door
+                user_id=None,
+                request_id=request.request_id,
+                address=request.address,
+                limits=NOTHING,
+                door=door,
             )
         else:
             actor = call.caller

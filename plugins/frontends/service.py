@@ -161,7 +161,7 @@ class FrontendsService:
         app = await self._apps.app(app_id)
         if app.key != key:
             raise NotFound(f"app '{app_id}' not found")
-        if actor.user_id is not None:
+        if not actor.is_server:
             needs = CORE_ADMIN if self._hosts.serve_paths else APP_ADMIN
             await self._access.authorize(actor, needs, {"app_id": app_id})
 

@@ -29,6 +29,8 @@ BATCH: Final = 1000
 DONE: Final = "already done: the reply is no longer available"
 SERVER: Final = str(uuid.UUID(int=0))
 """In place of a user for what workers write in their app's name."""
+STRANGER: Final = str(uuid.UUID(int=1))
+"""In place of a user for callers of public routes: they get no reply of the server's."""
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -56,7 +58,8 @@ class IdempotencyService:
             route = f"key {actor.limits.key} {route}"
         if actor.door is not None:  # a reply is repeated at the door that it was made for
             route = f"host {actor.door} {route}"
-        place = Place(actor.user_id or SERVER, route, request.key)
+        stand_in = SERVER if actor.is_server else STRANGER
+        place = Place(actor.user_id or stand_in, route, request.key)
         digest = hashlib.sha256(request.body).hexdigest()
 
         async def attempt(tx: Transaction) -> Answer:

@@ -167,7 +167,7 @@ class WorkersService:
             rows = await self.host.store.read_desired([app_id])
             if [row.key for row in rows] != [release.key]:
                 raise NotFound(f"app '{app_id}' not found")
-        if actor.user_id is not None:
+        if not actor.is_server:
             await self._access.authorize(actor, APP_ADMIN, {"app_id": app_id})
 
     async def _put_in_service(

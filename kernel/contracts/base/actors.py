@@ -75,12 +75,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cach
 
 
 NOTHING: Final = Limits(apps=())
-"""The limits of an actor that may do nothing on behalf of its user."""
+"""The limits of an actor that may do nothing on behalf of its user, and of a stranger."""
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """The party that performs an operation; `user_id` is None for the server itself.
+    """The party that performs an operation; `user_id` is None for the server itself (`is_server`).
 
+    It is None for a caller of a public route as well, whose `limits` are `NOTHING`.
     `delegation` is set for a worker that sends a token of `issue_delegated_token`. It is None for a
     user that sends a token of a session. `door` is the app through whose host the credentials may
     be used, and only there; None for the server's own host. `limits` are those of what the request
@@ -97,6 +98,14 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     door: str | None = None
     via: str = ""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the server itself acts, or a worker for no user: it may do everything.
+
+        A stranger without an account is not the server.
+        """
+        return self.user_id is None and self.limits is None
 
 
 def server_actor(request_id: str = "") -> Actor:

@@ -29,7 +29,7 @@ class FileLimits(msgspec.Struct, frozen=True):
     """
 
     app_id: str
-    user_id: str
+    user_id: str | None
     tables: FileTables
     fields: frozenset[str]
     rows: Mapping[str, Related]

@@ -45,11 +45,11 @@ class LinkRights:
         names: Collection[str],
         finding: Awaitable[LinkLimits | None],
     ) -> LinkLimits | None:
-        """Add the limits of files; a worker that acts on behalf of no user has none."""
+        """Add the limits of files; the server itself has none."""
         limits = await finding
         app_id = table.entity.app_id
         sources = self._tables.name_files()
-        if actor.user_id is None or sources is None:
+        if actor.is_server or sources is None:
             return limits
         entities = await self._tables.find_with_files(app_id)
         readable = await self._scopes.linked.find_readable(actor, app_id, entities)

@@ -8,14 +8,14 @@ from kernel.public import Access, Action, Actor, Forbidden, Grant, NotFound, ent
 
 
 class Permissions:
-    """Asks ACCESS what an actor may do. A worker that acts on behalf of no user may do all."""
+    """Asks ACCESS what an actor may do. The server itself may do everything."""
 
     def __init__(self, access: Callable[[], Access]) -> None:
         self._access = access
 
     async def require(self, actor: Actor, app_id: str, entity_name: str, action: Action) -> Grant:
         """Return the grant for an action. Raises NotFound, Forbidden."""
-        if actor.user_id is None:
+        if actor.is_server:
             return Grant()
         path = {"app_id": app_id, "entity": entity_name}
         return await self._access().authorize(actor, entity(action), path)

@@ -12,6 +12,7 @@ from kernel.public import (
     ACCESS,
     APP_USER,
     HOOKS,
+    NOTHING,
     NOTIFICATIONS,
     Actor,
     Forbidden,
@@ -89,6 +90,7 @@ class Readers:
             user_id=None,
             request_id=request_id_of(scope),
             address=request.address,
+            limits=NOTHING,
             door=door_of(scope),
         )
 

@@ -172,7 +172,7 @@ class RecordOperations:
             if op.op == "sql":
                 return await self._query(actor, app, op)
             grant = Grant()
-            if actor.user_id is not None:
+            if not actor.is_server:
                 access = self._services.get(ACCESS)
                 user_id = actor.user_id
                 limits = limits_of(actor)
