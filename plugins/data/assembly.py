@@ -38,7 +38,7 @@ from .rights.links import LinkRights
 from .rights.permissions import Permissions
 from .rights.scopes import RowScopes
 from .rights.views import ViewWriter
-from .service import Parts, RecordsService
+from .service import RecordReads, RecordsService, RecordWrites
 from .sources.read_sources import ReadSources
 from .statements.tables import Tables
 from .upserts.plan import UpsertPlanner
@@ -105,25 +105,25 @@ def build_records(services: Dependencies) -> RecordsService:
     chunks = ChunkWriter(attempts, descriptions, refusals, link_keys)
     imported_rows = ImportedRows(chunks, DryRuns(execution, refusals, upsert_writer))
 
-    parts = Parts(
-        calls=calls,
+    reads = RecordReads(
         reader=reader,
         pages=PageReader(scopes, sources, searches),
         lists=CompleteLists(calls, scopes, sources, searches),
         aggregates=AggregateReader(scopes, sources, searches),
+        views=ViewWriter(scopes),
+    )
+    writes = RecordWrites(
         writer=RecordWriter(tables, scopes, links, execution, replies, descriptions),
         upserts=upserts,
         conditional=ConditionalWrites(
             permissions, scopes, links, execution, descriptions, statements
         ),
-        former=FormerWrites(tables, scopes, links, execution, descriptions),
         batches=Batches(creates, preparation, groups, transactions, replies, descriptions),
+        former=FormerWrites(tables, scopes, links, execution, descriptions),
         imports=Imports(tables, links, planner, transactions, imported_rows, link_keys),
         keyed=KeyedWrites(apps, permissions, execution.participants, services.idempotency),
-        permissions=permissions,
-        views=ViewWriter(scopes),
     )
-    return RecordsService(parts)
+    return RecordsService(calls, permissions, reads, writes)
 
 
 def build_watches(services: Dependencies) -> WatchesService:

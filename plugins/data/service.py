@@ -1,4 +1,4 @@
-"""Provides RECORDS. Each method is a door: the object that it calls has the behaviour."""
+"""Provides RECORDS. Each method only passes on: the object that it calls has the behaviour."""
 
 from __future__ import annotations
 
@@ -48,15 +48,19 @@ from .writes.once import KeyedWrites
 from .writes.records import RecordWriter
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """The objects behind the methods of RECORDS."""
+class RecordReads(msgspec.Struct, frozen=True):
+    """The objects that read records, or render them."""
 
-    calls: Calls
-    """What each call has in common: another attempt, the part in a transaction."""
     reader: RecordReader
     pages: PageReader
     lists: CompleteLists
     aggregates: AggregateReader
+    views: ViewWriter
+
+
+class RecordWrites(msgspec.Struct, frozen=True):
+    """The objects that write records."""
+
     writer: RecordWriter
     upserts: Upserts
     conditional: ConditionalWrites
@@ -64,8 +68,6 @@ class Parts(msgspec.Struct, frozen=True):
     former: FormerWrites
     imports: Imports
     keyed: KeyedWrites
-    permissions: Permissions
-    views: ViewWriter
 
 
 class RecordsService:
@@ -74,10 +76,14 @@ class RecordsService:
     Most methods return the coroutine of `Calls.run`: one frame less for each call.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self._run = parts.calls.run
-        self._operations = WorkerOperations(self, parts.permissions)
+    def __init__(
+        self, calls: Calls, permissions: Permissions, reads: RecordReads, writes: RecordWrites
+    ) -> None:
+        """`calls` is what all calls have in common: another attempt, the part in a transaction."""
+        self.reads = reads
+        self.writes = writes
+        self._run = calls.run
+        self._operations = WorkerOperations(self, permissions)
 
     # Reads
 
@@ -90,14 +96,14 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, Tagged]:
         """See `Records.get`."""
-        reader = self.parts.reader
+        reader = self.reads.reader
         return self._run(target.app_id, lambda: reader.get(target, record_id, view, tx), tx)
 
     def page(
         self, target: Target, page: Page, *, tx: Transaction | None = None
     ) -> CoroutineType[Any, Any, bytes]:
         """See `Records.page`."""
-        pages = self.parts.pages
+        pages = self.reads.pages
         return self._run(target.app_id, lambda: pages.read(target, page, tx), tx)
 
     def count(
@@ -109,27 +115,27 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, int]:
         """See `Records.count`."""
-        pages = self.parts.pages
+        pages = self.reads.pages
         return self._run(target.app_id, lambda: pages.count(target, where, search, tx), tx)
 
     def stream(
         self, target: Target, page: Page
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `Records.stream`."""
-        return self.parts.lists.stream(target, page)
+        return self.reads.lists.stream(target, page)
 
     def page_with(
         self, target: Target, page: Page, expression: Query, *, at_most: int = MAX_PAGE
     ) -> CoroutineType[Any, Any, WithSnapshot]:
         """See `SnapshotReads.page_with`."""
-        pages = self.parts.pages
+        pages = self.reads.pages
         return self._run(target.app_id, lambda: pages.read_with(target, page, expression, at_most))
 
     def stream_with(
         self, target: Target, page: Page, expression: Query
     ) -> AbstractAsyncContextManager[tuple[bytes, AsyncIterator[bytes]]]:
         """See `SnapshotReads.stream_with`."""
-        return self.parts.lists.stream_with(target, page, expression)
+        return self.reads.lists.stream_with(target, page, expression)
 
     def export(
         self,
@@ -141,18 +147,18 @@ class RecordsService:
         raw: bool = False,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `Records.export`."""
-        return self.parts.lists.export(target, page, ExportOptions(file_format, limit, raw))
+        return self.reads.lists.export(target, page, ExportOptions(file_format, limit, raw))
 
     def aggregate(self, target: Target, aggregation: Aggregation) -> CoroutineType[Any, Any, bytes]:
         """See `Records.aggregate`."""
-        aggregates = self.parts.aggregates
+        aggregates = self.reads.aggregates
         return self._run(target.app_id, lambda: aggregates.read(target, aggregation))
 
     def write_views(
         self, actor: Actor, app_id: str, entities: Collection[str]
     ) -> CoroutineType[Any, Any, Sequence[RecordView]]:
         """See `RecordViews.write_views`."""
-        views = self.parts.views
+        views = self.reads.views
         return self._run(app_id, lambda: views.write(actor, app_id, entities))
 
     # Writes
@@ -161,14 +167,14 @@ class RecordsService:
         self, target: Target, values: Mapping[str, Any], *, tx: Transaction | None = None
     ) -> CoroutineType[Any, Any, Tagged]:
         """See `Records.create`."""
-        writer = self.parts.writer
+        writer = self.writes.writer
         return self._run(target.app_id, lambda: writer.create(target, values, tx), tx)
 
     def create_many(
         self, target: Target, rows: Sequence[Mapping[str, Any]], *, tx: Transaction | None = None
     ) -> CoroutineType[Any, Any, bytes]:
         """See `Records.create_many`."""
-        writer = self.parts.writer
+        writer = self.writes.writer
         return self._run(target.app_id, lambda: writer.create_many(target, rows, tx), tx)
 
     def update(
@@ -181,7 +187,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, Tagged]:
         """See `Records.update`."""
-        writer = self.parts.writer
+        writer = self.writes.writer
         return self._run(
             target.app_id, lambda: writer.update(target, record_id, values, if_match, tx), tx
         )
@@ -195,7 +201,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, None]:
         """See `Records.delete`."""
-        writer = self.parts.writer
+        writer = self.writes.writer
         return self._run(target.app_id, lambda: writer.delete(target, record_id, if_match, tx), tx)
 
     def upsert(
@@ -208,7 +214,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, bytes]:
         """See `Records.upsert`."""
-        upserts = self.parts.upserts
+        upserts = self.writes.upserts
         return self._run(target.app_id, lambda: upserts.upsert(target, rows, on, then, tx), tx)
 
     def update_where(
@@ -222,7 +228,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, int]:
         """See `Records.update_where`."""
-        conditional = self.parts.conditional
+        conditional = self.writes.conditional
         expected = Expected(expect, at_most)
         return self._run(
             target.app_id, lambda: conditional.update(target, where, values, expected, tx), tx
@@ -238,7 +244,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, int]:
         """See `Records.delete_where`."""
-        conditional = self.parts.conditional
+        conditional = self.writes.conditional
         expected = Expected(expect, at_most)
         return self._run(target.app_id, lambda: conditional.delete(target, where, expected, tx), tx)
 
@@ -254,7 +260,7 @@ class RecordsService:
         """See `Records.batch`."""
         # Async, so that the error of a wrong number is raised where the call is awaited.
         check_number(operations)
-        batches = self.parts.batches
+        batches = self.writes.batches
         return await self._run(
             app_id, lambda: batches.run(actor, app_id, operations, dry_run, tx), tx
         )
@@ -263,14 +269,14 @@ class RecordsService:
         self, target: Target, records: Sequence[FormerRecord], *, tx: Transaction
     ) -> CoroutineType[Any, Any, None]:
         """See `Records.restore`."""
-        former = self.parts.former
+        former = self.writes.former
         return self._run(target.app_id, lambda: former.restore(target, records, tx), tx)
 
     def revert(
         self, target: Target, changes: Mapping[str, Mapping[str, Any]], *, tx: Transaction
     ) -> CoroutineType[Any, Any, None]:
         """See `Records.revert`."""
-        former = self.parts.former
+        former = self.writes.former
         return self._run(target.app_id, lambda: former.revert(target, changes, tx), tx)
 
     def import_file(
@@ -282,7 +288,7 @@ class RecordsService:
         tx: Transaction | None = None,
     ) -> CoroutineType[Any, Any, bytes]:
         """See `Records.import_file`."""
-        imports = self.parts.imports
+        imports = self.writes.imports
         return self._run(target.app_id, lambda: imports.import_file(target, file, options, tx), tx)
 
     # For clients that repeat requests, and for workers
@@ -296,7 +302,7 @@ class RecordsService:
         work: Work[Answer],
     ) -> CoroutineType[Any, Any, Answer]:
         """See `Records.run_once`."""
-        return self.parts.keyed.run_once(actor, app_id, request, needed, work)
+        return self.writes.keyed.run_once(actor, app_id, request, needed, work)
 
     def operate(
         self, actor: Actor, app_id: str, operation: WorkerOperation

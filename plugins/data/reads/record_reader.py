@@ -59,9 +59,9 @@ class RecordReader:
                 reader = self._sources.prompt
             return await _read_selection(reader, scope, conditions, table.everything, record_id)
         table.check_id(record_id)
-        query = table.select_by_id(own_only=scope.own_only)
+        statements = table.select_by_id(own_only=scope.own_only)
         owner = (scope.user_id,) if scope.own_only else ()
-        raw = await self._sources.choose_records(reader).fetch(query, owner, record_id)
+        raw = await self._sources.choose_records(reader).fetch(statements, owner, record_id)
         return _finish(raw, table.rendering, record_id)
 
 

@@ -21,7 +21,7 @@ NO_RECORD: Final = b"null"
 """What a statement of several records answers in place of one that is not there."""
 
 
-class RecordQuery(msgspec.Struct, frozen=True, eq=False):
+class RecordStatements(msgspec.Struct, frozen=True, eq=False):
     """How records are read by their ids: a statement for one, and one for several.
 
     The last parameter of `one` is the id, that of `several` an array of ids; its rows are in their
@@ -45,15 +45,15 @@ class RecordQuery(msgspec.Struct, frozen=True, eq=False):
         return [None if row == NO_RECORD else row for row in rows]
 
 
-Key = tuple[RecordQuery, Parameters]
-"""What records of one statement have in common: the query, and what narrows it."""
+Key = tuple[RecordStatements, Parameters]
+"""What records of one statement have in common: the statements, and what narrows it."""
 
 
 class RecordSource(Protocol):
     """Reads single records."""
 
     async def fetch(
-        self, query: RecordQuery, narrowed_by: Parameters, record_id: str
+        self, statements: RecordStatements, narrowed_by: Parameters, record_id: str
     ) -> bytes | None:
         """Read one record, None where it does not exist."""
         ...
@@ -66,10 +66,10 @@ class LoneRecords:
         self._reader = reader
 
     async def fetch(
-        self, query: RecordQuery, narrowed_by: Parameters, record_id: str
+        self, statements: RecordStatements, narrowed_by: Parameters, record_id: str
     ) -> bytes | None:
         """See `RecordSource.fetch`."""
-        return await query.fetch_one(self._reader, narrowed_by, record_id)
+        return await statements.fetch_one(self._reader, narrowed_by, record_id)
 
 
 class GatheredRecords:
@@ -90,15 +90,15 @@ class GatheredRecords:
         """Whether the last turn that brought records brought many."""
 
     async def fetch(
-        self, query: RecordQuery, narrowed_by: Parameters, record_id: str
+        self, statements: RecordStatements, narrowed_by: Parameters, record_id: str
     ) -> bytes | None:
         """See `RecordSource.fetch`."""
         self._asked += 1
         if self._asked == 1:
             asyncio.get_running_loop().call_soon(self._end_turn)
         if not self._is_busy:
-            return await query.fetch_one(self._reader, narrowed_by, record_id)
-        key = (query, narrowed_by)
+            return await statements.fetch_one(self._reader, narrowed_by, record_id)
+        key = (statements, narrowed_by)
         gathering = self._gatherings.get(key)
         if gathering is None or len(gathering.record_ids) == MAX_GATHERED:
             gathering = _Gathering(record_id)
@@ -106,18 +106,18 @@ class GatheredRecords:
             return await self._send(key, gathering)
         record = await gathering.join(record_id)
         if record is Missing.ANSWER:
-            return await query.fetch_one(self._reader, narrowed_by, record_id)
+            return await statements.fetch_one(self._reader, narrowed_by, record_id)
         return record
 
     async def _send(self, key: Key, gathering: _Gathering) -> bytes | None:
         """Read what was gathered when the turn has ended. Return the record of the first caller."""
-        query, narrowed_by = key
+        statements, narrowed_by = key
         try:
             await self._wait_for_others(key, gathering)
             record_ids = gathering.record_ids
             if len(record_ids) == 1:
-                return await query.fetch_one(self._reader, narrowed_by, record_ids[0])
-            first, *others = await query.fetch_several(self._reader, narrowed_by, record_ids)
+                return await statements.fetch_one(self._reader, narrowed_by, record_ids[0])
+            first, *others = await statements.fetch_several(self._reader, narrowed_by, record_ids)
         except BaseException:  # not shared: each caller adds its own frames to an error
             gathering.give_up()
             raise

@@ -19,7 +19,7 @@ from plugins.data.columns.columns import Columns
 from plugins.data.columns.links import Link
 from plugins.data.filters.conditions import Conditions
 from plugins.data.rendering import MAX_RECORD_BYTES, TOO_LARGE, Rendering
-from plugins.data.sources.gathered_records import RecordQuery
+from plugins.data.sources.gathered_records import RecordStatements
 from plugins.data.statements.caching import keep
 
 OWNER: Final = quoted(OWNER_COLUMN)
@@ -118,7 +118,7 @@ class StatementCache(msgspec.Struct):
     """
 
     statements: dict[Hashable, bytes]
-    by_id: dict[bool, RecordQuery]
+    by_id: dict[bool, RecordStatements]
     selections: dict[Hashable, Selection]
     expanded: dict[Hashable, Selection]
 
@@ -258,13 +258,15 @@ class EntityStatements:
             source += b" " + lock
         return limit_size(b"(%b)" % source)
 
-    def select_by_id(self, *, own_only: bool) -> RecordQuery:
+    def select_by_id(self, *, own_only: bool) -> RecordStatements:
         """Return how records are read by their ids, without scopes of hooks, with versions."""
-        query = self.cache.by_id.get(own_only)
-        if query is None:
-            query = RecordQuery(self._select_one_by_id(own_only), self._select_by_ids(own_only))
-            self.cache.by_id[own_only] = query
-        return query
+        statements = self.cache.by_id.get(own_only)
+        if statements is None:
+            statements = RecordStatements(
+                self._select_one_by_id(own_only), self._select_by_ids(own_only)
+            )
+            self.cache.by_id[own_only] = statements
+        return statements
 
     def _select_one_by_id(self, own_only: bool) -> bytes:
         conditions = self.begin_conditions_without_values(own_only)

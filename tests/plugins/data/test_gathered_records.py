@@ -28,17 +28,17 @@ from plugins.data.sources.gathered_records import (
     MAX_GATHERED,
     MIN_BUSY,
     GatheredRecords,
-    RecordQuery,
+    RecordStatements,
 )
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.shop import COMPANIES, add, empty, install
 
 MANY = 3 * MIN_BUSY
-BY_NUMBER = RecordQuery(
+BY_NUMBER = RecordStatements(
     one="select 'one ' || $1::text",
     several="select 'several ' || number from unnest($1::text[]) _i(number)",
 )
-OF_AN_OWNER = RecordQuery(
+OF_AN_OWNER = RecordStatements(
     one="select $1::text || ' one ' || $2::text",
     several="select $1::text || ' several ' || number from unnest($2::text[]) _i(number)",
 )

@@ -260,7 +260,7 @@ def places(server: Server) -> Any:
     """The limiter of imports."""
     from kernel.contracts.records import RECORDS
 
-    return server.services.get(RECORDS).parts.imports.places  # type: ignore[attr-defined]
+    return server.services.get(RECORDS).writes.imports.places  # type: ignore[attr-defined]
 
 
 @pytest.fixture

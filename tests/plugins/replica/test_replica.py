@@ -54,7 +54,7 @@ def test_without_a_replica_nothing_is_added_to_a_request(server: Server) -> None
     assert reads.large is statements
     assert server.services.get(POOL).replica is None
     records: Any = server.services.get(RECORDS)
-    sources = records.parts.lists._sources
+    sources = records.reads.lists._sources
     assert isinstance(sources.prompt, SharedReader)
     assert sources.large is statements
     assert "replica" not in {plugin for plugin, _ in server.services.get(REGISTRY).middleware}
