@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from kernel.public import Actor, Apps, KernelError, Operation, Target
+from kernel.public import Action, Actor, Apps, KernelError, Operation, Target
 from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.execution.tags import NO_IF_MATCH
 from plugins.data.rights.links import LinkRights
 from plugins.data.rights.permissions import Permissions
+from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
-from plugins.data.upserts.plan import UpsertPlanner
+from plugins.data.upserts.plan import UpsertPlan, UpsertPlanner
 from plugins.data.values.rows import add_place
 from plugins.data.writes.replies import Replies
 
@@ -53,9 +54,7 @@ class OperationChecks:
         upsert = None
         if operation.op == "upsert":
             upsert = await self._planner.plan(target, operation.on or "", operation.then)
-        scope = await self._scopes.resolve(target, action)
-        if operation.op != "delete":
-            scope = await self._links.limit_changes(actor, scope, scope.table.limited.names)
+        scope = await self._find_scope(target, action, upsert)
         app = await self._apps.app(app_id)
         grouped = can_be_grouped(operation.op, app, scope, upsert)
         # In one statement, upserts keep one order of their new keys; an update has its hooks alone.
@@ -63,6 +62,20 @@ class OperationChecks:
         if changes_records and not self._execution.can_group(scope.table):
             grouped = False
         return OperationRights(grant, scope, upsert, grouped)
+
+    async def _find_scope(
+        self, target: Target, action: Action, upsert: UpsertPlan | None
+    ) -> RowScope:
+        """Return the records that an operation may reach, and what it may link them to."""
+        if upsert is not None:
+            return upsert.scope
+        if action == "create":
+            scope = await self._scopes.find_unnarrowed(target)
+        else:
+            scope = await self._scopes.resolve(target, action)
+        if action == "delete":
+            return scope
+        return await self._links.limit_changes(target.actor, scope, scope.table.limited.names)
 
 
 class BatchPreparation:

@@ -38,6 +38,12 @@ class RowScopes:
         """Whether a plugin narrows which records a caller may reach."""
         return bool(self._bus.implementations(hookspecs.record_scope))
 
+    async def find_unnarrowed(self, target: Target) -> RowScope:
+        """Return the rows of a target that creates records; no hook narrows these."""
+        grant = target.grant
+        table = await self._tables.find(target.app_id, target.entity, grant.hidden)
+        return RowScope(table, target.actor.user_id, grant.own_only)
+
     async def narrow(self, target: Target, action: Action = "read") -> RowScope:
         """Return the rows of a target, without those of other entities."""
         actor = target.actor

@@ -212,6 +212,22 @@ def test_a_bad_tree_of_record_scope_is_the_plugins_mistake(scoped: Server, tree:
     assert answer.status_code == 400  # of the caller's own tree
 
 
+def test_a_batch_asks_no_hook_which_records_a_create_reaches(scoped: Server):
+    clear(scoped)
+    admin, plugin = scoped.admin, _plugin(scoped, "scope")
+    made = create(admin, name="a", code="x")
+    operations: list[dict[str, Any]] = [
+        {"op": "create", "entity": "samples", "data": {"name": "b"}},
+        {"op": "upsert", "entity": "samples", "on": "code", "data": {"code": "y", "name": "c"}},
+        {"op": "update", "entity": "samples", "id": made["id"], "data": {"name": "d"}},
+    ]
+    plugin.asked.clear()
+    answer = admin.post("/api/v1/apps/lab/batch", json={"operations": operations})
+    assert answer.status_code == 200, answer.text
+    actions = {action for _, action in plugin.asked}
+    assert {"read", "update"} <= actions <= {"read", "update"}
+
+
 def test_a_hook_refuses_a_write(admin: Client, witness: WitnessPlugin):
     made = create(admin, name="a")
     path = f"{SAMPLES}/{made['id']}"
