@@ -243,7 +243,12 @@ async def event_recorded(tx: Transaction, event: Event) -> None:
 
 @hookspec
 async def event_committed(event: Event) -> None:
-    """Act after an event is committed. Notify: never fails the request."""
+    """Act after an event is committed. Notify: never fails the request.
+
+    All calls of one commit have 30 seconds together, or `[server] hook_timeout` where that is
+    longer. Observers hear nothing of the events that are left then; the log says how many these
+    are. A client that gives up changes nothing.
+    """
 
 
 @hookspec

@@ -103,6 +103,8 @@ class Transaction(FirstColumns):
         self.actor = actor
         self.used_at = monotonic()
         self.callbacks: list[Callable[[], Awaitable[None]]] = []
+        self.events: list[Event] = []
+        """What observers are told after the commit, when the callbacks have run."""
         self.publications: list[tuple[str, str | None]] = []
         self._connection = connection
         self._bus = bus
@@ -176,6 +178,7 @@ class Transaction(FirstColumns):
         was_abandoned = self._abandoned
         failure = self._failure
         callbacks = len(self.callbacks)
+        events = len(self.events)
         publications = len(self.publications)
         await self._shielded(b"savepoint " + name)
         try:
@@ -183,6 +186,7 @@ class Transaction(FirstColumns):
             await self._shielded(b"release " + name)
         except BaseException:
             del self.callbacks[callbacks:]
+            del self.events[events:]
             del self.publications[publications:]
             self._failure = failure
             # If the rollback fails too, the transaction has failed and the commit reports it.
@@ -249,7 +253,7 @@ class Transaction(FirstColumns):
         """See `Transaction.record`."""
         await self._bus.emit(hookspecs.event_recorded, tx=self, event=event)
         if self._bus.listeners(hookspecs.event_committed, event.subject):
-            self.after_commit(lambda: self._bus.notify(hookspecs.event_committed, event=event))
+            self.events.append(event)
 
     async def publish(self, topic: str, payload: str = "") -> None:
         """See `Transaction.publish`; sent last, so that its row is locked for a moment only."""
@@ -350,6 +354,7 @@ class TransactionRunner:
             with anyio.CancelScope(shield=True):  # also after the deadline
                 for callback in tx.callbacks:
                     await self._run_callback(callback)
+                await self._bus.notify_committed(tx.events)
             return result
         if scope.shield:
             raise OutcomeUnknown

@@ -7,11 +7,15 @@ from inspect import isfunction
 from itertools import chain
 from math import inf
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
+import anyio
 import pluggy
+import structlog
 
 from kernel import errors
+from kernel.contracts import hookspecs
+from kernel.contracts.base import Event
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.contracts.server.hooks import Spec
 from kernel.hooks.implementation import HookImplementation
@@ -19,6 +23,10 @@ from kernel.hooks.implementation_checks import mistakes
 
 P = ParamSpec("P")
 R = TypeVar("R")
+OBSERVERS_SECONDS: Final = 30.0
+"""Seconds for all observers of one commit: its caller cannot cancel them."""
+
+log = structlog.get_logger("caudex.hooks")
 
 
 class _Plugins(pluggy.PluginManager):
@@ -149,6 +157,21 @@ class PluggyBus:
                 pass  # logged already
             except Exception as error:
                 implementation.blame.report(error)
+
+    async def notify_committed(self, events: Sequence[Event]) -> None:
+        """See `HookBus.notify_committed`."""
+        if not events:
+            return
+        left_out = len(events)
+        seconds = OBSERVERS_SECONDS
+        if self._limit != inf:  # one call may take as long
+            seconds = max(seconds, self._limit)
+        with anyio.move_on_after(seconds, shield=True):
+            for event in events:
+                await self.notify(hookspecs.event_committed, event=event)
+                left_out -= 1
+        if left_out:
+            log.error("observers took too long", events=len(events), left_out=left_out)
 
     def _find(self, spec: Callable[..., Any], args: tuple[object, ...]) -> list[HookImplementation]:
         """Return the implementations of a hook, which get their arguments by name."""

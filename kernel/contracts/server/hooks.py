@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from kernel.contracts.base import ServiceKey
+from kernel.contracts.base import Event, ServiceKey
 
 __all__ = ["HOOKS", "HookBus", "HookStatistics", "Implementation", "Subjects"]
 
@@ -175,6 +175,14 @@ class HookBus(Protocol):
 
     async def notify(self, spec: Spec[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call the matching implementations; their errors are logged, never raised."""
+        ...
+
+    async def notify_committed(self, events: Sequence[Event]) -> None:
+        """Call `event_committed` for the events of one commit, in order.
+
+        A caller that is cancelled waits for it: for 30 seconds in all at most, or `[server]
+        hook_timeout` where that is longer. The log says how many events were left out then.
+        """
         ...
 
 

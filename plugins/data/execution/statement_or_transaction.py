@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 
-from kernel.public import Actor, HookBus, Statements, Tagged, Transaction, hookspecs
+from kernel.public import Actor, HookBus, Statements, Tagged, Transaction
 from plugins.data.reads.record_reader import RecordReader
 from plugins.data.rendering import id_of, join_records, records_in
 from plugins.data.rights.row_scope import RowScope
@@ -114,7 +114,7 @@ class WriteExecution:
             record_id = await self._single.delete(actor, scope, change)
             if self.participants.are_notified(table):
                 event = event_of(table, "DELETE", actor, record_id)
-                await self._bus.notify(hookspecs.event_committed, event=event)
+                await self._bus.notify_committed([event])
 
     # Writes within a transaction of several
 
@@ -174,6 +174,7 @@ class WriteExecution:
         self, actor: Actor, table: Table, operation: str, records: Sequence[bytes]
     ) -> None:
         """Notify observers of a write that was one statement."""
-        for record in records:
-            event = event_of(table, operation, actor, id_of(record), new=record)
-            await self._bus.notify(hookspecs.event_committed, event=event)
+        events = [
+            event_of(table, operation, actor, id_of(record), new=record) for record in records
+        ]
+        await self._bus.notify_committed(events)

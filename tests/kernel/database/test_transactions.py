@@ -597,6 +597,67 @@ async def test_events_are_reported_in_the_transaction_and_after_the_commit(
     assert reported == ["recorded LOGIN b'1'", "committed LOGIN", "recorded REFUSED b'1'"]
 
 
+class Observer:
+    """Takes a moment for each event, and forever for one that is stuck."""
+
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        self.heard = list[str]()
+
+    @hookimpl
+    async def event_committed(self, event: Event) -> None:
+        self.begun.set()
+        if event.operation == "STUCK":
+            await anyio.sleep_forever()
+        await anyio.sleep(0.01)
+        self.heard.append(event.operation)
+
+
+async def report(tx: Transaction, *operations: str) -> None:
+    for operation in operations:
+        await tx.record(Event(app_id="core", entity="users", operation=operation, actor=ACTOR))
+
+
+async def test_observers_hear_of_every_event_of_a_caller_that_gives_up(
+    opened: Opening, dsn: str
+) -> None:
+    observer = Observer()
+
+    async def write(tx: Transaction) -> None:
+        with suppress(LookupError):
+            async with tx.savepoint():
+                await report(tx, "UNDONE")
+                raise LookupError
+        await report(tx, "FIRST", "SECOND", "THIRD")
+        tx.after_commit(remember(observer.heard, "callback"))
+
+    async with opened(dsn, observer) as db, anyio.create_task_group() as tasks:
+        tasks.start_soon(db.run, ACTOR, write)
+        await observer.begun.wait()
+        tasks.cancel_scope.cancel()
+    assert observer.heard == ["callback", "FIRST", "SECOND", "THIRD"]
+
+
+async def test_an_observer_that_is_stuck_holds_its_caller_up_once(
+    opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel.hooks.bus.OBSERVERS_SECONDS", 0.05)
+    monkeypatch.setattr("kernel.database.transactions.CALLBACK_TIMEOUT", 0.05)
+    observer = Observer()
+
+    async def write(tx: Transaction) -> int:
+        await report(tx, "STUCK", *["LATE"] * 8)
+        return 5
+
+    with capture_logs() as logs:
+        async with opened(dsn, observer) as db:
+            with anyio.fail_after(30):
+                assert await db.run(ACTOR, write) == 5
+    assert observer.heard == []
+    [line] = [line for line in logs if line["event"] == "observers took too long"]
+    assert (line["events"], line["left_out"]) == (9, 9)
+
+
 async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_again(
     opened: Opening, dsn: str
 ) -> None:

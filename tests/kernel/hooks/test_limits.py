@@ -221,6 +221,24 @@ def test_an_observer_that_keeps_failing_is_skipped_and_tried_again(
     assert [line["event"] for line in logs] == ["an observer works again"]
 
 
+async def test_the_observers_of_a_commit_have_one_time_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kernel.hooks.bus.OBSERVERS_SECONDS", 0.2)
+    begun = list[None]()
+
+    async def act() -> None:
+        begun.append(None)
+        await anyio.sleep(0.02)
+
+    bus = bus_for(act, limit=0.1)
+    with capture_logs() as logs:
+        await bus.notify_committed([EVENT] * 1000)
+    assert 1 <= len(begun) < 1000
+    [line] = [line for line in logs if line["event"] == "observers took too long"]
+    assert (line["events"], line["left_out"]) == (1000, 1000 - len(begun) + 1)
+
+
 def test_an_observer_that_hangs_is_skipped_too() -> None:
     slept = list[object]()
 

@@ -7,9 +7,11 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from kernel.public import RECORDS, Grant, Target, server_actor
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import SAMPLES, clear, create, installed, names, refused
@@ -265,3 +267,31 @@ def test_observers_hear_of_single_statements_too(postgres: Postgres):
     assert [event.record_id for event in heard] == ids
     assert [e.operation for e in heard] == ["INSERT", "UPDATE", "INSERT", "INSERT", "DELETE"]
     assert json.loads(heard[1].new or b"")["name"] == "b"
+
+
+def test_observers_hear_of_all_that_a_caller_has_written_who_gives_up(postgres: Postgres):
+    with running_server(postgres, overrides("ObserverPlugin")) as server:
+        installed(server)
+        observer = _plugin(server, "observer")
+        records = server.services.get(RECORDS)
+        target = Target(server_actor(), Grant(), "lab", "samples")
+
+        async def give_up(write: Any) -> list[str]:
+            observer.committed.clear()
+            observer.begun = anyio.Event()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(write)
+                await observer.begun.wait()
+                tasks.cancel_scope.cancel()
+            observer.begun = None
+            return [event.operation for event in observer.committed]
+
+        made = create(server.admin, name="a")
+        rows = [{"name": "b"}, {"name": "c"}, {"name": "d"}]
+        for write, operations in (
+            (lambda: records.create_many(target, rows), ["INSERT"] * 3),
+            (lambda: records.create(target, {"name": "e"}), ["INSERT"]),
+            (lambda: records.update(target, made["id"], {"name": "f"}), ["UPDATE"]),
+            (lambda: records.delete(target, made["id"]), ["DELETE"]),
+        ):
+            assert server.run(give_up, write) == operations

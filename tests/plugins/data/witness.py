@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
+
 from kernel.public import (
     Action,
     Actor,
@@ -108,10 +110,15 @@ class ObserverPlugin(Plugin):
     def __init__(self, config: Any, context: Any) -> None:
         super().__init__(config, context)
         self.committed: list[Event] = []
+        self.begun: anyio.Event | None = None
+        """Set when an event arrives that takes a moment."""
 
     @hookimpl
     async def event_committed(self, event: Event) -> None:
         """Remember an event that is in."""
+        if self.begun is not None:
+            self.begun.set()
+            await anyio.sleep(0.01)
         self.committed.append(event)
 
 
