@@ -141,12 +141,10 @@ class PageReader:
         sort = sort_column(scope, page)
         limit = min(page.limit, source.at_most)
         counts_linked = may_carry_too_many(scope, expansions, limit)
-        is_searched = bool(scope.trees or terms)
-        has_conditions = page.where or page.after is not None or page.then_by or is_searched
-        if not (has_conditions or counts_linked):
+        if _is_plain(scope, page, terms) and not counts_linked:
             selection = _find_plain_selection(scope, page, expansions)
             if selection is not None:
-                raw = await _read_plain(source, scope, page, sort, selection)
+                raw = await _read_plain(reader, scope, page, sort, limit, selection)
                 return selection.rendering.finish_array(raw)
 
         # The same statement looks up the last record seen, where an index can serve that.
@@ -165,30 +163,47 @@ class PageReader:
         selection = select_shown(scope, conditions, page, expansions)
         if counts_linked:
             await check_linked(reader, scope, shown_rows, expansions)
+        raw = await _read_rows(reader, scope, page, shown_rows, conditions, selection)
+        return selection.rendering.finish_array(raw)
 
-        texts = table.reads.select_texts(conditions, order, limit, page.offset, selection)
-        # A generic plan could scan the whole table where these conditions match few rows.
-        conditions_of_cursor = 0 if cursor is None else 1
-        needs_own_plan = len(conditions.parts) > conditions_of_cursor
-        fetch = partial(
-            reader.fetch, custom_plan=needs_own_plan, quick=_is_quick(page, sort, selection)
-        )
-        raw = await fetch(table.reads.select_page(texts, sort, limit, cursor), *conditions.params)
-        if raw == TOO_LARGE:
-            raw = await fetch(
-                table.reads.select_page_carefully(texts, sort, cursor), *conditions.params
-            )
-        return selection.rendering.finish_array(_check_page(raw, page))
+
+async def _read_rows(
+    reader: Reader,
+    scope: RowScope,
+    page: Page,
+    rows: PageRows,
+    conditions: Conditions,
+    selection: Selection,
+) -> bytes:
+    """Return a page; `conditions` are those of its rows and of what is shown of them."""
+    statements = scope.table.reads
+    texts = statements.select_texts(conditions, rows.order, rows.limit, rows.offset, selection)
+    # A generic plan could scan the whole table where these conditions match few rows.
+    conditions_of_cursor = 0 if rows.cursor is None else 1
+    needs_own_plan = len(conditions.parts) > conditions_of_cursor
+    is_quick = _is_quick(page, rows.sort, selection)
+    fetch = partial(reader.fetch, custom_plan=needs_own_plan, quick=is_quick)
+    query = statements.select_page(texts, rows.sort, rows.limit, rows.cursor)
+    raw = await fetch(query, *conditions.params)
+    if raw == TOO_LARGE:
+        query = statements.select_page_carefully(texts, rows.sort, rows.cursor)
+        raw = await fetch(query, *conditions.params)
+    return _check_page(raw, page)
+
+
+def _is_plain(scope: RowScope, page: Page, terms: Terms | None) -> bool:
+    """Whether nothing but its owner and its order decides which records a page has."""
+    is_filtered = bool(page.where or scope.trees or terms)
+    is_continued = page.after is not None
+    return not (is_filtered or is_continued or page.then_by)
 
 
 async def _read_plain(
-    source: PageSource, scope: RowScope, page: Page, sort: Column, selection: Selection
+    reader: Reader, scope: RowScope, page: Page, sort: Column, limit: int, selection: Selection
 ) -> bytes:
     """Return a page without conditions of its own, by a cached statement."""
     check_offset(page.offset)
     table = scope.table
-    reader = source.reader
-    limit = min(page.limit, source.at_most)
     own_only = scope.own_only
     skips = page.offset > 0
     query = table.reads.select_plain_page(
