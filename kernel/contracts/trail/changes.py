@@ -124,11 +124,12 @@ class Changes(Protocol):
 
         A page is `complete` where the reader has everything; the first such page may be empty.
         Then a page comes at once after each commit in this process, and within 200 ms after one
-        elsewhere. Without any change an empty page has the newest position every 15 s. A page with
-        `lost` is followed by what comes behind its position. Pages are shared: change none.
-        A reader that is slow costs no memory: it goes on from its own position. The iterator ends
-        when the server stops. `reshape` is that of `read`; a page may be older than the last change
-        of fields, so a reader whose watch ends follows again from its position.
+        elsewhere. Every 15 s an empty page has the position reached, unless pages with changes come
+        without a break. A page with `lost` is followed by what comes behind its position. Pages are
+        shared: change none. A reader that is slow costs no memory: it goes on from its own
+        position. The iterator ends when the server stops. `reshape` is that of `read`; a page may
+        be older than the last change of fields, so a reader whose watch ends follows again from its
+        position.
         Raises: Unavailable where there are too many readers.
         """
         ...

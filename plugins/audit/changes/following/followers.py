@@ -23,6 +23,8 @@ class Follower:
         self._turn: asyncio.Future[None] | None = None
         self.until = 0.0
         """When it wants to be woken at the latest, by the clock of the event loop."""
+        self.heartbeat_at = 0.0
+        """When its next heartbeat is due, by the same clock."""
 
     def wake(self) -> bool:
         """End the wait; return whether the follower was waiting."""

@@ -15,6 +15,8 @@ from plugins.audit.changes.reshaping import Loss
 
 MAX_KEPT: Final = 5_000
 """Changes that wait for followers, at least those of the newest batch."""
+MAX_KEPT_BYTES: Final = 32_000_000
+"""Bytes of the records in them, before and after: a change may have some megabytes."""
 MAX_PAGES: Final = 50
 """Pages of a batch that are kept: followers have few sets of subjects, or one each."""
 
@@ -25,6 +27,8 @@ class KeptBatch:
     def __init__(self, number: int, batch: Batch) -> None:
         self.number = number
         self.batch = batch
+        self.size = sum(_size_of(change) for change in batch.changes)
+        """Bytes of its records."""
         self._position = write_position(batch.position)
         self._pages = dict[frozenset[str], ChangesPage | None]()
 
@@ -52,23 +56,28 @@ class KeptBatch:
 
 
 class KeptBatches:
-    """Batches with something in them, by their numbers, up to a number of changes in all."""
+    """Batches with something in them, by their numbers, up to a number of changes and of bytes."""
 
     def __init__(self) -> None:
         self._batches = list[KeptBatch]()
         self._changes = 0
+        self.size = 0
+        """Bytes of the records in all of them."""
         self._empty_page: tuple[Position, ChangesPage] | None = None
         self.first = 0
         """Of the batches from this number on all are kept."""
 
     def add(self, number: int, batch: Batch) -> None:
-        """Keep a batch; drop the oldest ones where there are too many changes."""
-        self._batches.append(KeptBatch(number, batch))
+        """Keep a batch; drop the oldest ones where there are too many changes or bytes."""
+        newest = KeptBatch(number, batch)
+        self._batches.append(newest)
         self._changes += len(batch.changes)
+        self.size += newest.size
         dropped = 0
-        while self._changes > MAX_KEPT and dropped < len(self._batches) - 1:
+        while self._is_too_much() and dropped < len(self._batches) - 1:
             oldest = self._batches[dropped]
             self._changes -= len(oldest.batch.changes)
+            self.size -= oldest.size
             self.first = oldest.number + 1
             dropped += 1
         del self._batches[:dropped]
@@ -92,11 +101,19 @@ class KeptBatches:
         """Drop all; the next batch has this number."""
         self._batches.clear()
         self._changes = 0
+        self.size = 0
         self.first = number
+
+    def _is_too_much(self) -> bool:
+        return self._changes > MAX_KEPT or self.size > MAX_KEPT_BYTES
 
 
 def _number_of(kept: KeptBatch) -> int:
     return kept.number
+
+
+def _size_of(change: CommittedChange) -> int:
+    return len(change.old or b"") + len(change.new or b"")
 
 
 class View:

@@ -20,10 +20,12 @@ from .kept import KeptBatches, View
 from .pace import Pace
 from .writes import Writes
 
-MAX_FOLLOWERS: Final = 2_000
+MAX_FOLLOWERS: Final = 110_000
+"""More than `[plugins.feed] streams` can be: others, such as webhooks, have room as well."""
 PAGE: Final = 1_000
 CATCH_UP_PAGE: Final = 5_000
-HEARTBEAT: Final = 15.0
+HEARTBEAT: Final = 14.0
+"""Seconds between two empty pages of a follower, which say how far it has read."""
 TICK: Final = 0.1
 """Seconds between two looks at what other processes write."""
 FIRST_GAP: Final = 0.005
@@ -82,6 +84,7 @@ class Tailer:
         if len(self._followers) >= MAX_FOLLOWERS:
             raise Unavailable("too many readers of changes", retry_after=5)
         follower = Follower(subjects, self._followers, reshapes=reshape)
+        self._set_heartbeat(follower)
         self._followers.add(follower)
         self._begun.set()
         try:
@@ -194,7 +197,10 @@ class Tailer:
                     continue
                 page = read.page
                 position = read.position
-                if page.changes or page.lost or (page.complete and not has_caught_up):
+                is_due = self._is_heartbeat_due(follower)
+                if page.changes or page.lost or is_due or (page.complete and not has_caught_up):
+                    if is_due and not page.changes:
+                        self._set_heartbeat(follower)
                     yield page
                 has_caught_up = page.complete
                 is_joining = not (page.complete and is_begun)
@@ -217,8 +223,6 @@ class Tailer:
 
         It has to where it falls behind what is kept, and where records need the fields of today.
         """
-        now = asyncio.get_running_loop().time
-        heard_at = now()
         while not self._is_stopping and number >= self._kept.first:
             page: ChangesPage | None = None
             next_batch = self._kept.find(number)
@@ -229,12 +233,23 @@ class Tailer:
                 page = view.read(next_batch)
             else:
                 number = self._next_number
-                await follower.wait(heard_at + HEARTBEAT)
-                if now() >= heard_at + HEARTBEAT:
+                await follower.wait(follower.heartbeat_at)
+                if self._is_heartbeat_due(follower):
                     page = self._make_heartbeat(view, number)
+                if page is not None:
+                    self._set_heartbeat(follower)
             if page is not None:
                 yield page
-                heard_at = now()
+
+    def _is_heartbeat_due(self, follower: Follower) -> bool:
+        return asyncio.get_running_loop().time() >= follower.heartbeat_at
+
+    def _set_heartbeat(self, follower: Follower) -> None:
+        """Let the next empty page come after a while, whatever comes in between.
+
+        The reader may have no use for what does, and its client has to hear of the position.
+        """
+        follower.heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT
 
     def _make_heartbeat(self, view: View, number: int) -> ChangesPage | None:
         """Return an empty page for a follower that has read all batches below a number."""

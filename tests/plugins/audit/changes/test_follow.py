@@ -102,12 +102,14 @@ def test_each_position_of_a_live_change_goes_on_behind_it(queue: Server, changes
         assert names_of(rest) == names_of(received[count:])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("bound", "seed"), [("MAX_KEPT", 0), ("MAX_KEPT", 1), ("MAX_KEPT", 2), ("MAX_KEPT_BYTES", 3)]
+)
 def test_followers_that_join_at_any_time_miss_nothing(
-    queue: Server, changes: Changes, seed: int, monkeypatch: pytest.MonkeyPatch
+    queue: Server, changes: Changes, bound: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under writes of several sessions, with batches that are kept for short."""
-    monkeypatch.setattr(kept, "MAX_KEPT", 3)
+    monkeypatch.setattr(kept, bound, 3)
     chance = Random(seed)
     begin = queue.run(changes.now)
     ended = threading.Event()
@@ -293,9 +295,9 @@ def position_at(xmax: int, last_id: int) -> Position:
     return Position(server=b"x" * 5, branch=b"y" * 5, begin=moment)
 
 
-def change_at(transaction: int, row_id: int) -> CommittedChange:
+def change_at(transaction: int, row_id: int, new: bytes = b"{}") -> CommittedChange:
     return CommittedChange(
         id=row_id, app_id="queue", entity="items", record_id="r", operation="INSERT", old=None,
-        new=b"{}", owner_before=None, owner_after=None, actor=None, request=None, at="",
+        new=new, owner_before=None, owner_after=None, actor=None, request=None, at="",
         transaction=transaction, position="x",
     )  # fmt: skip

@@ -14,11 +14,12 @@ import pytest
 from kernel.public import CHANGES, Changes, ChangesPage, Unavailable
 from kernel.testing import Server
 from plugins.audit.changes import moments
+from plugins.audit.changes.batches import ReadPage
 from plugins.audit.changes.following import kept, tailer
 from plugins.audit.changes.following.followers import Follower, Followers
 from plugins.audit.changes.following.kept import KeptBatches
 from plugins.audit.changes.positions import Position, read_position, write_position
-from tests.plugins.audit.changes.test_follow import names_of
+from tests.plugins.audit.changes.test_follow import change_at, names_of
 from tests.plugins.audit.conftest import install
 from tests.waiting import until
 
@@ -161,11 +162,11 @@ def test_batches_are_kept_up_to_a_number_of_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(kept, "write_position", str)
     batches = KeptBatches()
     for number in (3, 4, 7, 9):
-        batches.add(number, _Batch(changes=("a", "b"), position=number))  # type: ignore[arg-type]
+        batches.add(number, make_batch(number, 2))
     assert batches.first == 5
     numbers = [batches.find(number) for number in range(5, 11)]
     assert [None if item is None else item.number for item in numbers] == [7, 7, 7, 9, 9, None]
-    batches.add(11, _Batch(changes="too many at once", position=11))  # type: ignore[arg-type]
+    batches.add(11, make_batch(11, 6))
     assert batches.first == 10
     newest = batches.find(10)
     assert newest is not None
@@ -174,9 +175,96 @@ def test_batches_are_kept_up_to_a_number_of_changes(monkeypatch: pytest.MonkeyPa
     assert (batches.first, batches.find(0)) == (12, None)
 
 
+def test_batches_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "write_position", str)
+    batches = KeptBatches()
+    for number in range(100):
+        batches.add(number, make_batch(number, 1, b"x" * 1_000_000))
+    assert 0 < count_bytes(batches, 100) <= 32_000_000
+    batches.add(100, make_batch(100, 40, b"x" * 1_000_000))
+    assert batches.first == 100
+    assert count_bytes(batches, 101) == 40_000_000, "the newest is kept, however large"
+    batches.forget(101)
+    batches.add(101, make_batch(101, 1))
+    assert batches.find(101) is not None
+
+
+def count_bytes(batches: KeptBatches, end: int) -> int:
+    """Add up the records of the batches that are kept, one for each number before the end."""
+    found = [batches.find(number) for number in range(batches.first, end)]
+    all_changes = [change for item in found if item is not None for change in item.batch.changes]
+    return sum(len(change.new or b"") for change in all_changes)
+
+
+def make_batch(number: int, count: int, new: bytes = b"{}") -> Any:
+    changes = tuple(change_at(number, row_id, new) for row_id in range(count))
+    return _Batch(changes=changes, position=number)
+
+
 class _Batch:
     def __init__(self, **members: Any) -> None:
         self.__dict__.update(members)
+
+
+def test_changes_put_off_no_heartbeat(
+    line: Server, changes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader may have no use for them, and sends nothing for longer than it should."""
+    monkeypatch.setattr(tailer, "HEARTBEAT", FOREVER)
+
+    async def follow() -> list[float]:
+        times: list[float] = []
+
+        async def take() -> None:
+            async with changes.follow(SUBJECTS) as iterator:
+                async for page in iterator:
+                    received.extend(page.changes)
+
+        received: list[Any] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            for number in range(3):
+                await until(lambda: has_waiting_follower(changes))
+                [follower] = changes.tailer._followers._all
+                times.append(follower.until)
+                await insert(line, str(number))
+                await until(lambda count=number + 1: len(received) == count)
+            tasks.cancel_scope.cancel()
+        return times
+
+    first, *others = line.run(follow)
+    assert others == [first, first]
+
+
+def test_who_catches_up_for_long_hears_how_far(
+    line: Server, changes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailer, "HEARTBEAT", 0.0)
+    read_page = changes.reader.read_page
+    position = line.run(changes.now)
+    line.sql("insert into line.items (name) values ('behind them')")
+
+    async def follow() -> list[tuple[list[str], bool]]:
+        empty_pages = 2
+
+        async def read(*question: Any, **options: Any) -> Any:
+            nonlocal empty_pages
+            if empty_pages == 0:
+                return await read_page(*question, **options)
+            empty_pages -= 1
+            page = ChangesPage(changes=(), position=position, complete=False)
+            return ReadPage(page, read_position(position))
+
+        monkeypatch.setattr(changes.reader, "read_page", read)
+        received: list[tuple[list[str], bool]] = []
+        async with changes.follow(SUBJECTS, position) as iterator:
+            async for page in iterator:
+                received.append((names_of(page.changes), page.complete))
+                if page.changes:
+                    break
+        return received
+
+    assert line.run(follow) == [([], False), ([], False), (["behind them"], True)]
 
 
 def test_who_joins_during_a_look_misses_nothing(
