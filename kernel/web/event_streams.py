@@ -25,9 +25,10 @@ class EventStream(Response):
     """Sends what an iterator yields until it ends, `refusal` returns, the client leaves, or a write
     takes too long.
 
-    What `refusal` returns is sent last. `source` is what the iterator reads from; it is closed with
-    the stream. A stream takes no place of `[server] max_requests`: who makes it bounds how many
-    there are.
+    What `refusal` returns is sent last, or `too_slow` where a write takes too long: that reaches a
+    client that reads on within the same time again. `source` is what the iterator reads from; it is
+    closed with the stream. A stream takes no place of `[server] max_requests`: who makes it bounds
+    how many there are.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class EventStream(Response):
         chunks: AsyncIterator[bytes],
         source: AsyncExitStack,
         refusal: Callable[[], Awaitable[bytes]],
+        too_slow: bytes = b"",
     ) -> None:
         super().__init__(media_type="text/event-stream")
         del self.headers["content-length"]
@@ -42,6 +44,7 @@ class EventStream(Response):
         self._chunks = chunks
         self._source = source
         self._refusal = refusal
+        self._too_slow = too_slow
         self._last = b""
         self._write_began: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -73,7 +76,7 @@ class EventStream(Response):
                 finally:
                     self._stop_watching()
             if writing.cancelled_caught:
-                return
+                self._last = self._too_slow
         with anyio.move_on_after(BLOCKED):
             await send({"type": "http.response.body", "body": self._last})
 

@@ -25,6 +25,8 @@ JUDGING: Final = 8
 """Statements that judge at a time."""
 MAX_PART: Final = 500
 """Changes that are judged together, and sent in one piece."""
+MAX_PART_BYTES: Final = 1_000_000
+"""Bytes of a part with several changes: their records, once for each subscription of the entity."""
 
 Part = Sequence[CommittedChange]
 
@@ -39,7 +41,7 @@ class SharedChunks:
         """Bytes that are kept."""
         self._judging = ConcurrencyLimiter(JUDGING, queue=100_000)
         self._page: ChangesPage | None = None
-        self._parts: Sequence[Part] = ()
+        self._parts = dict[int, Sequence[Part]]()
 
     @contextmanager
     def joined(self, key: Hashable) -> Generator[None]:
@@ -76,12 +78,19 @@ class SharedChunks:
 
         return await chunk.get(write_kept)
 
-    def cut(self, page: ChangesPage) -> Sequence[Part]:
-        """Return the parts of a page. Many streams ask for those of one page in turn."""
+    def cut(self, page: ChangesPage, copies: int) -> Sequence[Part]:
+        """Return the parts of a page for streams that send a change so many times at most.
+
+        Many of them ask for those of one page in turn.
+        """
         if page is not self._page:
-            self._parts = tuple(cut_page(page.changes))
+            self._parts = {}
             self._page = page
-        return self._parts
+        parts = self._parts.get(copies)
+        if parts is None:
+            parts = tuple(cut_page(page.changes, copies))
+            self._parts[copies] = parts
+        return parts
 
     async def judge(
         self, watch: Watch, changes: Sequence[CommittedChange]
@@ -100,7 +109,7 @@ class SharedChunks:
         self._chunks.clear()
         self.size = 0
         self._page = None
-        self._parts = ()
+        self._parts = {}
 
     def _make_room(self) -> None:
         """Drop the oldest. A stream that still writes one of them goes on with it."""
@@ -109,13 +118,23 @@ class SharedChunks:
             self.size -= len(chunk.value or b"")
 
 
-def cut_page(changes: Sequence[CommittedChange]) -> Iterator[Part]:
+def cut_page(changes: Sequence[CommittedChange], copies: int = 1) -> Iterator[Part]:
     """Cut changes into parts. One that may have large values is a part of its own."""
     part: list[CommittedChange] = []
+    size = 0
     for change in changes:
-        if part and (change.replaced or part[-1].replaced or len(part) >= MAX_PART):
+        change_size = size_of(change) * copies
+        is_full = len(part) >= MAX_PART or size + change_size > MAX_PART_BYTES
+        if part and (is_full or change.replaced or part[-1].replaced):
             yield part
             part = []
+            size = 0
         part.append(change)
+        size += change_size
     if part:
         yield part
+
+
+def size_of(change: CommittedChange) -> int:
+    """Return the bytes of a record before and after a change."""
+    return len(change.old or b"") + len(change.new or b"")

@@ -55,6 +55,11 @@ def write_resync(reason: ResyncReason, position: str) -> bytes:
     return write_event("resync", {"reason": reason}, position) + write_ready(position)
 
 
+def is_resync(events: bytes) -> bool:
+    """Whether events begin with one that says to read the list again."""
+    return events.startswith(b"event: resync\n")
+
+
 def write_page(reply: bytes, position: str) -> bytes:
     """Write the reply of a query. Line feeds are between its records only."""
     line = reply.replace(b"\n", b"")

@@ -25,6 +25,7 @@ from kernel.public import (
 )
 
 from .models import FeedBody, FeedQuery, Subscription
+from .places import Place
 from .stream import FeedStream
 from .streams import Streams
 from .subscribed import NamedWatch
@@ -97,10 +98,11 @@ class FeedRoutes:
         subscribed = self._streams.subscribe(watches)
 
         async def begin(stack: AsyncExitStack) -> AsyncGenerator[bytes]:
-            position = None if place is None else place.position
-            following = self._streams.changes.follow(subscribed.subjects, position)
+            # An event may name the position before it, so there is one from the first event on.
+            first = place or Place(await self._streams.changes.now())
+            following = self._streams.changes.follow(subscribed.subjects, first.position)
             pages = await stack.enter_async_context(following)
-            return FeedStream(subscribed, place).write(pages)
+            return FeedStream(subscribed, first).write(pages)
 
         return await self._streams.open(request, subscribed, begin)
 

@@ -13,7 +13,9 @@ from .places import Place
 from .subscribed import Subscribed, ValueLost
 
 HEARTBEAT: Final = 14.0
-"""Seconds without an event after which the position is sent; an idle trail has a page every 15."""
+"""Seconds without an event after which the position is sent."""
+JUST_SENT: Final = 1.0
+"""Seconds after an event in which an empty page sends no position; the next one comes in 14."""
 STOPS: Final = "the server stops"
 
 
@@ -28,18 +30,25 @@ class Pulse:
         """Note that the client got a position."""
         self._sent_at = time.monotonic()
 
-    def write(self, page: ChangesPage, *, has_events: bool) -> bytes:
-        """Return what follows the events of a page."""
+    def write(
+        self, page: ChangesPage, *, has_events: bool = False, place: Place | None = None
+    ) -> bytes:
+        """Return what follows the events of a page, with a place or the position of the page."""
         if has_events:
             self.note_sent()
         if page.complete and not self.is_ready:
             self.is_ready = True
             self.note_sent()
             return write_ready(page.position)
-        if self.is_ready and time.monotonic() - self._sent_at >= HEARTBEAT:
-            self.note_sent()
-            return write_heartbeat(page.position)
-        return b""
+        seconds = HEARTBEAT if page.changes else JUST_SENT
+        return self.write_heartbeat(place or Place(page.position), seconds)
+
+    def write_heartbeat(self, place: Place, seconds: float = HEARTBEAT) -> bytes:
+        """Return a place where so many seconds have passed without an event, else nothing."""
+        if time.monotonic() - self._sent_at < seconds:
+            return b""
+        self.note_sent()
+        return write_heartbeat(str(place))
 
 
 class FeedStream:
@@ -50,10 +59,10 @@ class FeedStream:
     """
 
     def __init__(
-        self, subscribed: Subscribed, place: Place | None, *, stops_at_loss: bool = False
+        self, subscribed: Subscribed, place: Place, *, stops_at_loss: bool = False
     ) -> None:
         self._subscribed = subscribed
-        self._place = place or Place("")
+        self._place = place
         self._stops_at_loss = stops_at_loss
         self._pulse = Pulse()
         self.has_lost = False
@@ -84,15 +93,17 @@ class FeedStream:
         yield write_end(STOPS)
 
     async def _write_page(self, page: ChangesPage) -> AsyncGenerator[bytes]:
-        has_events = False
         for part in self._subscribed.cut(page):
-            events = await self._subscribed.write_events(part, self._place)
+            async for events in self._subscribed.write_events(part, self._place):
+                if events:
+                    self._pulse.note_sent()
+                    yield events
             self._place = Place(part[-1].position)
-            if events:
-                has_events = True
-                yield events
-        if page.changes or not self._place.sent:
+            words = self._pulse.write_heartbeat(self._place)
+            if words:
+                yield words
+        if page.changes or page.complete or not self._place.sent:
             self._place = Place(page.position)
-        words = self._pulse.write(page, has_events=has_events)
+        words = self._pulse.write(page, place=self._place)
         if words:
             yield words

@@ -20,6 +20,7 @@ from kernel.public import (
 
 from .chunks import SharedChunks
 from .config import FeedConfig
+from .events import write_end
 from .guard import SharedGuards, StreamGuard
 from .places import Place, read_place
 from .subscribed import NamedWatch, Subscribed
@@ -35,9 +36,11 @@ class Streams:
         self._services = services
         self.chunks = SharedChunks()
         self._guards = SharedGuards()
+        of_user = config.streams_per_user
         self._open = ConcurrencyLimiter(
-            config.streams, per_key=config.streams_per_user, message="too many feeds are open",
-            key_message="this user has too many feeds open", retry_after=5,
+            config.streams, per_key=of_user, retry_after=5,
+            message=f"too many feeds are open: [plugins.feed] streams = {config.streams}",
+            key_message=f"too many feeds of this user: [plugins.feed] streams_per_user = {of_user}",
         )  # fmt: skip
 
     @property
@@ -59,7 +62,7 @@ class Streams:
             watches = [item.watch for item in subscribed.subscriptions]
             guard = StreamGuard(self._services, request, watches)
             refusal = partial(self._guards.refusal, guard)
-            return EventStream(events, stack.pop_all(), refusal)
+            return EventStream(events, stack.pop_all(), refusal, write_end("too slow"))
         raise AssertionError  # the stack above swallows nothing
 
     def read_place(self, request: Request, since: str | None) -> Place | None:

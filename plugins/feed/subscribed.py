@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from functools import cached_property, partial
 
 import msgspec
 
 from kernel.public import Changes, ChangesPage, CommittedChange, Verdict, Watch
 
-from .chunks import Part, SharedChunks
-from .events import write_change, write_resync
+from .chunks import MAX_PART_BYTES, Part, SharedChunks, size_of
+from .events import is_resync, write_change, write_resync
 from .places import Place
+from .shared import Shared
 
 
 class NamedWatch(msgspec.Struct, frozen=True):
@@ -44,7 +53,8 @@ class Subscribed:
         self._changes = changes
         self._chunks = chunks
         entities = Counter(item.watch.watched.entity for item in subscriptions)
-        self._has_repeated_entities = len(entities) < len(subscriptions)
+        self._copies = max(entities.values())
+        """How many subscriptions of one entity there are at most."""
         self._numbers_by_entity = {
             entity: [
                 number
@@ -82,19 +92,51 @@ class Subscribed:
 
     def cut(self, page: ChangesPage) -> Sequence[Part]:
         """Return the parts of a page that are written together."""
-        return self._chunks.cut(page)
+        return self._chunks.cut(page, self._copies)
 
-    async def write_events(self, part: Part, place: Place) -> bytes:
-        """Write the events of changes behind a place; streams that send the same share them."""
+    async def write_events(self, part: Part, place: Place) -> AsyncGenerator[bytes]:
+        """Yield the events of changes behind a place; streams that send the same share them.
+
+        They are one piece. Those of a large change that is sent several times have one each.
+        """
+        filled = Shared[Part]()
+        fill = partial(filled.get, partial(self._fill_part, part))
+        if not self._is_large(part):
+            all_numbers = range(len(self.subscriptions))
+            yield await self._share_events(part, place, all_numbers, fill)
+            return
+        for number in self._numbers_by_entity.get(part[0].entity, ()):
+            if number < self.has_sent(place, part[0]):
+                continue
+            events = await self._share_events(part, place, range(number, number + 1), fill)
+            yield events
+            if is_resync(events):
+                return
+
+    def _is_large(self, part: Part) -> bool:
+        """Whether the events of a part are too many bytes for one piece."""
+        change = part[0]
+        copies = len(self._numbers_by_entity.get(change.entity, ()))
+        if len(part) > 1 or copies < 2:
+            return False
+        return bool(change.replaced) or size_of(change) * copies > MAX_PART_BYTES
+
+    async def _share_events(
+        self, part: Part, place: Place, numbers: range, fill: Callable[[], Awaitable[Part]]
+    ) -> bytes:
+        write = partial(self._write_events, place, numbers, fill)
         if place.sent:
-            return await self._write_events(part, place)
-        before = place.position if self._has_repeated_entities else ""
-        key = (self.key, before, part[0].id, len(part), part[-1].position)
-        return await self._chunks.get(self.key, key, lambda: self._write_events(part, place))
+            return await write()
+        before = place.position if self._copies > 1 else ""
+        key = (self.key, before, numbers, part[0].id, len(part), part[-1].position)
+        return await self._chunks.get(self.key, key, write)
 
-    async def _write_events(self, part: Part, place: Place) -> bytes:
-        changes = [await self._fill(change) for change in part]
-        verdicts = await self._judge(changes)
+    async def _write_events(
+        self, place: Place, asked: range, fill: Callable[[], Awaitable[Part]]
+    ) -> bytes:
+        """Write the events of some subscriptions."""
+        changes = await fill()
+        verdicts = {number: await self._judge(number, changes) for number in asked}
         blocks: list[bytes] = []
         before = place.position
         for position, change in enumerate(changes):
@@ -102,17 +144,23 @@ class Subscribed:
             numbers = self._numbers_by_entity.get(change.entity, ())
             events: list[tuple[int, Verdict]] = []
             for number in numbers:
-                verdict = verdicts[number].get(position)
+                verdict = verdicts[number].get(position) if number in asked else None
                 if verdict is not None and number >= sent:
                     events.append((number, verdict))
-            blocks += self._write_blocks(change, events, before)
+            has_last = bool(numbers) and numbers[-1] in asked
+            blocks += self._write_blocks(change, events, before, has_last=has_last)
             before = change.position
         return b"".join(blocks)
 
     def _write_blocks(
-        self, change: CommittedChange, events: Sequence[tuple[int, Verdict]], before: str
+        self,
+        change: CommittedChange,
+        events: Sequence[tuple[int, Verdict]],
+        before: str,
+        *,
+        has_last: bool,
     ) -> Iterator[bytes]:
-        """Write the events of one change; only the last one has its position."""
+        """Write events of one change; only the last of all has its position."""
         if any(verdict.event == "unknown" for _, verdict in events):
             if self._stops_at_loss:
                 raise ValueLost
@@ -120,29 +168,24 @@ class Subscribed:
             return
         for number, verdict in events:
             place = change.position
-            if number != events[-1][0]:
+            if number != events[-1][0] or not has_last:
                 place = str(Place(before, number + 1, self.digest, change.id))
             yield write_change(self.subscriptions[number].name, change, verdict, place)
 
-    async def _judge(self, changes: Sequence[CommittedChange]) -> list[Mapping[int, Verdict]]:
-        """Return the verdicts of each subscription by the places of changes in the sequence."""
-        verdicts: list[Mapping[int, Verdict]] = []
-        for item in self.subscriptions:
-            watched = item.watch.watched
-            positions = [
-                position
-                for position, change in enumerate(changes)
-                if change.entity == watched.entity
-            ]
-            judged = await self._chunks.judge(item.watch, [changes[place] for place in positions])
-            verdicts.append(
-                {
-                    position: verdict
-                    for position, verdict in zip(positions, judged, strict=True)
-                    if verdict is not None
-                }
-            )
-        return verdicts
+    async def _judge(self, number: int, changes: Part) -> Mapping[int, Verdict]:
+        """Return the verdicts of a subscription by the places of changes in the sequence."""
+        watch = self.subscriptions[number].watch
+        positions = [
+            position
+            for position, change in enumerate(changes)
+            if change.entity == watch.watched.entity
+        ]
+        judged = await self._chunks.judge(watch, [changes[place] for place in positions])
+        return {
+            position: verdict
+            for position, verdict in zip(positions, judged, strict=True)
+            if verdict is not None
+        }
 
-    async def _fill(self, change: CommittedChange) -> CommittedChange:
-        return await self._changes.fill(change) if change.replaced else change
+    async def _fill_part(self, part: Part) -> Part:
+        return [await self._changes.fill(change) if change.replaced else change for change in part]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import httpx
@@ -51,6 +53,7 @@ class Stream(threading.Thread):
         self._request = (method, path, options)
         self._began = threading.Event()
         self._is_closed = False
+        self._socket: socket.socket | None = None
         self.status = 0
         self.body = b""
         self.headers: Mapping[str, str] = {}
@@ -71,6 +74,11 @@ class Stream(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self._is_closed = True
+        if self._socket is not None:
+            # To close it would not end the wait of the thread, and so not the connection.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self.join(30)
         self._http.close()
 
     def run(self) -> None:
@@ -78,6 +86,7 @@ class Stream(threading.Thread):
         method, path, options = self._request
         try:
             with self._http.stream(method, path, **options) as answer:
+                self._socket = answer.extensions["network_stream"].get_extra_info("socket")
                 self.status = answer.status_code
                 self.headers = answer.headers
                 if self.status != 200:

@@ -6,11 +6,14 @@ import uuid
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
 import pytest
 
 from kernel.public import Keyring
 from kernel.testing import Client, MakeServer, Postgres, Server, running_server
+from plugins.audit.changes.following.tailer import MAX_FOLLOWERS
 from plugins.auth.tokens import Tokens
+from plugins.feed.config import FeedConfig
 from tests.plugins.data.conftest import overrides
 from tests.waiting import eventually
 
@@ -136,12 +139,20 @@ def test_streams_have_limits(make_server: MakeServer) -> None:
         answer = server.admin.get(f"{DEALS}/feed")
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
-        assert answer.json()["error"] == "this user has too many feeds open"
+        message = "too many feeds of this user: [plugins.feed] streams_per_user = 2"
+        assert answer.json()["error"] == message
         with follow(user).wait_ready():
             other = server.user(roles={APP: ["reader"]})
             answer = other.get(f"{DEALS}/feed")
-            assert (answer.status_code, answer.json()["error"]) == (503, "too many feeds are open")
+            message = "too many feeds are open: [plugins.feed] streams = 3"
+            assert (answer.status_code, answer.json()["error"]) == (503, message)
     eventually(lambda: user.head(f"{DEALS}/feed").status_code == 200)
+
+
+def test_as_many_may_follow_as_the_configuration_allows() -> None:
+    """A live query follows only after its reply has begun, so it could not be refused."""
+    schema = msgspec.json.schema(FeedConfig)["$defs"]["FeedConfig"]
+    assert schema["properties"]["streams"]["maximum"] < MAX_FOLLOWERS
 
 
 def test_without_the_plugin_there_is_no_feed(make_server: MakeServer) -> None:

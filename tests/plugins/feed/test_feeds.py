@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import anyio.to_thread
 import pytest
 
+from kernel.public import CHANGES
 from kernel.testing import Client, Server
+from plugins.audit.changes.following import tailer
+from plugins.feed import stream as stream_module
 
 from .support import APP, BASE, DEALS, Stream, create, delete, follow, patch, subscribe
 
@@ -53,6 +57,27 @@ def test_a_stream_goes_on_behind_each_event(admin: Client) -> None:
         assert len(resumed.events) == 1, "an empty header does not count"
 
 
+def test_a_long_replay_without_events_says_how_far_it_is(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a proxy would end it each time before it is there."""
+    monkeypatch.setattr(stream_module, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(tailer, "CATCH_UP_PAGE", 1)
+    with follow(admin).wait_ready() as stream:
+        begin = stream.last_id
+    records = [create(admin, title=str(number)) for number in range(3)]
+    where = {"stage": "no record has it"}
+    with follow(admin, where=where, since=begin).wait_ready() as stream:
+        before_ready = stream.blocks[: stream.blocks.index(stream.named("ready")[0])]
+    heartbeats = [block.id for block in before_ready if block.id is not None]
+    assert stream.named("enter", "change", "leave") == []
+    assert len(set(heartbeats)) >= 3
+    with follow(admin, since=heartbeats[0]).wait_ready() as stream:
+        stream.changes(2)
+    came = [event.data["id"] for event in stream.named("enter")]
+    assert came == [record["id"] for record in records[1:]]
+
+
 def test_where_and_fields_narrow_what_comes(admin: Client) -> None:
     where = {"stage": {"$ne": "Lost"}}
     with follow(admin, where=where, fields="title").wait_ready() as stream:
@@ -92,6 +117,45 @@ def test_several_subscriptions_share_a_stream(admin: Client) -> None:
     with subscribe(admin, other, since=events[0].id).wait_ready() as resumed:
         came = [event.data["subscription"] for event in resumed.named("enter")]
         assert came == ["people", "all"], "with others it goes on behind the change"
+
+
+def test_a_write_while_a_stream_begins_has_a_place_to_go_on_from(
+    desk: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader: Any = desk.services.get(CHANGES)
+    reader = reader.reader
+    find_now = reader.find_now
+    waiting = ["while it begins"]
+
+    async def find_and_write(*seen: Any) -> Any:
+        position = await find_now(*seen)
+        if waiting:
+            statement = "insert into crm.deals (title) values (%s)"
+            await anyio.to_thread.run_sync(desk.sql, statement, waiting.pop())
+        return position
+
+    monkeypatch.setattr(reader, "find_now", find_and_write)
+    subscriptions = {name: {"entity": "deals"} for name in ("a", "b")}
+    with subscribe(admin, subscriptions).wait_ready() as stream:
+        stream.changes(2)
+        [first, _] = stream.named("enter")
+    with subscribe(admin, subscriptions, since=first.id).wait_ready() as stream:
+        stream.changes(1)
+        assert [event.data["subscription"] for event in stream.named("enter")] == ["b"]
+
+
+def test_a_large_value_comes_once_for_each_subscription(admin: Client) -> None:
+    subscriptions = {name: {"entity": "deals"} for name in ("a", "b", "c")}
+    with subscribe(admin, subscriptions).wait_ready() as stream:
+        begin = stream.last_id
+        record = create(admin, title="x" * 1_200_000)
+        assert stream.changes(3) == [("enter", record)] * 3
+        events = stream.named("enter")
+    assert [event.data["subscription"] for event in events] == ["a", "b", "c"]
+    for count, since in enumerate([begin, *(event.id for event in events)]):
+        with subscribe(admin, subscriptions, since=since).wait_ready() as resumed:
+            assert len(resumed.changes(3 - count)) == 3 - count
+    delete(admin, record)
 
 
 def test_a_transaction_comes_whole_and_once_for_a_record(desk: Server, admin: Client) -> None:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from kernel.public import (
     WATCHES,
     Actor,
     BadRequest,
+    ChangesPage,
     CommittedChange,
     Unauthenticated,
     Unavailable,
+    Verdict,
     Watched,
 )
 from kernel.testing import Server
 from plugins.feed import guard as guard_module
+from plugins.feed import stream as stream_module
 from plugins.feed.chunks import MAX_BYTES, MAX_PART, SharedChunks, cut_page
 from plugins.feed.guard import SharedGuards, StreamGuard
 from plugins.feed.places import Place, read_place
+from plugins.feed.stream import FeedStream, Pulse
+from plugins.feed.subscribed import NamedWatch, Subscribed
 from tests.waiting import until
 
 from .support import APP
@@ -56,6 +63,153 @@ def test_a_page_is_cut_into_parts() -> None:
     many = [*cut_page([change(number) for number in range(MAX_PART + 1)])]
     assert [len(part) for part in many] == [MAX_PART, 1]
     assert [*cut_page([])] == []
+
+
+@pytest.mark.parametrize(("copies", "sizes"), [(1, [4, 4, 2]), (2, [2] * 5), (50, [1] * 10)])
+def test_a_part_has_a_bound_in_bytes(copies: int, sizes: list[int]) -> None:
+    """Each subscription of the entity has events of its own."""
+    page = [change(number, old=b"x" * 100_000, new=b"x" * 150_000) for number in range(10)]
+    assert [len(part) for part in cut_page(page, copies)] == sizes
+
+
+class Judge:
+    """A watch that has an event for each change but the `unwanted` ones."""
+
+    def __init__(self, key: int, *unwanted: int) -> None:
+        self.key = key
+        self.watched = Watched(app_id=APP, entity="deals")
+        self._unwanted = unwanted
+
+    async def judge(self, changes: Sequence[CommittedChange]) -> list[Verdict | None]:
+        return [
+            None if item.id in self._unwanted else Verdict("enter", item.new) for item in changes
+        ]
+
+
+def subscribe_all(judges: Sequence[Any], chunks: SharedChunks) -> Subscribed:
+    changes: Any = None
+    watches = [NamedWatch(f"n{number}", judge) for number, judge in enumerate(judges)]
+    return Subscribed(watches, changes, chunks)
+
+
+FIRST = Place("p0")
+
+
+async def write_all(
+    subscribed: Subscribed, page: ChangesPage, place: Place = FIRST
+) -> tuple[list[tuple[int, str]], list[str], int]:
+    """Return the events as (record, subscription), their places, and the bytes of a chunk at most.
+
+    As of a stream that reads one page and then stops.
+    """
+
+    async def follow() -> AsyncIterator[ChangesPage]:
+        yield page
+
+    events: list[tuple[int, str]] = []
+    places: list[str] = []
+    largest = 0
+    async for chunk in FeedStream(subscribed, place).write(follow()):
+        largest = max(largest, len(chunk))
+        for block in chunk.split(b"\n\n"):
+            if not block.startswith(b"event: enter"):
+                continue
+            _, identity, data = block.split(b"\n")
+            decoded = msgspec.json.decode(data.removeprefix(b"data: "))
+            events.append((int(decoded["id"]), decoded["subscription"]))
+            places.append(identity.removeprefix(b"id: ").decode())
+    return events, places, largest
+
+
+async def test_a_chunk_has_a_bound_in_bytes() -> None:
+    """Of 50 subscriptions of one entity, as of an import of large records."""
+    record = b'{"title":"%b"}' % (b"x" * 30_000)
+    page = ChangesPage(
+        changes=[change(number, new=record) for number in range(200)], position="p", complete=True
+    )
+    subscribed = subscribe_all([Judge(number) for number in range(50)], SharedChunks())
+    events, _, largest = await write_all(subscribed, page)
+    assert events == [(number, f"n{name}") for number in range(200) for name in range(50)]
+    assert largest < 2_000_000
+
+
+async def test_a_stream_goes_on_behind_each_event_of_a_large_change() -> None:
+    """They are sent one by one. The last subscription has no event of the second change."""
+    record = b'{"title":"%b"}' % (b"x" * 400_000)
+    page = ChangesPage(
+        changes=[change(number, new=record) for number in range(1, 4)], position="p3", complete=True
+    )
+    chunks = SharedChunks()
+    subscribed = subscribe_all([Judge(0), Judge(1), Judge(2, 2)], chunks)
+    with chunks.joined(subscribed.key), chunks.joined(subscribed.key):
+        events, places, largest = await write_all(subscribed, page)
+        again = await write_all(subscribed, page)
+    assert len(events) == 8
+    assert again == (events, places, largest), "streams that are equal share them"
+    for count, text in enumerate(places, start=1):
+        place = read_place(text, "since")
+        first = int(place.position.removeprefix("p"))
+        rest = ChangesPage(changes=page.changes[first:], position="p3", complete=True)
+        assert (await write_all(subscribed, rest, place))[0] == events[count:], text
+
+
+async def test_a_large_change_that_cannot_be_judged_is_lost_once() -> None:
+    class Unknown(Judge):
+        async def judge(self, changes: Sequence[CommittedChange]) -> list[Verdict | None]:
+            return [Verdict("unknown") for _ in changes]
+
+    record = b'{"title":"%b"}' % (b"x" * 400_000)
+    page = ChangesPage(changes=[change(1, new=record)], position="p1", complete=True)
+    subscribed = subscribe_all([Judge(0), Unknown(1), Unknown(2), Judge(3)], SharedChunks())
+
+    pieces = [piece async for piece in subscribed.write_events(page.changes, Place("p0"))]
+    names = [block.split(b"\n")[0] for block in b"".join(pieces).split(b"\n\n") if block]
+    assert names == [b"event: enter", b"event: resync", b"event: ready"]
+
+
+async def test_a_heartbeat_keeps_what_a_client_has_of_a_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The change itself is on a later page."""
+    monkeypatch.setattr(stream_module, "JUST_SENT", 0.0)
+
+    async def follow() -> AsyncIterator[ChangesPage]:
+        yield ChangesPage(changes=(), position="p0", complete=False)
+        yield ChangesPage(changes=(change(1),), position="p1", complete=True)
+
+    subscribed = subscribe_all([Judge(0), Judge(1), Judge(2)], SharedChunks())
+    place = Place("p", 2, subscribed.digest, 1)
+    text = b"".join([piece async for piece in FeedStream(subscribed, place).write(follow())])
+    heartbeat, event = text.split(b"\n\n")[1:3]
+    assert heartbeat == b":\nid: %b" % str(place).encode()
+    assert b'"subscription":"n2"' in event
+
+
+def test_an_empty_page_is_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one comes in 14 s: a client would wait for 27."""
+    clock = Clock()
+    monkeypatch.setattr(stream_module, "time", clock)
+    pulse = Pulse()
+    ready = ChangesPage(changes=(), position="p1", complete=True)
+    assert pulse.write(ready).startswith(b"event: ready\n")
+    empty = ChangesPage(changes=(), position="p2", complete=True)
+    of_others = ChangesPage(changes=(change(1),), position="p3", complete=True)
+    clock.now = 13.0
+    assert pulse.write(of_others) == b"", "each of them would cost a write"
+    assert pulse.write(empty) == b":\nid: p2\n\n"
+    assert pulse.write(empty) == b""
+    clock.now += 14.0
+    assert pulse.write(of_others) == b":\nid: p3\n\n"
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 async def test_streams_that_are_equal_share_what_one_of_them_writes() -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 
+from kernel.public import EventStream
 from kernel.testing import MakeServer, Server
 from kernel.web import event_streams
+from plugins.feed.events import write_end
 from tests.waiting import eventually
 
 from .conftest import prepare
@@ -45,6 +50,36 @@ def test_a_client_that_does_not_read_loses_its_stream(
             assert len(quick.changes(12)) == 12, "a slow client delays no other"
             eventually(lambda: open_streams(server) == 1)
     eventually(lambda: open_streams(server) == 0)
+
+
+async def test_who_reads_on_after_all_hears_that_it_was_too_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_streams, "BLOCKED", 0.05)
+    sent: list[bytes] = []
+
+    async def write() -> AsyncIterator[bytes]:
+        yield b"id: 1\n\n"
+        yield b"id: 2\n\n"
+
+    async def send(message: Any) -> None:
+        """Take what is sent; the second chunk only once it is given up."""
+        body = message.get("body", b"")
+        if body == b"id: 2\n\n":
+            await anyio.sleep_forever()
+        sent.append(body)
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    async def refusal() -> bytes:
+        await anyio.sleep_forever()
+        return b""
+
+    stream = EventStream(write(), AsyncExitStack(), refusal, write_end("too slow"))
+    with anyio.fail_after(60):
+        await stream({"type": "http", "method": "GET"}, receive, send)
+    assert sent == [b"", b"id: 1\n\n", b'event: end\ndata: {"reason":"too slow"}\n\n']
 
 
 def test_a_position_of_another_server_asks_for_a_new_list(
