@@ -29,6 +29,7 @@ from kernel.toolkit.files import (
     write_file,
 )
 from kernel.toolkit.inference.columns import SheetBudget, SheetColumn
+from kernel.toolkit.inference.csv_cells import allow_long_cells, find_delimiter, is_separator_line
 from kernel.toolkit.inference.names import clean_name, title_of
 from kernel.toolkit.inference.sheets import Sheet, as_rows, dialect_of, read_rows, read_sheet
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
@@ -79,16 +80,17 @@ __all__ = [
     "FormReader", "InvalidatedCache", "Keyring", "Keys", "LinkQuery", "LinkRights", "NoAddress",
     "PresentNames", "RateLimiter", "RefusedAddress", "Retry", "RevealedSecrets", "Sheet",
     "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink", "Tasks", "TokenSigner",
-    "Unopenable", "Unpacked", "ViewOfLink", "act_as_maker", "as_rows", "check_blob", "check_blobs",
-    "check_link_maker", "check_link_query", "check_room_for_secret", "clean_name", "code_of",
-    "compare_key", "cut_before_fill", "cut_changes", "declared_at", "decode", "dialect",
-    "dialect_of", "find_frames", "find_link_rights", "for_subjects", "full_disk", "hookimpl",
-    "hookspec", "hookspecs", "is_junk", "judge_part", "missing_secret", "on_behalf_of",
-    "open_plain_file", "open_transaction", "open_value", "read_expiry", "read_link_view",
-    "read_rows", "read_sheet", "read_small_file", "record_secret", "register_app", "rename_keys",
-    "rename_link_query", "rename_where", "seal_value", "secret_path", "server_key", "show_users",
-    "source_line", "subjects_from", "sync_folder", "title_of", "unpack_tar", "unpack_zip",
-    "unregister_app", "write_file",
+    "Unopenable", "Unpacked", "ViewOfLink", "act_as_maker", "allow_long_cells", "as_rows",
+    "check_blob", "check_blobs", "check_link_maker", "check_link_query", "check_room_for_secret",
+    "clean_name", "code_of", "compare_key", "cut_before_fill", "cut_changes", "declared_at",
+    "decode", "dialect", "dialect_of", "find_delimiter", "find_frames", "find_link_rights",
+    "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk",
+    "is_separator_line", "judge_part", "missing_secret", "on_behalf_of", "open_plain_file",
+    "open_transaction", "open_value", "read_expiry", "read_link_view", "read_rows", "read_sheet",
+    "read_small_file", "record_secret", "register_app", "rename_keys", "rename_link_query",
+    "rename_where", "seal_value", "secret_path", "server_key", "show_users", "source_line",
+    "subjects_from", "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app",
+    "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -13,11 +13,12 @@ import msgspec
 from kernel.errors import BadRequest
 
 from .columns import SheetBudget, SheetColumn
+from .csv_cells import allow_long_cells, find_delimiter, is_separator_line
 from .names import clean_name
 
 MAX_COLUMNS: Final = 500
 LONGEST_VALUE: Final = 1_000_000
-DELIMITERS: Final = ",;\t|"
+"""Characters of a cell."""
 LONGEST_HEADER: Final = 1_000_000
 EMPTY: Final[list[str]] = []
 SUFFIXES: Final = (".ndjson", ".jsonl", ".json")
@@ -98,22 +99,25 @@ def _read_csv(
     text: io.TextIOWrapper, source: str, entity: str, budget: SheetBudget | None
 ) -> Sheet:
     rows = 0
-    csv.field_size_limit(LONGEST_VALUE)
+    allow_long_cells()
     try:
         first_line = text.readline(LONGEST_HEADER)
-        text.seek(0)
+        lines_before = 1
+        if not is_separator_line(first_line):
+            lines_before = 0
+            text.seek(0)
         reader = csv.reader(text, dialect_of(first_line), strict=True)
         columns = _read_header(source, next(reader, EMPTY), budget)
         for row in reader:
             if not row:
                 continue
             rows += 1
+            place = f"{source}, line {reader.line_num + lines_before}"
             if len(row) != len(columns):
-                raise BadRequest(
-                    f"{source}, line {reader.line_num}: {len(row)} values, the header has "
-                    f"{len(columns)}"
-                )
+                raise BadRequest(f"{place}: {len(row)} values, the header has {len(columns)}")
             for column, value in zip(columns, row, strict=True):
+                if len(value) > LONGEST_VALUE:
+                    raise BadRequest(f"{place}: a value has over {LONGEST_VALUE} characters")
                 column.add(value)
     except UnicodeDecodeError:
         raise BadRequest(f"{source} is not UTF-8: save it as CSV UTF-8") from None
@@ -124,10 +128,10 @@ def _read_csv(
 
 
 def dialect_of(header: str) -> type[csv.Dialect]:
-    """Return the dialect with the delimiter that the header has most of."""
+    """Return the dialect with the delimiter that the first line of a file names or has most of."""
 
     class SheetDialect(csv.excel):
-        delimiter = max(DELIMITERS, key=header.count)
+        delimiter = find_delimiter(header)
 
     return SheetDialect
 
@@ -137,6 +141,8 @@ def _read_header(
 ) -> list[SheetColumn]:
     if not headings or not any(heading.strip() for heading in headings):
         raise BadRequest(f"{source} has no header")
+    if len(max(headings, key=len)) > LONGEST_VALUE:
+        raise BadRequest(f"{source} has a heading of over {LONGEST_VALUE} characters")
     if len(headings) > MAX_COLUMNS:
         raise BadRequest(f"{source} has {len(headings)} columns, at most {MAX_COLUMNS} are used")
     if all(_is_value(heading) for heading in headings):

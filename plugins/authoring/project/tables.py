@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kernel.public import BadRequest, Sheet, dialect_of, read_sheet, title_of
+from kernel.public import BadRequest, Sheet, dialect_of, is_separator_line, read_sheet, title_of
 
 RECORD_COLUMNS: Final = frozenset({"id", "created_at", "updated_at"})
 """Columns of every record, which a manifest does not declare."""
@@ -98,8 +98,10 @@ def _clean_copy(table: Table) -> bytes:
     """Return the rows under the names of the fields, as `caudex data import` takes them."""
     lines: list[str] = []
     with table.path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, dialect_of(stream.readline()), strict=True)
-        stream.seek(0)
+        first_line = stream.readline()
+        reader = csv.reader(stream, dialect_of(first_line), strict=True)
+        if not is_separator_line(first_line):
+            stream.seek(0)
         next(reader)
         lines.append(_line([column.name for column in table.columns]))
         for row in reader:

@@ -11,16 +11,18 @@ from functools import cache
 from itertools import chain, islice
 from typing import IO, Final
 
-from kernel.public import BadRequest, FileDialect
+from kernel.public import (
+    BadRequest,
+    FileDialect,
+    allow_long_cells,
+    find_delimiter,
+    is_separator_line,
+)
 from plugins.data.columns.columns import MAX_COLUMNS
-
-MAX_CELL: Final = 50_000_000
-"""Characters of a cell: no body is larger."""
 
 MAX_COMMAS: Final = 1_000_000
 """Delimiters of a row: a body has no more values."""
 
-DELIMITERS: Final = (",", ";", "\t", "|")
 DELIMITER_NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 CHARSETS: Final = {
     "utf-8": ("UTF-8", "utf-8-sig"),
@@ -31,10 +33,6 @@ CHARSETS: Final = {
     "latin-1": ("Latin-1", "cp1252"),
 }
 """What each charset is called, and the codec that reads it."""
-
-_SEPARATOR_LINE: Final = re.compile(r"\ufeff?sep=([,;\t|])\r?\n?", re.IGNORECASE)
-"""The first line that Excel writes, and reads, where the delimiter is not the usual one."""
-_QUOTED: Final = re.compile(r'"[^"]*"?')
 
 
 class FileLines:
@@ -55,7 +53,7 @@ class FileLines:
 
     def read_rows(self) -> Iterator[list[str]]:
         """Return the rows of cells, the header first. Raises BadRequest and csv.Error."""
-        csv.field_size_limit(MAX_CELL)
+        allow_long_cells()
         lines = self._read_from_header()
         return csv.reader(self._bound(lines), delimiter=self.delimiter, strict=True)
 
@@ -74,14 +72,9 @@ class FileLines:
         first = next(lines, None)
         if first is None:
             return iter(())
-        separator_line = _SEPARATOR_LINE.fullmatch(first)
-        if separator_line is None:
-            if not self._is_chosen:
-                self.delimiter = find_delimiter(first)
-            return chain([first], lines)
         if not self._is_chosen:
-            self.delimiter = separator_line[1]
-        return lines
+            self.delimiter = find_delimiter(first)
+        return lines if is_separator_line(first) else chain([first], lines)
 
     def _decode_lines(self) -> Iterator[str]:
         errors = "strict" if self.charset == "UTF-16" else "surrogateescape"
@@ -111,13 +104,6 @@ class FileLines:
         """Whether the file has the mark of UTF-16 at its beginning."""
         self._file.seek(0)
         return self._file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-def find_delimiter(header: str) -> str:
-    """Return what is between the names of a header; a comma where there is one name."""
-    unquoted = _QUOTED.sub("", header)
-    counts = {delimiter: unquoted.count(delimiter) for delimiter in DELIMITERS}
-    return max(DELIMITERS, key=counts.__getitem__)
 
 
 def suggest_delimiter(names: Sequence[str], delimiter: str) -> str:
