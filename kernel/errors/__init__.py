@@ -238,9 +238,13 @@ class BootErrors(BootError):
     """All reasons why a server does not start, shown together."""
 
     def __init__(self, errors: Sequence[BootError]) -> None:
+        message = "\n".join(str(error) for error in errors)
+        self.where = ", ".join(dict.fromkeys(error.where for error in errors))
+        self.problem = message
+        self.remedy = ""
         self.errors = list(errors)
         self.plugin = ""
-        Exception.__init__(self, "\n".join(str(error) for error in errors))
+        Exception.__init__(self, message)
 
 
 def raise_all(errors: Sequence[BootError]) -> None:

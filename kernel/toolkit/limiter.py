@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass
+from heapq import nlargest
+from operator import itemgetter
 from time import monotonic
 
 import anyio
@@ -137,8 +139,7 @@ class RateLimiter:
             return False
         now = monotonic()
         if key not in self._full_at and len(self._full_at) >= MAX_KEYS:
-            busy = {key: at for key, at in self._full_at.items() if at > now}
-            self._full_at = busy if len(busy) < MAX_KEYS else {}
+            self._full_at = self._select_busiest()
         self._full_at[key] = max(now, self._full_at.get(key, now)) + amount / self.rate
         return True
 
@@ -146,6 +147,13 @@ class RateLimiter:
         """Count one. Raises Throttled with the seconds to wait."""
         if not self.take(key):
             raise Throttled(message, math.ceil(self._wait(key)))
+
+    def _select_busiest(self) -> dict[Hashable, float]:
+        """Return the half that has to wait longest: a full limiter frees no key that is throttled.
+
+        It is half, so that the cost of the choice is shared by as many new keys.
+        """
+        return dict(nlargest(MAX_KEYS // 2, self._full_at.items(), key=itemgetter(1)))
 
     def _wait(self, key: Hashable) -> float:
         """Seconds until there is room for one."""

@@ -74,10 +74,7 @@ class Tasks:
 
     def start(self, fn: Callable[[], Awaitable[None]], name: str, *, leader: bool = False) -> None:
         """Run `fn` until it returns; `name` is for the log and for `GET /api/v1/plugins`."""
-        task = _Task(self, fn, TaskInfo(name, "starting"), leader)
-        self.tasks.append(task)
-        if self._group is not None:
-            self._group.start_soon(task.run)
+        self._start(fn, name, leader)
 
     def every(self, seconds: float, fn: Step, name: str, *, leader: bool = False) -> None:
         """Run `fn` again and again, at once for the first time.
@@ -94,8 +91,14 @@ class Tasks:
                     pause = seconds
                 await anyio.sleep(pause * _random.uniform(1.0, 1.1))
 
-        self.start(repeat, name, leader=leader)
-        task = self.tasks[-1]
+        task = self._start(repeat, name, leader)  # it runs later, when this name has its value
+
+    def _start(self, fn: Callable[[], Awaitable[None]], name: str, leader: bool) -> _Task:
+        task = _Task(self, fn, TaskInfo(name, "starting"), leader)
+        self.tasks.append(task)
+        if self._group is not None:
+            self._group.start_soon(task.run)
+        return task
 
     def info(self) -> Sequence[TaskInfo]:
         """Describe each task that has not ended."""

@@ -31,7 +31,7 @@ Expansions = Mapping[str, Expansion]
 
 def read_expand(items: object) -> Expansions:
     """Read `expand`: paths of links, and objects with options by path. Raises BadRequest."""
-    if not isinstance(items, list | tuple | Sequence) or isinstance(items, str | bytes):
+    if not isinstance(items, Sequence) or isinstance(items, str | bytes):
         raise BadRequest(f"expand: an array is wanted, not {show_value(items)}")
     entries = tuple(cast("Sequence[object]", items))
     if len(entries) > MAX_PATHS:

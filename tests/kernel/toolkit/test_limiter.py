@@ -1,7 +1,9 @@
 """What one address, user or app may have of what all share, at once and over time."""
 
-from collections.abc import AsyncGenerator, Hashable
+import heapq
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -210,3 +212,24 @@ def test_a_limiter_keeps_so_many_keys(clock: list[float], monkeypatch: pytest.Mo
     for key in ("e", "f", "g", "h"):
         limiter.take(key)
     assert len(limiter._full_at) <= 3
+
+
+def test_a_full_limiter_frees_no_throttled_key(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_KEYS", 10)
+    limiter = RateLimiter(1, burst=5)
+    assert sum(limiter.take("flood") for _ in range(100)) == 5
+    choices = 0
+
+    def select(keys: int, items: Iterable[Any], key: Callable[[Any], Any]) -> list[Any]:
+        nonlocal choices
+        choices += 1
+        return heapq.nlargest(keys, items, key)
+
+    monkeypatch.setattr(module, "nlargest", select)
+    for number in range(200):  # all of them are busy
+        assert limiter.take(number)
+        assert not limiter.allows("flood")
+        assert len(limiter._full_at) <= 10
+    assert choices < 50, "the choice is made once for several new keys"
