@@ -34,7 +34,7 @@ from .reads.complete import CompleteLists
 from .reads.pages import PageReader
 from .reads.record_reader import RecordReader
 from .reads.searches import Searches
-from .rights.links import LinkRights
+from .rights.links import LinkLimitFinder
 from .rights.permissions import Permissions
 from .rights.scopes import RowScopes
 from .rights.views import ViewWriter
@@ -77,7 +77,7 @@ def build_records(services: Dependencies) -> RecordsService:
     permissions = Permissions(services.access)
     tables = Tables(apps, services.files)
     scopes = RowScopes(tables, bus, permissions, services.identity)
-    links = LinkRights(permissions, scopes, tables)
+    links = LinkLimitFinder(permissions, scopes, tables)
 
     # Reads
     calls = Calls(apps)

@@ -10,7 +10,7 @@ from typing import Any
 from kernel.public import Actor, KernelError, Operation, Statements, forget_frames
 from plugins.data.execution.inserts import Insert, Inserted, insert_rows
 from plugins.data.execution.statement_or_transaction import WriteExecution
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.rights.permissions import Permissions
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
@@ -28,7 +28,7 @@ class CreateBatches:
         statements: Statements,
         tables: Tables,
         permissions: Permissions,
-        links: LinkRights,
+        links: LinkLimitFinder,
         execution: WriteExecution,
         replies: Replies,
     ) -> None:

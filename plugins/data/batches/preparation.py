@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from kernel.public import Action, Actor, Apps, KernelError, Operation, Target
 from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.execution.tags import NO_IF_MATCH
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
@@ -33,7 +33,7 @@ class OperationChecks:
         apps: Apps,
         permissions: Permissions,
         scopes: RowScopes,
-        links: LinkRights,
+        links: LinkLimitFinder,
         execution: WriteExecution,
         planner: UpsertPlanner,
     ) -> None:

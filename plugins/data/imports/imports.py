@@ -17,7 +17,7 @@ from kernel.public import (
     Work,
 )
 from plugins.data.execution.transactions import WriteTransactions
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
 from plugins.data.upserts.plan import UpsertPlanner
@@ -41,7 +41,7 @@ class Imports:
     def __init__(
         self,
         tables: Tables,
-        links: LinkRights,
+        links: LinkLimitFinder,
         planner: UpsertPlanner,
         transactions: WriteTransactions,
         rows: ImportedRows,

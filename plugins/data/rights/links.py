@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection
-from types import CoroutineType
-from typing import Any
+from collections.abc import Collection
 
 import msgspec
 
@@ -18,7 +16,7 @@ from .row_scope import LinkLimits, RowScope
 from .scopes import RowScopes
 
 
-class LinkRights:
+class LinkLimitFinder:
     """Finds the limits of a writer's links. For writers who read every record there are none."""
 
     def __init__(self, permissions: Permissions, scopes: RowScopes, tables: Tables) -> None:
@@ -26,27 +24,22 @@ class LinkRights:
         self._scopes = scopes
         self._tables = tables
 
-    def find_limits(
+    async def find_limits(
         self, actor: Actor, table: Table, names: Collection[str], *, changing: bool = False
-    ) -> CoroutineType[Any, Any, LinkLimits | None]:
+    ) -> LinkLimits | None:
         """Return the limits of the links and files among the fields `names`, None without any.
 
         With `changing` the writer may also send the link that it reads in a record.
         """
-        finding = self._find_link_limits(actor, table, names, changing=changing)
+        limits = await self._find_link_limits(actor, table, names, changing=changing)
         if table.limited.files.isdisjoint(names):
-            return finding
-        return self._add_file_limits(actor, table, names, finding)
+            return limits
+        return await self._add_file_limits(actor, table, names, limits)
 
     async def _add_file_limits(
-        self,
-        actor: Actor,
-        table: Table,
-        names: Collection[str],
-        finding: Awaitable[LinkLimits | None],
+        self, actor: Actor, table: Table, names: Collection[str], limits: LinkLimits | None
     ) -> LinkLimits | None:
         """Add the limits of files; the server itself has none."""
-        limits = await finding
         app_id = table.entity.app_id
         sources = self._tables.name_files()
         if actor.is_server or sources is None:

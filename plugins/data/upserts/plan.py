@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from kernel.public import BadRequest, Grant, Target, nearest
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
@@ -65,7 +65,7 @@ class UpsertPlan(msgspec.Struct, frozen=True):
 class UpsertPlanner:
     """Checks the rights and the key of an upsert before any row is read."""
 
-    def __init__(self, permissions: Permissions, scopes: RowScopes, links: LinkRights) -> None:
+    def __init__(self, permissions: Permissions, scopes: RowScopes, links: LinkLimitFinder) -> None:
         self._permissions = permissions
         self._scopes = scopes
         self._links = links

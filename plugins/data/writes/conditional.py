@@ -11,7 +11,7 @@ from kernel.public import Action, Actor, BadRequest, Param, Statements, Target, 
 from plugins.data.execution.changes import RecordChange
 from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.filters.conditions import Conditions, Tree
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.rights.permissions import Permissions
 from plugins.data.rights.row_scope import RowScope
 from plugins.data.rights.scopes import RowScopes
@@ -100,7 +100,7 @@ class ConditionalWrites:
         self,
         permissions: Permissions,
         scopes: RowScopes,
-        links: LinkRights,
+        links: LinkLimitFinder,
         execution: WriteExecution,
         descriptions: ErrorDescriptions,
         statements: Statements,

@@ -12,7 +12,7 @@ from kernel.public import BadRequest, Forbidden, FormerRecord, Grant, Target, Tr
 from plugins.data.execution.changes import RecordChange
 from plugins.data.execution.inserts import Insert
 from plugins.data.execution.statement_or_transaction import WriteExecution
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.rights.row_scope import LinkLimits
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.entity_table import Table
@@ -35,7 +35,7 @@ class FormerWrites:
         self,
         tables: Tables,
         scopes: RowScopes,
-        links: LinkRights,
+        links: LinkLimitFinder,
         execution: WriteExecution,
         descriptions: ErrorDescriptions,
     ) -> None:

@@ -12,7 +12,7 @@ from plugins.data.execution.changes import RecordChange
 from plugins.data.execution.inserts import Insert
 from plugins.data.execution.statement_or_transaction import WriteExecution
 from plugins.data.rendering import describe_size_error, join_records, records_in
-from plugins.data.rights.links import LinkRights
+from plugins.data.rights.links import LinkLimitFinder
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.statements.tables import Tables
 from plugins.data.values.rows import coerce_bodies, coerce_body
@@ -30,7 +30,7 @@ class RecordWriter:
         self,
         tables: Tables,
         scopes: RowScopes,
-        links: LinkRights,
+        links: LinkLimitFinder,
         execution: WriteExecution,
         replies: Replies,
         descriptions: ErrorDescriptions,
