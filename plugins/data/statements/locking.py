@@ -30,7 +30,9 @@ def find_by_keys_statement(
     compared fields whose values it has. With a `lock` they are locked, in the order of their
     ids.
     """
-    is_within = b" and ".join(limits) or b"true"
+    is_within = b"true"
+    if limits:  # which are null for a record without an owner
+        is_within = b"(%b) is true" % b" and ".join(limits)
     columns = table.find_columns(compared)
     same = b"'[]'::json"
     if columns:

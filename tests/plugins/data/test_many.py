@@ -199,12 +199,14 @@ def test_an_upsert_needs_both_permissions_and_meets_no_record_out_of_scope(
     refused(upsert(creator, [{"email": "a"}], then="ignore"), 403)
     writer = holding(shop, "contacts.create", "contacts.update.own")
     add(admin, CONTACTS, email="theirs")
+    shop.sql("insert into shop.contacts (email) values ('by hand')")  # it has no owner
     mine = add(writer, CONTACTS, email="mine")
     answer = upsert(writer, [{"email": "mine"}]).json()["data"]
     assert answer == [{"result": "updated", "record": {"id": mine["id"], "email": "mine"}}]
     for then in ("update", "ignore", "fail"):
-        said = refused(upsert(writer, [{"email": "theirs"}], then=then))
-        assert said == "[0] contacts.email: this value is already taken"
+        for email in ("theirs", "by hand"):
+            said = refused(upsert(writer, [{"email": email}], then=then))
+            assert said == "[0] contacts.email: this value is already taken"
 
 
 def test_upserts_at_once_create_a_key_once(admin: Client):
