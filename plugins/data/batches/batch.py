@@ -7,7 +7,7 @@ from typing import Final
 
 from kernel.public import Actor, BadRequest, KernelError, Operation, Transaction
 from plugins.data.errors import PreconditionFailed
-from plugins.data.execution.transactions import WriteTransactions
+from plugins.data.execution.transactions import MAX_QUICK_STATEMENTS, WriteTransactions
 from plugins.data.values.rows import add_place
 from plugins.data.writes.descriptions import Deletion, ErrorDescriptions
 from plugins.data.writes.replies import Replies
@@ -89,7 +89,8 @@ class Batches:
 
         tables = [*dict.fromkeys(operation.rights.scope.table for operation in prepared)]
         try:
-            return await self._transactions.run(actor, work, tables, tx)
+            is_quick = len(prepared) <= MAX_QUICK_STATEMENTS
+            return await self._transactions.run(actor, work, tables, tx, quick=is_quick)
         except Failed as failed:
             if failed.in_group:  # one by one, they say which of them it was, and why
                 return await self._run_prepared(prepared, actor, dry_run, tx, grouped=False)

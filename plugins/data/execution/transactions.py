@@ -24,6 +24,9 @@ T = TypeVar("T")
 MAX_ATTEMPTS: Final = 20
 """Attempts of an upsert whose keys others create meanwhile."""
 
+MAX_QUICK_STATEMENTS: Final = 100
+"""Statements of quick work: each takes about a millisecond, and may wait for others."""
+
 
 class WriteTransactions:
     """Runs work in the transaction that a call was given, or in one of its own."""
@@ -43,7 +46,8 @@ class WriteTransactions:
     ) -> T:
         """Run work that writes to tables.
 
-        With `tx` it is a savepoint, which is rolled back if the work fails.
+        With `tx` it is a savepoint, which is rolled back if the work fails. Work that may take a
+        second or more is not `quick`: see `Statements.run` and MAX_QUICK_STATEMENTS.
         """
         if tx is not None:
             return await repeat_on_taken_keys(partial(_run_part, tx, work))

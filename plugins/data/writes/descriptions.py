@@ -8,6 +8,7 @@ import msgspec
 
 from kernel.public import Actor, BadRequest, ConstraintViolation, Statements, Transaction, Work
 from plugins.data.execution.inserts import NotInserted
+from plugins.data.execution.transactions import MAX_QUICK_STATEMENTS
 from plugins.data.execution.violations import describe_reference, describe_violation, is_broken_link
 from plugins.data.rendering import describe_size_error
 from plugins.data.statements.entity_table import Table
@@ -54,16 +55,20 @@ class ErrorDescriptions:
         problems = await self._refusals.find(reader, insert, table.shown)
         if problems:
             return RowsRefused(problems, numbers=True)
-        failed_row = await find_failed_row(partial(self._try, actor, tx), insert)
+        is_quick = len(insert.rows) <= MAX_QUICK_STATEMENTS
+        try_all = partial(self._try, actor, tx, quick=is_quick)
+        failed_row = await find_failed_row(try_all, insert)
         if failed_row is None:
             return await self.describe(violation, table)
         error = await self.describe(failed_row.violation, table)
         return BadRequest(f"[{insert.number(failed_row.index)}] {error.message}")
 
-    async def _try(self, actor: Actor, tx: Transaction | None, work: Work[None]) -> None:
+    async def _try(
+        self, actor: Actor, tx: Transaction | None, work: Work[None], *, quick: bool
+    ) -> None:
         """Run work that always raises: its savepoint, or its own transaction, is rolled back."""
         if tx is None:
-            await self._statements.run(actor, work)
+            await self._statements.run(actor, work, quick=quick)
             return
         async with tx.savepoint():
             await work(tx)

@@ -10,9 +10,23 @@ import httpx
 import pytest
 from hypothesis import settings
 
+from kernel.public import (
+    ACCESS,
+    APPS,
+    HOOKS,
+    STATEMENTS,
+    Actor,
+    BadRequest,
+    Grant,
+    Operation,
+    Target,
+    server_actor,
+)
 from kernel.testing import Client, Server
+from plugins.data.assembly import Dependencies, build_records
 from plugins.data.batches.groups import GroupWriter
 from plugins.data.batches.runs import BatchRun
+from plugins.data.execution.transactions import MAX_QUICK_STATEMENTS
 from tests.plugins.data.shop import COMPANIES, CONTACTS, DEALS, add, empty, holding, query
 
 BATCH = "/api/v1/apps/shop/batch"
@@ -252,3 +266,48 @@ def test_a_bulk_changes_many_records_at_once(shop: Server):
     assert [each["result"] for each in done] == [*["updated"] * 5, *["created"] * 3]
     assert [each["record"]["email"] for each in done[:5]] == [f"e{n}" for n in range(5)]
     assert {each["record"]["company_id"] for each in done[:6]} == {company}
+
+
+class Recorder:
+    """Statements that remember which transactions were quick."""
+
+    def __init__(self, statements: Any) -> None:
+        self.quick: list[bool] = []
+        self._statements = statements
+
+    async def run(self, actor: Actor, fn: Any, *, subject: str = "", quick: bool = True) -> Any:
+        self.quick.append(quick)
+        return await self._statements.run(actor, fn, subject=subject, quick=quick)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._statements, name)
+
+
+def test_many_statements_leave_the_connections_of_quick_work_alone(shop: Server):
+    empty(shop)
+    get = shop.services.get
+    recorder: Any = Recorder(get(STATEMENTS))
+    service = build_records(Dependencies(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS)))
+    actor = server_actor()
+    target = Target(actor, Grant(), "shop", "companies")
+    creation = Operation(op="create", entity="companies", data={"name": "a"})
+
+    async def run_batch(number: int) -> list[bool]:
+        recorder.quick.clear()
+        await service.batch(actor, "shop", [creation] * number, dry_run=True)
+        return recorder.quick[-1:]
+
+    async def find_wrong_row(number: int) -> list[bool]:
+        recorder.quick.clear()
+        rows = [*[{"name": "a"}] * (number - 1), {"name": "wrong"}]
+        with pytest.raises(BadRequest, match=rf"^\[{number - 1}\] "):
+            await service.create_many(target, rows)
+        return recorder.quick[-1:]
+
+    shop.sql("alter table shop.companies add constraint by_hand check (name <> 'wrong')")
+    try:
+        for call in (run_batch, find_wrong_row):
+            assert shop.run(call, MAX_QUICK_STATEMENTS) == [True]
+            assert shop.run(call, MAX_QUICK_STATEMENTS + 1) == [False]
+    finally:
+        shop.sql("alter table shop.companies drop constraint by_hand")
