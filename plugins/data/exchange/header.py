@@ -72,7 +72,7 @@ class FieldNames:
             columns = [self.find(name) for name in trimmed_names]
         except BadRequest as error:
             raise BadRequest(error.message + suggest_delimiter(names, lines.delimiter)) from None
-        self._check_distinct(columns)
+        check_distinct(columns, "the header")
         return columns
 
     def find(self, name: str) -> FileColumn:
@@ -117,12 +117,14 @@ class FieldNames:
         message = f"{column.label}: no unique index of {entity} has just {key_name[:80]!r}"
         raise BadRequest(f"{message}; {hint}" if hint else message)
 
-    def _check_distinct(self, columns: Sequence[FileColumn]) -> None:
-        names = [
-            column.name if column.column is None else column.column.name
-            for column in columns
-            if column.name
-        ]
-        [(most_frequent, count)] = Counter(names).most_common(1)
-        if count > 1:
-            raise BadRequest(f"the header names {most_frequent[:80]!r} twice")
+
+def check_distinct(columns: Sequence[FileColumn], place: str) -> None:
+    """Raise BadRequest where two columns of a header or a line are one field."""
+    names = [
+        column.name if column.column is None else column.column.name
+        for column in columns
+        if column.name
+    ]
+    [(most_frequent, count)] = Counter(names).most_common(1)
+    if count > 1:
+        raise BadRequest(f"{place} names {most_frequent[:80]!r} twice")

@@ -17,7 +17,7 @@ from plugins.data.statements.entity_table import Table
 from plugins.data.values.rows import Row, check_needed, coerce_field, row_of
 
 from .cells import SLOW, CellReader, FileRefused, QuickReader
-from .header import FieldNames, FileColumn, LinkKey
+from .header import FieldNames, FileColumn, LinkKey, check_distinct
 from .lines import FileLines, fault_column
 
 CHUNK_ROWS: Final = 1000
@@ -245,6 +245,8 @@ class RowReader:
         self.names.check_locked(list(values))
         try:
             columns = [self.names.find(name) for name in values]
+            if any(column.key is not None for column in columns):  # other names are distinct
+                check_distinct(columns, "the line")
         except BadRequest as error:
             raise BadRequest(f"row {self._number}: {error.message}") from None
         try:
@@ -267,7 +269,7 @@ class RowReader:
                 keys["id"] = coerce_field(column.column, value)
             else:
                 writable[column.name] = value
-        if keys.get("id", "") is None:
+        if "id" in keys and keys["id"] is None:
             del keys["id"]
         complete = self._complete and not keys
         row: Row = {}

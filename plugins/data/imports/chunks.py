@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from kernel.public import BadRequest, ConstraintViolation, Transaction
+from kernel.public import BadRequest, Transaction
 from plugins.data.exchange.parse import Chunk, NumberedRow, problem_of
 from plugins.data.execution.inserts import NotInserted
 from plugins.data.execution.transactions import repeat_on_taken_keys
@@ -129,9 +129,8 @@ class ChunkWriter:
                 attempt = partial(self._attempts.write, tx, file_import, [row])
                 written = await repeat_on_taken_keys(attempt)
         except BadRequest as error:
-            if isinstance(error, ConstraintViolation):
-                error = await self._descriptions.describe(error, file_import.table)
-            report.add_problem(problem_of(number, file_import.table, error, row))
+            described = await self._descriptions.describe(error, file_import.table)
+            report.add_problem(problem_of(number, file_import.table, described, row))
         else:
             report.count_written(1, written)
 

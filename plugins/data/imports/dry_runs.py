@@ -160,7 +160,7 @@ class DryRun:
         tested_rows: dict[int, Row] = {}
         repeated: set[int] = set()
         unchanged: set[int] = set()
-        for place in valid:
+        for place in sorted(valid):  # of two rows with one value the first has it
             row = rows[place]
             changes = judged.changes.get(place)
             earlier_hash = self._earlier.written.get(digests[place] or b"")
@@ -176,7 +176,7 @@ class DryRun:
         problems |= await self._find_refused_at(tx, tested_rows)
 
         valid.difference_update(problems)
-        for place in valid:
+        for place in sorted(valid):
             digest = digests[place]
             if digest is not None:
                 self._earlier.written[digest] = _hash_values(rows[place])

@@ -87,8 +87,7 @@ class Imports:
                 await self._run_in_time(actor, work, file_import.table, tx)
             except _Rollback:
                 if not options.dry_run:
-                    report.created = 0
-                    report.updated = 0
+                    report.note_rollback()
         return msgspec.json.encode(report)
 
     async def _prepare(self, target: Target, file: IO[bytes], options: ImportOptions) -> FileImport:

@@ -76,6 +76,12 @@ class Report(msgspec.Struct):
         if written.unchanged:
             self.unchanged = (self.unchanged or 0) + written.unchanged
 
+    def note_rollback(self) -> None:
+        """Note that nothing was written, as the file has wrong rows."""
+        self.created = 0
+        self.updated = 0
+        self.unchanged = msgspec.UNSET
+
     def note_header(self, ignored: Iterable[str], delimiter: str) -> None:
         """Note what was read of the header."""
         names = list(ignored)

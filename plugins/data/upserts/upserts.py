@@ -7,6 +7,7 @@ from typing import Any
 
 from kernel.public import BadRequest, ConstraintViolation, Target, Transaction
 from plugins.data.execution.transactions import WriteTransactions
+from plugins.data.rendering import describe_size_error
 from plugins.data.values.rows import Row
 from plugins.data.values.threads import run_in_thread_if_large
 from plugins.data.writes.descriptions import ErrorDescriptions
@@ -64,6 +65,8 @@ class Upserts:
             raise await self._descriptions.describe_row(
                 target.actor, table, violation, tx
             ) from None
+        except BadRequest as error:
+            raise describe_size_error(error, len(rows)) from None
         return b'{"data": [%b]}' % b",\n".join(results)
 
     async def write_within(

@@ -16,7 +16,8 @@ from plugins.data.imports.dry_runs import DryRun, Verdict
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import refused
 
-BASE = "/api/v1/apps/stock/collections"
+APP = "/api/v1/apps/stock"
+BASE = f"{APP}/collections"
 CSV = {"content-type": "text/csv"}
 NDJSON = {"content-type": "application/x-ndjson"}
 MISSING = "00000000-0000-7000-8000-000000000000"
@@ -260,6 +261,32 @@ def test_a_dry_run_says_what_the_import_would(
     for sku, label, count in (("a", "x", 1), ("b", "y", 2), ("c", "x", 3)):
         add(server, sku, label, count)
     tried(server, "items", random_file(server, source, header.split(",")), **params)
+
+
+def test_the_first_of_two_rows_with_one_value_has_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(parse, "CHUNK_ROWS", 20)
+    writer = server.user()
+    rights = ["items.create", "items.read", "items.update.own"]
+    body: dict[str, Any] = {"name": "own", "permissions": rights}
+    assert server.admin.post(f"{APP}/roles", json=body).status_code == 200
+    body = {"userId": writer.id, "role": "own"}
+    assert server.admin.post(f"{APP}/roles/assign", json=body).status_code == 200
+    lines = ["sku,label,count"]
+    for place in range(9):
+        is_new = place in (1, 8)
+        lines.append(f"s{place},new,5" if is_new else f"s{place},old,{place}")
+        if not is_new:
+            add(server, f"s{place}", "old", place)
+    answer = writer.post(
+        f"{BASE}/items/import", content="\n".join(lines).encode(),
+        params={"on": "sku", "dryRun": "true"}, headers=CSV,
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    errors = {error["row"]: error["error"] for error in answer.json()["errors"]}
+    assert sorted(errors) == [1, *range(3, 10)]  # of rows 2 and 9 the second
+    assert errors[9] == "items.label, count: this combination is already taken"
 
 
 def test_a_value_that_an_earlier_row_frees_is_free(server: Server):

@@ -38,6 +38,12 @@ def test_an_import_by_id_changes_records_and_doubles_nothing(admin: Client):
     assert done["ignored"] == ["created_at", "updated_at"]
     assert admin.get(DEALS).json() == [second, first]  # the empty note and the times as well
 
+    wrong = text.replace(",b,", ",B,").replace(",2,", ",two,")
+    done = report(send(admin, wrong, path=DEALS, on="id", mode="all"))
+    assert (done["rows"], done["valid"]) == (2, 1)
+    assert (done["created"], done["updated"], done.get("unchanged")) == (0, 0, None)
+    assert admin.get(DEALS).json() == [second, first]
+
     changed = text.replace(",b,", ",B,")
     done = report(send(admin, changed + ",new" + "," * (len(first) - 2) + "\r\n",
                        path=DEALS, on="id"))  # fmt: skip

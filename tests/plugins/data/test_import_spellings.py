@@ -178,6 +178,11 @@ def test_tabs_are_between_the_cells_of_tab_separated_values(admin: Client):
         ("name;code\na;b\n", {"delimiter": ","}, "its names have semicolons between them"),
         ("name,Name \na,b\n", {}, "the header names 'name' twice"),
         ("parent,parent.code\n,b\n", {}, "the header names 'parent' twice"),
+        (
+            '{"name": "a"}\n{"name": "b", "parent": null, "parent.code": "c"}\n',
+            {"kind": "application/x-ndjson"},
+            "row 2: the line names 'parent' twice",
+        ),
         (",".join(f"c{number}" for number in range(10_000)), {}, "more than 504 columns"),
         (";".join(f"c{number}" for number in range(10_000)), {}, "more than 504 columns"),
         ("name\na\n", {"delimiter": "x"}, "delimiter must be one of"),

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,16 @@ def post(client: Client, path: str, body: bytes, method: str = "POST") -> str:
     """Send JSON that is ready, which must be refused, and return the sentence."""
     kind = {"content-type": "application/json"}
     return refused(client.request(method, path, content=body, headers=kind))
+
+
+def import_line(client: Client, line: bytes) -> dict[str, Any]:
+    """Import JSON lines by their codes, and return the report."""
+    answer = client.post(
+        f"{SAMPLES}/import", params={"on": "code"}, content=line,
+        headers={"content-type": "application/x-ndjson"},
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def count(server: Server, entity: str) -> int:
@@ -50,6 +61,13 @@ def test_numbers_that_would_be_written_out_in_full_are_refused(lab: Server, admi
     half = b"[" + b",".join([LONG] * (TOO_MANY // 2 + 1)) + b"]"
     row = b'{"name":"n","details":%b}' % half
     assert "send fewer rows" in post(admin, f"{SAMPLES}/bulk", b"[%b,%b]" % (row, row))
+    upserts = f"{SAMPLES}/bulk?on=code"
+    keyed_rows = [b'{"name":"n","code":"%d","details":%b}' % (n, half) for n in range(2)]
+    assert "send fewer rows" in post(admin, upserts, b"[%b,%b]" % (*keyed_rows,))
+    whole = b'{"name":"n","code":"a","details":%b}' % numbers
+    assert "send less" in post(admin, upserts, b"[%b]" % whole)
+    [error] = import_line(admin, whole)["errors"]
+    assert "send less" in error["error"]
     assert count(lab, "samples") == 1
 
 
