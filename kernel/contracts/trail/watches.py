@@ -85,8 +85,8 @@ class Watch(Protocol):
 class Watches(Protocol):
     """Compiles watches. Both methods raise what a list would: Forbidden, NotFound, BadRequest.
 
-    `$has`, `$some` and `$none` are no conditions of a watch: changes of other records are no event
-    of it.
+    `$has`, `$some`, `$none` and paths to linked records are no conditions of a watch: changes of
+    other records are no event of it.
     """
 
     async def open(self, actor: Actor, watched: Watched) -> Watch:

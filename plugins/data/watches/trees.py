@@ -15,19 +15,25 @@ PATTERNS: Final = ("$like", "$ilike")
 def check_no_relations(entity: str, tree: object) -> None:
     """Raise BadRequest for a condition on linked records: a watch does not see their changes."""
     for field, operators in _conditions_in(tree):
+        name = f"{entity}.{field[:80]}"
+        if is_path(field):
+            raise BadRequest(f"{name}: a path does not work in a feed, nor in a webhook")
         for operator in operators:
             if operator in RELATION_OPERATORS:
-                name = f"{entity}.{field[:80]}"
                 raise BadRequest(f"{name}: {operator} does not work in a feed, nor in a webhook")
 
 
 def has_relations(tree: object) -> bool:
     """Whether a tree asks for linked records."""
     return any(
-        operator in RELATION_OPERATORS
-        for _, operators in _conditions_in(tree)
-        for operator in operators
+        is_path(field) or any(name in RELATION_OPERATORS for name in operators)
+        for field, operators in _conditions_in(tree)
     )
+
+
+def is_path(name: str) -> bool:
+    """Whether a name leads to a linked record, as `customer_id.name`: no field has a dot."""
+    return "." in name
 
 
 def find_fields(tree: object) -> set[str]:

@@ -158,6 +158,29 @@ def test_a_field_that_is_gone_disables_and_says_so(server, receiver):
     assert show_hook(server, "changing", entity["id"])["enabled"] is True
 
 
+def test_a_stored_condition_on_linked_records_disables_and_says_so(server, receiver):
+    """Servers took a path once, and judged every record by no linked one."""
+    body = manifest("linking")
+    link = {"name": "parent_id", "type": "entity_link", "references": {"entity": "deals"}}
+    body["dataContract"][0]["fields"].append(link)
+    server.install(body)
+    hook = make_hook(server, "linking", receiver.url("/linked"), where={"stage": "Won"})
+    server.sql(
+        "update caudex_webhooks.hooks set conditions = %s where id = %s",
+        '{"$not": {"parent_id.title": "private"}}',
+        hook["id"],
+    )
+    answer = server.admin.patch(path("linking", hook["id"]), json={"name": "read again"})
+    assert answer.status_code == 200, answer.text
+    reason = wait_for_end(server, "linking", hook["id"])
+    assert "deals.parent_id.title: a path does not work in a feed, nor in a webhook" in reason
+    collection = "/api/v1/apps/linking/collections/deals"
+    server.admin.post(collection, json={"title": "not sent"}).raise_for_status()
+    answer = server.admin.patch(path("linking", hook["id"]), json={"enabled": True})
+    assert answer.status_code == 400, answer.text
+    assert receiver.received("/linked") == []
+
+
 def test_webhooks_go_with_their_app(server):
     server.install(manifest("leaving", HOOK))
     make_hook(server, "leaving", HOOK["url"], name="rest")

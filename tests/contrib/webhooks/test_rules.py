@@ -80,6 +80,7 @@ def make(server):
         ({"where": {"nothing": 1}}, "nothing"),
         ({"where": {"stage": {"$like": 5}}}, "stage"),
         ({"where": {"$or": {}}}, "or"),
+        ({"where": {"$not": {"customer_id.secret": True}}}, "a path does not work"),
         ({"fields": ["nothing"]}, "nothing"),
         ({"fields": []}, "fields"),
         ({"as": "nobody"}, "nobody"),

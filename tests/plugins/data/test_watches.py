@@ -306,6 +306,9 @@ def test_lost_values_show_their_marks_and_decide_nothing(desk: Server) -> None:
 BAD: list[tuple[Any, str]] = [
     ({"where": {"team_id": {"$has": {"name": "x"}}}}, r"\$has does not work in a feed"),
     ({"where": {"$or": [{"team_id": {"$has": {}}}]}}, r"\$has does not work in a feed"),
+    ({"where": {"team_id.name": "x"}}, r"tickets.team_id.name: a path does not work in a feed"),
+    ({"where": {"$not": {"team_id.name": None}}}, "a path does not work in a feed"),
+    ({"where": {"$and": [{"$or": [{"team_id.name": {"$in": ["x"]}}]}]}}, "a path does not work"),
     ({"where": {"nope": 1}}, "has no field 'nope'"),
     ({"where": {"points": {"$near": 1}}}, "unknown operator"),
     ({"fields": ["nope"]}, "has no field 'nope'"),

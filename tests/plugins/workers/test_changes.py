@@ -228,6 +228,7 @@ def test_lost_changes_are_reported_and_a_reader_goes_on_behind_them(app: App) ->
         ("x", {"since": "yesterday"}, "position"),
         ("x", {"wher": {}}, "wher"),
         ("x", {"where": {"titel": 1}}, "titel"),
+        ("x", {"where": {"customer_id.name": "x"}}, "a path does not work"),
         ("x", {"limit": -1}, "limit"),
     ],
 )
