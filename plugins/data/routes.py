@@ -59,6 +59,7 @@ from .reads.totals import answer_page
 from .rendering import count_in, last_id
 from .statements.caching import keep
 from .watches.following import (
+    answer_with_position,
     find_changes,
     find_live_queries,
     make_live_query,
@@ -266,13 +267,18 @@ class RecordRoutes(CollectionRoutes):
         if wants_events(request):
             live = find_live_queries(self._services)
             if live is not None:
-                return await live.answer(request, make_live_query(self._records, target, body))
+                query = make_live_query(self._services, self._records, target, body)
+                return await live.answer(request, query)
         file_format = _format_of(request, None)
         raw = False
         if request.scope["query_string"]:
             parameters = request.query()
             file_format = _format_of(request, read_format(parameters))
             raw = file_format is not None and read_flag(parameters, "raw")
+        changes = find_changes(self._services, request)
+        if changes is not None and file_format is None:
+            answer, headers = await answer_with_position(self._records, changes, target, body)
+            return reply(answer, headers=headers)
         if body.aggregates:
             if file_format is None:
                 return reply(await self._records.aggregate(target, body.aggregation))
@@ -285,12 +291,7 @@ class RecordRoutes(CollectionRoutes):
             limit = None if body.limit is None else page.limit
             return self._export(request, page, file_format, limit=limit, raw=raw)
         has_total = body.total is not False
-        changes = find_changes(self._services, request)
-        if changes is None:
-            return reply(await answer_page(self._records, target, page, total=has_total))
-        array, headers = await read_page(self._records, changes, target, page)
-        answer = await answer_page(self._records, target, page, total=has_total, array=array)
-        return reply(answer, headers=headers)
+        return reply(await answer_page(self._records, target, page, total=has_total))
 
 
 def _file_headers(request: Request, file_format: Format) -> tuple[str, dict[str, str]]:

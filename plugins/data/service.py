@@ -137,6 +137,13 @@ class RecordsService:
         """See `SnapshotReads.stream_with`."""
         return self.reads.lists.stream_with(target, page, expression)
 
+    def count_with(
+        self, target: Target, where: Mapping[str, Any] | None, search: str | None, expression: Query
+    ) -> CoroutineType[Any, Any, WithSnapshot]:
+        """See `SnapshotReads.count_with`."""
+        pages = self.reads.pages
+        return self._run(target.app_id, lambda: pages.count_with(target, where, search, expression))
+
     def export(
         self,
         target: Target,
@@ -153,6 +160,15 @@ class RecordsService:
         """See `Records.aggregate`."""
         aggregates = self.reads.aggregates
         return self._run(target.app_id, lambda: aggregates.read(target, aggregation))
+
+    def aggregate_with(
+        self, target: Target, aggregation: Aggregation, expression: Query
+    ) -> CoroutineType[Any, Any, WithSnapshot]:
+        """See `SnapshotReads.aggregate_with`."""
+        aggregates = self.reads.aggregates
+        return self._run(
+            target.app_id, lambda: aggregates.read_with(target, aggregation, expression)
+        )
 
     def write_views(
         self, actor: Actor, app_id: str, entities: Collection[str]

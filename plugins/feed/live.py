@@ -126,7 +126,7 @@ class RepeatedQuery:
                     return
                 piece = b""
                 if page.changes or page.lost is not None:
-                    await anyio.sleep(read_at + PAUSE - anyio.current_time())
+                    await anyio.sleep_until(read_at + PAUSE)
                     read_at = anyio.current_time()
                     piece = await self._read_again(page.position)
                 piece += pulse.write(page, has_events=bool(piece))

@@ -254,7 +254,8 @@ class Records(Protocol):
 class SnapshotReads(Protocol):
     """A provider of RECORDS that says what the statement of a read saw.
 
-    `expression` is that of CHANGES, whose changes go on where such a read ends.
+    `expression` is that of CHANGES, whose changes go on where such a read ends. So these methods
+    read where CHANGES does: a replica may not have what the trail has.
     """
 
     async def page_with(
@@ -267,6 +268,18 @@ class SnapshotReads(Protocol):
         self, target: Target, page: Page, expression: Query
     ) -> AbstractAsyncContextManager[tuple[bytes, AsyncIterator[bytes]]]:
         """Yield the value of the expression, and the pieces of `Records.stream`."""
+        ...
+
+    async def count_with(
+        self, target: Target, where: Mapping[str, Any] | None, search: str | None, expression: Query
+    ) -> WithSnapshot:
+        """Return what `Records.count` does, as digits."""
+        ...
+
+    async def aggregate_with(
+        self, target: Target, aggregation: Aggregation, expression: Query
+    ) -> WithSnapshot:
+        """Return what `Records.aggregate` does."""
         ...
 
 

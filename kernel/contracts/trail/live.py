@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -30,8 +30,11 @@ class LiveQuery(msgspec.Struct, frozen=True, kw_only=True):
     read: Callable[[Query], Awaitable[WithSnapshot]]
     repeats: bool = False
     reaches_links: bool = False
-    shape: bytes = b""
-    """Equal for queries with equal bodies."""
+    shape: Hashable = None
+    """Equal for queries with equal replies, of callers whose watches have equal keys.
+
+    A watch is of one entity. Where the reply depends on more of its caller, this names the caller.
+    """
 
 
 class LiveQueries(Protocol):

@@ -9,7 +9,18 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from kernel.public import MAX_PAGE, Aggregation, BadRequest, Target, ValueKind, nearest, show_value
+from kernel.public import (
+    MAX_PAGE,
+    Aggregation,
+    BadRequest,
+    Query,
+    Reader,
+    Target,
+    ValueKind,
+    WithSnapshot,
+    nearest,
+    show_value,
+)
 from plugins.data.columns.column import CASTS, Column
 from plugins.data.columns.links import Link
 from plugins.data.filters.conditions import Conditions
@@ -18,6 +29,7 @@ from plugins.data.rights.linked_fields import LinkedFields, expand_paths
 from plugins.data.rights.scopes import RowScopes
 from plugins.data.sources.read_sources import ReadSources
 from plugins.data.statements.entity_table import Table
+from plugins.data.watches.snapshots import SnapshotReader
 
 from .groupings import HAS_FEW_GROUPS, Grouping, Member
 from .page_parts import check_offset
@@ -86,8 +98,19 @@ class AggregateReader:
 
     async def read(self, target: Target, aggregation: Aggregation) -> bytes:
         """See `Records.aggregate`."""
+        return await self._read(target, aggregation, self._sources.large)
+
+    async def read_with(
+        self, target: Target, aggregation: Aggregation, expression: Query
+    ) -> WithSnapshot:
+        """See `SnapshotReads.aggregate_with`."""
+        reader = SnapshotReader(self._sources.statements, expression)
+        groups = await self._read(target, aggregation, reader)
+        return WithSnapshot(groups, reader.snapshot)
+
+    async def _read(self, target: Target, aggregation: Aggregation, reader: Reader) -> bytes:
         where = aggregation.where
-        expansions = expand_paths(_list_fields(aggregation))
+        expansions = expand_paths(list_fields(aggregation))
         scope = await self._scopes.resolve(target, "read", where, expansions)
         if aggregation.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
@@ -102,7 +125,7 @@ class AggregateReader:
         grouped = grouping.select(conditions.where_clause(), in_two_steps=in_two_steps)
         query = _write_statement(grouping, grouped, conditions, aggregation)
         with _name_time_zone(aggregation.timezone):
-            reply = await self._sources.large.fetch(query, *conditions.params, custom_plan=True)
+            reply = await reader.fetch(query, *conditions.params, custom_plan=True)
         if reply is None or reply == TOO_LARGE:
             raise BadRequest("these groups are too large together: ask for fewer by limit")
         return reply
@@ -228,7 +251,7 @@ class GroupColumns:
         raise BadRequest(f"the aggregates of {self._label} have no link {name[:80]!r}")
 
 
-def _list_fields(aggregation: Aggregation) -> Iterator[str]:
+def list_fields(aggregation: Aggregation) -> Iterator[str]:
     """Yield the names of fields; what is wrong with them is found when they become SQL."""
     for item in aggregation.group_by:
         yield from _list_names(item)

@@ -93,9 +93,23 @@ class PageReader:
         self, target: Target, where: Tree | None, search: str | None, tx: Transaction | None
     ) -> int:
         """See `Records.count`."""
+        reader = self._sources.choose_prompt(tx)
+        return await self._count_found(reader, target, where, search)
+
+    async def count_with(
+        self, target: Target, where: Tree | None, search: str | None, expression: Query
+    ) -> WithSnapshot:
+        """See `SnapshotReads.count_with`."""
+        reader = SnapshotReader(self._sources.statements, expression)
+        count = await self._count_found(reader, target, where, search)
+        return WithSnapshot(b"%d" % count, reader.snapshot)
+
+    async def _count_found(
+        self, reader: Reader, target: Target, where: Tree | None, search: str | None
+    ) -> int:
+        """Count records; of a search, those of similar words where no record has the words."""
         scope = await self._scopes.resolve(target, "read", where)
         terms = read_terms(search) if search and search.strip() else None
-        reader = self._sources.choose_prompt(tx)
         count = await self._count(reader, scope, where, terms)
         if terms is not None and not count:
             return await self._count(reader, scope, where, terms, similar=True)

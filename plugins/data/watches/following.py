@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 
 from kernel.public import (
     CHANGES,
+    HOOKS,
     LIVE_QUERIES,
     BadRequest,
     Changes,
@@ -27,15 +28,17 @@ from kernel.public import (
     Watched,
     WithSnapshot,
     headers_of,
+    hookspecs,
     preferred_type,
     supports,
 )
 from plugins.data.models import QueryBody
+from plugins.data.reads.aggregates import list_fields
 from plugins.data.reads.export import JSON, MEDIA
-from plugins.data.reads.totals import answer_page
+from plugins.data.reads.totals import answer_page, answer_page_with, write_page
 from plugins.data.rendering import count_in
 
-from .trees import has_relations
+from .trees import has_relations, is_path
 
 EVENTS: Final = "text/event-stream"
 POSITION: Final = "caudex-event"
@@ -87,18 +90,32 @@ async def open_list(
         yield pieces
 
 
-def make_live_query(records: Records, target: Target, body: QueryBody) -> LiveQuery:
+async def answer_with_position(
+    records: Records, changes: Changes, target: Target, body: QueryBody
+) -> tuple[bytes, dict[str, str]]:
+    """Return the reply of a query, and the header with the position of its statement."""
+    seen = await _read_reply(records, target, body, changes.snapshot_expression)
+    if not seen.snapshot:
+        return seen.reply, {}
+    return seen.reply, {POSITION: await changes.position_of(seen.snapshot)}
+
+
+def make_live_query(
+    services: Services, records: Records, target: Target, body: QueryBody
+) -> LiveQuery:
     """Say how a query is read and what is watched for it. Raises BadRequest."""
     has_groups = body.aggregates
     parts = (body.limit, body.offset, body.after, body.search)
     is_cut = any(part is not None for part in parts)
     if has_groups or is_cut or body.expand or body.etag:
+        reaches_links = _reaches_links(body)
+        depends_on_caller = reaches_links or _has_scope_hooks(services)
         return LiveQuery(
             watched=Watched(app_id=target.app_id, entity=target.entity),
-            read=partial(_read_again, records, target, body),
+            read=partial(_read_reply, records, target, body),
             repeats=True,
-            reaches_links=bool(body.expand) or has_relations(body.where),
-            shape=_encode(body),
+            reaches_links=reaches_links,
+            shape=_shape_of(target, body, depends_on_caller=depends_on_caller),
         )
     if not supports(records, SnapshotReads):
         raise BadRequest("a live query needs a limit here")
@@ -108,10 +125,42 @@ def make_live_query(records: Records, target: Target, body: QueryBody) -> LiveQu
     return LiveQuery(watched=watched, read=partial(_read_complete, records, target, body))
 
 
-async def _read_again(records: Records, target: Target, body: QueryBody, _: Query) -> WithSnapshot:
+def _reaches_links(body: QueryBody) -> bool:
+    """Whether records of other entities are part of a reply, or decide about it."""
+    has_paths = any(map(is_path, list_fields(body.aggregation)))
+    return bool(body.expand) or has_paths or has_relations(body.where)
+
+
+def _has_scope_hooks(services: Services) -> bool:
+    """Whether a plugin narrows records: its answer may differ at each read."""
+    return bool(services.get(HOOKS).implementations(hookspecs.record_scope))
+
+
+def _shape_of(target: Target, body: QueryBody, *, depends_on_caller: bool) -> Hashable:
+    """Return what a reply depends on beside the watch: see `LiveQuery.shape`.
+
+    With `depends_on_caller` no other session shares it, not even one of the same user.
+    """
+    shape = (_encode(body), target.grant)
+    if not depends_on_caller:
+        return shape
+    return *shape, msgspec.structs.replace(target.actor, request_id="")
+
+
+async def _read_reply(
+    records: Records, target: Target, body: QueryBody, expression: Query
+) -> WithSnapshot:
+    """Read the reply of a query, where changes are read; a snapshot says what it saw.
+
+    Without SnapshotReads the reply may be from anywhere, and there is no snapshot.
+    """
+    has_total = body.total is not False
+    if supports(records, SnapshotReads):
+        if body.aggregates:
+            return await records.aggregate_with(target, body.aggregation, expression)
+        return await answer_page_with(records, target, body.page, expression, total=has_total)
     if body.aggregates:
         return WithSnapshot(await records.aggregate(target, body.aggregation), b"")
-    has_total = body.total is not False
     return WithSnapshot(await answer_page(records, target, body.page, total=has_total), b"")
 
 
@@ -125,7 +174,5 @@ async def _read_complete(
     count = count_in(seen.reply)
     if count > MAX_COMPLETE:
         raise BadRequest(f"more than {MAX_COMPLETE} records match: ask for fewer by limit")
-    reply = b'{"data": %b, "total": %d}' % (seen.reply, count)
-    if body.total is False:
-        reply = b'{"data": %b}' % seen.reply
-    return WithSnapshot(reply, seen.snapshot)
+    total = None if body.total is False else count
+    return WithSnapshot(write_page(seen.reply, total), seen.snapshot)

@@ -13,6 +13,7 @@ from .support import APP, MANIFEST
 
 ROLES: dict[str, list[str]] = {
     "reader": ["deals.read"],
+    "seller": ["deals.read", "contacts.read"],
     "boss": ["deals.read", "contacts.read"],
     "owner": ["deals.read.own", "deals.create", "deals.update", "deals.delete"],
 }

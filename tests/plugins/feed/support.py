@@ -23,14 +23,19 @@ MANIFEST: dict[str, Any] = {
     "dataContract": [
         {
             "entityName": "deals",
+            "search": {"fields": ["title"]},
             "fields": [
                 {"name": "title", "type": "text"},
                 {"name": "value", "type": "number"},
                 {"name": "stage", "type": "text"},
                 {"name": "margin", "type": "number", "access": {"read": ["boss"]}},
+                {"name": "contact_id", "type": "entity_link", "references": {"entity": "contacts"}},
             ],
         },
-        {"entityName": "contacts", "fields": [{"name": "name", "type": "text"}]},
+        {
+            "entityName": "contacts",
+            "fields": [{"name": "name", "type": "text"}, {"name": "email", "type": "text"}],
+        },
     ],
 }
 
@@ -169,9 +174,11 @@ def create(client: Client, entity: str = "deals", **values: Any) -> dict[str, An
     return answer.json()
 
 
-def patch(client: Client, record: Mapping[str, Any], **values: Any) -> dict[str, Any]:
-    """Change a deal."""
-    answer = client.patch(f"{DEALS}/{record['id']}", json=values)
+def patch(
+    client: Client, record: Mapping[str, Any], entity: str = "deals", **values: Any
+) -> dict[str, Any]:
+    """Change a record."""
+    answer = client.patch(f"{BASE}/{entity}/{record['id']}", json=values)
     assert answer.status_code == 200, answer.text
     return answer.json()
 

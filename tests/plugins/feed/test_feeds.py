@@ -201,6 +201,7 @@ def test_streams_with_the_same_subscriptions_send_the_same(admin: Client) -> Non
         ({"where": "[" * 8_000}, "where: a JSON object is wanted"),
         ({"where": '{"nope": 1}'}, "deals has no field 'nope'"),
         ({"where": '{"title": {"$has": {}}}'}, "$has does not work in a feed"),
+        ({"where": '{"contact_id.email": "x"}'}, "deals.contact_id.email: a path does not work"),
         ({"fields": "nope"}, "deals has no field 'nope'"),
         ({"limit": "3"}, "unknown parameter 'limit'"),
         ({"search": "x"}, "unknown parameter 'search'"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from kernel.testing import Client, MakeServer, Server
+import plugins.feed.live
+from kernel.public import READS, STATEMENTS
+from kernel.testing import Client, MakeServer, Postgres, Server, running_server
 
 from .conftest import prepare
 from .support import BASE, DEALS, Stream, create, delete, follow, patch
@@ -69,6 +72,64 @@ def test_a_query_that_is_cut_is_read_again(admin: Client, more: dict[str, Any]) 
         assert stream.named("enter", "change", "leave") == []
 
 
+def test_a_query_is_read_again_also_long_after_it_was(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins.feed.live, "PAUSE", 0.0)  # has always passed
+    body = {"where": {"stage": "long after"}, "limit": 5}
+    with live(admin, body).wait_ready() as stream:
+        record = create(admin, title="new", stage="long after")
+        stream.wait(lambda stream: stream.events[-1].data == {"data": [record], "total": 1})
+
+
+class OldReads:
+    """READS of a replica that is behind: each question has the answer that it had first."""
+
+    def __init__(self) -> None:
+        self.database: Any = None
+        self._answers: dict[Any, bytes | None] = {}
+
+    @property
+    def prompt(self) -> OldReads:
+        return self
+
+    @property
+    def large(self) -> OldReads:
+        return self
+
+    async def fetch(self, query: Any, *params: Any, **options: Any) -> bytes | None:
+        question = (query, repr(params))
+        if question not in self._answers:
+            self._answers[question] = await self.database.fetch(query, *params, **options)
+        return self._answers[question]
+
+
+def test_a_query_is_read_again_where_its_changes_are_read(postgres: Postgres) -> None:
+    old = OldReads()
+    bodies: list[dict[str, Any]] = [
+        {"groupBy": ["stage"], "aggregate": {"sum": {"$sum": "value"}}},
+        {"limit": 1},
+        {"search": "new", "limit": 1},
+    ]
+    expected: list[dict[str, Any]] = []
+    with running_server(postgres, services={READS: old}) as server:
+        old.database = server.services.get(STATEMENTS)
+        prepare(server)
+        create(server.admin, title="new", stage="x", value=1)
+        with ExitStack() as opened:
+            streams = [
+                opened.enter_context(live(server.admin, body).wait_ready()) for body in bodies
+            ]
+            record = create(server.admin, title="new", stage="x", value=2)
+            expected = [
+                {"data": [{"stage": "x", "sum": 3}], "total": 1},
+                {"data": [record], "total": 2},
+                {"data": [record], "total": 2},
+            ]
+            for stream, reply in zip(streams, expected, strict=True):
+                stream.wait(lambda stream, reply=reply: stream.named("page")[-1].data == reply)
+
+
 def test_bad_live_queries_are_ordinary_errors(desk: Server, admin: Client) -> None:
     bad: list[Any] = [
         {"where": {"nope": 1}}, {"where": {"title": {"$has": {}}}}, {"limit": 0}, {"nope": 1},
@@ -91,6 +152,7 @@ def test_a_list_has_the_position_that_it_was_read_at(admin: Client) -> None:
         admin.get(DEALS, params={"stage": stage, "limit": 1}, headers=MANY),
         admin.get(DEALS, params={"stage": stage, "limit": 1, "sort": "title"}, headers=MANY),
         admin.post(f"{DEALS}/query", json={"where": {"stage": stage}}, headers=MANY),
+        admin.post(f"{DEALS}/query", json={"where": {"stage": stage}, "limit": 1}, headers=MANY),
     ]
     later = create(admin, title="later", stage=stage)
     for answer in replies:
@@ -107,6 +169,31 @@ def test_a_list_has_the_position_that_it_was_read_at(admin: Client) -> None:
     assert (empty.json(), bool(empty.headers["caudex-event"])) == ([], True)
     full = admin.get(DEALS, params={"limit": 1}, headers=MANY)
     assert "link" in full.headers
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"groupBy": ["stage"], "having": {"stage": {"$ne": ""}}},
+        {"aggregate": {"sum": {"$sum": "value"}}, "timezone": "Europe/Berlin"},
+        {"groupBy": ["contact_id.name", {"$day": "created_at"}], "search": "first"},
+    ],
+)
+def test_groups_have_the_position_that_they_were_read_at(
+    admin: Client, groups: dict[str, Any]
+) -> None:
+    stage = f"groups {sorted(groups)}"
+    create(admin, title="first", stage=stage, value=2)
+    body = {"where": {"stage": stage}, **groups}
+    answer = admin.post(f"{DEALS}/query", json=body, headers=MANY)
+    later = create(admin, title="later", stage=stage)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["data"]) == 1
+    with follow(admin, since=answer.headers["caudex-event"]).wait_ready() as stream:
+        assert stream.changes(1) == [("enter", later)]
+    plain = admin.post(f"{DEALS}/query", json={**body, "where": {"title": "first", "stage": stage}})
+    assert plain.json() == answer.json()
+    assert "caudex-event" not in plain.headers
 
 
 def test_browsers_may_read_the_position(admin: Client) -> None:
