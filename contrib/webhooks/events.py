@@ -67,6 +67,7 @@ class EventMaker:
 
         The changes are of the entity.
         """
+        basis = describe_basis(hook, watch)
         verdicts = await judge_part(self._changes, watch, part)
         deliveries: list[NewDelivery] = []
         unknown = 0
@@ -76,11 +77,18 @@ class EventMaker:
             if verdict.event == "unknown":
                 unknown += 1
             elif verdict.event in hook.on:
-                deliveries.append(_describe(hook, change, verdict))
+                deliveries.append(_describe(hook, change, verdict, basis))
         return Events(deliveries, unknown)
 
 
-def _describe(hook: Hook, change: CommittedChange, verdict: Verdict) -> NewDelivery:
+def describe_basis(hook: Hook, watch: Watch) -> str:
+    """Return a text that is equal while the same changes give the same bodies."""
+    parts = (hook.on, hook.entity, watch.key)
+    encoded = msgspec.json.encode(parts, order="deterministic", enc_hook=repr)
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def _describe(hook: Hook, change: CommittedChange, verdict: Verdict, basis: str) -> NewDelivery:
     data: dict[str, Any] = {"app": hook.app_id, "entity": hook.entity, "id": change.record_id}
     if verdict.record is not None:
         data["record"] = msgspec.Raw(verdict.record)
@@ -98,6 +106,7 @@ def _describe(hook: Hook, change: CommittedChange, verdict: Verdict) -> NewDeliv
         entity=hook.entity,
         record=change.record_id,
         body=msgspec.json.encode(body).decode(),
+        basis=basis,
         at=change.at,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -119,7 +120,10 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery to be queued. `place` and `at` are the id and the time of the change."""
+    """A delivery to be queued. `place` and `at` are the id and the time of the change.
+
+    `basis` names the rights and conditions that its body was made with.
+    """
 
     id: str
     hook_id: str
@@ -128,6 +132,7 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     entity: str
     record: str
     body: str
+    basis: str
     at: str
 
 
@@ -139,6 +144,14 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     run: int
     attempts: int
     body: str
+    basis: str | None
+
+
+class Outdated(msgspec.Struct, frozen=True):
+    """Deliveries that wait with bodies of another basis: the time of the oldest, ids by place."""
+
+    since: datetime | None
+    ids: dict[int, str]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,15 +70,21 @@ async def _find_start(changes: Changes, hook: Hook, since: str) -> tuple[str, da
     except ValueError:
         example = "2026-01-31T12:00:00Z"
         raise BadRequest(f"since: it is neither a position nor a time, as {example}") from None
+    position = await find_position(changes, hook, time)
+    if position is None:
+        raise BadRequest("since: the trail does not reach back that far")
+    return position, time
+
+
+async def find_position(changes: Changes, hook: Hook, time: datetime) -> str | None:
+    """Return a position before everything that was committed since a time, or None."""
     position = await changes.find(time)
     if position is not None:
         # It may be some minutes older, and so be from before the app.
         page = await changes.read(position, [f"{hook.app_id}.{hook.entity}"], 1, reshape=True)
         if page.lost is None:
-            return position, time
-    if hook.begins is None:
-        raise BadRequest("since: the trail does not reach back that far")
-    return hook.begins, time
+            return position
+    return hook.begins
 
 
 async def _read(changes: Changes, position: str, subject: str) -> AsyncIterator[ChangesPage]:

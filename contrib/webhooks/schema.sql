@@ -64,7 +64,7 @@ create table caudex_webhooks.deliveries (
     event text not null,  -- What the change was for the scope of the webhook.
     entity text not null,  -- The entity.
     record text not null,  -- The id of the record.
-    body text not null,  -- The body that is sent, byte for byte in each attempt.
+    body text not null,  -- The body that is sent, byte for byte in each attempt while the webhook may send the same.
     -- Where it is in its life.
     --    pending --- a receiver answers 2xx --------> delivered
     --       |                                            |
@@ -82,6 +82,9 @@ create table caudex_webhooks.deliveries (
     -- ended.
     next_at timestamptz,
     ended_at timestamptz,  -- When it was delivered or failed.
+    -- Names the rights, fields and conditions that the body was made with. A body of another basis than that of now is
+    -- made again before it is sent.
+    basis text,
     primary key (id),
     check ((event = any (array['enter', 'change', 'leave']))),
     check ((state = any (array['pending', 'delivered', 'failed']))),

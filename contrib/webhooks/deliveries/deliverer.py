@@ -25,6 +25,7 @@ from kernel.public import (
 
 from . import store
 from .follower import Follower
+from .renewer import Renewer
 from .sender import Sender
 
 WAITS: Final = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0)
@@ -108,6 +109,7 @@ class _HookRun:
         self._statements = services.get(STATEMENTS)
         self._endpoints = endpoints
         self._sender = sender
+        self._renewer = Renewer(services, hook)
         self._scope = anyio.CancelScope()
         self._work = anyio.Event()
         self._busy = set[str]()
@@ -149,6 +151,9 @@ class _HookRun:
         seconds = CHECK_SECONDS
         if len(self._busy) < limit:
             due = await store.find_due(self._statements, self.hook.id, sorted(self._busy))
+            if due is not None and due.basis != await self._renewer.find_basis():
+                await self._renewer.renew()
+                return
             if due is not None:
                 self._busy.add(due.record)
                 tasks.start_soon(self._attempt, due)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from contrib.webhooks.models import Due, NewDelivery, Outcome, Settled
+from contrib.webhooks.models import Due, NewDelivery, Outcome, Outdated, Settled
 from kernel.public import Reader, Transaction, Writer
 
 MAX_ERROR: Final = 500
@@ -22,12 +22,12 @@ with new as (
     select n.*, row_number() over (partition by n.hook_id, n.entity, n.record order by n.place)
         as turn
     from json_to_recordset($1::json) as n (id text, hook_id uuid, place bigint, event text,
-    entity text, record text, body text, at timestamptz)
+    entity text, record text, body text, basis text, at timestamptz)
     where not exists (select from caudex_webhooks.deliveries as d where d.id = n.id)
 )
 insert into caudex_webhooks.deliveries
-    (id, hook_id, place, event, entity, record, body, at, next_at)
-select n.id, n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at,
+    (id, hook_id, place, event, entity, record, body, basis, at, next_at)
+select n.id, n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.basis, n.at,
     case when n.turn = 1 and not exists (
         select from caudex_webhooks.deliveries as d
         where d.hook_id = n.hook_id and d.entity = n.entity and d.record = n.record
@@ -38,16 +38,17 @@ from new as n"""
 # An event that is listed keeps its id, however ids were made when it was queued.
 _REQUEUE: Final = """
 insert into caudex_webhooks.deliveries as d
-    (id, hook_id, place, event, entity, record, body, at)
-select coalesce(e.id, n.id), n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.at
+    (id, hook_id, place, event, entity, record, body, basis, at)
+select coalesce(e.id, n.id), n.hook_id, n.place, n.event, n.entity, n.record, n.body, n.basis, n.at
 from json_to_recordset($1::json) as n (id text, hook_id uuid, place bigint, event text,
-    entity text, record text, body text, at timestamptz)
+    entity text, record text, body text, basis text, at timestamptz)
 left join lateral (
     select d.id from caudex_webhooks.deliveries as d
     where d.hook_id = n.hook_id and d.place = n.place and d.at = n.at limit 1
 ) as e on true
 on conflict (id) do update set state = 'pending', run = d.run + 1, attempts = 0, status = null,
-    error = null, next_at = null, ended_at = null, body = excluded.body, event = excluded.event"""
+    error = null, next_at = null, ended_at = null, body = excluded.body,
+    basis = excluded.basis, event = excluded.event"""
 
 # The first delivery of each record is due; the others wait for it.
 _WAKE: Final = """
@@ -70,7 +71,8 @@ select count(*)::text from (
 # The first one of its record: a scalar, as a join would look at all that wait for each attempt.
 _DUE: Final = """
 select row_to_json(c) from (
-    select d.id, d.entity || ' ' || d.record as record, d.run, d.attempts, d.body
+    select d.id, d.entity || ' ' || d.record as record, d.run, d.attempts, d.body,
+        d.basis
     from caudex_webhooks.deliveries as d
     where d.hook_id = $1::uuid and d.state = 'pending' and d.next_at <= now()
     and d.entity || ' ' || d.record <> all($2::text[])
@@ -94,6 +96,35 @@ and d.place = (
     and e.state = 'pending' order by e.place limit 1
 )
 order by d.next_at, d.place limit 1"""
+
+_OUTDATED: Final = """
+select json_build_object('since', min(o.at), 'ids', coalesce(json_object_agg(o.place, o.id), '{}'))
+from (
+    select d.place, d.id, d.at from caudex_webhooks.deliveries as d
+    where d.hook_id = $1::uuid and d.state = 'pending' and d.basis is distinct from $2::text
+    order by d.place limit $3::integer
+) as o"""
+
+_RENEW: Final = """
+update caudex_webhooks.deliveries as d
+set event = n.event, entity = n.entity, body = n.body, basis = n.basis
+from json_to_recordset($1::json) as n (id text, hook_id uuid, event text, entity text, body text,
+    basis text)
+where d.id = n.id and d.hook_id = n.hook_id and d.state = 'pending'"""
+
+_DROP: Final = """
+update caudex_webhooks.deliveries
+set state = 'failed', error = $3::text, status = null, next_at = null, ended_at = now()
+where hook_id = $1::uuid and id = any($2::text[]) and state = 'pending'"""
+
+# What waited for one that has ended goes on.
+_LET_GO: Final = """
+update caudex_webhooks.deliveries as d set next_at = now()
+where d.hook_id = $1::uuid and d.state = 'pending' and d.next_at is null and d.place = (
+    select e.place from caudex_webhooks.deliveries as e
+    where e.hook_id = d.hook_id and e.entity = d.entity and e.record = d.record
+    and e.state = 'pending' order by e.place limit 1
+)"""
 
 # One that was retried or replayed while it was on its way is in another run: it is sent again.
 _SETTLE: Final = """
@@ -133,6 +164,7 @@ delete from caudex_webhooks.deliveries where id in (
 
 _encode = msgspec.json.encode
 _due = msgspec.json.Decoder(Due).decode
+_outdated = msgspec.json.Decoder(Outdated).decode
 
 
 async def queue(tx: Transaction, deliveries: Sequence[NewDelivery]) -> None:
@@ -182,6 +214,24 @@ async def settle(
     error = None if outcome.error is None else outcome.error[:MAX_ERROR]
     values = (settled.state, outcome.status, error, settled.wait)
     await writer.execute(_SETTLE, hook_id, due.id, due.run, *values)
+
+
+async def find_outdated(reader: Reader, hook_id: str, basis: str, limit: int) -> Outdated:
+    """Return the first deliveries that wait with bodies of another basis."""
+    row = await reader.fetch(_OUTDATED, hook_id, basis, limit)
+    return _outdated(row or b"")
+
+
+async def renew(tx: Transaction, deliveries: Sequence[NewDelivery]) -> None:
+    """Replace the bodies of deliveries of a locked webhook that wait."""
+    for part in _divide(deliveries):
+        await tx.execute(_RENEW, _encode(part))
+
+
+async def drop(tx: Transaction, hook_id: str, ids: Sequence[str], reason: str) -> None:
+    """Fail deliveries of a locked webhook that wait; a retry makes their bodies again."""
+    await tx.execute(_DROP, hook_id, ids, reason)
+    await tx.execute(_LET_GO, hook_id)
 
 
 async def list_deliveries(

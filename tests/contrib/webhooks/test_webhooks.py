@@ -8,7 +8,10 @@ import tracemalloc
 import pytest
 import standardwebhooks
 
+from contrib.webhooks import store as hooks
 from contrib.webhooks.deliveries.deliverer import CONCURRENT
+from contrib.webhooks.deliveries.renewer import Renewer
+from kernel.public import STATEMENTS
 from kernel.testing import running_server
 from tests.waiting import eventually
 
@@ -237,15 +240,22 @@ def test_a_full_queue_leaves_the_rest_in_the_trail(server, receiver, make, monke
     eventually(lambda: states(server, "crm", hook["id"]) == ["delivered"] * 12, 40)
 
 
+async def find_basis(server, hook_id):
+    """Return what the bodies of a webhook name."""
+    hook = await hooks.find(server.services.get(STATEMENTS), "crm", hook_id)
+    return await Renewer(server.services, hook).find_basis()
+
+
 def test_ten_thousand_waiting_deliveries_are_not_in_memory(server, receiver, make):
     hook = make(receiver.url("/many"), enabled=False)
+    basis = server.run(find_basis, server, hook["id"])
     for thousand in range(10):  # each statement is far from the limit of its time
         server.sql(
             "insert into caudex_webhooks.deliveries (id, hook_id, place, event, entity, record,"
-            " body, at, next_at) select 'msg_' || n, %s, n, 'enter', 'deals', n::text,"
-            " to_json(repeat('x', 10000)), now(), now() + interval '1 hour'"
+            " body, basis, at, next_at) select 'msg_' || n, %s, n, 'enter', 'deals', n::text,"
+            " to_json(repeat('x', 10000)), %s, now(), now() + interval '1 hour'"
             " from generate_series(%s::int + 1, %s::int + 1000) as n",
-            hook["id"], thousand * 1000, thousand * 1000,
+            hook["id"], basis, thousand * 1000, thousand * 1000,
         )  # fmt: skip
     server.admin.patch(path("crm", hook["id"]), json={"enabled": True})
     receiver.wait(20)
