@@ -75,7 +75,7 @@ class Rendering:
             if column.kind == "timestamp"
         }
         self._ends_with_stamp = ordered[-1].kind == "timestamp"
-        # One pass for all timestamps is cheaper than one for each from 16 of them on.
+        # One pass for all timestamps is cheaper than one for each of more than 16.
         self._one_pass = len(self._inner) > 16
 
     def finish_record(self, raw: bytes) -> bytes:

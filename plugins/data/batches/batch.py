@@ -23,7 +23,7 @@ from .runs import BatchRun, Failed
 MAX_OPERATIONS: Final = 1000
 
 
-class DryRun(Exception):
+class _RolledBack(Exception):
     """Everything succeeded. Raised to roll it back."""
 
     def __init__(self, results: list[bytes]) -> None:
@@ -67,7 +67,7 @@ class Batches:
         prepared = await self._preparation.prepare(actor, app_id, operations)
         try:
             results = await self._run_prepared(prepared, actor, dry_run, tx)
-        except DryRun as rolled_back:
+        except _RolledBack as rolled_back:
             results = rolled_back.results
         return reply_of(results)
 
@@ -84,7 +84,7 @@ class Batches:
             await lock_named_records(own_tx, prepared)
             results = await BatchRun(self._groups, own_tx, grouped=grouped).run(prepared)
             if dry_run:
-                raise DryRun(results)
+                raise _RolledBack(results)
             return results
 
         tables = [*dict.fromkeys(operation.rights.scope.table for operation in prepared)]

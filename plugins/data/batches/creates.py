@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -67,10 +66,7 @@ class CreateBatches:
         return await self._show(actor, table, rows, inserted)
 
     async def _insert(self, actor: Actor, table: Table, rows: Sequence[Row]) -> Inserted:
-        limits = None
-        if table.limited.names:
-            field_names = {*chain.from_iterable(rows)}
-            limits = await self._links.find_limits(actor, table, field_names)
+        limits = await self._links.find_limits_of_rows(actor, table, rows)
         insert = Insert(table.full, rows, links=limits)
         settings = self._statements.settings(actor)
         return await insert_rows(self._statements, settings, insert, actor, versioned=True)

@@ -14,6 +14,7 @@ from kernel.public import (
     BadRequest,
     Change,
     Event,
+    FormerRecord,
     HookBus,
     HookFailed,
     Tagged,
@@ -115,7 +116,7 @@ class HookedWrites:
         hooks = self._bus.listeners(hookspecs.record_writing, entity.subject)
         if not hooks:
             return
-        draft.change = change = Change(
+        change = Change(
             app_id=entity.app_id,
             entity=entity.name,
             action=draft.action,
@@ -124,6 +125,7 @@ class HookedWrites:
             values=dict(draft.row),
             old=draft.old,
         )
+        draft.change = change
         for hook in hooks:
             values_before = dict(change.values)
             await hook.call({"tx": tx, "change": change})
@@ -159,15 +161,19 @@ def _parts_of(insert: Insert, rows: Sequence[Row]) -> Iterator[tuple[Sequence[in
         _links_set_by_hooks(insert.links, sent_row, row)
         for sent_row, row in zip(insert.rows, rows, strict=True)
     ]
-    for field_names, group in groupby(range(len(rows)), key=set_by_hooks.__getitem__):
+    every_place = range(len(rows))
+    for field_names, group in groupby(every_place, key=set_by_hooks.__getitem__):
         places = [*group]
+        former_records: Sequence[FormerRecord] = ()
+        if insert.former:
+            former_records = [insert.former[place] for place in places]
         part = Insert(
-            insert.table,
-            [rows[place] for place in places],
-            insert.unless,
-            [insert.number(place) for place in places],
-            _limit_others(insert.links, field_names),
-            [insert.former[place] for place in places] if insert.former else (),
+            table=insert.table,
+            rows=[rows[place] for place in places],
+            unless=insert.unless,
+            numbers=[insert.number(place) for place in places],
+            links=_limit_others(insert.links, field_names),
+            former=former_records,
         )
         yield places, part
 

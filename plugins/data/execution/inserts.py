@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ from plugins.data.values.rows import Row
 from plugins.data.values.threads import run_in_thread_if_large
 
 T = TypeVar("T")
+_NEW_IDS: Final = b"$3"
+"""The parameter that has the array of new ids: the first one of the values."""
 
 
 class Insert(msgspec.Struct, frozen=True):
@@ -108,7 +110,7 @@ async def insert_rows(
         len(insert.rows),
         versioned=versioned,
         unless=insert.unless,
-        write_value=_choose_writer(insert, conditions, b"$3"),
+        write_value=_choose_writer(insert, conditions),
     )
     try:
         raw = await writer.execute(statement, *conditions.params)
@@ -124,20 +126,18 @@ async def insert_quietly(tx: Transaction, insert: Insert) -> None:
     prepare = run_in_thread_if_large(columns, insert.rows, _prepare, insert)
     _, names, values = await prepare
     conditions = table.conditions(NO_SETTINGS, tx.actor.user_id, *values)
-    statement = table.writes.insert_quietly_statement(
-        names, _choose_writer(insert, conditions, b"$3")
-    )
+    statement = table.writes.insert_quietly_statement(names, _choose_writer(insert, conditions))
     try:
         await tx.execute(statement, *conditions.params)
     except ConstraintViolation as violation:
         raise NotInserted(violation, insert) from violation
 
 
-def _choose_writer(insert: Insert, conditions: Conditions, ids: bytes) -> ValueWriter | None:
-    """Return how values are written, if links are limited; `ids` is the array of new ids."""
+def _choose_writer(insert: Insert, conditions: Conditions) -> ValueWriter | None:
+    """Return how values are written, if links are limited."""
     if insert.links is None:
         return None
-    return insert.links.writer(conditions, b"%b::%b[]" % (ids, insert.table.columns.id.cast))
+    return insert.links.writer(conditions, b"%b::%b[]" % (_NEW_IDS, insert.table.columns.id.cast))
 
 
 def insert_one(

@@ -38,7 +38,7 @@ class MustBeWritten(Exception):
     """Rows that only PostgreSQL can judge: the file has to be written, and rolled back."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class JudgedRows(msgspec.Struct, frozen=True):
     """What is wrong with rows, by their places, and what the others would have done."""
 
     problems: Mapping[int, BadRequest]
@@ -141,17 +141,17 @@ class DryRun:
             if column.name in rules.indexed and column.kind in ("text", "texts")
         ]
 
-    async def judge(self, tx: Transaction, rows: Sequence[Row]) -> Verdict:
+    async def judge(self, tx: Transaction, rows: Sequence[Row]) -> JudgedRows:
         """Judge the next rows. Raises MustBeWritten."""
         self._check_rows(rows)
         if self._plan is not None:
             return await self._judge_upsert(tx, self._plan, rows)
         problems = await self._find_refused(tx, rows)
-        return Verdict(problems, WrittenCount(created=len(rows) - len(problems)))
+        return JudgedRows(problems, WrittenCount(created=len(rows) - len(problems)))
 
     async def _judge_upsert(
         self, tx: Transaction, plan: UpsertPlan, rows: Sequence[Row]
-    ) -> Verdict:
+    ) -> JudgedRows:
         """Judge rows that create records, or change those that have their keys."""
         judged = await self._upsert_writer.judge(tx, plan, rows)
         problems = dict(judged.problems)
@@ -182,7 +182,7 @@ class DryRun:
                 self._earlier.written[digest] = _hash_values(rows[place])
         updated = len(valid & (judged.changes.keys() | repeated))
         written = WrittenCount(len(valid) - updated, updated, len(valid & unchanged))
-        return Verdict(problems, written)
+        return JudgedRows(problems, written)
 
     def _select_tested(self, row: Row, changes: Row | None) -> Row:
         """Return the values of a row that a rule could refuse: null where a record has them.

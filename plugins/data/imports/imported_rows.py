@@ -52,19 +52,20 @@ class ImportedRows:
     ) -> None:
         """Test the rows of a part. Raises MustBeWritten."""
         table = file_import.table
-        for _, row in chunk.rows if chunk.has_keys else ():
-            if any(field in dry_run.own_links for field, _ in list_keys(row)):
-                raise MustBeWritten
+        if chunk.has_keys:
+            for _, row in chunk.rows:
+                if any(field in dry_run.own_links for field, _ in list_keys(row)):
+                    raise MustBeWritten
         for part in divide_by_keys(file_import, chunk):
             rows = await self._chunks.resolve(tx, file_import, chunk, part, report)
             if not rows:
                 continue
             await self._chunks.show(tx, file_import, rows, report)
-            verdict = await dry_run.judge(tx, [row for _, row in rows])
-            for place, error in verdict.problems.items():
+            judged = await dry_run.judge(tx, [row for _, row in rows])
+            for place, error in judged.problems.items():
                 number, row = rows[place]
                 report.add_problem(problem_of(number, table, error, row))
-            report.count_written(len(rows) - len(verdict.problems), verdict.written)
+            report.count_written(len(rows) - len(judged.problems), judged.written)
 
     async def _write_chunk(
         self, tx: Transaction, file_import: FileImport, chunk: Chunk, report: Report

@@ -31,7 +31,7 @@ IMPORT_SECONDS: Final = 120.0
 """How long the work of an import may take, and how long another one waits for its place."""
 
 
-class _Rollback(Exception):
+class _RolledBack(Exception):
     """The file was read to its end. Raised where nothing of it is to be written."""
 
 
@@ -80,12 +80,12 @@ class Imports:
             await self._rows.write_all(own_tx, file_import, report)
             has_wrong_rows = report.valid < report.rows
             if options.dry_run or (options.mode == "all" and has_wrong_rows):
-                raise _Rollback
+                raise _RolledBack
 
         async with self.places.hold(actor.user_id or actor.username):
             try:
                 await self._run_in_time(actor, work, file_import.table, tx)
-            except _Rollback:
+            except _RolledBack:
                 if not options.dry_run:
                     report.note_rollback()
         return msgspec.json.encode(report)

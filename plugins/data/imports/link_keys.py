@@ -69,8 +69,8 @@ class LinkKeys:
             for field, key in list_keys(row):
                 sent.setdefault((field, key.key), {})[key.value] = None
         ids = {
-            place: await self._find_ids(tx, targets, *place, list(values))
-            for place, values in sent.items()
+            (field, key): await self._find_ids(tx, targets, field, key, list(values))
+            for (field, key), values in sent.items()
         }
         resolved = list[NumberedRow]()
         problems = list[Problem]()

@@ -21,7 +21,7 @@ RECORDS_OF_LINK: Final = 4
 query took 1.1 of the time of one by the link alone, with one record 2.1 (at once: 1.35 and 1.2)."""
 
 MAX_UNITS: Final = 100
-"""Groups that a unit of time is taken to make at most: years, months, days."""
+"""Groups that a unit of time is taken to make at most, but for days: years, months."""
 
 HAS_FEW_GROUPS: Final = b"""
 select r.reltuples >= $5::float8 * coalesce(exp(sum(ln(greatest(1, least(

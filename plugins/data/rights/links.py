@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import chain
 
 import msgspec
 
 from kernel.public import Actor
 from plugins.data.statements.entity_table import Table
 from plugins.data.statements.tables import Tables
+from plugins.data.values.rows import Row
 
 from .files import FileLimits, FileTables
 from .permissions import Permissions
@@ -35,6 +37,14 @@ class LinkLimitFinder:
         if table.limited.files.isdisjoint(names):
             return limits
         return await self._add_file_limits(actor, table, names, limits)
+
+    async def find_limits_of_rows(
+        self, actor: Actor, table: Table, rows: Iterable[Row]
+    ) -> LinkLimits | None:
+        """Return the limits of the links and files in some rows, None without any."""
+        if not table.limited.names:
+            return None
+        return await self.find_limits(actor, table, {*chain.from_iterable(rows)})
 
     async def _add_file_limits(
         self, actor: Actor, table: Table, names: Collection[str], limits: LinkLimits | None

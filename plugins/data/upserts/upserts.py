@@ -77,13 +77,10 @@ class Upserts:
         Where rows have `numbers`, errors name them. Raises KeysTaken.
         """
         outcomes = await self._writer.write(tx, plan, rows, numbers=numbers)
-        own_only = plan.scope.own_only
-        written = [
-            WrittenRecord(
-                outcome.record, outcome.sent_fields, own_only or outcome.result == "created"
-            )
-            for outcome in outcomes
-        ]
+        written: list[WrittenRecord] = []
+        for outcome in outcomes:
+            is_own = plan.scope.own_only or outcome.result == "created"
+            written.append(WrittenRecord(outcome.record, outcome.sent_fields, is_own))
         shown_records = await self._replies.show_all(tx.actor, plan.scope.table, written, tx)
         return [
             ShownOutcome(outcome.result, shown, outcome.is_unchanged)

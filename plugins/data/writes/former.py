@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any, Final, cast
 
 import msgspec
@@ -55,12 +54,9 @@ class FormerWrites:
         table = await self._tables.find(target.app_id, target.entity, target.grant.hidden)
         values = [record.values for record in records]
         rows = await self._coerce(table, target.grant, values, creating=True)
-        limits = None
-        if table.limited.names:
-            field_names = {*chain.from_iterable(rows)}
-            limits = await self._links.find_limits(target.actor, table, field_names)
-            limits = _allow_files(table, limits)
-        insert = Insert(table.full, rows, links=limits, former=records)
+        limits = await self._links.find_limits_of_rows(target.actor, table, rows)
+        other_limits = _allow_files(table, limits)
+        insert = Insert(table.full, rows, links=other_limits, former=records)
         try:
             await self._execution.create_within(tx, insert)
         except BadRequest as error:

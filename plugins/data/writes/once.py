@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kernel.public import (
-    Action,
-    Actor,
-    Answer,
-    Apps,
-    BadRequest,
-    Forbidden,
-    Idempotency,
-    KeyedRequest,
-    Work,
-)
+from kernel.public import Action, Actor, Answer, Apps, BadRequest, Idempotency, KeyedRequest, Work
 from plugins.data.execution.participants import Participants
 from plugins.data.rights.permissions import Permissions
 
@@ -61,9 +51,9 @@ class KeyedWrites:
             await self._permissions.require(actor, app_id, name, action)
         descriptions: list[str] = []
         for name in dict.fromkeys(name for name, _ in needed):
-            try:
-                grant = await self._permissions.require(actor, app_id, name, "read")
-                descriptions.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
-            except Forbidden:
+            grant = await self._permissions.find_read_grant(actor, app_id, name)
+            if grant is None:
                 descriptions.append(f"{name} -")
+            else:
+                descriptions.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
         return "; ".join(descriptions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any, Final
 
 from kernel.public import BadRequest, ConstraintViolation, Tagged, Target, Transaction
@@ -68,10 +67,7 @@ class RecordWriter:
         if not 1 <= len(bodies) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(bodies)}")
         rows = await coerce_bodies(table, target.grant, bodies)
-        limits = None
-        if table.limited.names:
-            field_names = {*chain.from_iterable(rows)}
-            limits = await self._links.find_limits(actor, table, field_names)
+        limits = await self._links.find_limits_of_rows(actor, table, rows)
         insert = Insert(table.full, rows, links=limits)
         try:
             array = await self._execution.create_many(actor, insert, tx)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kernel.public import Actor, Entity, Forbidden, NotFound, Reader, Tagged, Target
+from kernel.public import Actor, Entity, NotFound, Reader, Tagged, Target
 from plugins.data.errors import PreconditionFailed
 from plugins.data.execution.tags import IfMatch, read_if_match
 from plugins.data.reads.record_reader import RecordReader
@@ -118,9 +118,8 @@ class Replies:
         """Return the rows of a table that a caller may read, or None without the permission."""
         app_id = table.entity.app_id
         name = table.entity.name
-        try:
-            grant = await self._permissions.require(actor, app_id, name, "read")
-        except Forbidden:
+        grant = await self._permissions.find_read_grant(actor, app_id, name)
+        if grant is None:
             return None
         is_plain = grant.hidden == table.hidden and not self._scopes.are_narrowed_by_hooks
         if is_plain:  # the most frequent

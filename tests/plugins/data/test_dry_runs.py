@@ -12,7 +12,7 @@ import pytest
 
 from kernel.testing import Postgres, Server, running_server
 from plugins.data.exchange import parse
-from plugins.data.imports.dry_runs import DryRun, Verdict
+from plugins.data.imports.dry_runs import DryRun, JudgedRows
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import refused
 
@@ -187,7 +187,7 @@ def test_others_write_the_same_records_meanwhile(server: Server, monkeypatch: py
     may_go_on = threading.Event()
     judge = DryRun.judge
 
-    async def judge_and_wait(*args: Any) -> Verdict:
+    async def judge_and_wait(*args: Any) -> JudgedRows:
         verdict = await judge(*args)
         is_tested.set()
         await anyio.to_thread.run_sync(may_go_on.wait, 30)
