@@ -22,6 +22,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from kernel import errors
 from kernel.contracts.statements import Param, Query, Scalar
+from kernel.errors import ConnectionLost, OutcomeUnknown
 from kernel.errors.source_lines import steps_here
 
 LARGE: Final = 4_000_000
@@ -99,20 +100,6 @@ def _print_item(item: Scalar) -> str:
     if item is None:
         return "NULL"
     return '"' + _print(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-class ConnectionLost(errors.Unavailable):
-    """The connection broke during a statement, which changed nothing unless this is an
-    `OutcomeUnknown`."""
-
-
-class OutcomeUnknown(ConnectionLost):
-    """The connection broke during a write or a commit that may be applied: a retry could repeat
-    it."""
-
-    def __init__(self) -> None:
-        message = "the connection to the database broke: the change may have been made; "
-        super().__init__(message + "look before you repeat it", retry_after=None)
 
 
 class Crowded(errors.Unavailable):

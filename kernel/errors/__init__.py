@@ -39,10 +39,11 @@ import structlog
 from kernel.errors.source_lines import raised_at
 
 __all__ = [
-    "FIX_PLUGIN", "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden",
-    "HookFailed", "HookTimeout", "KernelError", "MethodNotAllowed", "NotFound", "PluginFailed",
-    "SchemaChanged", "StatementFailed", "Throttled", "TooLarge", "TransactionFailed",
-    "Unauthenticated", "Unavailable", "failure", "forget_frames", "nearest", "remedy_of",
+    "FIX_PLUGIN", "BadRequest", "BootError", "BootErrors", "ConnectionLost", "ConstraintViolation",
+    "Forbidden", "HookFailed", "HookTimeout", "KernelError", "MethodNotAllowed", "NotFound",
+    "OutcomeUnknown", "PluginFailed", "SchemaChanged", "StatementFailed", "Throttled", "TooLarge",
+    "TransactionFailed", "Unauthenticated", "Unavailable", "failure", "forget_frames", "nearest",
+    "remedy_of",
 ]  # fmt: skip
 """The names that plugins may use."""
 
@@ -161,6 +162,20 @@ class Unavailable(KernelError):
     def __init__(self, message: str, *, retry_after: int | None = 1) -> None:
         later = {"retry-after": str(retry_after)} if retry_after else {}
         super().__init__(message, headers=later)
+
+
+class ConnectionLost(Unavailable):
+    """The connection broke during a statement, which changed nothing unless this is an
+    `OutcomeUnknown`."""
+
+
+class OutcomeUnknown(ConnectionLost):
+    """The connection broke during a write or a commit that may be applied: a retry could repeat
+    it."""
+
+    def __init__(self) -> None:
+        message = "the connection to the database broke: the change may have been made; "
+        super().__init__(message + "look before you repeat it", retry_after=None)
 
 
 class SchemaChanged(Unavailable):

@@ -17,6 +17,7 @@ from kernel.public import (
     Actor,
     HeldConnection,
     Measure,
+    OutcomeUnknown,
     Param,
     Pool,
     Query,
@@ -166,7 +167,7 @@ class PipelinedStatements(dialect.FirstColumns):
         if answer is SendOutcome.UNDONE:
             answer = await self._writes.send(query, params, None)
         if answer is SendOutcome.LOST:  # sent and not answered: never sent again
-            raise dialect.OutcomeUnknown
+            raise OutcomeUnknown
         if answer is SendOutcome.BLOCKED or answer is SendOutcome.SLOW:
             self._slow.note(query, key, timed_out=answer is SendOutcome.SLOW)
             return await self._take_detour(query, params, key)

@@ -9,7 +9,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import DiagnosticField, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from kernel.public import Param, Query, dialect
+from kernel.public import ConnectionLost, Param, Query, dialect
 
 from .connections.answers import FAILED, LOCKED
 from .connections.connection import WriteConnection
@@ -92,7 +92,7 @@ class HeldByTransaction:
             self._attempt.was_blocked = self._attempt.was_blocked or state == LOCKED
         result = check_answer(answer, query)
         if result is None:
-            raise dialect.ConnectionLost("the database is not available")
+            raise ConnectionLost("the database is not available")
         return result
 
 

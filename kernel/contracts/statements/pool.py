@@ -177,9 +177,12 @@ class Pool(Statements, Protocol):
         ...
 
     def statistics(self) -> Mapping[str, int]:
-        """Return the statistics of `psycopg_pool.ConnectionPool.get_stats`.
+        """Return numbers of the pool; one that a provider does not count is absent.
 
-        Requests that wait for the share of their user or app are among those that wait.
+        Now: `pool_size` and `pool_available` connections, and `requests_waiting` for one or for
+        the share of their user or app. Since the start: `requests_num`, of these
+        `requests_queued`, their `requests_wait_ms`, `requests_errors` (waited in vain), and
+        `connections_lost`. Others may be there.
         """
         ...
 

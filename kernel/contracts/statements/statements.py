@@ -41,7 +41,8 @@ class Reader(Protocol):
         planned for these values: for filters, where a generic plan can walk a whole table. Such a
         statement may take long, and so may one that is not `quick`, as it reads many rows. Both
         use other connections than quick reads, and count for their user and app.
-        Raises: KernelError as mapped from SQLSTATE (`kernel.database.dialect.translate`).
+        Raises KernelError by SQLSTATE: ConstraintViolation, BadRequest for a wrong value,
+        SchemaChanged, StatementFailed for a wrong literal statement, ConnectionLost, Unavailable.
         """
         ...
 
@@ -82,9 +83,8 @@ class Reads(Protocol):
 class Writer(Protocol):
     """Writes: sent once, or again where they had no effect. They must not commit within themselves.
 
-    If the outcome is unknown they raise
-    `kernel.database.dialect.OutcomeUnknown`, an Unavailable without a Retry-After: a retry could
-    make the change twice."""
+    Raises OutcomeUnknown where the change may have been made, beside what reads raise. It is an
+    Unavailable without a Retry-After: a retry could make the change twice."""
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
         """Run one statement and return the first column of the first row it returns, if any."""
