@@ -33,10 +33,7 @@ class InnerCalls:
 
     def find(self, method: str, route: str) -> Route | None:
         """See `Routes.find`."""
-        for _, declared in self._table.declared():
-            if declared.method == method and declared.path == route:
-                return declared
-        return None
+        return self._table.find((method, route))
 
     async def call(self, request: Request, caller: Actor, call: InnerCall) -> InnerReply:
         """See `Routes.call`."""

@@ -45,22 +45,21 @@ class JSONReply(Response):
             await super().__call__(scope, receive, send)
 
 
-class _Streamed(StreamingResponse):
-    """A reply that sends no body after a HEAD."""
+class _PiecesReply(StreamingResponse):
+    """A body of pieces, with the head first: an error on the way aborts the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "HEAD":
+        if scope["method"] == "HEAD":
+            await _send_head(self, send)
+        else:
             await super().__call__(scope, receive, send)
-            return
-        head = {"status": self.status_code, "headers": self.raw_headers}
-        await send({"type": "http.response.start", **head})
-        await send({"type": "http.response.body", "body": b""})
 
 
 class StreamedReply(StreamingResponse):
     """A body of any length. An error before its first piece is still an ordinary reply.
 
-    `open_source` is entered when the reply begins, and left however it ends.
+    `open_source` is entered when the reply begins, and left however it ends. For pieces that are
+    there already, without anything to open or to close, there is `stream_reply`.
     """
 
     def __init__(
@@ -77,12 +76,17 @@ class StreamedReply(StreamingResponse):
         async with self._open_source() as pieces:
             first = await anext(pieces, b"")
             if scope["method"] == "HEAD":
-                start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-                await send(start)
-                await send({"type": "http.response.body", "body": b""})
+                await _send_head(self, send)
                 return
             self.body_iterator = _prepend(first, pieces)
             await super().__call__(scope, receive, send)
+
+
+async def _send_head(response: Response, send: Send) -> None:
+    """Send a reply without its body, as HEAD wants it."""
+    start = {"type": "http.response.start", "status": response.status_code}
+    await send({**start, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -123,5 +127,8 @@ def next_page(request: Request, limit: int | None, ids: Sequence[str]) -> dict[s
 
 
 def stream_reply(chunks: AsyncIterator[bytes], media_type: str = "application/json") -> Response:
-    """Answer piece by piece; an error on the way aborts the connection."""
-    return _Streamed(chunks, media_type=media_type)
+    """Answer piece by piece; an error aborts the connection, also before the first piece.
+
+    `StreamedReply` opens and closes the source of its pieces, and reports an early error.
+    """
+    return _PiecesReply(chunks, media_type=media_type)

@@ -68,6 +68,7 @@ class RouteTable:
         self._bodies = Bodies()
         self._root = _Node()
         self._endpoints: list[_Endpoint] = []
+        self._endpoints_by_address: dict[RouteAddress, _Endpoint] = {}
         self._app_hosts: ASGIApp | None = None
 
     def add(self, plugin: str, route: Route) -> str | None:
@@ -92,6 +93,7 @@ class RouteTable:
         endpoint = _Endpoint(plugin, route, names, route.handler, decoder)
         node.routes[route.method] = endpoint
         self._endpoints.append(endpoint)
+        self._endpoints_by_address.setdefault((route.method, route.path), endpoint)
         return None
 
     def close(self, plugin: str) -> None:
@@ -121,7 +123,9 @@ class RouteTable:
 
         Raises LookupError for a route that does not exist.
         """
-        endpoint = self._find_endpoint(at)
+        endpoint = self._endpoints_by_address.get(at)
+        if endpoint is None:
+            raise LookupError(f"there is no route {' '.join(at)}")
         path = exchange.scope["path_params"]
         context = RequestContext(endpoint.plugin, path.get("app_id"))
         call = RouteCall(endpoint.plugin, endpoint.route, context)
@@ -135,12 +139,10 @@ class RouteTable:
             CURRENT_REQUEST.reset(outer_context)
             await context.end()
 
-    def _find_endpoint(self, at: RouteAddress) -> _Endpoint:
-        """Return a route by its method and path. Raises LookupError."""
-        for endpoint in self._endpoints:
-            if (endpoint.route.method, endpoint.route.path) == at:
-                return endpoint
-        raise LookupError(f"there is no route {' '.join(at)}")
+    def find(self, at: RouteAddress) -> Route | None:
+        """Return a route by its method and path, None where there is none."""
+        endpoint = self._endpoints_by_address.get(at)
+        return None if endpoint is None else endpoint.route
 
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""
