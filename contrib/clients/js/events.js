@@ -35,6 +35,8 @@ export async function* followEvents(
 ) {
   let lastId = since;
   let pause = FIRST_PAUSE;
+  /** Said once the next stream has begun: a list that is read before misses what comes until then. */
+  let resync = /** @type {StreamEvent | null} */ (null);
   for (;;) {
     /** @type {Record<string, string>} */
     const headers = { accept: 'text/event-stream' };
@@ -48,8 +50,13 @@ export async function* followEvents(
         if (event.type === 'end' && hasOtherView(event)) {
           // What was seen before is not what the caller may read now.
           lastId = '';
-          yield { ...event, type: 'resync' };
-        } else if (event.data !== null && event.type !== 'end') {
+          resync = { ...event, type: 'resync' };
+          continue;
+        }
+        if (event.type === 'ready' && resync !== null) yield { ...resync, id: event.id };
+        // A live query has its list in the page.
+        if (event.type === 'ready' || event.type === 'page') resync = null;
+        if (event.data !== null && event.type !== 'end') {
           yield event;
         }
       }

@@ -267,7 +267,35 @@ const cases = {
     const refused = await failure(deals.feed({ where: { nope: 1 } }).next());
     return { seen, named, cut: opened > 2, refused: refused.status };
   },
+
+  /** Follow streams that end because the caller may read other records. */
+  async ends() {
+    const notes = [];
+    const first = `event: ready\nid: p1\ndata: {"position":"p1"}\n\n${END}`;
+    const page = 'event: page\nid: p2\ndata: {"data":[]}\n\n';
+    for (const [kind, last] of [['feed', READY], ['live', page + READY]]) {
+      const fetch = replyWith([first, '', last], notes);
+      const deals = new Caudex({ url, key, fetch }).app('shop').collection('deals');
+      for await (const event of deals[kind]()) {
+        notes.push([event.type, event.position, event.reason ?? null]);
+        if (event.type === 'ready' && event.position === 'p2') break;
+      }
+    }
+    return notes;
+  },
 };
+
+/** Replies with streams in turn, and notes when each is opened. */
+function replyWith(streams, notes) {
+  return async () => {
+    notes.push('opened');
+    const body = streams.shift();
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  };
+}
+
+const END = 'event: end\ndata: {"reason":"role"}\n\n';
+const READY = 'event: ready\nid: p2\ndata: {"position":"p2"}\n\n';
 
 async function failingFetch() {
   throw new TypeError('fetch failed');

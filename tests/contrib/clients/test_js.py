@@ -121,6 +121,15 @@ def test_changes_are_followed_over_broken_connections(run: Any) -> None:
     }
 
 
+def test_a_list_is_read_again_once_the_next_stream_has_begun(run: Any) -> None:
+    """Else a write between both would be in neither."""
+    ready = ["ready", "p1", None]
+    assert run("ends") == [
+        "opened", ready, "opened", "opened", ["resync", "p2", "role"], ["ready", "p2", None],
+        "opened", ready, "opened", "opened", ["page", "p2", None], ["ready", "p2", None],
+    ]  # fmt: skip
+
+
 def test_a_failure_has_the_servers_words(run: Any) -> None:
     got = run("refusals")
     assert got["unknown"] is None

@@ -14,8 +14,9 @@ const OTHER_VIEW = ['role', 'entity changed'];
 
 /**
  * Follow the changes of an entity: `take` gets `{type, id, record, actor}` of each piece, where
- * `resync` says that changes are missing. A stream that breaks goes on where it was. One is open
- * only while the page is seen, as a browser has few connections.
+ * `resync` says that changes are missing, without a `reason` that they may be: before the first
+ * stream without `since`. A stream that breaks goes on where it was. One is open only while the page
+ * is seen, as a browser has few connections.
  * @param {{appId: string, entity: any, where?: any, since?: string, isOn?: boolean}} target `since`
  *   is the position to begin behind
  * @param {(events: any[]) => void} take
@@ -66,11 +67,26 @@ export function useFeeds(appId, names, take) {
 async function follow(open, since, ended, take) {
   let last = since;
   let pause = SHORTEST;
+  /** Said once a stream has begun: what is read before misses what comes until then. */
+  let resync = since ? null : { type: 'resync' };
   const takeAll = (events) => {
     pause = SHORTEST;
-    last = events.findLast(({ id }) => id)?.id ?? last;
-    const changes = events.filter(({ data }) => data).map(readChange);
-    if (changes.some(({ type }) => type === 'resync')) last = changes.at(-1).position ?? '';
+    const changes = [];
+    for (const { type, id, data } of events) {
+      last = id ?? last;
+      if (!data) continue;
+      const change = { ...parse(data), type, position: id };
+      if (type === 'end' && OTHER_VIEW.includes(change.reason)) {
+        resync = { ...change, type: 'resync' };
+        last = '';
+        continue;
+      }
+      if (type === 'ready' && resync) {
+        changes.push({ ...resync, position: id });
+        resync = null;
+      }
+      changes.push(change);
+    }
     if (changes.length) take(changes);
   };
   while (!ended.aborted) {
@@ -80,19 +96,16 @@ async function follow(open, since, ended, take) {
       const headers = last ? { 'last-event-id': last } : {};
       await readEvents(await open({ headers, signal: hidden.signal }), takeAll);
     } catch (error) {
-      if (FINAL.includes(error.status)) return;
+      if (FINAL.includes(error.status)) {
+        if (resync?.reason) take([resync]); // what is shown may not be read any more
+        return;
+      }
     } finally {
       hidden.stop();
     }
     if (!document.hidden) await rest(pause);
     pause = Math.min(pause * 2, LONGEST);
   }
-}
-
-function readChange({ type, id, data }) {
-  const change = parse(data);
-  const isOther = type === 'end' && OTHER_VIEW.includes(change.reason);
-  return { ...change, type: isOther ? 'resync' : type, position: isOther ? '' : id };
 }
 
 const rest = (pause) => new Promise((resolve) => setTimeout(resolve, pause));

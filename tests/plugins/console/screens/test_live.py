@@ -139,3 +139,40 @@ def test_a_table_follows_only_what_it_shows(crm: Server, tab: Tab, deals: dict[s
     change(crm, deals["Deal 1"], stage="Lead")
     page.wait_for_selector("[role=gridcell]:has-text('Elsewhere')")
     eventually(lambda: page.locator(".gr.gone").count() == 0)
+
+
+ENDED = 'event: end\ndata: {"reason":"role"}\n\n'
+READY = 'event: ready\nid: p2\ndata: {"position":"p2"}\n\n'
+
+
+def test_a_table_is_read_again_once_the_next_stream_has_begun(
+    crm: Server, tab: Tab, deals: dict[str, Any]
+) -> None:
+    """What is written while there is no stream would be on no list and in no event."""
+    streams = [ENDED, READY]
+
+    def answer(route: Any) -> None:
+        if len(streams) == 1:
+            change(crm, deals["Deal 0"], title="Between two streams")
+        body = streams.pop(0) if streams else ""
+        route.fulfill(body=body, headers={"content-type": "text/event-stream"})
+
+    tab.page.route("**/deals/feed*", answer)
+    page = open_table(tab)
+    page.wait_for_selector("#c-0-0:has-text('Between two streams')")
+
+
+def test_a_record_that_changes_before_its_stream_begins_is_shown(
+    crm: Server, tab: Tab, deals: dict[str, Any]
+) -> None:
+    deal = deals["Deal 3"]
+    titles = ["Before the stream"]
+
+    def answer(route: Any) -> None:
+        if titles:
+            change(crm, deal, title=titles.pop())
+        route.continue_()
+
+    tab.page.route("**/deals/feed*", answer)
+    tab.open(f"record/crm/deals/{deal['id']}", ready="form.recordform")
+    tab.page.wait_for_selector("h1:has-text('Before the stream')")

@@ -74,7 +74,13 @@ function Record({ app, entity, id, table }) {
     loaded.reload();
     setRound((number) => number + 1);
   };
-  const { later, isMarked } = useLiveRecord({ appId: app.id, entity, row: loaded.data, reload });
+  const { later, isMarked } = useLiveRecord({
+    appId: app.id,
+    entity,
+    path,
+    row: loaded.data,
+    reload,
+  });
   if (loaded.error?.status === 404)
     return html`<${Empty} title="There is no such record" glyph="table">
       <${A} to=${['data', app.id, entity.name]}>Back to the table<//>
@@ -252,7 +258,7 @@ const COLLECTED = 250;
  *   it is shown
  * @returns {{later: ''|'changed'|'gone', isMarked: boolean}} `later` is what is not shown yet
  */
-export function useLiveRecord({ appId, entity, row, reload }) {
+export function useLiveRecord({ appId, entity, path, row, reload }) {
   const [later, setLater] = useState(/** @type {''|'changed'|'gone'} */ (''));
   const [isMarked, setMarked] = useState(false);
   const shown = useRef(row);
@@ -269,11 +275,13 @@ export function useLiveRecord({ appId, entity, row, reload }) {
     setMarked(true);
     wait(() => setMarked(false), MARKED);
   };
+  /** It may have changed before the stream began. */
+  const compare = () => loadRecord(path).then(show, () => {});
   const take = (events) => {
     const event = events.findLast(({ type }) => type !== 'ready');
     if (!event) return;
     if (event.type === 'leave') setLater('gone');
-    else if (event.type === 'resync') wait(reload, 0);
+    else if (event.type === 'resync') wait(event.reason ? reload : compare, 0);
     else if (event.record) wait(() => show(event.record), COLLECTED);
   };
   useFeed({ appId, entity, where: { id: row?.id }, isOn: Boolean(row) }, take);
