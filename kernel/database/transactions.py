@@ -104,7 +104,7 @@ class Transaction(FirstColumns):
         self.used_at = monotonic()
         self.callbacks: list[Callable[[], Awaitable[None]]] = []
         self.events: list[Event] = []
-        """What observers are told after the commit, when the callbacks have run."""
+        """What observers hear of after the commit, when the callbacks have run."""
         self.publications: list[tuple[str, str | None]] = []
         self._connection = connection
         self._bus = bus

@@ -77,7 +77,7 @@ class TraceService:
         return tree
 
     async def _collect(self, request_id: str) -> tuple[RequestTree, bool]:
-        """Ask level by level; also return whether nothing lies beyond the limits."""
+        """Ask level by level; also return whether that is all, within the limits."""
         tree: dict[str, Sequence[RequestTrace]] = {}
         level = [request_id]
         for _ in range(MAX_DEPTH + 1):

@@ -148,7 +148,7 @@ def measure_idle(stage: Stage, streams: int = IDLE_STREAMS) -> Idle:
 
 
 def _use_nothing(stage: Stage) -> float:
-    """Return the processor time of the server while nobody writes, as long as a heartbeat takes."""
+    """Return the processor time of the server without a write, as long as a heartbeat takes."""
     used = stage.cpu()
     time.sleep(HEARTBEAT)
     return stage.cpu() - used

@@ -302,7 +302,7 @@ async def clean(statements: Statements, kept_from: datetime, after: int) -> Clea
 
 
 async def read_least_forged_id(reader: Reader) -> int | None:
-    """Return the least id that no seal can have; None where there is none."""
+    """Return the least id that no seal can have; None without one."""
     row_id = await reader.fetch(LEAST_FORGED_ID, quick=False)
     return None if row_id is None else int(row_id)
 

@@ -51,7 +51,7 @@ class Applied(msgspec.Struct, frozen=True):
 class Judged(msgspec.Struct, frozen=True):
     """What rows would do, by their places: what is wrong, and what would change.
 
-    `changes` are the values that the record which a row meets does not have; they may be none.
+    `changes` are the values that the record which a row meets does not have, if there are any.
     """
 
     problems: Mapping[int, BadRequest]
