@@ -140,7 +140,7 @@ class RouteTable:
             await context.end()
 
     def find(self, at: RouteAddress) -> Route | None:
-        """Return a route by its method and path, None where there is none."""
+        """Return a route by its method and path; None for an unknown one."""
         endpoint = self._endpoints_by_address.get(at)
         return None if endpoint is None else endpoint.route
 
