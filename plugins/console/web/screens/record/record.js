@@ -254,7 +254,7 @@ const MARKED = 1000;
 const COLLECTED = 250;
 
 /**
- * @param {{appId: string, entity: any, row: any, reload: () => void}} props `row` is the record as
+ * @param {{appId: string, entity: any, path: string, row: any, reload: () => void}} props `row` is the record as
  *   it is shown
  * @returns {{later: ''|'changed'|'gone', isMarked: boolean}} `later` is what is not shown yet
  */
