@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from kernel.public import APPS, WATCHES, Changes, LiveQuery, Request, Response, Services
+from kernel.public import APPS, WATCHES, BadRequest, Changes, LiveQuery, Request, Response, Services
 
 from .chunks import SharedChunks
 from .events import RETRY, write_end, write_page
@@ -128,7 +128,11 @@ class RepeatedQuery:
                 if page.changes or page.lost is not None:
                     await anyio.sleep_until(read_at + PAUSE)
                     read_at = anyio.current_time()
-                    piece = await self._read_again(page.position)
+                    try:
+                        piece = await self._read_again(page.position)
+                    except BadRequest:  # as where the record of `after` is gone: the next says why
+                        yield write_end("entity changed")
+                        return
                 piece += pulse.write(page, has_events=bool(piece))
                 if piece:
                     yield piece

@@ -82,6 +82,15 @@ def test_a_query_is_read_again_also_long_after_it_was(
         stream.wait(lambda stream: stream.events[-1].data == {"data": [record], "total": 1})
 
 
+def test_a_query_ends_where_it_cannot_be_read_any_more(admin: Client) -> None:
+    first = create(admin, title="first", stage="cut")
+    body = {"where": {"stage": "cut"}, "limit": 5, "after": first["id"], "total": False}
+    with live(admin, body).wait_ready() as stream:
+        delete(admin, first)
+        stream.wait(lambda stream: stream.events[-1].name == "end")
+        assert stream.events[-1].data == {"reason": "entity changed"}
+
+
 class OldReads:
     """READS of a replica that is behind: each question has the answer that it had first."""
 
