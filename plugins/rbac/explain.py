@@ -26,6 +26,7 @@ from kernel.public import (
     User,
     hookspecs,
     nearest,
+    server_actor,
 )
 from kernel.public import entity as on_entity
 
@@ -147,7 +148,10 @@ class Explainer:
 
         trees = await self._collect_scopes(actor, entity, cast("Action", verb))
         grant = OWN_ROWS if own_only else FULL
-        if await self._exists(actor, grant, entity, {"$and": [record, *trees.values()]}):
+        is_readable = await self._exists(actor, grant, entity, record)
+        # A tree of a plugin is judged over all records, whatever the user may read of them.
+        within_trees = {"$and": [record, *trees.values()]}
+        if is_readable and await self._exists(server_actor(), FULL, entity, within_trees):
             return None
         if not is_admin:
             return OUT_OF_REACH

@@ -64,6 +64,19 @@ def emails(client: Client) -> list[str]:
     return listed
 
 
+@pytest.mark.parametrize(("name", "is_allowed"), [("secret", False), ("open", True)])
+def test_an_explanation_is_the_decision(
+    shop: Server, rows: dict[str, Any], name: str, is_allowed: bool
+):
+    caller = holding(shop, "contacts.read", "contacts.update")
+    scope_of(shop).trees = {"contacts": {"company_id": {"$has": {"industry": "open"}}}}
+    record = rows[name]["id"]
+    body = {"user": caller.id, "app": "shop", "action": "contacts.update", "record": record}
+    answer = shop.admin.post("/api/v1/permissions/explain", json=body)
+    assert answer.json()["allowed"] is is_allowed
+    assert caller.patch(f"{CONTACTS}/{record}", json={"email": "new"}).is_success is is_allowed
+
+
 @pytest.mark.parametrize("companies", ["none", "own", "all"])
 def test_a_negated_condition_hides_what_it_names_from_every_caller(
     shop: Server, rows: dict[str, Any], companies: str
