@@ -29,7 +29,7 @@ test: .venv/.dev ## Run the tests but the slow ones, in parallel (ARGS="-k name"
 
 test-all: .venv/.dev ## Run every test, in parallel (ARGS=tests/kernel runs those of a folder)
 	$(pytest) $(spread) $(ARGS)
-	@[ -n '$(ARGS)' ] || $(MAKE) --no-print-directory test-oldest
+	@$(if $(strip $(ARGS)),:,$(MAKE) --no-print-directory test-oldest)
 
 test-oldest: .venv/.dev ## Run the tests of the contract and of ctx.sql on PostgreSQL 15 of Debian, where it is installed
 	@if [ -x $(POSTGRES_15)/postgres ]; then \
