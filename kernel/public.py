@@ -18,7 +18,7 @@ from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.blobs.verifying import CheckedBlob, check_blob, check_blobs
 from kernel.toolkit.blobs.watching import WATCH_SECONDS, StorageWatch
 from kernel.toolkit.cache import InvalidatedCache
-from kernel.toolkit.changes import cut_before_fill, cut_changes, judge_part
+from kernel.toolkit.changes import MAX_JUDGED_BYTES, cut_before_fill, cut_changes, judge_part
 from kernel.toolkit.directory import AccountDirectory, show_users
 from kernel.toolkit.files import (
     FILE_PIECE,
@@ -74,23 +74,23 @@ from kernel.web.requests import *  # noqa: F403
 from kernel.web.scope import *  # noqa: F403
 
 __all__ = [
-    "FILE_PIECE", "FORM_FRAME", "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_TOKEN", "SEAL_OVERHEAD",
-    "VERSION", "WATCH_SECONDS", "AccountDirectory", "AddressRules", "ArchiveRules", "Backoff",
-    "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter", "FormLimits", "FormPart",
-    "FormReader", "InvalidatedCache", "Keyring", "Keys", "LinkQuery", "LinkRights", "NoAddress",
-    "PresentNames", "RateLimiter", "RefusedAddress", "Retry", "RevealedSecrets", "Sheet",
-    "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink", "Tasks", "TokenSigner",
-    "Unopenable", "Unpacked", "ViewOfLink", "act_as_maker", "allow_long_cells", "as_rows",
-    "check_blob", "check_blobs", "check_link_maker", "check_link_query", "check_room_for_secret",
-    "clean_name", "code_of", "compare_key", "cut_before_fill", "cut_changes", "declared_at",
-    "decode", "dialect", "dialect_of", "find_delimiter", "find_frames", "find_link_rights",
-    "for_subjects", "full_disk", "hookimpl", "hookspec", "hookspecs", "is_junk",
-    "is_separator_line", "judge_part", "missing_secret", "on_behalf_of", "open_plain_file",
-    "open_transaction", "open_value", "read_expiry", "read_link_view", "read_rows", "read_sheet",
-    "read_small_file", "record_secret", "register_app", "rename_keys", "rename_link_query",
-    "rename_where", "seal_value", "secret_path", "server_key", "show_users", "source_line",
-    "subjects_from", "sync_folder", "title_of", "unpack_tar", "unpack_zip", "unregister_app",
-    "write_file",
+    "FILE_PIECE", "FORM_FRAME", "LINK_HEADERS", "LOOPBACK_NETWORKS", "MAX_JUDGED_BYTES",
+    "MAX_TOKEN", "SEAL_OVERHEAD", "VERSION", "WATCH_SECONDS", "AccountDirectory", "AddressRules",
+    "ArchiveRules", "Backoff", "BatchLimits", "Batcher", "CheckedBlob", "ConcurrencyLimiter",
+    "FormLimits", "FormPart", "FormReader", "InvalidatedCache", "Keyring", "Keys", "LinkQuery",
+    "LinkRights", "NoAddress", "PresentNames", "RateLimiter", "RefusedAddress", "Retry",
+    "RevealedSecrets", "Sheet", "SheetBudget", "SheetColumn", "StorageWatch", "StoredLink", "Tasks",
+    "TokenSigner", "Unopenable", "Unpacked", "ViewOfLink", "act_as_maker", "allow_long_cells",
+    "as_rows", "check_blob", "check_blobs", "check_link_maker", "check_link_query",
+    "check_room_for_secret", "clean_name", "code_of", "compare_key", "cut_before_fill",
+    "cut_changes", "declared_at", "decode", "dialect", "dialect_of", "find_delimiter",
+    "find_frames", "find_link_rights", "for_subjects", "full_disk", "hookimpl", "hookspec",
+    "hookspecs", "is_junk", "is_separator_line", "judge_part", "missing_secret", "on_behalf_of",
+    "open_plain_file", "open_transaction", "open_value", "read_expiry", "read_link_view",
+    "read_rows", "read_sheet", "read_small_file", "record_secret", "register_app", "rename_keys",
+    "rename_link_query", "rename_where", "seal_value", "secret_path", "server_key", "show_users",
+    "source_line", "subjects_from", "sync_folder", "title_of", "unpack_tar", "unpack_zip",
+    "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -13,6 +13,8 @@ MAX_PART_BYTES: Final = 8_000_000
 MAX_PART_CHANGES: Final = 1_000
 MAX_JUDGED: Final = 500
 """Changes of a part that is judged and handled before the next one is filled."""
+MAX_JUDGED_BYTES: Final = 1_000_000
+"""Bytes of the records of such a part, once for each copy that is made, unless it is one change."""
 
 
 def cut_changes(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
@@ -23,29 +25,35 @@ def cut_changes(changes: Sequence[CommittedChange]) -> Iterator[Sequence[Committ
     part: list[CommittedChange] = []
     size = 0
     for change in changes:
-        weight = len(change.old or b"") + len(change.new or b"")
-        if part and (size + weight > MAX_PART_BYTES or len(part) >= MAX_PART_CHANGES):
+        if part and (size + change.size > MAX_PART_BYTES or len(part) >= MAX_PART_CHANGES):
             yield part
             part = []
             size = 0
         part.append(change)
-        size += weight
+        size += change.size
     if part:
         yield part
 
 
-def cut_before_fill(changes: Sequence[CommittedChange]) -> Iterator[Sequence[CommittedChange]]:
-    """Yield changes in parts of at most 500, for `judge_part`.
+def cut_before_fill(
+    changes: Sequence[CommittedChange], copies: int = 1
+) -> Iterator[Sequence[CommittedChange]]:
+    """Yield changes in parts of at most 500, and of 1 MB where each is handled `copies` times.
 
     One with replaced values is a part of its own: a page has 16 MB as the trail has it, and
     thousands of changes, each of which may have 50 MB when it is filled.
     """
     part: list[CommittedChange] = []
+    size = 0
     for change in changes:
-        if part and (change.replaced or part[-1].replaced or len(part) >= MAX_JUDGED):
+        change_size = change.size * copies
+        is_full = len(part) >= MAX_JUDGED or size + change_size > MAX_JUDGED_BYTES
+        if part and (is_full or change.replaced or part[-1].replaced):
             yield part
             part = []
+            size = 0
         part.append(change)
+        size += change_size
     if part:
         yield part
 

@@ -59,12 +59,12 @@ from .reads.totals import answer_page
 from .rendering import count_in, last_id
 from .statements.caching import keep
 from .watches.following import (
-    answer_with_position,
     find_changes,
     find_live_queries,
     make_live_query,
     open_list,
     read_page,
+    reply_with_position,
     wants_events,
 )
 from .whole_records import count_page, read_whole, wants_count
@@ -277,8 +277,7 @@ class RecordRoutes(CollectionRoutes):
             raw = file_format is not None and read_flag(parameters, "raw")
         changes = find_changes(self._services, request)
         if changes is not None and file_format is None:
-            answer, headers = await answer_with_position(self._records, changes, target, body)
-            return reply(answer, headers=headers)
+            return await reply_with_position(self._records, changes, target, body)
         if body.aggregates:
             if file_format is None:
                 return reply(await self._records.aggregate(target, body.aggregation))

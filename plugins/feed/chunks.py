@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,6 +14,7 @@ from kernel.public import (
     SchemaChanged,
     Verdict,
     Watch,
+    cut_before_fill,
 )
 
 from .shared import Shared
@@ -23,10 +24,6 @@ MAX_BYTES: Final = 32_000_000
 MAX_CHUNKS: Final = 500
 JUDGING: Final = 8
 """Statements that judge at a time."""
-MAX_PART: Final = 500
-"""Changes that are judged together, and sent in one piece."""
-MAX_PART_BYTES: Final = 1_000_000
-"""Bytes of a part with several changes: their records, once for each subscription of the entity."""
 
 Part = Sequence[CommittedChange]
 
@@ -88,7 +85,7 @@ class SharedChunks:
             self._page = page
         parts = self._parts.get(copies)
         if parts is None:
-            parts = tuple(cut_page(page.changes, copies))
+            parts = tuple(cut_before_fill(page.changes, copies))
             self._parts[copies] = parts
         return parts
 
@@ -116,25 +113,3 @@ class SharedChunks:
         while len(self._chunks) > 1 and (len(self._chunks) > MAX_CHUNKS or self.size > MAX_BYTES):
             _, chunk = self._chunks.popitem(last=False)
             self.size -= len(chunk.value or b"")
-
-
-def cut_page(changes: Sequence[CommittedChange], copies: int = 1) -> Iterator[Part]:
-    """Cut changes into parts. One that may have large values is a part of its own."""
-    part: list[CommittedChange] = []
-    size = 0
-    for change in changes:
-        change_size = size_of(change) * copies
-        is_full = len(part) >= MAX_PART or size + change_size > MAX_PART_BYTES
-        if part and (is_full or change.replaced or part[-1].replaced):
-            yield part
-            part = []
-            size = 0
-        part.append(change)
-        size += change_size
-    if part:
-        yield part
-
-
-def size_of(change: CommittedChange) -> int:
-    """Return the bytes of a record before and after a change."""
-    return len(change.old or b"") + len(change.new or b"")

@@ -17,9 +17,9 @@ from functools import cached_property, partial
 
 import msgspec
 
-from kernel.public import Changes, ChangesPage, CommittedChange, Verdict, Watch
+from kernel.public import MAX_JUDGED_BYTES, Changes, ChangesPage, CommittedChange, Verdict, Watch
 
-from .chunks import MAX_PART_BYTES, Part, SharedChunks, size_of
+from .chunks import Part, SharedChunks
 from .events import is_resync, write_change, write_resync
 from .places import Place
 from .shared import Shared
@@ -119,7 +119,7 @@ class Subscribed:
         copies = len(self._numbers_by_entity.get(change.entity, ()))
         if len(part) > 1 or copies < 2:
             return False
-        return bool(change.replaced) or size_of(change) * copies > MAX_PART_BYTES
+        return bool(change.replaced) or change.size * copies > MAX_JUDGED_BYTES
 
     async def _share_events(
         self, part: Part, place: Place, numbers: range, fill: Callable[[], Awaitable[Part]]

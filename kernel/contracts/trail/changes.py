@@ -65,6 +65,11 @@ class CommittedChange(msgspec.Struct, frozen=True, kw_only=True):
         """`<app>.<entity>`."""
         return f"{self.app_id}.{self.entity}"
 
+    @property
+    def size(self) -> int:
+        """Bytes of the record before and after the change."""
+        return len(self.old or b"") + len(self.new or b"")
+
 
 class ChangesPage(msgspec.Struct, frozen=True, kw_only=True):
     """Changes behind a position, in the order to follow them, and the position behind them all.

@@ -30,6 +30,7 @@ from kernel.public import (
     headers_of,
     hookspecs,
     preferred_type,
+    reply,
     supports,
 )
 from plugins.data.models import QueryBody
@@ -90,14 +91,15 @@ async def open_list(
         yield pieces
 
 
-async def answer_with_position(
+async def reply_with_position(
     records: Records, changes: Changes, target: Target, body: QueryBody
-) -> tuple[bytes, dict[str, str]]:
-    """Return the reply of a query, and the header with the position of its statement."""
+) -> Response:
+    """Reply to a query, with the position of its statement in a header."""
     seen = await _read_reply(records, target, body, changes.snapshot_expression)
-    if not seen.snapshot:
-        return seen.reply, {}
-    return seen.reply, {POSITION: await changes.position_of(seen.snapshot)}
+    response = reply(seen.reply)
+    if seen.snapshot:
+        response.headers[POSITION] = await changes.position_of(seen.snapshot)
+    return response
 
 
 def make_live_query(

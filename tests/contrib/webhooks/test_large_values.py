@@ -14,7 +14,7 @@ from kernel.testing import Server, running_server
 from plugins.data.watches.watch import EntityWatch
 from tests.waiting import eventually
 
-from .support import CONFIG, DEALS, Receiver, make_hook, path, receiving, states
+from .support import CONFIG, DEALS, Receiver, make_hook, path, states
 
 pytestmark = pytest.mark.slow
 RECORDS = 20
@@ -25,12 +25,6 @@ LETTERS = 1_200_000
 def server(postgres: Any, tmp_path_factory: Any) -> Generator[Server]:
     with running_server(postgres, CONFIG, data_dir=tmp_path_factory.mktemp("large")) as running:
         running.install(DEALS)
-        yield running
-
-
-@pytest.fixture
-def receiver(tmp_path: Any) -> Generator[Receiver]:
-    with receiving(tmp_path) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from kernel.loading.loader import load
 from kernel.testing import running_server
 from tests.waiting import eventually
 
-from .support import CONFIG, DEALS, deliveries, make_hook, path, receiving, show_hook
+from .support import CONFIG, DEALS, deliveries, make_hook, path, show_hook
 
 HOOK = {"name": "declared", "url": "https://[2606:4700::1111]/hook", "entity": "deals"}
 
@@ -21,12 +21,6 @@ HOOK = {"name": "declared", "url": "https://[2606:4700::1111]/hook", "entity": "
 @pytest.fixture(scope="module")
 def server(postgres, tmp_path_factory):
     with running_server(postgres, CONFIG, data_dir=tmp_path_factory.mktemp("webhooks")) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(tmp_path):
-    with receiving(tmp_path) as running:
         yield running
 
 

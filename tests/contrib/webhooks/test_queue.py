@@ -26,7 +26,6 @@ from .support import (
     deliveries,
     make_hook,
     path,
-    receiving,
     retry,
     show_hook,
     states,
@@ -39,12 +38,6 @@ URL = "https://[2606:4700::1111]/hook"
 def server(postgres: Any, tmp_path_factory: Any) -> Generator[Server]:
     with running_server(postgres, CONFIG, data_dir=tmp_path_factory.mktemp("queue")) as running:
         running.install(DEALS)
-        yield running
-
-
-@pytest.fixture
-def receiver(tmp_path: Any) -> Generator[Receiver]:
-    with receiving(tmp_path) as running:
         yield running
 
 

@@ -11,7 +11,7 @@ import pytest
 from kernel.testing import Server, running_server
 from tests.waiting import eventually
 
-from .support import CONFIG, DEALS, Receiver, deliveries, make_hook, path, receiving, retry, states
+from .support import CONFIG, DEALS, Receiver, deliveries, make_hook, path, retry, states
 
 MANIFEST: dict[str, Any] = json.loads(json.dumps(DEALS)) | {"appId": "rights", "name": "Rights"}
 MANIFEST["dataContract"][0]["fields"][2]["access"] = {"read": ["boss"]}
@@ -26,12 +26,6 @@ def server(postgres: Any, tmp_path_factory: Any) -> Generator[Server]:
         for name in ("clerk", "boss"):
             body = {"name": name, "permissions": ["deals.read"]}
             assert running.admin.post(ROLES_PATH, json=body).is_success
-        yield running
-
-
-@pytest.fixture
-def receiver(tmp_path: Any) -> Generator[Receiver]:
-    with receiving(tmp_path) as running:
         yield running
 
 

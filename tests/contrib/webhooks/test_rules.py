@@ -20,7 +20,6 @@ from .support import (
     drop,
     make_hook,
     path,
-    receiving,
     retry,
     show_hook,
     states,
@@ -34,12 +33,6 @@ GOOD = {"name": "good", "url": "https://[2606:4700::1111]/hook", "entity": "deal
 def server(postgres, tmp_path_factory):
     with running_server(postgres, CONFIG, data_dir=tmp_path_factory.mktemp("webhooks")) as running:
         running.install(DEALS)
-        yield running
-
-
-@pytest.fixture
-def receiver(tmp_path):
-    with receiving(tmp_path) as running:
         yield running
 
 

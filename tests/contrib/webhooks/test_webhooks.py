@@ -23,7 +23,6 @@ from .support import (
     drop,
     make_hook,
     path,
-    receiving,
     retry,
     show_hook,
     states,
@@ -35,12 +34,6 @@ from .support import (
 def server(postgres, tmp_path_factory):
     with running_server(postgres, CONFIG, data_dir=tmp_path_factory.mktemp("webhooks")) as running:
         running.install(DEALS)
-        yield running
-
-
-@pytest.fixture
-def receiver(tmp_path):
-    with receiving(tmp_path) as running:
         yield running
 
 

@@ -48,3 +48,12 @@ def test_a_change_that_may_be_filled_is_a_part_of_its_own(monkeypatch: pytest.Mo
     assert ids_to_judge() == []
     small = [make_change(number) for number in (0, 1, 2, 4)]
     assert ids_to_judge(*small[:3], large, large, small[3]) == [[0, 1], [2], [3], [3], [4]]
+
+
+@pytest.mark.parametrize(("copies", "sizes"), [(1, [4, 4, 2]), (2, [2] * 5), (50, [1] * 10)])
+def test_a_part_to_judge_has_a_bound_in_bytes_for_all_copies(copies: int, sizes: list[int]) -> None:
+    """Each subscription of an entity has events of its own."""
+    page = [
+        replace(make_change(number), old=b"x" * 100_000, new=b"x" * 150_000) for number in range(10)
+    ]
+    assert [len(part) for part in cut_before_fill(page, copies)] == sizes

@@ -25,7 +25,7 @@ from kernel.public import (
 from kernel.testing import Server
 from plugins.feed import guard as guard_module
 from plugins.feed import stream as stream_module
-from plugins.feed.chunks import MAX_BYTES, MAX_PART, SharedChunks, cut_page
+from plugins.feed.chunks import MAX_BYTES, SharedChunks
 from plugins.feed.guard import SharedGuards, StreamGuard
 from plugins.feed.places import Place, read_place
 from plugins.feed.stream import FeedStream, Pulse
@@ -54,22 +54,6 @@ def test_a_place_is_read_as_it_was_written(place: Place) -> None:
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="since is no position of a feed"):
         read_place(text, "since")
-
-
-def test_a_page_is_cut_into_parts() -> None:
-    large = change(3, replaced=("title",))
-    parts = [*cut_page([change(1), change(2), large, change(4)])]
-    assert [[item.id for item in part] for part in parts] == [[1, 2], [3], [4]]
-    many = [*cut_page([change(number) for number in range(MAX_PART + 1)])]
-    assert [len(part) for part in many] == [MAX_PART, 1]
-    assert [*cut_page([])] == []
-
-
-@pytest.mark.parametrize(("copies", "sizes"), [(1, [4, 4, 2]), (2, [2] * 5), (50, [1] * 10)])
-def test_a_part_has_a_bound_in_bytes(copies: int, sizes: list[int]) -> None:
-    """Each subscription of the entity has events of its own."""
-    page = [change(number, old=b"x" * 100_000, new=b"x" * 150_000) for number in range(10)]
-    assert [len(part) for part in cut_page(page, copies)] == sizes
 
 
 class Judge:

@@ -27,7 +27,7 @@ class KeptBatch:
     def __init__(self, number: int, batch: Batch) -> None:
         self.number = number
         self.batch = batch
-        self.size = sum(_size_of(change) for change in batch.changes)
+        self.size = sum(change.size for change in batch.changes)
         """Bytes of its records."""
         self._position = write_position(batch.position)
         self._pages = dict[frozenset[str], ChangesPage | None]()
@@ -110,10 +110,6 @@ class KeptBatches:
 
 def _number_of(kept: KeptBatch) -> int:
     return kept.number
-
-
-def _size_of(change: CommittedChange) -> int:
-    return len(change.old or b"") + len(change.new or b"")
 
 
 class View:
